@@ -1,0 +1,75 @@
+"""The two types that travel through the service: what came in, and what goes out."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+FIELDS = ("confidence", "probabilities", "entropy")
+
+
+@dataclass
+class Cloud:
+    """A point cloud as its file states it, in input order, with every point kept.
+
+    Attributes:
+        xyz: float64 (N, 3), the file's own units and origin; may hold NaN or inf.
+        format: name of the format that it was read from, a key of ``app.clouds.formats.READERS``.
+        rgb: uint8 (N, 3), 0 to 255.
+        intensity: float32 (N,) as the file states it.
+        intensity_scale: the value of ``intensity`` that means full scale (1, 255, 65535), None where unknown.
+        normals: float32 (N, 3), unit length as far as the file keeps to it.
+        extra: further columns by name, each (N,) numeric. Names that matter downstream: ``classification``,
+            ``return_number``, ``number_of_returns``, ``gps_time``, ``ring``, ``segment``, ``instance``.
+        warnings: what the reader had to assume, one sentence each, for the answer.
+    """
+
+    xyz: np.ndarray
+    format: str
+    rgb: np.ndarray | None = None
+    intensity: np.ndarray | None = None
+    intensity_scale: float | None = None
+    normals: np.ndarray | None = None
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class of a model: ``id`` as in the labels, display ``color`` (r, g, b) 0 to 255, ASPRS code if stated."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+    asprs: int | None = None
+
+
+@dataclass
+class Segmentation:
+    """The answer for one cloud of N points, in input order; ``FIELDS`` are filled on request.
+
+    Attributes:
+        labels: int32 (N,), ids of ``classes`` or ``ignore_label`` for points that could not be used.
+        classes: every class that the model knows.
+        ignore_label: the id that no class has.
+        confidence: float32 (N,), probability of the label, 0 where ignored.
+        probabilities: float32 (N, num_classes), zeros where ignored.
+        entropy: float32 (N,), in nats.
+        model: name of the model that answered.
+        request_id: the id that the request carries in logs and answers.
+        warnings: one sentence each.
+        timings_ms: milliseconds by stage, in the order in which they ran.
+    """
+
+    labels: np.ndarray
+    classes: list[ClassInfo]
+    ignore_label: int = -1
+    confidence: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    model: str = ""
+    request_id: str = ""
+    warnings: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)

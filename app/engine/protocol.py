@@ -1,0 +1,124 @@
+"""Every message that crosses a process boundary, field by field.
+
+Messages are JSON, small, and sent over a socket pair (``app.engine.channel``); arrays and file bodies stay in
+anonymous memory files whose descriptors travel beside the message (``app.engine.arrays``). A process that decodes
+hostile files can therefore send its parent nothing but numbers and text.
+"""
+
+from dataclasses import dataclass, field
+
+MODES = ("fast",)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read the bytes of a request: client's ``filename`` ('' if none), ``format`` and ``columns`` if given."""
+
+    filename: str = ""
+    format: str | None = None
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How to answer: model name ('' for the default), mode, extra per-point fields, seed of any sampling."""
+
+    model: str = ""
+    mode: str = "fast"
+    fields: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of one model without its weights; what GET /models shows."""
+
+    name: str
+    path: str
+    task: str
+    backbone: str
+    num_classes: int
+    classes: list[dict]
+    feat_keys: list[str]
+    grid_size_m: float | None
+    num_parameters: int
+    dataset: str | None = None
+    served: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` with one descriptor, or ``Failure``."""
+
+    options: ReadOptions
+    max_points: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Reader to parent, one descriptor: the cloud's arrays in ``layout``; ``meta`` is the rest of the Cloud."""
+
+    num_points: int
+    layout: list[dict]
+    meta: dict
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Parent to reader, three descriptors: the source file, the cloud's arrays, the segmentation's arrays."""
+
+    output: str
+    cloud_layout: list[dict]
+    cloud_meta: dict
+    layout: list[dict]
+    meta: dict
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Reader to parent, one descriptor: the finished file of ``size`` bytes."""
+
+    size: int
+    media_type: str
+    extension: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Parent to engine, one descriptor: the cloud. Answer: ``Segmented`` with one descriptor, or ``Failure``."""
+
+    job_id: str
+    options: SegmentOptions
+    layout: list[dict]
+    meta: dict
+    deadline_unix_s: float
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """Engine to parent, one descriptor: the segmentation's arrays in ``layout``; ``meta`` is the rest of it."""
+
+    job_id: str
+    layout: list[dict]
+    meta: dict
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A problem, carried over the boundary by its HTTP status; ``job_id`` is '' from readers."""
+
+    status: int
+    detail: str
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Engine to parent, once its models are loaded and warm."""
+
+    device: str
+    device_name: str
+    threads: int
+    models: list[ModelCard]
+    warnings: list[str] = field(default_factory=list)

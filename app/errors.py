@@ -1,0 +1,95 @@
+"""The problems that a request can end in.
+
+Each class states its HTTP consequence; ``app.http.errors`` turns any of them into one RFC 9457 answer, the
+command line into one line and an exit code. Messages say what was wrong, what was expected and what to do.
+"""
+
+
+class Problem(Exception):
+    """Base of every error that pointserve raises on purpose.
+
+    ``detail`` is shown to the user as it stands. ``retry_after_s`` is sent as Retry-After where it is set.
+    """
+
+    status = 500
+    title = "Internal error"
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None):
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(Problem):
+    """The request itself is malformed: an unknown option, a value of the wrong kind."""
+
+    status = 400
+    title = "Bad request"
+
+
+class Unauthorised(Problem):
+    """A key is required and was missing or wrong."""
+
+    status = 401
+    title = "Unauthorised"
+
+
+class NotFound(Problem):
+    """No such model or resource."""
+
+    status = 404
+    title = "Not found"
+
+
+class TooLarge(Problem):
+    """The body or the cloud is over a limit that the operator set."""
+
+    status = 413
+    title = "Too large"
+
+
+class UnsupportedFormat(Problem):
+    """The bytes are in no format that pointserve reads, or the format asked for is unknown."""
+
+    status = 415
+    title = "Unsupported format"
+
+
+class BadCloud(Problem):
+    """The bytes claim a known format but cannot be read as a point cloud."""
+
+    status = 422
+    title = "Unreadable point cloud"
+
+
+class BadModel(Problem):
+    """An experiment folder cannot be served: config, checkpoint or network type."""
+
+    status = 422
+    title = "Unusable model"
+
+
+class Busy(Problem):
+    """The queue is full; the client should come back."""
+
+    status = 429
+    title = "Busy"
+
+
+class NotReady(Problem):
+    """No engine can take work at the moment: starting, stopping, or its process was lost."""
+
+    status = 503
+    title = "Not ready"
+
+
+class DeadlineExceeded(Problem):
+    """The work could not be finished in the time allowed."""
+
+    status = 504
+    title = "Deadline exceeded"
+
+
+def by_status(status: int) -> type[Problem]:
+    """The class that carries ``status`` over a process boundary; ``Problem`` for an unknown one."""
+    return next((kind for kind in Problem.__subclasses__() if kind.status == status), Problem)

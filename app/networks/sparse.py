@@ -1,0 +1,25 @@
+"""Sparse convolutions as torch modules, with the parameter names and layout of spconv."""
+
+import torch
+from sparseops import KernelMap, sparse_conv
+from torch import Tensor, nn
+
+
+class SparseConv(nn.Module):
+    """Weight (out, k, k, k, in) and optional bias (out,), applied along a kernel map.
+
+    A kernel of size 1 multiplies by the weight's buffer read as (in, out), as spconv does, and needs no map.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, kernel_size, kernel_size, kernel_size, in_channels))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, features: Tensor, kernel_map: KernelMap | None = None) -> Tensor:  # (V, in) -> (W, out)
+        if kernel_map is not None:
+            return sparse_conv(features, self.weight, kernel_map, self.bias)
+        out_channels, in_channels = self.weight.shape[0], self.weight.shape[-1]
+        out = features @ self.weight.reshape(in_channels, out_channels)
+        return out if self.bias is None else out + self.bias

@@ -1,0 +1,136 @@
+"""SpUNet-v1m1: the sparse residual U-Net, inference and training forward, with Pointcept's parameter names."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from sparseops import KernelMap, strided_map, submanifold_map
+from torch import Tensor, nn
+
+from .sparse import SparseConv
+
+BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
+
+
+@dataclass(frozen=True)
+class SpUNetPlan:
+    """All that the network needs of the geometry of a batch.
+
+    ``stem`` is the map of the 5³ stem, ``levels`` the 3³ maps from fine to coarse, ``downs`` the maps between them.
+    """
+
+    stem: KernelMap
+    levels: list[KernelMap]
+    downs: list[KernelMap]
+
+
+class BasicBlock(nn.Module):
+    """Two 3³ convolutions with batch norm and a shortcut, projected where the widths differ."""
+
+    def __init__(self, in_channels: int, channels: int):
+        super().__init__()
+        self.proj = (
+            nn.Identity()
+            if in_channels == channels
+            else nn.Sequential(SparseConv(in_channels, channels, 1), nn.BatchNorm1d(channels, **BATCH_NORM))
+        )
+        self.conv1 = SparseConv(in_channels, channels, 3)
+        self.bn1 = nn.BatchNorm1d(channels, **BATCH_NORM)
+        self.conv2 = SparseConv(channels, channels, 3)
+        self.bn2 = nn.BatchNorm1d(channels, **BATCH_NORM)
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:  # (V, in) -> (V, channels)
+        out = torch.relu(self.bn1(self.conv1(x, kernel_map)))
+        out = self.bn2(self.conv2(out, kernel_map))
+        return torch.relu(out + self.proj(x))
+
+
+class Step(nn.Sequential):
+    """Convolution along a map, batch norm, ReLU: the stem and every change of level."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        super().__init__(
+            SparseConv(in_channels, out_channels, kernel_size), nn.BatchNorm1d(out_channels, **BATCH_NORM), nn.ReLU()
+        )
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
+        conv, norm, relu = self
+        return relu(norm(conv(x, kernel_map)))
+
+
+class Stage(nn.Sequential):
+    """Residual blocks on one level."""
+
+    def __init__(self, in_channels: int, channels: int, depth: int):
+        blocks = [BasicBlock(in_channels if i == 0 else channels, channels) for i in range(depth)]
+        super().__init__(OrderedDict((f"block{i}", block) for i, block in enumerate(blocks)))
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
+        for block in self:
+            x = block(x, kernel_map)
+        return x
+
+
+class SpUNet(nn.Module):
+    """Pointcept's ``SpUNet-v1m1``.
+
+    Args:
+        in_channels: width of the input features.
+        num_classes: width of the output; 0 leaves the features of the last stage.
+        base_channels: width of the stem.
+        channels: widths of the stages, encoder first, then decoder from coarse to fine.
+        layers: residual blocks of each stage, in the same order.
+        cls_mode: not served (an encoder-only classifier); must be False.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        base_channels: int = 32,
+        channels: tuple[int, ...] = (32, 64, 128, 256, 256, 128, 96, 96),
+        layers: tuple[int, ...] = (2, 3, 4, 6, 2, 2, 2, 2),
+        cls_mode: bool = False,
+    ):
+        super().__init__()
+        if len(channels) != len(layers) or len(channels) % 2:
+            raise ValueError(
+                f"SpUNet-v1m1: channels and layers must have the same even length, got {len(channels)} and {len(layers)}"
+            )
+        if cls_mode:
+            raise ValueError("SpUNet-v1m1: cls_mode=True classifies whole clouds; only cls_mode=False is served")
+        self.num_stages = len(channels) // 2
+        encoder, decoder = channels[: self.num_stages], channels[self.num_stages :][::-1]  # both from fine to coarse
+        below = (base_channels, *encoder[:-1])  # width that enters each down step, also the skip at that level
+        above = (*decoder[1:], encoder[-1])  # width that enters each up step
+        decoder_layers = layers[self.num_stages :][::-1]
+        stages = range(self.num_stages)
+        self.conv_input = Step(in_channels, base_channels, 5)
+        self.down = nn.ModuleList(Step(below[s], encoder[s], 2) for s in stages)
+        self.enc = nn.ModuleList(Stage(encoder[s], encoder[s], layers[s]) for s in stages)
+        self.up = nn.ModuleList(Step(above[s], decoder[s], 2) for s in stages)
+        self.dec = nn.ModuleList(Stage(below[s] + decoder[s], decoder[s], decoder_layers[s]) for s in stages)
+        self.out_channels = decoder[0]
+        self.final = SparseConv(decoder[0], num_classes, 1, bias=True) if num_classes else nn.Identity()
+
+    def plan(self, coords: Tensor) -> SpUNetPlan:
+        """Kernel maps for voxels ``coords``, int (V, 4) of batch, x, y, z."""
+        stem = submanifold_map(coords, 5)
+        levels, downs = [submanifold_map(coords, 3)], []
+        for _ in range(self.num_stages):
+            coords, down = strided_map(coords)
+            downs.append(down)
+            levels.append(submanifold_map(coords, 3))
+        return SpUNetPlan(stem, levels, downs)
+
+    def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
+        x = self.conv_input(features, plan.stem)
+        skips = []
+        for stage in range(self.num_stages):
+            skips.append(x)
+            x = self.down[stage](x, plan.downs[stage])
+            x = self.enc[stage](x, plan.levels[stage + 1])
+        for stage in reversed(range(self.num_stages)):
+            x = self.up[stage](x, plan.downs[stage].inverse())
+            x = self.dec[stage](torch.cat([x, skips[stage]], 1), plan.levels[stage])
+        return self.final(x)

@@ -1,0 +1,31 @@
+"""What a model wants done to a cloud, taken from its config, free of files and folders."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.clouds.cloud import ClassInfo
+
+Transform = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The test procedure of a Pointcept config.
+
+    Attributes:
+        name: of the model, for answers.
+        transform: ``data.test.transform``, applied to the raw cloud.
+        voxelize: ``data.test.test_cfg.voxelize``, a GridSample.
+        post_transform: ``data.test.test_cfg.post_transform``, applied to the points that represent voxels; ends in Collect.
+        aug_transform: ``data.test.test_cfg.aug_transform``, one list of transforms a view.
+        classes: every class in the order of the logits.
+        ignore_label: label of points that could not be used.
+    """
+
+    name: str
+    transform: list[Transform]
+    voxelize: Transform
+    post_transform: list[Transform]
+    classes: list[ClassInfo]
+    aug_transform: list[list[Transform]] = field(default_factory=list)
+    ignore_label: int = -1

@@ -1,0 +1,44 @@
+"""Every knob of the service, typed. Each is set by an environment variable POINTSERVE_<NAME>."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Values of all settings; the README's table is printed from the descriptions here."""
+
+    model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address that the server listens on")
+    port: int = Field(5001, description="port that the server listens on")
+    models: str = Field(
+        "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
+    )
+    default_model: str = Field("", description="model used when a request names none; empty: the first one found")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")
+
+    max_body_mib: int = Field(1024, gt=0, description="largest request body")
+    max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
+    spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
+    spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
+
+    readers: int = Field(2, gt=0, description="processes that decode and encode files")
+    reader_memory_mib: int = Field(4096, gt=0, description="address space of one reader process")
+    reader_timeout_s: float = Field(60.0, gt=0, description="time for decoding or encoding one file")
+
+    queue_requests: int = Field(64, gt=0, description="requests waiting or running before new ones get 429")
+    queue_points: int = Field(100_000_000, gt=0, description="points waiting or running before new ones get 429")
+    request_timeout_s: float = Field(300.0, gt=0, description="time for one request before it is answered 504")
+    tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
+
+    log_level: str = Field("info", description="debug, info, warning or error")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,5 @@
+"""Operators on sparse voxels."""
+
+from .reference import COORD_LIMIT, KernelMap, pack_keys, sparse_conv, strided_map, submanifold_map
+
+__all__ = ["COORD_LIMIT", "KernelMap", "pack_keys", "sparse_conv", "strided_map", "submanifold_map"]
