@@ -1,0 +1,61 @@
+# Set-up, service and tests of pointserve; needs python3 (3.10 or newer) and a C++ compiler.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK := requirements.lock
+LIBS := $(wildcard libs/*/pyproject.toml)
+PYTEST_ARGS ?=
+
+.PHONY: serve test demo lint lock verify clean
+
+# the service on http://localhost:5001
+serve: $(VENV)/.installed
+	$(BIN)/pointserve serve
+
+# style, types, import contract, tests
+test: lint
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# a made-up tile, classified on the command line
+demo: $(VENV)/.installed
+	$(BIN)/pointserve sample demo.laz
+	$(BIN)/pointserve predict demo.laz -o demo_classified.laz --score
+
+verify: $(VENV)/.installed
+	$(BIN)/pointserve verify tests/golden
+
+# the exact versions of every dependency, for Python 3.10 and newer
+lock: $(VENV)/.installed-dev
+	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --upgrade --extra dev --extra e57 \
+		--constraint - --no-emit-package sparseops --no-annotate --custom-compile-command "make lock" \
+		pyproject.toml -o $(LOCK)
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.python $(LOCK)
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) torch numpy
+	touch $@
+
+$(VENV)/.libs: $(VENV)/.torch $(LIBS)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.libs pyproject.toml
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --no-build-isolation -e '.[e57]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --no-build-isolation -e '.[dev,e57]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info libs/*/build libs/*/*.egg-info

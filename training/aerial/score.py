@@ -1,0 +1,68 @@
+"""Pooled scores of a network on labelled tiles, through the same steps as the service."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from augment import forget_returns, thin
+from tiles import Tile
+from torch import nn
+
+from app.pipeline.transforms import apply
+
+MERGED = np.array([0, 1, 1, 2, 3])  # ground, vegetation, building, water
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -> np.ndarray:
+    """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it."""
+    config = test["test_cfg"]
+    sample = apply(test["transform"], tile.sample())
+    sample = apply([config["voxelize"] | {"mode": "first", "return_inverse": True}], sample)
+    inverse = sample["inverse"]
+    sample = apply(config["post_transform"], sample)
+    grid = torch.from_numpy(sample["grid_coord"].astype(np.int64)).to(device)
+    coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
+    logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(coords))
+    return logits.argmax(1).cpu().numpy()[inverse]
+
+
+def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts (num_classes, num_classes), true class by row, without ignored points."""
+    known = label >= 0
+    pairs = label[known] * num_classes + predicted[known]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class, NaN where it does not occur."""
+    hit = np.diag(counts)
+    with np.errstate(invalid="ignore"):
+        return hit / (counts.sum(0) + counts.sum(1) - hit)
+
+
+def merge(counts: np.ndarray) -> np.ndarray:
+    """The confusion matrix with low, medium and high vegetation as one."""
+    gather = np.eye(4, dtype=np.int64)[MERGED]
+    return gather.T @ counts @ gather
+
+
+def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: str) -> dict[str, Any]:
+    """Pooled and per-tile scores, as they are, thinned to a sparse survey, and without return numbers."""
+    rng = np.random.default_rng(0)
+    variants = {
+        "as is": tiles,
+        "1 point per m2": [thin(tile, 1.0, rng) for tile in tiles],
+        "no returns": [forget_returns(tile) for tile in tiles],
+    }
+    scores: dict[str, Any] = {}
+    for name, variant in variants.items():
+        each = {tile.name: confusion(tile.label, predict(network, test, tile, device), 5) for tile in variant}
+        pooled = sum(each.values())
+        scores[name] = {
+            "classes": iou(pooled).round(4).tolist(),
+            "merged": iou(merge(pooled)).round(4).tolist(),
+            "miou": round(float(iou(merge(pooled))[:3].mean()), 4),
+            "tiles": {tile: iou(merge(counts)).round(3).tolist() for tile, counts in each.items()},
+        }
+    return scores
