@@ -1,0 +1,1 @@
+"""What this machine offers to pointserve, and what is wrong with it."""

@@ -1,0 +1,79 @@
+"""Child process: runs the operators of one library of pointserve on every device against an independent reference."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .child import answer
+
+LIBRARIES = ("sparseops", "pointops", "pointgroup_ops")
+TOLERANCE = 1e-4
+
+Check = tuple[str, float]
+
+
+def check_library(name: str) -> dict[str, Any]:
+    """Whether ``name`` is compiled (and for what) or runs its reference, and how far its operators are off."""
+    import torch
+
+    library = importlib.import_module(name)
+    architectures = list(getattr(library, "ARCHITECTURES", ()))
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() * torch.cuda.is_available()))]
+    checks = [_run(device, CHECKS[name]) for device in devices]
+    return {
+        "name": name,
+        "state": "compiled" if architectures else "reference",
+        "architectures": architectures,
+        "checks": [check for group in checks for check in group],
+    }
+
+
+def sparseops_checks(device: str) -> Iterator[Check]:
+    """Sparse convolutions of a small cloud on ``device`` against torch's dense convolution on the processor."""
+    import sparseops
+    import torch
+    from torch.nn import functional
+
+    generator = torch.Generator().manual_seed(0)
+    side, width = 8, 4
+    occupied = torch.rand(side, side, side, generator=generator) < 0.3
+    voxels = occupied.nonzero()  # (V, 3)
+    coords = torch.cat([torch.zeros(len(voxels), 1, dtype=torch.long), voxels], 1).to(device)
+    features = torch.randn(len(voxels), width, generator=generator)
+    dense = torch.zeros(1, width, side, side, side)
+    dense[0, :, voxels[:, 0], voxels[:, 1], voxels[:, 2]] = features.t()
+
+    weight = torch.randn(width, 3, 3, 3, width, generator=generator)
+    expected = functional.conv3d(dense, weight.permute(0, 4, 1, 2, 3), padding=1)[0]
+    found = sparseops.sparse_conv(features.to(device), weight.to(device), sparseops.submanifold_map(coords, 3)).cpu()
+    yield "submanifold convolution", _error(found, expected, voxels)
+
+    weight = torch.randn(width, 2, 2, 2, width, generator=generator)
+    expected = functional.conv3d(dense, weight.permute(0, 4, 1, 2, 3), stride=2)[0]
+    coarse, kernel_map = sparseops.strided_map(coords)
+    found = sparseops.sparse_conv(features.to(device), weight.to(device), kernel_map).cpu()
+    yield "strided convolution", _error(found, expected, coarse[:, 1:].cpu())
+
+
+CHECKS: dict[str, Callable[[str], Iterator[Check]]] = {"sparseops": sparseops_checks}
+
+
+def _error(found: Any, expected: Any, voxels: Any) -> float:
+    """max |difference| between rows (V, C) and the dense (C, X, Y, Z) at ``voxels`` (V, 3)."""
+    x, y, z = voxels.unbind(1)
+    return float((found - expected[:, x, y, z].t()).abs().max())
+
+
+def _run(device: str, checks: Callable[[str], Iterator[Check]]) -> list[dict[str, Any]]:
+    try:
+        return [
+            {"device": device, "operator": operator, "max_abs_error": error, "ok": error <= TOLERANCE}
+            for operator, error in checks(device)
+        ]
+    except Exception as error:
+        return [{"device": device, "operator": "all", "ok": False, "reason": f"{type(error).__name__}: {error}"[:300]}]
+
+
+if __name__ == "__main__":
+    answer(check_library(sys.argv[1]))

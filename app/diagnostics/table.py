@@ -1,0 +1,64 @@
+"""The report as text for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+STYLES = {"ok": "green", "compiled": "green", "reference": "yellow", "absent": "dim", "broken": "red"}
+GIB = 1 << 30
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print ``report`` as one table and the list of problems."""
+    table = Table("part", "state", title=f"pointserve {report['pointserve'] or '(not installed)'}")
+    table.add_column("detail", overflow="fold")
+    for part, state, detail in _rows(report):
+        table.add_row(part, f"[{STYLES.get(state, '')}]{state}[/]" if state in STYLES else state, detail)
+    console.print(table)
+    for problem in report["problems"]:
+        style = "red" if problem["required"] else "yellow"
+        console.print(f"[{style}]{problem['part']}[/]: {problem['problem']}\n  → {problem['remedy']}", highlight=False)
+    verdict = "[green]All that serving needs is in place.[/]" if report["ok"] else "[red]Serving will not work.[/]"
+    console.print(verdict)
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    cpu, memory, torch = report["cpu"], report["memory"], report["torch"]
+    limit = f", limit {memory['limit_bytes'] / GIB:.1f} GiB" if memory["limit_bytes"] else ""
+    rows = [
+        ("python", "ok", f"{report['python']['version']}  {report['python']['executable']}"),
+        ("platform", "ok", report["platform"]),
+        ("processor", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores, {' '.join(cpu['flags'])}"),
+        ("memory", "ok", f"{memory['total_bytes'] / GIB:.1f} GiB{limit}"),
+        ("torch", torch["state"], _torch(torch)),
+        ("driver", report["driver"]["state"], _detail(report["driver"])),
+    ]
+    rows += [(f"cuda:{device['index']}", *_device(device)) for device in report["devices"]]
+    rows += [(f"operators {entry['name']}", entry["state"], _operators(entry)) for entry in report["operators"]]
+    rows += [(entry["name"], entry["state"], _detail(entry)) for entry in (*report["libraries"], *report["stack"])]
+    return rows
+
+
+def _torch(torch: dict[str, Any]) -> str:
+    if torch["state"] != "ok":
+        return _detail(torch)
+    cuda = f"CUDA {torch['cuda']}, cuDNN {torch['cudnn']}" if torch["cuda"] else "for processors only"
+    return f"{torch['version']}, {cuda}, {torch['threads']} threads"
+
+
+def _device(device: dict[str, Any]) -> tuple[str, str]:
+    memory_gib = device["memory_bytes"] / GIB
+    detail = f"{device['name']}, {memory_gib:.0f} GiB, capability {device['compute_capability']}, {device['uuid']}"
+    return ("ok" if device["supported"] else "broken"), detail
+
+
+def _operators(entry: dict[str, Any]) -> str:
+    if "checks" not in entry or "reason" in entry:
+        return _detail(entry)
+    agree = f"{len(entry['checks'])} checks agree with torch"
+    return ", ".join([*entry["architectures"], agree])
+
+
+def _detail(entry: dict[str, Any]) -> str:
+    return entry.get("reason") or entry.get("version") or ""

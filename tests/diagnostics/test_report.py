@@ -1,0 +1,149 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.diagnostics.compute import is_supported
+from app.diagnostics.operators import check_library
+from app.diagnostics.report import report
+
+HANGS = """
+import os, pathlib, subprocess, sys, time
+print("loading", flush=True)
+nap = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path(__file__).with_name("pids").write_text(f"{os.getpid()} {nap.pid}")
+time.sleep(600)
+"""
+BROKEN = {
+    "spconv/__init__.py": "",
+    "spconv/pytorch.py": "import os\nos.abort()\n",
+    "cumm/__init__.py": "",
+    "cumm/tensorview.py": HANGS,
+    "torch_scatter.py": "raise OSError('libcudart.so.12: cannot open shared object file')\n",
+    "torch_cluster.py": "import a_package_that_nobody_has\n",
+    "torch_sparse.py": "raise SystemExit(0)\n",
+    "flash_attn.py": "raise ImportError('flash_attn.so: undefined symbol: _ZN2at')\n",
+    "ocnn.py": "__version__ = '2.2.5'\nprint('hello from ocnn')\n",
+}
+
+
+@pytest.fixture
+def broken_stack(tmp_path, monkeypatch):
+    for name, code in BROKEN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    return tmp_path
+
+
+def wait_until_gone(pids, limit_s=10):
+    """A killed process may stay a zombie for as long as its new parent likes."""
+    deadline = time.monotonic() + limit_s
+    stats = [Path(f"/proc/{pid}/stat") for pid in pids]
+    while alive := [str(stat) for stat in stats if stat.exists() and ") Z" not in stat.read_text()]:
+        assert time.monotonic() < deadline, f"still running: {alive}"
+        time.sleep(0.05)
+
+
+def run_module(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "app.diagnostics", *arguments], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_json_report_of_this_machine():
+    done = run_module("--json")
+    facts = json.loads(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert facts["ok"]
+    assert facts["python"]["version"] == sys.version.split()[0]
+    assert facts["cpu"]["usable_cores"] >= 1
+    assert facts["memory"]["total_bytes"] > 1 << 28
+    assert facts["torch"]["state"] == "ok"
+    assert facts["driver"]["state"] in ("ok", "absent", "broken")
+    sparseops = next(entry for entry in facts["operators"] if entry["name"] == "sparseops")
+    assert sparseops["state"] in ("compiled", "reference")
+    assert sparseops["checks"]
+    assert all(check["ok"] for check in sparseops["checks"])
+
+
+def test_text_report_names_every_part():
+    done = run_module(env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 0
+    for part in ("python", "torch", "driver", "sparseops", "spconv", "flash_attn", "pointcept"):
+        assert part in done.stdout
+
+
+def test_broken_libraries_hurt_nobody_else(broken_stack):
+    facts = report(limit_s=12)
+    stack = {entry["name"]: entry for entry in facts["stack"]}
+    assert stack["spconv"]["state"] == "broken"
+    assert "SIGABRT" in stack["spconv"]["reason"]
+    assert stack["cumm"]["state"] == "broken"
+    assert "no answer" in stack["cumm"]["reason"]
+    assert "libcudart" in stack["torch_scatter"]["reason"]
+    assert "CUDA" in stack["torch_scatter"]["remedy"]
+    assert "a_package_that_nobody_has" in stack["torch_cluster"]["remedy"]
+    assert stack["torch_sparse"]["state"] == "broken"
+    assert "another torch" in stack["flash_attn"]["remedy"]
+    assert stack["ocnn"] == {"name": "ocnn", "state": "ok", "version": "2.2.5"}
+    assert stack["torch_geometric"]["state"] == "absent"
+    assert facts["torch"]["state"] == "ok"
+    assert facts["ok"], "the optional stack is not needed to serve"
+    broken = {problem["part"] for problem in facts["problems"]}
+    assert {"spconv", "cumm", "torch_scatter", "torch_cluster", "torch_sparse", "flash_attn"} <= broken
+    assert all(problem["remedy"] for problem in facts["problems"])
+    wait_until_gone((broken_stack / "cumm/pids").read_text().split())
+
+
+def test_broken_torch_is_reported_and_fails(tmp_path):
+    (tmp_path / "torch.py").write_text("import os\nos.abort()\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run_module("--json", env={**os.environ, "PYTHONPATH": path})
+    facts = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert not facts["ok"]
+    assert "SIGABRT" in facts["torch"]["reason"]
+    problem = next(problem for problem in facts["problems"] if problem["part"] == "torch")
+    assert problem["required"]
+    assert "torch" in problem["remedy"]
+
+
+def test_operator_that_is_off_is_found(monkeypatch):
+    import sparseops
+
+    right = sparseops.sparse_conv
+    monkeypatch.setattr(sparseops, "sparse_conv", lambda *arguments: right(*arguments) + 0.01)
+    checks = check_library("sparseops")["checks"]
+    assert not any(check["ok"] for check in checks)
+    assert all(abs(check["max_abs_error"] - 0.01) < 1e-4 for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "supported"),
+    [
+        ((8, 6), ["sm_80", "sm_90"], True),
+        ((8, 9), ["sm_80"], True),
+        ((7, 5), ["sm_80", "sm_90"], False),
+        ((9, 0), ["sm_90a"], True),
+        ((12, 0), ["sm_80", "sm_90a"], False),
+        ((12, 0), ["sm_90", "compute_90"], True),
+        ((12, 0), ["sm_100", "sm_120"], True),
+        ((8, 0), ["sm_86"], False),
+    ],
+)
+def test_architectures(capability, architectures, supported):
+    assert is_supported(capability, architectures) is supported
+
+
+def test_the_report_needs_no_web_framework_and_keeps_torch_out():
+    code = (
+        "import sys; from app.diagnostics.report import report; report(); "
+        "print(sorted({'flask', 'apiflask', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
