@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
     spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
+    upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
     readers: int = Field(2, gt=0, description="processes that decode and encode files")
     reader_memory_mib: int = Field(4096, gt=0, description="address space of one reader process")
