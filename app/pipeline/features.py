@@ -1,0 +1,138 @@
+"""From a cloud as its file states it to the sample that transforms work on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+from app.errors import BadCloud
+
+from .normals import estimate_normals
+from .recipe import Recipe, Transform
+from .sample import Sample
+
+LOCAL_ORIGIN_FROM = 8192.0
+VOXELS_A_SIDE = 1 << 18
+LARGEST_PLAUSIBLE_EXTENT = 1e7
+NEUTRAL_COLOR = 127.5
+NEUTRAL_STRENGTH = 0.5
+RETURN_COLUMNS = ("return_number", "number_of_returns")
+
+
+def feature_columns(recipe: Recipe) -> set[str]:
+    """Names of the columns that the recipe's Collect joins for the network."""
+    names: set[str] = set()
+    for transform in (*recipe.transform, *recipe.post_transform):
+        if transform["type"] == "Collect":
+            for key, columns in transform.items():
+                if key.endswith("_keys"):
+                    names.update(columns)
+    return names
+
+
+def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.ndarray:
+    """int64 (M,), the points of ``xyz`` (N, 3) that a network can take; ``warnings`` says what was left out and is odd.
+
+    Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
+    box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too high then.
+    """
+    usable = np.flatnonzero(np.isfinite(xyz).all(1))
+    if len(usable) < len(xyz):
+        warnings.append(f"{len(xyz) - len(usable)} points have NaN or infinite coordinates: they get the ignore label")
+    if len(usable) and np.ptp(xyz[usable], axis=0).max() >= VOXELS_A_SIDE * grid_size:
+        inside = _near_the_bulk(xyz[usable])
+        if not inside.all():
+            warnings.append(
+                f"{np.count_nonzero(~inside)} points lie far away from all others: they get the ignore label"
+            )
+        usable = usable[inside]
+        height = np.ptp(xyz[usable, 2])
+        if height >= VOXELS_A_SIDE * grid_size:
+            raise BadCloud(
+                f"the cloud is {height:g} units high, more than {VOXELS_A_SIDE} voxels of {grid_size:g}; "
+                "the model expects metres: check the unit and the order of the columns"
+            )
+    if len(usable):
+        _warn_of_units(xyz[usable], warnings)
+    return usable
+
+
+def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[str]) -> Sample:
+    """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the recipe reads.
+
+    ``coord`` float32 (M, 3) is in the file's units, from a local origin where a coordinate is beyond ±8192, since
+    float32 has steps of a millimetre there. ``color`` is 0 to 255. ``strength`` is intensity over its scale. What the
+    network reads and the cloud lacks: normals are estimated, colour becomes mid grey (127.5), strength 0.5, each with
+    a warning. Values that are not finite become 0. Columns of ``cloud.extra`` are float32 (M, 1).
+    """
+    xyz = cloud.xyz[rows]
+    if np.abs(xyz).max() > LOCAL_ORIGIN_FROM:
+        xyz = xyz - np.floor(xyz.min(0))
+    columns = feature_columns(recipe)
+    sample: Sample = {"coord": xyz.astype(np.float32)}
+    if "color" in columns:
+        sample["color"] = _color(cloud, rows, warnings)
+    if "strength" in columns:
+        sample["strength"] = _strength(cloud, rows, warnings)
+    if "normal" in columns:
+        if cloud.normals is None:
+            warnings.append("the cloud has no normals: estimated from neighbouring points")
+            sample["normal"] = estimate_normals(sample["coord"])
+        else:
+            sample["normal"] = cloud.normals[rows].astype(np.float32)
+    if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):
+        warnings.append("the cloud has no return numbers: every point is taken as the only return of its pulse")
+    for name in (columns | {*RETURN_COLUMNS} | _copied(recipe.transform)) & set(cloud.extra) - set(sample):
+        sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
+    _replace_non_finite(sample, warnings)
+    return sample
+
+
+def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
+    if cloud.rgb is not None:
+        return cloud.rgb[rows].astype(np.float32)
+    warnings.append("the cloud has no colour, which the model reads: mid grey was taken; expect worse labels")
+    return np.full((len(rows), 3), NEUTRAL_COLOR, np.float32)
+
+
+def _strength(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
+    if cloud.intensity is None:
+        warnings.append("the cloud has no intensity, which the model reads: 0.5 was taken; expect worse labels")
+        return np.full((len(rows), 1), NEUTRAL_STRENGTH, np.float32)
+    intensity = cloud.intensity[rows].astype(np.float32)
+    if cloud.intensity_scale is None:
+        warnings.append(
+            f"the scale of the intensity is unknown: taken as it stands, up to {intensity.max():g}; "
+            "the model may expect 0 to 1"
+        )
+    return (intensity / np.float32(cloud.intensity_scale or 1)).reshape(-1, 1)
+
+
+def _copied(transforms: Sequence[Transform]) -> set[str]:
+    return {name for transform in transforms if transform["type"] == "Copy" for name in transform.get("keys_dict", ())}
+
+
+def _replace_non_finite(sample: Sample, warnings: list[str]) -> None:
+    for name, values in sample.items():
+        finite = np.isfinite(values)
+        if not finite.all():
+            warnings.append(f"{np.count_nonzero(~finite.all(1))} points have NaN or infinite {name}: taken as 0")
+            sample[name] = np.where(finite, values, np.float32(0))
+
+
+def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
+    low, high = np.quantile(xyz, 0.01, axis=0, method="higher"), np.quantile(xyz, 0.99, axis=0, method="lower")
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    margin = 10 * (high - low).max()
+    return ((xyz >= low - margin) & (xyz <= high + margin)).all(1)
+
+
+def _warn_of_units(xyz: np.ndarray, warnings: list[str]) -> None:
+    low, high = xyz.min(0), xyz.max(0)
+    extent = high - low
+    across = extent[:2].max()
+    if across > LARGEST_PLAUSIBLE_EXTENT:
+        warnings.append(f"the cloud is {across:g} units across, which is hardly metres: check the unit")
+    looks_like_degrees = across < 1 and np.abs(xyz[:, 0]).max() <= 180 and np.abs(xyz[:, 1]).max() <= 90
+    if looks_like_degrees and extent[2] > 20 * across:
+        warnings.append("x and y look like degrees: the model expects metres, project the cloud first")

@@ -1,0 +1,224 @@
+"""Pointcept's test transforms by their type names, and pointserve's own."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from app.errors import BadModel, BadRequest
+
+from . import aerial
+from .sample import Sample, take
+from .voxelize import grid_sample
+
+Bounds = Sequence[float]
+AXES = {"x": 0, "y": 1, "z": 2}
+LABELS = frozenset({"segment", "instance"})
+
+
+def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
+    """The middle of x and y becomes 0, and the lowest z too if ``apply_z``."""
+    low, high = sample["coord"].min(0), sample["coord"].max(0)
+    shift = (low + high) / 2
+    shift[2] = low[2] if apply_z else 0
+    return sample | {"coord": sample["coord"] - shift}
+
+
+def positive_shift(sample: Sample) -> Sample:
+    """The lowest coordinate on every axis becomes 0."""
+    return sample | {"coord": sample["coord"] - sample["coord"].min(0)}
+
+
+def normalize_coord(sample: Sample) -> Sample:
+    """The mean becomes 0 and the farthest point lies at distance 1."""
+    coord = sample["coord"] - sample["coord"].mean(0)
+    return sample | {"coord": coord / np.sqrt((coord**2).sum(1)).max()}
+
+
+def normalize_color(sample: Sample) -> Sample:
+    """Colour from 0..255 to 0..1."""
+    return sample | {"color": sample["color"] / 255} if "color" in sample else sample
+
+
+def point_clip(sample: Sample, *, point_cloud_range: Bounds = (-80, -80, -3, 80, 80, 1)) -> Sample:
+    """Points outside the box (low x, y, z, high x, y, z) are moved to its border; coordinates become float64."""
+    low, high = np.array(point_cloud_range[:3], np.float64), np.array(point_cloud_range[3:], np.float64)
+    return sample | {"coord": np.clip(sample["coord"], low, high)}
+
+
+def random_rotate_target_angle(
+    sample: Sample,
+    *,
+    angle: Bounds = (1 / 2, 1, 3 / 2),
+    center: Bounds | None = None,
+    axis: str = "z",
+    always_apply: bool = False,
+    p: float = 0.75,
+) -> Sample:
+    """Rotation by the one given ``angle``, in units of pi; coordinates and normals become float64."""
+    _demand_certain("RandomRotateTargetAngle", "angle", angle, 1 if always_apply else p)
+    return rotate(sample, angle[0] * np.pi, axis, center)
+
+
+def random_rotate(
+    sample: Sample,
+    *,
+    angle: Bounds | None = None,
+    center: Bounds | None = None,
+    axis: str = "z",
+    always_apply: bool = False,
+    p: float = 0.5,
+) -> Sample:
+    """Rotation by an ``angle`` between two equal bounds, in units of pi; coordinates and normals become float64."""
+    _demand_certain("RandomRotate", "angle", (-1, 1) if angle is None else angle, 1 if always_apply else p)
+    return rotate(sample, angle[0] * np.pi, axis, center)  # type: ignore[index]
+
+
+def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bool = False) -> Sample:
+    """Coordinates times a factor between two equal bounds."""
+    bounds = (0.95, 1.05) if scale is None else scale
+    _demand_certain("RandomScale", "scale", bounds, 1)
+    coord = sample["coord"]
+    return sample | {"coord": (coord * np.float64(bounds[0])).astype(coord.dtype)}
+
+
+def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
+    """x and y, of coordinates and normals, change their sign."""
+    _demand_certain("RandomFlip", "p", (p,), p)
+    sign = np.array([-1, -1, 1], np.float32)
+    return sample | {key: sample[key] * sign for key in ("coord", "normal") if key in sample}
+
+
+def sphere_crop(
+    sample: Sample, *, point_max: int = 80000, sample_rate: float | None = None, mode: str = "random"
+) -> Sample:
+    """The ``point_max`` points, or the share ``sample_rate`` of them, nearest to the middle point of the list."""
+    if mode != "center":
+        raise BadModel(f"SphereCrop: mode={mode!r} is drawn at random; only mode='center' is served")
+    coord = sample["coord"]
+    limit = point_max if sample_rate is None else int(sample_rate * len(coord))
+    if len(coord) <= limit:
+        return sample
+    distance = ((coord - coord[len(coord) // 2]) ** 2).sum(1)
+    return take(sample, np.argsort(distance, kind="stable")[:limit])
+
+
+def copy(sample: Sample, *, keys_dict: Mapping[str, str] | None = None) -> Sample:
+    """New names for copies of entries; labels, which a cloud to be labelled lacks, may be absent."""
+    names = {"coord": "origin_coord", "segment": "origin_segment"} if keys_dict is None else keys_dict
+    out = dict(sample)
+    for old, new in names.items():
+        if old in sample:
+            out[new] = sample[old].copy()
+        elif old not in LABELS:
+            raise BadModel(f"Copy: no entry {old!r}; there are {', '.join(sorted(sample))}")
+    return out
+
+
+def update(sample: Sample, *, keys_dict: Mapping[str, Any] | None = None) -> Sample:
+    """Entries set to given values."""
+    return sample | dict(keys_dict or {})
+
+
+def add(sample: Sample, *, keys_dict: Mapping[str, Any] | None = None) -> Sample:
+    """Entries set to given values where they are absent."""
+    return dict(keys_dict or {}) | sample
+
+
+def to_tensor(sample: Sample) -> Sample:
+    """Nothing: arrays become tensors where the network takes them."""
+    return sample
+
+
+def collect(
+    sample: Sample, *, keys: str | Sequence[str], offset_keys_dict: Mapping[str, str] | None = None, **joined: Any
+) -> Sample:
+    """Entries ``keys``, and for every ``<name>_keys=`` an entry ``<name>``: those columns side by side, float32.
+
+    ``feat`` (N, C) is what a network reads. ``offset_keys_dict`` (names of batch offsets) is for batches: ignored.
+    """
+    wanted = (keys,) if isinstance(keys, str) else keys
+    out = {key: sample[key] for key in wanted if key in sample}
+    for name, columns in joined.items():
+        if not name.endswith("_keys"):
+            raise BadModel(f"Collect: unknown key {name}; accepted are keys, offset_keys_dict and <name>_keys")
+        absent = [column for column in columns if column not in sample]
+        if absent:
+            raise BadRequest(
+                f"the model reads {', '.join(absent)} ({name}), which the cloud lacks; "
+                f"it has {', '.join(sorted(sample))}. Name the columns of the file with columns=, or send a cloud that has them"
+            )
+        parts = [sample[column].astype(np.float32).reshape(len(sample["coord"]), -1) for column in columns]
+        out[name.removesuffix("_keys")] = np.concatenate(parts, 1)
+    return out
+
+
+def rotate(sample: Sample, angle_rad: float, axis: str, center: Bounds | None) -> Sample:
+    """Right-handed rotation about ``axis`` through ``center``, the middle of the bounding box if None."""
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    rotation = np.eye(3)
+    first, second = [i for i in range(3) if i != AXES[axis]]
+    rotation[[first, second], [first, second]] = cos
+    rotation[first, second], rotation[second, first] = (sin, -sin) if axis == "y" else (-sin, sin)
+    coord = sample["coord"]
+    middle = (coord.min(0) + coord.max(0)) / 2 if center is None else np.array(center)
+    out = sample | {"coord": (coord - middle.astype(coord.dtype)) @ rotation.T + middle}
+    if "normal" in sample:
+        out["normal"] = sample["normal"] @ rotation.T
+    return out
+
+
+def _demand_certain(name: str, argument: str, bounds: Bounds, p: float) -> None:
+    if len(set(bounds)) != 1 or p < 1:
+        raise BadModel(
+            f"{name}: {argument}={list(bounds)} with p={p} leaves something to chance; only p=1 and one value serve"
+        )
+
+
+TRANSFORMS: dict[str, Callable[..., Sample]] = {
+    "Add": add,
+    "CenterShift": center_shift,
+    "Collect": collect,
+    "Copy": copy,
+    "GridSample": grid_sample,
+    "HeightAboveLowest": aerial.height_above_lowest,
+    "NormalizeColor": normalize_color,
+    "NormalizeCoord": normalize_coord,
+    "Occupancy": aerial.occupancy,
+    "PointClip": point_clip,
+    "PositiveShift": positive_shift,
+    "RandomFlip": random_flip,
+    "RandomRotate": random_rotate,
+    "RandomRotateTargetAngle": random_rotate_target_angle,
+    "RandomScale": random_scale,
+    "Returns": aerial.returns,
+    "SphereCrop": sphere_crop,
+    "ToTensor": to_tensor,
+    "Update": update,
+    "VoxelOffset": aerial.voxel_offset,
+}
+
+
+def check(transform: Mapping[str, Any]) -> None:
+    """Raise BadModel where ``transform`` (a dict(type=…) of a config) is not served or has unknown keys."""
+    name = transform.get("type")
+    if name not in TRANSFORMS:
+        raise BadModel(f"transform {name!r} is not served at test time; served are {', '.join(TRANSFORMS)}")
+    parameters = inspect.signature(TRANSFORMS[name]).parameters
+    accepted = [key for key in parameters if key not in ("sample", "rng", "joined")]
+    unknown = [key for key in transform if key != "type" and key not in accepted]
+    if unknown and "joined" not in parameters:
+        raise BadModel(f"{name}: unknown key {', '.join(unknown)}; accepted are {', '.join(accepted) or 'none'}")
+
+
+def apply(transforms: Sequence[Mapping[str, Any]], sample: Sample, rng: np.random.RandomState | None = None) -> Sample:
+    """The sample after every transform in turn; ``rng`` feeds those that sample. Raises BadModel as ``check`` does."""
+    for transform in transforms:
+        check(transform)
+        function = TRANSFORMS[transform["type"]]
+        arguments = {key: value for key, value in transform.items() if key != "type"}
+        if "rng" in inspect.signature(function).parameters:
+            arguments["rng"] = rng or np.random.RandomState(0)
+        sample = function(sample, **arguments)
+    return sample

@@ -1,0 +1,138 @@
+"""Points to voxels: the keys, the order and the counts of Pointcept's ``GridSample``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.errors import BadModel
+
+from .sample import Sample, take
+
+FNV_OFFSET, FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """The voxels of N points, in the order of ascending keys.
+
+    Attributes:
+        grid_coord: int64 (N, 3), voxel of each point, starting at 0 on every axis.
+        order: int64 (N,), points sorted by voxel, in input order within one.
+        starts: int64 (V,), place in ``order`` of the first point of each voxel.
+        counts: int64 (V,), points of each voxel.
+        inverse: int64 (N,), voxel of each point.
+        lowest: int64 (3,), the voxel coordinates that became 0.
+        grid_size: float64 (3,) or (), edge of a voxel.
+    """
+
+    grid_coord: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    inverse: np.ndarray
+    lowest: np.ndarray
+    grid_size: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def first_points(self) -> np.ndarray:
+        """int64 (V,), the first point of each voxel in input order."""
+        return self.order[self.starts]
+
+    def random_points(self, rng: np.random.RandomState) -> np.ndarray:
+        """int64 (V,), one point of each voxel, drawn as ``GridSample(mode="train")`` draws."""
+        return self.order[self.starts + rng.randint(0, self.counts.max(), len(self)) % self.counts]
+
+    def displacement(self, coord: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """float64 (R, 3), place of the points ``rows`` of ``coord`` in their voxels in units of a voxel, ±0.5."""
+        return coord[rows] / self.grid_size - self.lowest - self.grid_coord[rows] - 0.5
+
+    def fragments(self) -> Iterator[np.ndarray]:
+        """int64 (V,) each: fragment i holds point i modulo the count of every voxel, until every point was in one."""
+        for i in range(int(self.counts.max())):
+            yield self.order[self.starts + i % self.counts]
+
+
+def fnv_keys(grid_coord: np.ndarray) -> np.ndarray:
+    """uint64 (N,) FNV hash of int (N, D) voxel coordinates: multiply by the prime, xor a coordinate, for each axis."""
+    keys = np.full(len(grid_coord), FNV_OFFSET)
+    for axis in grid_coord.astype(np.uint64).T:
+        keys *= FNV_PRIME
+        keys ^= axis
+    return keys
+
+
+def ravel_keys(grid_coord: np.ndarray) -> np.ndarray:
+    """uint64 (N,) place of int (N, D) voxel coordinates in their bounding box, the last axis running fastest."""
+    lowest = grid_coord.min(0)
+    extent = (grid_coord.max(0) - lowest + 1).astype(np.uint64)
+    keys = np.zeros(len(grid_coord), np.uint64)
+    for axis, size in zip((grid_coord - lowest).astype(np.uint64).T, extent, strict=True):
+        keys = keys * size + axis
+    return keys
+
+
+HASHES = {"fnv": fnv_keys, "ravel": ravel_keys}
+
+
+def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:
+    """Voxels of ``grid_size`` (one edge, or one an axis) of float ``coord`` (N, 3), N > 0; divided in float64.
+
+    Raises BadModel for an unknown ``hash_type`` or a grid size that is not positive.
+    """
+    if hash_type not in HASHES:
+        raise BadModel(f"GridSample: hash_type {hash_type!r} is unknown; known are {', '.join(HASHES)}")
+    size = np.asarray(grid_size, np.float64)
+    if size.shape not in ((), (3,)) or not (size > 0).all():
+        raise BadModel(f"GridSample: grid_size must be one positive number or three, got {grid_size!r}")
+    grid_coord = np.floor(coord / np.broadcast_to(size, 3)).astype(np.int64)
+    lowest = grid_coord.min(0)
+    grid_coord -= lowest
+    keys = HASHES[hash_type](grid_coord)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    is_start = np.r_[True, keys[1:] != keys[:-1]]
+    inverse = np.empty(len(keys), np.int64)
+    inverse[order] = np.cumsum(is_start) - 1
+    starts = np.flatnonzero(is_start)
+    return Voxels(grid_coord, order, starts, np.diff(starts, append=len(keys)), inverse, lowest, size)
+
+
+def grid_sample(
+    sample: Sample,
+    *,
+    grid_size: float | tuple[float, float, float] = 0.05,
+    hash_type: str = "fnv",
+    mode: str = "train",
+    keys: tuple[str, ...] | None = None,
+    return_inverse: bool = False,
+    return_grid_coord: bool = False,
+    return_min_coord: bool = False,
+    return_displacement: bool = False,
+    project_displacement: bool = False,
+    rng: np.random.RandomState,
+) -> Sample:
+    """``GridSample(mode="train")``: one random point a voxel.
+
+    ``keys`` (of old configs) is ignored: every per-point column is thinned. ``mode="test"`` gives many samples, so
+    it is no step of a chain: see ``voxelize`` and ``Voxels.fragments``.
+    """
+    if mode != "train":
+        raise BadModel(f"GridSample: mode={mode!r} stands only in test_cfg.voxelize; among the transforms use 'train'")
+    voxels = voxelize(sample["coord"], grid_size, hash_type)
+    rows = voxels.random_points(rng)
+    out = take(sample, rows)
+    if return_inverse:
+        out["inverse"] = voxels.inverse
+    if return_grid_coord:
+        out["grid_coord"] = voxels.grid_coord[rows]
+    if return_min_coord:
+        out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3)
+    if return_displacement:
+        displacement = voxels.displacement(sample["coord"], rows)
+        if project_displacement:
+            displacement = (displacement * out["normal"]).sum(1, keepdims=True)
+        out["displacement"] = displacement
+    return out
