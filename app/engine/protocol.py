@@ -7,7 +7,40 @@ hostile files can therefore send its parent nothing but numbers and text.
 
 from dataclasses import dataclass, field
 
+from app.clouds.cloud import ClassInfo
+
 MODES = ("fast",)
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Where one array lies in a memory file: numpy's ``dtype.str``, shape, offset in bytes; C order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class CloudMeta:
+    """What a Cloud holds beside its arrays."""
+
+    format: str
+    intensity_scale: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SegmentationMeta:
+    """What a Segmentation holds beside its arrays."""
+
+    classes: list[ClassInfo]
+    ignore_label: int
+    model: str = ""
+    request_id: str = ""
+    warnings: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +81,11 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Started:
+    """Reader to parent, once its decoders are imported and its limits are set."""
+
+
+@dataclass(frozen=True)
 class Decode:
     """Parent to reader, one descriptor: the file. Answer: ``Decoded`` with one descriptor, or ``Failure``."""
 
@@ -60,19 +98,21 @@ class Decoded:
     """Reader to parent, one descriptor: the cloud's arrays in ``layout``; ``meta`` is the rest of the Cloud."""
 
     num_points: int
-    layout: list[dict]
-    meta: dict
+    layout: list[ArraySpec]
+    meta: CloudMeta
 
 
 @dataclass(frozen=True)
 class Encode:
-    """Parent to reader, three descriptors: the source file, the cloud's arrays, the segmentation's arrays."""
+    """Parent to reader: descriptors of the cloud's arrays and the segmentation's arrays, and of the file that came in
+    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, or ``Failure``.
+    """
 
     output: str
-    cloud_layout: list[dict]
-    cloud_meta: dict
-    layout: list[dict]
-    meta: dict
+    cloud_layout: list[ArraySpec]
+    cloud_meta: CloudMeta
+    layout: list[ArraySpec]
+    meta: SegmentationMeta
 
 
 @dataclass(frozen=True)
@@ -90,8 +130,8 @@ class Segment:
 
     job_id: str
     options: SegmentOptions
-    layout: list[dict]
-    meta: dict
+    layout: list[ArraySpec]
+    meta: CloudMeta
     deadline_unix_s: float
 
 
@@ -100,8 +140,8 @@ class Segmented:
     """Engine to parent, one descriptor: the segmentation's arrays in ``layout``; ``meta`` is the rest of it."""
 
     job_id: str
-    layout: list[dict]
-    meta: dict
+    layout: list[ArraySpec]
+    meta: SegmentationMeta
 
 
 @dataclass(frozen=True)
@@ -115,7 +155,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ready:
-    """Engine to parent, once its models are loaded and warm."""
+    """Engine to parent, once its models are loaded and warm; ``Failure`` instead where it has nothing to serve."""
 
     device: str
     device_name: str

@@ -1,0 +1,138 @@
+"""Messages of ``app.engine.protocol`` and descriptors over one socket pair."""
+
+import array
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.engine import protocol
+
+MAX_MESSAGE_BYTES = 16 << 20
+MAX_DESCRIPTORS = 4
+
+_HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors
+
+
+class ChannelError(Exception):
+    """The other side is gone, or sent what is no message; nothing more can be exchanged with it."""
+
+
+class Channel:
+    """One end of a socket pair. Not thread-safe but for ``shutdown``.
+
+    A message is a header (payload length, number of descriptors), which the descriptors travel with, and a JSON
+    payload ``[type, fields]`` that is checked against the dataclass of that name. Deadlines are in seconds of
+    ``time.monotonic``; one that passes raises TimeoutError and leaves the channel unusable.
+    """
+
+    def __init__(self, sock: socket.socket):
+        self._socket = sock
+
+    @classmethod
+    def pair(cls) -> tuple["Channel", socket.socket]:
+        """A channel and the socket of its other end, for a child process."""
+        ours, theirs = socket.socketpair()
+        return cls(ours), theirs
+
+    def send(self, message: Any, descriptors: Sequence[int] = (), deadline: float | None = None) -> None:
+        """Send one message; the descriptors are duplicated by the kernel and stay the caller's to close."""
+        payload = json.dumps([type(message).__name__, asdict(message)]).encode()
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"message of {len(payload)} bytes, at most {MAX_MESSAGE_BYTES} can be sent")
+        data = memoryview(_HEADER.pack(len(payload), len(descriptors)) + payload)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        try:
+            while data:
+                self._limit(deadline)
+                data = data[self._socket.sendmsg([data], rights) :]
+                rights = []
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ChannelError("the other process closed the channel") from error
+
+    def receive(self, deadline: float | None = None) -> tuple[Any, list[int]]:
+        """The next message and its descriptors, which are the caller's to close."""
+        descriptors: list[int] = []
+        try:
+            size, expected = _HEADER.unpack(self._receive_header(descriptors, deadline))
+            if size > MAX_MESSAGE_BYTES or len(descriptors) != expected:
+                raise ChannelError(f"bad header: {size} bytes, {len(descriptors)} of {expected} descriptors")
+            return _parse(self._receive_payload(size, deadline)), descriptors
+        except BaseException as error:
+            close_all(descriptors)
+            if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                raise ChannelError("the other process closed the channel") from error
+            raise
+
+    def shutdown(self) -> None:
+        """End both directions, which wakes whoever waits in ``receive`` here or there."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # already closed by either side
+
+    def close(self) -> None:
+        """Give the descriptor back; may be called twice."""
+        self._socket.close()
+
+    def _limit(self, deadline: float | None) -> None:
+        remaining_s = None if deadline is None else deadline - time.monotonic()
+        if remaining_s is not None and remaining_s <= 0:
+            raise TimeoutError("no answer from the other process in time")
+        self._socket.settimeout(remaining_s)
+
+    def _receive_header(self, descriptors: list[int], deadline: float | None) -> bytes:
+        """Exactly one header; descriptors that come with it are appended as they arrive, so none can be lost."""
+        data = b""
+        space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+        while len(data) < _HEADER.size:
+            self._limit(deadline)
+            wanted = _HEADER.size - len(data)
+            chunk, ancillary, flags, _ = self._socket.recvmsg(wanted, space, socket.MSG_CMSG_CLOEXEC)
+            for _level, _kind, content in ancillary:
+                numbers = array.array("i")
+                numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+                descriptors.extend(numbers)
+            if not chunk or flags & socket.MSG_CTRUNC:
+                raise ChannelError("the other process closed the channel" if not chunk else "too many descriptors")
+            data += chunk
+        return data
+
+    def _receive_payload(self, size: int, deadline: float | None) -> bytearray:
+        payload = bytearray(size)
+        rest = memoryview(payload)
+        while rest:
+            self._limit(deadline)
+            count = self._socket.recv_into(rest)
+            if not count:
+                raise ChannelError("the other process ended within a message")
+            rest = rest[count:]
+        return payload
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close descriptors that arrived and are not wanted."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter:
+    return TypeAdapter(getattr(protocol, name))
+
+
+def _parse(payload: bytearray) -> Any:
+    try:
+        name, fields = json.loads(payload)
+        return _adapter(name).validate_python(fields)
+    except (ValueError, TypeError, AttributeError, RecursionError, ValidationError) as error:
+        raise ChannelError(f"not a message: {error}") from error

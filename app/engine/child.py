@@ -1,0 +1,89 @@
+"""A child process of this service and the channel to it."""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from app.engine.channel import Channel
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+_PR_SET_PDEATHSIG = 1
+# A child gets its parent-death signal when the thread that started it ends, so one thread that stays starts them all.
+_starter = ThreadPoolExecutor(1, "pointserve-starter")
+
+
+class Child:
+    """``python -m module --fd N …`` in a session of its own, so that the terminal's ctrl-C reaches the parent alone."""
+
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]):
+        self.channel, theirs = Channel.pair()
+        with theirs:
+            command = [sys.executable, "-m", module, "--fd", str(theirs.fileno()), *arguments]
+            try:
+                self.process = _starter.submit(_start, command, theirs, environment).result()
+            except BaseException:
+                self.channel.close()
+                raise
+
+    @property
+    def pid(self) -> int:
+        """Process id, valid until the child was reaped."""
+        return self.process.pid
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+    def end(self, grace_s: float) -> str:
+        """Close the channel, which asks the process to end; kill it after ``grace_s``. Says how it ended."""
+        self.channel.shutdown()
+        try:
+            self.process.wait(grace_s)
+            how = _describe(self.process.returncode)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            how = "was killed"
+        self.channel.close()
+        return how
+
+
+def tie_to_parent() -> None:
+    """In a child: die with the parent, leave signals to it, write no core files."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _start(command: list[str], theirs: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen:
+    paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",
+    }  # a package 'app' where the user stands is not ours
+    return subprocess.Popen(
+        command,
+        pass_fds=[theirs.fileno()],
+        env={**os.environ, **own, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _describe(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    try:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was ended by signal {-returncode}"

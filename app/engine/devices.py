@@ -1,0 +1,50 @@
+"""From the setting ``device`` to what an engine process is told, without touching a device in this process."""
+
+import os
+import re
+from dataclasses import dataclass, field
+
+import pynvml
+
+from app.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """One engine's device: its ``name`` in the settings, what torch is to call it, and its environment."""
+
+    name: str
+    torch_device: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def choose(setting: str) -> list[DeviceChoice]:
+    """One choice for every device in ``setting``: auto, cpu, cuda or cuda:N, several joined by ','.
+
+    Raises BadRequest for anything else.
+    """
+    return [_choose(name.strip()) for name in setting.split(",")]
+
+
+def _choose(name: str) -> DeviceChoice:
+    if name in ("auto", "cpu", "cuda"):
+        return DeviceChoice(name, name)
+    if match := re.fullmatch(r"cuda:(\d+)", name):
+        return DeviceChoice(name, "cuda", {"CUDA_VISIBLE_DEVICES": _visible(int(match[1]))})
+    raise BadRequest(f"device {name!r} is unknown: expected auto, cpu, cuda or cuda:N (POINTSERVE_DEVICE).")
+
+
+def _visible(index: int) -> str:
+    """How CUDA is told of the device that torch in this environment would call ``cuda:index``."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed:
+        names = listed.split(",")
+        return names[index] if index < len(names) else str(index)
+    try:
+        pynvml.nvmlInit()
+        try:
+            return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return str(index)

@@ -1,0 +1,133 @@
+"""Clouds and segmentations as a memory file of arrays and a small rest."""
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from app.clouds.cloud import Cloud, Segmentation
+from app.engine import arrays
+from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
+
+Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
+
+_EXTRA = "extra/"
+_CLOUD = {"xyz": ("<f8", (3,)), "rgb": ("|u1", (3,)), "intensity": ("<f4", ()), "normals": ("<f4", (3,))}
+_SEGMENTATION = {"labels": ("<i4", ()), "confidence": ("<f4", ()), "entropy": ("<f4", ())}
+
+
+@dataclass
+class Packed(Generic[Meta]):
+    """Arrays in the memory file ``fd``, owned by this object until ``close``."""
+
+    fd: int
+    layout: list[ArraySpec]
+    meta: Meta
+
+    @property
+    def num_points(self) -> int:
+        """First extent of the first array, which every array shares once checked."""
+        return self.layout[0].shape[0]
+
+    def share(self) -> "Packed[Meta]":
+        """A second owner of the same file."""
+        return Packed(os.dup(self.fd), self.layout, self.meta)
+
+    def close(self) -> None:
+        """Give up the file; may be called twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> "Packed[Meta]":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
+    """Copy a cloud into a memory file; ValueError for an extra column that is not numeric."""
+    columns = {name: getattr(cloud, name) for name in _CLOUD}
+    columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
+    scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
+    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings])
+    return Packed(*arrays.pack(_present(columns)), meta)
+
+
+def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
+    """The cloud as views of the memory file; ValueError where ``check_cloud`` raises it."""
+    check_cloud(packed)
+    columns = arrays.unpack(packed.fd, packed.layout)
+    extra = {name.removeprefix(_EXTRA): columns.pop(name) for name in list(columns) if name.startswith(_EXTRA)}
+    meta = packed.meta
+    return Cloud(
+        **columns,
+        format=meta.format,
+        intensity_scale=meta.intensity_scale,
+        extra=extra,
+        warnings=list(meta.warnings),
+    )
+
+
+def check_cloud(packed: Packed[CloudMeta]) -> None:
+    """Raise ValueError unless the memory file holds a cloud as ``Cloud`` describes it."""
+    arrays.check(packed.fd, packed.layout)
+    _check_columns(packed.layout, "xyz", _CLOUD, _EXTRA)
+
+
+def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
+    """Copy a segmentation into a memory file."""
+    names = ("labels", "confidence", "entropy", "probabilities")
+    meta = SegmentationMeta(
+        classes=list(segmentation.classes),
+        ignore_label=int(segmentation.ignore_label),
+        model=segmentation.model,
+        request_id=segmentation.request_id,
+        warnings=[str(warning) for warning in segmentation.warnings],
+        timings_ms={stage: float(value) for stage, value in segmentation.timings_ms.items()},
+    )
+    return Packed(*arrays.pack(_present({name: getattr(segmentation, name) for name in names})), meta)
+
+
+def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
+    """The segmentation as views of the memory file; ValueError where ``check_segmentation`` raises it."""
+    check_segmentation(packed)
+    meta = packed.meta
+    return Segmentation(
+        **arrays.unpack(packed.fd, packed.layout),
+        classes=list(meta.classes),
+        ignore_label=meta.ignore_label,
+        model=meta.model,
+        request_id=meta.request_id,
+        warnings=list(meta.warnings),
+        timings_ms=dict(meta.timings_ms),
+    )
+
+
+def check_segmentation(packed: Packed[SegmentationMeta]) -> None:
+    """Raise ValueError unless the memory file holds a segmentation as ``Segmentation`` describes it."""
+    arrays.check(packed.fd, packed.layout)
+    expected = {**_SEGMENTATION, "probabilities": ("<f4", (len(packed.meta.classes),))}
+    _check_columns(packed.layout, "labels", expected, None)
+
+
+def _present(columns: dict[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+    return {name: values for name, values in columns.items() if values is not None}
+
+
+def _check_columns(
+    layout: list[ArraySpec], first: str, expected: dict[str, tuple[str, tuple[int, ...]]], extra: str | None
+) -> None:
+    """Every array is one of ``expected`` (dtype, shape of a row) or extra, and all share the length of ``first``."""
+    if not layout or layout[0].name != first or not layout[0].shape:
+        raise ValueError(f"the first array is not {first!r}")
+    num_points = layout[0].shape[0]
+    for spec in layout:
+        is_extra = extra is not None and spec.name.startswith(extra) and spec.shape == (num_points,)
+        if not is_extra and expected.get(spec.name) != (spec.dtype, spec.shape[1:]):
+            raise ValueError(f"array {spec.name!r} has dtype {spec.dtype} and shape {spec.shape}")
+        if spec.shape[:1] != (num_points,):
+            raise ValueError(f"array {spec.name!r} has {spec.shape[:1]} rows, {first!r} has {num_points}")

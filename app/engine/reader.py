@@ -1,0 +1,108 @@
+"""One process that decodes and encodes files, seen from its parent."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from app.engine.channel import ChannelError
+from app.engine.child import Child
+from app.engine.protocol import Decode, Encode, Started
+from app.errors import NotReady
+
+START_S = 60.0
+END_S = 2.0
+
+# Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": str(min(4, len(os.sched_getaffinity(0)))),
+    "MALLOC_ARENA_MAX": "2",
+}
+
+log = logging.getLogger(__name__)
+
+
+class ReaderError(Exception):
+    """The process ended, or had to be ended, within an exchange; the text says how."""
+
+
+class Reader:
+    """A place in the pool: a process that is replaced whenever it is lost. For one thread at a time, but for ``stop``."""
+
+    def __init__(self, memory_mib: int):
+        self._memory_mib = memory_mib
+        self._child: Child | None = None
+        self._started = False
+        self._stopped = False
+        self._lock = threading.Lock()  # between ``start`` and ``stop``
+        self.num_lost = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present process; None where there is none."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start a process; ``exchange`` waits until it has imported its decoders."""
+        with self._lock:
+            self._child, self._started = None, False
+            if self._stopped:
+                return
+            try:
+                self._child = Child("app.engine.reader_process", ["--memory-mib", str(self._memory_mib)], _ENVIRONMENT)
+            except OSError:
+                log.exception("a reader process could not be started; the next request tries again")
+
+    def exchange(
+        self, message: Decode | Encode, fds: Sequence[int], limit_s: float, deadline: float
+    ) -> tuple[Any, list[int]]:
+        """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
+
+        Raises ReaderError, TimeoutError after ``limit_s`` seconds of work or at ``deadline``, both with a new process in
+        place, and NotReady where no process can be started.
+        """
+        child = self._awake(deadline)
+        until = min(deadline, time.monotonic() + limit_s)
+        try:
+            child.channel.send(message, fds, until)
+            return child.channel.receive(until)
+        except ChannelError as error:
+            raise ReaderError(self.replace(END_S)) from error
+        except BaseException:
+            self.replace(0.0)
+            raise
+
+    def replace(self, grace_s: float) -> str:
+        """Start a new process in the place of the present one, which is killed after ``grace_s``; says how that ended."""
+        how = self._child.end(grace_s) if self._child else "had not been started"
+        self.num_lost += 1
+        self.start()
+        return how
+
+    def stop(self, grace_s: float) -> None:
+        """End the process and start no more; wakes an exchange, which raises ReaderError."""
+        with self._lock:
+            self._stopped = True
+            if self._child:
+                self._child.end(grace_s)
+
+    def _awake(self, deadline: float) -> Child:
+        """The present process once it has started; one that died while idle is replaced first."""
+        if self._child is None or not self._child.alive():
+            self.replace(0.0)
+        if self._child is None:
+            raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
+        if not self._started:
+            try:
+                message, _ = self._child.channel.receive(min(deadline, time.monotonic() + START_S))
+                self._started = isinstance(message, Started)
+            except (ChannelError, TimeoutError) as error:
+                how = self.replace(0.0)
+                raise NotReady(
+                    f"The process to read the file {how} before it could start.", retry_after_s=5.0
+                ) from error
+        return self._child

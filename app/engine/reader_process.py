@@ -1,0 +1,111 @@
+"""The process that decodes and encodes files: ``python -m app.engine.reader_process --fd N --memory-mib M``.
+
+It trusts nothing that it reads, holds nothing worth stealing, and may be killed at any time.
+"""
+
+import argparse
+import gc
+import logging
+import mmap
+import os
+import resource
+import socket
+
+from app.clouds import formats
+from app.engine import arrays
+from app.engine.channel import Channel, ChannelError, close_all
+from app.engine.child import tie_to_parent
+from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
+from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Started
+from app.errors import BadCloud, Problem
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Serve requests until the parent closes the channel."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--memory-mib", type=int, required=True)
+    arguments = parser.parse_args()
+    tie_to_parent()
+    logging.basicConfig(format="reader %(levelname)s %(message)s")
+    channel = Channel(socket.socket(fileno=arguments.fd))
+    formats.load_all()
+    limit_memory(arguments.memory_mib)
+    try:
+        channel.send(Started())
+        while True:
+            serve(channel, arguments.memory_mib)
+            gc.collect()  # a decoder's cycles may hold the whole file
+    except ChannelError:
+        return
+
+
+def limit_memory(memory_mib: int) -> None:
+    """Let this process take ``memory_mib`` of address space beyond what its imports have taken."""
+    with open("/proc/self/statm") as file:
+        taken_bytes = int(file.read().split()[0]) * mmap.PAGESIZE
+    limit = taken_bytes + (memory_mib << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def serve(channel: Channel, memory_mib: int) -> None:
+    """Answer one request; raises ChannelError where the parent is gone."""
+    request, fds = channel.receive()
+    answer: Decoded | Encoded | Failure
+    results: list[int] = []
+    try:
+        answer, result = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
+        results.append(result)
+    except Problem as problem:
+        answer = Failure(problem.status, problem.detail)
+    except MemoryError:
+        answer = Failure(
+            BadCloud.status,
+            f"The file needs more than the {memory_mib} MiB of memory that one file may take on this server.",
+        )
+    except Exception as error:
+        log.exception("%s failed", type(request).__name__)
+        answer = Failure(Problem.status, f"The file could not be handled ({type(error).__name__}).")
+    finally:
+        close_all(fds)
+    try:
+        channel.send(answer, results)
+    finally:
+        close_all(results)
+
+
+def decode(request: Decode, fd: int) -> tuple[Decoded, int]:
+    """Read the file ``fd`` and put the cloud into a new memory file."""
+    options = request.options
+    cloud = formats.read(
+        view(fd),
+        filename=options.filename,
+        format=options.format,
+        columns=options.columns,
+        max_points=request.max_points,
+    )
+    packed = pack_cloud(cloud)
+    return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd
+
+
+def encode(request: Encode, fds: list[int]) -> tuple[Encoded, int]:
+    """Write the answer into a new memory file; ``fds`` are those of ``Encode``."""
+    cloud = unpack_cloud(Packed(fds[0], request.cloud_layout, request.cloud_meta))
+    segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
+    source = view(fds[2]) if len(fds) == 3 else None
+    data = formats.write(request.output, cloud, segmentation, source)
+    writer = formats.WRITERS[request.output]
+    return Encoded(len(data), writer.media_type, writer.extension), arrays.pack_bytes(data)
+
+
+def view(fd: int) -> memoryview:
+    """The bytes of a file, mapped read-only."""
+    if os.fstat(fd).st_size == 0:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The pool of processes that decode and encode files.
+
+Decoders loop, eat memory or abort on files that exist in the wild. Each file therefore meets its decoder in a process
+with a limit of memory and of time; one that is lost costs the request that it served, and is replaced at once.
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from app.engine import arrays
+from app.engine.body import Body
+from app.engine.channel import close_all
+from app.engine.packed import Packed, check_cloud
+from app.engine.protocol import (
+    CloudMeta,
+    Decode,
+    Decoded,
+    Encode,
+    Encoded,
+    Failure,
+    ReadOptions,
+    SegmentationMeta,
+)
+from app.engine.reader import END_S, Reader, ReaderError
+from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass
+class EncodedFile:
+    """A finished file in the memory file ``fd``, owned by whoever holds this."""
+
+    fd: int
+    size: int
+    media_type: str
+    extension: str
+
+
+class ReaderPool:
+    """``settings.readers`` processes, each serving one file at a time; for any number of threads.
+
+    Deadlines are in seconds of ``time.monotonic``.
+    """
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._readers = [Reader(settings.reader_memory_mib) for _ in range(settings.readers)]
+        self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the processes; they import their decoders while the caller goes on."""
+        for reader in self._readers:
+            reader.start()
+            self._idle.put(reader)
+
+    def stop(self) -> None:
+        """End every process; requests in them, and those that wait for one, end in NotReady."""
+        self._stopping = True
+        deadline = time.monotonic() + END_S
+        for reader in self._readers:
+            reader.stop(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the pool."""
+        return [reader.pid for reader in self._readers if reader.pid]
+
+    @property
+    def num_lost(self) -> int:
+        """How many processes had to be replaced so far."""
+        return sum(reader.num_lost for reader in self._readers)
+
+    def decode(self, body: Body, options: ReadOptions, deadline: float) -> Packed[CloudMeta]:
+        """Read ``body``; the cloud is the caller's to close.
+
+        Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud where decoding it took
+        longer than ``reader_timeout_s`` or cost the process, DeadlineExceeded, and NotReady where the pool stops.
+        """
+
+        def accept(answer: Decoded, fd: int) -> Packed[CloudMeta]:
+            cloud = Packed(fd, answer.layout, answer.meta)
+            check_cloud(cloud)
+            if cloud.num_points != answer.num_points:
+                raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
+            return cloud
+
+        message = Decode(options, self._settings.max_points)
+        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", deadline)
+
+    def encode(
+        self,
+        output: str,
+        cloud: Packed[CloudMeta],
+        segmentation: Packed[SegmentationMeta],
+        source: Body | None,
+        deadline: float,
+    ) -> EncodedFile:
+        """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
+
+        Raises what ``decode`` raises.
+        """
+
+        def accept(answer: Encoded, fd: int) -> EncodedFile:
+            size = arrays.check_sealed(fd)
+            if size != answer.size:
+                raise ValueError(f"{answer.size} bytes announced, {size} sent")
+            return EncodedFile(fd, size, answer.media_type, answer.extension)
+
+        message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
+        fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]
+        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", deadline)
+
+    def _ask(
+        self,
+        message: Decode | Encode,
+        fds: list[int],
+        expected: type,
+        accept: Callable[[Any, int], Result],
+        what: str,
+        deadline: float,
+    ) -> Result:
+        """One exchange with the next idle reader; ``accept`` checks the answer and takes over its descriptor."""
+        reader = self._take(deadline)
+        try:
+            answer, received = self._exchange(reader, message, fds, what, deadline)
+            try:
+                if isinstance(answer, Failure):
+                    raise by_status(answer.status)(answer.detail)
+                if not isinstance(answer, expected) or len(received) != 1:
+                    raise ValueError(f"{type(answer).__name__} with {len(received)} descriptors")
+                return accept(answer, received[0])
+            except ValueError as error:
+                close_all(received)
+                reader.replace(0.0)
+                log.error("%s: a reader sent a wrong answer: %s", what, error)
+                raise BadCloud(f"{what} failed: the result was inconsistent. The file is probably damaged.") from None
+            except BaseException:
+                close_all(received)
+                raise
+        finally:
+            self._idle.put(reader)
+
+    def _exchange(
+        self, reader: Reader, message: Decode | Encode, fds: list[int], what: str, deadline: float
+    ) -> tuple[Any, list[int]]:
+        limit_s = self._settings.reader_timeout_s
+        try:
+            return reader.exchange(message, fds, limit_s, deadline)
+        except TimeoutError:
+            if time.monotonic() >= deadline:
+                raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
+            raise BadCloud(
+                f"{what} took longer than {limit_s:g} s, the limit of this server. The file is damaged, or has more "
+                "points than can be handled in that time."
+            ) from None
+        except ReaderError as error:
+            if self._stopping:
+                raise NotReady("The server is stopping.") from None
+            log.warning("%s: the reader process %s", what, error)
+            raise BadCloud(
+                f"{what} failed: the process doing it {error}. The file is damaged, or needs more than the "
+                f"{self._settings.reader_memory_mib} MiB of memory that one file may take on this server."
+            ) from None
+
+    def _take(self, deadline: float) -> Reader:
+        """An idle reader, for this thread alone until it is put back."""
+        try:
+            reader = self._idle.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise DeadlineExceeded("No process to read the file became free in the time for the request.") from None
+        if self._stopping:
+            self._idle.put(reader)  # for the next one that waits
+            raise NotReady("The server is stopping.")
+        return reader
