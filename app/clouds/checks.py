@@ -1,0 +1,45 @@
+"""Checks that every reader shares: how many points, and whether the Cloud it made is well formed."""
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+from app.errors import BadCloud, TooLarge
+
+
+def check_num_points(num_points: int, max_points: int | None, what: str = "The file") -> None:
+    """Raise BadCloud for no points at all, TooLarge for more than ``max_points``; call it before allocating."""
+    if num_points < 0:
+        raise BadCloud(f"{what} states a negative number of points ({num_points}).")
+    if num_points == 0:
+        raise BadCloud(f"{what} holds no points.")
+    if max_points is not None and num_points > max_points:
+        raise TooLarge(
+            f"{what} holds {num_points:,} points; at most {max_points:,} are taken. Cut it into tiles or thin it out."
+        )
+
+
+def check_cloud(cloud: Cloud) -> Cloud:
+    """Return ``cloud`` if it keeps to what ``Cloud`` promises, else raise TypeError: the reader has a bug."""
+    num_points = len(cloud.xyz)
+    _check("xyz", cloud.xyz, (num_points, 3), np.float64)
+    for name, array, shape, dtype in (
+        ("rgb", cloud.rgb, (num_points, 3), np.uint8),
+        ("intensity", cloud.intensity, (num_points,), np.float32),
+        ("normals", cloud.normals, (num_points, 3), np.float32),
+    ):
+        if array is not None:
+            _check(name, array, shape, dtype)
+    for name, array in cloud.extra.items():
+        _check(f"extra[{name!r}]", array, (num_points,), None)
+    return cloud
+
+
+def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: type | None) -> None:
+    if array.shape != shape:
+        raise TypeError(f"Cloud.{name} has shape {array.shape}, not {shape}")
+    if dtype is None and array.dtype.kind not in "iuf":
+        raise TypeError(f"Cloud.{name} is not numeric: {array.dtype}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"Cloud.{name} is {array.dtype}, not {np.dtype(dtype)}")
+    if not array.dtype.isnative or not array.flags.c_contiguous:
+        raise TypeError(f"Cloud.{name} is not a contiguous array of native byte order")

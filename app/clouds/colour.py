@@ -1,0 +1,38 @@
+"""Colours of any depth to 8 bits a channel."""
+
+import numpy as np
+
+from app.errors import BadCloud
+
+DEPTHS = {255: 8, 1023: 10, 4095: 12, 65535: 16}
+
+
+def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Three columns (N,) of one colour scale as uint8 (N, 3), and what had to be assumed.
+
+    Floats up to 1 mean 0 to 1. Anything else means 0 to 255, or 10, 12 or 16 bits where the largest value of the
+    whole cloud is above 255. Not-a-number becomes 0. Raises BadCloud outside 0 to 65535.
+    """
+    channels = (red, green, blue)
+    if all(channel.dtype == np.uint8 for channel in channels):
+        return np.stack(channels, axis=1), []
+    values = np.stack([channel.astype(np.float32) for channel in channels], axis=1)  # (N, 3)
+    warnings = []
+    unset = ~np.isfinite(values)
+    if unset.any():
+        values[unset] = 0
+        warnings.append(f"{int(unset.any(axis=1).sum())} points have colours that are not finite; taken as black.")
+    lowest, highest = float(values.min(initial=0)), float(values.max(initial=0))
+    if lowest < 0 or highest > 65535:
+        raise BadCloud(
+            f"Colours run from {lowest:g} to {highest:g}; expected 0 to 255, 0 to 1, or up to 16 bits. "
+            "Name the columns with columns= if these are no colours."
+        )
+    if 0 < highest <= 1 and any(channel.dtype.kind == "f" for channel in channels):
+        full_scale = 1
+        warnings.append("Colours are at most 1 and were read as 0 to 1.")
+    else:
+        full_scale = next(limit for limit in DEPTHS if highest <= limit)
+        if full_scale > 255:
+            warnings.append(f"Colours reach {highest:g} and were read as {DEPTHS[full_scale]} bits a channel.")
+    return np.rint(values * np.float32(255 / full_scale)).astype(np.uint8), warnings

@@ -1,0 +1,186 @@
+"""Every format that is read or written, and the two functions that do it: ``read`` and ``write``.
+
+A format's module is imported when it is first used, so that an optional library that is missing hurts that format only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from app.clouds.checks import check_cloud, check_num_points
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.sniff import sniff
+from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format that is read: ``function`` of ``app.clouds.<module>``; files with ``extensions`` usually hold it.
+
+    ``takes_columns`` where a request may name the columns because the file does not.
+    """
+
+    title: str
+    module: str
+    extensions: tuple[str, ...]
+    function: str = "read"
+    takes_columns: bool = False
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format that is written; the file that came in is kept in it where its reader is of the same ``module``."""
+
+    title: str
+    module: str
+    extension: str
+    media_type: str
+    function: str = "write"
+
+
+READERS = {
+    "las": Reader("LAS 1.0–1.4, every point format", "las", (".las",)),
+    "laz": Reader("LAZ, and COPC as LAZ", "las", (".laz",)),
+    "ply": Reader("PLY, ascii or binary", "ply", (".ply",)),
+    "pcd": Reader("PCD, ascii, binary or compressed", "pcd", (".pcd",)),
+    "e57": Reader("E57 (needs pointserve[e57])", "e57", (".e57",)),
+    "npy": Reader("NPY, (N, C) or structured", "npy", (".npy",), takes_columns=True),
+    "npz": Reader("NPZ, or a Pointcept sample in a zip", "npz", (".npz", ".zip"), takes_columns=True),
+    "text": Reader(
+        "Text table", "text", (".xyz", ".txt", ".asc", ".csv", ".tsv", ".pts", ".xyzrgb", ".xyzn"), takes_columns=True
+    ),
+    "json": Reader('JSON {"points": …, "fields": …}', "points_json", (".json",), takes_columns=True),
+    "bin": Reader("Float32 sweep, by columns=", "sweep", (".bin",), takes_columns=True),
+    "kitti": Reader("Float32 sweep, x y z intensity", "sweep", (), "read_kitti"),
+    "nuscenes": Reader("Float32 sweep, x y z intensity ring", "sweep", (".pcd.bin",), "read_nuscenes"),
+    "xyzrgb": Reader("Float32 dump, x y z red green blue", "sweep", (), "read_xyzrgb"),
+}
+
+WRITERS = {
+    "json": Writer("JSON with labels and classes", "answer", ".json", "application/json"),
+    "las": Writer("LAS, classified", "las", ".las", "application/vnd.las", "write_las"),
+    "laz": Writer("LAZ, classified", "las", ".laz", "application/vnd.laszip", "write_laz"),
+    "ply": Writer("PLY with labels", "ply", ".ply", "application/x-ply"),
+    "pcd": Writer("PCD with labels", "pcd", ".pcd", "application/x-pcd"),
+    "npz": Writer("NPZ with labels, coordinates, classes", "npz", ".npz", "application/x-npz"),
+    "npy": Writer("NPY, the labels", "npy", ".npy", "application/x-npy"),
+    "csv": Writer("CSV with coordinates and labels", "points_csv", ".csv", "text/csv"),
+}
+
+MEMORY = "The file needs more memory than a reader may use. Cut it into tiles or thin it out."
+
+
+def read(
+    data: memoryview,
+    *,
+    filename: str = "",
+    format: str | None = None,
+    columns: tuple[str, ...] | None = None,
+    max_points: int | None = None,
+) -> Cloud:
+    """The cloud in ``data``, N points in the file's order.
+
+    The content tells the format; ``format`` (a key of ``READERS`` or an extension), then ``filename``, then ``columns``
+    (a raw sweep) tell it where the content does not.
+
+    Raises:
+        UnsupportedFormat: not a format of ``READERS``, or the content is another format than ``format`` says.
+        BadCloud: damaged, cut short, empty, or out of memory; whatever a decoder raised ends so.
+        BadRequest: ``columns`` that make no sense.
+        TooLarge: more than ``max_points``.
+    """
+    name = find_format(data, filename, format, columns)
+    reader = READERS[name]
+    if columns and not reader.takes_columns:
+        raise BadRequest(f"columns= does not apply to {name}: the format names its own columns. Leave it out.")
+    try:
+        decode = _function(reader)
+        cloud = decode(data, columns or None, max_points)
+    except (Problem, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except ImportError as error:
+        raise UnsupportedFormat(f"{reader.title}: not installed on this server ({error}).") from None
+    except MemoryError:
+        raise BadCloud(MEMORY) from None
+    except BaseException as error:  # lazrs and pye57 raise what is no Exception
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadCloud(f"Not readable as {name}: {reason:.300}") from error
+    check_num_points(len(cloud), max_points)
+    return check_cloud(cloud)
+
+
+def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None) -> bytes:
+    """``segmentation`` of ``cloud`` in the format ``output``, a key of ``WRITERS``.
+
+    ``source`` is the file that the cloud was read from; it is kept where ``keeps_source`` says so, else not looked at.
+    """
+    if output not in WRITERS:
+        raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
+    encode: Callable[..., bytes] = _function(WRITERS[output])
+    return encode(cloud, segmentation, source if keeps_source(output, cloud.format) else None)
+
+
+def keeps_source(output: str, format: str) -> bool:
+    """Whether ``output`` can keep all that a file of ``format`` holds: both are of one family, such as las and laz."""
+    return format in READERS and READERS[format].module == WRITERS[output].module in ("las", "ply", "pcd")
+
+
+def load_all() -> None:
+    """Import the module of every format whose libraries are installed."""
+    entries: list[Reader | Writer] = [*READERS.values(), *WRITERS.values()]
+    for entry in entries:
+        try:
+            _function(entry)
+        except UnsupportedFormat:
+            continue
+
+
+def find_format(
+    data: memoryview, filename: str = "", format: str | None = None, columns: tuple[str, ...] | None = None
+) -> str:
+    """The key of ``READERS`` for ``data``; see ``read``."""
+    wanted = _named(format) if format else None
+    shown = sniff(data)
+    if wanted and shown and READERS[wanted].module != READERS[shown].module:
+        raise UnsupportedFormat(
+            f"format={format} was given, but the content is {shown}. Leave format= out, or correct it."
+        )
+    if wanted:
+        return wanted if wanted not in ("las", "laz") else shown or wanted
+    name = shown or _by_filename(filename) or ("bin" if columns else None)
+    if name is None:
+        raise UnsupportedFormat(
+            f"Neither the content nor the name '{filename:.100}' shows a format that is read: {', '.join(READERS)}. "
+            "A raw float32 sweep needs format=kitti, format=nuscenes, format=xyzrgb or columns=x,y,z,…."
+        )
+    if name == "nuscenes" and columns:
+        return "bin"
+    return name
+
+
+def _named(format: str) -> str:
+    name = format.lower()
+    if name in READERS:
+        return name
+    found = _by_extension("." + name.lstrip("."))
+    if found is None:
+        raise UnsupportedFormat(f"Unknown format '{format:.40}'; known are {', '.join(READERS)}.")
+    return found
+
+
+def _by_filename(filename: str) -> str | None:
+    parts = filename.lower().rsplit("/", 1)[-1].split(".")[1:]
+    return next(filter(None, (_by_extension("." + ".".join(parts[i:])) for i in range(len(parts)))), None)
+
+
+def _by_extension(extension: str) -> str | None:
+    return next((name for name, reader in READERS.items() if extension in reader.extensions), None)
+
+
+def _function(entry: Reader | Writer) -> Callable:
+    try:
+        module = import_module(f"app.clouds.{entry.module}")
+    except ImportError as error:
+        raise UnsupportedFormat(f"{entry.title}: not installed on this server ({error}).") from None
+    function: Callable = getattr(module, entry.function)
+    return function

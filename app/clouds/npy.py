@@ -1,0 +1,105 @@
+"""NPY: one array, a row a point; never a pickle."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import Column, assumed_names, check_columns, cloud_from_columns, split_vectors
+from app.errors import BadCloud, BadRequest
+
+MAX_HEADER_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """Shape and dtype that an NPY file states; its numbers start at byte ``size``."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    size: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the numbers take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def array(self, data: memoryview) -> np.ndarray:
+        """The numbers in ``data`` as a view; they start at its first byte."""
+        flat = np.frombuffer(data, self.dtype, math.prod(self.shape))
+        return flat.reshape(self.shape, order="F" if self.fortran_order else "C")
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """An array (N, C) of numbers, or a structured (N,) one whose fields are named.
+
+    The columns of (N, C) are named by ``columns``, else by the rules of ``columns.assumed_names``.
+    """
+    header = read_header(data[:MAX_HEADER_BYTES], "The NPY file")
+    check_table(header, max_points, "The NPY array")
+    there = len(data) - header.size
+    if there < header.num_bytes:
+        raise BadCloud(
+            f"The NPY header states {header.dtype} {header.shape}, {header.num_bytes:,} bytes, but {there:,} follow; "
+            "the file is cut short."
+        )
+    return cloud_from_array("npy", header.array(data[header.size :]), columns)
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """The labels, int32 (N,)."""
+    file = io.BytesIO()
+    np.save(file, segmentation.labels.astype("<i4", copy=False), allow_pickle=False)
+    return file.getvalue()
+
+
+def read_header(head: memoryview, what: str) -> ArrayHeader:
+    """The header at the start of ``head``; BadCloud where it is damaged or its array needs a pickle."""
+    file = io.BytesIO(head)
+    try:
+        version = npy_format.read_magic(file)
+        reader = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, fortran_order, dtype = reader(file)
+    except Exception as error:  # the header is a Python literal: parsers fail on a damaged one in many ways
+        raise BadCloud(f"{what} has a damaged header: {error!s:.200}") from None
+    if dtype.hasobject:
+        raise BadCloud(f"{what} holds Python objects, which are pickled and never opened; save numbers instead.")
+    if any(length < 0 for length in shape):
+        raise BadCloud(f"{what} states a negative shape {shape}.")
+    return ArrayHeader(shape, fortran_order, dtype, file.tell())
+
+
+def check_table(header: ArrayHeader, max_points: int | None, what: str) -> None:
+    """Raise unless the array is a table of points: (N, at least 3) numbers, or (N,) of named fields."""
+    dimensions = 1 if header.dtype.names else 2
+    if len(header.shape) != dimensions or (dimensions == 2 and header.shape[1] < 3):
+        raise BadCloud(f"{what} has shape {header.shape}; expected (N, 3 or more), a row a point.")
+    if not header.dtype.names and header.dtype.kind not in "iuf":
+        raise BadCloud(f"{what} holds {header.dtype}, not numbers.")
+    check_num_points(header.shape[0], max_points, what)
+
+
+def cloud_from_array(format: str, array: np.ndarray, columns: tuple[str, ...] | None) -> Cloud:
+    """A Cloud of a table that ``check_table`` passed."""
+    if array.dtype.names:
+        if columns:
+            raise BadRequest("columns= does not apply to a structured array: its fields have names.")
+        return cloud_from_columns(format, _field_columns(array))
+    names, warnings = (check_columns(columns), []) if columns else assumed_names(array)
+    if len(names) != array.shape[1]:
+        raise BadCloud(f"columns= names {len(names)} columns, but the array has {array.shape[1]}.")
+    return cloud_from_columns(format, zip(names, array.T, strict=True), warnings=warnings)
+
+
+def _field_columns(array: np.ndarray) -> list[Column]:
+    columns: list[Column] = []
+    for name in array.dtype.names or ():
+        if array[name].ndim > 2:
+            raise BadCloud(f"Field '{name}' of the NPY array has shape {array[name].shape}; expected (N,) or (N, C).")
+        columns += split_vectors(name, array[name])
+    return columns

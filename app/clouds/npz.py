@@ -1,0 +1,149 @@
+"""NPZ, and the zip of a Pointcept sample (coord.npy, color.npy, normal.npy, strength.npy, segment.npy)."""
+
+import io
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import VECTORS, XYZ, Column, canonical, cloud_from_columns, split_vectors
+from app.clouds.memory_file import MemoryFile
+from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
+from app.errors import BadCloud, BadRequest, TooLarge, UnsupportedFormat
+
+MAX_ENTRIES = 64
+MAX_RATIO = 200
+RATIO_FREE_BYTES = 64 << 20
+MAX_POINT_BYTES = 256
+COORDINATES = tuple(name for name, meaning in VECTORS.items() if meaning == XYZ)
+CHUNK_BYTES = 1 << 22
+ENCRYPTED = 1
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """Arrays of N rows by name: coord|xyz|points, color|rgb, normal, strength|intensity; others (N,) go to ``extra``.
+
+    A zip with one array only is read as NPY is. Arrays of other lengths are left out with a warning. ``strength`` of
+    a sample without values above 1 has the scale 1.
+    """
+    try:
+        with zipfile.ZipFile(MemoryFile(data)) as archive:
+            entries = _entries(archive, len(data), max_points)
+            if len(entries) == 1:
+                return _read_single(archive, next(iter(entries.values())), columns, max_points)
+            if columns:
+                raise BadRequest("columns= does not apply to a zip of several arrays: their names tell what they are.")
+            return _read_named(archive, entries, max_points)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise BadCloud(f"The zip is damaged or cut short: {error}") from None
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``."""
+    classes = segmentation.classes
+    arrays: dict[str, Any] = {
+        "labels": segmentation.labels.astype(np.int32, copy=False),
+        "xyz": cloud.xyz,
+        "confidence": segmentation.confidence,
+        "probabilities": segmentation.probabilities,
+        "entropy": segmentation.entropy,
+        "ignore_label": np.int32(segmentation.ignore_label),
+        "class_ids": np.array([c.id for c in classes], np.int32),
+        "class_names": np.array([c.name for c in classes], np.str_),
+        "class_colors": np.array([c.color for c in classes], np.uint8).reshape(-1, 3),
+    }
+    file = io.BytesIO()
+    np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
+    return file.getvalue()
+
+
+def _entries(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -> dict[str, zipfile.ZipInfo]:
+    """The .npy files by name without folder and suffix, once the archive is known to be harmless."""
+    infos = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+    if len(infos) > MAX_ENTRIES:
+        raise BadCloud(f"The zip holds {len(infos)} files; at most {MAX_ENTRIES} are read.")
+    arrays = [info for info in infos if info.filename.endswith(".npy")]
+    if not arrays:
+        names = ", ".join(info.filename[:60] for info in infos[:5]) or "nothing"
+        raise UnsupportedFormat(
+            f"A zip is read where it holds .npy arrays; found {names}. Unpack it and send the cloud."
+        )
+    entries = {PurePosixPath(info.filename).stem: info for info in arrays}
+    if len(entries) < len(arrays):
+        raise BadCloud("The zip holds arrays of the same name more than once; send one sample.")
+    for info in entries.values():
+        if info.flag_bits & ENCRYPTED:
+            raise BadCloud("The zip is encrypted; send it without a password.")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BadCloud(
+                f"'{info.filename:.60}' is compressed by method {info.compress_type}; expected stored or deflate."
+            )
+    inflated = sum(info.file_size for info in entries.values())
+    if inflated > max(RATIO_FREE_BYTES, MAX_RATIO * num_bytes):
+        raise BadCloud(f"The zip of {num_bytes:,} bytes would inflate to {inflated:,}; that is no honest point cloud.")
+    if max_points is not None and inflated > max(RATIO_FREE_BYTES, MAX_POINT_BYTES * max_points):
+        raise TooLarge(f"The zip inflates to {inflated:,} bytes, more than {max_points:,} points can take.")
+    return entries
+
+
+def _read_single(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, columns: tuple[str, ...] | None, max_points: int | None
+) -> Cloud:
+    header = _header(archive, info)
+    check_table(header, max_points, f"'{info.filename:.60}'")
+    return cloud_from_array("npz", _array(archive, info, header), columns)
+
+
+def _read_named(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], max_points: int | None) -> Cloud:
+    name = next((name for name in entries if name.lower() in COORDINATES), None)
+    if name is None:
+        raise BadCloud(
+            f"None of the arrays in the zip is called {', '.join(COORDINATES)}; found: {', '.join(entries)[:200]}."
+        )
+    coordinates = _header(archive, entries[name])
+    if len(coordinates.shape) != 2 or coordinates.shape[1] != 3:
+        raise BadCloud(f"Array '{name}' has shape {coordinates.shape}; expected (N, 3).")
+    num_points = coordinates.shape[0]
+    check_num_points(num_points, max_points, f"Array '{name}'")
+    columns: list[Column] = []
+    warnings: list[str] = []
+    for name, info in entries.items():
+        header = _header(archive, info)
+        fits = header.dtype.kind in "biuf" and len(header.shape) in (1, 2) and header.shape[0] == num_points
+        if fits:
+            columns += split_vectors(name, _array(archive, info, header))
+        elif name.lower() in VECTORS or canonical(name) == "intensity":
+            raise BadCloud(
+                f"Array '{name}' holds {header.dtype} {header.shape}; expected numbers for {num_points:,} points."
+            )
+        else:
+            warnings.append(f"Array '{name:.60}' has no number for each point and was left out.")
+    strength = next((values for name, values in columns if name.lower() == "strength"), None)
+    scale = 1.0 if strength is not None and strength.max(initial=0) <= 1 else None
+    return cloud_from_columns("npz", columns, intensity_scale=scale, warnings=warnings)
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArrayHeader:
+    with archive.open(info) as file:
+        header = read_header(memoryview(file.read(MAX_HEADER_BYTES)), f"'{info.filename:.60}'")
+    if info.file_size < header.size + header.num_bytes:
+        raise BadCloud(
+            f"'{info.filename:.60}' states {header.dtype} {header.shape}, {header.num_bytes:,} bytes, "
+            f"but holds {info.file_size - header.size:,}."
+        )
+    return header
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: ArrayHeader) -> np.ndarray:
+    buffer = bytearray()
+    with archive.open(info) as file:
+        file.read(header.size)
+        while part := file.read(CHUNK_BYTES):
+            buffer += part
+    if len(buffer) < header.num_bytes:
+        raise BadCloud(f"'{info.filename:.60}' is cut short: {len(buffer):,} of {header.num_bytes:,} bytes.")
+    return header.array(memoryview(buffer))

@@ -1,0 +1,87 @@
+"""Lines of numbers to an array, and the line at fault where they are not."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.clouds.memory_file import MemoryFile
+from app.errors import BadCloud
+
+SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows of a table are written.
+
+    ``delimiter`` None means spaces and tabs; ``width`` fields a row, of which ``used`` (ascending) are read.
+    ``line_number`` is that of the first row, counted from 1. ``comments`` start what is not read.
+    """
+
+    delimiter: str | None
+    width: int
+    used: Sequence[int]
+    line_number: int = 1
+    comments: tuple[str, ...] = ("#",)
+
+    def split(self, line: str) -> list[str]:
+        """The fields of ``line``; [] where it is blank or a comment."""
+        for mark in self.comments:
+            line = line.partition(mark)[0]
+        return split_fields(line, self.delimiter)
+
+
+def split_fields(line: str, delimiter: str | None) -> list[str]:
+    """Fields without surrounding blanks and quotes; [] for a blank line."""
+    line = line.strip(" \t\r\n")
+    if not line:
+        return []
+    fields = SPACES.split(line) if delimiter is None else line.split(delimiter)
+    return [field.strip().strip('"') for field in fields]
+
+
+def is_number(field: str) -> bool:
+    """Whether ``field`` is a decimal number, nan or inf."""
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return field.isascii() and "_" not in field
+
+
+def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | None) -> np.ndarray:
+    """float64 (rows, len(layout.used)) from the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
+
+    Blank lines are not rows. Raises BadCloud with the line number where a row has other than ``layout.width`` fields
+    or a field that is no number.
+    """
+    whole = len(layout.used) == layout.width
+    lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)
+    try:
+        return np.loadtxt(
+            lines,
+            delimiter=layout.delimiter,
+            comments=list(layout.comments),
+            usecols=None if whole else layout.used,
+            ndmin=2,
+            max_rows=max_rows,
+            quotechar='"' if len(layout.comments) == 1 else None,
+            encoding="latin-1",
+        )
+    except ValueError as error:
+        raise BadCloud(_find_fault(data, start, layout) or f"The table cannot be read: {error}") from None
+
+
+def _find_fault(data: memoryview, start: int, layout: Layout) -> str | None:
+    lines = io.BufferedReader(MemoryFile(data, start))
+    for number, line in enumerate(lines, layout.line_number):
+        fields = layout.split(line.decode("latin-1"))
+        if fields and len(fields) != layout.width:
+            return f"Line {number} has {len(fields)} columns; expected {layout.width} as in the rows before."
+        for index in layout.used if fields else ():
+            if not is_number(fields[index]):
+                return f"Line {number}, column {index + 1}: expected a number, found '{fields[index]:.40}'."
+    return None

@@ -1,0 +1,122 @@
+"""PLY: ascii and binary of both byte orders, points or meshes."""
+
+import io
+
+import numpy as np
+
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import cloud_from_columns
+from app.clouds.memory_file import MemoryFile
+from app.clouds.ply_data import check_counts, find_rows, read_columns
+from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
+from app.errors import BadCloud
+
+FLOAT32_LOSS = 1e-4
+TYPE_NAMES = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double"}
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """The vertices; other elements are skipped. Lists of the vertices must be of one length and are left out."""
+    header = read_header(data)
+    vertex = _vertex(header)
+    check_num_points(vertex.count, max_points, "The PLY")
+    check_counts(data, header)
+    return cloud_from_columns("ply", read_columns(data, header, vertex).items())
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """The points with ``label`` (int32) and, where asked for, ``confidence`` and ``entropy`` (float32).
+
+    With ``source`` the file that came in, in its own encoding: these are added to its vertices (``predicted_label``
+    where they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with float64
+    coordinates where float32 would lose more than 0.0001.
+    """
+    added = [("label", segmentation.labels.astype("<i4"))]
+    for name, values in (("confidence", segmentation.confidence), ("entropy", segmentation.entropy)):
+        if values is not None:
+            added.append((name, values.astype("<f4")))
+    return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
+
+
+def _vertex(header: Header) -> Element:
+    found = [element for element in header.elements if element.name in ("vertex", "vertices")]
+    if not found:
+        names = ", ".join(element.name for element in header.elements) or "none"
+        raise BadCloud(f"The PLY has no element 'vertex'; found: {names}.")
+    return found[0]
+
+
+def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
+    columns: list[tuple[str, np.ndarray]] = []
+    narrow = cloud.xyz.astype("<f4")
+    loss = np.abs(narrow - cloud.xyz, where=np.isfinite(cloud.xyz), out=np.zeros_like(cloud.xyz)).max(initial=0)
+    xyz = narrow if loss <= FLOAT32_LOSS else cloud.xyz.astype("<f8")
+    columns += zip(("x", "y", "z"), xyz.T, strict=True)
+    if cloud.rgb is not None:
+        columns += zip(("red", "green", "blue"), cloud.rgb.T, strict=True)
+    if cloud.intensity is not None:
+        columns.append(("intensity", cloud.intensity.astype("<f4")))
+    if cloud.normals is not None:
+        columns += zip(("nx", "ny", "nz"), cloud.normals.astype("<f4").T, strict=True)
+    columns += added
+    rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns])
+    for name, values in columns:
+        rows[name] = values
+    lines = ["ply", "format binary_little_endian 1.0"]
+    lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.classes]
+    lines += [f"element vertex {len(cloud)}"]
+    lines += [_property(name, values) for name, values in columns]
+    return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
+
+
+def _property(name: str, values: np.ndarray) -> str:
+    return f"property {TYPE_NAMES[values.dtype.str[1:]]} {name}"
+
+
+def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
+    header = read_header(source)
+    vertex = _vertex(header)
+    taken = {prop.name for prop in vertex.properties}
+    added = [(_free_name(name, taken), values) for name, values in added]
+    start, end = find_rows(source, header, vertex)
+    rows = _longer_lines(source[start:end], header.eol, added) if header.is_ascii else b""
+    if not header.is_ascii:
+        rows = _longer_rows(source[start:end], header, vertex, added)
+    return b"".join([_longer_header(header, vertex, added), source[header.size : start], rows, source[end:]])
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = f"predicted_{name}"
+    return name
+
+
+def _longer_header(header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:
+    lines = list(header.lines)
+    is_vertex = [line.split()[:2] == ["element", vertex.name] for line in lines]
+    last = is_vertex.index(True)
+    for index in range(last + 1, len(lines)):
+        if lines[index].split()[:1] == ["element"]:
+            break
+        if lines[index].split()[:1] == ["property"]:
+            last = index
+    lines[last + 1 : last + 1] = [_property(name, values) for name, values in added]
+    return header.eol.join([*lines, "end_header", ""]).encode("utf-8", "surrogateescape")
+
+
+def _longer_rows(rows: memoryview, header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:
+    """Rows of one size each, as ``read`` made sure."""
+    width = len(rows) // vertex.count
+    tail = [(name, BYTE_ORDERS[header.format] + values.dtype.str[1:]) for name, values in added]
+    longer = np.empty(vertex.count, [("kept", f"V{width}"), *tail])
+    longer["kept"] = np.frombuffer(rows, f"V{width}")
+    for name, values in added:
+        longer[name] = values
+    return longer.tobytes()
+
+
+def _longer_lines(rows: memoryview, eol: str, added: list[tuple[str, np.ndarray]]) -> bytes:
+    lines = (line.rstrip() for line in io.BufferedReader(MemoryFile(rows)) if not line.isspace())
+    columns = [[str(value).encode() for value in values.tolist()] for _, values in added]
+    return b"".join(b" ".join(row) + eol.encode() for row in zip(lines, *columns, strict=True))

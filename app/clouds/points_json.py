@@ -1,0 +1,86 @@
+"""JSON in: {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}."""
+
+import numpy as np
+import orjson
+
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud
+from app.clouds.columns import XYZ, check_columns, cloud_from_columns
+from app.errors import BadCloud, BadRequest, TooLarge
+
+SHAPE = 'expected {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}'
+CHUNK_BYTES = 1 << 24
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """Rows of numbers, null for not-a-number; ``fields`` or ``columns`` name them, needed unless a row is x, y, z."""
+    if max_points is not None and _count_brackets(data) > max_points + 3:
+        raise TooLarge(f"The JSON holds more than {max_points:,} points. Send large clouds as LAZ, PLY or NPY.")
+    points, fields = _parts(data)
+    if not isinstance(points, list):
+        raise BadCloud(f"'points' is not a list; {SHAPE}.")
+    check_num_points(len(points), max_points, "The JSON")
+    table = _table(points)
+    if fields is not None:
+        if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):
+            raise BadCloud(f"'fields' is not a list of names; {SHAPE}.")
+        names = tuple(fields)
+    elif columns is not None:
+        names = check_columns(columns)
+    elif table.shape[1] == 3:
+        names = XYZ
+    else:
+        raise BadCloud(f"Points have {table.shape[1]} values each; add 'fields' to name them: {SHAPE}.")
+    if len(names) != table.shape[1]:
+        raise BadCloud(f"'fields' names {len(names)} columns but points have {table.shape[1]} values each.")
+    return cloud_from_columns("json", zip(names, table.T, strict=True))
+
+
+def _count_brackets(data: memoryview) -> int:
+    view = np.frombuffer(data, np.uint8)
+    return sum(
+        int(np.count_nonzero(view[start : start + CHUNK_BYTES] == ord("[")))
+        for start in range(0, len(view), CHUNK_BYTES)
+    )
+
+
+def _parts(data: memoryview) -> tuple[object, object]:
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadCloud(f"Not valid JSON: {error}; {SHAPE}.") from None
+    if isinstance(body, list):
+        return body, None
+    if not isinstance(body, dict) or "points" not in body:
+        raise BadCloud(f"The JSON has no 'points'; {SHAPE}.")
+    unknown = sorted(set(body) - {"points", "fields"})
+    if unknown:
+        raise BadRequest(f"Unknown JSON key '{unknown[0]}'; {SHAPE}. Options go into the query string.")
+    return body["points"], body.get("fields")
+
+
+def _table(points: list) -> np.ndarray:
+    try:
+        table = np.array(points)
+        if table.dtype == object and table.ndim == 2:
+            if not {type(value) for row in points for value in row} <= {int, float, type(None)}:
+                raise ValueError
+            table = table.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        table = np.empty(0, object)
+    if table.ndim != 2 or table.dtype.kind not in "iuf":
+        raise BadCloud(f"{_first_fault(points)}; {SHAPE}.")
+    return table
+
+
+def _first_fault(points: list) -> str:
+    width = len(points[0]) if isinstance(points[0], list) else 0
+    for index, point in enumerate(points):
+        if not isinstance(point, list):
+            return f"Point {index} is not a list"
+        if len(point) != width:
+            return f"Point {index} has {len(point)} values, the first has {width}"
+        for value in point:
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                return f"Point {index} holds {value!r:.40}, not a number"
+    return "Points are not rows of numbers"

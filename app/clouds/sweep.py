@@ -1,0 +1,51 @@
+"""Raw float32 sweeps (.bin): rows of little-endian numbers without a header. The caller states the columns."""
+
+import numpy as np
+
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud
+from app.clouds.columns import check_columns, cloud_from_columns
+from app.errors import BadCloud, UnsupportedFormat
+
+KITTI = ("x", "y", "z", "intensity")
+NUSCENES = ("x", "y", "z", "intensity", "ring")
+XYZRGB = ("x", "y", "z", "red", "green", "blue")
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """Rows of float32 with the names in ``columns``; UnsupportedFormat without them, since the bytes do not say."""
+    if columns is None:
+        raise UnsupportedFormat(
+            "A raw .bin file does not say what its columns are. Send format=kitti (x y z intensity), format=nuscenes "
+            "(x y z intensity ring; files named .pcd.bin are read so), format=xyzrgb (x y z red green blue), "
+            "or columns=x,y,z,… with one name for each float32 of a point."
+        )
+    return _read("bin", data, check_columns(columns), max_points, None)
+
+
+def read_kitti(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """KITTI: x y z intensity, intensity from 0 to 1."""
+    return _read("kitti", data, KITTI, max_points, 1.0)
+
+
+def read_nuscenes(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """nuScenes: x y z intensity ring, intensity from 0 to 255."""
+    return _read("nuscenes", data, NUSCENES, max_points, 255.0)
+
+
+def read_xyzrgb(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """ScanNet or S3DIS dumps: x y z red green blue."""
+    return _read("xyzrgb", data, XYZRGB, max_points, None)
+
+
+def _read(format: str, data: memoryview, names: tuple[str, ...], max_points: int | None, scale: float | None) -> Cloud:
+    row_bytes = 4 * len(names)
+    num_points, rest = divmod(len(data), row_bytes)
+    if rest:
+        raise BadCloud(
+            f"{len(data):,} bytes are no whole number of points: {' '.join(names)} as float32 take {row_bytes} bytes "
+            f"a point and {rest} bytes are left over. The file is cut short, or has other columns."
+        )
+    check_num_points(num_points, max_points)
+    table = np.frombuffer(data, "<f4").reshape(num_points, len(names))
+    return cloud_from_columns(format, zip(names, table.T, strict=True), intensity_scale=scale)
