@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 ANSWER = "pointserve-answer:"
 REASON_LENGTH = 300
+PACKAGE_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Child:
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
+            cwd=PACKAGE_ROOT,  # where ``-m`` looks first: another folder may hold an app of its own
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.diagnostics.child import PACKAGE_ROOT
 from app.diagnostics.compute import is_supported
 from app.diagnostics.operators import check_library
 from app.diagnostics.report import report
@@ -140,10 +141,12 @@ def test_architectures(capability, architectures, supported):
     assert is_supported(capability, architectures) is supported
 
 
-def test_the_report_needs_no_web_framework_and_keeps_torch_out():
+def test_the_report_needs_no_web_framework_and_no_torch_and_works_anywhere(tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/__init__.py").write_text("raise SystemExit('another app')")
     code = (
-        "import sys; from app.diagnostics.report import report; report(); "
-        "print(sorted({'flask', 'apiflask', 'torch'} & set(sys.modules)))"
+        f"import sys; sys.path[0] = {str(PACKAGE_ROOT)!r}; from app.diagnostics.report import report; "
+        "print(report()['ok'], sorted({'flask', 'apiflask', 'torch'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.stdout.strip() == "True []", done.stdout + done.stderr

@@ -1,0 +1,95 @@
+"""How well labels agree with the classification that a file came with, in ASPRS codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.clouds.cloud import ClassInfo, Segmentation
+from app.errors import BadRequest
+
+NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 7, 12, 18
+IGNORED = (NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE)
+STAND_INS = {
+    3: (4, 5),  # low, medium and high vegetation stand for each other where a model has not all of them
+    4: (5, 3),
+    5: (4, 3),
+    8: (2,),  # key points and road surfaces are ground
+    11: (2,),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Agreement of N points.
+
+    ``confusion`` int64 (K, K + 1) counts points by true class (row) and predicted class (column); the last column
+    is for predictions that are none of the K classes. ``ignored`` counts points whose true code is none of them.
+    """
+
+    codes: tuple[int, ...]
+    names: tuple[str, ...]
+    confusion: np.ndarray
+    ignored: int
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union of each class, float64 (K,); NaN for a class that the truth does not hold."""
+        square = self.confusion[:, :-1]
+        hits, truth = np.diag(square), self.confusion.sum(1)
+        union = truth + square.sum(0) - hits
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=truth > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the classes that the truth holds; NaN if it holds none."""
+        known = self.iou[~np.isnan(self.iou)]
+        return float(known.mean()) if len(known) else float("nan")
+
+
+def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...] = IGNORED) -> Score:
+    """Compare ``segmentation`` with the ASPRS codes ``truth``, integers (N,).
+
+    Classes of the model that state the same code count as one; a true code that the model does not know is replaced by
+    the code that stands in for it (other vegetation, ground) or ignored, as are the codes in ``ignored``.
+
+    Raises:
+        BadRequest: the model states no ASPRS codes.
+    """
+    names: dict[int, list[str]] = {}
+    for info in segmentation.classes:
+        if info.asprs is not None:
+            names.setdefault(info.asprs, []).append(info.name)
+    if not names:
+        raise BadRequest(
+            f"The model {segmentation.model} states no ASPRS codes for its classes, so its labels cannot be compared "
+            "with a LAS classification."
+        )
+    codes = sorted(names)
+    truth_rows = _rows(truth, {code: _stand_in(code, codes) for code in range(256) if code not in ignored})
+    predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.classes, codes))
+    predicted_rows[predicted_rows < 0] = len(codes)
+    counted = truth_rows >= 0
+    cells = truth_rows[counted] * (len(codes) + 1) + predicted_rows[counted]
+    confusion = np.bincount(cells, minlength=len(codes) * (len(codes) + 1)).reshape(len(codes), -1)
+    return Score(
+        codes=tuple(codes),
+        names=tuple(" + ".join(names[code]) for code in codes),
+        confusion=confusion,
+        ignored=int((~counted).sum()),
+    )
+
+
+def _stand_in(code: int, codes: list[int]) -> int:
+    """Row of the class that ``code`` counts as, -1 for none."""
+    return next((codes.index(known) for known in (code, *STAND_INS.get(code, ())) if known in codes), -1)
+
+
+def _rows_by_label(classes: list[ClassInfo], codes: list[int]) -> dict[int, int]:
+    return {info.id: codes.index(info.asprs) for info in classes if info.asprs is not None}
+
+
+def _rows(values: np.ndarray, row_of: dict[int, int]) -> np.ndarray:
+    """Row of every value, int64 (N,), -1 where ``row_of`` has none."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    rows = np.array([row_of.get(int(value), -1) for value in unique], np.int64)
+    return rows[inverse.reshape(-1)]

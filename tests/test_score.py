@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from app.clouds.cloud import ClassInfo, Segmentation
+from app.errors import BadRequest
+from app.score import score
+
+GREY = (128, 128, 128)
+CLASSES = [
+    ClassInfo(0, "ground", GREY, 2),
+    ClassInfo(1, "trees", GREY, 5),
+    ClassInfo(2, "building", GREY, 6),
+    ClassInfo(3, "roof clutter", GREY, 6),
+    ClassInfo(4, "car", GREY),
+]
+
+
+def scored(truth, labels, **options):
+    return score(np.array(truth), Segmentation(np.array(labels, np.int32), CLASSES, model="m"), **options)
+
+
+def test_iou_by_hand():
+    result = scored([2, 2, 2, 6, 6, 5], [0, 0, 2, 2, 0, 1])
+    assert result.codes == (2, 5, 6)
+    np.testing.assert_allclose(result.iou, [2 / 4, 1, 1 / 3])
+    assert result.mean_iou == pytest.approx((0.5 + 1 + 1 / 3) / 3)
+    assert result.ignored == 0
+    np.testing.assert_array_equal(result.confusion, [[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0]])
+
+
+def test_classes_of_one_code_count_as_one():
+    result = scored([6, 6], [2, 3])
+    assert result.names == ("ground", "trees", "building + roof clutter")
+    assert result.iou[2] == 1
+
+
+def test_codes_that_stand_in():
+    result = scored([3, 4, 5, 8, 11], [1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(result.iou, [1, 1, np.nan])
+
+
+def test_ignored_codes_do_not_count():
+    result = scored([1, 7, 18, 0, 64, 300, 2], [2, 2, 2, 2, 2, 2, 0])
+    assert result.ignored == 6
+    np.testing.assert_array_equal(result.iou, [1, np.nan, np.nan])
+    assert scored([1, 2], [0, 0], ignored=(2,)).ignored == 2
+
+
+def test_predictions_without_a_code_are_misses():
+    result = scored([2, 2, 2, 2], [0, 4, -1, 0])
+    assert result.iou[0] == 0.5
+    assert result.confusion[0, -1] == 2
+
+
+def test_truth_without_any_class():
+    result = scored([1, 1], [0, 0])
+    assert np.isnan(result.iou).all()
+    assert np.isnan(result.mean_iou)
+
+
+def test_a_model_without_codes_is_refused():
+    segmentation = Segmentation(np.zeros(1, np.int32), [ClassInfo(0, "wall", GREY)], model="indoor")
+    with pytest.raises(BadRequest, match="indoor"):
+        score(np.array([2]), segmentation)
