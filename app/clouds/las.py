@@ -1,0 +1,146 @@
+"""LAS 1.0 to 1.5, LAZ and COPC (read as LAZ), every point format from 0 to 10."""
+
+import re
+
+import numpy as np
+
+from app.clouds import las_writer, laz
+from app.clouds.checks import check_num_points
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.las_dimensions import Descriptors
+from app.clouds.las_file import LasFile, parse
+from app.clouds.records import column
+
+GEO_KEYS = ("LASF_Projection", 34735)
+WKT = ("LASF_Projection", 2112)
+MODEL_TYPE, LINEAR_UNIT, VERTICAL_UNIT = 1024, 3076, 4099
+GEOGRAPHIC = 2
+FEET = range(9002, 9006)
+FOOT_IN_WKT = re.compile(r"UNIT\s*\[\s*\"[^\"]*(foot|feet|\bft)", re.IGNORECASE)
+DEGREE_SCALE = 1e-6
+SCAN_ANGLE_DEGREES = 0.006
+
+
+def point_count(data: memoryview) -> int:
+    """The number of points that the header states, checked against the bytes where they are not compressed."""
+    return parse(data).num_points
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """The cloud in a LAS or LAZ file, every point of it.
+
+    ``extra`` holds ``classification``, ``return_number``, ``number_of_returns``, ``scan_angle`` (degrees), ``gps_time``
+    where the format has it, and numeric extra dimensions (``name_0``, ``name_1`` … where a dimension has elements).
+    ``columns`` means nothing here: the format names its own.
+
+    Raises:
+        BadCloud: the header contradicts the bytes, the compressed points are damaged, or there are no points.
+        TooLarge: more than ``max_points`` points, found before they are decoded.
+    """
+    file = parse(data)
+    check_num_points(file.num_points, max_points)
+    records = laz.decode(file)
+    cloud = Cloud(xyz=_xyz(file, records), format="laz" if file.compressed else "las")
+    cloud.rgb = _rgb(file, records, cloud.warnings)
+    cloud.intensity, cloud.intensity_scale = _intensity(file, records)
+    cloud.extra = _extra_dimensions(file, records) | _standard_columns(file, records)
+    cloud.warnings += _unit_warnings(file, cloud.xyz)
+    return cloud
+
+
+def write_las(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """A LAS file with the classes; see ``las_writer.classified``."""
+    return las_writer.classified(cloud, segmentation, source, compressed=False)
+
+
+def write_laz(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """A LAZ file with the classes; see ``las_writer.classified``."""
+    return las_writer.classified(cloud, segmentation, source, compressed=True)
+
+
+def _column(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
+    dtype, start = file.fields[name]
+    return column(records, start, dtype)
+
+
+def _xyz(file: LasFile, records: np.ndarray) -> np.ndarray:
+    xyz = np.empty((len(records), 3))
+    with np.errstate(over="ignore"):
+        for axis, name in enumerate("XYZ"):
+            np.multiply(_column(file, records, name), file.scale[axis], out=xyz[:, axis])
+            xyz[:, axis] += file.offset[axis]
+    return xyz
+
+
+def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray | None:
+    """Colours as 8 bits; the greatest value of all points tells whether 8, 10, 12 or 16 bits were used."""
+    if "red" not in file.fields or len(records) == 0:
+        return None
+    channels = [_column(file, records, name) for name in ("red", "green", "blue")]
+    greatest = max(int(channel.max()) for channel in channels)
+    if greatest == 0:
+        warnings.append("The point format has colour, but all of it is zero: treated as absent.")
+        return None
+    shift = next(bits - 8 for bits in (8, 10, 12, 16) if greatest < 1 << bits)
+    return np.stack([(channel >> shift).astype(np.uint8) for channel in channels], axis=1)
+
+
+def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, float | None]:
+    """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None where all is zero."""
+    values = _column(file, records, "intensity")
+    greatest = int(values.max(initial=0))
+    if greatest == 0:
+        return None, None
+    return values.astype(np.float32), next(float(scale) for scale in (255, 4095, 65535) if greatest <= scale)
+
+
+def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:
+    returns = _column(file, records, "bit_fields")
+    if file.point_format < 6:
+        columns = {
+            "classification": _column(file, records, "raw_classification") & 0x1F,
+            "return_number": returns & 0x07,
+            "number_of_returns": (returns >> 3) & 0x07,
+            "scan_angle": _column(file, records, "scan_angle_rank").astype(np.float32),
+        }
+    else:
+        columns = {
+            "classification": _column(file, records, "classification").copy(),
+            "return_number": returns & 0x0F,
+            "number_of_returns": returns >> 4,
+            "scan_angle": _column(file, records, "scan_angle") * np.float32(SCAN_ANGLE_DEGREES),
+        }
+    if "gps_time" in file.fields:
+        columns["gps_time"] = _column(file, records, "gps_time").copy()
+    return columns
+
+
+def _extra_dimensions(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:
+    columns = {}
+    for dimension in Descriptors(file).dimensions:
+        for element in range(dimension.num_elements):
+            name = dimension.name if dimension.num_elements == 1 else f"{dimension.name}_{element}"
+            columns[name] = dimension.values(records, element)
+    return columns
+
+
+def _unit_warnings(file: LasFile, xyz: np.ndarray) -> list[str]:
+    wkt = file.find(WKT)
+    text = wkt.data.decode("utf-8", "replace").strip("\0 ") if wkt else ""
+    keys = _geo_keys(file)
+    geographic = text.startswith(("GEOGCS", "GEOGCRS", "GEODCRS")) or keys.get(MODEL_TYPE) == GEOGRAPHIC
+    fine = len(xyz) > 0 and bool((np.abs(file.scale[:2]) <= DEGREE_SCALE).all() and (np.abs(xyz[:, :2]) <= 360).all())
+    if geographic or fine:
+        return ["Coordinates look like degrees; they were used as they stand, but models expect metres."]
+    if FOOT_IN_WKT.search(text) or keys.get(LINEAR_UNIT) in FEET or keys.get(VERTICAL_UNIT) in FEET:
+        return ["Coordinates look like feet; they were used as they stand, but models expect metres."]
+    return []
+
+
+def _geo_keys(file: LasFile) -> dict[int, int]:
+    """The GeoTIFF keys whose value stands in the directory itself."""
+    record = file.find(GEO_KEYS)
+    if record is None:
+        return {}
+    numbers = np.frombuffer(record.data, "<u2", len(record.data) // 8 * 4).reshape(-1, 4)
+    return {int(key): int(value) for key, location, _, value in numbers[1:] if location == 0}

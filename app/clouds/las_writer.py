@@ -1,0 +1,161 @@
+"""LAS and LAZ with classes: everything of a source file is kept, or a new file is built from a Cloud."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.clouds import laz
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.las_dimensions import Descriptors
+from app.clouds.las_file import COPC_HIERARCHY, COPC_INFO, LASZIP, LasFile, append_evlrs, head, parse, standard_length
+from app.clouds.las_new import SCALE_M, las_from
+from app.clouds.records import column, fits, free_name, widen
+
+UNCLASSIFIED = 1
+NOISE = 7
+FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
+FIXED_POINT = 1e-4  # unit of ``confidence`` and ``entropy``, which are uint16
+
+
+def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | None, *, compressed: bool) -> bytes:
+    """A LAS or LAZ file of the points of ``source``, or of ``cloud`` where there is none, with the labels.
+
+    Header, VLRs, EVLRs and every byte of every point of ``source`` stay as they are, but for the class and for
+    dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is made anew or left
+    out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, where all of
+    them fit; otherwise it stays and an extra dimension ``label`` holds the ids. ``confidence`` and ``entropy`` become
+    uint16 extra dimensions with a scale of 0.0001, nats for the latter. An extra dimension of the same name is
+    overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.
+
+    LAS cannot hold NaN or inf: such points of a ``cloud`` are written at the offset of the file with classification 7
+    (noise). That, and where labels went if not into ASPRS codes, is added to ``segmentation.warnings``.
+
+    Raises:
+        BadCloud: ``source`` cannot be read, or has no room for another dimension.
+        ValueError: the number of labels is not the number of points.
+    """
+    file = parse(source if source is not None else memoryview(las_from(cloud)))
+    if len(segmentation.labels) != file.num_points:
+        raise ValueError(f"{len(segmentation.labels)} labels for {file.num_points} points")
+    classification = _classification(file, segmentation)
+    columns = [] if classification is not None else [_label_column(segmentation)]
+    for name in ("confidence", "entropy"):
+        values = getattr(segmentation, name)
+        if values is not None:
+            columns.append(Column(name, values, np.dtype("<u2"), FIXED_POINT, f"{name} of the class"))
+    descriptors = Descriptors(file)
+    records, names = _with_columns(laz.decode(file), descriptors, columns)
+    if classification is not None:
+        _classify(file, records, classification)
+    else:
+        segmentation.warnings.append(
+            f"The classes do not fit into the classification of this file; their ids are in the dimension {names[0]}."
+        )
+    if segmentation.probabilities is not None:
+        segmentation.warnings.append("LAS has no place for probabilities: ask for another output to get them.")
+    if source is None:
+        _mark_what_is_lost(cloud, file, records, segmentation)
+    return _assemble(file, descriptors, records, compressed)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values for every point, to be stored as an extra dimension of type ``dtype`` in units of ``scale``."""
+
+    name: str
+    values: np.ndarray
+    dtype: np.dtype
+    scale: float | None
+    description: str
+
+    def raw(self) -> np.ndarray:
+        """The values as they are stored in a new dimension."""
+        if self.scale is None:
+            return self.values
+        return np.clip(np.rint(self.values / self.scale), 0, np.iinfo(self.dtype).max)
+
+
+def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[Column]) -> tuple[np.ndarray, list[str]]:
+    """A writable copy of ``records`` with ``columns`` in existing dimensions or behind; the names they got."""
+    names, stores = [], []
+    length = records.shape[1]
+    for wanted in columns:
+        existing = descriptors.find(wanted.name)
+        raw = existing.encode(wanted.values) if existing else None
+        if existing and raw is not None:
+            descriptors.forget_limits(existing)
+            stores.append((existing.start, existing.dtype, raw))
+            names.append(existing.name)
+        else:
+            names.append(free_name(wanted.name, descriptors.names))
+            descriptors.append(names[-1], wanted.dtype, wanted.scale, wanted.description)
+            stores.append((length, wanted.dtype, wanted.raw()))
+            length += wanted.dtype.itemsize
+    records = widen(records, length - records.shape[1])
+    for start, dtype, raw in stores:
+        column(records, start, dtype)[:] = raw
+    return records, names
+
+
+def _label_column(segmentation: Segmentation) -> Column:
+    small, large = np.dtype("<i2"), np.dtype("<i4")
+    dtype = small if fits(segmentation.labels, small) else large
+    return Column("label", segmentation.labels, dtype, None, "class id of the model")
+
+
+def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | None:
+    """What goes into ``classification``, (N,), None where it cannot hold it."""
+    largest = 31 if file.point_format < 6 else 255
+    codes = {info.id: info.asprs for info in segmentation.classes}
+    labels = segmentation.labels
+    if codes and all(code is not None and 0 <= code <= largest for code in codes.values()):
+        ids, inverse = np.unique(labels, return_inverse=True)
+        by_id = np.array([codes.get(int(label), UNCLASSIFIED) for label in ids], np.uint8)
+        return by_id[inverse.reshape(-1)]
+    all_ids = np.array([*codes, labels.min(initial=0), labels.max(initial=0)])
+    if any(code is not None for code in codes.values()) or all_ids.min() < 0 or all_ids.max() > largest:
+        return None
+    segmentation.warnings.append("The classification holds the model's class ids: its classes have no ASPRS codes.")
+    return labels.astype(np.uint8)
+
+
+def _classify(file: LasFile, records: np.ndarray, classes: np.ndarray) -> None:
+    if file.point_format < 6:
+        packed = column(records, file.fields["raw_classification"][1], "u1")
+        packed[:] = (packed & FLAG_BITS) | classes
+    else:
+        column(records, file.fields["classification"][1], "u1")[:] = classes
+
+
+def _assemble(file: LasFile, descriptors: Descriptors, records: np.ndarray, compressed: bool) -> bytes:
+    vlrs = descriptors.added_to(descriptors.replace_in([vlr for vlr in file.vlrs if vlr.key != COPC_INFO]))
+    evlrs = descriptors.replace_in([evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY])
+    out = io.BytesIO()
+    if compressed:
+        num_extra_bytes = records.shape[1] - standard_length(file.point_format)
+        vlr, laszip = laz.laszip_record(file.point_format, num_extra_bytes)
+        had_one = any(record.key == LASZIP for record in vlrs)
+        vlrs = [laszip if record.key == LASZIP else record for record in vlrs] + ([] if had_one else [laszip])
+        out.write(head(file, vlrs, records.shape[1], compressed=True))
+        laz.encode(out, vlr, records)
+    else:
+        vlrs = [record for record in vlrs if record.key != LASZIP]
+        out.write(head(file, vlrs, records.shape[1], compressed=False))
+        out.write(records.data)
+    append_evlrs(out, file, evlrs)
+    return out.getvalue()
+
+
+def _mark_what_is_lost(cloud: Cloud, file: LasFile, records: np.ndarray, segmentation: Segmentation) -> None:
+    lost = ~np.isfinite(cloud.xyz).all(axis=1)
+    if lost.any():
+        column(records, file.fields["classification"][1], "u1")[lost] = NOISE
+        segmentation.warnings.append(
+            f"{int(lost.sum())} points have NaN or infinite coordinates, which LAS cannot hold: "
+            "they are at the file's offset with classification 7 (noise)."
+        )
+    if (file.scale > SCALE_M).any():
+        segmentation.warnings.append(
+            f"The cloud is too wide for LAS at a resolution of {SCALE_M}: coordinates are rounded to {file.scale.max()}"
+        )

@@ -1,0 +1,117 @@
+"""PCD, the file format of the Point Cloud Library: text, binary and compressed."""
+
+import numpy as np
+
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import Column, cloud_from_columns
+from app.clouds.pcd_file import DEFAULT_VIEWPOINT, PADDING, Field, compose, parse_header, read_records
+from app.clouds.records import column, fits, free_name, widen
+
+PACKED_COLOUR = ("rgb", "rgba")
+MAX_ROUNDING = 1e-4  # coordinates become float32 where that moves none of them further
+LABEL, CONFIDENCE = np.dtype("<i4"), np.dtype("<f4")
+
+
+def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+    """The cloud in a PCD file; organised clouds row by row, their NaN points kept.
+
+    Fields without a meaning of their own go to ``extra``, those with COUNT above 1 as ``name_0``, ``name_1`` …
+    The viewpoint is not applied, as in PCL. ``columns`` means nothing here: the format names its own.
+
+    Raises:
+        BadCloud: the header cannot be understood, or the body does not hold what it states.
+        TooLarge: more than ``max_points`` points, found before they are read.
+    """
+    header = parse_header(data)
+    records = read_records(data, header, max_points)
+    return cloud_from_columns("pcd", [pair for field in header.fields for pair in _columns(field, records)])
+
+
+def _columns(field: Field, records: np.ndarray) -> list[Column]:
+    if field.name == PADDING:
+        return []
+    if field.name.lower() in PACKED_COLOUR and field.dtype.itemsize == 4 and field.count == 1:
+        packed = column(records, field.offset, "<u4")
+        return [(name, (packed >> shift).astype(np.uint8)) for name, shift in (("r", 16), ("g", 8), ("b", 0))]
+    elements = [
+        column(records, field.offset + element * field.dtype.itemsize, field.dtype) for element in range(field.count)
+    ]
+    if field.count == 1:
+        return [(field.name, elements[0])]
+    return [(f"{field.name}_{element}", values) for element, values in enumerate(elements)]
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """A binary PCD file with the fields ``label`` (int32) and, if asked for, ``confidence`` and ``entropy`` (float32).
+
+    With a PCD ``source`` its fields, width, height and viewpoint are kept, whatever its encoding was; a field of the
+    same name is overwritten if its type can hold the values, else the new one is called ``label_2`` and so on. Without
+    one the file holds coordinates (double where float32 would move a point by more than 0.0001), packed colour,
+    intensity and normals.
+
+    Raises:
+        BadCloud: ``source`` cannot be read.
+        ValueError: the number of labels is not the number of points.
+    """
+    if source is None:
+        fields, records = _from_cloud(cloud)
+        width, height, viewpoint = len(cloud), 1, DEFAULT_VIEWPOINT
+    else:
+        header = parse_header(source)
+        fields, records = header.fields, read_records(source, header, None)
+        width, height, viewpoint = header.width, header.height, header.viewpoint
+    if len(segmentation.labels) != len(records):
+        raise ValueError(f"{len(segmentation.labels)} labels for {len(records)} points")
+    columns: list[tuple[str, np.ndarray, np.dtype]] = [("label", segmentation.labels, LABEL)]
+    for name in ("confidence", "entropy"):
+        values = getattr(segmentation, name)
+        if values is not None:
+            columns.append((name, values, CONFIDENCE))
+    if segmentation.probabilities is not None:
+        segmentation.warnings.append("PCD gets no probabilities: ask for another output to get them.")
+    return compose(*_with_columns(fields, records, columns), width, height, viewpoint)
+
+
+def _with_columns(
+    fields: list[Field], records: np.ndarray, columns: list[tuple[str, np.ndarray, np.dtype]]
+) -> tuple[list[Field], np.ndarray]:
+    fields = list(fields)
+    targets = []
+    for name, values, dtype in columns:
+        target = next((field for field in fields if field.name == name), None)
+        if target is None or target.count != 1 or not fits(values, target.dtype):
+            offset = fields[-1].offset + fields[-1].num_bytes
+            target = Field(free_name(name, {field.name for field in fields}), dtype, 1, offset)
+            fields.append(target)
+        targets.append(target)
+    records = widen(records, fields[-1].offset + fields[-1].num_bytes - records.shape[1])
+    for target, (_, values, _) in zip(targets, columns, strict=True):
+        column(records, target.offset, target.dtype)[:] = values
+    return fields, records
+
+
+def _from_cloud(cloud: Cloud) -> tuple[list[Field], np.ndarray]:
+    coordinate = "<f4" if _is_exact_enough(cloud.xyz) else "<f8"
+    columns = [(name, cloud.xyz[:, axis], np.dtype(coordinate)) for axis, name in enumerate("xyz")]
+    if cloud.rgb is not None:
+        red, green, blue = cloud.rgb.T.astype(np.uint32)
+        packed = red << 16 | green << 8 | blue
+        columns.append(("rgb", packed.view(np.float32), np.dtype("<f4")))
+    if cloud.intensity is not None:
+        columns.append(("intensity", cloud.intensity, np.dtype("<f4")))
+    if cloud.normals is not None:
+        columns += [(f"normal_{name}", cloud.normals[:, axis], np.dtype("<f4")) for axis, name in enumerate("xyz")]
+    fields, offset = [], 0
+    for name, _, dtype in columns:
+        fields.append(Field(name, dtype, 1, offset))
+        offset += dtype.itemsize
+    records = np.empty((len(cloud), offset), np.uint8)
+    for field, (_, values, _) in zip(fields, columns, strict=True):
+        column(records, field.offset, field.dtype)[:] = values
+    return fields, records
+
+
+def _is_exact_enough(xyz: np.ndarray) -> bool:
+    finite = xyz[np.isfinite(xyz).all(axis=1)]
+    with np.errstate(over="ignore"):
+        return bool((np.abs(finite.astype(np.float32) - finite) <= MAX_ROUNDING).all())
