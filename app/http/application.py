@@ -1,0 +1,41 @@
+"""The WSGI application, put together from its parts."""
+
+from importlib.metadata import PackageNotFoundError, version
+from threading import BoundedSemaphore
+
+from apiflask import APIFlask
+
+from app.engine.service import Service
+from app.http import diagnostics, docs, errors, health, metrics, models, openapi, predict, trace
+from app.http.measures import Measures
+from app.http.report import Report
+from app.http.state import KEY, State
+from app.settings import Settings
+from app.settings import settings as process_settings
+
+DESCRIPTION = "Takes a point cloud and gives back a class for every point, with networks trained in Pointcept."
+
+
+def build(settings: Settings | None, service: Service | None) -> APIFlask:
+    """The application over ``service``; both are made from the environment where they are not given."""
+    settings = settings or process_settings()
+    service = service or Service(settings)
+    app = APIFlask("app", title="pointserve", version=_version(), docs_path=None, json_errors=False, static_folder=None)
+    app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
+    app.url_map.merge_slashes = False
+    measures = Measures(service)
+    app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report())
+    trace.register(app)
+    errors.register(app)
+    measures.register(app)
+    app.spec_processor(openapi.complete)
+    for part in (predict, health, models, diagnostics, metrics, docs):
+        app.register_blueprint(part.blueprint)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("pointserve")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+checkout"

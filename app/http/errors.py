@@ -1,0 +1,74 @@
+"""Every error in one shape: RFC 9457 problem+json, with a string ``error`` beside for Open Inference clients."""
+
+import json
+import math
+from collections.abc import Iterable
+
+import structlog
+from apiflask import APIFlask
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import NotFound as NoSuchPath
+
+from app.errors import Problem
+from app.http.trace import request_id
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+def problem_response(
+    status: int, title: str, detail: str, headers: Iterable[tuple[str, str]] = (), retry_after_s: float | None = None
+) -> Response:
+    """The one shape of an error."""
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "error": detail,
+        "request_id": request_id(),
+    }
+    response = Response(json.dumps(body) + "\n", status, mimetype=MEDIA_TYPE)
+    for name, value in headers:
+        response.headers[name] = value
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+    return response
+
+
+def from_problem(problem: Problem) -> Response:
+    """An error that pointserve raised on purpose."""
+    if problem.status == 500:
+        log.error("problem", detail=problem.detail, request_id=request_id(), exc_info=problem)
+    return problem_response(problem.status, problem.title, problem.detail, retry_after_s=problem.retry_after_s)
+
+
+def from_http_exception(error: HTTPException) -> Response:
+    """An error that Flask or Werkzeug raised; its headers (Allow, Location) stay."""
+    headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
+    return problem_response(error.code or 500, error.name, _detail(error), headers)
+
+
+def from_exception(error: Exception) -> Response:
+    """Anything else is a bug: logged whole, told in one sentence without its inside."""
+    log.error("unexpected error", request_id=request_id(), method=request.method, path=request.path, exc_info=error)
+    detail = "Something failed inside the server. It is in the server's log under this request_id; please report it."
+    return problem_response(500, "Internal error", detail)
+
+
+def register(app: APIFlask) -> None:
+    """Make ``app`` answer every error in this module's shape."""
+    app.register_error_handler(Problem, from_problem)
+    app.register_error_handler(HTTPException, from_http_exception)
+    app.register_error_handler(Exception, from_exception)
+
+
+def _detail(error: HTTPException) -> str:
+    if isinstance(error, NoSuchPath) and error.description == NoSuchPath.description:
+        return f"There is nothing at {request.path}. GET /docs lists every path."
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        return f"{request.path} does not take {request.method}; it takes {allowed}."
+    return error.description or error.name

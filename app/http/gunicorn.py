@@ -1,0 +1,73 @@
+"""The server process: gunicorn with one threaded worker that owns the engine."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from apiflask import APIFlask
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+from app import create_app
+from app.engine.service import Service
+from app.http import log
+from app.settings import Settings
+
+SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
+DRAIN_S = 30  # for requests under way when the server is asked to stop
+STOP_S = 10  # for the engine after that
+MEMORY_FOLDER = Path("/dev/shm")
+
+
+class Server(BaseApplication):
+    """One worker, because one process owns the queue; threads, because they only wait for the engine."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.service: Service | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Called by gunicorn. Nothing is read from files, arguments or gunicorn's own variables."""
+        for name, value in self._config().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> APIFlask:
+        """Called by gunicorn, in the worker."""
+        self.service = Service(self.settings)
+        return create_app(self.settings, self.service)
+
+    def _config(self) -> dict[str, Any]:
+        host, port = self.settings.host, self.settings.port
+        in_memory = MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK)
+        return {
+            "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": self.settings.queue_requests + SPARE_THREADS,
+            "worker_tmp_dir": str(MEMORY_FOLDER) if in_memory else None,
+            "graceful_timeout": DRAIN_S + STOP_S,
+            "control_socket_disable": True,
+            "logger_class": log.GunicornLog,
+            "loglevel": self.settings.log_level,
+            "proc_name": "pointserve",
+            "post_worker_init": self._start,
+            "worker_exit": self._stop,
+        }
+
+    def _start(self, worker: ThreadWorker) -> None:
+        worker.cfg.set(
+            "graceful_timeout", DRAIN_S
+        )  # in the worker alone: its engine is stopped before the master's limit
+        assert self.service is not None
+        self.service.start()
+
+    def _stop(self, server: object, worker: ThreadWorker) -> None:
+        if self.service is not None:
+            self.service.stop(STOP_S / 2)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; ends the process."""
+    log.configure(settings.log_level)
+    Server(settings).run()

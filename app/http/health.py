@@ -1,0 +1,45 @@
+"""GET /health: whether the process lives, whether it can take work, and what its engines do."""
+
+from dataclasses import asdict
+from typing import Any
+
+from apiflask import APIBlueprint
+
+from app.errors import NotReady
+from app.http.openapi import responses
+from app.http.state import state
+
+blueprint = APIBlueprint("health", __name__)
+
+
+@blueprint.get("/health")
+@blueprint.doc(responses=responses("Health", same=(503,)))
+def health() -> tuple[dict[str, Any], int]:
+    """State of the service, its engines and its queue; 503 unless predictions can be made"""
+    status = state().service.status()
+    engines = [{key: value for key, value in asdict(engine).items() if key != "models"} for engine in status.engines]
+    body = {
+        "state": status.state,
+        "reason": status.reason,
+        "engines": engines,
+        "queue": {"requests": status.num_requests, "points": status.num_points},
+        "readers_lost": status.num_readers_lost,
+    }
+    return body, 200 if status.state == "ready" else 503
+
+
+@blueprint.get("/health/live")
+@blueprint.doc(responses=responses("State"))
+def live() -> dict[str, str]:
+    """200 as long as the process answers at all"""
+    return {"state": "live"}
+
+
+@blueprint.get("/health/ready")
+@blueprint.doc(responses=responses("State", 503))
+def ready() -> dict[str, str]:
+    """200 if predictions can be made, else 503 with the reason"""
+    status = state().service.status()
+    if status.state != "ready":
+        raise NotReady(status.reason or f"The service is {status.state}.", retry_after_s=5)
+    return {"state": "ready"}

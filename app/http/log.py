@@ -1,0 +1,42 @@
+"""Logs: JSON, one object a line, on standard error, from structlog and from the standard library alike."""
+
+import logging
+import sys
+
+import structlog
+from gunicorn import glogging
+
+
+def configure(level: str) -> None:
+    """Send every log of this process to standard error as JSON, from ``level`` on."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+class GunicornLog(glogging.Logger):
+    """Gunicorn's own messages, sent the same way; its access log stays off: ``app.http.trace`` writes those lines."""
+
+    def setup(self, cfg: object) -> None:
+        """Drop gunicorn's handlers so that its messages reach the handler of ``configure``."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True

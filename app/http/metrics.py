@@ -1,0 +1,16 @@
+"""GET /metrics: the measures in Prometheus' text format, or OpenMetrics where it is accepted."""
+
+from apiflask import APIBlueprint
+from flask import Response, request
+from prometheus_client.exposition import choose_encoder
+
+from app.http.state import state
+
+blueprint = APIBlueprint("metrics", __name__)
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Measures for Prometheus"""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return Response(encode(state().measures.registry), content_type=content_type)

@@ -1,0 +1,159 @@
+"""The OpenAPI 3.1 description of the service: what the views' own declarations leave open."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from app.clouds.formats import WRITERS
+from app.engine.protocol import ModelCard
+from app.http.options import Options
+
+Schema = dict[str, Any]
+
+WHY = {
+    400: "An unknown option, a bad value, no file, or a body that was cut short",
+    404: "No such model",
+    406: "No media type in Accept can be answered",
+    408: "The body stopped arriving",
+    413: "The body or the cloud is over a limit",
+    415: "The bytes are in no known format, or the body is compressed as a whole",
+    422: "The file is broken",
+    429: "The queue is full; see Retry-After",
+    503: "No engine can take work at the moment",
+    504: "The work took longer than allowed",
+}
+COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+
+
+def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+PROBLEM = _object(
+    {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What was wrong, what was expected, what to do."},
+        "error": {"type": "string", "description": "The same as detail, for Open Inference clients."},
+        "request_id": {"type": "string"},
+    }
+)
+PREDICTION = _object(
+    {
+        "model": {"type": "string"},
+        "num_points": {"type": "integer"},
+        "classes": {
+            "type": "array",
+            "items": _object(
+                {
+                    "id": {"type": "integer"},
+                    "name": {"type": "string"},
+                    "color": COLOR,
+                    "asprs": {"type": ["integer", "null"]},
+                    "count": {"type": "integer", "description": "Points of this class in this cloud."},
+                }
+            ),
+        },
+        "ignore_label": {"type": "integer", "description": "Label of points that could not be used."},
+        "num_ignored": {"type": "integer"},
+        "labels": {"type": "array", "items": {"type": "integer"}, "description": "A class id a point."},
+        "confidence": {**NUMBERS, "description": "Probability of the label."},
+        "probabilities": {
+            "type": "array",
+            "items": NUMBERS,
+            "description": "A row a point, in order of the classes.",
+        },
+        "entropy": {**NUMBERS, "description": "In nats."},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
+        "request_id": {"type": "string"},
+    },
+    optional=("confidence", "probabilities", "entropy"),
+)
+STATE = _object({"state": {"type": "string"}})
+HEALTH = _object(
+    {
+        "state": {"enum": ["stopped", "starting", "ready", "failed", "stopping"]},
+        "reason": {"type": "string", "description": "The last trouble, where it is not ready."},
+        "engines": {"type": "array", "items": {"type": "object"}},
+        "queue": _object({"requests": {"type": "integer"}, "points": {"type": "integer"}}),
+        "readers_lost": {"type": "integer", "description": "Reader processes that had to be replaced."},
+    }
+)
+CLOUD = _object(
+    {
+        "points": {"type": "array", "items": NUMBERS, "description": "One row a point: x, y, z and more."},
+        "fields": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of the columns; by default x, y, z.",
+            "examples": [["x", "y", "z", "red", "green", "blue"]],
+        },
+    },
+    optional=("fields",),
+)
+
+
+def reference(name: str) -> Schema:
+    """A pointer to the component ``name``."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def problems(*statuses: int) -> dict[int, Schema]:
+    """Responses in the one shape of errors."""
+    content = {"application/problem+json": {"schema": reference("Problem")}}
+    return {status: {"description": WHY[status], "content": content} for status in statuses}
+
+
+def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> dict[int, Schema]:
+    """A view that answers 200 and ``same`` with the component ``name``, and ``statuses`` with a problem."""
+    content = {"application/json": {"schema": reference(name)}}
+    done = {status: {"description": HTTPStatus(status).phrase, "content": content} for status in (200, *same)}
+    return {**done, **problems(*statuses)}
+
+
+def predict_responses() -> dict[int, Schema]:
+    """The answers of POST /predict: JSON or a file of one of the writers."""
+    content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
+    content["application/json"] = {"schema": reference("Prediction")}
+    done = {"description": "A class for every point, in input order", "content": content}
+    return {200: done, **problems(400, 404, 406, 408, 413, 415, 422, 429, 503, 504)}
+
+
+def complete(spec: Schema) -> Schema:
+    """Add to ``spec`` the components, and what POST /predict reads."""
+    schemas = spec.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {"Problem": PROBLEM, "Prediction": PREDICTION, "Cloud": CLOUD, "Health": HEALTH, "State": STATE}
+    schemas["ModelCard"] = TypeAdapter(ModelCard).json_schema()
+    schemas["Models"] = _object({"models": {"type": "array", "items": reference("ModelCard")}})
+    schemas["Diagnostics"] = {"type": "object"}
+    predict = spec["paths"]["/predict"]["post"]
+    options = Options.model_json_schema()["properties"]
+    predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
+    predict["requestBody"] = _body(options)
+    return spec
+
+
+def _parameter(name: str, schema: Schema) -> Schema:
+    listed = {"style": "form", "explode": False} if "array" in str(schema) else {}
+    schema = {key: value for key, value in schema.items() if key not in ("title", "default") or value}
+    return {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema, **listed}
+
+
+def _body(options: Schema) -> Schema:
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    form = {"type": "object", "properties": {"file": file, **options}, "required": ["file"]}
+    content = {
+        "multipart/form-data": {"schema": form},
+        "application/octet-stream": {"schema": {}},
+        "application/json": {"schema": reference("Cloud")},
+    }
+    return {
+        "required": True,
+        "description": "A file as it is, a form with the part 'file', or JSON.",
+        "content": content,
+    }

@@ -1,0 +1,90 @@
+"""The options of a prediction, from the query or from the fields of a form."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from werkzeug.datastructures import MultiDict
+
+from app.clouds.cloud import FIELDS
+from app.clouds.formats import READERS, WRITERS
+from app.engine.protocol import MODES, ReadOptions, SegmentOptions
+from app.errors import BadRequest
+
+
+def _one_of(choices: Iterable[str]) -> Any:
+    """The type of a string that is one of ``choices``."""
+    names = list(choices)
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"accepted are {', '.join(names)}")
+        return value
+
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "enum": names})]
+
+
+def _split(value: str) -> tuple[str, ...]:
+    """``"a, b"`` to ``("a", "b")``."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+class Options(BaseModel):
+    """What a client may ask of a prediction. An empty value means that the option was not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("", max_length=200, description="Name of the model, one of GET /models; by default the first.")
+    mode: _one_of(MODES) = Field(MODES[0], description="fast: one pass, a voxel's label for all its points.")
+    format: _one_of(READERS) | None = Field(
+        None, description="Format of the file, where its bytes and its name leave it open."
+    )
+    columns: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = Field(
+        None, description="Names of the columns of a table or a sweep, comma-separated."
+    )
+    output: _one_of(WRITERS) | None = Field(
+        None, description="Format of the answer; by default taken from Accept, else json."
+    )
+    fields: Annotated[tuple[_one_of(FIELDS), ...], BeforeValidator(_split)] = Field(
+        (), description="Values wanted for every point beside its label, comma-separated."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of any sampling; equal requests get equal answers.")
+    filename: str = Field("", max_length=1000, description="Name of the file, where the body does not carry one.")
+
+    def read_options(self, filename: str, format: str | None = None) -> ReadOptions:
+        """How to read a body whose headers state ``filename`` and ``format``: the options of the same names win."""
+        return ReadOptions(self.filename or filename, self.format or format, self.columns)
+
+    def segment_options(self) -> SegmentOptions:
+        """How to answer."""
+        return SegmentOptions(self.model, self.mode, self.fields, self.seed)
+
+
+def parse(*sources: MultiDict[str, str]) -> Options:
+    """The options that ``sources`` (query, form) give together.
+
+    Raises:
+        BadRequest: unknown options, options given twice, values of the wrong kind; names every one of them.
+    """
+    given: dict[str, str] = {}
+    problems = []
+    for name, value in ((name, value.strip()) for source in sources for name, value in source.items(multi=True)):
+        if given.get(name, value) != value:
+            problems.append(f"{name} was given as {given[name]!r} and as {value!r}: give it once")
+        if value or name not in Options.model_fields:
+            given[name] = value
+    try:
+        options = Options.model_validate(given)
+    except ValidationError as error:
+        problems += [_explain(item) for item in error.errors()]
+    if problems:
+        raise BadRequest("; ".join(problems) + ".")
+    return options
+
+
+def _explain(item: Any) -> str:
+    """One sentence for one of pydantic's errors."""
+    name, given = str(item["loc"][0])[:100], str(item["input"])[:100]
+    if item["type"] == "extra_forbidden":
+        return f"{name!r} is no option; options are {', '.join(Options.model_fields)}"
+    return f"{name}: {given!r} is not accepted: {item['msg'].removeprefix('Value error, ')}"

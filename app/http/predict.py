@@ -1,0 +1,57 @@
+"""POST /predict: a point cloud in, a class for every point out."""
+
+from urllib.parse import quote
+
+from apiflask import APIBlueprint
+from flask import Response, request
+
+from app.engine.service import Answer
+from app.errors import Busy
+from app.http import negotiation, options, upload
+from app.http.openapi import predict_responses
+from app.http.state import state
+from app.http.trace import note, request_id
+
+blueprint = APIBlueprint("predict", __name__)
+
+
+@blueprint.post("/predict")
+@blueprint.doc(responses=predict_responses())
+def predict() -> Response:
+    """Classify every point of a cloud"""
+    options.parse(request.args)
+    if not state().uploads.acquire(blocking=False):
+        raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)
+    try:
+        response = _answer()
+    except BaseException:
+        state().uploads.release()
+        raise
+    response.call_on_close(state().uploads.release)
+    return response
+
+
+def _answer() -> Response:
+    received = upload.receive(request, state().settings)
+    with received.body as body:
+        chosen = options.parse(request.args, received.form)
+        read = chosen.read_options(received.filename, received.format)
+        output = chosen.output or negotiation.output_for(request.accept_mimetypes)
+        answer = state().service.predict(body, read, chosen.segment_options(), output, request_id())
+    return _response(answer, read.filename)
+
+
+def _response(answer: Answer, filename: str) -> Response:
+    """The answer, streamed from its descriptor and closed whatever happens."""
+    state().measures.answered(answer)
+    note(model=answer.model, points=answer.num_points)
+    response = Response(answer.chunks(), mimetype=answer.media_type, direct_passthrough=True)
+    response.call_on_close(answer.close)
+    response.content_length = answer.size
+    response.headers["X-Pointserve-Model"] = quote(answer.model)
+    response.headers["X-Pointserve-Points"] = str(answer.num_points)
+    response.headers["X-Pointserve-Warnings"] = negotiation.warnings_header(answer.warnings)
+    response.headers["Server-Timing"] = negotiation.server_timing(answer.timings_ms)
+    if response.mimetype != "application/json":
+        response.headers["Content-Disposition"] = negotiation.attachment(filename, answer.extension)
+    return response

@@ -1,0 +1,30 @@
+"""What the views of one app share."""
+
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from flask import current_app
+
+from app.engine.service import Service
+from app.http.measures import Measures
+from app.http.report import Report
+from app.settings import Settings
+
+KEY = "pointserve"
+
+
+@dataclass(frozen=True)
+class State:
+    """Settings, engine and measures of an app; ``uploads`` holds one permit a prediction that may hold a thread."""
+
+    settings: Settings
+    service: Service
+    measures: Measures
+    uploads: BoundedSemaphore
+    report: Report
+
+
+def state() -> State:
+    """The state of the app that answers the request at hand."""
+    found: State = current_app.extensions[KEY]
+    return found

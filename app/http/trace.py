@@ -1,0 +1,53 @@
+"""What follows one request from its first byte to its last: its id, its log line, its headers."""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from apiflask import APIFlask
+from flask import Response, g, request
+
+SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"
+
+log = structlog.get_logger()
+
+
+def request_id() -> str:
+    """The id of the request at hand: the client's X-Request-Id where it is sane, else a new one."""
+    if "request_id" not in g:
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if SANE_ID.fullmatch(given) else str(uuid4())
+    return str(g.request_id)
+
+
+def note(**values: object) -> None:
+    """Add ``values`` to the log line of the request at hand."""
+    g.setdefault("notes", {}).update(values)
+
+
+def register(app: APIFlask) -> None:
+    """Give every answer of ``app`` its id and safe headers, and every request one log line."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    g.begin_s = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", NOTHING_LOADS)
+    response.headers.setdefault("Cache-Control", "no-store")
+    line = {"id": request_id(), "method": request.method, "path": request.path, "status": response.status_code}
+    notes, begin_s = g.get("notes", {}), g.begin_s
+
+    @response.call_on_close
+    def write_line() -> None:
+        log.info("request", **line, **notes, ms=round(1000 * (time.perf_counter() - begin_s), 1))
+
+    return response

@@ -1,0 +1,165 @@
+"""The body of a request as a stream that cannot end early, late or never without an error."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from flask import Request
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from app.engine.body import Body
+from app.errors import BadRequest, TooLarge, UnsupportedFormat
+from app.settings import Settings
+
+FORM_FIELDS_BYTES = 1 << 20
+MIB = 1 << 20
+HOW_TO_SEND = (
+    "Send a file as the raw body (curl --data-binary @tile.laz), as the part 'file' of a form "
+    "(curl -F file=@tile.laz), or points as application/json."
+)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought: the file, the name and format that its headers state, and the fields of its form."""
+
+    body: Body
+    filename: str
+    format: str | None
+    form: MultiDict[str, str]
+
+
+class BodyStream:
+    """Reads the body of ``environ``, at most ``limit_bytes``.
+
+    ``read`` raises TooLarge as soon as there is one byte more than the limit, BadRequest if the body ends before its
+    Content-Length or breaks its chunked coding, and RequestTimeout if the socket's own timeout passes.
+    """
+
+    def __init__(self, environ: Mapping[str, Any], length: int | None, limit_bytes: int):
+        self.stream: IO[bytes] = environ["wsgi.input"]
+        self.length = length
+        self.limit_bytes = limit_bytes
+        self.num_read = 0
+        self.endless = length is None and not environ.get("wsgi.input_terminated", False)
+        if length is not None and length > limit_bytes:
+            raise _too_large(limit_bytes)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, b"" at the end."""
+        room = self.limit_bytes + 1 - self.num_read
+        if self.length is not None:
+            room = self.length - self.num_read
+        if self.endless or room == 0:
+            return b""
+        data = self._receive(room if size < 0 else min(size, room))
+        self.num_read += len(data)
+        if self.num_read > self.limit_bytes:
+            raise _too_large(self.limit_bytes)
+        if not data and size != 0 and self.length is not None:
+            raise BadRequest(
+                f"The body ended after {self.num_read} bytes, its Content-Length says {self.length}: the upload was "
+                "cut short. Send it again."
+            )
+        return data
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            return self.stream.read(size)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"After {self.num_read} bytes nothing more of the body arrived in the time allowed. Send it again."
+            ) from None
+        except Exception as error:
+            raise BadRequest(
+                f"The body broke off after {self.num_read} bytes ({type(error).__name__}): the connection was cut or "
+                "its chunked coding is wrong. Send it again."
+            ) from error
+
+
+def receive(request: Request, settings: Settings) -> Upload:
+    """Take the file out of ``request``, whichever of the three ways it was sent.
+
+    Raises:
+        BadRequest: no file, several files, or a body that is cut short or malformed.
+        RequestTimeout: nothing arrives for ``settings.upload_stall_s``.
+        TooLarge: more than ``settings.max_body_mib``, also when the length is not stated.
+        UnsupportedFormat: the body is compressed as a whole.
+    """
+    if encoding := request.headers.get("Content-Encoding", "").strip().replace("identity", ""):
+        raise UnsupportedFormat(
+            f"Content-Encoding {encoding[:100]!r} is not read here. Send the body as it is; LAZ, COPC and NPZ are "
+            "compressed already."
+        )
+    stream = BodyStream(request.environ, request.content_length, settings.max_body_mib * MIB)
+    with _timeout(request, settings.upload_stall_s):
+        if request.mimetype == "multipart/form-data":
+            return _receive_form(request, stream, settings)
+        format = "json" if request.mimetype == "application/json" else None
+        return Upload(_body(stream, settings), _disposition_filename(request), format, MultiDict())
+
+
+@contextmanager
+def _timeout(request: Request, stall_s: float) -> Iterator[None]:
+    """Bound every read from the client's socket, where the server is one that shows it (gunicorn)."""
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None:
+        yield
+        return
+    connection.settimeout(stall_s)
+    try:
+        yield
+    finally:
+        connection.settimeout(None)
+
+
+def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> Upload:
+    def spool(*_: object) -> IO[bytes]:
+        return tempfile.SpooledTemporaryFile(settings.spool_memory_mib * MIB, dir=settings.spool_dir)
+
+    parser = FormDataParser(spool, FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
+    try:
+        _, form, files = parser.parse(stream, request.mimetype, request.content_length, request.mimetype_params)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise BadRequest(f"The form is malformed or cut short: {error}. {HOW_TO_SEND}") from error
+    except RequestEntityTooLarge as error:
+        raise TooLarge(
+            f"The form has more than 100 parts, or a field without a filename over {FORM_FIELDS_BYTES} bytes. "
+            f"{HOW_TO_SEND}"
+        ) from error
+    file = _only_file(form, files)
+    with file.stream as content:
+        return Upload(_body(content, settings), file.filename or "", None, form)
+
+
+def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> FileStorage:
+    if len(files.getlist("file")) == 1 and len(files) == 1:
+        return files["file"]
+    for file in (file for _, file in files.items(multi=True)):
+        file.close()
+    parts = ", ".join(repr(name[:50]) for name in [*files, *form]) or "no parts"
+    raise BadRequest(f"The form needs exactly one part 'file' that has a filename; it holds {parts}. {HOW_TO_SEND}")
+
+
+def _body(stream: Any, settings: Settings) -> Body:
+    body = Body.from_stream(stream, settings.max_body_mib * MIB, settings.spool_memory_mib * MIB, settings.spool_dir)
+    if body.size == 0:
+        body.close()
+        raise BadRequest(f"The request holds no file, or an empty one. {HOW_TO_SEND}")
+    return body
+
+
+def _disposition_filename(request: Request) -> str:
+    _, options = parse_options_header(request.headers.get("Content-Disposition"))
+    return options.get("filename", "")
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {limit_bytes // MIB} MiB. Cut the cloud into tiles, or raise POINTSERVE_MAX_BODY_MIB."
+    )

@@ -1,0 +1,112 @@
+"""A real server process for tests, and sockets that misbehave towards it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import requests
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests/golden/experiments/scannet-semseg-spunet-v1m1-0-base"
+START = "from app.http.gunicorn import serve; from app.settings import Settings; serve(Settings())"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Server:
+    """The service in a process of its own, logging to ``log``; ends with the ``with`` block."""
+
+    def __init__(self, log: Path, **settings: object):
+        self.log = log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        values = {"models": MODEL, "port": self.port, "device": "cpu", "threads": 1} | settings
+        environment = {f"POINTSERVE_{name.upper()}": str(value) for name, value in values.items()}
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START], cwd=ROOT, env={**os.environ, **environment}, stderr=stderr
+            )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def wait_ready(self, limit_s: float = 120) -> "Server":
+        deadline_s = time.monotonic() + limit_s
+        while time.monotonic() < deadline_s:
+            assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()}"
+            try:
+                if requests.get(f"{self.url}/health/ready", timeout=10).status_code == 200:
+                    return self
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"the server was not ready in {limit_s} s:\n{self.log.read_text()}")
+
+    def stop(self, limit_s: float) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(limit_s)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def post(self, path: str = "/predict", **kwargs: object) -> requests.Response:
+        return requests.post(self.url + path, timeout=60, **kwargs)
+
+    def get(self, path: str, **kwargs: object) -> requests.Response:
+        return requests.get(self.url + path, timeout=60, **kwargs)
+
+
+def raw_exchange(connection: socket.socket, data: bytes, *, end: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Send ``data`` (and no more where ``end``), read one answer: status, headers in lower case, body."""
+    connection.sendall(data)
+    if end:
+        connection.shutdown(socket.SHUT_WR)
+    head, _, body = _read_until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
+    while len(body) < int(headers.get("content-length", 0)):
+        body += connection.recv(65536)
+    return int(lines[0].split()[1]), headers, body
+
+
+def _read_until(connection: socket.socket, mark: bytes) -> bytes:
+    data = b""
+    while mark not in data:
+        chunk = connection.recv(65536)
+        assert chunk, f"the server closed the connection after {data!r}"
+        data += chunk
+    return data
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of the children of ``pid``, of theirs, and so on."""
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return children + [descendant for child in children for descendant in descendants(child)]
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,150 @@
+"""POST /predict: every way to send a cloud, every way to be answered."""
+
+import csv
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import laspy
+import numpy as np
+import pytest
+import requests
+from plyfile import PlyData
+
+from tests.http import clouds
+from tests.http.server import Server
+
+COLUMNS = ",".join(clouds.FIELDS)
+
+
+def labels_of(response) -> np.ndarray:
+    assert response.status_code == 200, response.text
+    return np.array(response.json()["labels"])
+
+
+def test_json_points_get_the_labels_of_the_golden(server: Server):
+    response = server.post(json=clouds.json_cloud())
+    answer = response.json()
+    np.testing.assert_array_equal(labels_of(response), clouds.LABELS)
+    assert answer["num_points"] == len(clouds.LABELS)
+    assert answer["model"] == response.headers["X-Pointserve-Model"]
+    counts = {item["id"]: item["count"] for item in answer["classes"]}
+    np.testing.assert_array_equal([counts[i] for i in range(clouds.CLASSES)], np.bincount(clouds.LABELS, minlength=20))
+    assert answer["request_id"] == response.headers["X-Request-Id"]
+    assert {"name", "color", "asprs"} <= set(answer["classes"][0])
+    assert "dur=" in response.headers["Server-Timing"]
+    assert response.headers["X-Pointserve-Points"] == "6000"
+    assert "confidence" not in answer
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-npy", "model/ply", "", None])
+def test_raw_body_of_any_content_type(server: Server, content_type: str | None):
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    np.testing.assert_array_equal(labels_of(server.post(data=clouds.ply(), headers=headers)), clouds.LABELS)
+
+
+def test_raw_body_as_curl_labels_it_is_not_taken_for_a_form(server: Server):
+    response = server.post(data=clouds.ply(), headers={"Content-Type": "application/x-www-form-urlencoded"})
+    np.testing.assert_array_equal(labels_of(response), clouds.LABELS)
+
+
+def test_form_with_options_beside_the_file(server: Server):
+    form = {"columns": COLUMNS, "fields": "confidence, entropy", "output": ""}
+    response = server.post(files={"file": ("cloud.npy", clouds.npy())}, data=form)
+    np.testing.assert_array_equal(labels_of(response), clouds.LABELS)
+    answer = response.json()
+    assert len(answer["confidence"]) == len(answer["entropy"]) == 6000
+    assert "probabilities" not in answer
+
+
+def test_chunked_body(server: Server):
+    data = clouds.ply()
+    pieces = (data[start : start + 10_000] for start in range(0, len(data), 10_000))
+    np.testing.assert_array_equal(labels_of(server.post(data=pieces)), clouds.LABELS)
+
+
+def test_chunked_form(server: Server):
+    data = clouds.ply()
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.ply"\r\n\r\n'
+    pieces = iter([head, data[:50_000], data[50_000:], b"\r\n--b--\r\n"])
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    np.testing.assert_array_equal(labels_of(server.post(data=pieces, headers=headers)), clouds.LABELS)
+
+
+def test_file_name_from_the_query_or_content_disposition_names_the_answer(server: Server):
+    by_query = server.post("/predict?output=csv&filename=a/b%5Cgarten%20ü.ply", data=clouds.ply())
+    assert "filename*=UTF-8''garten%20%C3%BC_classified.csv" in by_query.headers["Content-Disposition"]
+    headers = {"Content-Disposition": 'attachment; filename="tile.ply"'}
+    by_header = server.post("/predict?output=csv", data=clouds.ply(), headers=headers)
+    assert by_header.headers["Content-Disposition"] == 'attachment; filename="tile_classified.csv"'
+
+
+def test_laz_comes_back_classified_with_its_coordinates(server: Server):
+    response = server.post("/predict?output=laz", files={"file": ("tile.laz", clouds.laz())})
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Disposition"] == 'attachment; filename="tile_classified.laz"'
+    sent, got = laspy.read(io.BytesIO(clouds.laz())), laspy.read(io.BytesIO(response.content))
+    np.testing.assert_array_equal(got.xyz, sent.xyz)
+    np.testing.assert_array_equal(got.header.offsets, sent.header.offsets)
+    in_json = server.post(files={"file": ("tile.laz", clouds.laz())}).json()
+    np.testing.assert_array_equal(np.asarray(got.classification, int), in_json["labels"])
+    warnings = json.loads(response.headers["X-Pointserve-Warnings"])
+    assert warnings == in_json["warnings"]
+    assert any("normal" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("application/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("application/json;q=0.5, text/csv", "text/csv"),
+        ("application/json;q=0, text/*", "text/csv"),
+    ],
+)
+def test_accept_chooses_the_answer(server: Server, accept: str | None, content_type: str):
+    response = server.post(json=clouds.json_cloud(slice(300)), headers={"Accept": accept})
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"].split(";")[0] == content_type
+
+
+def test_output_wins_over_accept(server: Server):
+    response = server.post("/predict?output=csv", json=clouds.json_cloud(), headers={"Accept": "image/png, text/html"})
+    assert response.status_code == 200, response.text
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    label = next(name for name in rows[0] if "label" in name or "class" in name)
+    assert [int(row[label]) for row in rows] == clouds.LABELS.tolist()
+
+
+def test_npy_and_ply_answers_hold_every_label(server: Server):
+    npy = server.post("/predict?output=npy", data=clouds.ply())
+    np.testing.assert_array_equal(np.load(io.BytesIO(npy.content)), clouds.LABELS)
+    ply = PlyData.read(io.BytesIO(server.post("/predict?output=ply", data=clouds.ply()).content))["vertex"]
+    assert any(np.array_equal(ply[item.name], clouds.LABELS) for item in ply.properties)
+
+
+def test_concurrent_clients_each_get_their_own_answer(server: Server):
+    rows = [slice(start, start + 700 + 37 * start // 300) for start in range(0, 4800, 600)]
+
+    def ask(index: int) -> tuple[str, list[int]]:
+        response = server.post(json=clouds.json_cloud(rows[index]), headers={"X-Request-Id": f"client-{index}"})
+        assert response.status_code == 200, response.text
+        return response.json()["request_id"], response.json()["labels"]
+
+    alone = [ask(index) for index in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(ask, list(range(8)) * 3))
+    assert together == alone * 3
+    assert [len(labels) for _, labels in alone] == [len(clouds.LABELS[part]) for part in rows]
+
+
+def test_kept_alive_connection_serves_one_request_after_another(server: Server):
+    with requests.Session() as session:
+        for _ in range(2):
+            assert session.post(server.url + "/predict?bogus=1", data=clouds.ply()).status_code == 400
+            np.testing.assert_array_equal(
+                labels_of(session.post(server.url + "/predict", data=clouds.ply())), clouds.LABELS
+            )
