@@ -13,11 +13,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.engine import protocol
+from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Ready, Segment, Segmented, Started
 
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DESCRIPTORS = 4
 
+_MESSAGES = {
+    kind.__name__: kind for kind in (Started, Decode, Decoded, Encode, Encoded, Segment, Segmented, Failure, Ready)
+}
 _HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors
 
 
@@ -127,12 +130,12 @@ def close_all(descriptors: Sequence[int]) -> None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter:
-    return TypeAdapter(getattr(protocol, name))
+    return TypeAdapter(_MESSAGES[name])
 
 
 def _parse(payload: bytearray) -> Any:
     try:
         name, fields = json.loads(payload)
         return _adapter(name).validate_python(fields)
-    except (ValueError, TypeError, AttributeError, RecursionError, ValidationError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         raise ChannelError(f"not a message: {error}") from error

@@ -11,7 +11,7 @@ from app.engine.child import Child
 from app.engine.devices import DeviceChoice
 from app.engine.packed import Packed, check_segmentation
 from app.engine.protocol import Failure, ModelCard, Ready, Segment, SegmentationMeta, Segmented
-from app.engine.scheduler import Job, Scheduler
+from app.engine.scheduler import STOPPING, Job, Scheduler
 from app.errors import NotReady, Problem, by_status
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
@@ -123,7 +123,7 @@ class Engine:
         deadline_unix_s = time.time() + job.deadline - time.monotonic()
         request = Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, deadline_unix_s)
         try:
-            child.channel.send(request, [job.cloud.fd], job.deadline)
+            child.channel.send(request, [job.cloud.fd], job.deadline + OVERRUN_S)
             answer, fds = child.channel.receive(job.deadline + OVERRUN_S)
             try:
                 result = _accept(answer, fds, job)
@@ -133,9 +133,7 @@ class Engine:
         except Problem as problem:
             self._scheduler.fail(job, problem)
         except (ChannelError, TimeoutError):
-            reason = (
-                "The server is stopping." if self._stopping.is_set() else "The engine was lost during this request."
-            )
+            reason = STOPPING if self._stopping.is_set() else "The engine was lost while it had this cloud."
             self._scheduler.fail(job, NotReady(reason, retry_after_s=5.0))
             raise
         else:

@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +105,9 @@ class Engine:
 
 
 def load_model(
-    folder: Path, device: str, tile_voxels: int, taken: Sequence[str] | dict[str, Segmenter]
+    folder: Path, device: str, tile_voxels: int, taken: Collection[str]
 ) -> tuple[ModelCard, Segmenter | None]:
-    """The model of one experiment folder, warm, and its card; the card alone, with the reason, where it cannot be served."""
+    """The model of one experiment folder, warm, and its card; where it cannot be served, the card says why."""
     card = ModelCard(folder.name, str(folder), "", "", 0, [], [], None, 0)
     try:
         card = ModelCard(**experiment.load(folder).card())
@@ -136,7 +136,7 @@ def warm_up_cloud() -> Cloud:
         rgb=rng.integers(0, 256, (num_points, 3), np.uint8),
         intensity=rng.uniform(0, 1, num_points).astype(np.float32),
         intensity_scale=1.0,
-        normals=np.tile(np.float32([0, 0, 1]), (num_points, 1)),
+        normals=np.tile(np.array([0, 0, 1], np.float32), (num_points, 1)),
     )
 
 

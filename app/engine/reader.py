@@ -10,7 +10,7 @@ from typing import Any
 from app.engine.channel import ChannelError
 from app.engine.child import Child
 from app.engine.protocol import Decode, Encode, Started
-from app.errors import NotReady
+from app.errors import DeadlineExceeded, NotReady
 
 START_S = 60.0
 END_S = 2.0
@@ -31,12 +31,13 @@ class ReaderError(Exception):
 
 
 class Reader:
-    """A place in the pool: a process that is replaced whenever it is lost. For one thread at a time, but for ``stop``."""
+    """A place in the pool: a process, replaced whenever it is lost. For one thread at a time, but for ``stop``."""
 
     def __init__(self, memory_mib: int):
         self._memory_mib = memory_mib
         self._child: Child | None = None
         self._started = False
+        self._start_until = 0.0
         self._stopped = False
         self._lock = threading.Lock()  # between ``start`` and ``stop``
         self.num_lost = 0
@@ -50,6 +51,7 @@ class Reader:
         """Start a process; ``exchange`` waits until it has imported its decoders."""
         with self._lock:
             self._child, self._started = None, False
+            self._start_until = time.monotonic() + START_S
             if self._stopped:
                 return
             try:
@@ -62,8 +64,8 @@ class Reader:
     ) -> tuple[Any, list[int]]:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 
-        Raises ReaderError, TimeoutError after ``limit_s`` seconds of work or at ``deadline``, both with a new process in
-        place, and NotReady where no process can be started.
+        Raises ReaderError, TimeoutError after ``limit_s`` seconds of work or at ``deadline``, both with a new process
+        in place, and NotReady where no process can be started.
         """
         child = self._awake(deadline)
         until = min(deadline, time.monotonic() + limit_s)
@@ -77,7 +79,7 @@ class Reader:
             raise
 
     def replace(self, grace_s: float) -> str:
-        """Start a new process in the place of the present one, which is killed after ``grace_s``; says how that ended."""
+        """Kill the process after ``grace_s`` and start a new one in its place; says how the old one ended."""
         how = self._child.end(grace_s) if self._child else "had not been started"
         self.num_lost += 1
         self.start()
@@ -97,12 +99,18 @@ class Reader:
         if self._child is None:
             raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
         if not self._started:
-            try:
-                message, _ = self._child.channel.receive(min(deadline, time.monotonic() + START_S))
-                self._started = isinstance(message, Started)
-            except (ChannelError, TimeoutError) as error:
-                how = self.replace(0.0)
-                raise NotReady(
-                    f"The process to read the file {how} before it could start.", retry_after_s=5.0
-                ) from error
+            self._await_start(self._child, deadline)
         return self._child
+
+    def _await_start(self, child: Child, deadline: float) -> None:
+        try:
+            message, _ = child.channel.receive(min(deadline, self._start_until))
+            self._started = isinstance(message, Started)
+        except TimeoutError:
+            if time.monotonic() < self._start_until:
+                raise DeadlineExceeded("The process to read the file did not start in time.") from None
+            self.replace(0.0)
+            raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None
+        except ChannelError:
+            how = self.replace(END_S)
+            raise NotReady(f"The process to read the file {how} before it could start.", retry_after_s=5.0) from None

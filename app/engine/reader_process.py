@@ -65,7 +65,7 @@ def serve(channel: Channel, memory_mib: int) -> None:
             BadCloud.status,
             f"The file needs more than the {memory_mib} MiB of memory that one file may take on this server.",
         )
-    except Exception as error:
+    except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         log.exception("%s failed", type(request).__name__)
         answer = Failure(Problem.status, f"The file could not be handled ({type(error).__name__}).")
     finally:

@@ -144,9 +144,7 @@ class Scheduler:
         with self._changed:
             total = self._num_points + cloud.num_points
             if self._num_points and total > self._max_points:
-                raise self._busy(
-                    f"{self._num_points} points are waiting or being segmented, too many to add this cloud."
-                )
+                raise self._busy(f"{self._num_points} points wait or are being segmented, too many to add this cloud.")
             job = Job(cloud.share(), options, deadline)
             self._num_points = total
             self._waiting.append(job)

@@ -17,6 +17,9 @@ from app.engine.supervisor import Supervisor
 from app.errors import BadRequest, NotFound, NotReady, TooLarge
 from app.settings import Settings
 
+EXTENSIONS = [extension.removeprefix(".") for reader in formats.READERS.values() for extension in reader.extensions]
+FORMATS = tuple(dict.fromkeys([*formats.READERS, *EXTENSIONS]))
+
 __all__ = ["Answer", "Service", "ServiceStatus"]
 
 
@@ -119,7 +122,7 @@ class Service:
         deadline: float,
     ) -> Answer:
         begin = time.perf_counter()
-        source = body if formats.same_family(cloud.meta.format, output) else None
+        source = body if formats.keeps_source(output, cloud.meta.format) else None
         file = self._readers.encode(output, cloud, segmentation, source, deadline)
         meta = segmentation.meta
         return Answer(
@@ -153,7 +156,7 @@ class Service:
 def check_options(read: ReadOptions, segment: SegmentOptions, output: str) -> None:
     """Raise BadRequest unless every option is one of those accepted."""
     _check("output", [output], formats.WRITERS)
-    _check("format", [read.format] if read.format else [], formats.READERS)
+    _check("format", [read.format] if read.format else [], FORMATS)
     _check("mode", [segment.mode], MODES)
     _check("fields", segment.fields, FIELDS)
 

@@ -1,0 +1,189 @@
+import os
+
+import numpy as np
+import pytest
+
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.engine import arrays
+from app.engine.packed import (
+    Packed,
+    check_cloud,
+    check_segmentation,
+    pack_cloud,
+    pack_segmentation,
+    unpack_cloud,
+    unpack_segmentation,
+)
+from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
+
+
+@pytest.fixture
+def file():
+    """Three float64 and five bytes."""
+    fd, layout = arrays.pack({"a": np.arange(3.0), "b": np.arange(5, dtype=np.uint8)})
+    yield fd, layout
+    os.close(fd)
+
+
+def test_arrays_come_back_equal_aligned_writable_and_after_the_descriptor_is_closed():
+    given = {
+        "plain": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "big_endian": np.array([1, 2, 3], ">i4"),
+        "strided": np.arange(20, dtype=np.int64)[::3],
+        "flags": np.array([True, False]),
+        "empty": np.zeros((0, 3)),
+        "scalar": np.array(4.5),
+    }
+    fd, layout = arrays.pack(given)
+    back = arrays.unpack(fd, layout)
+    os.close(fd)
+    for name, values in given.items():
+        np.testing.assert_array_equal(back[name], values)
+        assert back[name].ctypes.data % 64 == 0
+        assert back[name].dtype.isnative
+    back["plain"][0, 0] = 7.0
+
+
+def test_packed_file_can_no_longer_change(file):
+    fd, layout = file
+    with pytest.raises(PermissionError):
+        os.ftruncate(fd, 0)
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"x", 0)
+    arrays.unpack(fd, layout)["a"][0] = 9.0
+    assert arrays.unpack(fd, layout)["a"][0] == 0.0
+
+
+@pytest.mark.parametrize("values", [np.array(["a"]), np.array([{}]), np.array([1j]), np.zeros(2, [("x", "f4")])])
+def test_only_numbers_can_be_packed(values):
+    with pytest.raises(ValueError, match="expected integers"):
+        arrays.pack({"a": values})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ArraySpec("a", "<f8", (1 << 40,), 0),
+        ArraySpec("a", "<f8", (1 << 33, 1 << 33), 0),
+        ArraySpec("a", "<f8", (3,), 128),
+        ArraySpec("a", "<f8", (3,), -64),
+        ArraySpec("a", "<f8", (1,), 8),
+        ArraySpec("a", "<f8", (-3,), 0),
+        ArraySpec("a", "|O", (3,), 0),
+        ArraySpec("a", "<U4", (3,), 0),
+        ArraySpec("a", "nonsense", (3,), 0),
+    ],
+)
+def test_layout_that_the_file_does_not_hold_is_refused(file, spec):
+    with pytest.raises(ValueError, match="array 'a'"):
+        arrays.check(file[0], [spec])
+
+
+def test_name_twice_is_refused(file):
+    with pytest.raises(ValueError, match="array 'a'"):
+        arrays.check(file[0], [file[1][0]] * 2)
+
+
+def test_file_that_its_sender_could_still_shrink_is_refused(tmp_path):
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.write(fd, bytes(64))
+    with pytest.raises(ValueError, match="not sealed"):
+        arrays.check(fd, [])
+    os.close(fd)
+    with open(tmp_path / "file", "wb") as plain, pytest.raises(ValueError, match="no memory file"):
+        arrays.check(plain.fileno(), [])
+
+
+def full_cloud() -> Cloud:
+    rng = np.random.default_rng(0)
+    return Cloud(
+        xyz=rng.normal(size=(4, 3)) * 1e6,
+        format="laz",
+        rgb=rng.integers(0, 256, (4, 3)).astype(np.uint8),
+        intensity=rng.random(4).astype(np.float32),
+        intensity_scale=np.float32(255.0),
+        normals=rng.random((4, 3)).astype(np.float32),
+        extra={"classification": np.arange(4, dtype=np.uint8), "gps_time": rng.random(4), "näme/ ": np.arange(4)},
+        warnings=["one", "two"],
+    )
+
+
+def test_cloud_comes_back_equal():
+    cloud = full_cloud()
+    with pack_cloud(cloud) as packed:
+        back = unpack_cloud(packed)
+        assert packed.num_points == 4
+    for name in ("xyz", "rgb", "intensity", "normals"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(cloud, name))
+        assert getattr(back, name).dtype == getattr(cloud, name).dtype
+    assert list(back.extra) == list(cloud.extra)
+    for name, values in cloud.extra.items():
+        np.testing.assert_array_equal(back.extra[name], values)
+    assert (back.format, back.intensity_scale, back.warnings) == ("laz", 255.0, ["one", "two"])
+
+
+def test_bare_cloud_stays_bare():
+    with pack_cloud(Cloud(np.zeros((2, 3)), "npy")) as packed:
+        back = unpack_cloud(packed)
+    assert back.rgb is None
+    assert back.intensity is None
+    assert back.normals is None
+    assert back.extra == {}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"rgb": np.zeros((3, 3), np.uint8)},
+        {"xyz": np.zeros((3, 3), np.float32)},
+        {"xyz": np.zeros((3, 2))},
+        {"xyz": np.zeros(3)},
+        {"xyz": np.array(1.0)},
+        {"xyz": np.zeros((3, 3)), "rgb": np.zeros((2, 3), np.uint8)},
+        {"xyz": np.zeros((3, 3)), "format": np.zeros(3)},
+        {"xyz": np.zeros((3, 3)), "extra/a": np.zeros(2)},
+        {"xyz": np.zeros((3, 3)), "extra/a": np.zeros((3, 2))},
+    ],
+)
+def test_arrays_that_make_no_cloud_are_refused(columns):
+    fd, layout = arrays.pack(columns)
+    with Packed(fd, layout, CloudMeta("npy")) as packed, pytest.raises(ValueError, match="array"):
+        check_cloud(packed)
+
+
+def test_segmentation_comes_back_equal():
+    classes = [ClassInfo(2, "ground", (1, 2, 3), 2), ClassInfo(9, "water", (4, 5, 6))]
+    given = Segmentation(
+        labels=np.array([2, 9, -1], np.int32),
+        classes=classes,
+        confidence=np.array([1, 0.5, 0], np.float32),
+        probabilities=np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
+        entropy=np.array([0, 0.7, 0], np.float32),
+        model="m",
+        request_id="r",
+        warnings=["w"],
+        timings_ms={"network": np.float64(1.5)},
+    )
+    with pack_segmentation(given) as packed:
+        back = unpack_segmentation(packed)
+    for name in ("labels", "confidence", "probabilities", "entropy"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
+    for name in ("classes", "ignore_label", "model", "request_id", "warnings", "timings_ms"):
+        assert getattr(back, name) == getattr(given, name)
+
+
+def test_probabilities_of_another_number_of_classes_are_refused():
+    fd, layout = arrays.pack({"labels": np.zeros(3, np.int32), "probabilities": np.zeros((3, 5), np.float32)})
+    meta = SegmentationMeta([ClassInfo(0, "a", (0, 0, 0))], -1)
+    with Packed(fd, layout, meta) as packed, pytest.raises(ValueError, match="probabilities"):
+        check_segmentation(packed)
+
+
+def test_shared_file_lives_until_its_last_owner_closes():
+    packed = pack_cloud(full_cloud())
+    second = packed.share()
+    packed.close()
+    packed.close()
+    assert len(unpack_cloud(second)) == 4
+    second.close()

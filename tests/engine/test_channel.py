@@ -1,0 +1,138 @@
+import array
+import os
+import socket
+import struct
+import threading
+
+import pytest
+from engine_samples import in_seconds, num_open_files
+
+from app.engine.channel import MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
+from app.engine.protocol import Decode, Failure, ModelCard, ReadOptions, Ready
+
+
+@pytest.fixture
+def ends():
+    ours, theirs = Channel.pair()
+    theirs = Channel(theirs)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def memory_file(content: bytes) -> int:
+    fd = os.memfd_create("test")
+    os.write(fd, content)
+    return fd
+
+
+def test_message_and_descriptors_arrive_as_they_were_sent(ends):
+    ours, theirs = ends
+    message = Decode(ReadOptions("a.bin", None, ("x", "y", "z")), 10)
+    files = [memory_file(b"one"), memory_file(b"two")]
+    ours.send(message, files)
+    received, fds = theirs.receive(in_seconds(5))
+    assert received == message
+    assert [os.pread(fd, 10, 0) for fd in fds] == [b"one", b"two"]
+    assert not any(os.get_inheritable(fd) for fd in fds)
+    close_all([*files, *fds])
+
+
+def test_message_larger_than_the_socket_buffer_arrives_whole(ends):
+    ours, theirs = ends
+    classes = [{"id": i, "name": "class " * 50, "color": [1, 2, 3], "asprs": None} for i in range(200)]
+    cards = [ModelCard(f"m{i}", "/m", "semseg", "SpUNet", 200, classes, ["coord"], 0.02, 1) for i in range(40)]
+    message = Ready("cpu", "x", 2, cards)
+    file = memory_file(b"kept")
+    sender = threading.Thread(target=ours.send, args=(message, [file]))
+    sender.start()
+    received, fds = theirs.receive(in_seconds(20))
+    sender.join()
+    assert received == message
+    assert os.pread(fds[0], 10, 0) == b"kept"
+    close_all([file, *fds])
+
+
+def test_message_in_small_pieces_arrives_whole(ends):
+    ours, theirs = ends
+    payload = b'["Failure", {"status": 422, "detail": "broken"}]'
+    data = struct.pack("!IB", len(payload), 0) + payload
+    for i in range(len(data)):
+        ours._socket.send(data[i : i + 1])
+    assert theirs.receive(in_seconds(5))[0] == Failure(422, "broken")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"not json",
+        b"[]",
+        b'["Nothing", {}]',
+        b'["MODES", {}]',
+        b'["Failure", {"status": "no number", "detail": "x"}]',
+        b'["Failure", {"detail": "x"}]',
+        b'["Decoded", {"num_points": 1, "layout": [{"name": "xyz"}], "meta": {"format": "las"}}]',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_nonsense_breaks_the_channel_and_leaks_nothing(ends, payload):
+    ours, theirs = ends
+    file = memory_file(b"")
+    before = num_open_files()
+    header = struct.pack("!IB", len(payload), 1)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+    ours._socket.sendmsg([header + payload], rights)
+    with pytest.raises(ChannelError):
+        theirs.receive(in_seconds(5))
+    assert num_open_files() == before
+    os.close(file)
+
+
+def test_announced_size_is_bounded(ends):
+    ours, theirs = ends
+    ours._socket.send(struct.pack("!IB", MAX_MESSAGE_BYTES + 1, 0))
+    with pytest.raises(ChannelError):
+        theirs.receive(in_seconds(5))
+
+
+def test_too_many_descriptors_break_the_channel_and_leak_nothing(ends):
+    ours, theirs = ends
+    files = [memory_file(b"") for _ in range(9)]
+    before = num_open_files()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    ours._socket.sendmsg([struct.pack("!IB", 2, 9) + b"[]"], rights)
+    with pytest.raises(ChannelError):
+        theirs.receive(in_seconds(5))
+    assert num_open_files() == before
+    close_all(files)
+
+
+def test_other_side_gone(ends):
+    ours, theirs = ends
+    ours.close()
+    with pytest.raises(ChannelError):
+        theirs.receive(in_seconds(5))
+    with pytest.raises(ChannelError):
+        theirs.send(Failure(500, "x"))
+
+
+def test_silence_ends_at_the_deadline(ends):
+    with pytest.raises(TimeoutError):
+        ends[1].receive(in_seconds(0.05))
+
+
+def test_shutdown_wakes_a_waiting_receiver(ends):
+    caught = []
+
+    def receive():
+        try:
+            ends[1].receive()
+        except ChannelError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    ends[1].shutdown()
+    thread.join(10)
+    assert caught

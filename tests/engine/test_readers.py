@@ -1,0 +1,243 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_samples import (
+    body_of,
+    in_seconds,
+    is_running,
+    npy_bytes,
+    num_open_files,
+    reads_a_body,
+    text_bytes,
+    wait_until,
+)
+
+from app.clouds.cloud import ClassInfo, Segmentation
+from app.engine.body import Body
+from app.engine.packed import pack_segmentation, unpack_cloud
+from app.engine.protocol import ReadOptions
+from app.engine.readers import ReaderPool
+from app.errors import BadCloud, BadRequest, DeadlineExceeded, NotReady, TooLarge, UnsupportedFormat
+
+LONG_TEXT = text_bytes(1_500_000)
+
+
+@pytest.fixture
+def pool(settings):
+    """One reader, which has shown that it works."""
+    yield from started(settings)
+
+
+def started(settings):
+    pool = ReaderPool(settings)
+    pool.start()
+    assert num_points(pool, npy_bytes()) == 500
+    yield pool
+    pool.stop()
+
+
+def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
+    with body_of(data) as body, pool.decode(body, ReadOptions(**options), in_seconds(timeout_s)) as cloud:
+        return cloud.num_points
+
+
+def while_it_reads(pool: ReaderPool, act) -> BaseException | None:
+    """How reading a long file ends if ``act(pid)`` is done to its process meanwhile."""
+    pid = pool.pids[0]
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(num_points, pool, LONG_TEXT, filename="a.xyz")
+        wait_until(lambda: reads_a_body(pid))
+        act(pid)
+        return reading.exception(60)
+
+
+def test_cloud_holds_what_the_file_holds(pool):
+    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), in_seconds(60)) as packed:
+        cloud = unpack_cloud(packed)
+    assert cloud.format == "npy"
+    np.testing.assert_array_equal(cloud.xyz, np.load(io.BytesIO(npy_bytes(100, seed=3))))
+
+
+def test_body_on_disk_is_read_like_one_in_memory(pool, tmp_path):
+    with (
+        Body.from_stream(io.BytesIO(npy_bytes()), 1 << 30, 100, tmp_path) as body,
+        pool.decode(body, ReadOptions(), in_seconds(60)) as cloud,
+    ):
+        assert cloud.num_points == 500
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "problem"),
+    [
+        (b"", {}, BadCloud),
+        (b"\x00\x01 nothing that is known", {}, UnsupportedFormat),
+        (b"LASF" + bytes(50), {}, BadCloud),
+        (npy_bytes()[:-8], {}, BadCloud),
+        (npy_bytes(), {"columns": ("x", "y", "nonsense" * 50)}, BadRequest),
+    ],
+)
+def test_problem_of_a_file_crosses_over_and_costs_no_process(pool, data, options, problem):
+    with pytest.raises(problem):
+        num_points(pool, data, **options)
+    assert pool.num_lost == 0
+
+
+def test_cloud_over_the_limit_of_points_is_too_large(settings):
+    for pool in started(settings.model_copy(update={"max_points": 500})):
+        with pytest.raises(TooLarge):
+            num_points(pool, npy_bytes(501))
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_process_that_dies_costs_one_request(pool, end):
+    error = while_it_reads(pool, lambda pid: os.kill(pid, end))
+    assert isinstance(error, BadCloud)
+    assert end.name in error.detail
+    assert num_points(pool, npy_bytes()) == 500
+    assert pool.num_lost == 1
+
+
+def test_process_that_takes_too_long_is_ended(settings):
+    for pool in started(settings.model_copy(update={"reader_timeout_s": 3.0})):
+        stuck = pool.pids[0]
+        error = while_it_reads(pool, lambda pid: os.kill(pid, signal.SIGSTOP))
+        assert isinstance(error, BadCloud)
+        assert "took longer than 3 s" in error.detail
+        assert not is_running(stuck)
+        assert num_points(pool, npy_bytes()) == 500
+
+
+def test_time_of_the_request_bounds_reading_and_waiting(pool):
+    os.kill(pool.pids[0], signal.SIGSTOP)
+    with ThreadPoolExecutor() as threads:
+        both = [threads.submit(num_points, pool, npy_bytes(), 0.3) for _ in range(2)]
+        assert all(isinstance(one.exception(), DeadlineExceeded) for one in both)
+    assert num_points(pool, npy_bytes()) == 500
+
+
+def test_file_that_needs_more_memory_than_allowed_is_refused(settings):
+    for pool in started(settings.model_copy(update={"reader_memory_mib": 100})):
+        with pytest.raises(BadCloud, match="memory"):
+            num_points(pool, npy_bytes(3_000_000))
+        assert num_points(pool, npy_bytes()) == 500
+
+
+def test_process_that_died_idle_costs_nothing(pool):
+    pid = pool.pids[0]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid))
+    assert num_points(pool, npy_bytes()) == 500
+
+
+def test_signals_of_the_terminal_are_left_to_the_parent(pool):
+    before = pool.pids
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(before[0], number)
+    assert num_points(pool, npy_bytes()) == 500
+    assert pool.pids == before
+
+
+def test_requests_wait_for_a_reader(pool):
+    with ThreadPoolExecutor(8) as threads:
+        counts = list(threads.map(lambda n: num_points(pool, npy_bytes(n)), range(100, 120)))
+    assert counts == list(range(100, 120))
+    assert pool.num_lost == 0
+
+
+def test_readers_work_at_the_same_time(settings):
+    for pool in started(settings.model_copy(update={"readers": 2})):
+        with ThreadPoolExecutor() as threads:
+            readings = [threads.submit(num_points, pool, LONG_TEXT, filename="a.xyz") for _ in range(2)]
+            wait_until(lambda pool=pool: all(reads_a_body(pid) for pid in pool.pids))
+            assert [reading.result() for reading in readings] == [1_500_000] * 2
+
+
+def test_stopping_ends_processes_and_requests(pool):
+    pid = pool.pids[0]
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(num_points, pool, LONG_TEXT, filename="a.xyz")
+        wait_until(lambda: reads_a_body(pid))
+        waiting = threads.submit(num_points, pool, npy_bytes())
+        pool.stop()
+        assert isinstance(reading.exception(), NotReady)
+        assert isinstance(waiting.exception(), NotReady)
+    assert not is_running(pid)
+
+
+def test_no_descriptor_is_left_behind(pool):
+    before = num_open_files()
+    for i in range(50):
+        if i % 5 == 0:
+            os.kill(pool.pids[0], signal.SIGKILL)
+        with suppress(BadCloud):
+            num_points(pool, npy_bytes() if i % 2 else b"LASF" + bytes(50))
+    num_points(pool, npy_bytes())
+    assert num_open_files() == before
+
+
+def test_answer_is_written_with_or_without_the_source(pool):
+    header = ["ply", "format ascii 1.0", "comment keep me", "element vertex 2"]
+    header += ["property float x", "property float y", "property float z", "end_header"]
+    ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
+    classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
+    segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
+    with body_of(ply) as body, pool.decode(body, ReadOptions(), in_seconds(60)) as cloud, segmentation:
+        for output, source in (("ply", body), ("npy", None), ("json", None)):
+            file = pool.encode(output, cloud, segmentation, source, in_seconds(60))
+            content = os.pread(file.fd, file.size + 1, 0)
+            os.close(file.fd)
+            assert len(content) == file.size
+            assert (b"keep me" in content) == (output == "ply")
+
+
+def test_readers_outlive_the_thread_that_started_them(settings):
+    pool = ReaderPool(settings)
+    thread = threading.Thread(target=pool.start)
+    thread.start()
+    thread.join()
+    before = pool.pids
+    assert num_points(pool, npy_bytes()) == 500
+    assert pool.pids == before
+    assert pool.num_lost == 0
+    pool.stop()
+
+
+def test_busy_readers_die_with_their_parent(tmp_path):
+    script = """
+import sys, time
+from app.engine.body import Body
+from app.engine.protocol import ReadOptions
+from app.engine.readers import ReaderPool
+from app.settings import Settings
+pool = ReaderPool(Settings(readers=1))
+pool.start()
+print(pool.pids[0], flush=True)
+with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, 1 << 30) as body:
+    while True:
+        pool.decode(body, ReadOptions(filename="a.xyz"), time.monotonic() + 60).close()
+"""
+    (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
+    command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        wait_until(lambda: reads_a_body(pid))
+        parent.kill()
+    wait_until(lambda: not is_running(pid))
+
+
+def test_package_called_app_where_the_user_stands_is_not_imported(settings, tmp_path, monkeypatch):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/__init__.py").write_text("raise SystemExit('the wrong app')")
+    monkeypatch.chdir(tmp_path)
+    for pool in started(settings):
+        assert pool.num_lost == 0
