@@ -1,0 +1,144 @@
+"""The two containers that torch.save writes: the zip of records, and the stream used before torch 1.6."""
+
+import io
+import re
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .unpickle import MAX_PICKLE_BYTES, StorageRef, Unpickled, unpickle
+
+ZIP_MAGIC = b"PK\x03\x04"
+STREAM_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+STREAM_VERSION = 1001
+
+
+class DamagedError(ValueError):
+    """The container contradicts itself or its length; the message says where."""
+
+
+class Archive(Protocol):
+    """An opened checkpoint: ``pickled`` is its object, ``read`` the bytes of one storage, little-endian."""
+
+    pickled: Unpickled
+
+    def read(self, storage: StorageRef) -> bytes:
+        """Exactly ``storage.numel`` elements. Raises DamagedError where the file does not hold them."""
+
+
+def load_storage(archive: Archive, storage: StorageRef) -> Tensor:
+    """The storage as a tensor (numel,) with memory of its own."""
+    data = bytearray(archive.read(storage))
+    return torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
+
+
+class ZipArchive:
+    """``<name>/data.pkl``, ``<name>/byteorder`` and one stored record ``<name>/data/<key>`` a storage."""
+
+    def __init__(self, file: BinaryIO):
+        self.file_bytes = _size(file)
+        try:
+            self.zip = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            raise DamagedError(f"the zip's directory cannot be read ({error}); was the file cut short?") from error
+        names = [name for name in self.zip.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        if len(names) != 1:
+            raise DamagedError(f"a checkpoint holds one data.pkl, this zip holds {len(names)}")
+        self.prefix = names[0].removesuffix("data.pkl")
+        if self.prefix + "constants.pkl" in self.zip.NameToInfo:
+            raise DamagedError("this is a TorchScript program, not a checkpoint; save the network's state_dict instead")
+        if sum(info.file_size for info in self.zip.infolist()) > self.file_bytes:
+            raise DamagedError("the records claim more bytes than the file has")
+        order = self.record("byteorder", 16) if self.prefix + "byteorder" in self.zip.NameToInfo else b"little"
+        self.big_endian = order == b"big"
+        self.pickled = unpickle(io.BytesIO(self.record("data.pkl", MAX_PICKLE_BYTES)))
+
+    def record(self, name: str, max_bytes: int) -> bytes:
+        """The bytes of one record, its checksum verified."""
+        info = self.zip.NameToInfo.get(self.prefix + name)
+        if info is None:
+            raise DamagedError(f"record {name:.40} is missing")
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise DamagedError(f"record {name:.40} is compressed; torch.save stores records as they are")
+        if info.file_size > max_bytes:
+            raise DamagedError(f"record {name:.40} has {info.file_size} bytes, at most {max_bytes} are accepted")
+        try:
+            return self.zip.read(info)
+        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, struct.error) as error:
+            raise DamagedError(f"record {name:.40} cannot be read ({error})") from error
+
+    def read(self, storage: StorageRef) -> bytes:
+        """See Archive."""
+        data = self.record(f"data/{storage.key}", self.file_bytes)
+        expected = storage.numel * storage.dtype.itemsize
+        if len(data) != expected:
+            raise DamagedError(f"storage {storage.key:.40} has {len(data)} bytes, its type and size ask for {expected}")
+        return _swapped(data, storage.dtype.itemsize) if self.big_endian else data
+
+
+class StreamArchive:
+    """Pickles of magic number, version, system, object and keys, then a length and the bytes of every storage."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.file_bytes = _size(file)
+        head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+        _, version, system = (unpickle(head).value for _ in range(3))
+        if version != STREAM_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
+            raise DamagedError(f"stream version {version!r:.20}; accepted is little-endian version {STREAM_VERSION}")
+        self.pickled = unpickle(head)
+        self.starts = self.locate(unpickle(head).value, head.tell())
+
+    def locate(self, keys: Any, position: int) -> dict[str, int]:
+        """Where the bytes of each storage start, in the order of ``keys``, the first length at ``position``."""
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise DamagedError("the list of storage keys cannot be read")
+        starts = {}
+        for key in keys:
+            storage = self.pickled.storages.get(key)
+            self.file.seek(position)
+            length = self.file.read(8)
+            if storage is None or len(length) < 8 or struct.unpack("<q", length)[0] != storage.numel:
+                raise DamagedError(f"storage {key:.40} is cut short or not the size that was announced")
+            starts[key] = position + 8
+            position = starts[key] + storage.numel * storage.dtype.itemsize
+            if position > self.file_bytes:
+                raise DamagedError(f"storage {key:.40} reaches past the end of the file; was the file cut short?")
+        return starts
+
+    def read(self, storage: StorageRef) -> bytes:
+        """See Archive."""
+        if storage.key not in self.starts:
+            raise DamagedError(f"storage {storage.key:.40} is missing")
+        self.file.seek(self.starts[storage.key])
+        return self.file.read(storage.numel * storage.dtype.itemsize)
+
+
+def open_archive(file: BinaryIO, path: Path) -> Archive:
+    """The archive in ``file`` by its first bytes. Raises DamagedError with what the bytes are instead."""
+    start = file.read(64)
+    file.seek(0)
+    if not start:
+        raise DamagedError("the file is empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{path.name}'")
+    if start.startswith(ZIP_MAGIC):
+        return ZipArchive(file)
+    if start.startswith(STREAM_MAGIC):
+        return StreamArchive(file)
+    raise DamagedError(f"the file starts with {start[:12]!r}; accepted are files of torch.save and .safetensors")
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _swapped(data: bytes, itemsize: int) -> bytes:
+    return np.frombuffer(data, f">u{itemsize}").astype(f"<u{itemsize}").tobytes()

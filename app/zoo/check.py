@@ -1,0 +1,107 @@
+"""What ``pointserve models check`` says of an experiment folder: every finding, and whether it can be served."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.errors import BadModel
+from app.pipeline.segmenter import Segmenter
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .experiment import Experiment, load
+from .loading import build
+
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, whether it passed, and what was found or why it failed."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+@dataclass
+class Report:
+    """Findings in the order of the checks; the first failure is the ``reason`` why a folder is not ``served``."""
+
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def served(self) -> bool:
+        """Whether every check passed."""
+        return all(finding.ok for finding in self.findings)
+
+    @property
+    def reason(self) -> str:
+        """Why the folder is not served, '' if it is."""
+        return next((finding.detail for finding in self.findings if not finding.ok), "")
+
+    def passed(self, check: str, detail: str) -> None:
+        """Add a check that passed."""
+        self.findings.append(Finding(check, True, detail))
+
+    def failed(self, check: str, error: BadModel) -> None:
+        """Add a check that failed."""
+        self.findings.append(Finding(check, False, error.detail))
+
+
+def check(folder: Path) -> Report:
+    """Everything that serving ``folder`` would find; what needs something that failed is left out."""
+    report = Report(folder.name or str(folder))
+    experiment = _check_config(folder, report)
+    if experiment is None:
+        return report
+    checkpoint = _check_weights(experiment, report)
+    if checkpoint is not None:
+        _check_network(experiment, checkpoint, report)
+    return report
+
+
+def _check_config(folder: Path, report: Report) -> Experiment | None:
+    try:
+        experiment = load(folder)
+    except BadModel as error:
+        report.failed("config", error)
+        return None
+    report.name = experiment.name
+    recipe = experiment.recipe
+    steps = [step["type"] for step in (*recipe.transform, recipe.voxelize, *recipe.post_transform)]
+    report.passed("config", f"{len(experiment.config)} names, task {experiment.task}")
+    report.passed("classes", f"{len(experiment.classes)}: {_some([info.name for info in experiment.classes])}")
+    report.passed("features", f"{', '.join(experiment.feat_keys)} in voxels of {recipe.voxelize['grid_size']} m")
+    report.passed("procedure", f"{' → '.join(steps)}; {len(recipe.aug_transform)} views")
+    return experiment
+
+
+def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
+    path = experiment.checkpoint
+    try:
+        checkpoint = open_checkpoint(path)
+    except BadModel as error:
+        report.failed("weights", error)
+        return None
+    size = sum(tensor.numel() for tensor in checkpoint.weights.values())
+    detail = f"{path.relative_to(experiment.path)}: {len(checkpoint.weights)} tensors, {size:,} values"
+    report.passed("weights", detail)
+    if checkpoint.ignored:
+        report.passed("not imported", f"the file names {_some(checkpoint.ignored)}; none of it was imported")
+    return checkpoint
+
+
+def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Report) -> None:
+    try:
+        network = build(experiment.model, checkpoint.weights)
+        Segmenter(network, experiment.recipe)
+    except BadModel as error:
+        report.failed("network", error)
+        return
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    report.passed("network", f"{experiment.card()['backbone']}, {num_parameters:,} parameters, all weights fit")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(name[:80] for name in names[:SHOWN]) + more

@@ -1,0 +1,136 @@
+"""The weights of a checkpoint, read without running anything that it holds."""
+
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from app.errors import BadModel
+
+from .archive import Archive, DamagedError, load_storage, open_archive
+from .unpickle import TensorRef
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+MAX_NDIM = 16
+MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
+PREFIX = "module."
+
+
+class Checkpoint(NamedTuple):
+    """``weights`` by name and the ``ignored`` globals that the file named and that were not imported."""
+
+    weights: dict[str, Tensor]
+    ignored: list[str]
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The state_dict in ``path``: a file of torch.save (zip or the older stream) or a ``.safetensors``.
+
+    Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, and a bare
+    state_dict. Floating-point weights come as float32, integers as they are; a leading ``module.`` is taken off names.
+    Raises BadModel where the file is damaged or something else, and for weights that no network should be given: NaN,
+    infinity, negative variances, complex or unknown types, names that collide without their prefix.
+    """
+    return open_checkpoint(path).weights
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """As ``read``, with what was ignored."""
+    try:
+        weights, ignored = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+        weights = _without_prefix(weights)
+        _check_growth(weights, path.stat().st_size)
+        return Checkpoint({name: _checked(name, tensor) for name, tensor in weights.items()}, sorted(ignored))
+    except (DamagedError, pickle.UnpicklingError, OSError, SafetensorError) as error:
+        raise BadModel(f"{path.name}: {error}") from error
+    except BadModel as error:
+        raise BadModel(f"{path.name}: {error.detail}") from error
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], set[str]]:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start or start.startswith(b"version https://git-lfs"):
+        with path.open("rb") as file:
+            open_archive(file, path)
+    return load_file(path), set()
+
+
+def _torch(path: Path) -> tuple[dict[str, Tensor], set[str]]:
+    with path.open("rb") as file:
+        archive = open_archive(file, path)
+        references = _state_dict(archive.pickled.value)
+        storages: dict[str, Tensor] = {}
+        return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
+
+
+def _state_dict(value: Any) -> dict[str, TensorRef]:
+    accepted = "accepted is {'state_dict': {name: tensor}} or {name: tensor}"
+    if not isinstance(value, dict):
+        raise BadModel(f"the file holds a {type(value).__name__}, not a dict; {accepted}")
+    state = value.get("state_dict", value)
+    if not isinstance(state, dict) or not state:
+        raise BadModel(f"state_dict is empty or not a dict; {accepted}")
+    if state is value and not any(isinstance(item, TensorRef) for item in value.values()):
+        raise BadModel(
+            f"there is no state_dict among {', '.join(str(key)[:40] for key in list(value)[:8])}; {accepted}"
+        )
+    for name, item in state.items():
+        if not isinstance(name, str):
+            raise BadModel(f"a weight's name is a {type(name).__name__}; names must be strings")
+        if not isinstance(item, TensorRef):
+            raise BadModel(f"{name:.200} is not a dense tensor of a known type; {accepted}")
+    return state
+
+
+def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str, Tensor]) -> Tensor:
+    """The tensor that ``reference`` describes, checked against its storage; ``storages`` keeps those already read."""
+    storage, offset, size, stride = reference
+    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_NDIM):
+        raise BadModel(f"{name:.200}: shape and strides cannot be read")
+    if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (offset, storage.numel, *size, *stride)):
+        raise BadModel(f"{name:.200}: shape, strides and offset must be integers from 0")
+    numel, last = 1, offset
+    for length, step in zip(size, stride, strict=True):
+        numel *= length
+        last += (length - 1) * step
+    if numel > storage.numel or (numel and last >= storage.numel):
+        raise BadModel(f"{name:.200}: shape {size} reaches past its storage of {storage.numel} elements")
+    if storage.key not in storages:
+        storages[storage.key] = load_storage(archive, storage)
+    return storages[storage.key].as_strided(size, stride, offset)
+
+
+def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names as the network has them: DistributedDataParallel put ``module.`` before each."""
+    result: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        short = name.removeprefix(PREFIX)
+        if short in result:
+            raise BadModel(f"both {short} and {PREFIX}{short} are given; names must differ without the prefix {PREFIX}")
+        result[short] = tensor
+    return result
+
+
+def _check_growth(weights: dict[str, Tensor], file_bytes: int) -> None:
+    total = sum(tensor.numel() * max(tensor.itemsize, 4) for tensor in weights.values())
+    if total > MAX_GROWTH * file_bytes:
+        raise BadModel(f"the tensors take {total} bytes, more than {MAX_GROWTH} times the file: they share storages")
+
+
+def _checked(name: str, tensor: Tensor) -> Tensor:
+    if tensor.dtype in INTEGERS:
+        return tensor
+    if tensor.dtype not in FLOATS:
+        raise BadModel(f"{name:.200} is {tensor.dtype}; accepted are 16, 32 and 64 bit floats and integers")
+    tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
+        raise BadModel(f"{name:.200} holds NaN or infinity; was training stopped by a divergence?")
+    if name.endswith("running_var") and (tensor < 0).any():
+        raise BadModel(f"{name:.200} holds a negative variance")
+    return tensor

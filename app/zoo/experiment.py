@@ -1,0 +1,135 @@
+"""Experiment folders as Pointcept writes them: what is in one, and where a setting says they are."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from app.clouds.cloud import ClassInfo
+from app.errors import BadModel
+from app.pipeline.recipe import Recipe
+
+from . import procedure
+from .config import evaluate
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+WEIGHTS = ("model/model_best.pth", "model/model_best.safetensors", "model/model_last.pth")
+MAX_LEVELS_BELOW = 2  # Pointcept's own tree is exp/<dataset>/<experiment>
+TASKS = {"InsSegTester": "instance segmentation", "ClsTester": "classification", "PartSegTester": "part segmentation"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment folder without its weights.
+
+    Attributes:
+        name: of the folder.
+        path: of the folder, absolute.
+        checkpoint: the file of weights that will be read.
+        config: every top-level name of config.py.
+        model: the config's ``model``.
+        recipe: the test procedure.
+        dataset: the config's ``data.title`` or else the type of its dataset.
+        task: as the config's tester says, "semantic segmentation" if it names none.
+        feat_keys: what the network reads, in its order.
+        grid_size_m: side of a voxel; None where it differs by axis.
+        condition: name of the dataset whose norms and head a network trained on several should use.
+    """
+
+    name: str
+    path: Path
+    checkpoint: Path
+    config: dict[str, Any]
+    model: dict[str, Any]
+    recipe: Recipe
+    dataset: str | None
+    task: str
+    feat_keys: tuple[str, ...]
+    grid_size_m: float | None
+    condition: str | None
+
+    @property
+    def classes(self) -> list[ClassInfo]:
+        """Every class in the order of the logits."""
+        return self.recipe.classes
+
+    @property
+    def ignore_label(self) -> int:
+        """The label of points that could not be used."""
+        return self.recipe.ignore_label
+
+    def card(self, num_parameters: int = 0, reason: str = "") -> dict[str, Any]:
+        """The fields of a model card, plain values only; a ``reason`` says why the model is not served."""
+        backbone = self.model.get("backbone")
+        kind = backbone.get("type") if isinstance(backbone, dict) else self.model.get("type")
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "task": self.task,
+            "backbone": str(kind),
+            "num_classes": len(self.classes),
+            "classes": [asdict(info) | {"color": list(info.color)} for info in self.classes],
+            "feat_keys": list(self.feat_keys),
+            "grid_size_m": self.grid_size_m,
+            "num_parameters": num_parameters,
+            "dataset": self.dataset,
+            "served": not reason,
+            "reason": reason,
+        }
+
+
+def find(setting: str) -> list[Path]:
+    """Experiment folders that ``setting`` names: folders or parents of folders joined by ':'; '' for the bundled ones.
+
+    Raises BadModel where one of them holds no experiment.
+    """
+    found: list[Path] = []
+    for part in setting.split(":") if setting else [str(BUNDLED)]:
+        root = Path(os.path.abspath(Path(part).expanduser()))
+        depths = ["*/" * levels + "config.py" for levels in range(MAX_LEVELS_BELOW + 1)]
+        folders = next((hits for depth in depths if (hits := sorted(root.glob(depth)))), [])
+        if not folders:
+            raise BadModel(
+                f"no experiment at {part!r}; expected a folder with config.py and model/model_best.pth as Pointcept "
+                "writes it, or a parent of such folders"
+            )
+        found += [config.parent for config in folders if config.parent not in found]
+    return found
+
+
+def load(folder: Path) -> Experiment:
+    """What config.py says and where the weights are. Raises BadModel naming the key that is missing or contradicts."""
+    folder = Path(os.path.abspath(folder))
+    config = evaluate(folder / "config.py")
+    model = procedure.value(config, "model", dict, "dict(type=…, …)")
+    block = procedure.test_block(config)
+    recipe = procedure.recipe(folder.name, config)
+    feat_keys = procedure.feat_keys(recipe)
+    procedure.check_in_channels(model, feat_keys)
+    return Experiment(
+        name=folder.name,
+        path=folder,
+        checkpoint=_checkpoint(folder),
+        config=config,
+        model=model,
+        recipe=recipe,
+        dataset=procedure.dataset(config),
+        task=TASKS.get(procedure.tester(config), "semantic segmentation"),
+        feat_keys=feat_keys,
+        grid_size_m=procedure.grid_size_m(recipe),
+        condition=procedure.condition(block, recipe),
+    )
+
+
+def _checkpoint(folder: Path) -> Path:
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    loose = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".pth") and path.is_file())
+    if len(loose) == 1:
+        return loose[0]
+    found = f"{len(loose)} files of weights beside config.py ({', '.join(path.name for path in loose)})"
+    raise BadModel(
+        f"{folder.name}: {found if loose else 'no weights'}; expected {', '.join(WEIGHTS)}, "
+        "or exactly one .safetensors or .pth beside config.py"
+    )

@@ -1,0 +1,74 @@
+"""From an experiment folder to a network with its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.errors import BadModel
+from app.networks import registry
+
+from .checkpoint import read
+from .experiment import Experiment, load
+
+SHOWN = 4
+COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and inference does not read it
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An experiment with its network in eval mode on the CPU."""
+
+    experiment: Experiment
+    network: nn.Module
+
+    def card(self) -> dict[str, Any]:
+        """The experiment's card, with the number of parameters."""
+        return self.experiment.card(sum(parameter.numel() for parameter in self.network.parameters()))
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """The network of ``folder`` with its weights. Raises BadModel where config, checkpoint and network do not agree."""
+    experiment = load(folder)
+    return LoadedModel(experiment, build(experiment.model, read(experiment.checkpoint)))
+
+
+def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of a config's ``model`` with ``weights``, every one of them used and none missing.
+
+    Names and shapes are compared before memory is taken for the network.
+    """
+    with torch.device("meta"):
+        expected = registry.build(model).state_dict()
+    _compare(expected, weights)
+    network = registry.build(model)
+    network.load_state_dict({**network.state_dict(), **weights})
+    return network.requires_grad_(False)
+
+
+def _compare(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    missing = [name for name in expected if name not in weights and not name.endswith(COUNTER)]
+    unexpected = [name for name in weights if name not in expected]
+    unlike = [
+        f"{name} is {_shape(weights[name])}, the network's {_shape(tensor)}"
+        for name, tensor in expected.items()
+        if name in weights and not _alike(weights[name], tensor)
+    ]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape or type", unlike))
+        if names
+    ]
+    if problems:
+        raise BadModel(f"the weights do not fit the network that config.py describes: {'; '.join(problems)}"[:2000])
+
+
+def _alike(weight: Tensor, tensor: Tensor) -> bool:
+    return weight.shape == tensor.shape and weight.is_floating_point() == tensor.is_floating_point()
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,240 @@
+"""The test procedure and the classes that a config states, as a Recipe."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from app.clouds.cloud import ClassInfo
+from app.errors import BadModel
+from app.pipeline.recipe import Recipe, Transform
+
+from .classes import describe, names_of
+
+T = TypeVar("T")
+
+MAX_CLASSES = 10_000
+BLOCK = "a dict with type and transform"
+FEATURE_WIDTHS = {"coord": 3, "color": 3, "normal": 3, "strength": 1}
+
+
+def value(config: Mapping[str, Any], path: str, kind: type[T], accepted: str, default: T | None = None) -> T:
+    """The value at the dotted ``path``, of type ``kind``; ``default``, if given, where the key is absent or None.
+
+    A tuple serves as a list. Raises BadModel that names the path and says what is ``accepted``.
+    """
+    found = _look_up(config, path)
+    if isinstance(found, tuple) and kind is list:
+        found = list(found)
+    if found is None and default is not None:
+        return default
+    if not isinstance(found, kind) or (isinstance(found, bool) and kind is int):
+        raise BadModel(f"config.py: {path} {_got(found)}; accepted is {accepted}")
+    return found
+
+
+def recipe(name: str, config: Mapping[str, Any]) -> Recipe:
+    """The recipe of the config's ``data.test``, or of ``data.val`` where ``data.test`` is empty.
+
+    Without a ``test_cfg`` the transforms are cut at their GridSample: those before it act on the raw cloud, those
+    after it on the points that represent voxels.
+    """
+    classes = _classes(config)
+    ignore_label = value(config, "data.ignore_index", int, "an integer", default=-1)
+    if 0 <= ignore_label < len(classes):  # a class left out of training; points that could not be used are not of it
+        ignore_label = -1
+    block = _test_path(config)
+    steps = (
+        _stated_steps(config, block) if "test_cfg" in value(config, block, dict, BLOCK) else _cut_steps(config, block)
+    )
+    return Recipe(name=name, classes=classes, ignore_label=ignore_label, **steps)
+
+
+def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``data.test``, or ``data.val`` where it is empty."""
+    return value(
+        config, "data.test" if _tests(config) else "data.val", dict, "a dict of the dataset and its transforms"
+    )
+
+
+def dataset(config: Mapping[str, Any]) -> str | None:
+    """``data.title``, else the type of the dataset."""
+    return value(config, "data.title", str, "a string", default=_dataset_type(config) or "") or None
+
+
+def tester(config: Mapping[str, Any]) -> str:
+    """The type of the config's tester, '' if it names none."""
+    return value(config, "test.type", str, "a string", default="")
+
+
+def feat_keys(recipe: Recipe) -> tuple[str, ...]:
+    """What the Collect of ``post_transform`` joins into the features of a point, in that order."""
+    collects = [step for step in recipe.post_transform if step["type"] == "Collect"]
+    keys = collects[-1].get("feat_keys") if collects else None
+    keys = (keys,) if isinstance(keys, str) else keys
+    if not isinstance(keys, list | tuple) or not keys or not all(isinstance(key, str) for key in keys):
+        raise BadModel(
+            f"config.py: post_transform names no features {_got(keys)}; accepted is a last dict(type='Collect', "
+            "keys=…, feat_keys=('color', …))"
+        )
+    return tuple(keys)
+
+
+def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    """Raise BadModel where ``model.backbone.in_channels`` is not the width of the features, as far as that is known."""
+    widths = [FEATURE_WIDTHS.get(key) for key in keys]
+    backbone = model.get("backbone")
+    stated = backbone.get("in_channels") if isinstance(backbone, Mapping) else None
+    known = [width for width in widths if width is not None]
+    if isinstance(stated, int) and len(known) == len(widths) and sum(known) != stated:
+        raise BadModel(
+            f"config.py: model.backbone.in_channels is {stated}, but feat_keys {', '.join(keys)} "
+            f"are {sum(known)} channels; the two must agree"
+        )
+
+
+def grid_size_m(recipe: Recipe) -> float | None:
+    """The side of a voxel, None where it differs by axis."""
+    size = recipe.voxelize["grid_size"]
+    return float(size) if isinstance(size, int | float) else None
+
+
+def condition(block: Mapping[str, Any], recipe: Recipe) -> str | None:
+    """The ``condition`` that transforms add to a sample, or else that the dataset states."""
+    added = [step.get("keys_dict") for step in (*recipe.transform, *recipe.post_transform)]
+    stated = [keys.get("condition") for keys in added if isinstance(keys, Mapping)] + [block.get("condition")]
+    return next((name for name in stated if isinstance(name, str)), None)
+
+
+def _dataset_type(config: Mapping[str, Any]) -> str | None:
+    kind = test_block(config).get("type")
+    return kind if isinstance(kind, str) else None
+
+
+def _test_path(config: Mapping[str, Any]) -> str:
+    return "data.test" if value(config, "data.test", dict, f"{BLOCK}, or nothing", default={}) else "data.val"
+
+
+def _stated_steps(config: Mapping[str, Any], block: str) -> dict[str, Any]:
+    path = f"{block}.test_cfg"
+    views = value(config, f"{path}.aug_transform", list, "a list of lists of dict(type=…)", default=[])
+    voxelize = value(config, f"{path}.voxelize", dict, "dict(type='GridSample', grid_size=…, mode='test')")
+    return {
+        "transform": _transforms(config, f"{block}.transform"),
+        "voxelize": _grid_sample(voxelize, f"{path}.voxelize"),
+        "post_transform": _transforms(config, f"{path}.post_transform"),
+        "aug_transform": [_checked(view, f"{path}.aug_transform") for view in views],
+    }
+
+
+def _cut_steps(config: Mapping[str, Any], block: str) -> dict[str, Any]:
+    path = f"{block}.transform"
+    steps = _transforms(config, path)
+    cuts = [i for i, step in enumerate(steps) if step["type"] == "GridSample"]
+    if not cuts:
+        raise BadModel(f"config.py: {path} holds no GridSample and {block} no test_cfg; one of them must voxelize")
+    cut = cuts[-1]
+    voxelize = {key: item for key, item in steps[cut].items() if key != "return_inverse"} | {"mode": "test"}
+    return {
+        "transform": steps[:cut],
+        "voxelize": _grid_sample(voxelize, f"{path}[{cut}]"),
+        "post_transform": steps[cut + 1 :],
+    }
+
+
+def _transforms(config: Mapping[str, Any], path: str) -> list[Transform]:
+    return _checked(value(config, path, list, "a list of dict(type=…)"), path)
+
+
+def _checked(steps: Any, path: str) -> list[Transform]:
+    steps = list(steps) if isinstance(steps, list | tuple) else [steps]
+    for step in steps:
+        if not isinstance(step, dict) or not isinstance(step.get("type"), str):
+            raise BadModel(f"config.py: {path} holds {step!r:.80}; accepted is dict(type='…', …)")
+    return steps
+
+
+def _grid_sample(step: Transform, path: str) -> Transform:
+    size = step.get("grid_size")
+    sides = size if isinstance(size, list | tuple) else [size]
+    if step.get("type") != "GridSample" or len(sides) not in (1, 3) or not all(map(_is_length, sides)):
+        raise BadModel(
+            f"config.py: {path} is {step!r:.120}; accepted is a GridSample with a positive grid_size in metres, "
+            "or one for each of x, y, z"
+        )
+    return step
+
+
+def _is_length(side: Any) -> bool:
+    return isinstance(side, int | float) and not isinstance(side, bool) and math.isfinite(side) and side > 0
+
+
+def _classes(config: Mapping[str, Any]) -> list[ClassInfo]:
+    """Classes in the order of the logits: names, colours and ASPRS codes from ``data`` or else from known datasets."""
+    names = value(config, "data.names", list, "a list of class names", default=[])
+    if not all(isinstance(name, str) and name for name in names):
+        raise BadModel("config.py: data.names holds something other than names; accepted is a list of strings")
+    num_classes = _num_classes(config, names)
+    kind = _dataset_type(config)
+    classes = describe(kind, names or names_of(kind, num_classes))
+    colors = _per_class(config, "data.colors", num_classes, _is_color, "(r, g, b) from 0 to 255")
+    codes = _per_class(config, "data.asprs", num_classes, _is_asprs, "an ASPRS code from 0 to 255 or None")
+    return [
+        ClassInfo(
+            info.id,
+            info.name,
+            tuple(colors[info.id]) if colors else info.color,
+            codes[info.id] if codes else info.asprs,
+        )
+        for info in classes
+    ]
+
+
+def _num_classes(config: Mapping[str, Any], names: list[str]) -> int:
+    """The number of classes, on which ``data.num_classes``, ``data.names`` and the network's head must agree."""
+    value(config, "data.num_classes", int, "an integer", default=1)
+    paths = ("data.num_classes", "model.num_classes", "model.backbone.num_classes")
+    stated = {path: width for path in paths if isinstance(width := _look_up(config, path), int)}
+    if stated.get(paths[-1]) == 0:  # a backbone without a head
+        del stated[paths[-1]]
+    if names:
+        stated["the length of data.names"] = len(names)
+    if len(set(stated.values())) != 1 or not all(0 < width <= MAX_CLASSES for width in stated.values()):
+        found = ", ".join(f"{path} {width}" for path, width in stated.items()) or "nothing"
+        raise BadModel(
+            f"config.py: the number of classes is given by {found}; data.num_classes, data.names and the "
+            f"network's num_classes must agree on one number from 1 to {MAX_CLASSES}"
+        )
+    return next(iter(stated.values()))
+
+
+def _look_up(config: Any, path: str) -> Any:
+    for key in path.split("."):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
+
+
+def _per_class(
+    config: Mapping[str, Any], path: str, num_classes: int, accepts: Callable[[Any], bool], accepted: str
+) -> list[Any]:
+    values = value(config, path, list, f"a list, {accepted} for each class", default=[])
+    if values and (len(values) != num_classes or not all(map(accepts, values))):
+        raise BadModel(
+            f"config.py: {path} {_got(values)}; accepted is {accepted} for each of the {num_classes} classes"
+        )
+    return values
+
+
+def _is_color(color: Any) -> bool:
+    return isinstance(color, list | tuple) and len(color) == 3 and all(map(_is_byte, color))
+
+
+def _is_asprs(code: Any) -> bool:
+    return code is None or _is_byte(code)
+
+
+def _is_byte(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= 255
+
+
+def _got(found: Any) -> str:
+    return "is missing" if found is None else f"is {found!r:.80}"

@@ -1,0 +1,194 @@
+"""Reads pickles that torch.save wrote without importing or calling anything that they name.
+
+Tensors come out as descriptions of where their bytes lie; an unknown global, and whatever a pickle would make with
+it, comes out as an inert ``Stub``. State that a pickle would set on an object is dropped.
+"""
+
+import io
+import pickle
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+
+MAX_PICKLE_BYTES = 16 << 20
+
+STORAGES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+}
+# What torch.save writes under pickle protocols 2 to 5. Left out are sets, classes with __new__ arguments by keyword,
+# the extension registry and the text opcodes of protocols 0 and 1.
+PLAIN_OPCODES = """
+    PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
+    BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8
+    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST EMPTY_DICT
+    BINGET LONG_BINGET BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
+"""
+
+
+class Stub:
+    """Stands for anything that is neither a tensor nor a plain value."""
+
+    __slots__ = ()
+
+
+class StorageType(NamedTuple):
+    """Stands for a torch storage class."""
+
+    dtype: torch.dtype
+
+
+class StorageRef(NamedTuple):
+    """A storage by its key in the file, with the number of its elements as the pickle claims it."""
+
+    key: str
+    dtype: torch.dtype
+    numel: int
+
+
+class TensorRef(NamedTuple):
+    """A tensor as a view of a storage, in elements; nothing of it has been checked."""
+
+    storage: StorageRef
+    offset: Any
+    size: Any
+    stride: Any
+
+
+class Unpickled(NamedTuple):
+    """``value`` of a pickle, the ``storages`` it refers to by key, and the ``ignored`` globals, as module.name."""
+
+    value: Any
+    storages: dict[str, StorageRef]
+    ignored: set[str]
+
+
+def unpickle(stream: io.BytesIO) -> Unpickled:
+    """The pickle that starts at the position of ``stream``, which is left behind its end.
+
+    Raises pickle.UnpicklingError for anything that is not such a pickle.
+    """
+    reader = _Unpickler(stream)
+    try:
+        value = reader.load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # hostile bytes reach every line of the interpreter below
+        raise pickle.UnpicklingError(f"{type(error).__name__} at byte {stream.tell()}: {error}"[:300]) from error
+    return Unpickled(value, reader.storages, reader.ignored)
+
+
+def _ordered_dict(*pairs: Any) -> Any:
+    return Stub() if pairs else {}
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+    return TensorRef(storage, offset, size, stride) if isinstance(storage, StorageRef) else Stub()
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+BUILDERS = {
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+}
+
+
+def _handler(opcode: str) -> Callable[..., None]:
+    return pickle._Unpickler.dispatch[getattr(pickle, opcode)[0]]
+
+
+class _Unpickler(pickle._Unpickler):
+    """The interpreter written in Python: its memo is a dict and its reads end with the stream, whatever a file claims.
+
+    Every opcode that would call, set an attribute or hash something nested is replaced.
+    """
+
+    def __init__(self, stream: io.BytesIO):
+        super().__init__(stream)
+        self.stack: list[Any] = []
+        self.storages: dict[str, StorageRef] = {}
+        self.ignored: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in STORAGES:
+            return StorageType(STORAGES[name])
+        if (module, name) in BUILDERS:
+            return BUILDERS[module, name]
+        self.ignored.add(f"{module}.{name}")
+        return Stub()
+
+    def persistent_load(self, pid: Any) -> Any:
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
+            return Stub()
+        _, kind, key, _, numel, *view = pid
+        if not isinstance(kind, StorageType) or view not in ([], [None]):
+            return Stub()
+        if not isinstance(key, str) or not isinstance(numel, int):
+            raise pickle.UnpicklingError("a storage without a key or a size")
+        reference = StorageRef(key, kind.dtype, numel)
+        if self.storages.setdefault(key, reference) != reference:
+            raise pickle.UnpicklingError(f"storage {key:.40} is claimed with two types or sizes")
+        return reference
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        builder = self.stack[-1]
+        self.stack[-1] = builder(*arguments) if isinstance(builder, FunctionType) else Stub()
+
+    def load_newobj(self) -> None:
+        self.stack.pop()
+        self.stack[-1] = Stub()
+
+    def load_build(self) -> None:
+        self.stack.pop()
+
+    def load_append(self) -> None:
+        self.extend([self.stack.pop()])
+
+    def load_appends(self) -> None:
+        self.extend(self.pop_mark())  # type: ignore[attr-defined]
+
+    def extend(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(items)
+
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        self.update([self.stack.pop(), value])
+
+    def load_setitems(self) -> None:
+        self.update(self.pop_mark())  # type: ignore[attr-defined]
+
+    def update(self, items: list[Any]) -> None:
+        """Keys that are not plain become stubs: hashing a deeply nested tuple overflows the C stack."""
+        if isinstance(self.stack[-1], dict):
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                self.stack[-1][key if isinstance(key, str | int | float | None) else Stub()] = value
+
+    dispatch: ClassVar = {getattr(pickle, name)[0]: _handler(name) for name in PLAIN_OPCODES.split()} | {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.BUILD[0]: load_build,
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
