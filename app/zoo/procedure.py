@@ -51,9 +51,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> Recipe:
 
 def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
     """``data.test``, or ``data.val`` where it is empty."""
-    return value(
-        config, "data.test" if _tests(config) else "data.val", dict, "a dict of the dataset and its transforms"
-    )
+    return value(config, _test_path(config), dict, BLOCK)
 
 
 def dataset(config: Mapping[str, Any]) -> str | None:
