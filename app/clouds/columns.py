@@ -84,22 +84,26 @@ def cloud_from_columns(
     The first column of a meaning gets it; columns without a meaning, or repeated, go to ``extra`` by their own name.
     ``intensity_scale`` where the caller knows it, else 255 for bytes, 65535 for 16-bit integers above 12 bits.
     """
-    known: dict[str, np.ndarray] = {}
+    known: dict[str, Column] = {}
     extra: dict[str, np.ndarray] = {}
+    names = []
     for name, values in columns:
         if name == SKIP:
             continue
         if values.dtype.kind not in "biuf":
             raise BadCloud(f"Column '{name}' holds {values.dtype}, not numbers.")
+        names.append(name)
         target = canonical(name)
         if target in NAMES and target not in known:
-            known[target] = values
+            known[target] = name, values
         else:
             extra.setdefault(name, values)
     xyz = _take(known, XYZ)
     if xyz is None:
-        found = ", ".join([*known, *extra]) or "none"
-        raise BadCloud(f"No columns x, y and z; found: {found}. Name them in the file, or with columns= where it can.")
+        found = ", ".join(names) or "none"
+        raise BadCloud(
+            f"No columns x, y and z; found: {found:.200}. Name them in the file, or with columns= where it can."
+        )
     cloud = Cloud(np.stack(xyz, axis=1).astype(np.float64, copy=False), format, warnings=list(warnings))
     rgb = _take(known, RGB)
     if rgb is not None:
@@ -108,16 +112,18 @@ def cloud_from_columns(
     normals = _take(known, NORMAL)
     if normals is not None:
         cloud.normals = np.stack(normals, axis=1).astype(np.float32, copy=False)
-    intensity = known.pop("intensity", None)
-    if intensity is not None:
+    if "intensity" in known:
+        _, intensity = known.pop("intensity")
         cloud.intensity = np.ascontiguousarray(intensity, np.float32)
         cloud.intensity_scale = intensity_scale or _full_scale(intensity)
-    cloud.extra = {name: _plain(values) for name, values in [*known.items(), *extra.items()]}
+    for meaning, (name, values) in known.items():
+        extra.setdefault(name if meaning in RGB + NORMAL else meaning, values)
+    cloud.extra = {name: _plain(values) for name, values in extra.items()}
     return cloud
 
 
-def _take(known: dict[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray] | None:
-    return [known.pop(name) for name in names] if set(names) <= set(known) else None
+def _take(known: dict[str, Column], names: Sequence[str]) -> list[np.ndarray] | None:
+    return [known.pop(name)[1] for name in names] if set(names) <= set(known) else None
 
 
 def _full_scale(intensity: np.ndarray) -> float | None:

@@ -49,9 +49,7 @@ def _vertex(header: Header) -> Element:
 
 def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
     columns: list[tuple[str, np.ndarray]] = []
-    narrow = cloud.xyz.astype("<f4")
-    loss = np.abs(narrow - cloud.xyz, where=np.isfinite(cloud.xyz), out=np.zeros_like(cloud.xyz)).max(initial=0)
-    xyz = narrow if loss <= FLOAT32_LOSS else cloud.xyz.astype("<f8")
+    xyz = cloud.xyz.astype("<f4" if _fits_float32(cloud.xyz) else "<f8")
     columns += zip(("x", "y", "z"), xyz.T, strict=True)
     if cloud.rgb is not None:
         columns += zip(("red", "green", "blue"), cloud.rgb.T, strict=True)
@@ -68,6 +66,12 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]
     return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
+
+
+def _fits_float32(xyz: np.ndarray) -> bool:
+    finite = xyz[np.isfinite(xyz)]
+    with np.errstate(over="ignore"):
+        return bool((np.abs(finite.astype(np.float32) - finite) <= FLOAT32_LOSS).all())
 
 
 def _property(name: str, values: np.ndarray) -> str:

@@ -97,7 +97,7 @@ def _take_line(head: Head, line: str) -> bool:
         return False
     for mark in COMMENTS:
         line = line.partition(mark)[0].rstrip()
-    fields = re.split(r"[;,\s]+", line.strip(";, \t"))
+    fields = re.split(r"[;,\s]+", line.replace('"', "").strip(";, \t"))
     numbers = sum(map(is_number, fields))
     if numbers >= 3:
         head.first_row = line

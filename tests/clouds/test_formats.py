@@ -1,0 +1,215 @@
+import json
+
+import numpy as np
+import pytest
+from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
+
+from app.clouds import formats
+from app.clouds.checks import check_cloud
+from app.clouds.cloud import Cloud, Segmentation
+from app.errors import BadCloud, UnsupportedFormat
+
+PLY = (
+    b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+    b"end_header\n1 2 3\n"
+)
+PCD = b"# .PCD v0.7\nVERSION 0.7\nFIELDS x y z\n"
+CONTENT = {
+    "ply": PLY,
+    "pcd": PCD,
+    "npy": npy(XYZ),
+    "npz": zipped({"coord.npy": npy(XYZ)}),
+    "text": b"1 2 3\n",
+    "json": b' {"points": [[1, 2, 3]]}',
+    "las": b"LASF" + bytes(300),
+    "laz": b"LASF" + bytes(100) + b"\x80" + bytes(200),
+    "e57": b"ASTM-E57" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+@pytest.mark.parametrize("filename", ["", "a.xyz", "a.bin", "a.laz", "no suffix"])
+def test_content_tells_the_format_whatever_the_name(name, filename):
+    assert formats.find_format(memoryview(CONTENT[name]), filename) == name
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_format_option_that_contradicts_the_content(name):
+    other = "ply" if name != "ply" else "kitti"
+    with pytest.raises(UnsupportedFormat, match=f"format={other} was given, but the content is {name}"):
+        formats.find_format(memoryview(CONTENT[name]), format=other)
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("LAZ", "las"), ("las", "las"), ("xyz", "text"), (".CSV", "text"), ("zip", "npz")]
+)
+def test_format_option_by_name_or_extension(format, name):
+    assert formats.find_format(memoryview(CONTENT[name]), format=format) == name
+
+
+BINARY = np.linspace(-9, 9, 60, dtype="<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [("a.bin", "bin"), ("A.PCD.BIN", "nuscenes"), ("dir.ply/a.b.las", "las"), ("a.ply", "ply"), ("x.copc.laz", "laz")],
+)
+def test_name_tells_where_the_content_does_not(filename, name):
+    assert formats.find_format(memoryview(BINARY), filename) == name
+
+
+@pytest.mark.parametrize("filename", ["", "a.dat", "ply", "a.gz"])
+def test_unknown_lists_what_is_read(filename):
+    with pytest.raises(UnsupportedFormat, match=r"las, laz, ply.*format=kitti"):
+        formats.read(memoryview(BINARY), filename=filename)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"", BadCloud, "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n", BadCloud, "git lfs pull"),
+        (b"<!DOCTYPE html><html>404</html>", UnsupportedFormat, "HTML"),
+        (b"\n<?xml version='1.0'?><a/>", UnsupportedFormat, "XML"),
+        (b"\x1f\x8b\x08\x00aaaa", UnsupportedFormat, "gzip data, not a point cloud. Unpack"),
+        (b"7z\xbc\xaf\x27\x1caaaa", UnsupportedFormat, "7z"),
+        (b"Rar!\x1a\x07aaaa", UnsupportedFormat, "RAR"),
+        (b"\x89PNG\r\n\x1a\n", UnsupportedFormat, "PNG"),
+        (b"\xff\xd8\xff\xe0aa", UnsupportedFormat, "JPEG"),
+        (b"\x80\x04\x95aaaa", UnsupportedFormat, "pickle"),
+        (b"just some words\n", UnsupportedFormat, "Neither the content"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"filename": "a.las.gz"}])
+def test_what_is_no_cloud_is_named(data, error, message, options):
+    with pytest.raises(error) as raised:
+        formats.read(memoryview(data), **options)
+    assert message in raised.value.detail
+
+
+def test_unknown_names():
+    with pytest.raises(UnsupportedFormat, match="'shp'"):
+        formats.read(memoryview(PLY), format="shp")
+    with pytest.raises(UnsupportedFormat, match="'shp'"):
+        formats.write("shp", cloud(), segmentation())
+
+
+class Panic(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (Panic("index out of range"), BadCloud, "Not readable as ply: index out of range"),
+        (RecursionError(), BadCloud, "Not readable as ply: RecursionError"),
+        (MemoryError(), BadCloud, "memory"),
+        (ImportError("No module named 'x'"), UnsupportedFormat, "not installed"),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+        (SystemExit("stop"), SystemExit, "stop"),
+    ],
+)
+def test_whatever_a_decoder_raises(monkeypatch, raised, expected, message):
+    def decode(data, columns, max_points):
+        raise raised
+
+    monkeypatch.setattr("app.clouds.ply.read", decode)
+    with pytest.raises(expected, match=message):
+        formats.read(memoryview(PLY))
+
+
+def test_columns_of_a_format_that_names_its_own():
+    with pytest.raises(Exception, match="does not apply to ply"):
+        formats.read(memoryview(PLY), columns=("x", "y", "z"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Cloud(XYZ.astype(np.float32), "ply"),
+        Cloud(XYZ[:, :2], "ply"),
+        Cloud(np.asfortranarray(XYZ), "ply"),
+        Cloud(XYZ.astype(">f8"), "ply"),
+        Cloud(XYZ, "ply", rgb=RGB[:2]),
+        Cloud(XYZ, "ply", intensity=np.zeros((3, 1), np.float32)),
+        Cloud(XYZ, "ply", extra={"a": np.array(["a", "b", "c"])}),
+        Cloud(XYZ, "ply", extra={"a": np.zeros(6)[::2]}),
+    ],
+)
+def test_a_reader_that_breaks_its_promise_is_found(broken):
+    with pytest.raises(TypeError, match="Cloud"):
+        check_cloud(broken)
+
+
+def test_media_types_and_extensions():
+    assert formats.WRITERS["json"].media_type == "application/json"
+    assert all(writer.extension == f".{name}" for name, writer in formats.WRITERS.items())
+    assert len({writer.media_type for writer in formats.WRITERS.values()}) == len(formats.WRITERS)
+
+
+def test_which_source_is_kept():
+    assert formats.keeps_source("las", "laz")
+    assert formats.keeps_source("ply", "ply")
+    assert not formats.keeps_source("ply", "las")
+    assert not formats.keeps_source("npz", "npz")
+    assert not formats.keeps_source("las", "made up")
+
+
+def answer(given: Cloud, segmentation: Segmentation) -> dict:
+    return json.loads(formats.write("json", given, segmentation), parse_constant=pytest.fail)
+
+
+def test_json_answer():
+    given = cloud(warnings=["a", "b"])
+    body = answer(given, segmentation(warnings=["b", "c"], timings_ms={"decode": 1.23456, "network": np.float32(2)}))
+    assert body == {
+        "model": "m",
+        "num_points": 3,
+        "classes": [
+            {"id": 0, "name": "ground", "color": [120, 90, 60], "asprs": 2, "count": 1},
+            {"id": 1, "name": "big, red building", "color": [200, 0, 0], "asprs": 6, "count": 1},
+        ],
+        "ignore_label": -1,
+        "num_ignored": 1,
+        "labels": [0, 1, -1],
+        "warnings": ["a", "b", "c"],
+        "timings_ms": {"decode": 1.235, "network": 2.0},
+        "request_id": "r",
+    }
+
+
+def test_json_answer_on_request_without_nan():
+    probabilities = np.asfortranarray(np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32))
+    entropy = np.array([0, np.nan, np.inf], np.float32)
+    confidence = np.array([1, 0.5, 0], np.float32)
+    body = answer(cloud(), segmentation(confidence=confidence, probabilities=probabilities, entropy=entropy))
+    assert body["confidence"] == [1, 0.5, 0]
+    assert body["probabilities"] == [[1, 0], [0.5, 0.5], [0, 0]]
+    assert body["entropy"] == [0, None, None]
+
+
+def test_csv_answer():
+    confidence = np.array([0.987654321, 0.5, 0], np.float32)
+    probabilities = np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32)
+    out = formats.write("csv", cloud(), segmentation(confidence=confidence, probabilities=probabilities)).decode()
+    assert out.splitlines() == [
+        'x,y,z,label,class,confidence,p_ground,"p_big, red building"',
+        "500000.125,6600000.25,12.5,0,ground,0.98765,1.0,0.0",
+        '500001.5,6600001.5,-3.0,1,"big, red building",0.5,0.5,0.5',
+        "500002.0,6600002.0,0.0,-1,,0.0,0.0,0.0",
+    ]
+
+
+def test_csv_answer_can_be_read_again():
+    given = Cloud(np.array([[0.1, np.nan, 3], [1e-7, 5, 6e20]]), "text")
+    back = formats.read(memoryview(formats.write("csv", given, segmentation(2))))
+    np.testing.assert_array_equal(back.xyz, given.xyz)
+    assert back.extra["label"].tolist() == [0, 1]
+
+
+def test_csv_answer_in_parts():
+    num_points = 250_001
+    given = Cloud(np.arange(3.0 * num_points).reshape(-1, 3), "text")
+    lines = formats.write("csv", given, segmentation(num_points)).decode().splitlines()
+    assert len(lines) == num_points + 1
+    assert lines[-1].startswith("750000.0,750001.0,750002.0,1,")
