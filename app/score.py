@@ -55,15 +55,7 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
     Raises:
         BadRequest: the model states no ASPRS codes.
     """
-    names: dict[int, list[str]] = {}
-    for info in segmentation.classes:
-        if info.asprs is not None:
-            names.setdefault(info.asprs, []).append(info.name)
-    if not names:
-        raise BadRequest(
-            f"The model {segmentation.model} states no ASPRS codes for its classes, so its labels cannot be compared "
-            "with a LAS classification."
-        )
+    names = require_codes(segmentation.classes, segmentation.model)
     codes = sorted(names)
     truth_rows = _rows(truth, {code: _stand_in(code, codes) for code in range(256) if code not in ignored})
     predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.classes, codes))
@@ -77,6 +69,20 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
         confusion=confusion,
         ignored=int((~counted).sum()),
     )
+
+
+def require_codes(classes: list[ClassInfo], model: str) -> dict[int, list[str]]:
+    """Names of the ``classes`` of ``model`` by ASPRS code. Raises BadRequest where no class states one."""
+    names: dict[int, list[str]] = {}
+    for info in classes:
+        if info.asprs is not None:
+            names.setdefault(info.asprs, []).append(info.name)
+    if not names:
+        raise BadRequest(
+            f"The model {model} states no ASPRS codes for its classes, so its labels cannot be compared with a LAS "
+            "classification."
+        )
+    return names
 
 
 def _stand_in(code: int, codes: list[int]) -> int:

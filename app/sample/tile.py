@@ -7,7 +7,7 @@ import laspy
 import numpy as np
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
-from app.clouds.cloud import Cloud
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from app.errors import BadRequest
 
 from .land import KINDS, Land
@@ -17,6 +17,18 @@ ORIGIN_M = np.array([548_200.0, 5_803_400.0, 62.0])
 MAX_POINTS = 50_000_000
 RESOLUTION_M = 0.001
 INTENSITY_SCALE = 65535
+CLASSES = {
+    0: ("never classified", (160, 160, 160)),
+    1: ("unclassified", (200, 200, 200)),
+    2: ("ground", (176, 137, 94)),
+    3: ("low vegetation", (186, 222, 112)),
+    4: ("medium vegetation", (112, 180, 74)),
+    5: ("high vegetation", (40, 120, 50)),
+    6: ("building", (214, 80, 64)),
+    7: ("low noise", (60, 60, 60)),
+    9: ("water", (66, 122, 224)),
+    18: ("high noise", (60, 60, 60)),
+}
 CRS_WKT = (
     'PROJCS["ETRS89 / UTM zone 32N",GEOGCS["ETRS89",DATUM["European_Terrestrial_Reference_System_1989",'
     'SPHEROID["GRS 1980",6378137,298.257222101]],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],'
@@ -95,3 +107,9 @@ def las_bytes(tile: Cloud, compress: bool = True) -> bytes:
     buffer = io.BytesIO()
     las.write(buffer, do_compress=compress)
     return buffer.getvalue()
+
+
+def truth(tile: Cloud) -> Segmentation:
+    """The classification of ``tile`` as an answer, for the writers of ``app.clouds.formats``."""
+    classes = [ClassInfo(code, name, color, asprs=code) for code, (name, color) in CLASSES.items()]
+    return Segmentation(tile.extra["classification"].astype(np.int32), classes, ignore_label=0, model="sample")

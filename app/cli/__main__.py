@@ -1,0 +1,5 @@
+"""``python -m app.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,28 @@
+"""The one device that a command computes on."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def open_device(settings: "Settings") -> str:
+    """What torch calls the device that ``settings`` name (the first of several), with their threads set.
+
+    Raises:
+        BadRequest: no such kind of device.
+        BadModel: CUDA was asked for and cannot be had.
+    """
+    from app.engine import devices
+
+    chosen = devices.choose(settings.device)[0]
+    os.environ.update(chosen.environment)  # before torch looks for devices
+
+    import torch
+
+    from app.engine.process import choose_device
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return choose_device(chosen.torch_device)

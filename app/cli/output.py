@@ -1,0 +1,32 @@
+"""Files that commands write."""
+
+from pathlib import Path
+
+import typer
+
+
+def output_format(wanted: str | None, out: Path, default: str | None = None) -> str:
+    """A key of ``WRITERS``: the one ``wanted``, else by the suffix of ``out``, else ``default``."""
+    from app.clouds.formats import WRITERS
+
+    if wanted is not None:
+        if wanted not in WRITERS:
+            raise typer.BadParameter(f"there is no format {wanted!r} to write; there are {', '.join(WRITERS)}.")
+        return wanted
+    suffix = out.suffix.lower()
+    found = next((name for name, writer in WRITERS.items() if writer.extension == suffix), None)
+    if found is None and (default is None or suffix):
+        known = ", ".join(writer.extension for writer in WRITERS.values())
+        raise typer.BadParameter(f"{str(out)!r} does not end in a format to write ({known}), and none was named.")
+    return found or str(default)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` whole or not at all; folders on the way are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""``pointserve predict``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+from .configuration import configure
+from .device import open_device
+from .models import choose
+from .output import output_format, write_file
+from .tables import counts_table, score_table
+from .terminal import paused, progress, results, warn
+
+if TYPE_CHECKING:
+    from app.clouds.cloud import Cloud, Segmentation
+    from app.pipeline.segmenter import Segmenter
+    from app.settings import Settings
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Point clouds.", exists=True, dir_okay=False, readable=True)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A file for one cloud, a folder for several.")],
+    model: Annotated[str | None, typer.Option(help="Name of the model. [default: the first one found]")] = None,
+    models: options.Models = None,
+    format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
+    columns: Annotated[str, typer.Option(help="Columns of raw sweeps and tables: x,y,z,intensity …")] = "",
+    output: Annotated[
+        str | None, typer.Option(help="Format to write. [default: OUT's suffix; in a folder, the cloud's own]")
+    ] = None,
+    fields: Annotated[str, typer.Option(help="Also write these: confidence,probabilities,entropy.")] = "",
+    device: options.Device = None,
+    threads: options.Threads = None,
+    seed: Annotated[int, typer.Option(help="Seed of any sampling.", min=0)] = 0,
+    score: Annotated[bool, typer.Option("--score", help="Compare with the classification in FILES.")] = False,
+) -> None:
+    """Give every point of FILES a class, in this process, and write the clouds with their classes."""
+    jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
+    _check(jobs)
+    from app.score import require_codes
+
+    settings = configure(models=models, default_model=model, device=device, threads=threads)
+    with progress() as bar:
+        task = bar.add_task("loading the model", total=len(jobs))
+        segmenter = _segmenter(settings)
+        if score:
+            require_codes(segmenter.recipe.classes, segmenter.recipe.name)
+        for job in jobs:
+            bar.update(task, description=f"reading {job.file.name}")
+            data = memoryview(job.file.read_bytes())
+            cloud = _read(data, job.file, format, _list(columns), settings)
+            bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
+            segmentation = segmenter.segment(cloud, _list(fields), seed)
+            bar.update(task, description=f"writing {job.path}")
+            write_file(job.path, _encode(job.output, cloud, segmentation, data))
+            bar.advance(task)
+            with paused(bar):
+                _show(job, cloud, segmentation, score)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.formats.WRITERS``."""
+
+    file: Path
+    path: Path
+    output: str
+
+
+def _target(file: Path, out: Path, output: str | None, *, single: bool) -> tuple[Path, str]:
+    if single and not out.is_dir():
+        return out, output_format(output, out)
+    from app.clouds.formats import WRITERS
+
+    name = output_format(output, file)
+    return out / f"{file.stem}{WRITERS[name].extension}", name
+
+
+def _check(jobs: list[Job]) -> None:
+    """Refuse to write over a cloud that is read, or two clouds to one file."""
+    if len(jobs) > 1 and jobs[0].path.parent.is_file():
+        raise typer.BadParameter(f"several clouds need a folder to go to, {jobs[0].path.parent} is a file.")
+    sources = {job.file.resolve() for job in jobs}
+    seen: set[Path] = set()
+    for job in jobs:
+        path = job.path.resolve()
+        if path in sources:
+            raise typer.BadParameter(f"{job.path} is read and would be written over; name another OUT.")
+        if path in seen:
+            raise typer.BadParameter(f"two clouds would be written to {job.path}; run them one by one.")
+        seen.add(path)
+
+
+def _segmenter(settings: "Settings") -> "Segmenter":
+    from app.pipeline.segmenter import Segmenter
+    from app.zoo.loading import load_model
+
+    device = open_device(settings)
+    loaded = load_model(choose(settings))
+    return Segmenter(loaded.network, loaded.experiment.recipe, device, settings.tile_voxels)
+
+
+def _read(data: memoryview, file: Path, format: str | None, columns: tuple[str, ...], settings: "Settings") -> "Cloud":
+    from app.clouds import formats
+    from app.errors import Problem
+
+    try:
+        return formats.read(
+            data, filename=file.name, format=format, columns=columns or None, max_points=settings.max_points
+        )
+    except Problem as problem:
+        raise type(problem)(f"{file}: {problem.detail}") from problem
+
+
+def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: memoryview) -> bytes:
+    from app.clouds import formats
+
+    return formats.write(output, cloud, segmentation, source)
+
+
+def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -> None:
+    for warning in segmentation.warnings:
+        warn(f"{job.file.name}: {warning}")
+    results.print(counts_table(f"{job.file} → {job.path}", segmentation))
+    stages = ", ".join(f"{name} {1e-3 * spent:.2f} s" for name, spent in segmentation.timings_ms.items())
+    results.print(f"{len(cloud):,} points by {segmentation.model}: {stages}", markup=False)
+    if score:
+        truth = cloud.extra.get("classification")
+        if truth is None:
+            warn(f"{job.file.name} holds no classification to compare with.")
+        else:
+            from app.score import score as compare
+
+            results.print(score_table(compare(truth, segmentation)))
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

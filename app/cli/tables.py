@@ -1,0 +1,51 @@
+"""Tables of results."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from app.clouds.cloud import Segmentation
+    from app.score import Score
+
+
+def counts_table(title: str, segmentation: "Segmentation") -> Table:
+    """Points of every class, and of none."""
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    table.add_column("ASPRS", justify="right")
+    table.add_column("points", justify="right")
+    table.add_column("share", justify="right")
+    labels = segmentation.labels
+    for info in segmentation.classes:
+        color = "#{:02x}{:02x}{:02x}".format(*info.color)
+        code = "" if info.asprs is None else str(info.asprs)
+        table.add_row(str(info.id), f"[{color}]■[/] {escape(info.name)}", code, *_count(labels == info.id))
+    ignored = labels == segmentation.ignore_label
+    if ignored.any():
+        table.add_row(str(segmentation.ignore_label), "(unusable)", "", *_count(ignored))
+    return table
+
+
+def score_table(score: "Score") -> Table:
+    """IoU of every class, their mean, and how many points were compared."""
+    points = score.confusion.sum(1)
+    table = Table(title="Compared with the classification of the file", title_justify="left", show_footer=True)
+    table.add_column("ASPRS", justify="right")
+    table.add_column("class", footer="mean")
+    table.add_column("true points", justify="right", footer=f"{points.sum():,} ({score.ignored:,} ignored)")
+    table.add_column("IoU", justify="right", footer=_ratio(score.mean_iou))
+    for code, name, count, iou in zip(score.codes, score.names, points, score.iou, strict=True):
+        table.add_row(str(code), escape(name), f"{count:,}", _ratio(iou))
+    return table
+
+
+def _count(chosen: np.ndarray) -> tuple[str, str]:
+    return f"{np.count_nonzero(chosen):,}", f"{100 * chosen.mean():.1f} %"
+
+
+def _ratio(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.4f}"
