@@ -11,10 +11,12 @@ from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import COPC_HIERARCHY, COPC_INFO, LASZIP, LasFile, append_evlrs, head, parse, standard_length
 from app.clouds.las_new import SCALE_M, las_from
 from app.clouds.records import column, fits, free_name, widen
+from app.errors import UnsupportedFormat
 
 UNCLASSIFIED = 1
 NOISE = 7
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
+CHANNEL_BITS = 0x30
 FIXED_POINT = 1e-4  # unit of ``confidence`` and ``entropy``, which are uint16
 
 
@@ -33,6 +35,7 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
 
     Raises:
         BadCloud: ``source`` cannot be read, or has no room for another dimension.
+        UnsupportedFormat: LAZ of waveforms from several scanner channels, which the compressor would damage.
         ValueError: the number of labels is not the number of points.
     """
     file = parse(source if source is not None else memoryview(las_from(cloud)))
@@ -133,6 +136,7 @@ def _assemble(file: LasFile, descriptors: Descriptors, records: np.ndarray, comp
     evlrs = descriptors.replace_in([evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY])
     out = io.BytesIO()
     if compressed:
+        _check_waveforms(file, records)
         num_extra_bytes = records.shape[1] - standard_length(file.point_format)
         vlr, laszip = laz.laszip_record(file.point_format, num_extra_bytes)
         had_one = any(record.key == LASZIP for record in vlrs)
@@ -145,6 +149,16 @@ def _assemble(file: LasFile, descriptors: Descriptors, records: np.ndarray, comp
         out.write(records.data)
     append_evlrs(out, file, evlrs)
     return out.getvalue()
+
+
+def _check_waveforms(file: LasFile, records: np.ndarray) -> None:
+    """lazrs 0.8 mixes up the waveform fields of formats 9 and 10 when scanner channels alternate."""
+    if file.point_format >= 9 and len(records):
+        channels = column(records, file.fields["classification_flags"][1], "u1") & CHANNEL_BITS
+        if (channels != channels[0]).any():
+            raise UnsupportedFormat(
+                "Points with waveforms of several scanner channels cannot be compressed without damage: use output=las."
+            )
 
 
 def _mark_what_is_lost(cloud: Cloud, file: LasFile, records: np.ndarray, segmentation: Segmentation) -> None:

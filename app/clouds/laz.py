@@ -46,7 +46,7 @@ def decode(file: LasFile) -> np.ndarray:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
-        raise BadCloud(f"The compressed points are damaged: {error}") from None
+        raise BadCloud(f"The compressed points cannot be unpacked: {error}") from None
     return records.reshape(file.num_points, file.record_length)
 
 
@@ -109,8 +109,10 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
     """Points and bytes of every chunk, which together must be the header's points and fill the bytes exactly."""
     num_chunks = struct.unpack_from("<I", file.data, start + 4)[0]
     held = start - file.points_start - 8
-    needed = num_chunks if chunk_size == VARIABLE else -(-file.num_points // chunk_size)
-    if num_chunks != needed or num_chunks * file.record_length > held:
+    most = held // file.record_length  # a chunk begins with one point as it is
+    if chunk_size != VARIABLE:
+        most = min(most, -(-file.num_points // chunk_size))
+    if not 0 < num_chunks <= most + 1:  # lazrs may add an empty one
         raise BadCloud(
             f"{file.num_points} points in chunks of {chunk_size} cannot be {num_chunks} chunks in {held} bytes: "
             "the file is cut off or damaged."
@@ -123,10 +125,12 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
     except BaseException as error:  # lazrs panics are not Exceptions
         raise BadCloud(f"The table of compressed chunks is damaged: {error}") from None
     if chunk_size != VARIABLE:
-        last = file.num_points - chunk_size * (num_chunks - 1)
-        table = [(chunk_size, size) for _, size in table[:-1]] + [(last, size) for _, size in table[-1:]]
-    if sum(count for count, _ in table) != file.num_points or sum(size for _, size in table) != held:
-        raise BadCloud("The table of compressed chunks does not add up to the points and bytes of the file.")
+        left = [file.num_points - index * chunk_size for index in range(num_chunks)]
+        table = [(min(max(count, 0), chunk_size), size) for count, (_, size) in zip(left, table, strict=True)]
+    table = [chunk for chunk in table if chunk != (0, 0)]
+    too_small = any(size < file.record_length for _, size in table)
+    if too_small or sum(count for count, _ in table) != file.num_points or sum(size for _, size in table) != held:
+        raise BadCloud("The chunks of compressed points do not add up to the points and bytes of the file.")
     return table
 
 
