@@ -146,13 +146,11 @@ class _Scan:
         xyz = np.stack([values[name] for name in system], axis=1)
         if system == SPHERICAL:
             xyz = _cartesian(xyz)
-        table: dict[str, Any] = {"xyz": xyz, "num_invalid": 0}
         if self._header.has_pose():
             xyz = self._posed(xyz)
-        if INVALID[system] in values:
-            invalid = values[INVALID[system]] != 0
-            xyz[invalid] = np.nan
-            table["num_invalid"] = invalid.sum()
+        invalid = values.get(INVALID[system], np.zeros(len(xyz))) != 0
+        xyz[invalid] = np.nan
+        table: dict[str, Any] = {"xyz": xyz, "num_invalid": invalid.sum()}
         if "intensity" in values:
             table["intensity"] = values["intensity"].astype(np.float32)
         if set(COLOURS) <= set(values):

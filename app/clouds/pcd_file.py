@@ -16,6 +16,7 @@ from app.clouds.records import column
 from app.errors import BadCloud
 
 MAX_HEADER_BYTES = 1 << 16
+MAX_VALUES = 4096  # of one point; feature histograms have some hundred
 MAX_LZF_RATIO = 264 / 3  # the longest match, 264 bytes, is written in 3
 PADDING = "_"
 DEFAULT_VIEWPOINT = "0 0 0 1 0 0 0"
@@ -84,6 +85,8 @@ def _header(values: dict[str, list[str]], body_start: int) -> PcdHeader:
             f"The PCD header names {num_fields} fields with {len(sizes)} sizes, {len(kinds)} types and {len(counts)} "
             "counts; it needs as many of each."
         )
+    if sum(counts) > MAX_VALUES:
+        raise BadCloud(f"The PCD header states {sum(counts)} values a point; at most {MAX_VALUES} are read.")
     fields, offset = [], 0
     for name, size, kind, count in zip(names, sizes, kinds, counts, strict=True):
         if size not in KINDS.get(kind, ()) or count < 1:
