@@ -33,7 +33,6 @@ class EngineStatus:
     num_restarts: int = 0
     device_name: str = ""
     threads: int = 0
-    models: list[ModelCard] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -42,6 +41,7 @@ class Engine:
 
     def __init__(self, choice: DeviceChoice, arguments: list[str], scheduler: Scheduler, changed: Callable[[], None]):
         self.status = EngineStatus(choice.name)
+        self.models: list[ModelCard] = []
         self._choice = choice
         self._arguments = ["--device", choice.torch_device, *arguments]
         self._scheduler = scheduler
@@ -84,7 +84,7 @@ class Engine:
                 num_failures += 1
                 self._restart_after(how, num_failures)
             finally:
-                child.end(END_S)
+                child.end(0.0)
         self._set(EngineStatus(self._choice.name, "stopped"))
 
     def _await_ready(self, child: Child) -> None:
@@ -101,10 +101,9 @@ class Engine:
             self.status,
             device_name=message.device_name,
             threads=message.threads,
-            models=message.models,
             warnings=message.warnings,
         )
-        self._set(status)
+        self.models = message.models
         if not any(card.served for card in message.models):
             reasons = "; ".join(f"{card.name}: {card.reason}" for card in message.models) or "no model was found"
             raise NotReady(f"No model can be served. {reasons}")

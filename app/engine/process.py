@@ -114,6 +114,7 @@ def load_model(
         if card.name in taken:
             raise BadModel(f"another model is called {card.name!r}; rename the folder")
         loaded = loading.load_model(folder)
+        card = ModelCard(**loaded.card())
         segmenter = Segmenter(loaded.network, loaded.experiment.recipe, device, tile_voxels)
         segmenter.segment(warm_up_cloud())
         return card, segmenter

@@ -85,12 +85,12 @@ class Reader:
         self.start()
         return how
 
-    def stop(self, grace_s: float) -> None:
+    def stop(self) -> None:
         """End the process and start no more; wakes an exchange, which raises ReaderError."""
         with self._lock:
             self._stopped = True
             if self._child:
-                self._child.end(grace_s)
+                self._child.end(0.0)
 
     def _awake(self, deadline: float) -> Child:
         """The present process once it has started; one that died while idle is replaced first."""

@@ -25,7 +25,7 @@ from app.engine.protocol import (
     ReadOptions,
     SegmentationMeta,
 )
-from app.engine.reader import END_S, Reader, ReaderError
+from app.engine.reader import Reader, ReaderError
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
@@ -64,9 +64,8 @@ class ReaderPool:
     def stop(self) -> None:
         """End every process; requests in them, and those that wait for one, end in NotReady."""
         self._stopping = True
-        deadline = time.monotonic() + END_S
         for reader in self._readers:
-            reader.stop(max(0.0, deadline - time.monotonic()))
+            reader.stop()
 
     @property
     def pids(self) -> list[int]:

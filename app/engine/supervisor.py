@@ -7,6 +7,7 @@ from app.engine.devices import choose
 from app.engine.engine import Engine, EngineStatus
 from app.engine.protocol import ModelCard
 from app.engine.scheduler import Scheduler
+from app.errors import NotReady
 from app.settings import Settings
 
 
@@ -20,6 +21,7 @@ class Supervisor:
             *("--tile-voxels", str(settings.tile_voxels)),
             *("--log-level", settings.log_level),
         ]
+        self._scheduler = scheduler
         self._changed = threading.Condition()
         self._engines = [Engine(choice, arguments, scheduler, self._notify) for choice in choose(settings.device)]
 
@@ -53,9 +55,11 @@ class Supervisor:
     @property
     def models(self) -> list[ModelCard]:
         """Cards of the first engine that has loaded them; the same models are on all."""
-        return next((status.models for status in self.engines if status.models), [])
+        return next((engine.models for engine in self._engines if engine.models), [])
 
     def _notify(self) -> None:
+        if self.state == "failed":
+            self._scheduler.fail_waiting(NotReady("No engine is left that could take this cloud."))
         with self._changed:
             self._changed.notify_all()
 

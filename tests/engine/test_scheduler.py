@@ -1,0 +1,165 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from engine_samples import in_seconds, num_open_files, wait_until
+
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.engine.packed import Packed, pack_cloud, pack_segmentation
+from app.engine.protocol import SegmentOptions
+from app.engine.scheduler import Job, Scheduler
+from app.errors import Busy, DeadlineExceeded, NotReady, Problem
+
+OPTIONS = SegmentOptions("m")
+
+
+@pytest.fixture
+def threads():
+    before = num_open_files()
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+    assert num_open_files() == before
+
+
+def run(scheduler: Scheduler, num_points: int, timeout_s: float = 30.0) -> int:
+    """Submit a cloud as a request would; the number of labels that came back."""
+    with scheduler.admitted(), pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
+        _, result = scheduler.run(cloud, OPTIONS, in_seconds(timeout_s))
+        with result:
+            return result.num_points
+
+
+def taken(scheduler: Scheduler) -> Job:
+    job = scheduler.take(30.0)
+    assert job is not None
+    return job
+
+
+def labels_for(job: Job) -> Packed:
+    classes = [ClassInfo(0, "a", (0, 0, 0))]
+    return pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), classes))
+
+
+def test_jobs_are_taken_in_the_order_of_their_coming(threads):
+    scheduler = Scheduler(10, 10_000)
+    requests = []
+    for num_points in (3, 1, 2):
+        requests.append(threads.submit(run, scheduler, num_points))
+        wait_until(lambda: len(scheduler._waiting) == len(requests))
+    for num_points in (3, 1, 2):
+        job = taken(scheduler)
+        assert job.num_points == num_points
+        scheduler.finish(job, labels_for(job))
+    assert [request.result() for request in requests] == [3, 1, 2]
+    assert scheduler.load == (0, 0)
+
+
+def test_take_gives_nothing_when_nothing_comes():
+    assert Scheduler(1, 1).take(0.01) is None
+
+
+def test_requests_over_the_limit_are_busy():
+    scheduler = Scheduler(2, 10_000)
+    with scheduler.admitted(), scheduler.admitted():
+        with pytest.raises(Busy) as caught, scheduler.admitted():
+            pass
+        assert caught.value.retry_after_s >= 1
+    with scheduler.admitted():
+        assert scheduler.load == (1, 0)
+
+
+def test_points_over_the_limit_are_busy_until_an_engine_is_done_with_them(threads):
+    scheduler = Scheduler(10, 100)
+    first = threads.submit(run, scheduler, 60)
+    job = taken(scheduler)
+    with pytest.raises(Busy):
+        run(scheduler, 41)
+    second = threads.submit(run, scheduler, 40)
+    job_2 = taken(scheduler)
+    scheduler.finish(job, labels_for(job))
+    assert first.result() == 60
+    scheduler.finish(job_2, labels_for(job_2))
+    assert second.result() == 40
+
+
+def test_cloud_larger_than_the_whole_queue_is_taken_when_it_is_alone(threads):
+    scheduler = Scheduler(10, 100)
+    request = threads.submit(run, scheduler, 101)
+    job = taken(scheduler)
+    scheduler.finish(job, labels_for(job))
+    assert request.result() == 101
+
+
+def test_retry_after_follows_the_recent_rate(threads):
+    scheduler = Scheduler(10, 1000)
+    request = threads.submit(run, scheduler, 100)
+    job = taken(scheduler)
+    job.started -= 2.0  # as if it had run for two seconds: 50 points a second
+    scheduler.finish(job, labels_for(job))
+    request.result()
+    waiting = threads.submit(run, scheduler, 1000)
+    job = taken(scheduler)
+    with pytest.raises(Busy) as caught:
+        run(scheduler, 1)
+    assert 20 <= caught.value.retry_after_s < 50
+    scheduler.fail(job, NotReady("lost"))
+    assert isinstance(waiting.exception(), NotReady)
+
+
+def test_request_whose_time_is_over_leaves_the_queue(threads):
+    scheduler = Scheduler(10, 1000)
+    with pytest.raises(DeadlineExceeded):
+        run(scheduler, 5, timeout_s=0.05)
+    assert scheduler.take(0.0) is None
+    assert scheduler.load == (0, 0)
+
+
+def test_job_past_its_deadline_never_reaches_an_engine(threads):
+    scheduler = Scheduler(10, 1000)
+    cloud = pack_cloud(Cloud(np.zeros((5, 3)), "npy"))
+    job = scheduler._submit(cloud, OPTIONS, time.monotonic() - 1)
+    assert scheduler.take(0.0) is None
+    assert isinstance(job.result.exception(0), DeadlineExceeded)
+    assert scheduler.load == (0, 0)
+    cloud.close()
+
+
+def test_answer_that_nobody_waits_for_is_dropped_and_counts_until_then(threads):
+    scheduler = Scheduler(10, 1000)
+    request = threads.submit(run, scheduler, 5, 0.1)
+    job = taken(scheduler)
+    assert isinstance(request.exception(), DeadlineExceeded)
+    assert scheduler.load == (0, 5)
+    scheduler.finish(job, labels_for(job))
+    assert scheduler.load == (0, 0)
+
+
+def test_problem_of_a_job_reaches_its_request(threads):
+    scheduler = Scheduler(10, 1000)
+    request = threads.submit(run, scheduler, 5)
+    scheduler.fail(taken(scheduler), Problem("broken"))
+    with pytest.raises(Problem, match="broken"):
+        request.result()
+
+
+def test_close_lets_requests_finish_and_refuses_new_ones(threads):
+    scheduler = Scheduler(10, 1000)
+    request = threads.submit(run, scheduler, 5)
+    job = taken(scheduler)
+    closing = threads.submit(scheduler.close, 30.0)
+    wait_until(lambda: scheduler._closed)
+    with pytest.raises(NotReady):
+        run(scheduler, 1)
+    assert not closing.done()
+    scheduler.finish(job, labels_for(job))
+    assert request.result() == 5
+    closing.result()
+
+
+def test_close_ends_what_still_waits_after_the_grace(threads):
+    scheduler = Scheduler(10, 1000)
+    request = threads.submit(run, scheduler, 5)
+    wait_until(lambda: scheduler._waiting)
+    scheduler.close(0.05)
+    assert isinstance(request.exception(), NotReady)

@@ -1,0 +1,282 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_samples import EXPERIMENT, body_of, is_running, npy_bytes, num_open_files, wait_until
+
+from app.engine.answer import Answer
+from app.engine.protocol import ReadOptions, SegmentOptions
+from app.engine.service import Service
+from app.errors import BadCloud, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PLY = """ply
+format ascii 1.0
+comment keep me
+element vertex 3
+property float x
+property float y
+property float z
+end_header
+0 0 0
+0.5 0 0
+nan 0 0
+"""
+
+
+@pytest.fixture(scope="module")
+def service():
+    """One engine on the CPU with a real model, shared by the tests of this module and ready before each."""
+    settings = Settings(models=str(EXPERIMENT), device="cpu", threads=1, readers=2, queue_requests=3, max_points=20_000)
+    service = Service(settings)
+    service.start()
+    yield service
+    service.stop(5.0)
+
+
+@pytest.fixture(autouse=True)
+def ready(service):
+    service.wait_ready(120)
+
+
+def predict(service: Service, data: bytes, output: str = "npy", segment=SegmentOptions(), **read) -> Answer:  # noqa: B008
+    with body_of(data) as body:
+        return service.predict(body, ReadOptions(**read), segment, output, "request-1")
+
+
+def labels(service: Service, data: bytes) -> np.ndarray:
+    with predict(service, data) as answer:
+        return np.load(io.BytesIO(content(answer)))
+
+
+def content(answer: Answer) -> bytes:
+    return b"".join(answer.chunks())
+
+
+def engine_pid(service: Service) -> int:
+    pid = service.status().engines[0].pid
+    assert pid is not None
+    return pid
+
+
+def test_known_cloud_gets_its_known_labels(service):
+    expected = np.load(EXPERIMENT / "expected.npz")
+    file = io.BytesIO()
+    np.savez(file, coord=expected["coord"], color=expected["color"], normal=expected["normal"])
+    got = labels(service, file.getvalue())
+    assert np.mean(got == expected["label_fast"]) >= 0.999
+
+
+def test_answer_says_how_it_came_about(service):
+    segment = SegmentOptions(fields=("confidence",))
+    with predict(service, npy_bytes(300), "json", segment) as answer:
+        body = json.loads(content(answer))
+        assert answer.size == len(content(answer))
+    assert (answer.media_type, answer.num_points, answer.model) == ("application/json", 300, EXPERIMENT.name)
+    assert len(body["labels"]) == len(body["confidence"]) == 300
+    assert body["request_id"] == "request-1"
+    assert body["warnings"] == answer.warnings
+    assert any("colour" in warning for warning in answer.warnings)
+    stages = list(answer.timings_ms)
+    assert stages[:2] == ["decode", "queue"]
+    assert stages[-1] == "encode"
+    assert list(body["timings_ms"]) == stages[:-1]
+    assert min(answer.timings_ms.values()) >= 0
+
+
+def test_file_that_came_in_is_kept_where_the_output_is_of_its_family(service):
+    with predict(service, PLY.encode(), "ply") as answer:
+        assert b"keep me" in content(answer)
+        assert answer.num_points == 3
+    with predict(service, PLY.encode(), "csv") as answer:
+        assert b"keep me" not in content(answer)
+
+
+def test_same_request_gets_the_same_answer(service):
+    np.testing.assert_array_equal(labels(service, npy_bytes()), labels(service, npy_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("output", "read", "segment", "accepted"),
+    [
+        ("dwg", {}, {}, "json, las, laz"),
+        ("json", {"format": "dwg"}, {}, "las, laz"),
+        ("json", {}, {"mode": "slow"}, "fast"),
+        ("json", {}, {"fields": ("confidence", "colour")}, "confidence, probabilities"),
+    ],
+)
+def test_unknown_options_are_refused_with_those_accepted(service, output, read, segment, accepted):
+    with pytest.raises(BadRequest, match=accepted):
+        predict(service, b"not looked at", output, SegmentOptions(**segment), **read)
+
+
+def test_unknown_model_is_refused_with_those_served(service):
+    with pytest.raises(NotFound, match=EXPERIMENT.name):
+        predict(service, b"not looked at", "json", SegmentOptions(model="other"))
+
+
+def test_problems_of_files_and_clouds_cross_over(service):
+    with pytest.raises(BadCloud):
+        predict(service, npy_bytes()[:-4])
+    with pytest.raises(TooLarge):
+        predict(service, npy_bytes(20_001))
+
+
+def test_exception_in_the_engine_is_a_500_without_inner_details(service):
+    """A seed that numpy refuses is a bug that no check caught; the engine answers and goes on."""
+    with pytest.raises(Problem) as caught:
+        predict(service, npy_bytes(), "npy", SegmentOptions(seed=-1))
+    assert caught.value.status == 500
+    assert "log" in caught.value.detail
+    assert len(labels(service, npy_bytes())) == 500
+
+
+def test_no_descriptor_is_left_behind(service):
+    labels(service, npy_bytes())
+    before = num_open_files()
+    requests = [
+        (npy_bytes(50), "json", SegmentOptions()),
+        (npy_bytes()[:-4], "json", SegmentOptions()),
+        (npy_bytes(20_001), "json", SegmentOptions()),
+        (npy_bytes(50), "nonsense", SegmentOptions()),
+        (npy_bytes(50), "json", SegmentOptions(seed=-1)),
+    ]
+    for i in range(50):
+        data, output, segment = requests[i % 5]
+        with suppress(Problem):
+            predict(service, data, output, segment).close()
+    assert num_open_files() == before
+    assert service.status().num_requests == 0
+    assert service.status().num_points == 0
+
+
+def test_requests_at_once_all_get_their_own_answer(service):
+    with ThreadPoolExecutor(3) as threads:
+        sizes = list(range(100, 112))
+        assert [len(got) for got in threads.map(lambda n: labels(service, npy_bytes(n)), sizes)] == sizes
+
+
+def test_signals_of_the_terminal_are_left_to_the_parent(service):
+    pid = engine_pid(service)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pid, number)
+    assert len(labels(service, npy_bytes())) == 500
+    assert engine_pid(service) == pid
+
+
+def test_time_of_a_request_is_bounded_and_the_queue_too(service, monkeypatch):
+    before = num_open_files()
+    os.kill(engine_pid(service), signal.SIGSTOP)
+    monkeypatch.setattr(service._settings, "request_timeout_s", 2.0)
+    with ThreadPoolExecutor(3) as threads:
+        requests = [threads.submit(labels, service, npy_bytes()) for _ in range(3)]
+        wait_until(lambda: service.status().num_requests == 3)
+        with pytest.raises(Busy) as caught:
+            labels(service, npy_bytes())
+        assert caught.value.retry_after_s >= 1
+        assert all(isinstance(request.exception(), DeadlineExceeded) for request in requests)
+    monkeypatch.undo()
+    os.kill(engine_pid(service), signal.SIGCONT)
+    assert len(labels(service, npy_bytes())) == 500
+    assert num_open_files() == before
+
+
+def test_engine_that_dies_costs_the_request_it_had_and_is_replaced(service):
+    before, pid = service.status().engines[0].num_restarts, engine_pid(service)
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor() as threads:
+        lost = threads.submit(labels, service, npy_bytes(600))
+        wait_until(lambda: service.status().num_points == 600 and not service._scheduler._waiting)
+        waiting = threads.submit(labels, service, npy_bytes(700))
+        wait_until(lambda: service.status().num_points == 1300)
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance(lost.exception(), NotReady)
+        wait_until(lambda: service.status().state == "starting")
+        with pytest.raises(NotReady, match="SIGKILL"):
+            labels(service, npy_bytes())
+        assert len(waiting.result()) == 700
+    status = service.status().engines[0]
+    assert (status.state, status.num_restarts) == ("ready", before + 1)
+    assert status.pid != pid
+
+
+def test_models_that_cannot_be_served_say_why(settings, tmp_path):
+    (tmp_path / "broken/model").mkdir(parents=True)
+    (tmp_path / "broken/config.py").write_text("import os\n")
+    service = Service(settings.model_copy(update={"models": str(tmp_path)}))
+    service.start()
+    with pytest.raises(NotReady, match="broken: "):
+        service.wait_ready(120)
+    (card,) = service.models()
+    assert (card.name, card.served) == ("broken", False)
+    assert service.status().state == "failed"
+    with pytest.raises(NotReady, match="No model can be served"):
+        predict(service, npy_bytes())
+    service.stop()
+
+
+def test_missing_folder_of_models_is_named_and_stopping_ends_everything(settings):
+    service = Service(settings.model_copy(update={"models": "/nowhere/at/all"}))
+    assert service.status().state == "stopped"
+    service.start()
+    pids = [*service._readers.pids]
+    with pytest.raises(NotReady, match="/nowhere/at/all"):
+        service.wait_ready(120)
+    service.stop()
+    assert service.status().state == "stopped"
+    with pytest.raises(NotReady, match="stopping"):
+        predict(service, npy_bytes())
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def test_stopping_while_the_models_load_ends_the_engine(settings):
+    before = num_open_files()
+    service = Service(settings)
+    service.start()
+    wait_until(lambda: service.status().engines[0].pid is not None)
+    pid = engine_pid(service)
+    with pytest.raises(NotReady, match="being loaded"):
+        predict(service, npy_bytes())
+    service.stop()
+    assert not is_running(pid)
+    assert num_open_files() == before
+
+
+def test_stuck_engine_dies_with_its_parent(settings):
+    script = f"""
+import time
+from app.engine.service import Service
+from app.settings import Settings
+service = Service(Settings(models={str(EXPERIMENT)!r}, device="cpu", threads=1, readers=1))
+service.start()
+while not (pid := service.status().engines[0].pid):
+    time.sleep(0.01)
+print(pid, flush=True)
+service.wait_ready(120)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "ready\n"
+        os.kill(pid, signal.SIGSTOP)
+        parent.kill()
+    wait_until(lambda: not is_running(pid))
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"), [("app.engine.service", {"torch"}), ("app.engine.process", {"flask", "laspy"})]
+)
+def test_process_stays_free_of_what_it_must_not_import(module, unwanted):
+    code = f"import sys, {module}; sys.exit(bool({unwanted!r} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
