@@ -80,7 +80,7 @@ def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bo
     bounds = (0.95, 1.05) if scale is None else scale
     _demand_certain("RandomScale", "scale", bounds, 1)
     coord = sample["coord"]
-    return sample | {"coord": (coord * np.float64(bounds[0])).astype(coord.dtype)}
+    return sample | {"coord": (coord.astype(np.float64) * bounds[0]).astype(coord.dtype)}
 
 
 def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
@@ -147,7 +147,8 @@ def collect(
         if absent:
             raise BadRequest(
                 f"the model reads {', '.join(absent)} ({name}), which the cloud lacks; "
-                f"it has {', '.join(sorted(sample))}. Name the columns of the file with columns=, or send a cloud that has them"
+                f"it has {', '.join(sorted(sample))}. "
+                "Name the columns of the file with columns=, or send a cloud that has them"
             )
         parts = [sample[column].astype(np.float32).reshape(len(sample["coord"]), -1) for column in columns]
         out[name.removesuffix("_keys")] = np.concatenate(parts, 1)

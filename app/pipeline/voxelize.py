@@ -23,7 +23,7 @@ class Voxels:
         counts: int64 (V,), points of each voxel.
         inverse: int64 (N,), voxel of each point.
         lowest: int64 (3,), the voxel coordinates that became 0.
-        grid_size: float64 (3,) or (), edge of a voxel.
+        grid_size: float64 (3,), edges of a voxel.
     """
 
     grid_coord: np.ndarray
@@ -87,7 +87,8 @@ def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], h
     size = np.asarray(grid_size, np.float64)
     if size.shape not in ((), (3,)) or not (size > 0).all():
         raise BadModel(f"GridSample: grid_size must be one positive number or three, got {grid_size!r}")
-    grid_coord = np.floor(coord / np.broadcast_to(size, 3)).astype(np.int64)
+    size = np.broadcast_to(size, 3)  # a scalar would divide in float32 under NumPy 1
+    grid_coord = np.floor(coord / size).astype(np.int64)
     lowest = grid_coord.min(0)
     grid_coord -= lowest
     keys = HASHES[hash_type](grid_coord)

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+
+from app.clouds.cloud import ClassInfo, Cloud
+from app.pipeline.recipe import Recipe
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def make_recipe(feat_keys=("color", "normal"), grid_size=0.5, transform=(), num_classes=6):
+    return Recipe(
+        name="made-up",
+        transform=[*transform, {"type": "CenterShift", "apply_z": True}, {"type": "NormalizeColor"}],
+        voxelize={"type": "GridSample", "grid_size": grid_size, "mode": "test", "return_grid_coord": True},
+        post_transform=[{"type": "ToTensor"}, {"type": "Collect", "keys": ("coord",), "feat_keys": tuple(feat_keys)}],
+        classes=[ClassInfo(10 + i, f"class {i}", (i, i, i)) for i in range(num_classes)],
+    )
+
+
+def make_terrain(num_points=3000, extent_m=40.0, seed=0):
+    """Hills with things standing on them, with colour, normals, intensity and return numbers."""
+    rng = np.random.RandomState(seed)
+    x, y = rng.uniform(0, extent_m, (2, num_points))
+    above = np.where(rng.rand(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)
+    z = 5 * np.sin(x / 20) * np.cos(y / 30) + above
+    return Cloud(
+        xyz=np.column_stack([x, y, z]),
+        format="npy",
+        rgb=rng.randint(0, 256, (num_points, 3)).astype(np.uint8),
+        normals=np.tile(np.float32([0, 0, 1]), (num_points, 1)),
+        intensity=rng.randint(0, 256, num_points).astype(np.float32),
+        intensity_scale=255.0,
+    )

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from pipeline_samples import make_recipe, make_terrain
+
+from app.errors import BadRequest
+from app.pipeline import features, transforms
+from app.pipeline.normals import estimate_normals
+
+
+def build(cloud, feat_keys):
+    warnings = []
+    rows = np.arange(len(cloud))
+    return features.build_sample(cloud, rows, make_recipe(feat_keys), warnings), warnings
+
+
+def test_columns_that_are_there_come_through_without_a_warning():
+    cloud = make_terrain()
+    sample, warnings = build(cloud, ("coord", "color", "normal", "strength"))
+    np.testing.assert_array_equal(sample["coord"], cloud.xyz.astype(np.float32))
+    np.testing.assert_array_equal(sample["color"], cloud.rgb.astype(np.float32))
+    np.testing.assert_array_equal(sample["normal"], cloud.normals)
+    np.testing.assert_array_equal(sample["strength"][:, 0], cloud.intensity / np.float32(255))
+    assert warnings == []
+
+
+def test_absent_channels_are_filled_each_with_a_warning():
+    cloud = make_terrain()
+    cloud.rgb = cloud.normals = cloud.intensity = None
+    sample, warnings = build(cloud, ("color", "normal", "strength"))
+    assert (sample["color"] == 127.5).all()
+    assert (sample["strength"] == 0.5).all()
+    np.testing.assert_allclose(np.linalg.norm(sample["normal"], axis=1), 1, atol=1e-5)
+    assert [word for word in ("colour", "intensity", "normals") if any(word in said for said in warnings)] == [
+        "colour",
+        "intensity",
+        "normals",
+    ]
+
+
+def test_channels_that_the_model_does_not_read_are_not_missed():
+    cloud = make_terrain()
+    cloud.rgb = cloud.normals = cloud.intensity = None
+    sample, warnings = build(cloud, ("coord",))
+    assert set(sample) == {"coord"}
+    assert warnings == []
+
+
+def test_intensity_of_unknown_scale_is_warned_about():
+    cloud = make_terrain()
+    cloud.intensity_scale = None
+    sample, warnings = build(cloud, ("strength",))
+    np.testing.assert_array_equal(sample["strength"][:, 0], cloud.intensity)
+    assert "scale of the intensity is unknown" in warnings[0]
+
+
+def test_a_column_of_the_file_can_be_a_feature_and_an_absent_one_is_named():
+    cloud = make_terrain()
+    cloud.extra["reflectance"] = np.arange(len(cloud), dtype=np.uint16)
+    sample, _ = build(cloud, ("coord", "reflectance"))
+    np.testing.assert_array_equal(sample["reflectance"][:, 0], np.arange(len(cloud), dtype=np.float32))
+    sample, _ = build(cloud, ("coord", "planarity"))
+    with pytest.raises(BadRequest, match="planarity"):
+        transforms.apply(make_recipe(("coord", "planarity")).post_transform, sample)
+
+
+def test_large_coordinates_keep_their_millimetres():
+    cloud = make_terrain()
+    cloud.xyz += (652_000.0, 6_862_000.0, 100.0)
+    sample, _ = build(cloud, ("coord",))
+    spacing = np.diff(cloud.xyz, axis=0)
+    np.testing.assert_allclose(np.diff(sample["coord"].astype(float), axis=0), spacing, atol=1e-4)
+
+
+def test_features_that_are_not_finite_become_zero_with_a_count():
+    cloud = make_terrain()
+    cloud.normals[[3, 5]] = np.nan
+    sample, warnings = build(cloud, ("normal",))
+    assert (sample["normal"][[3, 5]] == 0).all()
+    assert warnings == ["2 points have NaN or infinite normal: taken as 0"]
+
+
+def test_a_missing_pair_of_return_numbers_is_said_once():
+    _, warnings = build(make_terrain(), ("coord", "returns"))
+    assert len(warnings) == 1
+    assert "no return numbers" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [((1e-6, 1e-6, 1), "look like degrees"), ((1e7, 1e7, 1), "hardly metres"), ((1, 1, 1), None)]
+)
+def test_implausible_units_are_warned_about(scale, expected):
+    warnings = []
+    features.usable_points(make_terrain().xyz * scale, 1e9, warnings)
+    assert [expected in said for said in warnings] == ([True] if expected else [])
+
+
+def test_normals_of_a_plane_are_its_own_and_point_up_in_a_landscape():
+    rng = np.random.RandomState(0)
+    plane = rng.uniform(0, 200, (4000, 3)).astype(np.float32)
+    plane[:, 2] = 0.5 * plane[:, 0]
+    expected = np.array([-0.5, 0, 1]) / np.sqrt(1.25)
+    np.testing.assert_allclose(estimate_normals(plane), np.tile(expected, (4000, 1)), atol=1e-3)
+
+
+def test_normals_in_a_room_point_inwards():
+    rng = np.random.RandomState(0)
+    walls = []
+    for axis in range(3):
+        for side in (0.0, 4.0):
+            wall = rng.uniform(0.3, 3.7, (1500, 3))
+            wall[:, axis] = side
+            walls.append(wall)
+    room = np.vstack(walls).astype(np.float32)
+    normals = estimate_normals(room)
+    assert ((normals * (2 - room)).sum(1) > 0).all()
+    assert (np.abs(normals).max(1) > 0.99).mean() > 0.99
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 40])
+def test_points_on_a_spot_have_an_upright_normal(num_points):
+    np.testing.assert_array_equal(
+        np.abs(estimate_normals(np.zeros((num_points, 3), np.float32))), [[0, 0, 1]] * num_points
+    )

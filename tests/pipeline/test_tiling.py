@@ -1,0 +1,84 @@
+from functools import partial
+
+import numpy as np
+import pytest
+from pipeline_samples import make_terrain
+
+from app.pipeline import tiling
+from app.pipeline.segmenter import Segmenter
+
+
+def made_up_voxels(side, height=1):
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), np.arange(height), indexing="ij"), -1)
+    return grid.reshape(-1, 3)
+
+
+def test_a_small_cloud_is_one_tile():
+    voxels = made_up_voxels(50)
+    (tile,) = tiling.cut(voxels, 2500)
+    np.testing.assert_array_equal(tile.rows, np.arange(2500))
+    assert (tile.weights == 1).all()
+    assert (tile.origin == 0).all()
+
+
+@pytest.mark.parametrize("height", [1, 5])
+def test_tiles_cover_every_voxel_are_aligned_and_stay_small(height):
+    voxels = made_up_voxels(300, height)
+    budget = 48_000
+    weight = np.zeros(len(voxels))
+    full = np.zeros(len(voxels), int)
+    for tile in tiling.cut(voxels, budget):
+        assert len(tile.rows) <= budget
+        assert (tile.origin % tiling.ALIGNMENT == 0).all()
+        assert (voxels[tile.rows] >= tile.origin).all()
+        weight[tile.rows] += tile.weights
+        full[tile.rows] += tile.weights == 1
+    assert (weight >= 1).all()
+    assert (full >= 1).all()
+
+
+def test_a_column_too_full_for_the_budget_ends_in_narrow_tiles_not_in_thousands():
+    voxels = made_up_voxels(150, 4)
+    tiles = list(tiling.cut(voxels, 100))
+    assert 1 < len(tiles) <= (150 // tiling.ALIGNMENT + 1) ** 2
+    assert max(len(tile.rows) for tile in tiles) <= (4 * tiling.ALIGNMENT) ** 2 * 4
+
+
+def test_weights_fade_to_zero_within_a_quarter_of_the_halo():
+    voxels = made_up_voxels(400)
+    tile = next(tiling.cut(voxels, 150_000, halo=64))
+    core = voxels[tile.rows[tile.weights == 1], 0]
+    outside = voxels[tile.rows, 0] - core.max()
+    assert (tile.weights[outside >= 16] == 0).all()
+    by_distance = np.argsort(outside, kind="stable")
+    assert (np.diff(tile.weights[by_distance]) <= 0).all()
+    assert outside.max() == 64
+
+
+def test_voxels_far_apart_never_share_a_tile():
+    voxels = np.vstack([made_up_voxels(4), made_up_voxels(4) + np.array((1_000_000, 0, 0))])
+    tiles = list(tiling.cut(voxels, 10_000))
+    assert len(tiles) == 2
+    assert sorted(np.concatenate([tile.rows for tile in tiles])) == list(range(32))
+
+
+def test_tiled_labels_are_those_of_one_pass(network, recipe):
+    cloud = make_terrain(20_000, extent_m=150)
+    whole = Segmenter(network, recipe).segment(cloud)
+    tiled = Segmenter(network, recipe, tile_voxels=12_000)
+    assert len(list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_000))) >= 2
+    assert (tiled.segment(cloud).labels == whole.labels).mean() >= 0.999
+
+
+def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network, recipe, monkeypatch):
+    cloud = make_terrain(15_000, extent_m=150)
+    cloud.xyz[:, 0] *= 2
+    whole = Segmenter(network, recipe).segment(cloud, ("probabilities",))
+    monkeypatch.setattr(tiling, "cut", partial(tiling.cut, halo=192))
+    tiled = Segmenter(network, recipe, tile_voxels=12_500)
+    tiles = list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_500))
+    assert len(tiles) >= 2
+    assert max(len(tile.rows) for tile in tiles) < len(cloud)
+    np.testing.assert_allclose(
+        tiled.segment(cloud, ("probabilities",)).probabilities, whole.probabilities, rtol=0, atol=1e-5
+    )

@@ -1,0 +1,124 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.errors import BadRequest
+from app.verify import verify
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPERIMENT = "scannet-semseg-spunet-v1m1-0-base"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def copy_of(name, tmp_path):
+    return Path(shutil.copytree(GOLDEN / name, tmp_path / Path(name).name))
+
+
+def edit_config(case, **changes):
+    path = case / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_committed_goldens_pass():
+    results = list(verify(GOLDEN))
+    assert {"spunet_v1m1_tiny", "transforms", EXPERIMENT} <= {result.name for result in results}
+    assert {result.name: result.verdict for result in results if result.verdict == "fail"} == {}
+    served = [result for result in results if result.verdict == "pass"]
+    assert all(result.max_abs_diff <= result.tolerance for result in served)
+    assert {result.kind for result in served} >= {"network", "experiment", "transforms"}
+
+
+def test_the_experiment_meets_its_fast_labels():
+    (result,) = verify(GOLDEN / "experiments" / EXPERIMENT)
+    assert (result.kind, result.verdict) == ("experiment", "pass")
+    assert result.argmax_agreement >= 0.999
+
+
+def test_only_chooses_by_pattern():
+    assert [result.name for result in verify(GOLDEN, only=("spunet*tiny", "transf*"))] == [
+        "spunet_v1m1_tiny",
+        "transforms",
+    ]
+    with pytest.raises(BadRequest, match=r"nothing\*"):
+        verify(GOLDEN, only=("nothing*",))
+
+
+def test_a_folder_without_cases_is_refused(tmp_path):
+    with pytest.raises(BadRequest, match="no cases"):
+        verify(tmp_path)
+
+
+def test_other_weights_fail(tmp_path):
+    case = copy_of("spunet_v1m1_tiny", tmp_path)
+    weights = load_file(case / "weights.safetensors")
+    weights["backbone.final.bias"] += 0.01
+    save_file(weights, case / "weights.safetensors")
+    (result,) = verify(case)
+    assert result.verdict == "fail"
+    assert result.max_abs_diff > result.tolerance
+
+
+def test_weights_of_another_shape_fail_with_the_reason(tmp_path):
+    case = copy_of("spunet_v1m1_tiny", tmp_path)
+    weights = load_file(case / "weights.safetensors")
+    weights.popitem()
+    save_file(weights, case / "weights.safetensors")
+    (result,) = verify(case)
+    assert result.verdict == "fail"
+    assert "missing" in result.detail
+
+
+def test_an_answer_with_nan_fails(tmp_path):
+    case = copy_of("spunet_v1m1_tiny", tmp_path)
+    weights = load_file(case / "weights.safetensors")
+    spoilt = {name: value * torch.nan if value.is_floating_point() else value for name, value in weights.items()}
+    save_file(spoilt, case / "weights.safetensors")
+    (result,) = verify(case)
+    assert result.verdict == "fail"
+
+
+def test_a_changed_transform_output_fails_by_name(tmp_path):
+    case = copy_of("transforms", tmp_path)
+    with np.load(case / "output.npz") as archive:
+        outputs = dict(archive)
+    outputs["g05_inverse"][0] += 1
+    outputs["g02_fragments"][0, :2] = outputs["g02_fragments"][0, 1::-1]
+    np.savez(case / "output.npz", **outputs)
+    (result,) = verify(case)
+    assert result.verdict == "fail"
+    assert "g05_inverse" in result.detail
+    assert "g02_fragments" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": {"type": "DefaultSegmentor", "backbone": {"type": "Swin3D-v1m1"}}}, "Swin3D-v1m1"),
+        ({"data": {}}, "exact mode"),
+        ({"op": "op_knn_query"}, "op_knn_query"),
+        ({"legacy": True}, "old Pointcept"),
+    ],
+)
+def test_what_is_not_served_yet_is_no_failure(tmp_path, changes, reason):
+    case = copy_of("spunet_v1m1_tiny", tmp_path)
+    edit_config(case, **changes)
+    (result,) = verify(case)
+    assert result.verdict == "not served"
+    assert reason in result.detail
+
+
+def test_a_case_with_a_file_missing_fails(tmp_path):
+    case = copy_of("spunet_v1m1_tiny", tmp_path)
+    (case / "output.npz").unlink()
+    (result,) = verify(case)
+    assert result.verdict == "fail"
+    assert "output.npz" in result.detail
