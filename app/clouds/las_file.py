@@ -30,31 +30,30 @@ COPC_HIERARCHY = ("copc", 1000)
 
 @dataclass(frozen=True)
 class Record:
-    """A variable length record: ``raw`` is its header and data, ``start`` where it began in the file."""
+    """A variable length record: ``raw`` is its header and data, in the file itself; ``start`` where it began there."""
 
-    raw: bytes
+    raw: bytes | memoryview
     header_size: int
     start: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
         """User id and record id."""
-        user_id = self.raw[2:18].split(b"\0")[0].decode("latin-1")
+        user_id = bytes(self.raw[2:18]).split(b"\0")[0].decode("latin-1")
         return user_id, int.from_bytes(self.raw[18:20], "little")
 
     @property
     def data(self) -> bytes:
-        return self.raw[self.header_size :]
+        return bytes(self.raw[self.header_size :])
 
     def with_data(self, data: bytes) -> "Record":
         """The same record around other ``data``; BadCloud where a VLR cannot hold that much."""
-        if self.header_size == EVLR_HEADER:
-            return Record(
-                self.raw[:20] + struct.pack("<Q", len(data)) + self.raw[28:60] + data, EVLR_HEADER, self.start
-            )
-        if len(data) > 0xFFFF:
+        length_type, length_end = ("<H", 22) if self.header_size == VLR_HEADER else ("<Q", 28)
+        if length_end == 22 and len(data) > 0xFFFF:
             raise BadCloud(f"The record {self.key} of the LAS file has no room for further dimensions.")
-        return Record(self.raw[:20] + struct.pack("<H", len(data)) + self.raw[22:54] + data, VLR_HEADER, self.start)
+        head = bytes(self.raw[: self.header_size])
+        head = head[:20] + struct.pack(length_type, len(data)) + head[length_end:]
+        return Record(head + data, self.header_size, self.start)
 
 
 def new_vlr(key: tuple[str, int], description: str, data: bytes) -> Record:
@@ -185,7 +184,7 @@ def _record(data: memoryview, start: int, header_size: int, end: int) -> Record 
         return None
     length = struct.unpack_from("<H" if header_size == VLR_HEADER else "<Q", data, start + 20)[0]
     stop = start + header_size + length
-    return Record(bytes(data[start:stop]), header_size, start) if stop <= end else None
+    return Record(data[start:stop], header_size, start) if stop <= end else None
 
 
 def _evlrs(data: memoryview, minor: int, header_size: int, points_start: int) -> list[Record]:

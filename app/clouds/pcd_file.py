@@ -4,6 +4,7 @@ Binary points are records, field after field; compressed ones are one LZF block 
 points; text has one line a point. All three end as the same matrix of bytes.
 """
 
+import io
 import struct
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ import lzf
 import numpy as np
 
 from app.clouds.checks import check_num_points
-from app.clouds.memory_file import MemoryFile
 from app.clouds.records import column
 from app.errors import BadCloud
 
@@ -164,7 +164,7 @@ def _from_text(body: memoryview, header: PcdHeader) -> np.ndarray:
         (str(index), field.dtype if field.dtype.str[1:] in EXACT_IN_TEXT else "<f8")
         for index, (field, _) in enumerate(names)
     ]
-    text = MemoryFile(memoryview(bytes(body).replace(b",", b" ")))
+    text = io.BytesIO(bytes(body).replace(b",", b" "))
     try:
         table = np.loadtxt(text, dtype, comments="#", ndmin=1, max_rows=header.num_points)
     except ValueError as error:
