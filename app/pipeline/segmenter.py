@@ -18,6 +18,11 @@ from .recipe import Recipe
 from .sample import take
 from .voxelize import Voxels, voxelize
 
+OLD_COLOURS = (
+    "the model's config has GridSample(keys=…) of old Pointcept versions, which trained on colours from -1 to 1; "
+    "it is given colours from 0 to 1, so expect wrong labels"
+)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -75,6 +80,7 @@ class Segmenter:
         self.device = torch.device(device)
         self.tile_voxels = tile_voxels
         self.grid_size = recipe.voxelize.get("grid_size", 0.05)
+        self.warnings = [OLD_COLOURS] if _has_old_colours(recipe) else []
 
     def segment(self, cloud: Cloud, fields: tuple[str, ...] = (), seed: int = 0) -> Segmentation:
         """Labels, and the ``fields`` asked for (of app.clouds.cloud.FIELDS), for every point of ``cloud`` in its order.
@@ -85,7 +91,7 @@ class Segmenter:
         unknown = sorted(set(fields) - set(FIELDS))
         if unknown:
             raise BadRequest(f"unknown field {', '.join(unknown)}; known are {', '.join(FIELDS)}")
-        run = _Run(list(cloud.warnings))
+        run = _Run([*cloud.warnings, *self.warnings])
         prepared = self._prepare(cloud, seed, run)
         probabilities = None if prepared is None else self._probabilities(prepared, run)
         with run.stage("project"):
@@ -173,6 +179,12 @@ class Segmenter:
                 values[prepared.rows] = of_voxel[name][prepared.voxels.inverse]
             setattr(out, name, values)
         return out
+
+
+def _has_old_colours(recipe: Recipe) -> bool:
+    steps = [*recipe.transform, recipe.voxelize, *recipe.post_transform]
+    has_keys = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
+    return has_keys and any(step["type"] == "NormalizeColor" for step in steps)
 
 
 def _fields(probabilities: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:

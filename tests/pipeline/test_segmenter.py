@@ -125,3 +125,10 @@ def test_a_train_mode_grid_sample_thins_nothing(network, recipe):
 def test_classes_that_do_not_match_the_network_are_refused(network):
     with pytest.raises(BadModel, match="6 outputs, the config 5 classes"):
         Segmenter(network, make_recipe(num_classes=5)).segment(make_terrain())
+
+
+def test_a_config_of_old_colours_is_remarked_in_the_answer(network, recipe):
+    recipe.voxelize["keys"] = ("coord", "color", "normal")
+    assert any(
+        "GridSample(keys=" in sentence for sentence in Segmenter(network, recipe).segment(make_terrain()).warnings
+    )
