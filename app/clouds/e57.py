@@ -22,7 +22,7 @@ FULL_SCALES = (1, 255, 4095, 65535)
 
 
 def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
-    """All scans of an E57 file one after the other, each moved by its pose; ``extra["scan"]`` counts them from 0.
+    """All scans of an E57 file one after the other, each moved by its pose; ``extra["scan"]`` is the scan of each point.
 
     Points that the file marks as invalid are kept with NaN coordinates. ``columns`` means nothing here: the format
     names its own.
@@ -47,7 +47,8 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         except (KeyboardInterrupt, SystemExit, MemoryError, Problem):
             raise
         except BaseException as error:
-            raise BadCloud(f"The E57 file cannot be read: {str(error) or type(error).__name__}") from None
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise BadCloud(f"The E57 file cannot be read: {reason}") from None
 
 
 def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cloud:
@@ -58,7 +59,7 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cl
     scans = [scan for scan in scans if scan.num_points]
     tables = [scan.read() for scan in scans]
     cloud = Cloud(np.concatenate([table["xyz"] for table in tables]), "e57")
-    cloud.extra["scan"] = np.repeat(np.arange(len(scans), dtype=np.int32), [scan.num_points for scan in scans])
+    cloud.extra["scan"] = np.repeat(np.int32([scan.index for scan in scans]), [scan.num_points for scan in scans])
     num_invalid = sum(int(table["num_invalid"]) for table in tables)
     if num_invalid:
         cloud.warnings.append(f"{num_invalid} points are marked invalid in the file; their coordinates became NaN.")
@@ -97,7 +98,7 @@ class _Scan:
         self._header = file.get_header(index)
         self._prototype = libe57.StructureNode(self._header.points.prototype())
         self._fields = self._header.point_fields
-        self._index = index
+        self.index = index
         self.num_points = self._header.point_count
 
     def check_size(self, num_bytes: int) -> None:
@@ -105,7 +106,7 @@ class _Scan:
         bits = sum(self._bits(name) for name in self._fields)
         if self.num_points * bits > num_bytes * 8:
             raise BadCloud(
-                f"Scan {self._index} states {self.num_points} points of {bits} bits; the file has {num_bytes} bytes."
+                f"Scan {self.index} states {self.num_points} points of {bits} bits; the file has {num_bytes} bytes."
             )
 
     def _node(self, name: str) -> Any:
@@ -140,7 +141,7 @@ class _Scan:
         """``xyz`` in the common system, ``num_invalid``, and ``rgb`` and ``intensity`` where the scan has them."""
         system = next((names for names in (CARTESIAN, SPHERICAL) if set(names) <= set(self._fields)), None)
         if system is None:
-            raise BadCloud(f"Scan {self._index} of the E57 file has no coordinates; its fields are {self._fields}.")
+            raise BadCloud(f"Scan {self.index} of the E57 file has no coordinates; its fields are {self._fields}.")
         wanted = [*system, *(name for name in (INVALID[system], "intensity", *COLOURS) if name in self._fields)]
         values = self._columns(wanted)
         xyz = np.stack([values[name] for name in system], axis=1)
@@ -173,7 +174,7 @@ class _Scan:
             buffers.append(self._lib.SourceDestBuffer(self._image, name, array, self.num_points, True, True))
         num_read = self._header.points.reader(buffers).read()
         if num_read != self.num_points:
-            raise BadCloud(f"Scan {self._index} states {self.num_points} points but holds {num_read}.")
+            raise BadCloud(f"Scan {self.index} states {self.num_points} points but holds {num_read}.")
         return values
 
     def _rgb(self, values: dict[str, np.ndarray]) -> np.ndarray:
