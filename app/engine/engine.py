@@ -79,7 +79,9 @@ class Engine:
                 log.error("the engine on %s cannot serve: %s", self._choice.name, problem.detail)
                 self._set(replace(self.status, state="failed", reason=problem.detail, pid=None))
                 return
-            except (ChannelError, TimeoutError) as error:
+            except Exception as error:
+                if not isinstance(error, (ChannelError, TimeoutError)):
+                    log.exception("the engine on %s met a bug", self._choice.name)
                 how = child.end(0.0 if isinstance(error, TimeoutError) else END_S)
                 num_failures += 1
                 self._restart_after(how, num_failures)
@@ -131,7 +133,7 @@ class Engine:
                 raise
         except Problem as problem:
             self._scheduler.fail(job, problem)
-        except (ChannelError, TimeoutError):
+        except Exception:
             reason = STOPPING if self._stopping.is_set() else "The engine was lost while it had this cloud."
             self._scheduler.fail(job, NotReady(reason, retry_after_s=5.0))
             raise

@@ -4,6 +4,6 @@ from engine_samples import EXPERIMENT
 from app.settings import Settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings() -> Settings:
     return Settings(models=str(EXPERIMENT), device="cpu", threads=1, readers=1)
