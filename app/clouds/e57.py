@@ -22,7 +22,7 @@ FULL_SCALES = (1, 255, 4095, 65535)
 
 
 def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
-    """All scans of an E57 file one after the other, each moved by its pose; ``extra["scan"]`` is the scan of each point.
+    """All scans of an E57 file one after the other, each moved by its pose; ``extra["scan"]`` is each point's scan.
 
     Points that the file marks as invalid are kept with NaN coordinates. ``columns`` means nothing here: the format
     names its own.
@@ -59,7 +59,9 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cl
     scans = [scan for scan in scans if scan.num_points]
     tables = [scan.read() for scan in scans]
     cloud = Cloud(np.concatenate([table["xyz"] for table in tables]), "e57")
-    cloud.extra["scan"] = np.repeat(np.int32([scan.index for scan in scans]), [scan.num_points for scan in scans])
+    cloud.extra["scan"] = np.repeat(
+        np.array([scan.index for scan in scans], np.int32), [scan.num_points for scan in scans]
+    )
     num_invalid = sum(int(table["num_invalid"]) for table in tables)
     if num_invalid:
         cloud.warnings.append(f"{num_invalid} points are marked invalid in the file; their coordinates became NaN.")
