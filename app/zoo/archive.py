@@ -14,8 +14,9 @@ from torch import Tensor
 from .unpickle import MAX_PICKLE_BYTES, StorageRef, Unpickled, unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
-STREAM_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, after the header of its protocol
 STREAM_VERSION = 1001
+BROKEN_ZIP = (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, struct.error)  # all that zipfile raises
 
 
 class DamagedError(ValueError):
@@ -44,7 +45,7 @@ class ZipArchive:
         self.file_bytes = _size(file)
         try:
             self.zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        except BROKEN_ZIP as error:
             raise DamagedError(f"the zip's directory cannot be read ({error}); was the file cut short?") from error
         names = [name for name in self.zip.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if len(names) != 1:
@@ -69,7 +70,7 @@ class ZipArchive:
             raise DamagedError(f"record {name:.40} has {info.file_size} bytes, at most {max_bytes} are accepted")
         try:
             return self.zip.read(info)
-        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, struct.error) as error:
+        except BROKEN_ZIP as error:
             raise DamagedError(f"record {name:.40} cannot be read ({error})") from error
 
     def read(self, storage: StorageRef) -> bytes:
@@ -90,7 +91,7 @@ class StreamArchive:
         head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
         _, version, system = (unpickle(head).value for _ in range(3))
         if version != STREAM_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise DamagedError(f"stream version {version!r:.20}; accepted is little-endian version {STREAM_VERSION}")
+            raise DamagedError(f"a stream of an unknown version; accepted is little-endian version {STREAM_VERSION}")
         self.pickled = unpickle(head)
         self.starts = self.locate(unpickle(head).value, head.tell())
 
@@ -129,7 +130,7 @@ def open_archive(file: BinaryIO, path: Path) -> Archive:
         raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{path.name}'")
     if start.startswith(ZIP_MAGIC):
         return ZipArchive(file)
-    if start.startswith(STREAM_MAGIC):
+    if start.startswith(b"\x80") and STREAM_MAGIC in start[:32]:
         return StreamArchive(file)
     raise DamagedError(f"the file starts with {start[:12]!r}; accepted are files of torch.save and .safetensors")
 

@@ -1,5 +1,6 @@
 """The weights of a checkpoint, read without running anything that it holds."""
 
+import math
 import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from .unpickle import TensorRef
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 MAX_NDIM = 16
+MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
 PREFIX = "module."
 
@@ -77,9 +79,8 @@ def _state_dict(value: Any) -> dict[str, TensorRef]:
     if not isinstance(state, dict) or not state:
         raise BadModel(f"state_dict is empty or not a dict; {accepted}")
     if state is value and not any(isinstance(item, TensorRef) for item in value.values()):
-        raise BadModel(
-            f"there is no state_dict among {', '.join(str(key)[:40] for key in list(value)[:8])}; {accepted}"
-        )
+        keys = ", ".join(key[:40] for key in list(value)[:8] if isinstance(key, str))
+        raise BadModel(f"there is no state_dict among {keys}; {accepted}")
     for name, item in state.items():
         if not isinstance(name, str):
             raise BadModel(f"a weight's name is a {type(name).__name__}; names must be strings")
@@ -95,11 +96,10 @@ def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str,
         raise BadModel(f"{name:.200}: shape and strides cannot be read")
     if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (offset, storage.numel, *size, *stride)):
         raise BadModel(f"{name:.200}: shape, strides and offset must be integers from 0")
-    numel, last = 1, offset
-    for length, step in zip(size, stride, strict=True):
-        numel *= length
-        last += (length - 1) * step
-    if numel > storage.numel or (numel and last >= storage.numel):
+    numel = math.prod(size)
+    spread = math.prod(length or 1 for length in size)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if spread > (storage.numel if numel else MAX_EMPTY) or (numel and last >= storage.numel):
         raise BadModel(f"{name:.200}: shape {size} reaches past its storage of {storage.numel} elements")
     if storage.key not in storages:
         storages[storage.key] = load_storage(archive, storage)
@@ -112,7 +112,7 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in weights.items():
         short = name.removeprefix(PREFIX)
         if short in result:
-            raise BadModel(f"both {short} and {PREFIX}{short} are given; names must differ without the prefix {PREFIX}")
+            raise BadModel(f"{short:.200} is given with the prefix {PREFIX} and without; one of the two must go")
         result[short] = tensor
     return result
 

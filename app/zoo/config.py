@@ -7,6 +7,7 @@ from typing import Any
 from .literals import MAX_DEPTH, Interpreter
 
 MAX_BYTES = 1 << 20
+ITEMS_PER_FILE = 10_000  # of the budget: a hundred files at most
 BASES = "_base_ is the name of a .py file inside the experiment folder, or a list of such names"
 
 
@@ -29,7 +30,7 @@ class _Reader:
 
     def read(self, path: Path, including: list[Path]) -> dict[str, Any]:
         """The names of ``path`` over those of its bases; ``including`` are the resolved files that led here."""
-        where = f"{self.root.name}/{path.name}"
+        where = f"{self.root.name}/{path.name:.80}"
         self.interpreter.enter(where)
         for statement in self.parse(path).body:
             self.interpreter.statement(statement)
@@ -65,9 +66,11 @@ class _Reader:
         return found
 
     def parse(self, path: Path) -> ast.Module:
-        if not path.is_file():
-            raise self.refusal("there is no such file", "an experiment folder holds config.py as Pointcept dumps it")
         try:
+            if not path.is_file():
+                raise self.refusal(
+                    "there is no such file", "an experiment folder holds config.py as Pointcept dumps it"
+                )
             with path.open("rb") as file:
                 source = file.read(MAX_BYTES + 1)
         except OSError as error:
@@ -76,7 +79,7 @@ class _Reader:
             ) from error
         if len(source) > MAX_BYTES:
             raise self.refusal("the file is too large", f"at most {MAX_BYTES} bytes are accepted")
-        self.interpreter.spend(len(source))
+        self.interpreter.spend(len(source) + ITEMS_PER_FILE)
         try:
             return ast.parse(source.decode("utf-8-sig"))
         except SyntaxError as error:
