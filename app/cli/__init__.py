@@ -10,9 +10,9 @@ def main() -> None:
     """
     from app.errors import Problem
 
-    from .commands import app
-
     try:
+        from .commands import app
+
         app(prog_name="pointserve")
     except Problem as problem:
         _fail(problem.detail)
@@ -20,6 +20,8 @@ def main() -> None:
         _fail(f"{error}. Run `pointserve diagnose` to see what this installation lacks.")
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _fail(message: str) -> None:

@@ -17,7 +17,7 @@ def output_format(wanted: str | None, out: Path, default: str | None = None) -> 
     found = next((name for name, writer in WRITERS.items() if writer.extension == suffix), None)
     if found is None and (default is None or suffix):
         known = ", ".join(writer.extension for writer in WRITERS.values())
-        raise typer.BadParameter(f"{str(out)!r} does not end in a format to write ({known}), and none was named.")
+        raise typer.BadParameter(f"{str(out)!r} does not end in a format to write; name one, or end in {known}.")
     return found or str(default)
 
 

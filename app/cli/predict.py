@@ -11,7 +11,6 @@ from .configuration import configure
 from .device import open_device
 from .models import choose
 from .output import output_format, write_file
-from .tables import counts_table, score_table
 from .terminal import paused, progress, results, warn
 
 if TYPE_CHECKING:
@@ -94,11 +93,13 @@ def _check(jobs: list[Job]) -> None:
 
 
 def _segmenter(settings: "Settings") -> "Segmenter":
+    folder = choose(settings)
+    device = open_device(settings)
+
     from app.pipeline.segmenter import Segmenter
     from app.zoo.loading import load_model
 
-    device = open_device(settings)
-    loaded = load_model(choose(settings))
+    loaded = load_model(folder)
     return Segmenter(loaded.network, loaded.experiment.recipe, device, settings.tile_voxels)
 
 
@@ -121,6 +122,8 @@ def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: m
 
 
 def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -> None:
+    from .tables import counts_table, score_table
+
     for warning in segmentation.warnings:
         warn(f"{job.file.name}: {warning}")
     results.print(counts_table(f"{job.file} → {job.path}", segmentation))

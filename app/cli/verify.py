@@ -28,9 +28,10 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run known inputs and compare with known answers; exit code 1 where one is missed or none could be run."""
+    torch_device = open_device(configure(device=device, threads=threads))
+
     from app import verify as goldens
 
-    torch_device = open_device(configure(device=device, threads=threads))
     found = []
     with progress() as bar:
         task = bar.add_task("verifying", total=None)

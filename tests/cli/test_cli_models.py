@@ -1,0 +1,40 @@
+import json
+import shutil
+
+from cli_samples import EXPERIMENT
+
+
+def test_list(pointserve):
+    done = pointserve("models", "list", "--models", EXPERIMENT.parent)
+    assert done.returncode == 0
+    assert EXPERIMENT.name in done.stdout
+    assert "SpUNet-v1m1" in done.stdout
+    (card,) = json.loads(pointserve("models", "list", "--models", EXPERIMENT, "--json").stdout)
+    assert card["num_classes"] == 20
+    assert card["served"]
+
+
+def test_list_shows_why_one_is_refused(pointserve, tmp_path):
+    shutil.copytree(EXPERIMENT, tmp_path / "good")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/config.py").write_text("import os\n")
+    done = pointserve("models", "list", "--models", tmp_path)
+    assert done.returncode == 0
+    assert "SpUNet-v1m1" in done.stdout
+    assert "import" in done.stdout
+
+
+def test_check(pointserve, tmp_path):
+    done = pointserve("models", "check", EXPERIMENT)
+    assert done.returncode == 0
+    assert "can be served" in done.stdout
+    broken = tmp_path / "broken"
+    shutil.copytree(EXPERIMENT, broken)
+    weights = broken / "model/model_best.pth"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = pointserve("models", "check", broken)
+    assert done.returncode == 1
+    assert "refused" in done.stdout
+    report = json.loads(pointserve("models", "check", broken, "--json").stdout)
+    assert not report["served"]
+    assert not report["findings"][-1]["ok"]

@@ -1,0 +1,156 @@
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import laspy
+import numpy as np
+import pytest
+from cli_samples import EXPERIMENT, ROOT, command, environment
+
+from app.clouds import formats
+from app.pipeline.segmenter import Segmenter
+from app.zoo.loading import load_model
+
+MODELS = ("--models", EXPERIMENT)
+
+
+def expected_labels(path):
+    loaded = load_model(EXPERIMENT)
+    cloud = formats.read(memoryview(path.read_bytes()), filename=path.name)
+    return Segmenter(loaded.network, loaded.experiment.recipe).segment(cloud).labels
+
+
+@pytest.fixture(scope="module")
+def airborne_models(tmp_path_factory):
+    """The experiment with ASPRS codes for its classes: bathtub is ground, door high vegetation, the rest buildings."""
+    folder = tmp_path_factory.mktemp("models") / "airborne"
+    shutil.copytree(EXPERIMENT, folder)
+    codes = [6] * 20
+    codes[18], codes[7] = 2, 5
+    config = (folder / "config.py").read_text()
+    changed = config.replace("num_classes=20,\n    ignore_index=-1,", f"num_classes=20,\n    asprs={codes},", 1)
+    assert changed != config
+    (folder / "config.py").write_text(changed)
+    return folder
+
+
+def test_laz_keeps_everything_and_holds_the_labels(pointserve, tile, tmp_path):
+    out = tmp_path / "out.laz"
+    done = pointserve("predict", tile, "-o", out, *MODELS, "--fields", "confidence")
+    assert done.returncode == 0, done.stderr
+    source, written = laspy.read(tile), laspy.read(out)
+    for name in ("X", "Y", "Z", "intensity", "gps_time", "return_number"):
+        np.testing.assert_array_equal(source[name], written[name])
+    np.testing.assert_array_equal(written.classification, expected_labels(tile))
+    assert (np.asarray(written["confidence"]) > 0).all()
+    counted = {int(count.replace(",", "")) for count in re.findall(r"([\d,]+) │ +[\d.]+ %", done.stdout)}
+    assert set(np.bincount(written.classification).tolist()) <= counted
+    assert "no colour" in done.stderr
+
+
+def test_output_format_by_option_and_default_model(pointserve, tile, tmp_path):
+    out = tmp_path / "labels.bin"
+    done = pointserve(
+        "predict",
+        tile,
+        "-o",
+        out,
+        "--output",
+        "npy",
+        "--model",
+        EXPERIMENT.name,
+        "--models",
+        ROOT / "tests/golden/experiments",
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(out), expected_labels(tile))
+
+
+def test_several_clouds_go_to_a_folder(pointserve, tile, tmp_path):
+    xyz = laspy.read(tile).xyz[:500]
+    np.savetxt(tmp_path / "a.csv", xyz, delimiter=",", header="x,y,z", comments="")
+    np.save(tmp_path / "b.npy", xyz)
+    out = tmp_path / "out"
+    done = pointserve("predict", tmp_path / "a.csv", tmp_path / "b.npy", "-o", out, *MODELS)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.csv", "b.npy"]
+    assert len(np.load(out / "b.npy")) == 500
+    assert len((out / "a.csv").read_text().splitlines()) == 501
+
+
+def test_columns_of_a_raw_sweep(pointserve, tmp_path):
+    points = np.random.default_rng(0).uniform(0, 3, (300, 5)).astype(np.float32)
+    points.tofile(tmp_path / "sweep.bin")
+    out = tmp_path / "out.npy"
+    arguments = ("predict", tmp_path / "sweep.bin", "-o", out, *MODELS)
+    assert pointserve(*arguments, "--columns", "x,y,z,intensity,ring").returncode == 0
+    assert np.load(out).shape == (300,)
+
+
+def test_score(pointserve, airborne_models, tile, tmp_path):
+    out = tmp_path / "out.laz"
+    done = pointserve("predict", tile, "-o", out, "--models", airborne_models, "--score")
+    assert done.returncode == 0, done.stderr
+    truth, found = np.asarray(laspy.read(tile).classification), np.asarray(laspy.read(out).classification)
+    counted = ~np.isin(truth, (1, 7, 9, 18))
+    ground = (truth[counted] == 2), (found[counted] == 2)
+    iou = (ground[0] & ground[1]).sum() / (ground[0] | ground[1]).sum()
+    assert re.search(rf"│ +2 │ bathtub +│ +{ground[0].sum():,} │ +{iou:.4f} │", done.stdout), done.stdout
+
+
+def test_score_needs_codes_and_a_classification(pointserve, airborne_models, tile, tmp_path):
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, "--score")
+    assert done.returncode == 1
+    assert "ASPRS" in done.stderr
+    assert not list(tmp_path.iterdir())
+    np.save(tmp_path / "bare.npy", np.random.default_rng(0).uniform(0, 3, (50, 3)))
+    done = pointserve(
+        "predict", tmp_path / "bare.npy", "-o", tmp_path / "out.npz", "--models", airborne_models, "--score"
+    )
+    assert done.returncode == 0
+    assert "no classification" in done.stderr
+
+
+def test_inputs_are_never_written_over(pointserve, tile, tmp_path):
+    mine, twin = tmp_path / "tile.laz", tmp_path / "twin/tile.laz"
+    twin.parent.mkdir()
+    for copy in (mine, twin):
+        shutil.copy(tile, copy)
+    before = mine.read_bytes()
+    assert pointserve("predict", mine, "-o", mine, *MODELS).returncode == 2
+    assert pointserve("predict", mine, "-o", tmp_path, *MODELS).returncode == 2
+    assert pointserve("predict", mine, twin, "-o", tmp_path / "out", *MODELS).returncode == 2
+    assert pointserve("predict", mine, twin, "-o", tmp_path / "tile.laz", *MODELS).returncode == 2
+    assert mine.read_bytes() == before
+
+
+def test_what_cannot_be_read_is_named(pointserve, tile, tmp_path):
+    broken = tmp_path / "broken.laz"
+    broken.write_bytes(tile.read_bytes()[:3000])
+    done = pointserve("predict", broken, "-o", tmp_path / "out.laz", *MODELS)
+    assert done.returncode == 1
+    assert str(broken) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, "--model", "nobody").returncode == 1
+    assert pointserve("predict", tmp_path / "nothing", "-o", tmp_path / "out.laz", *MODELS).returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.laz"]
+
+
+def test_ctrl_c_ends_it_quietly(tmp_path):
+    pipe = tmp_path / "cloud.npy"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        command("predict", pipe, "-o", tmp_path / "out.npy", *MODELS),
+        env=environment(),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("wb"):  # opens once the command reads
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["cloud.npy"]

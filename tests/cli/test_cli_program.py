@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+
+from cli_samples import ROOT, environment
+
+HEAVY = ("torch", "numpy", "flask", "laspy", "pydantic_settings", "scipy")
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    code = (
+        "import sys; from app.cli import main\n"
+        "sys.argv = ['pointserve', '--help']\n"
+        "try:\n    main()\n"
+        f"finally:\n    print('loaded', sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("serve", "predict", "models", "diagnose", "verify", "sample"):
+        assert f"{name} " in done.stdout
+    assert "loaded []" in done.stdout
+
+
+def test_version(pointserve):
+    done = pointserve("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("pointserve ")
+
+
+def test_wrong_usage_ends_with_2(pointserve):
+    assert pointserve("sing").returncode == 2
+    assert pointserve("predict").returncode == 2
+    assert pointserve("serve", "--port", "0").returncode == 2
+
+
+def test_problems_are_one_line_and_end_with_1(pointserve):
+    for arguments, words in (
+        (("models", "list", "--models", "/nowhere/at/all"), "/nowhere/at/all"),
+        (("sample", "x.laz", "--kind", "moon"), "town, village, forest"),
+        (("verify", "tests/golden", "--device", "abacus"), "abacus"),
+    ):
+        done = pointserve(*arguments)
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_setting_that_makes_no_sense_is_named(pointserve):
+    done = pointserve("serve", POINTSERVE_TILE_VOXELS="many")
+    assert done.returncode == 1
+    assert "tile_voxels" in done.stderr
+    assert "many" in done.stderr
+
+
+def test_diagnose(pointserve, tmp_path):
+    done = pointserve("diagnose")
+    assert done.returncode == 0, done.stdout
+    assert "sparseops" in done.stdout
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12 is missing')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = pointserve("diagnose", PYTHONPATH=path)
+    assert done.returncode == 1
+    assert "libcudart.so.12 is missing" in done.stdout
+    done = pointserve("verify", "tests/golden", PYTHONPATH=path)
+    assert done.returncode == 1
+    assert "pointserve diagnose" in done.stderr

@@ -1,0 +1,56 @@
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+from cli_samples import EXPERIMENT, ROOT, command, environment
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_ready(url, process, limit_s=90):
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
+                return answer.status
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    raise AssertionError("the server did not become ready")
+
+
+def test_serve_with_options_answers_and_stops_on_ctrl_c(tile, pointserve, tmp_path):
+    port = free_port()
+    process = subprocess.Popen(
+        command("serve", "--port", port, "--models", EXPERIMENT, "--device", "cpu", "--threads", 1),
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert wait_until_ready(url, process) == 200
+        request = urllib.request.Request(f"{url}/predict", data=tile.read_bytes(), method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            served = json.load(answer)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert "Traceback" not in errors
+    assert process.returncode in (0, 130)
+    out = tmp_path / "labels.npy"
+    assert pointserve("predict", tile, "-o", out, "--models", EXPERIMENT).returncode == 0
+    np.testing.assert_array_equal(served["labels"], np.load(out))
