@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from threading import BoundedSemaphore
+from typing import Any
 
 from apiflask import APIFlask
 
@@ -20,7 +21,8 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     """The application over ``service``; both are made from the environment where they are not given."""
     settings = settings or process_settings()
     service = service or Service(settings)
-    app = APIFlask("app", title="pointserve", version=_version(), docs_path=None, json_errors=False, static_folder=None)
+    static: Any = None
+    app = APIFlask("app", "pointserve", _version(), docs_path=None, json_errors=False, static_folder=static)
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)

@@ -1,16 +1,16 @@
 """The server process: gunicorn with one threaded worker that owns the engine."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from apiflask import APIFlask
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
 
 from app import create_app
 from app.engine.service import Service
 from app.http import log
+from app.http.worker import Worker, closing
 from app.settings import Settings
 
 SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
@@ -32,10 +32,10 @@ class Server(BaseApplication):
         for name, value in self._config().items():
             self.cfg.set(name, value)
 
-    def load(self) -> APIFlask:
+    def load(self) -> Callable:
         """Called by gunicorn, in the worker."""
         self.service = Service(self.settings)
-        return create_app(self.settings, self.service)
+        return closing(create_app(self.settings, self.service))
 
     def _config(self) -> dict[str, Any]:
         host, port = self.settings.host, self.settings.port
@@ -43,7 +43,7 @@ class Server(BaseApplication):
         return {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": self.settings.queue_requests + SPARE_THREADS,
             "worker_tmp_dir": str(MEMORY_FOLDER) if in_memory else None,
             "graceful_timeout": DRAIN_S + STOP_S,
@@ -55,14 +55,14 @@ class Server(BaseApplication):
             "worker_exit": self._stop,
         }
 
-    def _start(self, worker: ThreadWorker) -> None:
+    def _start(self, worker: Worker) -> None:
         worker.cfg.set(
             "graceful_timeout", DRAIN_S
         )  # in the worker alone: its engine is stopped before the master's limit
         assert self.service is not None
         self.service.start()
 
-    def _stop(self, server: object, worker: ThreadWorker) -> None:
+    def _stop(self, server: object, worker: Worker) -> None:
         if self.service is not None:
             self.service.stop(STOP_S / 2)
 

@@ -10,6 +10,7 @@ from app.engine.protocol import ModelCard
 from app.http.options import Options
 
 Schema = dict[str, Any]
+Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 
 WHY = {
     400: "An unknown option, a bad value, no file, or a body that was cut short",
@@ -103,20 +104,20 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def problems(*statuses: int) -> dict[int, Schema]:
+def problems(*statuses: int) -> Responses:
     """Responses in the one shape of errors."""
     content = {"application/problem+json": {"schema": reference("Problem")}}
     return {status: {"description": WHY[status], "content": content} for status in statuses}
 
 
-def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> dict[int, Schema]:
+def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> Responses:
     """A view that answers 200 and ``same`` with the component ``name``, and ``statuses`` with a problem."""
     content = {"application/json": {"schema": reference(name)}}
     done = {status: {"description": HTTPStatus(status).phrase, "content": content} for status in (200, *same)}
     return {**done, **problems(*statuses)}
 
 
-def predict_responses() -> dict[int, Schema]:
+def predict_responses() -> Responses:
     """The answers of POST /predict: JSON or a file of one of the writers."""
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
     content["application/json"] = {"schema": reference("Prediction")}
@@ -124,7 +125,7 @@ def predict_responses() -> dict[int, Schema]:
     return {200: done, **problems(400, 404, 406, 408, 413, 415, 422, 429, 503, 504)}
 
 
-def complete(spec: Schema) -> Schema:
+def complete(spec: Any) -> Any:
     """Add to ``spec`` the components, and what POST /predict reads."""
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {"Problem": PROBLEM, "Prediction": PREDICTION, "Cloud": CLOUD, "Health": HEALTH, "State": STATE}

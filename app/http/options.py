@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import CoreSchema, core_schema
 from werkzeug.datastructures import MultiDict
 
 from app.clouds.cloud import FIELDS
@@ -12,16 +13,14 @@ from app.engine.protocol import MODES, ReadOptions, SegmentOptions
 from app.errors import BadRequest
 
 
-def _one_of(choices: Iterable[str]) -> Any:
-    """The type of a string that is one of ``choices``."""
-    names = list(choices)
+class OneOf:
+    """``Annotated[str, OneOf(names)]`` is a string that is one of ``names``."""
 
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"accepted are {', '.join(names)}")
-        return value
+    def __init__(self, names: Iterable[str]):
+        self.names = list(names)
 
-    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "enum": names})]
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.literal_schema(self.names)
 
 
 def _split(value: str) -> tuple[str, ...]:
@@ -35,17 +34,17 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("", max_length=200, description="Name of the model, one of GET /models; by default the first.")
-    mode: _one_of(MODES) = Field(MODES[0], description="fast: one pass, a voxel's label for all its points.")
-    format: _one_of(READERS) | None = Field(
+    mode: Annotated[str, OneOf(MODES)] = Field(MODES[0], description="fast: one pass, a voxel's label for its points.")
+    format: Annotated[str, OneOf(READERS)] | None = Field(
         None, description="Format of the file, where its bytes and its name leave it open."
     )
     columns: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = Field(
         None, description="Names of the columns of a table or a sweep, comma-separated."
     )
-    output: _one_of(WRITERS) | None = Field(
+    output: Annotated[str, OneOf(WRITERS)] | None = Field(
         None, description="Format of the answer; by default taken from Accept, else json."
     )
-    fields: Annotated[tuple[_one_of(FIELDS), ...], BeforeValidator(_split)] = Field(
+    fields: Annotated[tuple[Annotated[str, OneOf(FIELDS)], ...], BeforeValidator(_split)] = Field(
         (), description="Values wanted for every point beside its label, comma-separated."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of any sampling; equal requests get equal answers.")
@@ -87,4 +86,4 @@ def _explain(item: Any) -> str:
     name, given = str(item["loc"][0])[:100], str(item["input"])[:100]
     if item["type"] == "extra_forbidden":
         return f"{name!r} is no option; options are {', '.join(Options.model_fields)}"
-    return f"{name}: {given!r} is not accepted: {item['msg'].removeprefix('Value error, ')}"
+    return f"{name}: {given!r} is not accepted: {item['msg']}"

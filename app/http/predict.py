@@ -45,7 +45,7 @@ def _response(answer: Answer, filename: str) -> Response:
     """The answer, streamed from its descriptor and closed whatever happens."""
     state().measures.answered(answer)
     note(model=answer.model, points=answer.num_points)
-    response = Response(answer.chunks(), mimetype=answer.media_type, direct_passthrough=True)
+    response = Response(answer.chunks(), mimetype=answer.media_type)
     response.call_on_close(answer.close)
     response.content_length = answer.size
     response.headers["X-Pointserve-Model"] = quote(answer.model)

@@ -27,6 +27,11 @@ def note(**values: object) -> None:
     g.setdefault("notes", {}).update(values)
 
 
+def body_was_read() -> None:
+    """Say that nothing of the body is left in the connection, so that it can carry another request."""
+    g.body_read = True
+
+
 def register(app: APIFlask) -> None:
     """Give every answer of ``app`` its id and safe headers, and every request one log line."""
     app.before_request(_begin)
@@ -43,6 +48,8 @@ def _finish(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault("Content-Security-Policy", NOTHING_LOADS)
     response.headers.setdefault("Cache-Control", "no-store")
+    if not g.get("body_read") and (request.content_length or "Transfer-Encoding" in request.headers):
+        request.environ.get("pointserve.close", lambda: None)()
     line = {"id": request_id(), "method": request.method, "path": request.path, "status": response.status_code}
     notes, begin_s = g.get("notes", {}), g.begin_s
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
@@ -13,7 +13,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from app.engine.body import Body
-from app.errors import BadRequest, TooLarge, UnsupportedFormat
+from app.errors import BadRequest, NotReady, TooLarge, UnsupportedFormat
+from app.http.trace import body_was_read
 from app.settings import Settings
 
 FORM_FIELDS_BYTES = 1 << 20
@@ -72,13 +73,11 @@ class BodyStream:
         try:
             return self.stream.read(size)
         except TimeoutError:
-            raise RequestTimeout(
-                f"After {self.num_read} bytes nothing more of the body arrived in the time allowed. Send it again."
-            ) from None
+            raise RequestTimeout("Nothing more of the body arrived in the time allowed. Send it again.") from None
         except Exception as error:
             raise BadRequest(
-                f"The body broke off after {self.num_read} bytes ({type(error).__name__}): the connection was cut or "
-                "its chunked coding is wrong. Send it again."
+                f"The body broke off ({type(error).__name__}): the connection was cut or its chunked coding is wrong. "
+                "Send it again."
             ) from error
 
 
@@ -96,12 +95,12 @@ def receive(request: Request, settings: Settings) -> Upload:
             f"Content-Encoding {encoding[:100]!r} is not read here. Send the body as it is; LAZ, COPC and NPZ are "
             "compressed already."
         )
+    is_form = request.mimetype == "multipart/form-data"
     stream = BodyStream(request.environ, request.content_length, settings.max_body_mib * MIB)
     with _timeout(request, settings.upload_stall_s):
-        if request.mimetype == "multipart/form-data":
-            return _receive_form(request, stream, settings)
-        format = "json" if request.mimetype == "application/json" else None
-        return Upload(_body(stream, settings), _disposition_filename(request), format, MultiDict())
+        upload = _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
+    body_was_read()
+    return upload
 
 
 @contextmanager
@@ -118,13 +117,20 @@ def _timeout(request: Request, stall_s: float) -> Iterator[None]:
         connection.settimeout(None)
 
 
-def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> Upload:
-    def spool(*_: object) -> IO[bytes]:
-        return tempfile.SpooledTemporaryFile(settings.spool_memory_mib * MIB, dir=settings.spool_dir)
+def _receive_raw(request: Request, stream: BodyStream, settings: Settings) -> Upload:
+    _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
+    format = "json" if request.mimetype == "application/json" else None
+    return Upload(_body(stream, settings), disposition.get("filename", ""), format, MultiDict())
 
-    parser = FormDataParser(spool, FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
+
+def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> Upload:
+    def spool(*_: object, **__: object) -> IO[bytes]:
+        return tempfile.SpooledTemporaryFile(settings.spool_memory_mib * MIB, dir=settings.spool_dir)  # type: ignore[arg-type]
+
+    parser = FormDataParser(cast(Any, spool), FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
     try:
-        _, form, files = parser.parse(stream, request.mimetype, request.content_length, request.mimetype_params)  # type: ignore[arg-type]
+        source = cast(IO[bytes], stream)
+        _, form, files = parser.parse(source, request.mimetype, request.content_length, request.mimetype_params)
     except ValueError as error:
         raise BadRequest(f"The form is malformed or cut short: {error}. {HOW_TO_SEND}") from error
     except RequestEntityTooLarge as error:
@@ -132,6 +138,8 @@ def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> U
             f"The form has more than 100 parts, or a field without a filename over {FORM_FIELDS_BYTES} bytes. "
             f"{HOW_TO_SEND}"
         ) from error
+    except OSError as error:
+        raise NotReady("The server has no room left for the form; try again later.", retry_after_s=30) from error
     file = _only_file(form, files)
     with file.stream as content:
         return Upload(_body(content, settings), file.filename or "", None, form)
@@ -152,11 +160,6 @@ def _body(stream: Any, settings: Settings) -> Body:
         body.close()
         raise BadRequest(f"The request holds no file, or an empty one. {HOW_TO_SEND}")
     return body
-
-
-def _disposition_filename(request: Request) -> str:
-    _, options = parse_options_header(request.headers.get("Content-Disposition"))
-    return options.get("filename", "")
 
 
 def _too_large(limit_bytes: int) -> TooLarge:
