@@ -76,13 +76,15 @@ def split_vectors(name: str, array: np.ndarray) -> list[Column]:
     return [(part, array[:, i]) for i, part in enumerate(names)]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def cloud_from_columns(
     format: str, columns: Iterable[Column], *, intensity_scale: float | None = None, warnings: Sequence[str] = ()
 ) -> Cloud:
     """Build a Cloud from columns (N,) of one length; any numeric dtype, byte order and stride.
 
     The first column of a meaning gets it; columns without a meaning, or repeated, go to ``extra`` by their own name.
-    ``intensity_scale`` where the caller knows it, else 255 for bytes, 65535 for 16-bit integers above 12 bits.
+    ``intensity_scale`` where the caller knows it, else 255 for bytes and for 16-bit integers the least of 8, 12 or 16
+    bits that holds them. Normals and intensities beyond float32 become inf.
     """
     known: dict[str, Column] = {}
     extra: dict[str, np.ndarray] = {}
@@ -129,8 +131,8 @@ def _take(known: dict[str, Column], names: Sequence[str]) -> list[np.ndarray] | 
 def _full_scale(intensity: np.ndarray) -> float | None:
     if intensity.dtype == np.uint8:
         return 255.0
-    if intensity.dtype.newbyteorder("=") == np.uint16 and intensity.max(initial=0) > 4095:
-        return 65535.0
+    if intensity.dtype.newbyteorder("=") == np.uint16:
+        return next(scale for scale in (255.0, 4095.0, 65535.0) if intensity.max(initial=0) <= scale)
     return None
 
 
@@ -171,6 +173,7 @@ def _looks_colour(values: np.ndarray) -> bool:
 
 
 def _looks_unit(values: np.ndarray) -> bool:
-    length = np.linalg.norm(values.astype(np.float32), axis=1)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(values.astype(np.float32), axis=1)
     given = length > 1e-6
     return bool(given.any() and np.all(np.abs(length[given] - 1) < 0.02))

@@ -135,6 +135,16 @@ def load_all() -> None:
             continue
 
 
+def table() -> str:
+    """Every format as a Markdown table, for the README."""
+    lines = ["| name | files | read | written |", "| --- | --- | --- | --- |"]
+    for name in dict.fromkeys([*READERS, *WRITERS]):
+        reader, writer = READERS.get(name), WRITERS.get(name)
+        files = " ".join(reader.extensions) if reader else writer.extension if writer else ""
+        lines.append(f"| {name} | {files} | {reader.title if reader else ''} | {writer.title if writer else ''} |")
+    return "\n".join(lines) + "\n"
+
+
 def find_format(
     data: memoryview, filename: str = "", format: str | None = None, columns: tuple[str, ...] | None = None
 ) -> str:

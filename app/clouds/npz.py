@@ -1,6 +1,7 @@
 """NPZ, and the zip of a Pointcept sample (coord.npy, color.npy, normal.npy, strength.npy, segment.npy)."""
 
 import io
+import struct
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -22,6 +23,16 @@ MAX_POINT_BYTES = 256
 COORDINATES = tuple(name for name, meaning in VECTORS.items() if meaning == XYZ)
 CHUNK_BYTES = 1 << 22
 ENCRYPTED = 1
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    IndexError,
+    UnicodeError,
+)
 
 
 def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
@@ -38,7 +49,7 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
             if columns:
                 raise BadRequest("columns= does not apply to a zip of several arrays: their names tell what they are.")
             return _read_named(archive, entries, max_points)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+    except DAMAGE as error:
         raise BadCloud(f"The zip is damaged or cut short: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,16 +62,18 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
     whole = len(layout.used) == layout.width
     lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)
     try:
-        return np.loadtxt(
-            lines,
-            delimiter=layout.delimiter,
-            comments=list(layout.comments),
-            usecols=None if whole else layout.used,
-            ndmin=2,
-            max_rows=max_rows,
-            quotechar='"' if len(layout.comments) == 1 else None,
-            encoding="latin-1",
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*contained no data")
+            return np.loadtxt(
+                lines,
+                delimiter=layout.delimiter,
+                comments=list(layout.comments),
+                usecols=None if whole else layout.used,
+                ndmin=2,
+                max_rows=max_rows,
+                quotechar='"' if len(layout.comments) == 1 else None,
+                encoding="latin-1",
+            )
     except ValueError as error:
         raise BadCloud(_find_fault(data, start, layout) or f"The table cannot be read: {error}") from None
 

@@ -155,6 +155,18 @@ def test_which_source_is_kept():
     assert not formats.keeps_source("las", "made up")
 
 
+def test_table_names_every_format():
+    rows = formats.table().splitlines()[2:]
+    assert {row.split("|")[1].strip() for row in rows} == {*formats.READERS, *formats.WRITERS}
+    assert all(row.count("|") == 5 for row in rows)
+
+
+def test_every_module_named_is_there():
+    formats.load_all()
+    for entry in (*formats.READERS.values(), *formats.WRITERS.values()):
+        assert callable(formats._function(entry))
+
+
 def answer(given: Cloud, segmentation: Segmentation) -> dict:
     return json.loads(formats.write("json", given, segmentation), parse_constant=pytest.fail)
 
