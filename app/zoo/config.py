@@ -6,7 +6,7 @@ from typing import Any
 
 from .literals import MAX_DEPTH, Interpreter
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 128 << 10  # longer chains of operators overflow the C stack of ast.parse in Python 3.10
 ITEMS_PER_FILE = 10_000  # of the budget: a hundred files at most
 BASES = "_base_ is the name of a .py file inside the experiment folder, or a list of such names"
 

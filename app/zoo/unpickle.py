@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-MAX_PICKLE_BYTES = 16 << 20
+MAX_PICKLE_BYTES = 8 << 20  # some 100 bytes a tensor, optimizer state included
 
 STORAGES = {
     "FloatStorage": torch.float32,

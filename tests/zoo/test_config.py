@@ -158,6 +158,7 @@ def test_whatever_is_not_a_literal_is_refused_and_not_run(tmp_path, source, foun
         "a = [0]" + "[0]" * 20_000,
         "a = " + "1" * 5000,
         "a = 1\n" * 200_000,
+        "a = 1" + "+1" * 60_000,
     ],
 )
 def test_bombs_are_refused_quickly(tmp_path, source):
