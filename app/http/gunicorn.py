@@ -56,9 +56,8 @@ class Server(BaseApplication):
         }
 
     def _start(self, worker: Worker) -> None:
-        worker.cfg.set(
-            "graceful_timeout", DRAIN_S
-        )  # in the worker alone: its engine is stopped before the master's limit
+        # the worker's own copy: it stops waiting for requests while the master still leaves it time to end the engine
+        worker.cfg.set("graceful_timeout", DRAIN_S)
         assert self.service is not None
         self.service.start()
 

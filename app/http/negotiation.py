@@ -38,7 +38,7 @@ def attachment(filename: str, extension: str) -> str:
     plain = re.sub(r'[^\x20-\x7e]|["%]', "_", name)
     if plain == name:
         return f'attachment; filename="{plain}"'
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
 def warnings_header(warnings: list[str]) -> str:

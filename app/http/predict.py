@@ -38,11 +38,15 @@ def _answer() -> Response:
         read = chosen.read_options(received.filename, received.format)
         output = chosen.output or negotiation.output_for(request.accept_mimetypes)
         answer = state().service.predict(body, read, chosen.segment_options(), output, request_id())
-    return _response(answer, read.filename)
+    try:
+        return _response(answer, read.filename)
+    except BaseException:
+        answer.close()
+        raise
 
 
 def _response(answer: Answer, filename: str) -> Response:
-    """The answer, streamed from its descriptor and closed whatever happens."""
+    """The answer, streamed from its descriptor and closed once it is sent or the client is gone."""
     state().measures.answered(answer)
     note(model=answer.model, points=answer.num_points)
     response = Response(answer.chunks(), mimetype=answer.media_type)

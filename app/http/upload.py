@@ -47,7 +47,7 @@ class BodyStream:
         self.length = length
         self.limit_bytes = limit_bytes
         self.num_read = 0
-        self.endless = length is None and not environ.get("wsgi.input_terminated", False)
+        self.is_absent = length is None and not environ.get("wsgi.input_terminated", False)
         if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
 
@@ -56,7 +56,7 @@ class BodyStream:
         room = self.limit_bytes + 1 - self.num_read
         if self.length is not None:
             room = self.length - self.num_read
-        if self.endless or room == 0:
+        if self.is_absent or room == 0:
             return b""
         data = self._receive(room if size < 0 else min(size, room))
         self.num_read += len(data)
@@ -90,7 +90,8 @@ def receive(request: Request, settings: Settings) -> Upload:
         TooLarge: more than ``settings.max_body_mib``, also when the length is not stated.
         UnsupportedFormat: the body is compressed as a whole.
     """
-    if encoding := request.headers.get("Content-Encoding", "").strip().replace("identity", ""):
+    encoding = request.headers.get("Content-Encoding", "identity").strip()
+    if encoding.lower() not in ("", "identity"):
         raise UnsupportedFormat(
             f"Content-Encoding {encoding[:100]!r} is not read here. Send the body as it is; LAZ, COPC and NPZ are "
             "compressed already."

@@ -1,6 +1,7 @@
 """Every error has one shape, and says what was wrong, what was expected and what to do."""
 
 import gzip
+import json
 from contextlib import ExitStack
 
 import pytest
@@ -76,6 +77,16 @@ def test_unknown_path_is_404(server: Server, path: str):
     with server.connect() as connection:
         status, headers, _ = raw_exchange(connection, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert (status, headers["content-type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"), [("GET /health HTTP/9.9", 400), (f"GET /{'x' * 9000} HTTP/1.1", 414), ("{}", 400)]
+)
+def test_what_is_no_http_is_told_in_the_same_shape(server: Server, request_line: str, status: int):
+    with server.connect() as connection:
+        got, headers, body = raw_exchange(connection, f"{request_line}\r\nHost: x\r\n\r\n".encode())
+    assert (got, headers["content-type"]) == (status, "application/problem+json")
+    assert set(json.loads(body)) == {"type", "title", "status", "detail", "error", "request_id"}
 
 
 def test_wrong_method_is_405_with_allow(server: Server):

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import laspy
@@ -12,7 +14,7 @@ import requests
 from plyfile import PlyData
 
 from tests.http import clouds
-from tests.http.server import Server
+from tests.http.server import Server, descendants
 
 COLUMNS = ",".join(clouds.FIELDS)
 
@@ -143,8 +145,35 @@ def test_concurrent_clients_each_get_their_own_answer(server: Server):
 
 def test_kept_alive_connection_serves_one_request_after_another(server: Server):
     with requests.Session() as session:
-        for _ in range(2):
-            assert session.post(server.url + "/predict?bogus=1", data=clouds.ply()).status_code == 400
-            np.testing.assert_array_equal(
-                labels_of(session.post(server.url + "/predict", data=clouds.ply())), clouds.LABELS
-            )
+        first = session.post(server.url + "/predict", data=clouds.ply())
+        assert first.headers["Connection"] == "keep-alive"
+        refused = session.post(server.url + "/predict?bogus=1", data=clouds.ply())
+        assert (refused.status_code, refused.headers["Connection"]) == (400, "close")  # its body was not read
+        np.testing.assert_array_equal(
+            labels_of(session.post(server.url + "/predict", data=clouds.ply())), clouds.LABELS
+        )
+
+
+def test_descriptors_are_given_back_also_by_clients_that_leave(server: Server):
+    worker = descendants(server.process.pid)[0]
+
+    def num_descriptors() -> int:
+        return len(os.listdir(f"/proc/{worker}/fd"))
+
+    def ask_and_leave() -> None:
+        data = clouds.ply()
+        with server.connect() as connection:
+            head = f"POST /predict?output=npz HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            connection.sendall(head.encode() + data)
+
+    server.post(data=clouds.ply())
+    deadline_s = time.monotonic() + 30
+    before = num_descriptors()
+    for _ in range(5):
+        ask_and_leave()
+        server.post(data=b"garbage")
+        server.post(files={"file": ("a.npy", clouds.npy())}, data={"columns": COLUMNS})
+        server.post("/predict?mode=no", files={"file": clouds.ply()}, data={"seed": "x"})
+    while num_descriptors() > before:
+        assert time.monotonic() < deadline_s, f"{num_descriptors()} descriptors, {before} before"
+        time.sleep(0.1)
