@@ -10,6 +10,7 @@ blueprint = APIBlueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
+@blueprint.doc(responses={200: {"description": "Measures", "content": {"text/plain": {}}}})
 def metrics() -> Response:
     """Measures for Prometheus"""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))

@@ -132,6 +132,7 @@ def complete(spec: Any) -> Any:
     schemas["ModelCard"] = TypeAdapter(ModelCard).json_schema()
     schemas["Models"] = _object({"models": {"type": "array", "items": reference("ModelCard")}})
     schemas["Diagnostics"] = {"type": "object"}
+    spec["paths"] = {"/predict": spec["paths"].pop("/predict"), **spec["paths"]}
     predict = spec["paths"]["/predict"]["post"]
     options = Options.model_json_schema()["properties"]
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
