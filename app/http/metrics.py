@@ -4,13 +4,16 @@ from apiflask import APIBlueprint
 from flask import Response, request
 from prometheus_client.exposition import choose_encoder
 
+from app.http.openapi import Responses
 from app.http.state import state
+
+TEXT: Responses = {200: {"description": "Measures", "content": {"text/plain": {}}}}
 
 blueprint = APIBlueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
-@blueprint.doc(responses={200: {"description": "Measures", "content": {"text/plain": {}}}})
+@blueprint.doc(responses=TEXT)
 def metrics() -> Response:
     """Measures for Prometheus"""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
