@@ -18,7 +18,7 @@ class Settings(BaseSettings):
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
     default_model: str = Field("", description="model used when a request names none; empty: the first one found")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
     threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")
 
     max_body_mib: int = Field(1024, gt=0, description="largest request body")
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
     readers: int = Field(2, gt=0, description="processes that decode and encode files")
-    reader_memory_mib: int = Field(4096, gt=0, description="address space of one reader process")
+    reader_memory_mib: int = Field(4096, gt=0, description="memory that one file may take in a reader process")
     reader_timeout_s: float = Field(60.0, gt=0, description="time for decoding or encoding one file")
 
     queue_requests: int = Field(64, gt=0, description="requests waiting or running before new ones get 429")

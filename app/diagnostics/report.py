@@ -12,7 +12,7 @@ from . import machine, operators, stack
 from .child import Child, Outcome
 
 LIMIT_S = 30.0
-LIBRARIES = ("numpy", "scipy", "laspy", "lazrs", "plyfile", "python-neo-lzf", "pye57", "apiflask", "gunicorn")
+LIBRARIES = ("numpy", "scipy", "laspy", "lazrs", "python-neo-lzf", "pye57", "apiflask", "gunicorn")
 OPTIONAL = {"pye57": "pip install 'pointserve[e57]'"}
 
 Entry = dict[str, Any]

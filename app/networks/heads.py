@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from .network import Network
 
 
-class DefaultSegmentor(nn.Module):
+class DefaultSegmentor(Network):
     """Pointcept's ``DefaultSegmentor``: the backbone's output is the logits."""
 
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: Network):
         super().__init__()
         self.backbone = backbone
 

@@ -1,15 +1,13 @@
 """SpUNet-v1m1: the sparse residual U-Net, inference and training forward, with Pointcept's parameter names."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
 from sparseops import KernelMap, strided_map, submanifold_map
 from torch import Tensor, nn
 
+from .network import Network
 from .sparse import SparseConv
-
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,11 @@ class SpUNetPlan:
     downs: list[KernelMap]
 
 
+def batch_norm(channels: int) -> nn.BatchNorm1d:
+    """With the constants of SpUNet."""
+    return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
+
+
 class BasicBlock(nn.Module):
     """Two 3³ convolutions with batch norm and a shortcut, projected where the widths differ."""
 
@@ -32,12 +35,12 @@ class BasicBlock(nn.Module):
         self.proj = (
             nn.Identity()
             if in_channels == channels
-            else nn.Sequential(SparseConv(in_channels, channels, 1), nn.BatchNorm1d(channels, **BATCH_NORM))
+            else nn.Sequential(SparseConv(in_channels, channels, 1), batch_norm(channels))
         )
         self.conv1 = SparseConv(in_channels, channels, 3)
-        self.bn1 = nn.BatchNorm1d(channels, **BATCH_NORM)
+        self.bn1 = batch_norm(channels)
         self.conv2 = SparseConv(channels, channels, 3)
-        self.bn2 = nn.BatchNorm1d(channels, **BATCH_NORM)
+        self.bn2 = batch_norm(channels)
 
     def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:  # (V, in) -> (V, channels)
         out = torch.relu(self.bn1(self.conv1(x, kernel_map)))
@@ -45,33 +48,31 @@ class BasicBlock(nn.Module):
         return torch.relu(out + self.proj(x))
 
 
-class Step(nn.Sequential):
+class Step(nn.ModuleList):
     """Convolution along a map, batch norm, ReLU: the stem and every change of level."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
-        super().__init__(
-            SparseConv(in_channels, out_channels, kernel_size), nn.BatchNorm1d(out_channels, **BATCH_NORM), nn.ReLU()
-        )
+        super().__init__([SparseConv(in_channels, out_channels, kernel_size), batch_norm(out_channels), nn.ReLU()])
 
     def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
         conv, norm, relu = self
         return relu(norm(conv(x, kernel_map)))
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleDict):
     """Residual blocks on one level."""
 
     def __init__(self, in_channels: int, channels: int, depth: int):
         blocks = [BasicBlock(in_channels if i == 0 else channels, channels) for i in range(depth)]
-        super().__init__(OrderedDict((f"block{i}", block) for i, block in enumerate(blocks)))
+        super().__init__({f"block{i}": block for i, block in enumerate(blocks)})
 
     def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
-        for block in self:
+        for block in self.values():
             x = block(x, kernel_map)
         return x
 
 
-class SpUNet(nn.Module):
+class SpUNet(Network):
     """Pointcept's ``SpUNet-v1m1``.
 
     Args:
@@ -95,7 +96,8 @@ class SpUNet(nn.Module):
         super().__init__()
         if len(channels) != len(layers) or len(channels) % 2:
             raise ValueError(
-                f"SpUNet-v1m1: channels and layers must have the same even length, got {len(channels)} and {len(layers)}"
+                "SpUNet-v1m1: channels and layers must have the same even length, "
+                f"got {len(channels)} and {len(layers)}"
             )
         if cls_mode:
             raise ValueError("SpUNet-v1m1: cls_mode=True classifies whole clouds; only cls_mode=False is served")

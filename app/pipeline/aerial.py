@@ -26,9 +26,10 @@ def voxel_offset(sample: dict, grid_size: float) -> dict:
 
 
 def returns(sample: dict) -> dict:
-    """``Returns``: adds ``returns`` float32 (N, 2) = (1 - return_number / number_of_returns, 1 - 1 / number_of_returns).
+    """``Returns``: adds ``returns`` float32 (N, 2), what place an echo has among those of its pulse.
 
-    A single echo, and a point whose numbers are missing or contradict each other, has (0, 0).
+    They are 1 - return_number / number_of_returns and 1 - 1 / number_of_returns. A single echo, and a point whose
+    numbers are missing or contradict each other, has (0, 0).
     """
     features = np.zeros((len(sample["coord"]), 2), np.float32)
     if "return_number" in sample and "number_of_returns" in sample:
@@ -43,8 +44,8 @@ def returns(sample: dict) -> dict:
 def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], scale_m: float, clip_m: float) -> dict:
     """``HeightAboveLowest``: adds ``height`` float32 (N, len(radii_m)), height over the lowest ground around.
 
-    The lowest z of each cell of ``cell_m`` by ``cell_m`` is kept unless it stands alone (the second lowest of the 3 by 3
-    cells around replaces it, against points below the ground); the lowest of the cells within each radius is
+    The lowest z of each cell of ``cell_m`` by ``cell_m`` is kept unless it stands alone (the second lowest of the 3 by
+    3 cells around replaces it, against points below the ground); the lowest of the cells within each radius is
     subtracted from z; the result is clipped to -clip_m .. clip_m and divided by ``scale_m``.
     """
     coord = sample["coord"].astype(np.float64)

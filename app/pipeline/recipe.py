@@ -16,7 +16,8 @@ class Recipe:
         name: of the model, for answers.
         transform: ``data.test.transform``, applied to the raw cloud.
         voxelize: ``data.test.test_cfg.voxelize``, a GridSample.
-        post_transform: ``data.test.test_cfg.post_transform``, applied to the points that represent voxels; ends in Collect.
+        post_transform: ``data.test.test_cfg.post_transform``, applied to the points that represent voxels; ends in
+            Collect.
         aug_transform: ``data.test.test_cfg.aug_transform``, one list of transforms a view.
         classes: every class in the order of the logits.
         ignore_label: label of points that could not be used.

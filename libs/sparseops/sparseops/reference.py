@@ -59,8 +59,8 @@ def _find(sorted_keys: Tensor, order: Tensor, queries: Tensor) -> Tensor:
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     """Kernel map of a submanifold convolution: output voxels are the input voxels, the kernel is centred.
 
-    ``coords`` is int (V, 4), its rows distinct; ``kernel_size`` is odd. The offset (i, j, k) of the kernel reads the voxel at
-    (i, j, k) - (kernel_size - 1) / 2 from the output voxel.
+    ``coords`` is int (V, 4), its rows distinct; ``kernel_size`` is odd. The offset (i, j, k) of the kernel reads the
+    voxel at (i, j, k) - (kernel_size - 1) / 2 from the output voxel.
     """
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {kernel_size}")
