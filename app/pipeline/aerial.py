@@ -49,17 +49,60 @@ def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], s
     subtracted from z; the result is clipped to -clip_m .. clip_m and divided by ``scale_m``.
     """
     coord = sample["coord"].astype(np.float64)
+    lowest, cells, cell_m = lowest_of_cells(coord, cell_m)
+    ground = ndimage.rank_filter(lowest, rank=1, size=3, mode="constant", cval=np.inf)
+    heights = [height_over(_erode(ground, _window(radius_m, cell_m)), cells, coord[:, 2]) for radius_m in radii_m]
+    height = np.clip(np.stack(heights, 1), -clip_m, clip_m) / scale_m
+    return sample | {"height": height.astype(np.float32)}
+
+
+def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], pit_m: float) -> dict:
+    """``HeightAboveOpening``: adds ``relief`` float32 (N, len(radii_m)), height over the terrain, finest near it.
+
+    The terrain at each radius is the morphological opening of the lowest z of each cell of ``cell_m`` by ``cell_m``,
+    which follows a slope and cuts off what is narrower than the radius (Zhang et al. 2003, the progressive
+    morphological filter). A cell ``pit_m`` below the second lowest of the 5 by 5 around it is raised to that. A height h
+    becomes sign(h) ln(1 + |h| / 0.2 m) / 2.
+    """
+    coord = sample["coord"].astype(np.float64)
+    lowest, cells, cell_m = lowest_of_cells(coord, cell_m)
+    second = ndimage.rank_filter(lowest, rank=1, size=5, mode="constant", cval=np.inf)
+    is_pit = np.isfinite(second) & (lowest < second - pit_m)
+    ground = np.where(is_pit, second, lowest)
+    heights = []
+    for radius_m in radii_m:
+        width = _window(radius_m, cell_m)
+        eroded = _erode(ground, width)
+        eroded[np.isinf(eroded)] = -np.inf
+        opened = ndimage.maximum_filter(eroded, size=width, mode="constant", cval=-np.inf)
+        heights.append(height_over(opened, cells, coord[:, 2]))
+    height = np.stack(heights, 1)
+    return sample | {"relief": (np.sign(height) * np.log1p(np.abs(height) / 0.2) / 2).astype(np.float32)}
+
+
+def lowest_of_cells(coord: np.ndarray, cell_m: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], float]:
+    """Lowest z of each cell, inf where it is empty; the cell of each point; the cell's edge in metres.
+
+    The edge is doubled until the raster has at most ``MAX_RASTER_CELLS``.
+    """
     low, extent_m = coord[:, :2].min(0), np.ptp(coord[:, :2], axis=0)
     while np.prod(np.floor(extent_m / cell_m) + 1) > MAX_RASTER_CELLS:
         cell_m *= 2
     column, row = np.floor((coord[:, :2] - low) / cell_m).astype(np.int64).T
     lowest = np.full((column.max() + 1, row.max() + 1), np.inf)
     np.minimum.at(lowest, (column, row), coord[:, 2])
-    ground = ndimage.rank_filter(lowest, rank=1, size=3, mode="constant", cval=np.inf)
-    heights = []
-    for radius_m in radii_m:
-        width = 2 * max(1, round(radius_m / cell_m)) + 1
-        around = ndimage.minimum_filter(ground, size=width, mode="constant", cval=np.inf)[column, row]
-        heights.append(coord[:, 2] - np.where(np.isfinite(around), around, coord[:, 2]))
-    height = np.clip(np.stack(heights, 1), -clip_m, clip_m) / scale_m
-    return sample | {"height": height.astype(np.float32)}
+    return lowest, (column, row), cell_m
+
+
+def height_over(surface: np.ndarray, cells: tuple[np.ndarray, np.ndarray], z: np.ndarray) -> np.ndarray:
+    """Height of each point over the surface in its cell, 0 where the surface is unknown."""
+    below = surface[cells]
+    return z - np.where(np.isfinite(below), below, z)
+
+
+def _window(radius_m: float, cell_m: float) -> int:
+    return 2 * max(1, round(radius_m / cell_m)) + 1
+
+
+def _erode(raster: np.ndarray, width: int) -> np.ndarray:
+    return ndimage.minimum_filter(raster, size=width, mode="constant", cval=np.inf)

@@ -184,6 +184,7 @@ TRANSFORMS: dict[str, Callable[..., Sample]] = {
     "Copy": copy,
     "GridSample": grid_sample,
     "HeightAboveLowest": aerial.height_above_lowest,
+    "HeightAboveOpening": aerial.height_above_opening,
     "NormalizeColor": normalize_color,
     "NormalizeCoord": normalize_coord,
     "Occupancy": aerial.occupancy,

@@ -4,7 +4,7 @@ model = dict(
     type='DefaultSegmentor',
     backbone=dict(
         type='SpUNet-v1m1',
-        in_channels=8,
+        in_channels=12,
         num_classes=5,
         base_channels=16,
         channels=(24, 32, 48, 64, 80, 80, 64, 48, 32, 24),
@@ -23,7 +23,8 @@ data = dict(
         transform=[
             dict(type='CenterShift', apply_z=True),
             dict(type='Returns'),
-            dict(type='HeightAboveLowest', cell_m=2.0, radii_m=(10.0, 40.0), scale_m=10.0, clip_m=50.0)
+            dict(type='HeightAboveLowest', cell_m=2.0, radii_m=(10.0, 40.0), scale_m=10.0, clip_m=50.0),
+            dict(type='HeightAboveOpening', cell_m=2.0, radii_m=(3.0, 6.0, 12.0, 24.0), pit_m=3.0)
         ],
         test_mode=True,
         test_cfg=dict(
@@ -41,7 +42,7 @@ data = dict(
                 dict(
                     type='Collect',
                     keys=('coord', 'grid_coord', 'index'),
-                    feat_keys=('occupancy', 'offset', 'height', 'returns'))
+                    feat_keys=('occupancy', 'offset', 'height', 'returns', 'relief'))
             ],
             aug_transform=[
                 [dict(type='RandomRotateTargetAngle', angle=[0], axis='z', center=[0, 0, 0], p=1)],

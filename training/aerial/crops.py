@@ -1,10 +1,12 @@
 """Random crops of tiles, ready for the network."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from augment import augment, thin
+from convolution import Level, levels_of
 from tiles import Tile
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -17,8 +19,8 @@ SPARSEST_PER_M2 = 0.08
 class Crops(IterableDataset):
     """Endless crops: (grid coordinates int64 (V, 3), features float32 (V, C), labels int64 (V,)).
 
-    A tile is drawn with the square root of its labelled points; a density between the sparsest worth serving and its own;
-    a square that holds about ``points`` points at that density; then it is changed as ``augment`` says.
+    A tile is drawn with the square root of its labelled points, half that for mere water; a density between the
+    sparsest worth serving and its own; a square of about ``points`` points at that density; then ``augment`` changes it.
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
@@ -26,7 +28,9 @@ class Crops(IterableDataset):
         self.test = test
         self.points = points
         self.seed = seed
-        weight = np.array([np.sqrt((tile.label >= 0).sum()) * (0.5 if (tile.label == 4).mean() > 0.5 else 1) for tile in tiles])
+        weight = np.array(
+            [np.sqrt((tile.label >= 0).sum()) * (0.5 if (tile.label == 4).mean() > 0.5 else 1) for tile in tiles]
+        )
         self.chance = weight / weight.sum()
         self.density_per_m2 = [tile.density_per_m2 for tile in tiles]
 
@@ -52,18 +56,35 @@ class Crops(IterableDataset):
 
     def _tensors(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         config = self.test["test_cfg"]
-        sample = apply(self.test["transform"], tile.take(rng.permutation(len(tile))).sample())
-        sample = apply([config["voxelize"] | {"mode": "first"}], sample)
-        sample = apply(config["post_transform"], sample | {"label": sample["segment"]})
+        sample = apply(self.test["transform"], tile.sample())
+        picker = np.random.RandomState(rng.integers(1 << 31))
+        sample = apply([config["voxelize"] | {"mode": "train"}], sample, picker)
+        sample = apply(config["post_transform"], sample) | {"segment": sample["segment"]}
         return (
             torch.from_numpy(sample["grid_coord"].astype(np.int64)),
             torch.from_numpy(sample["feat"]),
-            torch.from_numpy(sample["label"].astype(np.int64)),
+            torch.from_numpy(sample["segment"].astype(np.int64)),
         )
 
 
-def collate(crops: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch: coordinates int64 (V, 4) with the crop's index first, features (V, C), labels (V,)."""
+@dataclass(frozen=True)
+class Batch:
+    """Voxels of every level, features float32 (V, C) and labels int64 (V,)."""
+
+    levels: list[Level]
+    features: Tensor
+    labels: Tensor
+
+    def to(self, device: str) -> "Batch":
+        return Batch(
+            [level.to(device) for level in self.levels],
+            self.features.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+        )
+
+
+def collate(crops: list[tuple[Tensor, Tensor, Tensor]], num_stages: int) -> Batch:
+    """Several crops as one batch, the crop's index before the coordinates."""
     grids, features, labels = zip(*crops, strict=True)
-    batch = torch.cat([torch.full((len(grid), 1), index) for index, grid in enumerate(grids)])
-    return torch.cat([batch, torch.cat(grids)], 1), torch.cat(features), torch.cat(labels)
+    index = torch.cat([torch.full((len(grid), 1), i) for i, grid in enumerate(grids)])
+    return Batch(levels_of(torch.cat([index, torch.cat(grids)], 1), num_stages), torch.cat(features), torch.cat(labels))

@@ -8,7 +8,9 @@ from augment import forget_returns, thin
 from tiles import Tile
 from torch import nn
 
+from app.pipeline.sample import take
 from app.pipeline.transforms import apply
+from app.pipeline.voxelize import voxelize
 
 MERGED = np.array([0, 1, 1, 2, 3])  # ground, vegetation, building, water
 
@@ -18,13 +20,13 @@ def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -
     """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it."""
     config = test["test_cfg"]
     sample = apply(test["transform"], tile.sample())
-    sample = apply([config["voxelize"] | {"mode": "first", "return_inverse": True}], sample)
-    inverse = sample["inverse"]
-    sample = apply(config["post_transform"], sample)
+    voxels = voxelize(sample["coord"], config["voxelize"]["grid_size"])
+    rows = voxels.first_points()
+    sample = apply(config["post_transform"], take(sample, rows) | {"grid_coord": voxels.grid_coord[rows]})
     grid = torch.from_numpy(sample["grid_coord"].astype(np.int64)).to(device)
     coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
     logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(coords))
-    return logits.argmax(1).cpu().numpy()[inverse]
+    return logits.argmax(1).cpu().numpy()[voxels.inverse]
 
 
 def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

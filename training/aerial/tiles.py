@@ -26,14 +26,12 @@ class Tile:
     @property
     def density_per_m2(self) -> float:
         """Points per square metre of the cells of 10 m that hold any."""
-        cells = np.unique((self.xyz[:, :2] // 10).astype(np.int64), axis=0)
-        return len(self) / (100.0 * len(cells))
+        column, row = (self.xyz[:, :2] // 10).astype(np.int64).T
+        return len(self) / (100.0 * len(np.unique(column << 32 | row)))
 
     def take(self, rows: np.ndarray) -> "Tile":
         """The points ``rows``, an index or a mask."""
-        return Tile(
-            self.name, self.xyz[rows], self.return_number[rows], self.number_of_returns[rows], self.label[rows]
-        )
+        return Tile(self.name, self.xyz[rows], self.return_number[rows], self.number_of_returns[rows], self.label[rows])
 
     def sample(self) -> dict[str, np.ndarray]:
         """The tile as the transforms of the config read it."""
