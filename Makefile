@@ -6,7 +6,7 @@ LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
 PYTEST_ARGS ?=
 
-.PHONY: serve test demo lint lock verify clean
+.PHONY: serve test demo lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -29,6 +29,10 @@ demo: $(VENV)/.installed
 
 verify: $(VENV)/.installed
 	$(BIN)/pointserve verify tests/golden
+
+# the README's tables, printed from the code
+docs: $(VENV)/.installed
+	$(BIN)/python docs/tables.py
 
 # the exact versions of every dependency, for Python 3.10 and newer
 lock: $(VENV)/.installed-dev

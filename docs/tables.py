@@ -1,0 +1,60 @@
+"""Print the README's tables from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks."""
+
+from pathlib import Path
+
+from app import create_app
+from app.clouds import formats
+from app.settings import Settings
+
+README = Path(__file__).parents[1] / "README.md"
+UNDESCRIBED = {
+    "GET /docs": "The same description as a page, with a form to try it",
+    "GET /openapi.json": "OpenAPI 3.1 description",
+}
+
+
+def endpoints() -> str:
+    """Every path that the OpenAPI description lists, and the description's own."""
+    paths = create_app(Settings()).spec["paths"]
+    rows = {
+        f"{method.upper()} {path}": view["summary"] for path, views in paths.items() for method, view in views.items()
+    }
+    listed = sorted((rows | UNDESCRIBED).items(), key=lambda row: (row[0].startswith("GET"), row[0]))
+    return _table(("request", "answer"), [(f"`{name}`", what) for name, what in listed])
+
+
+def settings() -> str:
+    """Every setting with its default."""
+    rows = [
+        (f"`POINTSERVE_{name.upper()}`", _default(field.default), str(field.description))
+        for name, field in Settings.model_fields.items()
+    ]
+    return _table(("variable", "default", "what it is"), rows)
+
+
+TABLES = {"endpoints": endpoints, "formats": formats.table, "settings": settings}
+
+
+def filled(text: str) -> str:
+    """``text`` with every table between its marks printed anew."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, begun, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not begun or not ended:
+            raise ValueError(f"the text lacks the mark <!-- {name} --> or {end}")
+        text = before + begin + table() + end + after
+    return text
+
+
+def _default(value: object) -> str:
+    return "" if value in ("", None) else f"`{value}`"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,117 @@
+"""The documents say what is there: tables, links, options, settings, commands."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from app.cli.commands import app as command_line
+from app.http.options import Options
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=str)
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+ALL = pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"pointserve ([a-z]+(?: (?:list|check))?)\b([^\n`#]*)")
+QUERY_OPTION = re.compile(r"(?<![A-Za-z_-])([a-z]+)=(?=[^=\s\"']*`)|[?&]([a-z]+)=")
+SETTING = re.compile(r"POINTSERVE_([A-Z_]+[A-Z])")
+MAKE = re.compile(r"(?<![a-z] )make ([a-z]+)(?=[ `\n])")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands() -> dict[str, set[str]]:
+    """Options of every command by its words."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command, words: list[str]) -> None:
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, [*words, name])
+        found[" ".join(words)] = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+
+    walk(typer.main.get_command(command_line), [])
+    return found
+
+
+def test_tables_of_the_readme_are_those_of_the_code(tables):
+    text = (ROOT / "README.md").read_text()
+    assert tables.filled(text) == text, "run `make docs`"
+
+
+def test_stale_tables_and_lost_marks_are_found(tables):
+    text = (ROOT / "README.md").read_text()
+    assert tables.filled(text.replace("POINTSERVE_PORT", "POINTSERVE_HARBOUR")) == text
+    with pytest.raises(ValueError, match="formats"):
+        tables.filled(text.replace("<!-- formats -->", ""))
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+@ALL
+def test_links_lead_somewhere(document):
+    for link in LINK.findall(document.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@ALL
+def test_settings_exist(document):
+    for name in SETTING.findall(document.read_text()):
+        assert name.lower() in Settings.model_fields, name
+
+
+@ALL
+def test_commands_and_their_options_exist(document):
+    known = commands()
+    for words, rest in COMMAND.findall(document.read_text()):
+        if words.split()[0] not in {name.split()[0] for name in known if name}:
+            continue  # prose, not a command
+        for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest):
+            assert option in known[words], f"pointserve {words} {option}"
+
+
+@ALL
+def test_targets_of_make_exist(document):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in code(document, MAKE):
+        assert target in targets, target
+
+
+def test_options_of_a_prediction_exist():
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "formats.md").read_text()
+    found = {first or second for first, second in QUERY_OPTION.findall(text)}
+    assert {"output", "fields", "format", "columns", "filename"} <= found
+    assert found <= set(Options.model_fields), found - set(Options.model_fields)
+    listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    assert set(Options.model_fields) <= set(re.findall(r"`([a-z]+)`", listed))
+
+
+def code(document: Path, pattern: re.Pattern) -> Iterator[str]:
+    """Matches of ``pattern`` in the code of ``document``: fenced blocks and spans."""
+    text = document.read_text()
+    fenced = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for part in [*fenced, *re.findall(r"`([^`\n]+)`", text)]:
+        yield from pattern.findall(part + "\n")
