@@ -10,7 +10,10 @@ import typer.main
 
 from app.cli.commands import app as command_line
 from app.http.options import Options
+from app.networks.registry import BACKBONES, SEGMENTORS
+from app.pipeline.transforms import TRANSFORMS
 from app.settings import Settings
+from app.zoo.classes import NAMES as FAMILIES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=str)
@@ -107,6 +110,11 @@ def test_options_of_a_prediction_exist():
     assert found <= set(Options.model_fields), found - set(Options.model_fields)
     listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     assert set(Options.model_fields) <= set(re.findall(r"`([a-z]+)`", listed))
+
+
+def test_everything_served_is_named():
+    words = set(re.findall(r"[\w-]+", (ROOT / "docs" / "models.md").read_text()))
+    assert {*TRANSFORMS, *BACKBONES, *SEGMENTORS, *FAMILIES} <= words
 
 
 def code(document: Path, pattern: re.Pattern) -> Iterator[str]:

@@ -61,8 +61,8 @@ def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], 
 
     The terrain at each radius is the morphological opening of the lowest z of each cell of ``cell_m`` by ``cell_m``,
     which follows a slope and cuts off what is narrower than the radius (Zhang et al. 2003, the progressive
-    morphological filter). A cell ``pit_m`` below the second lowest of the 5 by 5 around it is raised to that. A height h
-    becomes sign(h) ln(1 + |h| / 0.2 m) / 2.
+    morphological filter). A cell ``pit_m`` below the second lowest of the 5 by 5 around it is raised to that. A height
+    h becomes sign(h) ln(1 + |h| / 0.2 m) / 2.
     """
     coord = sample["coord"].astype(np.float64)
     lowest, cells, cell_m = lowest_of_cells(coord, cell_m)
