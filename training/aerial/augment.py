@@ -72,7 +72,7 @@ def hide(tile: Tile, rng: Generator) -> Tile:
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
     tile = turn(hide(tile, rng), rng)
-    if rng.random() < 0.6 and not (tile.label == 4).any():  # water stays level
+    if rng.random() < 0.6:
         tile = warp(tile, rng)
     if rng.random() < 0.7:
         tile = jitter(tile, rng)

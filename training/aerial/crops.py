@@ -19,8 +19,8 @@ SPARSEST_PER_M2 = 0.08
 class Crops(IterableDataset):
     """Endless crops: (grid coordinates int64 (V, 3), features float32 (V, C), labels int64 (V,)).
 
-    A tile is drawn with the square root of its labelled points, half that for mere water; a density between the
-    sparsest worth serving and its own; a square of about ``points`` points at that density; then ``augment`` changes it.
+    A tile is drawn with the square root of its labelled points; its own density, or one between the sparsest worth
+    serving and its own; a square of about ``points`` points at that density; then ``augment`` changes it.
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
@@ -46,7 +46,7 @@ class Crops(IterableDataset):
         index = rng.choice(len(self.tiles), p=self.chance)
         tile, density = self.tiles[index], self.density_per_m2[index]
         target = density
-        if rng.random() < 0.6 and density > SPARSEST_PER_M2:
+        if rng.random() < 0.5 and density > SPARSEST_PER_M2:
             target = np.exp(rng.uniform(np.log(SPARSEST_PER_M2), np.log(density)))
         side_m = np.clip(np.sqrt(self.points * rng.uniform(0.3, 1.2) / target), 30, 700)
         centre = tile.xyz[rng.integers(len(tile)), :2]

@@ -12,7 +12,7 @@ from app.pipeline.sample import take
 from app.pipeline.transforms import apply
 from app.pipeline.voxelize import voxelize
 
-MERGED = np.array([0, 1, 1, 2, 3])  # ground, vegetation, building, water
+MERGED = np.array([0, 1, 1, 2])  # ground, vegetation, building
 
 
 @torch.inference_mode()
@@ -45,7 +45,7 @@ def iou(counts: np.ndarray) -> np.ndarray:
 
 def merge(counts: np.ndarray) -> np.ndarray:
     """The confusion matrix with low, medium and high vegetation as one."""
-    gather = np.eye(4, dtype=np.int64)[MERGED]
+    gather = np.eye(3, dtype=np.int64)[MERGED]
     return gather.T @ counts @ gather
 
 
@@ -59,12 +59,12 @@ def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: 
     }
     scores: dict[str, Any] = {}
     for name, variant in variants.items():
-        each = {tile.name: confusion(tile.label, predict(network, test, tile, device), 5) for tile in variant}
+        each = {tile.name: confusion(tile.label, predict(network, test, tile, device), 4) for tile in variant}
         pooled = sum(each.values())
         scores[name] = {
             "classes": iou(pooled).round(4).tolist(),
             "merged": iou(merge(pooled)).round(4).tolist(),
-            "miou": round(float(iou(merge(pooled))[:3].mean()), 4),
+            "miou": round(float(iou(merge(pooled)).mean()), 4),
             "tiles": {tile: iou(merge(counts)).round(3).tolist() for tile, counts in each.items()},
         }
     return scores

@@ -7,7 +7,7 @@ import laspy
 import numpy as np
 
 IGNORE = -1
-CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: 3, 9: 4}
+CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: 3}
 
 
 @dataclass(frozen=True)

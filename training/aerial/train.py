@@ -28,7 +28,7 @@ from app.networks.registry import build
 from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
-CLASS_WEIGHTS = (1.0, 1.5, 1.4, 1.3, 0.5)
+CLASS_WEIGHTS = (1.0, 1.5, 1.4, 1.3)
 AVERAGE_EVERY = 10  # steps
 
 
@@ -95,7 +95,8 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, options.learning_rate)
         batch = batch.to(device)
-        loss = loss_of(network(batch.features, plan_of(batch.levels)), batch.labels)
+        plan = plan_of(batch.levels) if device == "cuda" else network.plan(batch.levels[0].coords)
+        loss = loss_of(network(batch.features, plan), batch.labels)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -126,8 +127,9 @@ def save(network: nn.Module, folder: Path) -> None:
 def main() -> None:
     """Train, save, score."""
     options = arguments()
-    use_tables()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        use_tables()
     config = evaluate(Path(__file__).with_name("config.py"))
     network = train(options, config, device)
     save(network, options.out)
