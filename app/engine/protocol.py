@@ -117,11 +117,12 @@ class Encode:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Reader to parent, one descriptor: the finished file of ``size`` bytes."""
+    """Reader to parent, one descriptor: the finished file of ``size`` bytes; ``warnings`` with the writer's own."""
 
     size: int
     media_type: str
     extension: str
+    warnings: list[str]
 
 
 @dataclass(frozen=True)

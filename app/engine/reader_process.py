@@ -97,7 +97,8 @@ def encode(request: Encode, fds: list[int]) -> tuple[Encoded, int]:
     source = view(fds[2]) if len(fds) == 3 else None
     data = formats.write(request.output, cloud, segmentation, source)
     writer = formats.WRITERS[request.output]
-    return Encoded(len(data), writer.media_type, writer.extension), arrays.pack_bytes(data)
+    encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.warnings)
+    return encoded, arrays.pack_bytes(data)
 
 
 def view(fd: int) -> memoryview:

@@ -41,6 +41,7 @@ class EncodedFile:
     size: int
     media_type: str
     extension: str
+    warnings: list[str]
 
 
 class ReaderPool:
@@ -111,7 +112,7 @@ class ReaderPool:
             size = arrays.check_sealed(fd)
             if size != answer.size:
                 raise ValueError(f"{answer.size} bytes announced, {size} sent")
-            return EncodedFile(fd, size, answer.media_type, answer.extension)
+            return EncodedFile(fd, size, answer.media_type, answer.extension, answer.warnings)
 
         message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
         fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]

@@ -132,7 +132,7 @@ class Service:
             extension=file.extension,
             num_points=cloud.num_points,
             model=meta.model,
-            warnings=meta.warnings,
+            warnings=file.warnings,
             timings_ms={**meta.timings_ms, "encode": _elapsed_ms(begin)},
         )
 

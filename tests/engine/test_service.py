@@ -93,6 +93,11 @@ def test_answer_says_how_it_came_about(service):
     assert min(answer.timings_ms.values()) >= 0
 
 
+def test_remarks_of_the_writer_reach_the_answer(service):
+    with predict(service, npy_bytes(300), "laz") as answer:
+        assert any("class ids" in warning for warning in answer.warnings)
+
+
 def test_file_that_came_in_is_kept_where_the_output_is_of_its_family(service):
     with predict(service, PLY.encode(), "ply") as answer:
         assert b"keep me" in content(answer)

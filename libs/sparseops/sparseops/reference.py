@@ -50,12 +50,6 @@ def pack_keys(coords: Tensor) -> Tensor:
     return ((batch << COORD_BITS | x) << COORD_BITS | y) << COORD_BITS | z
 
 
-def _find(sorted_keys: Tensor, order: Tensor, queries: Tensor) -> Tensor:
-    """Row of each query key, -1 where it is absent."""
-    slot = torch.searchsorted(sorted_keys, queries).clamp_(max=len(sorted_keys) - 1)
-    return torch.where(sorted_keys[slot] == queries, order[slot], -1)
-
-
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     """Kernel map of a submanifold convolution: output voxels are the input voxels, the kernel is centred.
 
@@ -65,21 +59,21 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {kernel_size}")
     num_voxels = len(coords)
-    keys = pack_keys(coords)
-    sorted_keys, order = keys.sort()
-    coords = coords.long()
+    keys, order = pack_keys(coords).sort()
+    coords = coords.long()[order]
     half = kernel_size // 2
-    rows_in, rows_out, counts = [], [], []
-    for shift in product(range(-half, half + 1), repeat=3):
-        neighbour = coords + coords.new_tensor((0, *shift))
-        inside = ((neighbour[:, 1:] >= 0) & (neighbour[:, 1:] < COORD_LIMIT)).all(1)
+    pairs = []  # of the first half of the offsets, input row and output row
+    for shift in list(product(range(-half, half + 1), repeat=3))[: kernel_size**3 // 2]:
+        neighbour = coords[:, 1:] + coords.new_tensor(shift)
+        inside = ((neighbour >= 0) & (neighbour < COORD_LIMIT)).all(1)
         delta = (shift[0] << 2 * COORD_BITS) + (shift[1] << COORD_BITS) + shift[2]
-        found = torch.where(inside, _find(sorted_keys, order, keys + delta), -1) if num_voxels else keys
-        out = (found >= 0).nonzero().squeeze(1)
-        rows_in.append(found[out])
-        rows_out.append(out)
-        counts.append(len(out))
-    return KernelMap(torch.cat(rows_in), torch.cat(rows_out), tuple(counts), num_voxels, num_voxels)
+        slot = torch.searchsorted(keys, keys + delta).clamp_(max=max(num_voxels - 1, 0))
+        out = (inside & (keys[slot] == keys + delta)).nonzero().squeeze(1)
+        pairs.append((order[slot[out]], order[out]))
+    backwards = [(rows_out, rows_in) for rows_in, rows_out in reversed(pairs)]  # the opposite offset, the same pairs
+    rows_in, rows_out = zip(*pairs, (order, order), *backwards, strict=True)
+    counts = tuple(len(rows) for rows in rows_in)
+    return KernelMap(torch.cat(rows_in), torch.cat(rows_out), counts, num_voxels, num_voxels)
 
 
 def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
