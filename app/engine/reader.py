@@ -13,6 +13,7 @@ from app.engine.protocol import Decode, Encode, Started
 from app.errors import DeadlineExceeded, NotReady
 
 START_S = 60.0
+TAKE_S = 1.0  # for taking a message that lies here already
 END_S = 2.0
 
 # Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
@@ -103,11 +104,12 @@ class Reader:
         return self._child
 
     def _await_start(self, child: Child, deadline: float) -> None:
+        until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start
         try:
-            message, _ = child.channel.receive(min(deadline, self._start_until))
+            message, _ = child.channel.receive(min(deadline, until))
             self._started = isinstance(message, Started)
         except TimeoutError:
-            if time.monotonic() < self._start_until:
+            if time.monotonic() < until:
                 raise DeadlineExceeded("The process to read the file did not start in time.") from None
             self.replace(0.0)
             raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None

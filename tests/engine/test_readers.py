@@ -1,5 +1,6 @@
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -143,6 +144,18 @@ def test_process_that_died_idle_costs_nothing(pool):
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_running(pid))
     assert num_points(pool, npy_bytes()) == 500
+
+
+def test_first_request_may_come_long_after_the_start(settings, monkeypatch):
+    monkeypatch.setattr("app.engine.reader.START_S", 0.0)
+    pool = ReaderPool(settings)
+    pool.start()
+    try:
+        wait_until(lambda: resource.prlimit(pool.pids[0], resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY)  # is up
+        assert num_points(pool, npy_bytes()) == 500
+        assert pool.num_lost == 0
+    finally:
+        pool.stop()
 
 
 def test_signals_of_the_terminal_are_left_to_the_parent(pool):
