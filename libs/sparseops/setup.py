@@ -26,6 +26,7 @@ def architectures() -> list[str]:
 
 
 def extension() -> CppExtension:
+    """All of csrc, the CUDA sources where they can be compiled."""
     folder = Path(__file__).parent
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("csrc/*.c*"))
     sources = [name for name in names if WITH_CUDA or not name.endswith((".cu", "_cuda.cpp"))]

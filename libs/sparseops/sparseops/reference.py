@@ -4,33 +4,15 @@ A voxel is an integer coordinate (batch, x, y, z) with batch >= 0 and 0 <= x, y,
 voxels of an input with those of an output, offset by offset; a convolution gathers, multiplies and adds along it.
 """
 
-from dataclasses import dataclass
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from .kernel_map import KernelMap
+
 COORD_BITS = 18
 COORD_LIMIT = 1 << COORD_BITS
-
-
-@dataclass(frozen=True)
-class KernelMap:
-    """Pairs of rows, grouped by kernel offset.
-
-    ``in_rows`` and ``out_rows`` are int64 (P,), ``counts`` gives the pairs of each of the K offsets, in the order of
-    the weight's flattened (kx, ky, kz). ``num_in`` and ``num_out`` are the voxel counts on either side.
-    """
-
-    in_rows: Tensor
-    out_rows: Tensor
-    counts: tuple[int, ...]
-    num_in: int
-    num_out: int
-
-    def inverse(self) -> "KernelMap":
-        """The same pairs backwards, as an inverse convolution uses them."""
-        return KernelMap(self.out_rows, self.in_rows, self.counts, self.num_out, self.num_in)
 
 
 def pack_keys(coords: Tensor) -> Tensor:
@@ -62,18 +44,19 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     keys, order = pack_keys(coords).sort()
     coords = coords.long()[order]
     half = kernel_size // 2
-    pairs = []  # of the first half of the offsets, input row and output row
-    for shift in list(product(range(-half, half + 1), repeat=3))[: kernel_size**3 // 2]:
+    shifts = list(product(range(-half, half + 1), repeat=3))
+    rows = torch.full((len(shifts), num_voxels), -1, dtype=torch.int32, device=coords.device)
+    rows[len(shifts) // 2] = torch.arange(num_voxels, device=coords.device)
+    for offset, shift in enumerate(shifts[: len(shifts) // 2]):  # the opposite offset has the same pairs backwards
         neighbour = coords[:, 1:] + coords.new_tensor(shift)
         inside = ((neighbour >= 0) & (neighbour < COORD_LIMIT)).all(1)
         delta = (shift[0] << 2 * COORD_BITS) + (shift[1] << COORD_BITS) + shift[2]
         slot = torch.searchsorted(keys, keys + delta).clamp_(max=max(num_voxels - 1, 0))
         out = (inside & (keys[slot] == keys + delta)).nonzero().squeeze(1)
-        pairs.append((order[slot[out]], order[out]))
-    backwards = [(rows_out, rows_in) for rows_in, rows_out in reversed(pairs)]  # the opposite offset, the same pairs
-    rows_in, rows_out = zip(*pairs, (order, order), *backwards, strict=True)
-    counts = tuple(len(rows) for rows in rows_in)
-    return KernelMap(torch.cat(rows_in), torch.cat(rows_out), counts, num_voxels, num_voxels)
+        found = order[slot[out]]
+        rows[offset, order[out]] = found.int()
+        rows[-1 - offset, found] = order[out].int()
+    return KernelMap(rows)
 
 
 def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
@@ -89,9 +72,12 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
     )
     remainder = coords[:, 1:].long() & 1
     offset = remainder[:, 0] * 4 + remainder[:, 1] * 2 + remainder[:, 2]
-    rows_in = offset.argsort(stable=True)
-    counts = tuple(torch.bincount(offset, minlength=8).tolist())
-    return coarse, KernelMap(rows_in, parent[rows_in], counts, len(coords), len(coarse))
+    children = torch.full((8, len(coarse)), -1, dtype=torch.int32, device=coords.device)
+    parents = torch.full((8, len(coords)), -1, dtype=torch.int32, device=coords.device)
+    rows = torch.arange(len(coords), device=coords.device)
+    children[offset, parent] = rows.int()
+    parents[offset, rows] = parent.int()
+    return coarse, KernelMap(children, parents)
 
 
 def sparse_conv(features: Tensor, weight: Tensor, kernel_map: KernelMap, bias: Tensor | None = None) -> Tensor:

@@ -1,0 +1,64 @@
+"""Which voxel meets which, offset by offset, in a sparse convolution."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """For each output voxel and each of the K offsets of a kernel, the input voxel that is read there.
+
+    Layout, the same on every device: a dense table, one contiguous row an offset, so that neighbouring threads read
+    neighbouring entries, an offset's pairs of a range of outputs are one slice, and building it needs no counting pass
+    and no wait for the device. Operators are right for voxels in any order and fastest where coordinates ascend
+    (``sort_voxels``): nearby rows then have nearby neighbours.
+
+    Attributes:
+        forwards: int32 (K, num_out), contiguous. ``forwards[k, out]`` is the row of the input that output row ``out``
+            reads with the weight of offset k, -1 where no voxel is. Offsets are in the order of the weight's flattened
+            (kx, ky, kz).
+        backwards: int32 (K, num_in), the same pairs from the side of the input: ``backwards[k, in]`` is the output row
+            that reads input row ``in`` at offset k, or -1. None for a submanifold map, whose offsets mirror each other:
+            there it is ``forwards.flip(0)``.
+    """
+
+    forwards: Tensor
+    backwards: Tensor | None = None
+
+    @property
+    def num_offsets(self) -> int:
+        """K."""
+        return self.forwards.shape[0]
+
+    @property
+    def num_out(self) -> int:
+        """Voxels of the output."""
+        return self.forwards.shape[1]
+
+    @property
+    def num_in(self) -> int:
+        """Voxels of the input."""
+        return self.num_out if self.backwards is None else self.backwards.shape[1]
+
+    def inverse(self) -> "KernelMap":
+        """The same pairs backwards, as an inverse convolution uses them."""
+        if self.backwards is None:
+            return KernelMap(self.forwards.flip(0))
+        return KernelMap(self.backwards, self.forwards)
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Pairs of each offset. Waits for the device."""
+        return tuple((self.forwards >= 0).sum(1).tolist())
+
+    @cached_property
+    def out_rows(self) -> Tensor:
+        """int64 (P,), the output rows of all pairs, offset by offset, ascending within one. Waits for the device."""
+        return (self.forwards >= 0).nonzero()[:, 1]
+
+    @cached_property
+    def in_rows(self) -> Tensor:
+        """int64 (P,), the input rows that belong to ``out_rows``."""
+        return self.forwards[self.forwards >= 0].long()
