@@ -65,15 +65,11 @@ def tie_to_parent() -> None:
 
 
 def _start(command: list[str], theirs: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen:
-    paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONSAFEPATH": "1",
-    }  # a package 'app' where the user stands is not ours
     return subprocess.Popen(
         command,
+        cwd=PACKAGE_ROOT,  # where ``-m`` looks first: a package 'app' where the user stands is not ours
         pass_fds=[theirs.fileno()],
-        env={**os.environ, **own, **environment},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -1,6 +1,5 @@
 """The report of app.diagnostics, gathered in a process of its own and kept for some seconds."""
 
-import os
 import subprocess
 import sys
 import time
@@ -43,9 +42,10 @@ class Report:
 def _gather() -> bytes:
     """Standard output of ``python -m app.diagnostics --json``; its exit code only says whether all is well."""
     command = [sys.executable, "-m", "app.diagnostics", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONSAFEPATH": "1"}
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=GATHER_S)
+        done = subprocess.run(
+            command, cwd=PACKAGE_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=GATHER_S
+        )
     except subprocess.TimeoutExpired:
         raise NotReady(
             f"Gathering the report took longer than {GATHER_S:.0f} s. Run `pointserve diagnose` on the machine to see "

@@ -8,6 +8,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.http.report import Report
 from tests.http import clouds
 from tests.http.server import Server
 
@@ -47,6 +48,13 @@ def test_diagnostics_come_from_a_child_and_are_kept_for_a_while(server: Server):
     assert first.status_code == 200, first.text
     assert {"python", "torch", "devices", "operators", "stack"} <= set(first.json())
     assert server.get("/diagnostics").content == first.content
+
+
+def test_diagnostics_are_those_of_this_package_wherever_the_server_was_started(tmp_path, monkeypatch):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/__init__.py").write_text("raise SystemExit('the wrong app')")
+    monkeypatch.chdir(tmp_path)
+    assert "devices" in json.loads(Report().get())
 
 
 def test_metrics_count_requests_points_and_stages(server: Server):
