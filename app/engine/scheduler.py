@@ -62,6 +62,7 @@ class Scheduler:
         self._num_requests = 0
         self._num_points = 0
         self._closed = False
+        self._refusal = ""
         self._recent_points = 0.0
         self._recent_s = 0.0
 
@@ -89,7 +90,8 @@ class Scheduler:
     def run(self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float) -> tuple[Job, Packed]:
         """Queue a cloud and wait for its segmentation, which is the caller's to close; the cloud stays the caller's.
 
-        Raises Busy where the points are too many, DeadlineExceeded, or the problem that the job ended in.
+        Raises Busy where the points are too many, DeadlineExceeded, NotReady after ``refuse``, or the problem that the
+        job ended in.
         """
         job = self._submit(cloud, options, deadline)
         try:
@@ -125,23 +127,26 @@ class Scheduler:
             self._leave(job)
         job.result.set_exception(problem)
 
-    def fail_waiting(self, problem: Exception) -> None:
-        """End every job that no engine has taken yet in ``problem``."""
+    def refuse(self, reason: str) -> None:
+        """No engine will take a job any more: end those that wait, and every one still to come, in NotReady."""
         with self._changed:
+            self._refusal = reason
             jobs = list(self._waiting)
             self._waiting.clear()
         for job in jobs:
-            self.fail(job, problem)
+            self.fail(job, NotReady(reason))
 
     def close(self, grace_s: float) -> None:
         """Admit nothing more and wait up to ``grace_s`` for the requests that are here; what still waits then fails."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: self._num_requests == 0, grace_s)
-        self.fail_waiting(NotReady(STOPPING))
+        self.refuse(STOPPING)
 
     def _submit(self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float) -> Job:
         with self._changed:
+            if self._refusal:
+                raise NotReady(self._refusal)
             total = self._num_points + cloud.num_points
             if self._num_points and total > self._max_points:
                 raise self._busy(f"{self._num_points} points wait or are being segmented, too many to add this cloud.")

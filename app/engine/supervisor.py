@@ -7,7 +7,6 @@ from app.engine.devices import choose
 from app.engine.engine import Engine, EngineStatus
 from app.engine.protocol import ModelCard
 from app.engine.scheduler import Scheduler
-from app.errors import NotReady
 from app.settings import Settings
 
 
@@ -59,7 +58,7 @@ class Supervisor:
 
     def _notify(self) -> None:
         if self.state == "failed":
-            self._scheduler.fail_waiting(NotReady("No engine is left that could take this cloud."))
+            self._scheduler.refuse("No engine is left that could take this cloud.")
         with self._changed:
             self._changed.notify_all()
 

@@ -163,3 +163,15 @@ def test_close_ends_what_still_waits_after_the_grace(threads):
     wait_until(lambda: scheduler._waiting)
     scheduler.close(0.05)
     assert isinstance(request.exception(), NotReady)
+
+
+def test_job_that_comes_when_no_engine_is_left_does_not_wait_for_its_deadline(threads):
+    scheduler = Scheduler(10, 10_000)
+    waiting = threads.submit(run, scheduler, 3)
+    wait_until(lambda: len(scheduler._waiting) == 1)
+    scheduler.refuse("No engine is left.")
+    late = threads.submit(run, scheduler, 3)
+    for request in (waiting, late):
+        with pytest.raises(NotReady, match="No engine is left"):
+            request.result(5)
+    assert scheduler.load == (0, 0)
