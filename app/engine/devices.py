@@ -35,11 +35,10 @@ def _choose(name: str) -> DeviceChoice:
 
 
 def _visible(index: int) -> str:
-    """How CUDA is told of the device that torch in this environment would call ``cuda:index``."""
+    """How CUDA is told of device ``index`` of those visible, else of all in the order of nvidia-smi; '' for none."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed:
-        names = listed.split(",")
-        return names[index] if index < len(names) else str(index)
+    if listed is not None:
+        return dict(enumerate(listed.split(","))).get(index, "")
     try:
         pynvml.nvmlInit()
         try:

@@ -25,3 +25,10 @@ def test_several_devices_make_several_engines():
 def test_unknown_device_is_refused(name):
     with pytest.raises(BadRequest, match="POINTSERVE_DEVICE"):
         choose(name)
+
+
+@pytest.mark.parametrize("visible", ["", "GPU-aaa"])
+def test_device_that_is_hidden_stays_hidden(monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    (choice,) = choose("cuda:1")
+    assert choice.environment == {"CUDA_VISIBLE_DEVICES": ""}
