@@ -47,7 +47,7 @@ class Score:
 
 
 def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...] = IGNORED) -> Score:
-    """Compare ``segmentation`` with the ASPRS codes ``truth``, integers (N,).
+    """Compare ``segmentation`` with the ASPRS codes ``truth``, numbers (N,); one that is no code is ignored.
 
     Classes of the model that state the same code count as one; a true code that the model does not know is replaced by
     the code that stands in for it (other vegetation, ground) or ignored, as are the codes in ``ignored``.
@@ -97,5 +97,5 @@ def _rows_by_label(classes: list[ClassInfo], codes: list[int]) -> dict[int, int]
 def _rows(values: np.ndarray, row_of: dict[int, int]) -> np.ndarray:
     """Row of every value, int64 (N,), -1 where ``row_of`` has none."""
     unique, inverse = np.unique(values, return_inverse=True)
-    rows = np.array([row_of.get(int(value), -1) for value in unique], np.int64)
+    rows = np.array([row_of.get(value, -1) for value in unique.tolist()], np.int64)
     return rows[inverse.reshape(-1)]

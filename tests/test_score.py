@@ -46,6 +46,12 @@ def test_ignored_codes_do_not_count():
     assert scored([1, 2], [0, 0], ignored=(2,)).ignored == 2
 
 
+def test_truth_from_a_table_may_hold_what_is_no_code():
+    result = scored([2.0, np.nan, 2.5, -1.0], [0, 0, 0, 0])
+    assert result.ignored == 3
+    assert result.iou[0] == 1
+
+
 def test_predictions_without_a_code_are_misses():
     result = scored([2, 2, 2, 2], [0, 4, -1, 0])
     assert result.iou[0] == 0.5
