@@ -38,11 +38,11 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         raise UnsupportedFormat(
             "Reading E57 needs an optional library: run `pip install pointserve[e57]` where the server runs."
         ) from None
-    with tempfile.NamedTemporaryFile(suffix=".e57") as spool:  # the library opens paths only
+    with tempfile.TemporaryFile() as spool:  # without a name, so that none is left if this process is killed
         spool.write(data)
         spool.flush()
         try:
-            with pye57.E57(spool.name) as file:
+            with pye57.E57(f"/dev/fd/{spool.fileno()}") as file:  # the library opens paths only
                 return _read_scans(file, len(data), max_points)
         except (KeyboardInterrupt, SystemExit, MemoryError, Problem):
             raise

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def test_two_scans_with_poses(tmp_path):
     np.testing.assert_array_equal(cloud.extra["scan"], np.repeat([0, 1], [200, 100]))
     assert cloud.rgb is None
     assert cloud.intensity is None
+
+
+def test_nothing_is_left_on_the_disk_by_a_reader_that_is_killed(tmp_path, monkeypatch):
+    data = file_of(tmp_path / "a.e57", (scan(), {}))
+    (tmp_path / "spool").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
+    seen = []
+
+    def look(self, *arguments, **options):
+        seen.append(list((tmp_path / "spool").iterdir()))
+        return opened(self, *arguments, **options)
+
+    opened = pye57.E57.__init__
+    monkeypatch.setattr(pye57.E57, "__init__", look)
+    assert len(e57.read(data)) == 200
+    assert seen == [[]]
 
 
 def test_colours_and_intensity(tmp_path):
