@@ -22,7 +22,10 @@ def output_format(wanted: str | None, out: Path, default: str | None = None) -> 
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all; folders on the way are made."""
+    """Write ``data`` to ``path`` whole or not at all; folders on the way are made. A pipe or device is written to."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cli_samples import EXPERIMENT, ROOT, command, environment
 
+from app.cli.output import write_file
 from app.clouds import formats
 from app.pipeline.segmenter import Segmenter
 from app.zoo.loading import load_model
@@ -154,3 +155,15 @@ def test_ctrl_c_ends_it_quietly(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["cloud.npy"]
+
+
+def test_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDWR)
+    try:
+        write_file(pipe, b"answer")
+        assert pipe.is_fifo()
+        assert os.read(descriptor, 100) == b"answer"
+    finally:
+        os.close(descriptor)
