@@ -21,11 +21,6 @@ DEGREE_SCALE = 1e-6
 SCAN_ANGLE_DEGREES = 0.006
 
 
-def point_count(data: memoryview) -> int:
-    """The number of points that the header states, checked against the bytes where they are not compressed."""
-    return parse(data).num_points
-
-
 def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
     """The cloud in a LAS or LAZ file, every point of it.
 

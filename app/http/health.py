@@ -17,11 +17,10 @@ blueprint = APIBlueprint("health", __name__)
 def health() -> tuple[dict[str, Any], int]:
     """State of the service, its engines and its queue; 503 unless predictions can be made"""
     status = state().service.status()
-    engines = [{key: value for key, value in asdict(engine).items() if key != "models"} for engine in status.engines]
     body = {
         "state": status.state,
         "reason": status.reason,
-        "engines": engines,
+        "engines": [asdict(engine) for engine in status.engines],
         "queue": {"requests": status.num_requests, "points": status.num_points},
         "readers_lost": status.num_readers_lost,
     }
