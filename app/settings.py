@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,7 +14,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid")
 
     host: str = Field("127.0.0.1", description="address that the server listens on")
-    port: int = Field(5001, description="port that the server listens on")
+    port: int = Field(5001, gt=0, lt=65536, description="port that the server listens on")
     models: str = Field(
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(300.0, gt=0, description="time for one request before it is answered 504")
     tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
 
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 
 
 @cache

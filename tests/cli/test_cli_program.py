@@ -33,6 +33,14 @@ def test_wrong_usage_ends_with_2(pointserve):
     assert pointserve("serve", "--port", "0").returncode == 2
 
 
+def test_settings_that_make_no_sense_are_one_line(pointserve):
+    for name, value in (("LOG_LEVEL", "chatty"), ("PORT", "70000")):
+        done = pointserve("serve", **{f"POINTSERVE_{name}": value})
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert value in done.stderr
+
+
 def test_problems_are_one_line_and_end_with_1(pointserve):
     for arguments, words in (
         (("models", "list", "--models", "/nowhere/at/all"), "/nowhere/at/all"),
