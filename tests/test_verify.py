@@ -122,3 +122,11 @@ def test_a_case_with_a_file_missing_fails(tmp_path):
     (result,) = verify(case)
     assert result.verdict == "fail"
     assert "output.npz" in result.detail
+
+
+@pytest.mark.parametrize("name", ["input.npz", "weights.safetensors", "config.json"])
+def test_damaged_case_fails_alone(tmp_path, name):
+    for case in ("a", "b"):
+        shutil.copytree(GOLDEN / "spunet_v1m1_tiny", tmp_path / case)
+    (tmp_path / "a" / name).write_bytes(b"PK\x03\x04 cut short")
+    assert [result.verdict for result in verify(tmp_path)] == ["fail", "pass"]
