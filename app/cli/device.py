@@ -21,8 +21,8 @@ def open_device(settings: "Settings") -> str:
 
     import torch
 
+    from app.diagnostics.machine import usable_cores
     from app.engine.process import choose_device
 
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads or usable_cores())
     return choose_device(chosen.torch_device)

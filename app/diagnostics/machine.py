@@ -32,7 +32,7 @@ def cpu() -> dict[str, Any]:
     return {
         "model": facts.get("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        "usable_cores": usable_cores(),
         "flags": [flag for flag in CPU_FLAGS_OF_INTEREST if flag in flags],
     }
 
@@ -107,7 +107,8 @@ def _cpu_facts() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, or fewer where the container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     if quota.isdigit() and period.isdigit():

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import platform
 import socket
 import time
@@ -13,11 +12,12 @@ import numpy as np
 import torch
 
 from app.clouds.cloud import Cloud
+from app.diagnostics.machine import usable_cores
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Failure, ModelCard, Ready, Segment, Segmented
-from app.errors import BadModel, DeadlineExceeded, Problem
+from app.errors import BadModel, DeadlineExceeded, NotReady, Problem
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 
@@ -64,7 +64,7 @@ class Engine:
         Raises Problem where there is no such folder, or no such device.
         """
         device = choose_device(device)
-        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(threads or usable_cores())
         segmenters: dict[str, Segmenter] = {}
         cards = []
         for folder in experiment.find(models):
@@ -98,8 +98,14 @@ class Engine:
             return Segmented(job.job_id, packed.layout, packed.meta), [packed.fd]
         except Problem as problem:
             return Failure(problem.status, problem.detail, job.job_id), []
+        except (torch.OutOfMemoryError, MemoryError):
+            log.exception("job %s failed", job.job_id)
+            detail = "The memory of the server did not suffice for this cloud; a lower POINTSERVE_TILE_VOXELS may help."
+            return Failure(NotReady.status, detail, job.job_id), []
         except Exception:
             log.exception("job %s failed", job.job_id)
+            if self.ready.device == "cuda":
+                torch.cuda.synchronize()  # raises, and so ends the process, where the context is broken for good
             detail = f"Segmenting the cloud failed; the server's log says why, under job {job.job_id}."
             return Failure(Problem.status, detail, job.job_id), []
 

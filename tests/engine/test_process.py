@@ -3,9 +3,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
+from app.diagnostics.machine import usable_cores
 from app.engine.channel import close_all
 from app.engine.packed import Packed, pack_cloud, unpack_segmentation
 from app.engine.process import Engine, choose_device
@@ -56,6 +58,28 @@ def test_job_past_its_deadline_is_not_run(engine):
     message, fds = answer_to(engine, Cloud(np.zeros((1, 3)), "npy"), time.time() - 1)
     assert (message.status, fds) == (504, [])
     assert isinstance(message, Failure)
+
+
+class Hungry:
+    """A segmenter that asks for more memory than there is."""
+
+    def segment(self, cloud, fields, seed):
+        np.empty(1 << 50)
+
+
+def test_cloud_that_needs_more_memory_than_there_is_ends_in_not_ready(engine):
+    hungry = Engine({"good": Hungry()}, engine.ready)
+    message, fds = answer_to(hungry, Cloud(np.zeros((3, 3)), "npy"), time.time() + 60)
+    assert (message.status, fds) == (503, [])
+    assert "POINTSERVE_TILE_VOXELS" in message.detail
+
+
+def test_all_cores_are_those_that_this_process_may_use():
+    threads = torch.get_num_threads()
+    try:
+        assert Engine.load(str(EXPERIMENT), "cpu", 0, 400_000).ready.threads == usable_cores()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_device_that_is_not_there_is_named(monkeypatch):
