@@ -15,9 +15,10 @@ def open_device(settings: "Settings") -> str:
         BadModel: CUDA was asked for and cannot be had.
     """
     from app.engine import devices
+    from app.engine.threads import thread_environment
 
     chosen = devices.choose(settings.device)[0]
-    os.environ.update(chosen.environment)  # before torch looks for devices
+    os.environ.update(thread_environment() | chosen.environment)  # before torch reads it
 
     import torch
 

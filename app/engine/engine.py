@@ -12,6 +12,7 @@ from app.engine.devices import DeviceChoice
 from app.engine.packed import Packed, check_segmentation
 from app.engine.protocol import Failure, ModelCard, Ready, Segment, SegmentationMeta, Segmented
 from app.engine.scheduler import STOPPING, Job, Scheduler
+from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem, by_status
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
@@ -66,7 +67,8 @@ class Engine:
         num_failures = 0
         while not self._stopping.is_set():
             try:
-                child = self._child = Child("app.engine.process", self._arguments, self._choice.environment)
+                environment = thread_environment() | self._choice.environment
+                child = self._child = Child("app.engine.process", self._arguments, environment)
             except OSError as error:
                 num_failures += 1
                 self._restart_after(f"could not be started: {error}", num_failures)

@@ -178,6 +178,11 @@ def test_signals_of_the_terminal_are_left_to_the_parent(service):
     assert engine_pid(service) == pid
 
 
+def test_threads_of_the_engine_sleep_while_they_wait(service):
+    environment = Path(f"/proc/{engine_pid(service)}/environ").read_bytes().split(b"\0")
+    assert b"OMP_WAIT_POLICY=PASSIVE" in environment
+
+
 def test_time_of_a_request_is_bounded_and_the_queue_too(service, monkeypatch):
     before = num_open_files()
     os.kill(engine_pid(service), signal.SIGSTOP)
