@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -225,3 +227,10 @@ def test_csv_answer_in_parts():
     lines = formats.write("csv", given, segmentation(num_points)).decode().splitlines()
     assert len(lines) == num_points + 1
     assert lines[-1].startswith("750000.0,750001.0,750002.0,1,")
+
+
+@pytest.mark.parametrize("data", [b" #\n" * 60 + b"x", b"1" * 60_000 + b"x 2 3\n"])
+def test_text_made_to_keep_the_sniffer_busy_does_not(data):
+    code = "import sys; from app.clouds.sniff import sniff; print(sniff(memoryview(sys.stdin.buffer.read())))"
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=30, check=True)
+    assert done.stdout.strip() == b"None"
