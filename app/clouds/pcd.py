@@ -4,11 +4,17 @@ import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Column, cloud_from_columns
-from app.clouds.pcd_file import DEFAULT_VIEWPOINT, PADDING, Field, compose, parse_header, read_records
-from app.clouds.records import column, fits, free_name, widen
+from app.clouds.pcd_file import (
+    DEFAULT_VIEWPOINT,
+    PACKED_COLOUR,
+    PADDING,
+    Field,
+    compose,
+    parse_header,
+    read_records,
+)
+from app.clouds.records import column, fits, free_name, suffices_float32, widen
 
-PACKED_COLOUR = ("rgb", "rgba")
-MAX_ROUNDING = 1e-4  # coordinates become float32 where that moves none of them further
 LABEL, CONFIDENCE = np.dtype("<i4"), np.dtype("<f4")
 
 
@@ -91,7 +97,7 @@ def _with_columns(
 
 
 def _from_cloud(cloud: Cloud) -> tuple[list[Field], np.ndarray]:
-    coordinate = "<f4" if _is_exact_enough(cloud.xyz) else "<f8"
+    coordinate = "<f4" if suffices_float32(cloud.xyz) else "<f8"
     columns = [(name, cloud.xyz[:, axis], np.dtype(coordinate)) for axis, name in enumerate("xyz")]
     if cloud.rgb is not None:
         red, green, blue = cloud.rgb.T.astype(np.uint32)
@@ -109,9 +115,3 @@ def _from_cloud(cloud: Cloud) -> tuple[list[Field], np.ndarray]:
     for field, (_, values, _) in zip(fields, columns, strict=True):
         column(records, field.offset, field.dtype)[:] = values
     return fields, records
-
-
-def _is_exact_enough(xyz: np.ndarray) -> bool:
-    finite = xyz[np.isfinite(xyz).all(axis=1)]
-    with np.errstate(over="ignore"):
-        return bool((np.abs(finite.astype(np.float32) - finite) <= MAX_ROUNDING).all())

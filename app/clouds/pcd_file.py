@@ -19,6 +19,7 @@ MAX_HEADER_BYTES = 1 << 16
 MAX_VALUES = 4096  # of one point; feature histograms have some hundred
 MAX_LZF_RATIO = 264 / 3  # the longest match, 264 bytes, is written in 3
 PADDING = "_"
+PACKED_COLOUR = ("rgb", "rgba")
 DEFAULT_VIEWPOINT = "0 0 0 1 0 0 0"
 KINDS = {"F": (4, 8), "U": (1, 2, 4, 8), "I": (1, 2, 4, 8)}
 EXACT_IN_TEXT = ("i8", "u8")  # types that do not survive a way through float64
@@ -181,7 +182,7 @@ def _from_text(body: memoryview, header: PcdHeader) -> np.ndarray:
 def _as_stored(values: np.ndarray, field: Field) -> np.ndarray:
     """Numbers as they were written to the bytes that ``field`` has in a binary file."""
     if field.dtype.kind == "f":
-        if field.name in ("rgb", "rgba") and field.dtype.itemsize == 4 and _is_whole(values):
+        if field.name.lower() in PACKED_COLOUR and field.dtype.itemsize == 4 and _is_whole(values):
             return values.astype(np.uint32).view(np.float32)  # PCL writes packed colours as whole numbers
         with np.errstate(over="ignore"):
             return values.astype(field.dtype)

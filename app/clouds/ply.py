@@ -10,9 +10,9 @@ from app.clouds.columns import cloud_from_columns
 from app.clouds.memory_file import MemoryFile
 from app.clouds.ply_data import check_counts, find_rows, read_columns
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
+from app.clouds.records import suffices_float32
 from app.errors import BadCloud
 
-FLOAT32_LOSS = 1e-4
 TYPE_NAMES = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double"}
 
 
@@ -49,7 +49,7 @@ def _vertex(header: Header) -> Element:
 
 def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
     columns: list[tuple[str, np.ndarray]] = []
-    xyz = cloud.xyz.astype("<f4" if _fits_float32(cloud.xyz) else "<f8")
+    xyz = cloud.xyz.astype("<f4" if suffices_float32(cloud.xyz) else "<f8")
     columns += zip(("x", "y", "z"), xyz.T, strict=True)
     if cloud.rgb is not None:
         columns += zip(("red", "green", "blue"), cloud.rgb.T, strict=True)
@@ -66,12 +66,6 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]
     return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
-
-
-def _fits_float32(xyz: np.ndarray) -> bool:
-    finite = xyz[np.isfinite(xyz)]
-    with np.errstate(over="ignore"):
-        return bool((np.abs(finite.astype(np.float32) - finite) <= FLOAT32_LOSS).all())
 
 
 def _property(name: str, values: np.ndarray) -> str:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+MAX_ROUNDING = 1e-4
+
 
 def column(records: np.ndarray, offset: int, dtype: np.dtype | str) -> np.ndarray:
     """The view (N,) of the value of type ``dtype`` that starts ``offset`` bytes into every record."""
@@ -26,6 +28,13 @@ def fits(values: np.ndarray, dtype: np.dtype) -> bool:
         return False
     limits = np.iinfo(dtype)
     return bool(limits.min <= values.min() and values.max() <= limits.max)
+
+
+def suffices_float32(xyz: np.ndarray) -> bool:
+    """Whether float32 moves none of the finite coordinates ``xyz`` further than 0.0001 of their unit."""
+    finite = xyz[np.isfinite(xyz)]
+    with np.errstate(over="ignore"):
+        return bool((np.abs(finite.astype(np.float32) - finite) <= MAX_ROUNDING).all())
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

@@ -242,3 +242,8 @@ def test_a_cloud_of_another_format(shift, size):
 def test_a_label_for_every_point_is_demanded():
     with pytest.raises(ValueError, match="60 points"):
         pcd.write(pcd.read(memoryview(ALL["binary"])), segmentation(59), memoryview(ALL["binary"]))
+
+
+def test_packed_colour_in_text_by_a_name_in_capitals():
+    data = b"VERSION 0.7\nFIELDS x y z RGB\nSIZE 4 4 4 4\nTYPE F F F F\nWIDTH 1\nPOINTS 1\nDATA ascii\n1 2 3 16711935\n"
+    np.testing.assert_array_equal(pcd.read(memoryview(data)).rgb, [[255, 0, 255]])
