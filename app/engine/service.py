@@ -144,11 +144,11 @@ class Service:
         if status.state != "ready":
             retry_after_s = None if status.state == "failed" else 5.0
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=retry_after_s)
-        cards = {card.name: card for card in self.models()}
-        served = [card.name for card in cards.values() if card.served]
+        served = [card.name for card in self.models() if card.served]
         name = name or self._settings.default_model or served[0]
         if name not in served:
-            why = f"is not served: {cards[name].reason}" if name in cards else "does not exist"
+            reasons = {card.name: card.reason for card in self.models()}
+            why = f"is not served: {reasons[name]}" if name in reasons else "does not exist"
             raise NotFound(f"Model {name!r} {why.rstrip('.')}. Served are: {', '.join(served)}.")
         return name
 

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,6 +233,20 @@ def test_models_that_cannot_be_served_say_why(settings, tmp_path):
     with pytest.raises(NotReady, match="No model can be served"):
         predict(service, npy_bytes())
     service.stop()
+
+
+def test_second_folder_of_a_name_does_not_take_the_first_one_away(settings, tmp_path):
+    for parent in ("a", "b"):
+        shutil.copytree(EXPERIMENT, tmp_path / parent / "same")
+    service = Service(settings.model_copy(update={"models": f"{tmp_path / 'a'}:{tmp_path / 'b'}"}))
+    service.start()
+    try:
+        service.wait_ready(120)
+        assert [card.served for card in service.models()] == [True, False]
+        with predict(service, npy_bytes(50), segment=SegmentOptions("same")) as answer:
+            assert answer.model == "same"
+    finally:
+        service.stop(0.0)
 
 
 def test_missing_folder_of_models_is_named_and_stopping_ends_everything(settings):
