@@ -126,7 +126,7 @@ def _receive_raw(request: Request, stream: BodyStream, settings: Settings) -> Up
 
 def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> Upload:
     def spool(*_: object, **__: object) -> IO[bytes]:
-        return tempfile.SpooledTemporaryFile(settings.spool_memory_mib * MIB, dir=settings.spool_dir)  # type: ignore[arg-type]
+        return part_file(settings)
 
     parser = FormDataParser(cast(Any, spool), FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
     try:
@@ -144,6 +144,12 @@ def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> U
     file = _only_file(form, files)
     with file.stream as content:
         return Upload(_body(content, settings), file.filename or "", None, form)
+
+
+def part_file(settings: Settings) -> IO[bytes]:
+    """An empty file for a part of a form, which goes to disk where it outgrows ``spool_memory_mib``."""
+    at_most = max(1, settings.spool_memory_mib * MIB)  # 0 would mean that it never does
+    return tempfile.SpooledTemporaryFile(at_most, dir=settings.spool_dir)  # type: ignore[arg-type]
 
 
 def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> FileStorage:

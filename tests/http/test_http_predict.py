@@ -13,6 +13,8 @@ import pytest
 import requests
 from plyfile import PlyData
 
+from app.http.upload import MIB, part_file
+from app.settings import Settings
 from tests.http import clouds
 from tests.http.server import Server, descendants
 
@@ -177,3 +179,12 @@ def test_descriptors_are_given_back_also_by_clients_that_leave(server: Server):
     while num_descriptors() > before:
         assert time.monotonic() < deadline_s, f"{num_descriptors()} descriptors, {before} before"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("memory_mib", [0, 1])
+def test_part_of_a_form_goes_to_disk_where_it_outgrows_its_memory(memory_mib, tmp_path):
+    before = set(os.listdir("/proc/self/fd"))
+    with part_file(Settings(spool_memory_mib=memory_mib, spool_dir=tmp_path)) as file:
+        file.write(bytes(memory_mib * MIB + 2))
+        (new,) = set(os.listdir("/proc/self/fd")) - before
+        assert os.readlink(f"/proc/self/fd/{new}").startswith(str(tmp_path))
