@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from app.clouds.cloud import Cloud
 from app.errors import BadModel, BadRequest
 from app.networks import registry
+from app.networks.fold import fold
 from app.pipeline import transforms, voxelize
 from app.pipeline.sample import Sample
 from app.pipeline.segmenter import Segmenter
@@ -110,7 +111,7 @@ def _network(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     reason = reason or _why_not_served(config["model"])
     if reason:
         return CaseResult(case.name, "network", "not served", detail=reason)
-    network: Any = loading.build(config["model"], load_file(case / "weights.safetensors")).to(device)
+    network: Any = fold(loading.build(config["model"], load_file(case / "weights.safetensors")).to(device))
     given, expected = _read(case / "input.npz"), _read(case / "output.npz")
     batch = np.repeat(np.arange(len(given["offset"])), np.diff(given["offset"], prepend=0))
     coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)

@@ -1,7 +1,7 @@
 """Sparse convolutions as torch modules, with the parameter names and layout of spconv."""
 
 import torch
-from sparseops import KernelMap, sparse_conv
+from sparseops import KernelMap, pack_weight, sparse_conv
 from torch import Tensor, nn
 
 
@@ -23,3 +23,31 @@ class SparseConv(nn.Module):
         out_channels, in_channels = self.weight.shape[0], self.weight.shape[-1]
         out = features @ self.weight.reshape(in_channels, out_channels)
         return out if self.bias is None else out + self.bias
+
+
+class FoldedConv(nn.Module):
+    """A sparse convolution with the batch norm after it, for inference on one device.
+
+    Runs activation(norm(conv(x)) + residual) in one operator. A kernel of size 1 takes the map of its level's voxels
+    onto themselves, ``KernelMap.centre()``.
+    """
+
+    bias: Tensor
+
+    def __init__(self, conv: SparseConv, norm: nn.BatchNorm1d, activation: str):
+        super().__init__()
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("a batch norm without running statistics cannot be folded")
+        scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+        shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+        weight = conv.weight
+        if weight.shape[1] == 1:
+            weight = weight.reshape(weight.shape[-1], 1, 1, 1, weight.shape[0]).transpose(0, 4)
+        self.weight = pack_weight((weight.double() * scale.view(-1, 1, 1, 1, 1)).to(conv.weight.dtype))
+        self.register_buffer("bias", (shift * scale + norm.bias.double()).to(conv.weight.dtype))
+        self.activation = activation
+
+    def forward(
+        self, features: Tensor, kernel_map: KernelMap, residual: Tensor | None = None
+    ) -> Tensor:  # (V, in) -> (W, out)
+        return sparse_conv(features, self.weight, kernel_map, self.bias, residual, self.activation)

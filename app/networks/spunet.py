@@ -3,23 +3,25 @@
 from dataclasses import dataclass
 
 import torch
-from sparseops import KernelMap, strided_map, submanifold_map
+from sparseops import KernelMap, sort_voxels, strided_map, submanifold_map
 from torch import Tensor, nn
 
 from .network import Network
-from .sparse import SparseConv
+from .sparse import FoldedConv, SparseConv
 
 
 @dataclass(frozen=True)
 class SpUNetPlan:
     """All that the network needs of the geometry of a batch.
 
-    ``stem`` is the map of the 5³ stem, ``levels`` the 3³ maps from fine to coarse, ``downs`` the maps between them.
+    ``stem`` is the map of the 5³ stem, ``levels`` the 3³ maps from fine to coarse, ``downs`` the maps between them, for
+    voxels taken in ``order``, int64 (V,), which brings neighbours together; None where they stay as given.
     """
 
     stem: KernelMap
     levels: list[KernelMap]
     downs: list[KernelMap]
+    order: Tensor | None = None
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
@@ -47,6 +49,24 @@ class BasicBlock(nn.Module):
         out = self.bn2(self.conv2(out, kernel_map))
         return torch.relu(out + self.proj(x))
 
+    def folded(self) -> "FoldedBlock":
+        """For inference."""
+        return FoldedBlock(self)
+
+
+class FoldedBlock(nn.Module):
+    """A ``BasicBlock`` for inference: batch norms in the convolutions, shortcut and ReLU in the last one."""
+
+    def __init__(self, block: BasicBlock):
+        super().__init__()
+        self.proj = None if isinstance(block.proj, nn.Identity) else FoldedConv(block.proj[0], block.proj[1], "none")
+        self.conv1 = FoldedConv(block.conv1, block.bn1, "relu")
+        self.conv2 = FoldedConv(block.conv2, block.bn2, "relu")
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:  # (V, in) -> (V, channels)
+        shortcut = x if self.proj is None else self.proj(x, kernel_map.centre())
+        return self.conv2(self.conv1(x, kernel_map), kernel_map, shortcut)
+
 
 class Step(nn.ModuleList):
     """Convolution along a map, batch norm, ReLU: the stem and every change of level."""
@@ -57,6 +77,10 @@ class Step(nn.ModuleList):
     def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
         conv, norm, relu = self
         return relu(norm(conv(x, kernel_map)))
+
+    def folded(self) -> FoldedConv:
+        """For inference."""
+        return FoldedConv(self[0], self[1], "relu")
 
 
 class Stage(nn.ModuleDict):
@@ -116,17 +140,19 @@ class SpUNet(Network):
         self.final = SparseConv(decoder[0], num_classes, 1, bias=True) if num_classes else nn.Identity()
 
     def plan(self, coords: Tensor) -> SpUNetPlan:
-        """Kernel maps for voxels ``coords``, int (V, 4) of batch, x, y, z."""
+        """Kernel maps for voxels ``coords``, int64 (V, 4) of batch, x, y, z."""
+        order = sort_voxels(coords)
+        coords = coords[order]
         stem = submanifold_map(coords, 5)
         levels, downs = [submanifold_map(coords, 3)], []
         for _ in range(self.num_stages):
             coords, down = strided_map(coords)
             downs.append(down)
             levels.append(submanifold_map(coords, 3))
-        return SpUNetPlan(stem, levels, downs)
+        return SpUNetPlan(stem, levels, downs, order)
 
     def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
-        x = self.conv_input(features, plan.stem)
+        x = self.conv_input(features if plan.order is None else features[plan.order], plan.stem)
         skips = []
         for stage in range(self.num_stages):
             skips.append(x)
@@ -135,4 +161,5 @@ class SpUNet(Network):
         for stage in reversed(range(self.num_stages)):
             x = self.up[stage](x, plan.downs[stage].inverse())
             x = self.dec[stage](torch.cat([x, skips[stage]], 1), plan.levels[stage])
-        return self.final(x)
+        x = self.final(x)
+        return x if plan.order is None else torch.empty_like(x).index_copy_(0, plan.order, x)

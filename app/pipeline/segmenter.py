@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.errors import BadModel, BadRequest
+from app.networks.fold import fold
 
 from . import features, tiling, transforms
 from .recipe import Recipe
@@ -75,7 +76,7 @@ class Segmenter:
             raise BadModel(f"test_cfg.voxelize must be a GridSample, got {recipe.voxelize['type']!r}")
         if not any(transform["type"] == "Collect" for transform in recipe.post_transform):
             raise BadModel("test_cfg.post_transform must end in a Collect, which names the features")
-        self.network: Any = network.to(device).eval()
+        self.network: Any = fold(network.to(device).eval())
         self.recipe = recipe
         self.device = torch.device(device)
         self.tile_voxels = tile_voxels

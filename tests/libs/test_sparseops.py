@@ -102,7 +102,7 @@ def test_wrong_shapes_are_refused_with_what_was_given():
         sparse_conv(features, torch.randn(2, 3, 3, 3, 3), kernel_map)
     with pytest.raises(ValueError, match="weight has 8 offsets, the kernel map 27"):
         sparse_conv(features, torch.randn(2, 2, 2, 2, 4), kernel_map)
-    with pytest.raises(ValueError, match="kernel_size must be odd, got 2"):
+    with pytest.raises(ValueError, match="kernel_size must be odd, from 1 to 7, got 2"):
         submanifold_map(coords, 2)
     with pytest.raises(ValueError, match=r"coords must be \(V, 4\)"):
         pack_keys(coords[:, 1:])

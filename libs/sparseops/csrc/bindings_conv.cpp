@@ -17,9 +17,11 @@ void check_coords(const Tensor& coords) {
   TORCH_CHECK_VALUE(coords.dim() == 2 && coords.size(1) == 4 && coords.scalar_type() == at::kLong && coords.is_contiguous(),
                     "coords must be contiguous int64 (V, 4), got ", coords.scalar_type(), " ", coords.sizes());
   TORCH_CHECK_VALUE(coords.size(0) < std::numeric_limits<int32_t>::max(), "too many voxels: ", coords.size(0));
-  TORCH_CHECK_VALUE(within_limits(coords.const_data_ptr<int64_t>(), coords.size(0)),
-                    "voxel coordinates must lie in [0, ", COORD_LIMIT, ") and batch indices in [0, ", BATCH_LIMIT,
-                    "), got ", coords.amin(0), " to ", coords.amax(0), "; use a larger grid size or smaller tiles");
+  if (within_limits(coords.const_data_ptr<int64_t>(), coords.size(0))) return;
+  const Tensor low = coords.amin(0), high = coords.amax(0);
+  TORCH_CHECK_VALUE(false, "voxel coordinates must lie in [0, ", COORD_LIMIT, ") and batch indices in [0, ",
+                    BATCH_LIMIT, "), got ", at::IntArrayRef(low.const_data_ptr<int64_t>(), 4), " to ",
+                    at::IntArrayRef(high.const_data_ptr<int64_t>(), 4), "; use a larger grid size or smaller tiles");
 }
 
 Tensor sort_voxels(const Tensor& coords) {

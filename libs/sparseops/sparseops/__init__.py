@@ -1,6 +1,36 @@
-"""Operators on sparse voxels."""
+"""Operators on sparse voxels: compiled where there was a compiler, otherwise in plain torch."""
 
+from .attention import patch_attention
+from .conv import PackedWeight, pack_weight, sparse_conv
+from .extension import ARCHITECTURES
 from .kernel_map import KernelMap
-from .reference import COORD_LIMIT, pack_keys, sparse_conv, strided_map, submanifold_map
+from .maps import sort_voxels, strided_map, submanifold_map
+from .patches import PatchPadding, patch_padding
+from .reference import COORD_LIMIT, pack_keys
+from .segments import segment_reduce
+from .serialization import CURVES, Serialization, serialization_depth, serialize, sort_codes
 
-__all__ = ["COORD_LIMIT", "KernelMap", "pack_keys", "sparse_conv", "strided_map", "submanifold_map"]
+if ARCHITECTURES:
+    from . import fake as fake
+
+__all__ = [
+    "ARCHITECTURES",
+    "COORD_LIMIT",
+    "CURVES",
+    "KernelMap",
+    "PackedWeight",
+    "PatchPadding",
+    "Serialization",
+    "pack_keys",
+    "pack_weight",
+    "patch_attention",
+    "patch_padding",
+    "segment_reduce",
+    "serialization_depth",
+    "serialize",
+    "sort_codes",
+    "sort_voxels",
+    "sparse_conv",
+    "strided_map",
+    "submanifold_map",
+]

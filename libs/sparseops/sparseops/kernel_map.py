@@ -48,6 +48,11 @@ class KernelMap:
             return KernelMap(self.forwards.flip(0))
         return KernelMap(self.backwards, self.forwards)
 
+    def centre(self) -> "KernelMap":
+        """Of a submanifold map, the one of kernel size 1: every voxel onto itself."""
+        middle = self.num_offsets // 2
+        return KernelMap(self.forwards[middle : middle + 1])
+
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Pairs of each offset. Waits for the device."""

@@ -1,4 +1,4 @@
-"""Sparse operators in plain torch: right on every device, differentiable, the measure for compiled ones.
+"""Kernel maps and sparse convolution in plain torch: right on every device, the measure for compiled ones.
 
 A voxel is an integer coordinate (batch, x, y, z) with batch >= 0 and 0 <= x, y, z < 2**18. A kernel map pairs the
 voxels of an input with those of an output, offset by offset; a convolution gathers, multiplies and adds along it.
@@ -33,15 +33,11 @@ def pack_keys(coords: Tensor) -> Tensor:
 
 
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
-    """Kernel map of a submanifold convolution: output voxels are the input voxels, the kernel is centred.
-
-    ``coords`` is int (V, 4), its rows distinct; ``kernel_size`` is odd. The offset (i, j, k) of the kernel reads the
-    voxel at (i, j, k) - (kernel_size - 1) / 2 from the output voxel.
-    """
-    if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+    """See sparseops.submanifold_map."""
     num_voxels = len(coords)
     keys, order = pack_keys(coords).sort()
+    if (keys[1:] == keys[:-1]).any():
+        raise ValueError("coords holds a voxel more than once")
     coords = coords.long()[order]
     half = kernel_size // 2
     shifts = list(product(range(-half, half + 1), repeat=3))
@@ -60,10 +56,7 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
 
 
 def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
-    """Coarser voxels, int64 (W, 4) in ascending order, and the kernel map of a convolution of kernel 2, stride 2.
-
-    The output voxel of c is floor(c / 2); the offset is the remainder.
-    """
+    """See sparseops.strided_map."""
     parent_key = pack_keys(torch.cat([coords[:, :1].long(), coords[:, 1:].long() >> 1], 1))
     unique, parent = parent_key.unique(return_inverse=True)
     mask = COORD_LIMIT - 1
@@ -80,31 +73,22 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
     return coarse, KernelMap(children, parents)
 
 
-def sparse_conv(features: Tensor, weight: Tensor, kernel_map: KernelMap, bias: Tensor | None = None) -> Tensor:
-    """Sparse convolution.
-
-    Args:
-        features: (num_in, C_in).
-        weight: (C_out, kx, ky, kz, C_in), spconv's layout, without a flip.
-        kernel_map: pairs for kx * ky * kz offsets.
-        bias: (C_out,) or None.
-
-    Returns:
-        (num_out, C_out), zeros (plus bias) for output voxels that no pair reaches.
-    """
-    out_channels, in_channels = weight.shape[0], weight.shape[-1]
-    kernels = weight.reshape(out_channels, -1, in_channels)  # (C_out, K, C_in)
-    if features.shape != (kernel_map.num_in, in_channels):
-        raise ValueError(f"features must be ({kernel_map.num_in}, {in_channels}), got {tuple(features.shape)}")
-    if kernels.shape[1] != len(kernel_map.counts):
-        raise ValueError(f"weight has {kernels.shape[1]} offsets, the kernel map {len(kernel_map.counts)}")
-    out = features.new_zeros(kernel_map.num_out, out_channels)
-    if bias is not None:
-        out += bias
-    start = 0
-    for offset, count in enumerate(kernel_map.counts):
-        pairs = slice(start, start + count)
+def sparse_conv(
+    features: Tensor,
+    kernels: Tensor,
+    kernel_map: KernelMap,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """Sparse convolution of features (num_in, C_in) with kernels (C_out, K, C_in) to (num_out, C_out)."""
+    sums = torch.promote_types(features.dtype, torch.float32)
+    out = torch.zeros(kernel_map.num_out, kernels.shape[0], dtype=sums, device=features.device)
+    for offset, rows in enumerate(kernel_map.forwards):
+        present = ((rows >= 0) & (rows < len(features))).nonzero().squeeze(1)
         # a row of the output occurs at most once in an offset, so the sum is the same on every run
-        out.index_add_(0, kernel_map.out_rows[pairs], features[kernel_map.in_rows[pairs]] @ kernels[:, offset].t())
-        start += count
-    return out
+        products = features[rows[present]].to(sums) @ kernels[:, offset].t().to(sums)
+        out = out.index_add(0, present, products)
+    for term in (bias, residual):
+        out = out if term is None else out + term
+    return (out.relu() if activation == "relu" else out).to(features.dtype)

@@ -1,0 +1,143 @@
+"""Sparse convolution: public, checked functions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import reference
+from .extension import compiled_for
+from .kernel_map import KernelMap
+
+ACTIVATIONS = ("none", "relu")
+COMPILED_DTYPES = {
+    "cpu": (torch.float32, torch.bfloat16),
+    "cuda": (torch.float32, torch.float16, torch.bfloat16),
+}
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A weight as the kernels of its device and dtype read it; ``pack_weight`` makes it.
+
+    Attributes:
+        data: with the compiled operators on the CPU (K, panels, C_in, 16), panels of 16 output channels, where bfloat16
+            has pairs of input channels side by side, (K, panels, C_in / 2, 32); otherwise (C_out, K, C_in).
+    """
+
+    data: Tensor
+    out_channels: int
+    num_offsets: int
+    in_channels: int
+
+
+def pack_weight(weight: Tensor) -> PackedWeight:
+    """Pack a weight once for many calls of ``sparse_conv``.
+
+    ``weight`` is (C_out, kx, ky, kz, C_in), spconv's layout, on the device and in the dtype of the features to come.
+    """
+    _check_weight(weight)
+    kernels = weight.detach().flatten(1, 3).contiguous()  # (C_out, K, C_in)
+    data = torch.ops.sparseops.pack_weight(kernels) if _has_kernel(kernels) and not weight.is_cuda else kernels
+    return PackedWeight(data, *kernels.shape)
+
+
+def sparse_conv(
+    features: Tensor,
+    weight: Tensor | PackedWeight,
+    kernel_map: KernelMap,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """Sparse convolution, activation(conv(features) + bias + residual).
+
+    Sums are in float32 (float64 for float64), in an order that depends neither on the number of threads nor on other
+    voxels. Batch norm in inference is folded into weight and bias by the caller. There are gradients, by plain torch,
+    where the weight is a plain one.
+
+    Args:
+        features: (num_in, C_in), contiguous, float32; bfloat16 (and float16 on a GPU) multiply in that precision.
+        weight: (C_out, kx, ky, kz, C_in), spconv's layout, without a flip; or packed by ``pack_weight``.
+        kernel_map: of kx * ky * kz offsets; entries that are no row of the features count as absent.
+        bias: (C_out,) in the dtype of the features or float32, or None.
+        residual: (num_out, C_out), contiguous, in the dtype of the features, or None.
+        activation: "none" or "relu".
+
+    Returns:
+        (num_out, C_out) in the dtype of the features.
+
+    Raises:
+        ValueError: a shape, dtype, device or name is wrong, or a tensor is not contiguous.
+    """
+    _check(features, weight, kernel_map, bias, residual, activation)
+    given = [tensor for tensor in (features, weight, bias, residual) if isinstance(tensor, Tensor)]
+    needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    if needs_gradient and isinstance(weight, PackedWeight):
+        raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
+    if needs_gradient or not _has_kernel(features):
+        kernels = weight.data if isinstance(weight, PackedWeight) else weight.flatten(1, 3)
+        return reference.sparse_conv(features, kernels, kernel_map, bias, residual, activation)
+    packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
+    return torch.ops.sparseops.sparse_conv(
+        features,
+        packed.data,
+        packed.out_channels,
+        kernel_map.forwards,
+        None if bias is None else bias.detach().float().contiguous(),
+        residual,
+        activation == "relu",
+    )
+
+
+def _has_kernel(tensor: Tensor) -> bool:
+    return compiled_for(tensor) and tensor.dtype in COMPILED_DTYPES[tensor.device.type]
+
+
+def _check_weight(weight: Tensor) -> None:
+    if weight.ndim != 5 or not weight.is_floating_point():
+        raise ValueError(f"weight must be (C_out, kx, ky, kz, C_in), got {weight.dtype} {tuple(weight.shape)}")
+
+
+def _check(
+    features: Tensor,
+    weight: Tensor | PackedWeight,
+    kernel_map: KernelMap,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    activation: str,
+) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be {' or '.join(ACTIVATIONS)}, got {activation!r}")
+    if isinstance(weight, PackedWeight):
+        out_channels, num_offsets, in_channels = weight.out_channels, weight.num_offsets, weight.in_channels
+    else:
+        _check_weight(weight)
+        out_channels, in_channels = weight.shape[0], weight.shape[-1]
+        num_offsets = weight.shape[1:4].numel()
+    data = weight.data if isinstance(weight, PackedWeight) else weight
+    if num_offsets != kernel_map.num_offsets:
+        raise ValueError(f"weight has {num_offsets} offsets, the kernel map {kernel_map.num_offsets}")
+    _check_tensor("features", features, (kernel_map.num_in, in_channels), features)
+    _check_tensor("weight", data, tuple(data.shape), features)
+    if kernel_map.forwards.device != features.device:
+        raise ValueError(f"the kernel map must be on {features.device} with features, got {kernel_map.forwards.device}")
+    if bias is not None:
+        _check_tensor("bias", bias, (out_channels,), features, torch.float32)
+    if residual is not None:
+        _check_tensor("residual", residual, (kernel_map.num_out, out_channels), features)
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], features: Tensor, *dtypes: torch.dtype) -> None:
+    """``tensor`` has ``shape`` and lies with ``features`` in device and dtype, or has one of ``dtypes``."""
+    if (
+        tuple(tensor.shape) != shape
+        or tensor.dtype not in (features.dtype, *dtypes)
+        or tensor.device != features.device
+    ):
+        raise ValueError(
+            f"{name} must be {shape}, {features.dtype} on {features.device}, got {tuple(tensor.shape)}, {tensor.dtype} "
+            f"on {tensor.device}"
+        )
+    if name != "weight" and not tensor.is_contiguous():
+        raise ValueError(f"{name} must be contiguous, got strides {tensor.stride()} for {shape}")

@@ -1,0 +1,48 @@
+"""Shapes and dtypes of the operators' results without their values, for meta tensors and torch.compile."""
+
+import torch
+from torch import Tensor
+from torch.library import register_fake
+
+PANEL = 16
+
+
+@register_fake("sparseops::sort_voxels")
+def _sort_voxels(coords: Tensor) -> Tensor:
+    return coords.new_empty(coords.shape[0])
+
+
+@register_fake("sparseops::submanifold_map")
+def _submanifold_map(coords: Tensor, kernel_size: int) -> Tensor:
+    return coords.new_empty(kernel_size**3, coords.shape[0], dtype=torch.int32)
+
+
+@register_fake("sparseops::strided_map")
+def _strided_map(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    num_coarse = torch.library.get_ctx().new_dynamic_size()
+    return (
+        coords.new_empty(num_coarse, 4),
+        coords.new_empty(8, num_coarse, dtype=torch.int32),
+        coords.new_empty(8, coords.shape[0], dtype=torch.int32),
+    )
+
+
+@register_fake("sparseops::pack_weight")
+def _pack_weight(weight: Tensor) -> Tensor:
+    out_channels, num_offsets, in_channels = weight.shape
+    per_unit = 2 if weight.dtype == torch.bfloat16 else 1
+    panels, units = (out_channels + PANEL - 1) // PANEL, (in_channels + per_unit - 1) // per_unit
+    return weight.new_empty(num_offsets, panels, units, PANEL * per_unit)
+
+
+@register_fake("sparseops::sparse_conv")
+def _sparse_conv(
+    features: Tensor,
+    weight: Tensor,
+    out_channels: int,
+    rows: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+) -> Tensor:
+    return features.new_empty(rows.shape[1], out_channels)

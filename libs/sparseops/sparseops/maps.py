@@ -1,0 +1,58 @@
+"""Kernel maps: public, checked functions."""
+
+import torch
+from torch import Tensor
+
+from . import reference
+from .extension import compiled_for
+from .kernel_map import KernelMap
+
+LARGEST_KERNEL = 7
+
+
+def sort_voxels(coords: Tensor) -> Tensor:
+    """Order in which voxels ascend by batch, x, y, z: int64 (V,) rows of ``coords``, int64 (V, 4), contiguous.
+
+    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512).
+    """
+    _check(coords)
+    if compiled_for(coords) and coords.device.type == "cpu":
+        return torch.ops.sparseops.sort_voxels(coords)
+    return reference.pack_keys(coords).argsort(stable=True)
+
+
+def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
+    """Kernel map of a submanifold convolution: output voxels are the input voxels, the kernel is centred.
+
+    ``coords`` is int64 (V, 4), contiguous, of batch, x, y, z in any order, no voxel twice. ``kernel_size`` is odd, at
+    most 7. The offset (i, j, k) of the kernel reads the voxel at (i, j, k) - (kernel_size - 1) / 2 from the output
+    voxel. Raises ValueError where coordinates or sizes are not so.
+    """
+    _check(coords)
+    if kernel_size % 2 == 0 or not 1 <= kernel_size <= LARGEST_KERNEL:
+        raise ValueError(f"kernel_size must be odd, from 1 to {LARGEST_KERNEL}, got {kernel_size}")
+    if compiled_for(coords):
+        return KernelMap(torch.ops.sparseops.submanifold_map(coords, kernel_size))
+    return reference.submanifold_map(coords, kernel_size)
+
+
+def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
+    """Coarser voxels, int64 (W, 4) in ascending order, and the kernel map of a convolution of kernel 2, stride 2.
+
+    ``coords`` as for ``submanifold_map``. The output voxel of c is floor(c / 2); the offset is the remainder. The
+    inverse convolution uses ``inverse()`` of the map. Raises ValueError where coordinates are not so.
+    """
+    _check(coords)
+    if compiled_for(coords):
+        coarse, children, parents = torch.ops.sparseops.strided_map(coords)
+        return coarse, KernelMap(children, parents)
+    return reference.strided_map(coords)
+
+
+def _check(coords: Tensor) -> None:
+    if coords.ndim != 2 or coords.shape[1] != 4 or coords.dtype != torch.int64 or not coords.is_contiguous():
+        contiguous = "" if coords.is_contiguous() else ", not contiguous"
+        raise ValueError(
+            f"coords must be contiguous int64 (V, 4) of batch, x, y, z, got {coords.dtype} {tuple(coords.shape)}"
+            + contiguous
+        )
