@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from app.clouds.checks import check_num_points
-from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.clouds.columns import Column, assumed_names, check_columns, cloud_from_columns, split_vectors
 from app.errors import BadCloud, BadRequest
 
@@ -52,7 +52,10 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """The labels, int32 (N,)."""
+    """The labels, int32 (N,), and nothing else that was asked for, which is said in a warning."""
+    missing = [name for name in FIELDS if getattr(segmentation, name) is not None]
+    if missing:
+        segmentation.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
     file = io.BytesIO()
     np.save(file, segmentation.labels.astype("<i4", copy=False), allow_pickle=False)
     return file.getvalue()

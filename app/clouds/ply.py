@@ -36,6 +36,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     for name, values in (("confidence", segmentation.confidence), ("entropy", segmentation.entropy)):
         if values is not None:
             added.append((name, values.astype("<f4")))
+    if segmentation.probabilities is not None:
+        segmentation.warnings.append("PLY gets no probabilities: ask for another output to get them.")
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
 
 

@@ -6,11 +6,13 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.engine.service import Answer
-from app.errors import Busy
+from app.errors import BadCloud, Busy, UnsupportedFormat
 from app.http import negotiation, options, upload
 from app.http.openapi import predict_responses
 from app.http.state import state
 from app.http.trace import note, request_id
+
+CURL_D = "If curl -d sent this file, it took line ends and zero bytes out: use --data-binary @FILE or -F file=@FILE."
 
 blueprint = APIBlueprint("predict", __name__)
 
@@ -37,7 +39,12 @@ def _answer() -> Response:
         chosen = options.parse(request.args, received.form)
         read = chosen.read_options(received.filename, received.format)
         output = chosen.output or negotiation.output_for(request.accept_mimetypes)
-        answer = state().service.predict(body, read, chosen.segment_options(), output, request_id())
+        try:
+            answer = state().service.predict(body, read, chosen.segment_options(), output, request_id())
+        except (BadCloud, UnsupportedFormat) as problem:
+            if request.mimetype == "application/x-www-form-urlencoded":
+                problem.detail += f" {CURL_D}"
+            raise
     try:
         return _response(answer, read.filename)
     except BaseException:

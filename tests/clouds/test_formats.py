@@ -234,3 +234,10 @@ def test_text_made_to_keep_the_sniffer_busy_does_not(data):
     code = "import sys; from app.clouds.sniff import sniff; print(sniff(memoryview(sys.stdin.buffer.read())))"
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=30, check=True)
     assert done.stdout.strip() == b"None"
+
+
+@pytest.mark.parametrize("name", ["las", "laz", "ply", "pcd", "npy"])
+def test_writers_say_what_they_have_no_place_for(name):
+    answer = segmentation(probabilities=np.zeros((3, 2), np.float32))
+    formats.write(name, cloud(), answer)
+    assert any("no probabilities" in warning or "no place for probabilities" in warning for warning in answer.warnings)

@@ -211,3 +211,10 @@ def test_uploads_that_fill_the_queue_get_429_while_health_answers(server: Server
         problem(refused, 429)
         assert int(refused.headers["Retry-After"]) >= 1
         assert server.get("/health").status_code == 200
+
+
+def test_file_that_curl_d_has_damaged_gets_the_way_to_send_it(server: Server):
+    damaged = clouds.ply().replace(b"\n", b"").replace(b"\0", b"")
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert "--data-binary" in server.post(data=damaged, headers=headers).json()["detail"]
+    assert "--data-binary" not in server.post(data=damaged).json()["detail"]
