@@ -6,6 +6,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import laspy
 import numpy as np
@@ -93,7 +94,8 @@ def test_laz_comes_back_classified_with_its_coordinates(server: Server):
     in_json = server.post(files={"file": ("tile.laz", clouds.laz())}).json()
     np.testing.assert_array_equal(np.asarray(got.classification, int), in_json["labels"])
     warnings = json.loads(response.headers["X-Pointserve-Warnings"])
-    assert warnings == in_json["warnings"]
+    assert warnings[:-1] == in_json["warnings"]
+    assert "class ids" in warnings[-1]
     assert any("normal" in warning for warning in warnings)
 
 
@@ -183,8 +185,7 @@ def test_descriptors_are_given_back_also_by_clients_that_leave(server: Server):
 
 @pytest.mark.parametrize("memory_mib", [0, 1])
 def test_part_of_a_form_goes_to_disk_where_it_outgrows_its_memory(memory_mib, tmp_path):
-    before = set(os.listdir("/proc/self/fd"))
     with part_file(Settings(spool_memory_mib=memory_mib, spool_dir=tmp_path)) as file:
         file.write(bytes(memory_mib * MIB + 2))
-        (new,) = set(os.listdir("/proc/self/fd")) - before
-        assert os.readlink(f"/proc/self/fd/{new}").startswith(str(tmp_path))
+        descriptors = Path("/proc/self/fd").glob("*")
+        assert any(str(tmp_path) in os.readlink(link) for link in descriptors if link.is_symlink())
