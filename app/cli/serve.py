@@ -18,6 +18,8 @@ def serve(
     """Serve over HTTP. Every setting POINTSERVE_* of the environment holds too."""
     settings = configure(host=host, port=port, models=models, device=device, threads=threads)
 
+    from app.engine import devices
     from app.http import gunicorn
 
+    devices.choose(settings.device)  # refuses an unknown one here, not in the worker
     gunicorn.serve(settings)

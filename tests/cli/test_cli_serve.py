@@ -54,3 +54,10 @@ def test_serve_with_options_answers_and_stops_on_ctrl_c(tile, pointserve, tmp_pa
     out = tmp_path / "labels.npy"
     assert pointserve("predict", tile, "-o", out, "--models", EXPERIMENT).returncode == 0
     np.testing.assert_array_equal(served["labels"], np.load(out))
+
+
+def test_unknown_device_ends_serve_in_one_line(pointserve):
+    done = pointserve("serve", "--port", free_port(), "--device", "gpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pointserve: device 'gpu' is unknown")
+    assert done.stderr.count("\n") == 1
