@@ -1,0 +1,57 @@
+"""Patches of PTv3's serialized attention: how each cloud's points are cut and filled up."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import reference_serial as reference
+from .extension import compiled_for
+
+
+class PatchPadding(NamedTuple):
+    """Indices between points and padded points.
+
+    ``x[pad]`` fills points up to whole patches, ``y[unpad]`` takes the points out again: ``pad[unpad]`` is 0, 1, …
+    Patch p is rows cu_seqlens[p] to cu_seqlens[p + 1] - 1 of the padded points.
+    """
+
+    pad: Tensor  # int64 (num_padded,)
+    unpad: Tensor  # int64 (num_points,)
+    cu_seqlens: Tensor  # int32 (num_patches + 1,)
+
+
+def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | None = None) -> PatchPadding:
+    """Cut serialized clouds into patches.
+
+    A cloud of up to ``patch_size`` points is one patch of its own length. A longer one is cut into patches of exactly
+    ``patch_size``; the last is filled up with the points that stand ``patch_size`` places before the missing ones, the
+    tail of the patch before. So it is upstream with flash attention; without it all clouds of a batch share
+    ``patch_size = min(patch_size, points of the smallest cloud)``, which the caller passes.
+
+    Args:
+        offset: int64 (B,), where each cloud ends, ascending; best on the CPU: on a GPU it is read back once.
+        patch_size: points in a patch, at least 1.
+        device: of the result; None for that of ``offset``.
+
+    Raises:
+        ValueError: wrong shape or dtype, offsets that descend, more than 2**31 - 1 padded points.
+    """
+    if offset.ndim != 1 or offset.dtype != torch.int64:
+        raise ValueError(f"offset must be int64 (B,), got {offset.dtype} {tuple(offset.shape)}")
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be at least 1, got {patch_size}")
+    num_padded, num_patches, start = 0, 0, 0
+    ends = offset.tolist()
+    for end in ends:
+        if end < start:
+            raise ValueError(f"offset must ascend from 0, got {end} after {start}")
+        patches = -(-(end - start) // patch_size)
+        num_padded += patches * patch_size if patches > 1 else end - start
+        num_patches += patches
+        start = end
+    if num_padded >= 1 << 31:
+        raise ValueError(f"at most 2**31 - 1 padded points fit cu_seqlens, got {num_padded}")
+    offset = offset.to(device or offset.device).contiguous()
+    operators = torch.ops.sparseops if compiled_for(offset) else reference
+    return PatchPadding(*operators.patch_padding(offset, patch_size, start, num_padded, num_patches))
