@@ -1,8 +1,11 @@
 """``pointserve serve``."""
 
+import socket
 from typing import Annotated
 
 import typer
+
+from app.errors import BadRequest
 
 from . import options
 from .configuration import configure
@@ -20,6 +23,22 @@ def serve(
 
     from app.engine import devices
     from app.http import gunicorn
+    from app.zoo import experiment
 
-    devices.choose(settings.device)  # refuses an unknown one here, not in the worker
+    # refused here in one line, not by the worker again and again
+    devices.choose(settings.device)
+    experiment.find(settings.models)
+    _check_address(settings.host, settings.port)
     gunicorn.serve(settings)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise BadRequest where nothing can listen on ``port`` of ``host``."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python 3.11 and newer repeat the address
+        raise BadRequest(
+            f"Cannot listen on port {port} of {host}: {reason}. Choose another port with --port or POINTSERVE_PORT, "
+            "another address with --host or POINTSERVE_HOST."
+        ) from None

@@ -2,6 +2,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -61,3 +62,32 @@ def test_unknown_device_ends_serve_in_one_line(pointserve):
     assert done.returncode == 1
     assert done.stderr.startswith("pointserve: device 'gpu' is unknown")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_without_models_ends_serve_in_one_line(pointserve, tmp_path):
+    done = pointserve("serve", "--port", free_port(), "--models", tmp_path / "nothing")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pointserve: no experiment at '{tmp_path}/nothing'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_ends_serve_in_one_line(pointserve):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = pointserve("serve", "--port", port)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pointserve: Cannot listen on port {port} of 127.0.0.1: Address already in use.")
+    assert "--port or POINTSERVE_PORT" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_checks_of_serve_load_no_torch(tmp_path):
+    code = (
+        "import sys; from app.cli import main\n"
+        f"sys.argv = ['pointserve', 'serve', '--models', {str(tmp_path)!r}]\n"
+        "try:\n    main()\n"
+        "finally:\n    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+    assert "no experiment" in done.stderr
