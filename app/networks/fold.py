@@ -1,16 +1,25 @@
 """Networks made quick for inference once their weights are loaded."""
 
 import copy
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 
+@runtime_checkable
+class Foldable(Protocol):
+    """A module with a quicker equal for inference."""
+
+    def folded(self) -> nn.Module:
+        """The equal, on the module's device."""
+
+
 def fold(network: nn.Module) -> nn.Module:
-    """``network``, in eval mode on its final device, with every part replaced that has a ``folded()`` of its own.
+    """``network``, in eval mode on its final device, with every ``Foldable`` part replaced.
 
     The given network stays as it is and shares what is not replaced.
     """
-    if hasattr(network, "folded"):
+    if isinstance(network, Foldable):
         return network.folded()
     twin = copy.copy(network)
     twin._modules = {name: child if child is None else fold(child) for name, child in network._modules.items()}

@@ -1,5 +1,8 @@
 """Sparse convolutions as torch modules, with the parameter names and layout of spconv."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from sparseops import KernelMap, pack_weight, sparse_conv
 from torch import Tensor, nn
@@ -34,16 +37,20 @@ class FoldedConv(nn.Module):
 
     bias: Tensor
 
-    def __init__(self, conv: SparseConv, norm: nn.BatchNorm1d, activation: str):
+    def __init__(self, parts: Iterable[nn.Module], activation: str):
+        """``parts`` are a SparseConv and a BatchNorm1d; what follows them is left out."""
         super().__init__()
+        conv: Any
+        norm: Any
+        conv, norm, *_ = parts
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError("a batch norm without running statistics cannot be folded")
         scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
         shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
-        weight = conv.weight
+        weight = conv.weight.double()
         if weight.shape[1] == 1:
             weight = weight.reshape(weight.shape[-1], 1, 1, 1, weight.shape[0]).transpose(0, 4)
-        self.weight = pack_weight((weight.double() * scale.view(-1, 1, 1, 1, 1)).to(conv.weight.dtype))
+        self.weight = pack_weight((weight * scale.view(-1, 1, 1, 1, 1)).to(conv.weight.dtype))
         self.register_buffer("bias", (shift * scale + norm.bias.double()).to(conv.weight.dtype))
         self.activation = activation
 

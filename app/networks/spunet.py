@@ -59,9 +59,9 @@ class FoldedBlock(nn.Module):
 
     def __init__(self, block: BasicBlock):
         super().__init__()
-        self.proj = None if isinstance(block.proj, nn.Identity) else FoldedConv(block.proj[0], block.proj[1], "none")
-        self.conv1 = FoldedConv(block.conv1, block.bn1, "relu")
-        self.conv2 = FoldedConv(block.conv2, block.bn2, "relu")
+        self.proj = FoldedConv(block.proj, "none") if isinstance(block.proj, nn.Sequential) else None
+        self.conv1 = FoldedConv([block.conv1, block.bn1], "relu")
+        self.conv2 = FoldedConv([block.conv2, block.bn2], "relu")
 
     def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:  # (V, in) -> (V, channels)
         shortcut = x if self.proj is None else self.proj(x, kernel_map.centre())
@@ -80,7 +80,7 @@ class Step(nn.ModuleList):
 
     def folded(self) -> FoldedConv:
         """For inference."""
-        return FoldedConv(self[0], self[1], "relu")
+        return FoldedConv(self, "relu")
 
 
 class Stage(nn.ModuleDict):

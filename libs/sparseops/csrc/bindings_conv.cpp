@@ -8,10 +8,27 @@
 
 #include "cpu.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace sparseops {
 namespace {
 
 using at::Tensor;
+
+// Uninitialised memory; a large one in huge pages where the system has them: faults for pages of 4 KiB take longer than
+// filling a kernel map.
+Tensor allocate(at::IntArrayRef sizes, const at::TensorOptions& options) {
+  const Tensor tensor = at::empty(sizes, options);
+#if defined(__linux__)
+  constexpr uintptr_t page = uintptr_t{1} << 21;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(tensor.mutable_data_ptr());
+  const uintptr_t first = (start + page - 1) & ~(page - 1), last = (start + tensor.nbytes()) & ~(page - 1);
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+  return tensor;
+}
 
 void check_coords(const Tensor& coords) {
   TORCH_CHECK_VALUE(coords.dim() == 2 && coords.size(1) == 4 && coords.scalar_type() == at::kLong && coords.is_contiguous(),
@@ -38,7 +55,8 @@ Tensor submanifold_map(const Tensor& coords, int64_t kernel_size) {
                     "kernel_size must be odd, from 1 to 7, got ", kernel_size);
   const Keys keys = sort_keys(coords.const_data_ptr<int64_t>(), coords.size(0), kernel_size / 2, 0);
   TORCH_CHECK_VALUE(!has_duplicates(keys), "coords holds a voxel more than once");
-  Tensor rows = at::empty({kernel_size * kernel_size * kernel_size, coords.size(0)}, coords.options().dtype(at::kInt));
+  const Tensor rows =
+      allocate({kernel_size * kernel_size * kernel_size, coords.size(0)}, coords.options().dtype(at::kInt));
   submanifold_table(keys, kernel_size, rows.mutable_data_ptr<int32_t>());
   return rows;
 }
@@ -51,7 +69,7 @@ std::tuple<Tensor, Tensor, Tensor> strided_map(const Tensor& coords) {
   const Tensor parent = at::empty({num}, table), coarse = at::empty({num, 4}, coords.options());
   const int64_t num_coarse =
       coarser_voxels(from, num, parent.mutable_data_ptr<int32_t>(), coarse.mutable_data_ptr<int64_t>());
-  const Tensor children = at::empty({8, num_coarse}, table), parents = at::empty({8, num}, table);
+  const Tensor children = allocate({8, num_coarse}, table), parents = allocate({8, num}, table);
   strided_tables(from, num, parent.const_data_ptr<int32_t>(), num_coarse, children.mutable_data_ptr<int32_t>(),
                  parents.mutable_data_ptr<int32_t>());
   return {coarse.narrow(0, 0, num_coarse), children, parents};
@@ -104,7 +122,7 @@ Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_cha
                       "residual must be ", features.scalar_type(), " (", num_out, ", ", out_channels, "), got ",
                       residual->scalar_type(), " ", residual->sizes());
   const Tensor even = bfloat16 && features.size(1) % 2 ? at::constant_pad_nd(features, {0, 1}) : features;
-  const Tensor out = at::empty({num_out, out_channels}, features.options());
+  const Tensor out = allocate({num_out, out_channels}, features.options());
   convolve({even.const_data_ptr(), weight.const_data_ptr(), rows.const_data_ptr<int32_t>(),
             bias ? bias->const_data_ptr<float>() : nullptr, residual ? residual->const_data_ptr() : nullptr,
             out.mutable_data_ptr(), features.size(0), num_out, rows.size(0), units, out_channels, panels, bfloat16,

@@ -6,7 +6,7 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
 #define WIDTH 16
-#define ROWS 8
+#define ROWS 12
 #define PANELS 2
 #define DOT(sum, a, b) (Floats) _mm512_dpbf16_ps((__m512)(sum), (__m512bh)(a), (__m512bh)(b))
 #include "conv_block.h"

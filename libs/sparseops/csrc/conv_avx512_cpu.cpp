@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
 #define WIDTH 16
-#define ROWS 8
+#define ROWS 12
 #define PANELS 2
 #include "conv_block.h"
 

@@ -11,7 +11,7 @@
 namespace sparseops {
 namespace {
 
-constexpr int64_t BLOCK_ROWS = 256, BLOCK_PANELS = 8, LEAST_BLOCK_ROWS = 32, BLOCKS_PER_THREAD = 4;
+constexpr int64_t BLOCK_ROWS = 256, BLOCK_PANELS = 16, LEAST_BLOCK_ROWS = 32, BLOCKS_PER_THREAD = 4;
 constexpr std::align_val_t CACHE_LINE{64};
 
 struct Release {
