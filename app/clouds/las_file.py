@@ -107,6 +107,16 @@ def standard_length(point_format: int) -> int:
     return laspy.PointFormat(point_format).dtype().itemsize
 
 
+def check_reaches(data: memoryview, start: int, num_bytes: int, what: str) -> None:
+    """Raise BadCloud where ``data`` ends before ``what``, of ``num_bytes``, which the file says is at ``start``."""
+    missing = start + num_bytes - len(data)
+    if missing > 0:
+        raise BadCloud(
+            f"The file is cut off or damaged: {what} should be at byte {start:,}, but {len(data):,} bytes are all "
+            f"there is; at least {missing:,} are missing. Send the whole file."
+        )
+
+
 def parse(data: memoryview) -> LasFile:
     """The frame of ``data``; BadCloud where its numbers contradict each other or the size of the file."""
     size = len(data)
@@ -193,6 +203,7 @@ def _evlrs(data: memoryview, minor: int, header_size: int, points_start: int) ->
         start, count = struct.unpack_from("<QI", data, 235)
         if count and start < points_start:
             raise BadCloud(f"The header places EVLRs at byte {start}, before the points.")
+        check_reaches(data, start, EVLR_HEADER, "the first EVLR")
         evlrs = _records(data, start, count, EVLR_HEADER, len(data))
     if minor == 3 and header_size >= 235 and data[6] & INTERNAL_WAVEFORMS:
         start = struct.unpack_from("<Q", data, 227)[0]

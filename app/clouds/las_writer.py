@@ -31,7 +31,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.
 
     LAS cannot hold NaN or inf: such points of a ``cloud`` are written at the offset of the file with classification 7
-    (noise). That, and where labels went if not into ASPRS codes, is added to ``segmentation.warnings``.
+    (noise). That, what was overwritten, and where labels went if not into ASPRS codes, is added to
+    ``segmentation.warnings``.
 
     Raises:
         BadCloud: ``source`` cannot be read, or has no room for another dimension.
@@ -49,6 +50,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
             columns.append(Column(name, values, np.dtype("<u2"), FIXED_POINT, f"{name} of the class"))
     descriptors = Descriptors(file)
     records, names = _with_columns(laz.decode(file), descriptors, columns)
+    overwritten = [name for name in names if descriptors.find(name)]
+    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in overwritten]
     if classification is not None:
         _classify(file, records, classification)
     else:
@@ -166,10 +169,11 @@ def _mark_what_is_lost(cloud: Cloud, file: LasFile, records: np.ndarray, segment
     if lost.any():
         column(records, file.fields["classification"][1], "u1")[lost] = NOISE
         segmentation.warnings.append(
-            f"{int(lost.sum())} points have NaN or infinite coordinates, which LAS cannot hold: "
-            "they are at the file's offset with classification 7 (noise)."
+            f"Points with NaN or infinite coordinates: {np.count_nonzero(lost):,}; LAS cannot hold those: they are at "
+            "the file's offset with classification 7 (noise)."
         )
     if (file.scale > SCALE_M).any():
         segmentation.warnings.append(
-            f"The cloud is too wide for LAS at a resolution of {SCALE_M}: coordinates are rounded to {file.scale.max()}"
+            f"The cloud is too wide for LAS at a resolution of {SCALE_M}: coordinates are rounded to "
+            f"{file.scale.max()}."
         )

@@ -11,7 +11,7 @@ import struct
 import lazrs
 import numpy as np
 
-from app.clouds.las_file import LASZIP, LasFile, Record, new_vlr, standard_length
+from app.clouds.las_file import LASZIP, LasFile, Record, check_reaches, new_vlr, standard_length
 from app.errors import BadCloud
 
 CHUNKED = 2
@@ -100,6 +100,8 @@ def _table_start(file: LasFile) -> int:
     start = struct.unpack_from("<q", file.data, file.points_start)[0]
     if start == -1:
         start = struct.unpack_from("<q", file.data, len(file.data) - 8)[0]
+    else:
+        check_reaches(file.data, start, 8, f"the table that ends the {file.num_points:,} compressed points")
     if not file.points_start + 8 <= start <= len(file.data) - 8:
         raise BadCloud("The table of compressed chunks is missing: the file is cut off or damaged.")
     return start

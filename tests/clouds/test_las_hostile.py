@@ -27,6 +27,17 @@ def test_truncation_anywhere_is_an_error(compressed):
                 las.read(memoryview(data[:cut]))
 
 
+def test_a_cut_file_says_how_much_is_missing():
+    data = las_bytes(compressed=True, point_format=3)
+    table_start = struct.unpack_from("<q", data, struct.unpack_from("<I", data, 96)[0])[0]
+    missing = table_start + 8 - 3000
+    with pytest.raises(BadCloud, match=f"500 compressed points should be at .* at least {missing:,} are missing"):
+        las.read(memoryview(data[:3000]))
+    data = with_evlr()
+    with pytest.raises(BadCloud, match=r"first EVLR should be at .* at least 1\d\d are missing"):
+        las.read(memoryview(data[:-200]))
+
+
 @pytest.mark.parametrize(
     ("offset", "raw", "sentence"),
     [

@@ -118,6 +118,9 @@ def test_existing_dimensions_are_overwritten_where_their_type_holds_the_values()
     assert list(after.point_format.extra_dimension_names) == ["label", "confidence"]
     np.testing.assert_array_equal(after["label"], fits.labels)
     np.testing.assert_array_equal(after["confidence"], confidence)
+    assert [said for said in fits.warnings if "overwritten" in said] == [
+        f"The file's own dimension {name} was overwritten." for name in ("label", "confidence")
+    ]
 
     does_not = segmentation(500, INDOOR, ignored=[3])
     after, _ = write(to_bytes(before), does_not)
@@ -206,7 +209,7 @@ def test_points_that_are_not_finite_are_noise_at_the_offset():
     assert list(after.classification[[5, 9]]) == [7, 7]
     np.testing.assert_array_equal(after.xyz[5], after.header.offsets)
     np.testing.assert_allclose(after.xyz[6], cloud.xyz[6], atol=0.00051)
-    assert "2 points" in answer.warnings[0]
+    assert "infinite coordinates: 2;" in answer.warnings[0]
     nothing = Cloud(xyz=np.full((3, 3), np.nan), format="ply")
     assert len(laspy.read(io.BytesIO(las.write_las(nothing, segmentation(3), None)))) == 3
 
