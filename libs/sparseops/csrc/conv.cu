@@ -1,0 +1,430 @@
+// Sparse convolution as an implicit matrix product: rows are output voxels, the inner dimension runs over offsets and
+// input channels, columns are output channels.
+//
+// A block computes a tile of rows by columns. Step by step, 64 bytes of the inner dimension at a time, it gathers the
+// neighbours' features (zeros where there is none) and the weights into a ring of shared buffers, ahead of the
+// multiplication. Steps whose offsets none of the tile's voxels has are left out. Each output is the sum of its own
+// products in a fixed order, whatever tile it lies in, so results repeat bit by bit.
+#include <cmath>
+
+#include "conv_cuda.h"
+#include "launch.cuh"
+#include "ptx.cuh"
+
+namespace sparseops::gpu {
+namespace {
+
+constexpr int kStages = 4;
+constexpr int kRowBytes = 64;  // of the inner dimension in one step
+constexpr int kChunks = kRowBytes / 16;
+constexpr unsigned kWarp = 0xffffffffu;
+
+// A chunk of 16 bytes of a row of a shared tile. Chunks trade places from row to row, so that eight consecutive rows'
+// chunks lie in different banks.
+__device__ __forceinline__ char* chunk_at(char* tile, int row, int chunk) {
+  return tile + row * kRowBytes + ((chunk ^ (row >> 1 & 3)) << 4);
+}
+
+// A warp's part of the tile, kRows by kColumns, multiplied by tensor cores.
+template <typename T, int kRows, int kColumns>
+struct TensorCores {
+  using Element = T;
+  float sums[kRows / 16][kColumns / 8][4] = {};
+
+  __device__ void multiply(char* rows, char* columns, int lane) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t a[kRows / 16][4];
+#pragma unroll
+      for (int i = 0; i < kRows / 16; ++i) {
+        load(a[i], chunk_at(rows, i * 16 + (lane & 15), half * 2 + (lane >> 4)));
+      }
+#pragma unroll
+      for (int j = 0; j < kColumns / 16; ++j) {
+        uint32_t b[4];
+        load(b, chunk_at(columns, j * 16 + (lane & 7) + (lane >> 4 << 3), half * 2 + (lane >> 3 & 1)));
+#pragma unroll
+        for (int i = 0; i < kRows / 16; ++i) {
+          multiply_add<T>(sums[i][2 * j], a[i], b[0], b[1]);
+          multiply_add<T>(sums[i][2 * j + 1], a[i], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // Writes 16 rows, from row 16 * slice on, into a shared buffer.
+  __device__ void write(int slice, float* buffer, int stride, int lane) const {
+#pragma unroll
+    for (int i = 0; i < kRows / 16; ++i) {
+      if (i != slice) continue;
+#pragma unroll
+      for (int j = 0; j < kColumns / 8; ++j) {
+        float* at = buffer + (lane >> 2) * stride + j * 8 + (lane & 3) * 2;
+        *reinterpret_cast<float2*>(at) = make_float2(sums[i][j][0], sums[i][j][1]);
+        *reinterpret_cast<float2*>(at + 8 * stride) = make_float2(sums[i][j][2], sums[i][j][3]);
+      }
+    }
+  }
+
+ private:
+  __device__ static void load(uint32_t (&registers)[4], const char* shared) {
+    load_matrices(registers, shared);
+    if constexpr (sizeof(T) == 4) round_to_tf32(registers);
+  }
+};
+
+// The same in float32 throughout: lane (m, n) of 8 by 4 holds rows m + 8 i and columns n + 4 j.
+template <int kRows, int kColumns>
+struct FloatUnits {
+  using Element = float;
+  float sums[kRows / 8][kColumns / 4] = {};
+
+  __device__ void multiply(char* rows, char* columns, int lane) {
+#pragma unroll 1  // one chunk's operands at a time in registers
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      float4 a[kRows / 8];
+#pragma unroll
+      for (int i = 0; i < kRows / 8; ++i) {
+        a[i] = *reinterpret_cast<const float4*>(chunk_at(rows, i * 8 + (lane & 7), chunk));
+      }
+#pragma unroll
+      for (int j = 0; j < kColumns / 4; ++j) {
+        const float4 b = *reinterpret_cast<const float4*>(chunk_at(columns, j * 4 + (lane >> 3), chunk));
+#pragma unroll
+        for (int i = 0; i < kRows / 8; ++i) {
+          float sum = sums[i][j];
+          sum = fmaf(a[i].x, b.x, sum);
+          sum = fmaf(a[i].y, b.y, sum);
+          sum = fmaf(a[i].z, b.z, sum);
+          sums[i][j] = fmaf(a[i].w, b.w, sum);
+        }
+      }
+    }
+  }
+
+  __device__ void write(int slice, float* buffer, int stride, int lane) const {
+#pragma unroll
+    for (int i = 0; i < kRows / 8; ++i) {
+      if (i >> 1 != slice) continue;
+#pragma unroll
+      for (int j = 0; j < kColumns / 4; ++j) {
+        buffer[((i & 1) * 8 + (lane & 7)) * stride + j * 4 + (lane >> 3)] = sums[i][j];
+      }
+    }
+  }
+};
+
+template <typename T>
+struct alignas(16) Pack {
+  T values[16 / sizeof(T)];
+};
+
+__device__ __forceinline__ float to_float(__half value) { return __half2float(value); }
+__device__ __forceinline__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
+__device__ __forceinline__ float to_float(float value) { return value; }
+__device__ __forceinline__ void from_float(float value, __half& out) { out = __float2half_rn(value); }
+__device__ __forceinline__ void from_float(float value, __nv_bfloat16& out) { out = __float2bfloat16_rn(value); }
+__device__ __forceinline__ void from_float(float value, float& out) { out = value; }
+
+template <typename T>
+__device__ __forceinline__ void add(float (&sums)[16 / sizeof(T)], const T* values) {
+  const Pack<T> pack = *reinterpret_cast<const Pack<T>*>(values);
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(16 / sizeof(T)); ++i) sums[i] += to_float(pack.values[i]);
+}
+
+// Sizes of a tile, and where its parts lie in shared memory.
+template <int kRows_, int kColumns_, int kWarpsDown_, int kWarpsAcross_>
+struct Tile {
+  static constexpr int kRows = kRows_, kColumns = kColumns_;
+  static constexpr int kWarpsDown = kWarpsDown_, kWarpsAcross = kWarpsAcross_;
+  static constexpr int kWarps = kWarpsDown * kWarpsAcross, kThreads = kWarps * 32;
+  static constexpr int kWarpRows = kRows / kWarpsDown, kWarpColumns = kColumns / kWarpsAcross;
+  static constexpr int kBlocksAtOnce = kColumns > 128 ? 1 : kColumns == 96 ? 3 : 512 / kThreads;  // registers allow
+  static constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
+  static constexpr int kBufferStride = kWarpColumns + 8;  // floats; rows of a warp's results, no two in a bank
+  static constexpr int kRowsAtOnce = kThreads / kChunks;  // that all threads copy together
+  static_assert(kWarpRows % 16 == 0 && kWarpColumns % 16 == 0);
+  static_assert(kRows % kRowsAtOnce == 0 && kColumns % kRowsAtOnce == 0);
+  static_assert(kWarps * 16 * kBufferStride * 4 <= kStages * kStageBytes);
+
+  static constexpr int kOutRowsAt = kStages * kStageBytes;    // int (kRows)
+  static constexpr int kNumStepsAt = kOutRowsAt + kRows * 4;  // int
+  static constexpr int kPresentAt = kNumStepsAt + 16;         // uint32 (ceil(num_offsets / 32)), then int (steps)
+
+  static size_t shared_bytes(int num_offsets, int num_steps) {
+    return kPresentAt + (static_cast<size_t>(num_offsets + 31) / 32 + num_steps) * 4;
+  }
+};
+
+// 16-byte chunks of the inner dimension, and the steps they take.
+template <typename T>
+__host__ __device__ int chunks_per_offset(const ConvArguments& arguments) {
+  return arguments.in_channels / static_cast<int>(16 / sizeof(T));
+}
+__host__ __device__ inline int steps_of(int num_chunks) { return (num_chunks + kChunks - 1) / kChunks; }
+
+template <typename Shape, typename Math>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolve_tile(const ConvArguments arguments) {
+  using T = typename Math::Element;
+  constexpr int kPerChunk = 16 / sizeof(T);
+  constexpr int kCopiesOfRows = Shape::kRows / Shape::kRowsAtOnce;
+  constexpr int kCopiesOfColumns = Shape::kColumns / Shape::kRowsAtOnce;
+  const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+  const int num_out = arguments.num_out, num_offsets = arguments.num_offsets;
+  const int per_offset = chunks_per_offset<T>(arguments);
+  const int num_chunks = num_offsets * per_offset;
+  const int tiles_across = (arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x / tiles_across) * Shape::kRows;
+  const int first_column = static_cast<int>(blockIdx.x % tiles_across) * Shape::kColumns;
+
+  char* shared = dynamic_shared();
+  int* out_rows = reinterpret_cast<int*>(shared + Shape::kOutRowsAt);
+  int& num_steps = *reinterpret_cast<int*>(shared + Shape::kNumStepsAt);
+  unsigned* present = reinterpret_cast<unsigned*>(shared + Shape::kPresentAt);
+  const int num_words = (num_offsets + 31) / 32;
+  int* steps = reinterpret_cast<int*>(present + num_words);
+
+  // which rows are written, which offsets any of them has
+  for (int word = thread; word < num_words; word += Shape::kThreads) present[word] = 0;
+  for (int row = thread; row < Shape::kRows; row += Shape::kThreads) {
+    const int64_t column = first_row + row;
+    out_rows[row] = column >= num_out ? -1 : arguments.order == nullptr ? static_cast<int>(column)
+                                                                        : __ldg(arguments.order + column);
+  }
+  __syncthreads();
+  for (int offset = warp; offset < num_offsets; offset += Shape::kWarps) {
+    const int* neighbours = arguments.forwards + static_cast<int64_t>(offset) * num_out;
+    bool any = false;
+#pragma unroll
+    for (int row = lane; row < Shape::kRows; row += 32) {
+      if (first_row + row < num_out) any |= __ldg(neighbours + first_row + row) >= 0;
+    }
+    if (__any_sync(kWarp, any) && lane == 0) atomicOr(present + offset / 32, 1u << offset % 32);
+  }
+  __syncthreads();
+  // the steps that have any, in ascending order
+  if (warp == 0) {
+    int count = 0;
+    for (int base = 0; base < steps_of(num_chunks); base += 32) {
+      const int step = base + lane;
+      bool needed = false;
+      if (step < steps_of(num_chunks)) {
+        const int last = (min((step + 1) * kChunks, num_chunks) - 1) / per_offset;
+        for (int offset = step * kChunks / per_offset; offset <= last; ++offset) {
+          needed |= (present[offset / 32] >> offset % 32 & 1) != 0;
+        }
+      }
+      const unsigned votes = __ballot_sync(kWarp, needed);
+      if (needed) steps[count + __popc(votes & ((1u << lane) - 1))] = step;
+      count += __popc(votes);
+    }
+    if (lane == 0) num_steps = count;
+  }
+  __syncthreads();
+  const int count = num_steps;
+
+  // each thread copies one chunk of some rows and columns; the rows' neighbours are looked up a step ahead
+  const T* features = static_cast<const T*>(arguments.features);
+  const T* weight = static_cast<const T*>(arguments.weight);
+  const int own_chunk = thread % kChunks, own_row = thread / kChunks;
+  int inner = 0, channel = 0;  // chunk of the inner dimension and first input channel of the step looked up
+  int neighbours[kCopiesOfRows];
+  auto look_up = [&](int index) {
+    inner = steps[index] * kChunks + own_chunk;
+    const bool inside = inner < num_chunks;
+    const int offset = inner / per_offset;
+    channel = (inner - offset * per_offset) * kPerChunk;
+#pragma unroll
+    for (int i = 0; i < kCopiesOfRows; ++i) {
+      const int64_t column = first_row + own_row + i * Shape::kRowsAtOnce;
+      neighbours[i] = inside && column < num_out
+                          ? __ldg(arguments.forwards + static_cast<int64_t>(offset) * num_out + column)
+                          : -1;
+    }
+  };
+  auto copy = [&](char* stage) {
+#pragma unroll
+    for (int i = 0; i < kCopiesOfRows; ++i) {
+      const bool there = static_cast<unsigned>(neighbours[i]) < static_cast<unsigned>(arguments.num_in);
+      const int64_t element = there ? static_cast<int64_t>(neighbours[i]) * arguments.in_channels + channel : 0;
+      copy16(chunk_at(stage, own_row + i * Shape::kRowsAtOnce, own_chunk), features + element, there);
+    }
+#pragma unroll
+    for (int i = 0; i < kCopiesOfColumns; ++i) {
+      const int column = own_row + i * Shape::kRowsAtOnce;
+      const bool there = first_column + column < arguments.out_channels && inner < num_chunks;
+      const int64_t chunk = there ? static_cast<int64_t>(first_column + column) * num_chunks + inner : 0;
+      copy16(chunk_at(stage + Shape::kRows * kRowBytes, column, own_chunk), weight + chunk * kPerChunk, there);
+    }
+  };
+  int ahead = 0;
+  auto copy_next = [&] {
+    if (ahead < count) {
+      copy(shared + ahead % kStages * Shape::kStageBytes);
+      if (++ahead < count) look_up(ahead);
+    }
+    copies_commit();
+  };
+
+  const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
+  const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
+  Math math;
+  if (count > 0) look_up(0);
+  for (int stage = 0; stage < kStages - 1; ++stage) copy_next();
+  for (int index = 0; index < count; ++index) {
+    copies_wait<kStages - 2>();
+    __syncthreads();  // this step's copies are there, and nobody reads the buffer of the step before any more
+    copy_next();
+    char* stage = shared + index % kStages * Shape::kStageBytes;
+    math.multiply(stage + warp_row * kRowBytes, stage + (Shape::kRows + warp_column) * kRowBytes, lane);
+  }
+  copies_wait<0>();
+  __syncthreads();
+
+  // 16 rows at a time through the warp's own buffer, for stores of 16 bytes
+  float* buffer = reinterpret_cast<float*>(shared) + warp * 16 * Shape::kBufferStride;
+  constexpr int kPacks = Shape::kWarpColumns / kPerChunk;
+#pragma unroll
+  for (int slice = 0; slice < Shape::kWarpRows / 16; ++slice) {
+    math.write(slice, buffer, Shape::kBufferStride, lane);
+    __syncwarp();
+    for (int index = lane; index < 16 * kPacks; index += 32) {
+      const int row = index / kPacks, pack = index % kPacks;
+      const int out_row = out_rows[warp_row + slice * 16 + row];
+      const int column = first_column + warp_column + pack * kPerChunk;
+      if (out_row < 0 || column >= arguments.out_channels) continue;
+      const int64_t element = static_cast<int64_t>(out_row) * arguments.out_channels + column;
+      float sums[kPerChunk];
+#pragma unroll
+      for (int i = 0; i < kPerChunk; ++i) sums[i] = buffer[row * Shape::kBufferStride + pack * kPerChunk + i];
+      if (arguments.bias != nullptr) {
+#pragma unroll
+        for (int i = 0; i < kPerChunk; ++i) sums[i] += __ldg(arguments.bias + column + i);
+      }
+      if (arguments.residual != nullptr) add(sums, static_cast<const T*>(arguments.residual) + element);
+      Pack<T> result;
+#pragma unroll
+      for (int i = 0; i < kPerChunk; ++i) {
+        from_float(arguments.relu && sums[i] < 0 ? 0.f : sums[i], result.values[i]);
+      }
+      *reinterpret_cast<Pack<T>*>(static_cast<T*>(arguments.out) + element) = result;
+    }
+    __syncwarp();
+  }
+}
+
+using Tile32 = Tile<64, 32, 2, 2>;
+using Tile64 = Tile<128, 64, 2, 2>;
+using Tile96 = Tile<128, 96, 2, 2>;
+using Tile128 = Tile<128, 128, 2, 4>;
+using Tile256 = Tile<128, 256, 2, 4>;
+
+int attribute(cudaDeviceAttr name) {
+  int device = 0, value = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&value, name, device) != cudaSuccess) return 0;
+  return value;
+}
+
+template <typename T>
+struct Plan {
+  const ConvArguments& arguments;
+  size_t shared_limit;  // of a block, bytes
+
+  template <typename Shape>
+  size_t shared_bytes() const {
+    return Shape::shared_bytes(arguments.num_offsets,
+                               steps_of(arguments.num_offsets * chunks_per_offset<T>(arguments)));
+  }
+  template <typename Shape>
+  int64_t tiles() const {
+    return (static_cast<int64_t>(arguments.num_out) + Shape::kRows - 1) / Shape::kRows *
+           ((arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns);
+  }
+  // Columns computed, and a share for the gathering, which every tile across repeats.
+  template <typename Shape>
+  float cost() const {
+    if (shared_bytes<Shape>() > shared_limit) return INFINITY;
+    const int across = (arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns;
+    return static_cast<float>(across * (Shape::kColumns + 32));
+  }
+  template <typename Shape, typename Math>
+  cudaError_t run(cudaStream_t stream) const {
+    const size_t bytes = shared_bytes<Shape>();
+    if (bytes > shared_limit || tiles<Shape>() > INT32_MAX) return cudaErrorInvalidValue;
+    const auto kernel = convolve_tile<Shape, Math>;
+    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   static_cast<int>(bytes));
+    if (error != cudaSuccess) return error;
+    return launch(kernel, dim3(static_cast<unsigned>(tiles<Shape>())), Shape::kThreads, bytes, stream, arguments);
+  }
+};
+
+// Runs the first of the shapes, narrow to wide, that costs least, and a narrower one where that leaves
+// multiprocessors without work.
+template <template <typename> class MathFor, typename T, typename Narrow, typename... Wider>
+cudaError_t run_best(const Plan<T>& plan, int multiprocessors, cudaStream_t stream) {
+  using Run = cudaError_t (Plan<T>::*)(cudaStream_t) const;
+  const Run runs[] = {&Plan<T>::template run<Narrow, typename MathFor<Narrow>::Type>,
+                      &Plan<T>::template run<Wider, typename MathFor<Wider>::Type>...};
+  const float costs[] = {plan.template cost<Narrow>(), plan.template cost<Wider>()...};
+  const int64_t tiles[] = {plan.template tiles<Narrow>(), plan.template tiles<Wider>()...};
+  int best = 0;
+  for (int i = 1; i <= static_cast<int>(sizeof...(Wider)); ++i) {
+    if (costs[i] <= costs[best]) best = i;
+  }
+  while (best > 0 && tiles[best] < multiprocessors) --best;
+  return (plan.*runs[best])(stream);
+}
+
+template <typename Shape>
+struct HalfMath {
+  using Type = TensorCores<__half, Shape::kWarpRows, Shape::kWarpColumns>;
+};
+template <typename Shape>
+struct Bfloat16Math {
+  using Type = TensorCores<__nv_bfloat16, Shape::kWarpRows, Shape::kWarpColumns>;
+};
+template <typename Shape>
+struct Tf32Math {
+  using Type = TensorCores<float, Shape::kWarpRows, Shape::kWarpColumns>;
+};
+template <typename Shape>
+struct FloatMath {
+  using Type = FloatUnits<Shape::kWarpRows, Shape::kWarpColumns>;
+};
+
+}  // namespace
+
+bool convolve_supports(ConvType type) {
+  const bool everywhere = type == ConvType::kHalf || type == ConvType::kFloat;
+  return everywhere || attribute(cudaDevAttrComputeCapabilityMajor) >= 8;
+}
+
+cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t stream) {
+  if (arguments.num_out == 0 || arguments.out_channels == 0) return cudaSuccess;
+  const int multiple = type == ConvType::kHalf || type == ConvType::kBfloat16 ? 8 : 4;
+  if (arguments.in_channels <= 0 || arguments.in_channels % multiple != 0 || arguments.out_channels % multiple != 0 ||
+      static_cast<int64_t>(arguments.num_offsets) * arguments.in_channels > INT32_MAX / 4) {
+    return cudaErrorInvalidValue;
+  }
+  if (!convolve_supports(type)) return cudaErrorNotSupported;
+  const auto limit = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const int processors = attribute(cudaDevAttrMultiProcessorCount);
+  switch (type) {
+    case ConvType::kHalf:
+      return run_best<HalfMath, __half, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit}, processors,
+                                                                                  stream);
+    case ConvType::kBfloat16:
+      return run_best<Bfloat16Math, __nv_bfloat16, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit},
+                                                                                             processors, stream);
+    case ConvType::kTf32:
+      return run_best<Tf32Math, float, Tile32, Tile64, Tile128>({arguments, limit}, processors, stream);
+    case ConvType::kFloat:
+      return run_best<FloatMath, float, Tile32, Tile64, Tile128>({arguments, limit}, processors, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace sparseops::gpu

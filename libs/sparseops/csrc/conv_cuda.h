@@ -1,0 +1,35 @@
+// Sparse convolution on a GPU.
+#pragma once
+
+#include <cstdint>
+#include <cuda_runtime.h>
+
+namespace sparseops::gpu {
+
+// What is multiplied; sums are float32 for all of them.
+enum class ConvType { kHalf, kBfloat16, kTf32, kFloat };  // features are float for the last two
+
+// Pointers are on the device, aligned to 16 bytes, arrays contiguous; channels are multiples of 8 (of 4 for float).
+struct ConvArguments {
+  const void* features;  // (num_in, in_channels)
+  const void* weight;    // (out_channels, num_offsets, in_channels)
+  const int* forwards;   // (num_offsets, num_out), row of the input or -1; column c belongs to output row order[c]
+  const int* order;      // (num_out), a permutation, or null: column c belongs to row c
+  const float* bias;     // (out_channels) or null
+  const void* residual;  // (num_out, out_channels) or null, added before the activation
+  void* out;             // (num_out, out_channels)
+  int num_in;
+  int num_out;
+  int num_offsets;
+  int in_channels;
+  int out_channels;
+  bool relu;
+};
+
+// Whether the current device multiplies this type (bfloat16 and tf32 from sm_80 on).
+bool convolve_supports(ConvType type);
+
+// cudaErrorNotSupported where the current device cannot, cudaErrorInvalidValue for channels or sizes it has no room for.
+cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t stream);
+
+}  // namespace sparseops::gpu

@@ -1,0 +1,44 @@
+// Kernel maps on a GPU. Pointers are on the device; coords is int64 (num_voxels, 4) of batch, x, y, z, a voxel a row,
+// none twice, x, y and z below kCoordLimit, batch below kBatchLimit. No function waits for the device.
+#pragma once
+
+#include <cstdint>
+#include <cuda_runtime.h>
+
+namespace sparseops::gpu {
+
+constexpr int64_t kCoordLimit = int64_t{1} << 18;  // as in reference.py
+constexpr int64_t kBatchLimit = 512;
+
+// Bytes of scratch memory, aligned to 256 bytes, that submanifold_map asks for.
+int64_t submanifold_map_scratch(int num_voxels);
+
+// Writes all of forwards, int32 (kernel_size**3, num_voxels).
+cudaError_t submanifold_map(const int64_t* coords, int num_voxels, int kernel_size, int* forwards, void* scratch,
+                            cudaStream_t stream);
+
+// What strided_map tells of its result.
+struct StridedResult {
+  int num_coarse;
+  int disordered;  // not 0 where the rows do not ascend: then nothing else of the result is right
+  int outside;     // not 0 where a coordinate lies outside the limits: likewise
+};
+
+int64_t strided_map_scratch(int num_voxels);
+
+// Rows must ascend by batch, x, y, z. Writes `result` (on the device), the first num_coarse rows of coarse, int64
+// (num_voxels, 4), the first 8 * num_coarse of children, int32 (8, num_coarse), and parents, int32 (8, num_voxels).
+cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
+                        StridedResult* result, void* scratch, cudaStream_t stream);
+
+constexpr int kMaxGroupedOffsets = 31;
+
+// keys, int32 (num_out): alike for output rows with like neighbours, of forwards (num_offsets, num_out) with at most
+// kMaxGroupedOffsets offsets.
+cudaError_t neighbour_keys(const int* forwards, int num_offsets, int num_out, int* keys, cudaStream_t stream);
+
+// grouped[k, c] = forwards[k, order[c]], and order as int32.
+cudaError_t permute_columns(const int* forwards, int num_offsets, int num_out, const int64_t* order, int* grouped,
+                            int* order32, cudaStream_t stream);
+
+}  // namespace sparseops::gpu

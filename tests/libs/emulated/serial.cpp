@@ -1,0 +1,57 @@
+// The launch functions of serialization.cu, segments.cu and patches.cu under C names, and a sort in CUB's place.
+#include "launch.cuh"
+#include "radix_sort.h"
+#include "serial_cuda.h"
+
+namespace sparseops::gpu {
+
+size_t radix_sort_scratch(int, int) { return 8; }
+
+cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void*, size_t, cudaStream_t,
+                       const uint32_t** sorted) {
+  const uint64_t mask = num_bits < 64 ? (uint64_t{1} << num_bits) - 1 : ~uint64_t{0};
+  std::copy_n(pairs.values[0], num_pairs, pairs.values[1]);
+  std::vector<int> order(num_pairs);
+  for (int i = 0; i < num_pairs; ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return (pairs.keys[0][a] & mask) < (pairs.keys[0][b] & mask); });
+  for (int i = 0; i < num_pairs; ++i) pairs.values[1][i] = pairs.values[0][order[i]];
+  *sorted = pairs.values[1];
+  return cudaSuccess;
+}
+
+}  // namespace sparseops::gpu
+
+using namespace sparseops;
+
+extern "C" {
+
+void set_backwards(bool backwards) { emulated::backwards = backwards; }
+
+int emulated_codes(const int32_t* coord, const int64_t* batch, const int64_t* depths, int64_t n, int depth,
+                   const int64_t* curves, int64_t num_curves, int64_t* codes) {
+  return gpu::serialization_codes(coord, batch, depths, n, depth, curves, num_curves, codes, nullptr);
+}
+
+int emulated_sort(const int64_t* codes, int64_t num_rows, int64_t n, int num_bits, int64_t* orders,
+                  int64_t* inverses) {
+  std::vector<char> scratch(gpu::sort_codes_scratch(num_rows, n, num_bits));
+  return gpu::sort_codes(codes, num_rows, n, num_bits, orders, inverses, scratch.data(), nullptr);
+}
+
+int emulated_reduce(bool halves, const void* values, const int64_t* offsets, int64_t num_rows, int64_t num_segments,
+                    int64_t channels, int reduction, void* out) {
+  const auto kind = static_cast<Reduction>(reduction);
+  return halves ? gpu::segment_reduce(static_cast<const __half*>(values), offsets, num_rows, num_segments, channels,
+                                      kind, static_cast<__half*>(out), nullptr)
+                : gpu::segment_reduce(static_cast<const float*>(values), offsets, num_rows, num_segments, channels,
+                                      kind, static_cast<float*>(out), nullptr);
+}
+
+int emulated_padding(const int64_t* offset, int64_t num_clouds, int64_t patch_size, int64_t num_padded,
+                     int64_t num_patches, int64_t* pad, int64_t* unpad, int32_t* cu_seqlens) {
+  std::vector<char> scratch(gpu::patch_padding_scratch(num_clouds));
+  return gpu::patch_padding(offset, num_clouds, patch_size, num_padded, num_patches, pad, unpad, cu_seqlens,
+                            scratch.data(), nullptr);
+}
+}
