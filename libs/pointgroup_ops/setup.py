@@ -28,7 +28,8 @@ def architectures() -> list[str]:
 def extension() -> CppExtension:
     """All of csrc, the CUDA sources where they can be compiled."""
     folder = Path(__file__).parent
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("csrc/*.c*"))
+    found = [*folder.glob("csrc/*.cpp"), *folder.glob("csrc/*.cu")]
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
     sources = [name for name in names if WITH_CUDA or not name.endswith((".cu", "_cuda.cpp"))]
     # the macro is turned into a string by csrc/module.cpp
     flags = ["-O3", "-fopenmp", "-ffp-contract=off", f"-DARCHITECTURES={','.join(architectures())}"]

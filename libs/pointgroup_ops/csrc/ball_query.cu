@@ -1,5 +1,6 @@
 #include "grid.h"
 #include "kernels.h"
+#include "launch.cuh"
 
 namespace pointgroup_ops {
 namespace {
@@ -95,12 +96,12 @@ __global__ void keys_kernel(
   const int32_t* offsets = points.batch_offsets;
   if (i <= points.num_clouds) {
     const bool rising = i == points.num_clouds ? offsets[i] == points.num_points : offsets[i] <= offsets[i + 1];
-    if (!rising || (i == 0 && offsets[i] != 0)) *wrong = 1;
+    if (!rising || (i == 0 && offsets[i] != 0)) atomicOr(wrong, 1);
   }
   if (i >= points.num_points) return;
   const int64_t cloud = points.batch_idxs[i];
   if (cloud < 0 || cloud >= points.num_clouds || i < offsets[cloud] || i >= offsets[cloud + 1]) {
-    *wrong = 1;
+    atomicOr(wrong, 1);
     keys[i] = kNoCell;
     return;
   }
@@ -178,22 +179,19 @@ cudaError_t compute_keys(
     const float* low,
     const float* high,
     float radius,
+    int bits,
     int64_t* keys,
     int32_t* wrong,
     cudaStream_t stream) {
-  const int bits = bits_per_axis(points.num_clouds);
   const int64_t clouds = points.num_clouds + 1;
   const int64_t num_threads = points.num_points > clouds ? points.num_points : clouds;
-  keys_kernel<<<blocks_for(num_threads), kThreads, 0, stream>>>(points, low, high, radius, bits, keys, wrong);
-  return cudaGetLastError();
+  return launch(keys_kernel, blocks_for(num_threads), kThreads, stream, points, low, high, radius, bits, keys, wrong);
 }
 
 cudaError_t count_neighbours(
     const SortedPoints& sorted, float radius, int bits, int32_t* lengths, cudaStream_t stream) {
-  if (sorted.num_points == 0) return cudaSuccess;
   const unsigned blocks = blocks_for(sorted.num_points * kWarp);
-  count_kernel<<<blocks, kThreads, 0, stream>>>(sorted, radius * radius, bits, lengths);
-  return cudaGetLastError();
+  return launch(count_kernel, blocks, kThreads, stream, sorted, radius * radius, bits, lengths);
 }
 
 cudaError_t fill_neighbours(
@@ -205,10 +203,8 @@ cudaError_t fill_neighbours(
     const int32_t* lengths,
     int32_t* idxs,
     cudaStream_t stream) {
-  if (sorted.num_points == 0) return cudaSuccess;
   const unsigned blocks = blocks_for(sorted.num_points * kWarp);
-  fill_kernel<<<blocks, kThreads, 0, stream>>>(points, sorted, radius * radius, bits, starts, lengths, idxs);
-  return cudaGetLastError();
+  return launch(fill_kernel, blocks, kThreads, stream, points, sorted, radius * radius, bits, starts, lengths, idxs);
 }
 
 }  // namespace pointgroup_ops

@@ -53,6 +53,7 @@ std::tuple<Tensor, Tensor> ball_query_cuda(
       low.const_data_ptr<float>(),
       high.const_data_ptr<float>(),
       reach,
+      bits,
       keys.mutable_data_ptr<int64_t>(),
       wrong.mutable_data_ptr<int32_t>(),
       stream));

@@ -23,13 +23,14 @@ struct SortedPoints {
   int64_t num_points;
 };
 
-// Keys of the cells (num_points,) in a grid over the finite points, which lie within low (3,) and high (3,). Sets
-// ``wrong`` where batch_idxs and batch_offsets do not fit together; nothing is read out of bounds by them.
+// Keys of the cells (num_points,) in a grid of ``bits`` an axis over the finite points, which lie within low (3,) and
+// high (3,). Sets ``wrong`` where batch_idxs and batch_offsets do not fit together; nothing is read out of bounds by them.
 cudaError_t compute_keys(
     const DevicePoints& points,
     const float* low,
     const float* high,
     float radius,
+    int bits,
     int64_t* keys,
     int32_t* wrong,
     cudaStream_t stream);

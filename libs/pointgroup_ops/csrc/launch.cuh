@@ -1,0 +1,17 @@
+// How kernels are started.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace pointgroup_ops {
+
+// Starts a kernel and returns what the start failed with. A grid without blocks starts nothing.
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch(
+    void (*kernel)(Parameters...), unsigned blocks, int threads, cudaStream_t stream, Arguments... arguments) {
+  if (blocks == 0) return cudaSuccess;
+  kernel<<<blocks, threads, 0, stream>>>(arguments...);
+  return cudaGetLastError();
+}
+
+}  // namespace pointgroup_ops

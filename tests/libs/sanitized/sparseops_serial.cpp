@@ -1,0 +1,107 @@
+// Runs the CPU code of serialization, segments, patches and attention on arrays of exactly their size.
+#include <c10/util/Half.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "serial_cpu.h"
+
+using namespace sparseops;
+
+namespace {
+
+std::mt19937 generator(1);
+int64_t below(int64_t end) { return std::uniform_int_distribution<int64_t>(0, end - 1)(generator); }
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "%s\n", what);
+  std::exit(1);
+}
+
+// Memory of exactly `size` elements, so that one step further is seen.
+template <typename T>
+std::unique_ptr<T[]> array(int64_t size) {
+  return std::unique_ptr<T[]>(new T[size]());
+}
+
+void serialize(int64_t n, int depth, int64_t clouds, bool own_depths) {
+  const int64_t curves[] = {2, 0, 1, 3, 2};
+  auto coord = array<int32_t>(3 * n);
+  auto batch = array<int64_t>(n), depths = array<int64_t>(n), codes = array<int64_t>(5 * n);
+  for (int64_t i = 0; i < n; ++i) {
+    depths[i] = own_depths ? 1 + below(depth) : depth;
+    batch[i] = below(clouds);
+    for (int axis = 0; axis < 3; ++axis) coord[3 * i + axis] = static_cast<int32_t>(below(int64_t{1} << depths[i]));
+  }
+  serialization_codes_cpu(coord.get(), batch.get(), own_depths ? depths.get() : nullptr, n, depth, curves, 5,
+                          codes.get());
+  auto orders = array<int64_t>(5 * n), inverses = array<int64_t>(5 * n);
+  for (const int num_bits : {1, 3 * depth, 63}) {
+    sort_codes_cpu(codes.get(), 5, n, num_bits, orders.get(), inverses.get());
+    for (int64_t i = 0; i < 5 * n; ++i) require(orders[i / n * n + inverses[i]] == i % n, "not an inverse");
+  }
+}
+
+template <typename Value>
+void reduce(const std::vector<int64_t>& lengths, int64_t channels) {
+  const auto num_segments = static_cast<int64_t>(lengths.size());
+  auto offsets = array<int64_t>(num_segments + 1);
+  for (int64_t i = 0; i < num_segments; ++i) offsets[i + 1] = offsets[i] + lengths[i];
+  auto values = array<Value>(offsets[num_segments] * channels), out = array<Value>(num_segments * channels);
+  for (const auto reduction : {kSum, kMean, kMax, kMin}) {
+    segment_reduce_cpu(values.get(), offsets.get(), num_segments, channels, reduction, out.get());
+  }
+}
+
+void pad(const std::vector<int64_t>& counts, int64_t patch_size) {
+  const auto num_clouds = static_cast<int64_t>(counts.size());
+  auto offset = array<int64_t>(num_clouds);
+  int64_t points = 0, padded = 0, patches = 0;
+  for (int64_t i = 0; i < num_clouds; ++i) {
+    const int64_t own = (counts[i] + patch_size - 1) / patch_size;
+    offset[i] = points += counts[i];
+    padded += own > 1 ? own * patch_size : counts[i];
+    patches += own;
+  }
+  auto pad = array<int64_t>(padded), unpad = array<int64_t>(points);
+  auto starts = array<int32_t>(patches + 1);
+  patch_padding_cpu(offset.get(), num_clouds, patch_size, pad.get(), unpad.get(), starts.get());
+  require(starts[patches] == padded, "the last patch does not end with the points");
+}
+
+void attend(const std::vector<int64_t>& lengths, int64_t heads, int64_t dim, bool biased) {
+  const auto num_patches = static_cast<int64_t>(lengths.size());
+  auto starts = array<int32_t>(num_patches + 1);
+  for (int64_t i = 0; i < num_patches; ++i) starts[i + 1] = starts[i] + static_cast<int32_t>(lengths[i]);
+  auto qkv = array<float>(starts[num_patches] * 3 * heads * dim), out = array<float>(starts[num_patches] * heads * dim);
+  auto bias = array<float>(biased ? num_patches * heads * lengths[0] * lengths[0] : 0);
+  patch_attention_cpu(qkv.get(), starts.get(), num_patches, heads, dim, 0.5f, biased ? bias.get() : nullptr,
+                      out.get());
+}
+
+}  // namespace
+
+int main() {
+  for (const int64_t n : {0, 1, 127, 128, 129, 70000}) {
+    serialize(n, 1, 1, false);
+    serialize(n, 12, 5, true);
+    serialize(n, 16, 1 << 15, false);
+  }
+  for (const int64_t channels : {0, 1, 64, 65, 200}) {
+    for (const auto& lengths : {std::vector<int64_t>{}, {0}, {3, 0, 1, 500}}) {
+      reduce<float>(lengths, channels);
+      reduce<c10::Half>(lengths, channels);
+    }
+  }
+  for (const int64_t patch_size : {1, 7, 48}) {
+    for (const auto& counts : {std::vector<int64_t>{}, {0, 0}, {1}, {48, 49, 0, 500}}) pad(counts, patch_size);
+  }
+  for (const int64_t dim : {1, 5, 16, 33}) {
+    for (const auto& lengths : {std::vector<int64_t>{}, {0}, {1}, {15, 16, 17, 0, 100}}) attend(lengths, 3, dim, false);
+    attend({31, 31}, 2, dim, true);
+  }
+}
