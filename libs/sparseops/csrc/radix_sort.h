@@ -1,0 +1,22 @@
+// Stable sort of pairs on a GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cuda_runtime.h>
+
+namespace sparseops::gpu {
+
+// Two buffers each: `keys[0]` and `values[0]` hold what is to be sorted, the others are free. All are overwritten.
+struct Pairs {
+  uint64_t* keys[2];
+  uint32_t* values[2];
+};
+
+size_t radix_sort_scratch(int num_pairs, int num_bits);
+
+// Sorts by the low `num_bits` of the keys; `*sorted` becomes the buffer that holds the sorted values.
+cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void* scratch, size_t scratch_bytes,
+                       cudaStream_t stream, const uint32_t** sorted);
+
+}  // namespace sparseops::gpu
