@@ -21,7 +21,8 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
     unset = ~np.isfinite(values)
     if unset.any():
         values[unset] = 0
-        warnings.append(f"{int(unset.any(axis=1).sum())} points have colours that are not finite; taken as black.")
+        num_unset = np.count_nonzero(unset.any(axis=1))
+        warnings.append(f"Points with colours that are not finite: {num_unset:,}; taken as black.")
     lowest, highest = float(values.min(initial=0)), float(values.max(initial=0))
     if lowest < 0 or highest > 65535:
         raise BadCloud(

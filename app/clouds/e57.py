@@ -64,7 +64,7 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cl
     )
     num_invalid = sum(int(table["num_invalid"]) for table in tables)
     if num_invalid:
-        cloud.warnings.append(f"{num_invalid} points are marked invalid in the file; their coordinates became NaN.")
+        cloud.warnings.append(f"Points marked invalid in the file: {num_invalid:,}; their coordinates became NaN.")
     cloud.rgb = _joined("rgb", tables, scans, cloud.warnings)
     cloud.intensity = _joined("intensity", tables, scans, cloud.warnings)
     if cloud.intensity is not None:

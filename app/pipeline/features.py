@@ -13,7 +13,8 @@ from .sample import Sample
 
 LOCAL_ORIGIN_FROM = 8192.0
 VOXELS_A_SIDE = 1 << 18
-LARGEST_PLAUSIBLE_EXTENT = 1e7
+PLAUSIBLE_EXTENT_M = 20_000  # for voxels of up to a metre, and more for larger ones
+PLAUSIBLE_VOXELS = 10
 NEUTRAL_COLOR = 127.5
 NEUTRAL_STRENGTH = 0.5
 RETURN_COLUMNS = ("return_number", "number_of_returns")
@@ -37,23 +38,24 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.
     box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too high then.
     """
     usable = np.flatnonzero(np.isfinite(xyz).all(1))
-    if len(usable) < len(xyz):
-        warnings.append(f"{len(xyz) - len(usable)} points have NaN or infinite coordinates: they get the ignore label")
+    num_left_out = len(xyz) - len(usable)
+    if num_left_out:
+        warnings.append(f"Points with NaN or infinite coordinates: {num_left_out:,}; they get the ignore label.")
     if len(usable) and np.ptp(xyz[usable], axis=0).max() >= VOXELS_A_SIDE * grid_size:
         inside = _near_the_bulk(xyz[usable])
         if not inside.all():
             warnings.append(
-                f"{np.count_nonzero(~inside)} points lie far away from all others: they get the ignore label"
+                f"Points far away from all others: {np.count_nonzero(~inside):,}; they get the ignore label."
             )
         usable = usable[inside]
         height = np.ptp(xyz[usable, 2])
         if height >= VOXELS_A_SIDE * grid_size:
             raise BadCloud(
-                f"the cloud is {height:g} units high, more than {VOXELS_A_SIDE} voxels of {grid_size:g}; "
-                "the model expects metres: check the unit and the order of the columns"
+                f"The cloud is {height:g} units high, more than {VOXELS_A_SIDE} voxels of {grid_size:g}; "
+                "the model expects metres: check the unit and the order of the columns."
             )
     if len(usable):
-        _warn_of_units(xyz[usable], warnings)
+        _warn_of_units(xyz[usable], grid_size, warnings)
     return usable
 
 
@@ -76,12 +78,12 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
         sample["strength"] = _strength(cloud, rows, warnings)
     if "normal" in columns:
         if cloud.normals is None:
-            warnings.append("the cloud has no normals: estimated from neighbouring points")
+            warnings.append("The cloud has no normals: estimated from neighbouring points.")
             sample["normal"] = estimate_normals(sample["coord"])
         else:
             sample["normal"] = cloud.normals[rows].astype(np.float32)
     if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):
-        warnings.append("the cloud has no return numbers: every point is taken as the only return of its pulse")
+        warnings.append("The cloud has no return numbers: every point is taken as the only return of its pulse.")
     for name in (columns | {*RETURN_COLUMNS} | _copied(recipe.transform)) & set(cloud.extra) - set(sample):
         sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
     _replace_non_finite(sample, warnings)
@@ -91,19 +93,19 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
 def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
     if cloud.rgb is not None:
         return cloud.rgb[rows].astype(np.float32)
-    warnings.append("the cloud has no colour, which the model reads: mid grey was taken; expect worse labels")
+    warnings.append("The cloud has no colour, which the model reads: mid grey was taken; expect worse labels.")
     return np.full((len(rows), 3), NEUTRAL_COLOR, np.float32)
 
 
 def _strength(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
     if cloud.intensity is None:
-        warnings.append("the cloud has no intensity, which the model reads: 0.5 was taken; expect worse labels")
+        warnings.append("The cloud has no intensity, which the model reads: 0.5 was taken; expect worse labels.")
         return np.full((len(rows), 1), NEUTRAL_STRENGTH, np.float32)
     intensity = cloud.intensity[rows].astype(np.float32)
     if cloud.intensity_scale is None:
         warnings.append(
-            f"the scale of the intensity is unknown: taken as it stands, up to {intensity.max():g}; "
-            "the model may expect 0 to 1"
+            f"The scale of the intensity is unknown: taken as it stands, up to {intensity.max():g}; "
+            "the model may expect 0 to 1."
         )
     return (intensity / np.float32(cloud.intensity_scale or 1)).reshape(-1, 1)
 
@@ -116,7 +118,7 @@ def _replace_non_finite(sample: Sample, warnings: list[str]) -> None:
     for name, values in sample.items():
         finite = np.isfinite(values)
         if not finite.all():
-            warnings.append(f"{np.count_nonzero(~finite.all(1))} points have NaN or infinite {name}: taken as 0")
+            warnings.append(f"Points with NaN or infinite {name}: {np.count_nonzero(~finite.all(1)):,}; taken as 0.")
             sample[name] = np.where(finite, values, np.float32(0))
 
 
@@ -127,12 +129,14 @@ def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
     return ((xyz >= low - margin) & (xyz <= high + margin)).all(1)
 
 
-def _warn_of_units(xyz: np.ndarray, warnings: list[str]) -> None:
-    low, high = xyz.min(0), xyz.max(0)
-    extent = high - low
-    across = extent[:2].max()
-    if across > LARGEST_PLAUSIBLE_EXTENT:
-        warnings.append(f"the cloud is {across:g} units across, which is hardly metres: check the unit")
+def _warn_of_units(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> None:
+    extent = np.ptp(xyz, axis=0)
+    widest, across = extent.max(), extent[:2].max()
+    if widest > PLAUSIBLE_EXTENT_M * max(1, grid_size) or 0 < widest < PLAUSIBLE_VOXELS * grid_size:
+        warnings.append(
+            f"The cloud measures {widest:,.6g} at its widest; are its coordinates in metres? The model expects metres "
+            f"and has voxels of {grid_size:g} m."
+        )
     looks_like_degrees = across < 1 and np.abs(xyz[:, 0]).max() <= 180 and np.abs(xyz[:, 1]).max() <= 90
     if looks_like_degrees and extent[2] > 20 * across:
-        warnings.append("x and y look like degrees: the model expects metres, project the cloud first")
+        warnings.append("Coordinates look like degrees: the model expects metres, so project the cloud first.")

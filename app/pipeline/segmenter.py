@@ -20,8 +20,8 @@ from .sample import take
 from .voxelize import Voxels, voxelize
 
 OLD_COLOURS = (
-    "the model's config has GridSample(keys=…) of old Pointcept versions, which trained on colours from -1 to 1; "
-    "it is given colours from 0 to 1, so expect wrong labels"
+    "The model's config has GridSample(keys=…) of old Pointcept versions, which trained on colours from -1 to 1; "
+    "it is given colours from 0 to 1, so expect wrong labels."
 )
 
 

@@ -86,7 +86,7 @@ def test_invalid_points_are_kept_without_coordinates(tmp_path):
     assert len(cloud) == 200
     np.testing.assert_array_equal(np.isnan(cloud.xyz).all(axis=1), state != 0)
     np.testing.assert_allclose(cloud.xyz[state == 0], xyz_of(data)[state == 0], atol=1e-5)
-    assert "3 points" in cloud.warnings[0]
+    assert "invalid in the file: 3;" in cloud.warnings[0]
 
 
 def spherical_file(path, spherical):

@@ -76,7 +76,7 @@ def test_features_that_are_not_finite_become_zero_with_a_count():
     cloud.normals[[3, 5]] = np.nan
     sample, warnings = build(cloud, ("normal",))
     assert (sample["normal"][[3, 5]] == 0).all()
-    assert warnings == ["2 points have NaN or infinite normal: taken as 0"]
+    assert warnings == ["Points with NaN or infinite normal: 2; taken as 0."]
 
 
 def test_a_missing_pair_of_return_numbers_is_said_once():
@@ -86,11 +86,21 @@ def test_a_missing_pair_of_return_numbers_is_said_once():
 
 
 @pytest.mark.parametrize(
-    ("scale", "expected"), [((1e-6, 1e-6, 1), "look like degrees"), ((1e7, 1e7, 1), "hardly metres"), ((1, 1, 1), None)]
+    ("scale", "grid_size", "expected"),
+    [
+        ((1e-6, 1e-6, 1), 0.5, "look like degrees"),
+        ((1e7, 1e7, 1), 0.5, "are its coordinates in metres?"),
+        ((1e3, 1e3, 1e3), 0.5, "measures 40,000 at its widest; are its coordinates in metres?"),
+        ((0.1, 0.1, 0.1), 0.5, "measures 4 at its widest; are its coordinates in metres?"),
+        ((1e3, 1e3, 1e3), 4.0, None),
+        ((100, 100, 1), 0.5, None),
+        ((0.1, 0.1, 0.1), 0.05, None),
+        ((1, 1, 1), 0.5, None),
+    ],
 )
-def test_implausible_units_are_warned_about(scale, expected):
+def test_implausible_units_are_warned_about(scale, grid_size, expected):
     warnings = []
-    features.usable_points(make_terrain().xyz * scale, 1e9, warnings)
+    features.usable_points(np.vstack([make_terrain().xyz, [[0, 0, 0], [40, 40, 0]]]) * scale, grid_size, warnings)
     assert [expected in said for said in warnings] == ([True] if expected else [])
 
 

@@ -63,7 +63,7 @@ def test_points_that_are_not_finite_are_ignored_and_change_no_other_label(networ
     assert (out.labels[at] == recipe.ignore_label).all()
     assert (out.confidence[at] == 0).all()
     np.testing.assert_array_equal(np.delete(out.labels, at), expected.labels)
-    assert any(sentence.startswith("3 points have NaN") for sentence in out.warnings)
+    assert any(sentence.startswith("Points with NaN or infinite coordinates: 3;") for sentence in out.warnings)
 
 
 @pytest.mark.parametrize("xyz", [np.empty((0, 3)), np.full((4, 3), np.nan)])
