@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-MAX_RASTER_CELLS = 1 << 25
+MAX_RASTER_CELLS = 1 << 23  # 5.8 km a side in cells of 2 m
 
 
 def occupancy(sample: dict) -> dict:
@@ -49,7 +49,7 @@ def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], s
     subtracted from z; the result is clipped to -clip_m .. clip_m and divided by ``scale_m``.
     """
     coord = sample["coord"].astype(np.float64)
-    lowest, cells, cell_m = lowest_of_cells(coord, cell_m)
+    lowest, cells, cell_m = lowest_of_cells(coord, cell_m, max(radii_m))
     ground = ndimage.rank_filter(lowest, rank=1, size=3, mode="constant", cval=np.inf)
     heights = [height_over(_erode(ground, _window(radius_m, cell_m)), cells, coord[:, 2]) for radius_m in radii_m]
     height = np.clip(np.stack(heights, 1), -clip_m, clip_m) / scale_m
@@ -65,7 +65,7 @@ def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], 
     h becomes sign(h) ln(1 + |h| / 0.2 m) / 2.
     """
     coord = sample["coord"].astype(np.float64)
-    lowest, cells, cell_m = lowest_of_cells(coord, cell_m)
+    lowest, cells, cell_m = lowest_of_cells(coord, cell_m, max(radii_m))
     second = ndimage.rank_filter(lowest, rank=1, size=5, mode="constant", cval=np.inf)
     is_pit = np.isfinite(second) & (lowest < second - pit_m)
     ground = np.where(is_pit, second, lowest)
@@ -80,18 +80,36 @@ def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], 
     return sample | {"relief": (np.sign(height) * np.log1p(np.abs(height) / 0.2) / 2).astype(np.float32)}
 
 
-def lowest_of_cells(coord: np.ndarray, cell_m: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], float]:
+def lowest_of_cells(
+    coord: np.ndarray, cell_m: float, reach_m: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], float]:
     """Lowest z of each cell, inf where it is empty; the cell of each point; the cell's edge in metres.
 
-    The edge is doubled until the raster has at most ``MAX_RASTER_CELLS``.
+    Where the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than what filters of radius
+    ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
     """
-    low, extent_m = coord[:, :2].min(0), np.ptp(coord[:, :2], axis=0)
-    while np.prod(np.floor(extent_m / cell_m) + 1) > MAX_RASTER_CELLS:
+    low = coord[:, :2].min(0)
+    while True:
+        column, row = np.floor((coord[:, :2] - low) / cell_m).astype(np.int64).T
+        if _num_cells(column, row) > MAX_RASTER_CELLS:
+            gap = _window(reach_m, cell_m) + 4  # an opening looks two radii far, from what a filter of 5 by 5 filled in
+            column, row = _without_gaps(column, gap), _without_gaps(row, gap)
+        if _num_cells(column, row) <= MAX_RASTER_CELLS:
+            break
         cell_m *= 2
-    column, row = np.floor((coord[:, :2] - low) / cell_m).astype(np.int64).T
     lowest = np.full((column.max() + 1, row.max() + 1), np.inf)
     np.minimum.at(lowest, (column, row), coord[:, 2])
     return lowest, (column, row), cell_m
+
+
+def _num_cells(column: np.ndarray, row: np.ndarray) -> float:
+    return (float(column.max()) + 1) * (float(row.max()) + 1)
+
+
+def _without_gaps(index: np.ndarray, gap: int) -> np.ndarray:
+    """``index`` (N,) from 0, in the same order, with steps of at most ``gap`` from one occupied value to the next."""
+    occupied, inverse = np.unique(index, return_inverse=True)
+    return np.minimum(np.diff(occupied, prepend=0), gap).cumsum()[inverse]
 
 
 def height_over(surface: np.ndarray, cells: tuple[np.ndarray, np.ndarray], z: np.ndarray) -> np.ndarray:

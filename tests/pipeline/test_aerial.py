@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from pipeline_samples import make_terrain
+
+from app.pipeline import aerial
+
+
+def heights(coord):
+    sample = {"coord": coord.astype(np.float32)}
+    sample = aerial.height_above_lowest(sample, cell_m=2.0, radii_m=(10.0, 40.0), scale_m=10.0, clip_m=50.0)
+    sample = aerial.height_above_opening(sample, cell_m=2.0, radii_m=(3.0, 24.0), pit_m=3.0)
+    return np.hstack([sample["height"], sample["relief"]])
+
+
+def sites(*offsets_m):
+    """The same terrain at each of the offsets, in steps that float32 keeps."""
+    terrain = np.round(make_terrain(2000, 100.0).xyz * 64) / 64
+    return np.vstack([terrain + np.array([x, y, 0]) for x, y in offsets_m])
+
+
+@pytest.mark.parametrize("gap_m", [30, 50, 60, 80, 200, 1000])
+def test_leaving_empty_columns_out_changes_no_height(monkeypatch, gap_m):
+    """Gaps that the filters look across, just so and not at all."""
+    coord = sites((0, 0), (100 + gap_m, 0), (0, 100 + gap_m))
+    whole = heights(coord)
+    monkeypatch.setattr(aerial, "MAX_RASTER_CELLS", 200 * 200)
+    assert aerial.lowest_of_cells(coord, 2.0, 24.0)[2] == 2.0
+    np.testing.assert_array_equal(heights(coord), whole)
+
+
+def test_how_far_sites_are_apart_changes_no_height():
+    near = heights(sites((0, 0), (1024, 512), (256, 2048)))
+    far = heights(sites((0, 0), (16384, 8192), (4096, 32768)))
+    np.testing.assert_array_equal(far, near)
+    assert np.ptp(near, axis=0).min() > 0.1
+
+
+def test_points_scattered_over_a_wide_land_get_larger_cells_instead_of_a_larger_raster():
+    coord = np.random.default_rng(0).uniform(0, (200_000, 200_000, 30), (20_000, 3))
+    lowest, cells, cell_m = aerial.lowest_of_cells(coord, 2.0, 40.0)
+    assert lowest.size <= aerial.MAX_RASTER_CELLS
+    assert cell_m > 2
+    assert (lowest[cells] <= coord[:, 2]).all()
