@@ -132,6 +132,23 @@ def test_a_large_cloud_in_clumps_and_thin_air_whatever_the_threads():
         torch.set_num_threads(threads)
 
 
+def barely_within_reach(number, side, radius):
+    """Pairs of points whose distance, along an axis, is the radius but for some last bits."""
+    rng = np.random.default_rng(number)
+    middles = rng.uniform(-side, side, (number, 3)).astype(np.float32)
+    partners = middles.copy()
+    partners[np.arange(number), rng.integers(0, 3, number)] += np.float32(radius * (1 - 1e-6 * rng.random()))
+    return torch.from_numpy(np.concatenate([middles, partners]))
+
+
+@pytest.mark.parametrize("side", [3.0, 300.0, 3e4])
+def test_points_barely_within_reach(side):
+    coords, clouds = barely_within_reach(2000, side, 1.3), clouds_of([4000])
+    expected = reference.ball_query(coords, *clouds, 1.3)
+    assert len(expected[0]) > len(coords)
+    assert_equal(ballquery_batch_p(coords, *clouds, 1.3), expected)
+
+
 def test_many_clouds():
     sizes = [3] * 3000
     coords = torch.rand(9000, 3)
