@@ -3,6 +3,7 @@
 import copy
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import nn
 
 
@@ -14,6 +15,7 @@ class Foldable(Protocol):
         """The equal, on the module's device."""
 
 
+@torch.no_grad()
 def fold(network: nn.Module) -> nn.Module:
     """``network``, in eval mode on its final device, with every ``Foldable`` part replaced.
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from app.errors import BadModel
+from app.networks.fold import fold
 from app.networks.registry import build
 
 MODEL = {
@@ -49,6 +50,23 @@ def test_order_of_the_voxels_does_not_matter():
     features, order = torch.randn(len(coords), 4), torch.randperm(len(coords))
     expected = network(features, network.plan(coords))[order]
     torch.testing.assert_close(network(features[order], network.plan(coords[order])), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_folding_changes_nothing_but_the_time():
+    torch.manual_seed(0)
+    network = build(MODEL)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            for values in (module.weight, module.bias, module.running_mean):
+                values.copy_(torch.randn_like(values))
+            module.running_var.copy_(torch.rand_like(module.running_var) + 0.5)
+    coords = voxels(1, 900)
+    features, plan = torch.randn(len(coords), 4), network.plan(coords)
+    expected, names = network(features, plan), set(network.state_dict())
+    torch.testing.assert_close(fold(network)(features, plan), expected, rtol=1e-4, atol=1e-4)
+    assert set(network.state_dict()) == names
+    assert torch.equal(network(features, plan), expected)
 
 
 @torch.inference_mode()
