@@ -140,6 +140,11 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   m.def(
       "sparse_conv(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? bias, Tensor? residual, "
       "bool relu) -> Tensor");
+  // on CUDA alone: output rows with like neighbours side by side
+  m.def("group_rows(Tensor rows) -> (Tensor, Tensor)");
+  m.def(
+      "sparse_conv_grouped(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? order, "
+      "Tensor? bias, Tensor? residual, bool relu) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

@@ -293,7 +293,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
       const int row = index / kPacks, pack = index % kPacks;
       const int out_row = out_rows[warp_row + slice * 16 + row];
       const int column = first_column + warp_column + pack * kPerChunk;
-      if (out_row < 0 || column >= arguments.out_channels) continue;
+      if (static_cast<unsigned>(out_row) >= static_cast<unsigned>(num_out) || column >= arguments.out_channels) continue;
       const int64_t element = static_cast<int64_t>(out_row) * arguments.out_channels + column;
       float sums[kPerChunk];
 #pragma unroll

@@ -10,6 +10,7 @@ from .extension import compiled_for
 from .kernel_map import KernelMap
 
 ACTIVATIONS = ("none", "relu")
+GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
     "cuda": (torch.float32, torch.float16, torch.bfloat16),
@@ -79,15 +80,13 @@ def sparse_conv(
         kernels = weight.data if isinstance(weight, PackedWeight) else weight.flatten(1, 3)
         return reference.sparse_conv(features, kernels, kernel_map, bias, residual, activation)
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
-    return torch.ops.sparseops.sparse_conv(
-        features,
-        packed.data,
-        packed.out_channels,
-        kernel_map.forwards,
-        None if bias is None else bias.detach().float().contiguous(),
-        residual,
-        activation == "relu",
-    )
+    bias = None if bias is None else bias.detach().float().contiguous()
+    relu = activation == "relu"
+    operands = (features, packed.data, packed.out_channels)
+    if features.is_cuda and kernel_map.num_offsets in GROUPED_OFFSETS:
+        order, rows = kernel_map.grouped
+        return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, relu)
+    return torch.ops.sparseops.sparse_conv(*operands, kernel_map.forwards, bias, residual, relu)
 
 
 def _has_kernel(tensor: Tensor) -> bool:

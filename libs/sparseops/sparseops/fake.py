@@ -46,3 +46,22 @@ def _sparse_conv(
     relu: bool,
 ) -> Tensor:
     return features.new_empty(rows.shape[1], out_channels)
+
+
+@register_fake("sparseops::sparse_conv_grouped")
+def _sparse_conv_grouped(
+    features: Tensor,
+    weight: Tensor,
+    out_channels: int,
+    rows: Tensor,
+    order: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+) -> Tensor:
+    return features.new_empty(rows.shape[1], out_channels)
+
+
+@register_fake("sparseops::group_rows")
+def _group_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    return rows.new_empty(rows.shape[1]), torch.empty_like(rows)
