@@ -56,13 +56,45 @@ def sparseops_checks(device: str) -> Iterator[Check]:
     yield "strided convolution", _error(found, expected, coarse[:, 1:].cpu())
 
 
-CHECKS: dict[str, Callable[[str], Iterator[Check]]] = {"sparseops": sparseops_checks}
+def pointgroup_ops_checks(device: str) -> Iterator[Check]:
+    """Neighbours on ``device`` against all distances, clusters against SciPy's components: how many entries differ."""
+    import pointgroup_ops
+    import torch
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randint(0, 9, (400, 3), generator=generator)
+    labels = torch.randint(0, 2, (400,), generator=generator)
+    near = (points[:, None] - points).square().sum(2) <= 2
+    clouds = torch.zeros(400, dtype=torch.int32), torch.tensor([0, 400], dtype=torch.int32)
+    idx, start_len = pointgroup_ops.ballquery_batch_p(
+        points.float().to(device), *(part.to(device) for part in clouds), 1.5
+    )
+    yield "ball query", _count_differing(idx.cpu(), near.nonzero()[:, 1])
+
+    rows, _ = pointgroup_ops.bfs_cluster(labels.int(), idx.cpu(), start_len.cpu(), 1)
+    component = torch.empty(400, dtype=torch.long)
+    component[rows[:, 1].long()] = rows[:, 0].long()
+    expected = connected_components(csr_array((near & (labels[:, None] == labels)).numpy()))[1]
+    yield "clustering", _count_differing(component, torch.from_numpy(expected))
+
+
+CHECKS: dict[str, Callable[[str], Iterator[Check]]] = {
+    "sparseops": sparseops_checks,
+    "pointgroup_ops": pointgroup_ops_checks,
+}
 
 
 def _error(found: Any, expected: Any, voxels: Any) -> float:
     """max |difference| between rows (V, C) and the dense (C, X, Y, Z) at ``voxels`` (V, 3)."""
     x, y, z = voxels.unbind(1)
     return float((found - expected[:, x, y, z].t()).abs().max())
+
+
+def _count_differing(found: Any, expected: Any) -> float:
+    """Entries of a vector that differ from those expected; all of them where the lengths do."""
+    return float((found != expected).sum()) if len(found) == len(expected) else float(max(len(found), len(expected)))
 
 
 def _run(device: str, checks: Callable[[str], Iterator[Check]]) -> list[dict[str, Any]]:

@@ -124,6 +124,18 @@ def test_operator_that_is_off_is_found(monkeypatch):
     assert all(abs(check["max_abs_error"] - 0.01) < 1e-4 for check in checks)
 
 
+def test_neighbours_and_clusters_that_are_off_are_found(monkeypatch):
+    import pointgroup_ops
+
+    query, cluster = pointgroup_ops.ballquery_batch_p, pointgroup_ops.bfs_cluster
+    assert all(check["ok"] for check in check_library("pointgroup_ops")["checks"])
+    monkeypatch.setattr(pointgroup_ops, "ballquery_batch_p", lambda *arguments: query(*arguments[:3], 1.3))
+    monkeypatch.setattr(pointgroup_ops, "bfs_cluster", lambda labels, *rest: cluster(labels * 0, *rest))
+    checks = check_library("pointgroup_ops")["checks"]
+    assert {"ball query", "clustering"} == {check["operator"] for check in checks}
+    assert not any(check["ok"] for check in checks)
+
+
 @pytest.mark.parametrize(
     ("capability", "architectures", "supported"),
     [
