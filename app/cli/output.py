@@ -1,22 +1,26 @@
 """Files that commands write."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import typer
 
 
-def output_format(wanted: str | None, out: Path, default: str | None = None) -> str:
-    """A key of ``WRITERS``: the one ``wanted``, else by the suffix of ``out``, else ``default``."""
+def output_format(
+    wanted: str | None, out: Path, default: str | None = None, formats: Collection[str] | None = None
+) -> str:
+    """One of ``formats`` (all of ``WRITERS``): the one ``wanted``, else by the suffix of ``out``, else ``default``."""
     from app.clouds.formats import WRITERS
 
+    formats = formats or WRITERS
     if wanted is not None:
-        if wanted not in WRITERS:
-            raise typer.BadParameter(f"there is no format {wanted!r} to write; there are {', '.join(WRITERS)}.")
-        return wanted
+        if wanted.lower() not in formats:
+            raise typer.BadParameter(f"there is no format {wanted!r} to write; there are {', '.join(formats)}.")
+        return wanted.lower()
     suffix = out.suffix.lower()
-    found = next((name for name, writer in WRITERS.items() if writer.extension == suffix), None)
+    found = next((name for name in formats if WRITERS[name].extension == suffix), None)
     if found is None and (default is None or suffix):
-        known = ", ".join(writer.extension for writer in WRITERS.values())
+        known = ", ".join(WRITERS[name].extension for name in formats)
         raise typer.BadParameter(f"{str(out)!r} does not end in a format to write; name one, or end in {known}.")
     return found or str(default)
 

@@ -26,9 +26,7 @@ def sample(
     from app.clouds import formats
     from app.sample.tile import las_bytes, make_tile, truth
 
-    name = output_format(output, out, default="laz")
-    if name not in FORMATS:
-        raise typer.BadParameter(f"{name} holds no coordinates; a tile is written as {', '.join(FORMATS)}.")
+    name = output_format(output, out, default="laz", formats=FORMATS)
     with messages.status(f"Making a {kind} of {size_m:g} m × {size_m:g} m"):
         tile = make_tile(kind, seed, size_m, density)
         if unlabelled:

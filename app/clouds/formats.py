@@ -9,7 +9,7 @@ from importlib import import_module
 
 from app.clouds.checks import check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.sniff import sniff
+from app.clouds.sniff import is_text, sniff
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 
 
@@ -159,8 +159,14 @@ def find_format(
         return wanted if wanted not in ("las", "laz") else shown or wanted
     name = shown or _by_filename(filename) or ("bin" if columns else None)
     if name is None:
+        if is_text(data):
+            raise UnsupportedFormat(
+                "This is text, but no line near its start begins with three numbers, as a table of points does; "
+                f"formats that are read: {', '.join(READERS)}."
+            )
+        shows = f"Neither the content nor the name '{filename:.100}' shows" if filename else "The content does not show"
         raise UnsupportedFormat(
-            f"Neither the content nor the name '{filename:.100}' shows a format that is read: {', '.join(READERS)}. "
+            f"{shows} a format that is read: {', '.join(READERS)}. "
             "A raw float32 sweep needs format=kitti, format=nuscenes, format=xyzrgb or columns=x,y,z,…."
         )
     if name == "nuscenes" and columns:

@@ -14,6 +14,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import VECTORS, XYZ, Column, canonical, cloud_from_columns, split_vectors
 from app.clouds.memory_file import MemoryFile
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
+from app.clouds.sniff import CHECKPOINT, foreign
 from app.errors import BadCloud, BadRequest, TooLarge, UnsupportedFormat
 
 MAX_ENTRIES = 64
@@ -75,6 +76,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 def _entries(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -> dict[str, zipfile.ZipInfo]:
     """The .npy files by name without folder and suffix, once the archive is known to be harmless."""
     infos = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+    if any(PurePosixPath(info.filename).name == "data.pkl" for info in infos):
+        raise foreign(*CHECKPOINT)
     if len(infos) > MAX_ENTRIES:
         raise BadCloud(f"The zip holds {len(infos)} files; at most {MAX_ENTRIES} are read.")
     arrays = [info for info in infos if info.filename.endswith(".npy")]

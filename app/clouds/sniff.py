@@ -14,6 +14,10 @@ MAGIC = {
 }
 
 UNPACK = "Unpack it and send the file inside."
+CHECKPOINT = (
+    "a checkpoint, the weights of a network",
+    "It goes into an experiment folder beside config.py, which the setting POINTSERVE_MODELS names.",
+)
 FOREIGN = {
     b"\x1f\x8b\x08": ("gzip data", UNPACK),
     b"BZh91AY": ("bzip2 data", UNPACK),
@@ -29,6 +33,7 @@ FOREIGN = {
     b"MM\x00*": ("a TIFF image", ""),
     b"%PDF-": ("a PDF document", ""),
     b"\x89HDF\r\n": ("an HDF5 file", "Send its arrays as NPZ."),
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9": CHECKPOINT,  # before torch 1.6; later ones are zip archives
     b"\x80\x02}q": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
     b"\x80\x03}q": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
     b"\x80\x04\x95": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
@@ -56,7 +61,7 @@ def sniff(data: memoryview) -> str | None:
     head = bytes(data[:PREFIX_BYTES])
     for magic, (what, advice) in FOREIGN.items():
         if head.startswith(magic):
-            raise UnsupportedFormat(f"This is {what}, not a point cloud. {advice}".rstrip())
+            raise foreign(what, advice)
     if head.startswith(b"LASF"):
         return "laz" if len(head) > 104 and head[104] & 0xC0 else "las"
     for magic, name in MAGIC.items():
@@ -67,11 +72,21 @@ def sniff(data: memoryview) -> str | None:
     return _sniff_text(head)
 
 
+def foreign(what: str, advice: str) -> UnsupportedFormat:
+    """The error for a file that is no point cloud."""
+    return UnsupportedFormat(f"This is {what}, not a point cloud. {advice}".rstrip())
+
+
+def is_text(data: memoryview) -> bool:
+    """Whether ``data`` begins with nothing but printable characters."""
+    return not bytes(data[:4096]).translate(None, PRINTABLE)
+
+
 def _sniff_text(head: bytes) -> str | None:
     if PCD.match(head):
         return "pcd"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if head[:4096].translate(None, PRINTABLE):
+    if not is_text(memoryview(head)):
         return None
     if text.startswith(b"version https://git-lfs"):
         raise BadCloud("This is a Git LFS pointer, not the file it stands for. Run `git lfs pull` and send the file.")

@@ -35,13 +35,13 @@ class Options(BaseModel):
 
     model: str = Field("", max_length=200, description="Name of the model, one of GET /models; by default the first.")
     mode: Annotated[str, OneOf(MODES)] = Field(MODES[0], description="fast: one pass, a voxel's label for its points.")
-    format: Annotated[str, OneOf(READERS)] | None = Field(
+    format: Annotated[str, OneOf(READERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the file, where its bytes and its name leave it open."
     )
     columns: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = Field(
         None, description="Names of the columns of a table or a sweep, comma-separated."
     )
-    output: Annotated[str, OneOf(WRITERS)] | None = Field(
+    output: Annotated[str, OneOf(WRITERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the answer; by default taken from Accept, else json."
     )
     fields: Annotated[tuple[Annotated[str, OneOf(FIELDS)], ...], BeforeValidator(_split)] = Field(

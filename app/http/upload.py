@@ -157,6 +157,11 @@ def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) ->
         return files["file"]
     for file in (file for _, file in files.items(multi=True)):
         file.close()
+    if "file" in form and not files:
+        given = form["file"][:50]
+        raise BadRequest(
+            f"The part 'file' is the text {given!r}, not a file: put @ before the file's name (curl -F file=@tile.laz)."
+        )
     parts = ", ".join(repr(name[:50]) for name in [*files, *form]) or "no parts"
     raise BadRequest(f"The form needs exactly one part 'file' that has a filename; it holds {parts}. {HOW_TO_SEND}")
 

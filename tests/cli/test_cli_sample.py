@@ -60,6 +60,7 @@ def test_formats_that_hold_no_coordinates_are_refused(pointserve, tmp_path):
     for name in ("tile.npy", "tile.json", "tile.docx"):
         done = pointserve("sample", tmp_path / name)
         assert done.returncode == 2
+        assert ".laz, .las, .ply, .pcd, .npz, .csv." in " ".join(done.stderr.replace("│", " ").split())
         assert not list(tmp_path.iterdir())
 
 

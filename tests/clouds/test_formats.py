@@ -1,9 +1,11 @@
+import io
 import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
 from app.clouds import formats
@@ -49,6 +51,12 @@ def test_format_option_by_name_or_extension(format, name):
     assert formats.find_format(memoryview(CONTENT[name]), format=format) == name
 
 
+def torch_file(**options):
+    out = io.BytesIO()
+    torch.save({f"weight{i}": torch.zeros(3) for i in range(3000)}, out, **options)
+    return out.getvalue()
+
+
 BINARY = np.linspace(-9, 9, 60, dtype="<f4").tobytes()
 
 
@@ -62,8 +70,9 @@ def test_name_tells_where_the_content_does_not(filename, name):
 
 @pytest.mark.parametrize("filename", ["", "a.dat", "ply", "a.gz"])
 def test_unknown_lists_what_is_read(filename):
-    with pytest.raises(UnsupportedFormat, match=r"las, laz, ply.*format=kitti"):
+    with pytest.raises(UnsupportedFormat, match=r"las, laz, ply.*format=kitti") as raised:
         formats.read(memoryview(BINARY), filename=filename)
+    assert ("the name" in raised.value.detail) == bool(filename)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,10 @@ def test_unknown_lists_what_is_read(filename):
         (b"\x89PNG\r\n\x1a\n", UnsupportedFormat, "PNG"),
         (b"\xff\xd8\xff\xe0aa", UnsupportedFormat, "JPEG"),
         (b"\x80\x04\x95aaaa", UnsupportedFormat, "pickle"),
-        (b"just some words\n", UnsupportedFormat, "Neither the content"),
+        (b"# A cloud\n\n| name | points |\n", UnsupportedFormat, "text, but no line near its start begins with three"),
+        (torch_file(), UnsupportedFormat, "checkpoint, the weights of a network"),
+        (torch_file(_use_new_zipfile_serialization=False), UnsupportedFormat, "checkpoint, the weights of a network"),
+        (BINARY, UnsupportedFormat, "format=kitti"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, {"filename": "a.las.gz"}])

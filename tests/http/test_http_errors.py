@@ -189,6 +189,12 @@ def test_large_option_of_a_form_is_refused_as_an_option(server: Server):
     problem(server.post(files={"file": clouds.ply()}, data={"columns": "x" * 2_000_000}), 413)
 
 
+def test_form_without_the_at_sign_of_curl_is_told_of_it(server: Server):
+    detail = problem(server.post(files={"file": (None, "a.npy")}), 400)
+    assert "'a.npy'" in detail
+    assert "put @ before" in detail
+
+
 def test_bytes_of_no_format_are_415_and_broken_files_422(server: Server):
     problem(server.post(data=bytes(range(256)) * 20), 415)
     problem(server.post(files={"file": ("a.laz", clouds.laz()[:3000])}), 422)

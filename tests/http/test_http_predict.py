@@ -117,6 +117,12 @@ def test_accept_chooses_the_answer(server: Server, accept: str | None, content_t
     assert response.headers["Content-Type"].split(";")[0] == content_type
 
 
+def test_names_of_formats_are_known_in_any_case(server: Server):
+    answer = server.post("/predict?format=LAZ&output=Npy", data=clouds.laz())
+    assert answer.status_code == 200, answer.text
+    assert len(np.load(io.BytesIO(answer.content))) == len(clouds.LABELS)
+
+
 def test_output_wins_over_accept(server: Server):
     response = server.post("/predict?output=csv", json=clouds.json_cloud(), headers={"Accept": "image/png, text/html"})
     assert response.status_code == 200, response.text
