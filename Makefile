@@ -6,7 +6,7 @@ LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
 PYTEST_ARGS ?=
 
-.PHONY: serve test demo lint lock verify docs clean
+.PHONY: serve test gpu-libs gpu-test gpu-sanitize gpu-bench demo lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -21,6 +21,25 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# On a machine with a GPU, by $(PYTHON), whose torch has CUDA; nothing is installed. TORCH_CUDA_ARCH_LIST=9.0 builds faster.
+SPACE := $() $()
+GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath $(dir $(LIBS)))) $(PYTHON)
+
+# the operators with their CUDA code, compiled where their sources are
+gpu-libs:
+	set -e; for library in $(dir $(LIBS)); do (cd $$library && FORCE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace); done
+
+gpu-test: gpu-libs
+	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
+
+# the same under the tools that find accesses out of bounds and races within a block
+gpu-sanitize: gpu-libs
+	for tool in memcheck racecheck; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool \
+		--error-exitcode 1 --target-processes all env $(GPU_PYTHON) -m pytest -m gpu -k "not large" tests/gpu $(PYTEST_ARGS) || exit 1; done
+
+gpu-bench: gpu-libs
+	$(GPU_PYTHON) benchmarks/operators_gpu.py
 
 # a made-up tile, classified on the command line
 demo: $(VENV)/.installed

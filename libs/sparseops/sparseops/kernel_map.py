@@ -56,8 +56,8 @@ class KernelMap:
 
     @cached_property
     def grouped(self) -> tuple[Tensor, Tensor]:
-        """Output rows in an order that brings those with like neighbours together, int32 (num_out,), and ``forwards`` in
-        that order, int32 (K, num_out). Compiled, on a GPU, for at most 31 offsets."""
+        """Output rows in an order that brings those with like neighbours together, int32 (num_out,), and ``forwards``
+        in that order, int32 (K, num_out). Compiled, on a GPU, for at most 31 offsets."""
         order, rows = torch.ops.sparseops.group_rows(self.forwards)
         return order, rows
 
