@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,9 +41,6 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the models that a server with these settings would find."""
-    from rich.markup import escape
-    from rich.table import Column, Table
-
     from app.errors import Problem
     from app.zoo.experiment import find, load
 
@@ -56,12 +53,19 @@ def list_models(
     if as_json:
         typer.echo(json.dumps(cards, indent=2))
         return
-    table = Table(Column("name", overflow="fold"), "backbone", "classes", "features", "grid (m)")
     for card in cards:
-        row = [card[key] for key in ("name", "backbone", "num_classes", "feat_keys", "grid_size_m") if key in card]
-        served = [escape(", ".join(cell) if isinstance(cell, list) else str(cell)) for cell in row]
-        table.add_row(*served if card["served"] else (escape(card["name"]), f"[red]{escape(card['reason'])}[/]"))
-    results.print(table)
+        results.print(card["name"], style="bold", markup=False, soft_wrap=True)
+        style = "" if card["served"] else "red"
+        for line in _about(card):
+            results.print(f"  {line}", style=style, markup=False, soft_wrap=True)
+
+
+def _about(card: dict[str, Any]) -> list[str]:
+    """What there is to say of a model, a line each."""
+    if not card["served"]:
+        return [f"cannot be served: {card['reason']}"]
+    grid = f", voxels of {card['grid_size_m']} m" if card["grid_size_m"] else ""
+    return [f"{card['backbone']}, {card['num_classes']} classes{grid}", f"reads {', '.join(card['feat_keys'])}"]
 
 
 @app.command("check")

@@ -127,8 +127,11 @@ def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -
     for warning in segmentation.warnings:
         warn(f"{job.file.name}: {warning}")
     results.print(counts_table(f"{job.file} → {job.path}", segmentation))
-    stages = ", ".join(f"{name} {1e-3 * spent:.2f} s" for name, spent in segmentation.timings_ms.items())
-    results.print(f"{len(cloud):,} points by {segmentation.model}: {stages}", markup=False)
+    timings_ms = segmentation.timings_ms
+    total_s = 1e-3 * sum(timings_ms.values())
+    results.print(f"{len(cloud):,} points by {segmentation.model} in {total_s:.2f} s", markup=False, soft_wrap=True)
+    stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in timings_ms.items())
+    results.print(f"  {stages}", markup=False, soft_wrap=True)
     if score:
         truth = cloud.extra.get("classification")
         if truth is None:

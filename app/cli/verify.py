@@ -42,6 +42,9 @@ def verify(
         typer.echo(json.dumps([asdict(result) for result in found], indent=2))
     else:
         results.print(_table(found))
+        for result in found:
+            if result.detail:
+                results.print(f"{result.name}: {result.detail}", markup=False, soft_wrap=True)
         counts = ", ".join(f"{_count(found, verdict)} {verdict}" for verdict in STYLES)
         results.print(f"{len(found)} cases on {torch_device}: {counts}")
     raise typer.Exit(1 if _count(found, "fail") or not _count(found, "pass") else 0)
@@ -52,20 +55,18 @@ def _count(found: list["CaseResult"], verdict: str) -> int:
 
 
 def _table(found: list["CaseResult"]) -> "Table":
-    from rich.markup import escape
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("case", overflow="fold")
     table.add_column("max|Δ|", justify="right")
-    table.add_column("tolerance", justify="right")
-    table.add_column("same label", justify="right")
+    table.add_column("allowed", justify="right")
+    table.add_column("agree", justify="right")
     table.add_column("verdict")
     for result in found:
-        detail = f" {result.detail}" if result.detail else ""
-        style = STYLES[result.verdict]
         agreement = "" if result.argmax_agreement is None else f"{100 * result.argmax_agreement:.2f} %"
-        verdict = f"[{style}]{result.verdict}[/]{escape(detail)}"
+        verdict = f"[{STYLES[result.verdict]}]{result.verdict}[/]"
         table.add_row(result.name, _number(result.max_abs_diff), _number(result.tolerance), agreement, verdict)
     return table
 

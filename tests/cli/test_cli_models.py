@@ -14,6 +14,15 @@ def test_list(pointserve):
     assert card["served"]
 
 
+def test_list_fits_into_80_columns_with_whole_names(pointserve):
+    done = pointserve("models", "list", COLUMNS="80")
+    assert done.stdout.splitlines() == [
+        "aerial-semseg-spunet-v1m1",
+        "  SpUNet-v1m1, 4 classes, voxels of 0.5 m",
+        "  reads occupancy, offset, height, returns, relief",
+    ]
+
+
 def test_list_shows_why_one_is_refused(pointserve, tmp_path):
     shutil.copytree(EXPERIMENT, tmp_path / "good")
     (tmp_path / "bad").mkdir()

@@ -51,6 +51,14 @@ def test_laz_keeps_everything_and_holds_the_labels(pointserve, tile, tmp_path):
     assert "no colour" in done.stderr
 
 
+def test_what_is_printed_fits_into_80_columns(pointserve, tile, tmp_path):
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, COLUMNS="80")
+    total, stages = done.stdout.splitlines()[-2:]
+    assert re.fullmatch(rf"[\d,]+ points by {EXPERIMENT.name} in \d+\.\d\d s", total)
+    assert re.fullmatch(r"  features \d.*, project \d+\.\d\d s", stages)
+    assert len(stages) <= 80
+
+
 def test_output_format_by_option_and_default_model(pointserve, tile, tmp_path):
     out = tmp_path / "labels.bin"
     done = pointserve(

@@ -2,7 +2,7 @@ import json
 import shutil
 
 import numpy as np
-from cli_samples import ROOT
+from cli_samples import EXPERIMENT, ROOT
 
 TINY = ROOT / "tests/golden/spunet_v1m1_tiny"
 
@@ -14,6 +14,13 @@ def test_a_golden_is_met(pointserve):
     assert case["name"] == "spunet_v1m1_tiny"
     assert case["verdict"] == "pass"
     assert case["max_abs_diff"] <= case["tolerance"]
+
+
+def test_a_long_name_fits_into_80_columns(pointserve):
+    done = pointserve("verify", EXPERIMENT, COLUMNS="80")
+    assert done.returncode == 0, done.stdout
+    assert f"{EXPERIMENT.name} " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_miss_ends_with_1(pointserve, tmp_path):
