@@ -1,0 +1,78 @@
+// The rules of Pointcept's ball query, the same on CPU and CUDA.
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define POINTOPS_BOTH __host__ __device__ inline
+#else
+#define POINTOPS_BOTH inline
+#endif
+
+namespace pointops {
+
+// A candidate lies in the shell min ≤ d < max, or closer than about 3 mm.
+struct Shell {
+  float min2, max2;
+  POINTOPS_BOTH Shell(float min_radius, float max_radius) : min2(min_radius * min_radius), max2(max_radius * max_radius) {}
+  POINTOPS_BOTH bool holds(float d2) const { return d2 <= 1e-5f || (d2 >= min2 && d2 < max2); }
+  POINTOPS_BOTH float reach2() const { return max2 > 1e-5f ? max2 : 1e-5f; }
+};
+
+// Sequence of packed (high, low) words whose elements lie stride apart.
+struct Strided {
+  uint64_t* data;
+  int64_t stride;
+  POINTOPS_BOTH uint64_t& operator[](int64_t i) const { return data[i * stride]; }
+};
+
+POINTOPS_BOTH uint32_t low(uint64_t pair) { return static_cast<uint32_t>(pair); }
+POINTOPS_BOTH uint32_t high(uint64_t pair) { return static_cast<uint32_t>(pair >> 32); }
+
+template <class Key>
+POINTOPS_BOTH void sift_down(Strided heap, int64_t root, int64_t size, Key key) {
+  for (int64_t child = 2 * root + 1; child < size; child = 2 * root + 1) {
+    if (child + 1 < size && key(heap[child + 1]) > key(heap[child])) ++child;
+    if (key(heap[root]) > key(heap[child])) return;
+    const uint64_t moved = heap[root];
+    heap[root] = heap[child];
+    heap[child] = moved;
+    root = child;
+  }
+}
+
+// Takes the root of the heap and puts it behind the rest, until nothing is left.
+template <class Key>
+POINTOPS_BOTH void drain(Strided heap, int64_t size, Key key) {
+  for (int64_t last = size - 1; last > 0; --last) {
+    const uint64_t root = heap[0];
+    heap[0] = heap[last];
+    heap[last] = root;
+    sift_down(heap, 0, last, key);
+  }
+}
+
+struct Whole {
+  POINTOPS_BOTH uint64_t operator()(uint64_t pair) const { return pair; }
+};
+struct Low {
+  POINTOPS_BOTH uint32_t operator()(uint64_t pair) const { return low(pair); }
+};
+
+POINTOPS_BOTH void heap_sort(Strided pairs, int64_t size) {
+  for (int64_t root = size / 2 - 1; root >= 0; --root) sift_down(pairs, root, size, Whole{});
+  drain(pairs, size, Whole{});
+}
+
+// Candidates (index, bits of d2), ascending by index, in the order in which Pointcept's kernel leaves them: its heap
+// sort drains the list without having made it a heap, so they come only roughly by distance.
+POINTOPS_BOTH void drained_heap(Strided candidates, int64_t size) { drain(candidates, size, Low{}); }
+
+// Which candidate is the sample-th of an even choice of samples among found > samples.
+POINTOPS_BOTH int64_t even_choice(int64_t sample, int64_t samples, int64_t found) {
+  const float step = static_cast<float>(found) / static_cast<float>(samples);
+  const int64_t chosen = static_cast<int64_t>(step * static_cast<float>(sample));
+  return chosen < found ? chosen : found - 1;
+}
+
+}  // namespace pointops

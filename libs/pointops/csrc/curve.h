@@ -1,0 +1,63 @@
+// Place of a point on the Morton curve through the bounds of its batch, the cloud above it: CPU and CUDA.
+#pragma once
+
+#include <cstdint>
+
+#include "candidates.h"
+
+namespace pointops {
+
+POINTOPS_BOTH int bits_of(int64_t value) {
+  int bits = 0;
+  for (; value > 0; value >>= 1) ++bits;
+  return bits;
+}
+
+// The bits of value (at most 20), two zeros between neighbours.
+POINTOPS_BOTH uint64_t spread(uint64_t value) {
+  value = (value | value << 32) & 0x001f00000000ffffULL;
+  value = (value | value << 16) & 0x001f0000ff0000ffULL;
+  value = (value | value << 8) & 0x100f00f00f00f00fULL;
+  value = (value | value << 4) & 0x10c30c30c30c30c3ULL;
+  value = (value | value << 2) & 0x1249249249249249ULL;
+  return value;
+}
+
+struct Curve {
+  float low[3];
+  float scale;
+  int axis_bits;
+
+  // bounds: low x, y, z, high x, y, z of the finite coordinates; low > high where there are none
+  POINTOPS_BOTH Curve(const float* bounds, int64_t clouds) {
+    const int left = (63 - bits_of(clouds - 1)) / 3;
+    axis_bits = left < 20 ? left : 20;
+    float extent = 0;
+    for (int axis = 0; axis < 3; ++axis) {
+      low[axis] = bounds[axis];
+      const float length = bounds[3 + axis] - bounds[axis];
+      extent = length > extent ? length : extent;
+    }
+    const float cells = static_cast<float>(int64_t{1} << axis_bits);
+    scale = extent > 0 && extent < 3e38f ? cells / extent : 0;
+  }
+
+  POINTOPS_BOTH uint64_t cell(float value, int axis) const {
+    const float place = (value - low[axis]) * scale;
+    const int64_t last = (int64_t{1} << axis_bits) - 1;
+    if (!(place > 0)) return 0;  // also where it is not a number
+    return place < static_cast<float>(last) ? static_cast<uint64_t>(place) : static_cast<uint64_t>(last);
+  }
+
+  POINTOPS_BOTH uint64_t code(const float* point, int64_t cloud) const {
+    const uint64_t place = spread(cell(point[0], 0)) | spread(cell(point[1], 1)) << 1 | spread(cell(point[2], 2)) << 2;
+    return static_cast<uint64_t>(cloud) << (3 * axis_bits) | place;
+  }
+};
+
+POINTOPS_BOTH bool is_finite(float value) { return value - value == 0; }
+POINTOPS_BOTH bool is_finite(const float* point) {
+  return is_finite(point[0]) && is_finite(point[1]) && is_finite(point[2]);
+}
+
+}  // namespace pointops

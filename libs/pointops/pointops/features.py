@@ -1,0 +1,79 @@
+"""Features of neighbours: gathered, subtracted, aggregated, interpolated. All have derivatives.
+
+An index of -1 says that there is no neighbour: it reads zeros and adds nothing. On the CPU an index outside of the rows
+is a ValueError, on a GPU it counts as -1.
+"""
+
+import torch
+from torch import Tensor
+
+from . import reference
+from .checks import check_devices, check_floats, check_index
+from .extension import compiled_for
+from .neighbours import knn_query
+
+
+def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = None, with_xyz: bool = False) -> Tensor:
+    """Features of neighbours (m, s, c), with_xyz (m, s, 3 + c): before them the neighbour's place seen from its query.
+
+    idx (m, s), feat (n, c), xyz (n, 3), new_xyz (m, 3) the queries, by default the points. Features of fewer bits are
+    made float32.
+    """
+    grouped = grouping2(feat.float(), idx)
+    if not with_xyz:
+        return grouped
+    if new_xyz is None:
+        new_xyz = xyz
+    check_floats("xyz", xyz, feat.shape[0], 3)
+    check_floats("new_xyz", new_xyz, idx.shape[0], 3)
+    relative = (grouping2(xyz, idx) - new_xyz[:, None]) * (idx >= 0)[..., None]
+    return torch.cat((relative, grouped), -1)
+
+
+def grouping2(input: Tensor, idx: Tensor) -> Tensor:
+    """Rows of input (n, c) float32 at idx (m, s): (m, s, c)."""
+    check_floats("features", input, None, None)
+    check_devices({"features": input, "idx": idx})
+    index = check_index("idx", idx, input.shape[0], None, None)
+    return _operators(input).gather(input, index)
+
+
+def subtraction(input1: Tensor, input2: Tensor, idx: Tensor) -> Tensor:
+    """input1[n] - input2[idx[n, s]] of (n, c) and (n', c) float32: (n, s, c)."""
+    check_floats("input1", input1, None, None)
+    check_floats("input2", input2, None, input1.shape[1])
+    check_devices({"input1": input1, "input2": input2, "idx": idx})
+    index = check_index("idx", idx, input2.shape[0], input1.shape[0], None)
+    return _operators(input1).subtract(input1, input2, index)
+
+
+def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) -> Tensor:
+    """Sum over s of (input[idx[n, s]] + position[n, s]) * weight[n, s], weights repeated along the channels: (n, c).
+
+    input (n', c), position (n, s, c), weight (n, s, w) float32, idx (n, s).
+    """
+    check_floats("input", input, None, None)
+    check_devices({"input": input, "position": position, "weight": weight, "idx": idx})
+    index = check_index("idx", idx, input.shape[0], None, None)
+    check_floats("position", position, *idx.shape, input.shape[1])
+    check_floats("weight", weight, *idx.shape, None)
+    return _operators(input).aggregate(input, position, weight, index)
+
+
+def interpolation(xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, new_offset: Tensor, k: int = 3) -> Tensor:
+    """Features (n, c) at new_xyz (n, 3), from feat (m, c) at xyz (m, 3): the k nearest, weighted by 1 / (d + 1e-8).
+
+    Has a derivative by feat alone.
+    """
+    check_floats("features", feat, xyz.shape[0], None)
+    check_devices({"xyz": xyz, "features": feat})
+    index, distance = knn_query(k, xyz, offset, new_xyz, new_offset)
+    weight = 1 / (distance + 1e-8)
+    return _operators(feat).row_sum(feat, index, weight / weight.sum(1, keepdim=True))
+
+
+interpolation2 = interpolation
+
+
+def _operators(features: Tensor):
+    return torch.ops.pointops if compiled_for(features) else reference

@@ -1,0 +1,351 @@
+"""pointops on the processor: the goldens, and the compiled operators against the reference."""
+
+from pathlib import Path
+
+import numpy as np
+import pointops
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pointops import reference
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+OPERATORS = torch.ops.pointops if pointops.ARCHITECTURES else reference
+
+
+@pytest.fixture(params=["reference", "compiled"])
+def implementation(request, monkeypatch):
+    if request.param == "reference":
+        for module in (pointops.neighbours, pointops.sampling, pointops.features, pointops.attention):
+            monkeypatch.setattr(module, "compiled_for", lambda *tensors: False)
+    elif not pointops.ARCHITECTURES:
+        pytest.skip("pointops is not compiled here")
+
+
+def golden(case):
+    return [
+        {key: torch.from_numpy(values) for key, values in np.load(GOLDEN / case / f"{part}.npz").items()}
+        for part in ("input", "output")
+    ]
+
+
+def assert_close(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_knn_query_meets_the_golden(implementation):
+    data, expected = golden("op_knn_query")
+    idx, distance = pointops.knn_query(16, data["xyz"], data["offset"])
+    assert torch.equal(idx, expected["self_idx"])
+    assert_close(distance, expected["self_dist"])
+    idx, distance = pointops.knn_query(8, data["xyz"], data["offset"], data["new_xyz"], data["new_offset"])
+    assert torch.equal(idx, expected["new_idx"])
+    assert_close(distance, expected["new_dist"])
+
+
+def test_ball_query_meets_the_golden(implementation):
+    data, expected = golden("op_ball_query")
+    for samples, radii, queries, name in (
+        (12, (0.5, 0.0), (), "self"),
+        (6, (0.9, 0.3), (data["new_xyz"], data["new_offset"]), "new"),
+    ):
+        idx, distance = pointops.ball_query(samples, *radii, data["xyz"], data["offset"], *queries)
+        assert torch.equal(idx, expected[f"{name}_idx"])
+        few = (idx < 0).any(1)  # elsewhere the golden holds roots of indices
+        assert few.any()
+        assert_close(distance[few], expected[f"{name}_dist"][few])
+
+
+def test_farthest_point_sampling_meets_the_golden(implementation):
+    data, expected = golden("op_farthest_point_sampling")
+    idx = pointops.farthest_point_sampling(data["xyz"], data["offset"], data["new_offset"])
+    assert torch.equal(idx, expected["idx"])
+
+
+def test_grouping_meets_the_golden(implementation):
+    data, expected = golden("op_grouping")
+    own = data["xyz"][:300]
+    for idx, queries, name in ((data["idx"], own, "grouped"), (data["idx_new"], data["new_xyz"], "grouped_new")):
+        grouped = pointops.grouping(idx, data["feat"], data["xyz"], queries, with_xyz=True)
+        assert_close(grouped, expected[name])
+        assert_close(pointops.grouping(idx, data["feat"], data["xyz"], queries), expected[name][..., 3:])
+        assert_close(pointops.grouping2(data["feat"], idx), expected[name][..., 3:])
+
+
+def test_interpolation_meets_the_golden(implementation):
+    data, expected = golden("op_interpolation")
+    places = data["src_xyz"], data["xyz"], data["feat"], data["src_offset"], data["offset"]
+    assert_close(pointops.interpolation(*places), expected["k3"])
+    found, known = pointops.interpolation2(*places, 4), expected["k4"].isfinite().all(1)
+    assert_close(found[known], expected["k4"][known])
+    assert found.isfinite().all()
+
+
+def test_subtraction_meets_the_golden(implementation):
+    data, expected = golden("op_subtraction")
+    found = pointops.subtraction(data["input1"], data["input2"], data["idx"])
+    assert_close(found[:200], expected["out"])
+
+
+def test_aggregation_meets_the_golden(implementation):
+    data, expected = golden("op_aggregation")
+    found = pointops.aggregation(data["input"], data["position"], data["weight"], data["idx"])
+    assert_close(found, expected["out"])
+
+
+def test_attention_steps_meet_the_golden(implementation):
+    data, expected = golden("op_attention_steps")
+    edges = data["index_target"], data["index_refer"]
+    relation = pointops.attention_relation_step(data["query"], data["key"], data["weight"], *edges)
+    assert_close(relation, expected["relation"])
+    fusion = pointops.attention_fusion_step(expected["relation"], data["key"], *edges)
+    assert_close(fusion, expected["fusion"])
+
+
+# side is that of the space: one place, dense, as a room, far apart; lattices have equal distances and duplicates
+SCENES = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**31),
+        "sizes": st.lists(st.integers(0, 120), min_size=1, max_size=5),
+        "side": st.sampled_from([0.0, 0.01, 5.0, 1e6]),
+        "origin": st.sampled_from([0.0, -5e5]),
+        "flat": st.integers(0, 3),
+        "lattice": st.booleans(),
+        "broken": st.booleans(),
+    }
+)
+
+
+def points_of(seed, sizes, side, origin, flat, lattice, broken):
+    """Points with duplicates, in space, a plane, a line or one place, with an outlier, with NaN and infinity."""
+    rng = np.random.default_rng(seed)
+    coords = origin + rng.uniform(0, side, (sum(sizes), 3))
+    if lattice:
+        coords = np.round(coords)
+    coords[:, :flat] = coords[:1, :flat]
+    if broken and len(coords):
+        rows = rng.integers(0, len(coords), 4)
+        coords[rows, rng.integers(0, 3, 4)] = [np.nan, np.inf, -np.inf, 3e38]
+    return torch.from_numpy(coords.astype("f4")), torch.tensor(sizes).cumsum(0)
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+@settings(max_examples=80, deadline=None)
+@given(SCENES, st.sampled_from([1, 3, 8, 9, 16, 17, 40, 70, 128]), st.booleans())
+def test_knn_query_is_the_reference(scene, k, own):
+    xyz, offset = points_of(**scene)
+    queries, query_offset = (xyz, offset) if own else points_of(**scene | {"seed": 1, "sizes": scene["sizes"][::-1]})
+    arguments = xyz, offset, queries, query_offset, k
+    assert_same(OPERATORS.knn_query(*arguments), reference.knn_query(*arguments))
+
+
+@settings(max_examples=80, deadline=None)
+@given(SCENES, st.sampled_from([1, 5, 200]), st.sampled_from([(0.0, 1.0), (0.5, 2.0), (0.0, 1e4)]), st.booleans())
+def test_ball_query_is_the_reference(scene, samples, radii, ranked):
+    xyz, offset = points_of(**scene)
+    rank = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(0)).int() if ranked else None
+    arguments = xyz, offset, xyz, offset, samples, *radii, rank
+    assert_same(OPERATORS.ball_query(*arguments), reference.ball_query(*arguments))
+
+
+@settings(max_examples=80, deadline=None)
+@given(SCENES, st.sampled_from([0.1, 1.0, 1.5]))
+def test_farthest_point_sampling_is_the_reference(scene, share):
+    xyz, offset = points_of(**scene)
+    counts = (offset.diff(prepend=offset.new_zeros(1)) * share).long()
+    arguments = xyz, offset, counts.cumsum(0), int(counts.sum())
+    assert_same([OPERATORS.farthest_point_sampling(*arguments)], [reference.farthest_point_sampling(*arguments)])
+
+
+def test_many_points_are_found_by_any_number_of_threads():
+    generator = torch.Generator().manual_seed(0)
+    xyz = torch.rand(60_000, 3, generator=generator) * torch.tensor([50.0, 50.0, 0.1])
+    xyz[17] = 1e6
+    offset, samples = torch.tensor([20_000, 20_000, 60_000]), torch.tensor([2_000, 2_000, 6_000])
+    rows = torch.randperm(60_000, generator=generator)[:300]
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        idx, distance = pointops.knn_query(16, xyz, offset)
+        ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
+        results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
+    assert_same(*results)
+    for begin, end in ((0, 20_000), (20_000, 60_000)):
+        inside = rows[(rows >= begin) & (rows < end)]
+        d2 = (xyz[inside, None].double() - xyz[begin:end].double()).square().sum(2)
+        expected = d2.topk(16, largest=False).values.sqrt()
+        torch.testing.assert_close(results[0][1][inside].double(), expected, rtol=1e-5, atol=1e-6)
+        assert ((results[0][0][inside] >= begin) & (results[0][0][inside] < end)).all()
+
+
+def test_random_ball_query_is_seeded_and_takes_any_candidate():
+    xyz, offset = torch.rand(400, 3), torch.tensor([100, 400])
+    runs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        runs.append(pointops.random_ball_query(4, 0.5, 0.1, xyz, offset))
+    assert_same(runs[0], runs[1])
+    assert not torch.equal(runs[0][0], runs[2][0])
+    idx, distance = runs[0]
+    found = idx >= 0
+    true = (xyz[idx.clamp(min=0).long()] - xyz[:, None]).norm(dim=2)
+    assert_close(distance[found], true[found])
+    assert ((distance[found] < 0.5) & ((distance[found] >= 0.1) | (distance[found] < 0.0032))).all()
+    assert ((idx >= 100) == (torch.arange(400)[:, None] >= 100))[found].all()
+
+
+def features_of(seed):
+    generator = torch.Generator().manual_seed(seed)
+
+    def floats(*shape):
+        return torch.randn(*shape, generator=generator).requires_grad_()
+
+    def index(rows, *shape):
+        return torch.randint(-1, rows, shape, generator=generator).int()
+
+    return floats, index
+
+
+def case(name, seed=0):
+    """A function of one output and its arguments, those with derivatives first."""
+    floats, index = features_of(seed)
+    if name == "grouping2":
+        idx = index(30, 20, 5)
+        return lambda feat: pointops.grouping2(feat, idx), [floats(30, 7)]
+    if name == "grouping":
+        idx = index(30, 20, 5)
+        return lambda feat, xyz, new: pointops.grouping(idx, feat, xyz, new, True), [
+            floats(30, 7),
+            floats(30, 3),
+            floats(20, 3),
+        ]
+    if name == "subtraction":
+        idx = index(25, 20, 5)
+        return lambda a, b: pointops.subtraction(a, b, idx), [floats(20, 6), floats(25, 6)]
+    if name == "aggregation":
+        idx = index(30, 20, 5)
+        return lambda a, p, w: pointops.aggregation(a, p, w, idx), [floats(30, 10), floats(20, 5, 10), floats(20, 5, 4)]
+    if name == "interpolation":
+        xyz, new = floats(30, 3).detach(), floats(40, 3).detach()
+        offset, new_offset = torch.tensor([2, 30]), torch.tensor([10, 40])
+        return lambda feat: pointops.interpolation(xyz, new, feat, offset, new_offset), [floats(30, 6)]
+    target, refer = index(20, 50), index(20, 50)
+    if name == "relation":
+        arguments = [floats(20, 3, 4), floats(20, 3, 4), floats(4)]
+        return lambda q, k, w: pointops.attention_relation_step(q, k, w, target, refer), arguments
+    return lambda w, v: pointops.attention_fusion_step(w, v, target, refer), [floats(50, 3), floats(20, 3, 4)]
+
+
+CASES = ["grouping2", "grouping", "subtraction", "aggregation", "interpolation", "relation", "fusion"]
+
+
+@pytest.mark.skipif(not pointops.ARCHITECTURES, reason="pointops is not compiled here")
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_are_those_of_the_reference(name, monkeypatch):
+    function, arguments = case(name)
+    found = function(*arguments)
+    incoming = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    gradients = torch.autograd.grad(found, arguments, incoming)
+    for module in (pointops.neighbours, pointops.features, pointops.attention):
+        monkeypatch.setattr(module, "compiled_for", lambda *tensors: False)
+    expected = function(*arguments)
+    assert_close(found, expected)
+    for one, other in zip(gradients, torch.autograd.grad(expected, arguments, incoming), strict=True):
+        assert_close(one, other)
+
+
+@pytest.mark.skipif(not pointops.ARCHITECTURES, reason="pointops is not compiled here")
+def test_shapes_are_known_without_data():
+    xyz, offset, idx = torch.rand(30, 3), torch.tensor([10, 30]), torch.randint(0, 30, (30, 4)).int()
+    operators, feat, edges = torch.ops.pointops, torch.rand(30, 8), torch.randint(0, 30, (50,)).int()
+    heads = torch.rand(30, 2, 4)
+    for operator, arguments in (
+        (operators.knn_query, (xyz, offset, xyz, offset, 5)),
+        (operators.ball_query, (xyz, offset, xyz, offset, 5, 0.0, 0.3, None)),
+        (operators.farthest_point_sampling, (xyz, offset, offset // 2, 15)),
+        (operators.gather, (feat, idx)),
+        (operators.subtract, (feat, feat, idx)),
+        (operators.aggregate, (feat, torch.rand(30, 4, 8), torch.rand(30, 4, 2), idx)),
+        (operators.row_sum, (feat, idx, torch.rand(30, 4))),
+        (operators.edge_dot, (heads, heads, edges, edges, torch.rand(4))),
+        (operators.edge_sum, (heads, edges, edges, torch.rand(50, 2), 30, 1, 4)),
+    ):
+        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def test_groups_of_upstream(implementation):
+    xyz, feat, offset = torch.rand(50, 3), torch.rand(50, 6), torch.tensor([7, 50])
+    new_xyz, new_offset = xyz[::2].contiguous(), torch.tensor([4, 25])
+    for queries in ((None, None), (new_xyz, new_offset)):
+        grouped, idx = pointops.knn_query_and_group(feat, xyz, offset, *queries, nsample=4, with_xyz=True)
+        again, same = pointops.knn_query_and_group(feat, xyz, new_xyz=queries[0], idx=idx, with_xyz=True)
+        assert same is idx
+        assert torch.equal(grouped, again)
+        seen_from = xyz if queries[0] is None else new_xyz
+        assert_close(grouped[..., :3], xyz[idx.long()] - seen_from[:, None])
+        grouped, idx = pointops.ball_query_and_group(feat, xyz, offset, *queries, max_radio=0.6, nsample=4)
+        assert torch.equal(grouped[idx < 0], torch.zeros(int((idx < 0).sum()), 6))
+        assert torch.equal(grouped[idx >= 0], feat[idx[idx >= 0].long()])
+
+
+def test_query_and_group_dilates(implementation):
+    xyz, feat, offset = torch.rand(50, 3), torch.rand(50, 6), torch.tensor([7, 50])
+    wide, _ = pointops.knn_query(10, xyz, offset)
+    grouped, idx = pointops.query_and_group(4, xyz, None, feat, None, offset, offset, dilation=2)
+    assert torch.equal(idx[7:], wide[7:, [0, 3, 6, 9]])
+    assert torch.equal(idx[:7], wide[:7, [0, 2, 4, 6]])
+    assert torch.equal(grouped[..., 3:], feat[idx.long()])
+    assert torch.equal(pointops.query_and_group(4, xyz, xyz, feat, idx, offset, offset, with_feat=False), idx)
+
+
+def test_offsets_and_batches():
+    offset = torch.tensor([3, 3, 8], dtype=torch.int32)
+    assert pointops.offset2batch(offset).tolist() == [0, 0, 0, 2, 2, 2, 2, 2]
+    assert pointops.batch2offset(pointops.offset2batch(offset)).tolist() == [3, 3, 8]
+
+
+XYZ, OFFSET, INDEX = torch.rand(10, 3), torch.tensor([4, 10]), torch.zeros(10, 2, dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: pointops.knn_query(129, XYZ, OFFSET), "nsample is 129"),
+        (lambda: pointops.knn_query(4, XYZ.double(), OFFSET), "torch.float64"),
+        (lambda: pointops.knn_query(4, XYZ[:, :2], OFFSET), r"\(10, 2\)"),
+        (lambda: pointops.knn_query(4, XYZ.t().contiguous().t(), OFFSET), "not contiguous"),
+        (lambda: pointops.knn_query(4, XYZ, torch.tensor([4, 9])), "ends with 9"),
+        (lambda: pointops.knn_query(4, XYZ, torch.tensor([11, 10])), r"\[11, 10\]"),
+        (lambda: pointops.knn_query(4, XYZ, OFFSET.float()), "torch.float32"),
+        (lambda: pointops.knn_query(4, XYZ, OFFSET, XYZ, OFFSET[1:]), "2 clouds and new_offset of 1"),
+        (lambda: pointops.knn_query(4, XYZ.to("meta"), OFFSET), "on meta"),
+        (lambda: pointops.ball_query(4, 0.1, 0.2, XYZ, OFFSET), "0.2 and 0.1"),
+        (
+            lambda: pointops.farthest_point_sampling(XYZ, torch.tensor([0, 10]), torch.tensor([1, 2])),
+            r"\[0, 10\] points",
+        ),
+        (lambda: pointops.grouping2(XYZ, INDEX + 10), "10 … 10"),
+        (lambda: pointops.grouping2(XYZ, INDEX - 2), "-2 … -2"),
+        (lambda: pointops.grouping2(XYZ.tolist(), INDEX), "a list"),
+        (lambda: pointops.subtraction(XYZ, XYZ[:, :2].contiguous(), INDEX), r"\(10, 2\), not \(any, 3\)"),
+        (lambda: pointops.aggregation(XYZ, XYZ, XYZ, INDEX), "position has shape"),
+        (lambda: pointops.attention_fusion_step(XYZ, XYZ[:, None], INDEX[:, 0], INDEX), "index_target"),
+    ],
+)
+def test_what_is_wrong_is_said(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def test_the_extension_imports():
+    if not pointops.ARCHITECTURES:
+        pytest.skip("pointops is not compiled here")
+    from pointops import _C
+
+    assert "cpu" in _C.ARCHITECTURES.split(",")
