@@ -82,9 +82,8 @@ def _operators_entry(name: str, outcome: Outcome | None) -> Entry:
     if name not in operators.CHECKS:
         return {"name": name, "state": "absent", "reason": "not in this version; no network that it serves needs it"}
     if outcome is None:
-        remedy = f"Run `pip install ./libs/{name}` in a checkout of pointserve."
-        return {"name": name, "state": "absent", "remedy": remedy}
-    remedy = f"Reinstall {name} after torch: `pip install --force-reinstall --no-deps ./libs/{name}`."
+        return {"name": name, "state": "absent", "remedy": f"In a checkout of pointserve, run {_install(name)}."}
+    remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
     if outcome.reason:
         return {"name": name, "state": "broken", "reason": f"its check {outcome.reason}", "remedy": remedy}
     entry = outcome.value
@@ -92,7 +91,27 @@ def _operators_entry(name: str, outcome: Outcome | None) -> Entry:
     if wrong:
         reasons = [f"{check['operator']} on {check['device']}: {_miss(check)}" for check in wrong]
         return {**entry, "state": "broken", "reason": "; ".join(reasons), "remedy": remedy}
-    return entry
+    return entry | _slowness(entry)
+
+
+def _install(name: str) -> str:
+    return f"`pip install --no-build-isolation --no-deps --force-reinstall ./libs/{name}`"
+
+
+def _slowness(entry: Entry) -> Entry:
+    """State, reason and remedy of operators that run their reference on a device; empty where none does."""
+    on_gpu = any(check["device"] != "cpu" for check in entry["checks"])
+    if not entry["architectures"]:
+        what, compiler = "was not built or does not load", "a C++ compiler (g++ or clang++)"
+    elif on_gpu and entry["architectures"] == ["cpu"]:
+        what, compiler = "was built for processors only", "the CUDA toolkit (nvcc) of torch's version"
+    else:
+        return {}
+    return {
+        "state": "reference",
+        "reason": f"slow: its compiled extension {what}, so the reference in plain torch runs instead",
+        "remedy": f"Install {compiler}; then, in a checkout of pointserve, run {_install(entry['name'])}.",
+    }
 
 
 def _miss(check: Entry) -> str:
@@ -129,7 +148,7 @@ def _problems(facts: Entry) -> list[Entry]:
     for library in facts["libraries"]:
         look(library["name"], library, library["name"] not in OPTIONAL)
     for entry in facts["operators"]:
-        look(entry["name"], entry, True)
+        look(entry["name"], entry, entry["state"] != "reference")
     for entry in facts["stack"]:
         look(entry["name"], entry, False)
     return found

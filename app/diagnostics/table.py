@@ -19,8 +19,16 @@ def show(report: dict[str, Any], console: Console) -> None:
     for problem in report["problems"]:
         style = "red" if problem["required"] else "yellow"
         console.print(f"[{style}]{problem['part']}[/]: {problem['problem']}\n  → {problem['remedy']}", highlight=False)
-    verdict = "[green]All that serving needs is in place.[/]" if report["ok"] else "[red]Serving will not work.[/]"
-    console.print(verdict)
+    console.print(_verdict(report))
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    if not report["ok"]:
+        return "[red]Serving will not work.[/]"
+    slow = [entry["name"] for entry in report["operators"] if entry["state"] == "reference"]
+    if slow:
+        return f"[yellow]Serving works, but slowly: {', '.join(slow)} runs without its compiled operators.[/]"
+    return "[green]All that serving needs is in place.[/]"
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -1,11 +1,13 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import sparseops
 
 from app.diagnostics.child import PACKAGE_ROOT
 from app.diagnostics.compute import is_supported
@@ -114,9 +116,20 @@ def test_broken_torch_is_reported_and_fails(tmp_path):
     assert "torch" in problem["remedy"]
 
 
-def test_operator_that_is_off_is_found(monkeypatch):
-    import sparseops
+def test_operators_without_their_extension_are_slow_and_say_what_to_do(tmp_path):
+    installed = Path(sparseops.__file__).parent
+    shutil.copytree(installed, tmp_path / "sparseops", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (tmp_path / "sparseops/_C.py").write_text("raise ImportError('undefined symbol')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run_module(env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"})
+    assert done.returncode == 0, done.stdout
+    assert "sparseops: slow: its compiled extension was not built or does not load" in done.stdout
+    assert "Install a C++ compiler" in done.stdout
+    assert "./libs/sparseops`" in done.stdout
+    assert "Serving works, but slowly: sparseops runs without" in done.stdout
 
+
+def test_operator_that_is_off_is_found(monkeypatch):
     right = sparseops.sparse_conv
     monkeypatch.setattr(sparseops, "sparse_conv", lambda *arguments: right(*arguments) + 0.01)
     checks = check_library("sparseops")["checks"]
