@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# without setuptools' banner on editable installs; other warnings, such as of a failed compilation, are shown
+PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet
 LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
 PYTEST_ARGS ?=
@@ -61,23 +63,23 @@ lock: $(VENV)/.installed-dev
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(PIP_INSTALL) --upgrade pip setuptools wheel
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.python $(LOCK)
-	$(BIN)/python -m pip install --quiet --constraint $(LOCK) torch numpy
+	$(PIP_INSTALL) --constraint $(LOCK) torch numpy
 	touch $@
 
 $(VENV)/.libs: $(VENV)/.torch $(LIBS)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
+	$(PIP_INSTALL) --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.libs pyproject.toml
-	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --no-build-isolation -e '.[e57]'
+	$(PIP_INSTALL) --constraint $(LOCK) --no-build-isolation -e '.[e57]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --no-build-isolation -e '.[dev,e57]'
+	$(PIP_INSTALL) --constraint $(LOCK) --no-build-isolation -e '.[dev,e57]'
 	touch $@
 
 clean:
