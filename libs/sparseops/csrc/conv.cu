@@ -19,11 +19,12 @@ constexpr int kRowBytes = 64;  // of the inner dimension in one step
 constexpr int kChunks = kRowBytes / 16;
 constexpr unsigned kWarp = 0xffffffffu;
 
-// A chunk of 16 bytes of a row of a shared tile. Chunks trade places from row to row, so that eight consecutive rows'
-// chunks lie in different banks.
-__device__ __forceinline__ char* chunk_at(char* tile, int row, int chunk) {
-  return tile + row * kRowBytes + ((chunk ^ (row >> 1 & 3)) << 4);
+// Where a chunk of 16 bytes lies in a shared tile. Chunks trade places from row to row, so that those of eight
+// consecutive rows lie in different banks; the pattern repeats every eight rows, kPatternBytes.
+__device__ __forceinline__ int chunk_at(int row, int chunk) {
+  return row * kRowBytes + ((chunk ^ (row >> 1 & 3)) << 4);
 }
+constexpr int kPatternBytes = 8 * kRowBytes;
 
 // A warp's part of the tile, kRows by kColumns, multiplied by tensor cores.
 template <typename T, int kRows, int kColumns>
@@ -31,18 +32,18 @@ struct TensorCores {
   using Element = T;
   float sums[kRows / 16][kColumns / 8][4] = {};
 
-  __device__ void multiply(char* rows, char* columns, int lane) {
+  __device__ void multiply(const char* rows, const char* columns, int lane) {
+    const int row_at = chunk_at(lane & 15, lane >> 4);
+    const int column_at = chunk_at((lane & 7) + (lane >> 4 << 3), lane >> 3 & 1);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int half = 0; half < 2; ++half) {  // chunks 0 and 1, then 2 and 3
       uint32_t a[kRows / 16][4];
 #pragma unroll
-      for (int i = 0; i < kRows / 16; ++i) {
-        load(a[i], chunk_at(rows, i * 16 + (lane & 15), half * 2 + (lane >> 4)));
-      }
+      for (int i = 0; i < kRows / 16; ++i) load(a[i], rows + i * 2 * kPatternBytes + (row_at ^ half * 32));
 #pragma unroll
       for (int j = 0; j < kColumns / 16; ++j) {
         uint32_t b[4];
-        load(b, chunk_at(columns, j * 16 + (lane & 7) + (lane >> 4 << 3), half * 2 + (lane >> 3 & 1)));
+        load(b, columns + j * 2 * kPatternBytes + (column_at ^ half * 32));
 #pragma unroll
         for (int i = 0; i < kRows / 16; ++i) {
           multiply_add<T>(sums[i][2 * j], a[i], b[0], b[1]);
@@ -79,17 +80,17 @@ struct FloatUnits {
   using Element = float;
   float sums[kRows / 8][kColumns / 4] = {};
 
-  __device__ void multiply(char* rows, char* columns, int lane) {
+  __device__ void multiply(const char* rows, const char* columns, int lane) {
 #pragma unroll 1  // one chunk's operands at a time in registers
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       float4 a[kRows / 8];
 #pragma unroll
       for (int i = 0; i < kRows / 8; ++i) {
-        a[i] = *reinterpret_cast<const float4*>(chunk_at(rows, i * 8 + (lane & 7), chunk));
+        a[i] = *reinterpret_cast<const float4*>(rows + i * kPatternBytes + chunk_at(lane & 7, chunk));
       }
 #pragma unroll
       for (int j = 0; j < kColumns / 4; ++j) {
-        const float4 b = *reinterpret_cast<const float4*>(chunk_at(columns, j * 4 + (lane >> 3), chunk));
+        const float4 b = *reinterpret_cast<const float4*>(columns + chunk_at(j * 4 + (lane >> 3), chunk));
 #pragma unroll
         for (int i = 0; i < kRows / 8; ++i) {
           float sum = sums[i][j];
@@ -145,7 +146,7 @@ struct Tile {
   static constexpr int kBufferStride = kWarpColumns + 8;  // floats; rows of a warp's results, no two in a bank
   static constexpr int kRowsAtOnce = kThreads / kChunks;  // that all threads copy together
   static_assert(kWarpRows % 16 == 0 && kWarpColumns % 16 == 0);
-  static_assert(kRows % kRowsAtOnce == 0 && kColumns % kRowsAtOnce == 0);
+  static_assert(kRows % kRowsAtOnce == 0 && kColumns % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
   static_assert(kWarps * 16 * kBufferStride * 4 <= kStages * kStageBytes);
 
   static constexpr int kOutRowsAt = kStages * kStageBytes;    // int (kRows)
@@ -225,22 +226,24 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   const int count = num_steps;
 
   // each thread copies one chunk of some rows and columns; the rows' neighbours are looked up a step ahead
+  const int own_chunk = thread % kChunks, own_row = thread / kChunks, own_at = chunk_at(own_row, own_chunk);
   const T* features = static_cast<const T*>(arguments.features);
-  const T* weight = static_cast<const T*>(arguments.weight);
-  const int own_chunk = thread % kChunks, own_row = thread / kChunks;
+  const int64_t weight_row = static_cast<int64_t>(num_chunks) * kPerChunk;  // elements
+  const T* weight = static_cast<const T*>(arguments.weight) + (first_column + own_row) * weight_row;
+  const int rows_left = static_cast<int>(min(num_out - first_row, static_cast<int64_t>(Shape::kRows))) - own_row;
+  const int columns_left = arguments.out_channels - first_column - own_row;
+  const unsigned reciprocal = per_offset == 1 ? 0 : 0xffffffffu / per_offset + 1;  // times 2^32, rounded up
   int inner = 0, channel = 0;  // chunk of the inner dimension and first input channel of the step looked up
   int neighbours[kCopiesOfRows];
   auto look_up = [&](int index) {
     inner = steps[index] * kChunks + own_chunk;
-    const bool inside = inner < num_chunks;
-    const int offset = inner / per_offset;
+    const int offset = per_offset == 1 ? inner : static_cast<int>(__umulhi(inner, reciprocal));
     channel = (inner - offset * per_offset) * kPerChunk;
+    const int* column = arguments.forwards + (static_cast<int64_t>(offset) * num_out + first_row + own_row);
 #pragma unroll
     for (int i = 0; i < kCopiesOfRows; ++i) {
-      const int64_t column = first_row + own_row + i * Shape::kRowsAtOnce;
-      neighbours[i] = inside && column < num_out
-                          ? __ldg(arguments.forwards + static_cast<int64_t>(offset) * num_out + column)
-                          : -1;
+      const bool there = inner < num_chunks && i * Shape::kRowsAtOnce < rows_left;
+      neighbours[i] = there ? __ldg(column + i * Shape::kRowsAtOnce) : -1;
     }
   };
   auto copy = [&](char* stage) {
@@ -248,14 +251,14 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
     for (int i = 0; i < kCopiesOfRows; ++i) {
       const bool there = static_cast<unsigned>(neighbours[i]) < static_cast<unsigned>(arguments.num_in);
       const int64_t element = there ? static_cast<int64_t>(neighbours[i]) * arguments.in_channels + channel : 0;
-      copy16(chunk_at(stage, own_row + i * Shape::kRowsAtOnce, own_chunk), features + element, there);
+      copy16(stage + own_at + i * Shape::kRowsAtOnce * kRowBytes, features + element, there);
     }
 #pragma unroll
     for (int i = 0; i < kCopiesOfColumns; ++i) {
-      const int column = own_row + i * Shape::kRowsAtOnce;
-      const bool there = first_column + column < arguments.out_channels && inner < num_chunks;
-      const int64_t chunk = there ? static_cast<int64_t>(first_column + column) * num_chunks + inner : 0;
-      copy16(chunk_at(stage + Shape::kRows * kRowBytes, column, own_chunk), weight + chunk * kPerChunk, there);
+      const bool there = inner < num_chunks && i * Shape::kRowsAtOnce < columns_left;
+      const T* from = there ? weight + (i * Shape::kRowsAtOnce * weight_row + inner * kPerChunk)
+                            : static_cast<const T*>(arguments.weight);
+      copy16(stage + own_at + (Shape::kRows + i * Shape::kRowsAtOnce) * kRowBytes, from, there);
     }
   };
   int ahead = 0;
@@ -406,7 +409,7 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
   if (arguments.num_out == 0 || arguments.out_channels == 0) return cudaSuccess;
   const int multiple = type == ConvType::kHalf || type == ConvType::kBfloat16 ? 8 : 4;
   if (arguments.in_channels <= 0 || arguments.in_channels % multiple != 0 || arguments.out_channels % multiple != 0 ||
-      static_cast<int64_t>(arguments.num_offsets) * arguments.in_channels > INT32_MAX / 4) {
+      arguments.in_channels > 1 << 14 || arguments.num_offsets > 1 << 12) {
     return cudaErrorInvalidValue;
   }
   if (!convolve_supports(type)) return cudaErrorNotSupported;

@@ -179,6 +179,7 @@ inline int __shfl_up_sync(unsigned, int value, int step) {
   return offer;
 }
 
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<uint64_t>(a) * b >> 32; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <typename T>

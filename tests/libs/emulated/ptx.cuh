@@ -76,7 +76,7 @@ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
 }
 
 inline void round_to_tf32(uint32_t (&registers)[4]) {
-  for (uint32_t& bits : registers) bits = (bits + 0x1000) & ~0x1fffu;
+  for (uint32_t& bits : registers) bits = (bits + (1u << 12)) >> 13 << 13;
 }
 
 }  // namespace sparseops::gpu
