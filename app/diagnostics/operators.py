@@ -80,8 +80,34 @@ def pointgroup_ops_checks(device: str) -> Iterator[Check]:
     yield "clustering", _count_differing(component, torch.from_numpy(expected))
 
 
+def pointops_checks(device: str) -> Iterator[Check]:
+    """Neighbours, samples and features of two clouds on ``device`` against all distances between their points."""
+    import pointops
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    points, features = torch.rand(500, 3, generator=generator), torch.rand(500, 4, generator=generator)
+    xyz, offset = points.to(device), torch.tensor([200, 500], device=device)
+    cloud = torch.arange(500) >= 200
+    distance = (points[:, None] - points).norm(dim=2)
+    distance[cloud[:, None] != cloud] = torch.inf
+    nearest, order = distance.topk(8, largest=False)
+    idx, found = pointops.knn_query(8, xyz, offset)
+    yield "nearest neighbours", float((found.cpu() - nearest).abs().max())
+
+    grouped = pointops.grouping(idx, features.to(device), xyz, with_xyz=True).cpu()
+    expected = torch.cat([points[order] - points[:, None], features[order]], 2)
+    yield "grouping", float((grouped - expected).abs().max())
+
+    samples = pointops.farthest_point_sampling(xyz, offset, torch.tensor([1, 40], device=device)).cpu().long()[1:]
+    gaps = [distance[samples[:count], 200:].amin(0).max() for count in range(1, len(samples))]
+    kept = [distance[samples[:count], samples[count]].min() for count in range(1, len(samples))]
+    yield "farthest point sampling", float((torch.stack(gaps) - torch.stack(kept)).abs().max())
+
+
 CHECKS: dict[str, Callable[[str], Iterator[Check]]] = {
     "sparseops": sparseops_checks,
+    "pointops": pointops_checks,
     "pointgroup_ops": pointgroup_ops_checks,
 }
 

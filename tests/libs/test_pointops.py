@@ -349,3 +349,15 @@ def test_the_extension_imports():
     from pointops import _C
 
     assert "cpu" in _C.ARCHITECTURES.split(",")
+
+
+def test_diagnostics_find_what_is_off(monkeypatch):
+    from app.diagnostics.operators import check_library
+
+    assert all(check["ok"] for check in check_library("pointops")["checks"])
+    sample, query = pointops.farthest_point_sampling, pointops.knn_query
+    monkeypatch.setattr(pointops, "farthest_point_sampling", lambda *arguments: sample(*arguments).flip(0))
+    monkeypatch.setattr(pointops, "knn_query", lambda k, xyz, offset: query(k, xyz, offset[1:]))
+    checks = check_library("pointops")["checks"]
+    assert len(checks) == 3
+    assert not any(check["ok"] for check in checks)

@@ -8,17 +8,13 @@
 #include <vector>
 
 #include "cpu.h"
+#include "numbers.h"
 
 namespace pointops::cpu {
 
 #define POINTOPS_INLINE inline __attribute__((always_inline))
 
 constexpr int kLeaf = 16, kFan = 8;
-
-POINTOPS_INLINE float gap(float below, float above) {
-  const float larger = below > above ? below : above;
-  return larger > 0 ? larger : 0;
-}
 
 struct Leaf {
   float x[kLeaf], y[kLeaf], z[kLeaf];  // not a number behind the last point
@@ -28,14 +24,13 @@ struct Leaf {
 struct Boxes {
   float low[3][kFan], high[3][kFan];  // low > high where there is nothing
 
-  // Squared distances to the box from point to corner. Never above that of two points inside the boxes, as computed:
-  // subtraction, product and sum round monotonically.
+  // Squared distances to the box from point to corner.
   POINTOPS_INLINE void distance2(const float* point, const float* corner, float* result) const {
     for (int i = 0; i < kFan; ++i) {
       const float x = gap(low[0][i] - corner[0], point[0] - high[0][i]);
       const float y = gap(low[1][i] - corner[1], point[1] - high[1][i]);
       const float z = gap(low[2][i] - corner[2], point[2] - high[2][i]);
-      result[i] = x * x + y * y + z * z;
+      result[i] = squared_length(x, y, z);
     }
   }
 };
@@ -61,20 +56,8 @@ struct BoxTree {
 POINTOPS_INLINE void distance2(const Leaf& leaf, const float* point, float* result) {
   for (int i = 0; i < kLeaf; ++i) {
     const float x = point[0] - leaf.x[i], y = point[1] - leaf.y[i], z = point[2] - leaf.z[i];
-    result[i] = x * x + y * y + z * z;
+    result[i] = squared_length(x, y, z);
   }
-}
-
-inline uint32_t float_bits(float value) {
-  uint32_t bits;
-  static_assert(sizeof bits == sizeof value);
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-inline float bits_float(uint32_t bits) {
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof value);
-  return value;
 }
 
 }  // namespace pointops::cpu

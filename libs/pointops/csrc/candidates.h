@@ -1,13 +1,7 @@
 // The rules of Pointcept's ball query, the same on CPU and CUDA.
 #pragma once
 
-#include <cstdint>
-
-#ifdef __CUDACC__
-#define POINTOPS_BOTH __host__ __device__ inline
-#else
-#define POINTOPS_BOTH inline
-#endif
+#include "numbers.h"
 
 namespace pointops {
 
@@ -25,9 +19,6 @@ struct Strided {
   int64_t stride;
   POINTOPS_BOTH uint64_t& operator[](int64_t i) const { return data[i * stride]; }
 };
-
-POINTOPS_BOTH uint32_t low(uint64_t pair) { return static_cast<uint32_t>(pair); }
-POINTOPS_BOTH uint32_t high(uint64_t pair) { return static_cast<uint32_t>(pair >> 32); }
 
 template <class Key>
 POINTOPS_BOTH void sift_down(Strided heap, int64_t root, int64_t size, Key key) {

@@ -1,9 +1,7 @@
 // Place of a point on the Morton curve through the bounds of its batch, the cloud above it: CPU and CUDA.
 #pragma once
 
-#include <cstdint>
-
-#include "candidates.h"
+#include "numbers.h"
 
 namespace pointops {
 
@@ -54,10 +52,5 @@ struct Curve {
     return static_cast<uint64_t>(cloud) << (3 * axis_bits) | place;
   }
 };
-
-POINTOPS_BOTH bool is_finite(float value) { return value - value == 0; }
-POINTOPS_BOTH bool is_finite(const float* point) {
-  return is_finite(point[0]) && is_finite(point[1]) && is_finite(point[2]);
-}
 
 }  // namespace pointops

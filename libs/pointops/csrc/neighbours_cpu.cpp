@@ -4,7 +4,6 @@
 
 #include "box_tree.h"
 #include "candidates.h"
-#include "curve.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define POINTOPS_DISPATCHED __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -58,7 +57,7 @@ struct Packet {
       const float x = gap(boxes.low[0][slot] - queries->x[i], queries->x[i] - boxes.high[0][slot]);
       const float y = gap(boxes.low[1][slot] - queries->y[i], queries->y[i] - boxes.high[1][slot]);
       const float z = gap(boxes.low[2][slot] - queries->z[i], queries->z[i] - boxes.high[2][slot]);
-      bits |= x * x + y * y + z * z <= bound2[i] ? 1u << i : 0u;
+      bits |= squared_length(x, y, z) <= bound2[i] ? 1u << i : 0u;
     }
     return bits;
   }
@@ -125,13 +124,12 @@ POINTOPS_INLINE Eight shifted(Eight before, Eight values) {
 
 // The k smallest (bits of d2, index), ascending at the end of the list; as signed numbers, which processors compare.
 struct Nearest {
-  static constexpr int64_t kNothing = int64_t{0x7f7fffff} << 32 | 0xffffffff;  // the largest distance, index -1
   static constexpr int64_t kFirst = std::numeric_limits<int64_t>::min();
   alignas(64) int64_t pairs[kMaxNeighbours];
 
   void clear(int k, int length) {
     std::fill_n(pairs, length - k, kFirst);
-    std::fill_n(pairs + length - k, k, kNothing);
+    std::fill_n(pairs + length - k, k, static_cast<int64_t>(kNoNeighbour));
   }
 };
 
@@ -215,7 +213,7 @@ void draw(std::vector<uint64_t>& found, int samples, const int32_t* rank, int32_
   for (int i = 0; i < samples; ++i) {
     const int64_t chosen = rank == nullptr && count > samples ? even_choice(i, samples, count) : i;
     index[i] = chosen < count ? static_cast<int32_t>(high(found[chosen])) : -1;
-    distance2[i] = chosen < count ? bits_float(low(found[chosen])) : 1e10f;
+    distance2[i] = chosen < count ? bits_float(low(found[chosen])) : kMissingDistance2;
   }
 }
 
@@ -236,7 +234,7 @@ void knn_query(const float* xyz, Clouds clouds, const float* queries, Clouds que
             const int64_t pair = best[query].pairs[method.length - k + i];
             const int64_t place = static_cast<int64_t>(leaf.index[query]) * k + i;
             index[place] = static_cast<int32_t>(low(pair));
-            distance2[place] = index[place] < 0 ? 1e10f : bits_float(high(pair));
+            distance2[place] = index[place] < 0 ? kMissingDistance2 : bits_float(high(pair));
           }
         }
       });

@@ -5,8 +5,6 @@
 #include <array>
 
 #include "box_tree.h"
-#include "candidates.h"
-#include "curve.h"
 
 namespace pointops::cpu {
 namespace {
