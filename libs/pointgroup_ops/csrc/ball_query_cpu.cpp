@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "cpu.h"
 #include "grid.h"
@@ -17,7 +19,48 @@ constexpr int kBlock = 64;
 struct Entry {
   int64_t key;
   int32_t point;
-  bool operator<(const Entry& other) const { return key != other.key ? key < other.key : point < other.point; }
+};
+
+// Stable sort by key, byte by byte; bytes that all keys share cost no move.
+void sort_by_key(std::vector<Entry>& entries) {
+  std::vector<Entry> sorted(entries.size());
+  for (int shift = 0; shift < 64; shift += 8) {
+    std::array<size_t, 256> places{};
+    const auto digit = [shift](const Entry& entry) { return static_cast<uint8_t>(entry.key >> shift); };
+    for (const Entry& entry : entries) ++places[digit(entry)];
+    if (std::find(places.begin(), places.end(), entries.size()) != places.end()) continue;
+    std::exclusive_scan(places.begin(), places.end(), places.begin(), size_t{0});
+    for (const Entry& entry : entries) sorted[places[digit(entry)]++] = entry;
+    entries.swap(sorted);
+  }
+}
+
+// Distinct indices below a limit, taken out in ascending order.
+class IndexSet {
+ public:
+  explicit IndexSet(int64_t limit) : words_((limit >> 6) + 1), groups_((limit >> 12) + 1) {}
+
+  void insert(int32_t index) {
+    words_[index >> 6] |= uint64_t{1} << (index & 63);
+    groups_[index >> 12] |= uint64_t{1} << (index >> 6 & 63);
+  }
+
+  void drain(std::vector<int32_t>& indices) {
+    for (size_t group = 0; group < groups_.size(); ++group) {
+      for (; groups_[group] != 0; groups_[group] &= groups_[group] - 1) {
+        const size_t word = group << 6 | lowest_bit(groups_[group]);
+        for (; words_[word] != 0; words_[word] &= words_[word] - 1) {
+          indices.push_back(static_cast<int32_t>(word << 6 | lowest_bit(words_[word])));
+        }
+      }
+    }
+  }
+
+ private:
+  static size_t lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
+
+  std::vector<uint64_t> words_;   // a bit an index
+  std::vector<uint64_t> groups_;  // a bit a word that is not 0
 };
 
 struct Cell {
@@ -47,7 +90,7 @@ CellList sort_into_cells(const Points& points, float radius) {
     const int64_t key = list.grid.key(points.batch_idxs[i], points.coords + 3 * i);
     if (key != kNoCell) list.entries.push_back({key, static_cast<int32_t>(i)});
   }
-  std::sort(list.entries.begin(), list.entries.end());
+  sort_by_key(list.entries);
   const int64_t num_entries = static_cast<int64_t>(list.entries.size());
   for (int64_t i = 0; i < num_entries; ++i) {
     if (i == 0 || list.entries[i].key != list.entries[i - 1].key) list.cells.push_back({list.entries[i].key, i});
@@ -59,6 +102,8 @@ CellList sort_into_cells(const Points& points, float radius) {
 // The points in and around a cell by ascending index, coordinates apart for vector instructions.
 class Candidates {
  public:
+  explicit Candidates(int64_t num_points) : around_(num_points) {}
+
   void gather(const CellList& list, const Points& points, int64_t key, std::array<int64_t, kRows>& cursors) {
     idxs_.clear();
     for (int row = 0; row < kRows; ++row) {
@@ -67,11 +112,11 @@ class Candidates {
       while (list.cells[cell].key < first) ++cell;
       for (int64_t next = cell; list.cells[next].key <= first + 2; ++next) {
         for (int64_t i = list.cells[next].begin; i < list.cells[next + 1].begin; ++i) {
-          idxs_.push_back(list.entries[i].point);
+          around_.insert(list.entries[i].point);
         }
       }
     }
-    std::sort(idxs_.begin(), idxs_.end());
+    around_.drain(idxs_);
     for (auto& axis : coords_) axis.resize(idxs_.size());
     for (size_t i = 0; i < idxs_.size(); ++i) {
       for (int axis = 0; axis < 3; ++axis) coords_[axis][i] = points.coords[3 * int64_t{idxs_[i]} + axis];
@@ -86,27 +131,34 @@ class Candidates {
     for (int64_t begin = 0; begin < num_candidates && count < kMaxNeighbours; begin += kBlock) {
       const int size = static_cast<int>(std::min<int64_t>(kBlock, num_candidates - begin));
       const float *xs = coords_[0].data() + begin, *ys = coords_[1].data() + begin, *zs = coords_[2].data() + begin;
-      int32_t hits[kBlock];
+      std::array<uint8_t, kBlock> hits{};
       for (int i = 0; i < size; ++i) hits[i] = is_near(x, y, z, xs[i], ys[i], zs[i], squared_radius);
-      for (int i = 0; i < size; ++i) {
-        out[count] = idxs_[begin + i];
-        count += hits[i];
+      for (int i = 0; i < kBlock; i += 8) {
+        uint64_t eight;  // most are 0
+        std::memcpy(&eight, hits.data() + i, sizeof(eight));
+        for (; eight != 0; eight &= eight - 1) out[count++] = idxs_[begin + i + __builtin_ctzll(eight) / 8];
       }
     }
     return std::min(count, kMaxNeighbours);
   }
 
  private:
+  IndexSet around_;
   std::vector<int32_t> idxs_;
   std::array<std::vector<float>, 3> coords_;
 };
 
 // Neighbours of the entries from begin to end, one after the other; lengths go to start_len.
 std::vector<int32_t> query(
-    const CellList& list, const Points& points, float squared_radius, int64_t begin, int64_t end, int32_t* start_len) {
+    const CellList& list,
+    const Points& points,
+    float squared_radius,
+    int64_t begin,
+    int64_t end,
+    Candidates& candidates,
+    int32_t* start_len) {
   std::vector<int32_t> found;
   std::array<int32_t, kMaxNeighbours + kBlock> near;
-  Candidates candidates;
   std::array<int64_t, kRows> cursors{};
   const auto lower = [&](int64_t key) {
     const auto before = [](const Cell& cell, int64_t value) { return cell.key < value; };
@@ -157,10 +209,11 @@ void ball_query(
   // threads take every n-th chunk: dense places, which take longest, are spread over them
   const int64_t num_tasks = std::min<int64_t>(num_chunks, 4 * at::get_num_threads());
   at::parallel_for(0, num_tasks, 1, [&](int64_t first, int64_t last) {
+    Candidates candidates(points.num_points);
     for (int64_t task = first; task < last; ++task) {
       for (int64_t chunk = task; chunk < num_chunks; chunk += num_tasks) {
         const int64_t begin = chunk * kPointsPerChunk, end = std::min(begin + kPointsPerChunk, num_entries);
-        found[chunk] = query(list, points, radius * radius, begin, end, start_len);
+        found[chunk] = query(list, points, radius * radius, begin, end, candidates, start_len);
       }
     }
   });
