@@ -72,9 +72,10 @@ struct Head {
 
 struct Scratch {
   int64_t padded_length, padded_dim;  // multiples of the lanes
-  std::vector<float> keys;            // (dim, padded_length)
+  int64_t score_stride;               // no power of two, so that rows do not evict each other from the first cache
+  std::vector<float> keys;            // (padded_length / lanes, dim, lanes)
   std::vector<float> values;          // (length, padded_dim)
-  std::vector<float> scores;          // (rows, padded_length)
+  std::vector<float> scores;          // (rows, padded_length) in steps of score_stride
   std::vector<float> queries;         // (rows, dim)
 };
 
@@ -90,14 +91,14 @@ SPARSEOPS_ALWAYS_INLINE void softmax_rows(const Head& head, Scratch& scratch, in
   const float* keys = scratch.keys.data();
   for (int64_t key = 0; key < padded; key += lanes) {
     Float sums[rows] = {};
-    for (int64_t d = 0; d < head.dim; ++d) {
-      const Float column = *reinterpret_cast<const Float*>(keys + d * padded + key);
+    for (int64_t d = 0; d < head.dim; ++d, keys += lanes) {
+      const Float column = *reinterpret_cast<const Float*>(keys);
       for (int r = 0; r < rows; ++r) sums[r] += queries[d * rows + r] * column;
     }
-    for (int r = 0; r < rows; ++r) *reinterpret_cast<Float*>(scores + r * padded + key) = sums[r];
+    for (int r = 0; r < rows; ++r) *reinterpret_cast<Float*>(scores + r * scratch.score_stride + key) = sums[r];
   }
   for (int r = 0; r < rows; ++r) {
-    float* row = scores + r * padded;
+    float* row = scores + r * scratch.score_stride;
     if (head.bias != nullptr) {
       const float* bias = head.bias + std::min(first + r, head.length - 1) * head.length;
       for (int64_t key = 0; key < head.length; ++key) row[key] += bias[key];
@@ -134,7 +135,7 @@ SPARSEOPS_ALWAYS_INLINE void weigh_values(const Head& head, const Scratch& scrat
     const float* values = scratch.values.data() + d;
     for (int64_t key = 0; key < head.length; ++key) {
       const Float value = *reinterpret_cast<const Float*>(values + key * scratch.padded_dim);
-      for (int r = 0; r < rows; ++r) sums[r] += scores[r * scratch.padded_length + key] * value;
+      for (int r = 0; r < rows; ++r) sums[r] += scores[r * scratch.score_stride + key] * value;
     }
     for (int r = 0; r < live; ++r) {
       sums[r] *= inverse[r];
@@ -150,11 +151,13 @@ SPARSEOPS_ALWAYS_INLINE void attend(const Head& head, Scratch& scratch) {
   scratch.padded_dim = (head.dim + lanes - 1) / lanes * lanes;
   scratch.keys.assign(head.dim * scratch.padded_length, 0);
   scratch.values.assign(head.length * scratch.padded_dim, 0);
-  scratch.scores.resize(rows * scratch.padded_length);
+  scratch.score_stride = scratch.padded_length + lanes;
+  scratch.scores.resize(rows * scratch.score_stride);
   scratch.queries.resize(rows * head.dim);
   for (int64_t key = 0; key < head.length; ++key) {
     const float* key_row = head.query + key * head.stride + head.out_stride;
-    for (int64_t d = 0; d < head.dim; ++d) scratch.keys[d * scratch.padded_length + key] = key_row[d];
+    float* column = scratch.keys.data() + key / lanes * lanes * head.dim + key % lanes;
+    for (int64_t d = 0; d < head.dim; ++d) column[d * lanes] = key_row[d];
     std::copy_n(key_row + head.out_stride, head.dim, scratch.values.data() + key * scratch.padded_dim);
   }
   float inverse[rows];
@@ -174,7 +177,7 @@ void attend_baseline(const Head& head, Scratch& scratch) { attend<4, 4>(head, sc
 
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) void attend_avx2(const Head& head, Scratch& scratch) {
-  attend<8, 8>(head, scratch);
+  attend<8, 6>(head, scratch);
 }
 __attribute__((target("avx512f"))) void attend_avx512(const Head& head, Scratch& scratch) {
   attend<16, 12>(head, scratch);
