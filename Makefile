@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet
 LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
+LIB_SOURCES := $(wildcard libs/*/setup.py libs/*/csrc/*)
 PYTEST_ARGS ?=
 
 .PHONY: serve test gpu-libs gpu-test gpu-sanitize gpu-bench demo lint lock verify docs clean
@@ -70,7 +71,7 @@ $(VENV)/.torch: $(VENV)/.python $(LOCK)
 	$(PIP_INSTALL) --constraint $(LOCK) torch numpy
 	touch $@
 
-$(VENV)/.libs: $(VENV)/.torch $(LIBS)
+$(VENV)/.libs: $(VENV)/.torch $(LIBS) $(LIB_SOURCES)
 	$(PIP_INSTALL) --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
 	touch $@
 
@@ -83,4 +84,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info libs/*/build libs/*/*.egg-info
+	rm -rf $(VENV) build *.egg-info libs/*/build libs/*/*.egg-info libs/*/*/*.so
