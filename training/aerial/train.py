@@ -28,6 +28,7 @@ from app.networks.registry import build
 from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
+CONFIG = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1/config.py"
 CLASS_WEIGHTS = (1.0, 1.5, 1.4, 1.3)
 AVERAGE_EVERY = 10  # steps
 
@@ -116,7 +117,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
 def save(network: nn.Module, folder: Path) -> None:
     """The experiment folder, weights in half precision."""
     (folder / "model").mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(__file__).with_name("config.py"), folder / "config.py")
+    shutil.copy(CONFIG, folder / "config.py")
     weights = {
         name: (value.half() if value.is_floating_point() else value).cpu()
         for name, value in network.state_dict().items()
@@ -130,7 +131,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         use_tables()
-    config = evaluate(Path(__file__).with_name("config.py"))
+    config = evaluate(CONFIG)
     network = train(options, config, device)
     save(network, options.out)
     held_out = [
