@@ -35,8 +35,8 @@ struct Scratch {
 
 using BlockFunction = void (*)(const Convolution&, const Block&, const Scratch&);
 
-// Each sum is taken over offsets, then input channels, one after the other, whatever the block: the result of a row
-// depends neither on its neighbours nor on the number of threads.
+// Each sum is taken over the input channels of an offset, one after the other, then over the offsets, whatever the
+// block: the result of a row depends neither on its neighbours nor on the number of threads.
 void convolve_block_generic(const Convolution&, const Block&, const Scratch&);
 #if defined(__x86_64__)
 void convolve_block_avx2(const Convolution&, const Block&, const Scratch&);

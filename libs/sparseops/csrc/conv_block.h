@@ -42,11 +42,7 @@ template <typename Unit, int NUM_ROWS, int NUM_PANELS>
 TARGET void multiply_tile(const Unit* const* a, float* const* c, const Unit* b, int64_t panel_stride, int64_t units) {
   typedef typename VectorOf<Unit>::Type Vector;
   constexpr int PER_PANEL = PANEL / WIDTH, VECTORS = NUM_PANELS * PER_PANEL;
-  Floats sums[NUM_ROWS][VECTORS];
-#pragma GCC unroll 16
-  for (int row = 0; row < NUM_ROWS; ++row)
-#pragma GCC unroll 16
-    for (int v = 0; v < VECTORS; ++v) sums[row][v] = *reinterpret_cast<const Floats*>(c[row] + v * WIDTH);
+  Floats sums[NUM_ROWS][VECTORS] = {};  // of this offset alone: shorter sums round less
   for (int64_t unit = 0; unit < units; ++unit) {
     Vector weights[VECTORS];
 #pragma GCC unroll 16
@@ -61,7 +57,7 @@ TARGET void multiply_tile(const Unit* const* a, float* const* c, const Unit* b, 
 #pragma GCC unroll 16
   for (int row = 0; row < NUM_ROWS; ++row)
 #pragma GCC unroll 16
-    for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Floats*>(c[row] + v * WIDTH) = sums[row][v];
+    for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Floats*>(c[row] + v * WIDTH) += sums[row][v];
 }
 
 template <typename Unit>
