@@ -94,10 +94,11 @@ def _random_rank(offset: Tensor) -> Tensor:
 def _clouds(
     xyz: Tensor, offset: Tensor, new_xyz: Tensor | None, new_offset: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    offset = check_points("xyz", xyz, offset)
     if new_xyz is None or new_offset is None:
-        new_xyz, new_offset = xyz, offset
+        return xyz, offset, xyz, offset
     check_devices({"xyz": xyz, "new_xyz": new_xyz})
-    offset, new_offset = check_points("xyz", xyz, offset), check_points("new_xyz", new_xyz, new_offset)
+    new_offset = check_points("new_xyz", new_xyz, new_offset)
     check_same_clouds(offset, new_offset)
     return xyz, offset, new_xyz, new_offset
 

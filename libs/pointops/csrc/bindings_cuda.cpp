@@ -1,0 +1,216 @@
+#include <ATen/Functions.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include <vector>
+
+#include "kernels.h"
+#include "operators.h"
+
+namespace pointops {
+namespace {
+
+constexpr int64_t kPairs = int64_t{1} << 26;  // candidates held at a time, 512 MB
+
+gpu::Clouds clouds(const Tensor& offset, const Tensor& xyz) { return {longs(offset), offset.size(0), xyz.size(0)}; }
+
+Tensor float4s(const Tensor& xyz, int64_t rows) { return at::empty({rows, 4}, xyz.options()); }
+
+const float4* vectors(const Tensor& tensor) { return reinterpret_cast<const float4*>(floats(tensor)); }
+
+// The points along the curve, whole leaves (…, 4).
+Tensor sorted_points(const Tensor& xyz, const Tensor& offset, cudaStream_t stream) {
+  const int64_t points = xyz.size(0);
+  const Tensor bounds = at::empty({6}, xyz.options().dtype(at::kInt));
+  uint32_t* limits = reinterpret_cast<uint32_t*>(bounds.mutable_data_ptr<int32_t>());
+  const Tensor codes = at::empty({points}, xyz.options().dtype(at::kLong));
+  C10_CUDA_CHECK(gpu::find_bounds(floats(xyz), points, limits, stream));
+  C10_CUDA_CHECK(
+      gpu::curve_codes(floats(xyz), clouds(offset, xyz), limits, codes.mutable_data_ptr<int64_t>(), stream));
+  const Tensor order = std::get<1>(at::sort(codes));
+  Tensor sorted = float4s(xyz, (points + gpu::kLeaf - 1) / gpu::kLeaf * gpu::kLeaf);
+  C10_CUDA_CHECK(gpu::pack_points(floats(xyz), longs(order), points,
+                                  reinterpret_cast<float4*>(sorted.mutable_data_ptr<float>()), stream));
+  return sorted;
+}
+
+// Points, their tree, and the queries along a curve of their own.
+struct Search {
+  Tensor points, boxes, queries;
+  gpu::Levels levels;
+
+  Search(const Tensor& xyz, const Tensor& offset, const Tensor& asked, const Tensor& asked_offset, cudaStream_t stream)
+      : points(sorted_points(xyz, offset, stream)), levels(xyz.size(0)) {
+    boxes = at::empty({levels.size(), static_cast<int64_t>(sizeof(gpu::Box) / sizeof(float))}, xyz.options());
+    C10_CUDA_CHECK(gpu::surround(vectors(points), levels, reinterpret_cast<gpu::Box*>(boxes.mutable_data_ptr<float>()),
+                                 stream));
+    const bool self = asked.is_same(xyz) && asked_offset.is_same(offset);
+    queries = self ? points : sorted_points(asked, asked_offset, stream);
+  }
+  gpu::Tree tree() const {
+    return {vectors(points), reinterpret_cast<const gpu::Box*>(floats(boxes)), levels};
+  }
+};
+
+Pair knn_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, const Tensor& query_offset, int64_t k) {
+  const c10::cuda::CUDAGuard guard(xyz.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  auto [index, distance2] = empty_neighbours(xyz, queries.size(0), k);
+  const Search search(xyz, offset, queries, query_offset, stream);
+  C10_CUDA_CHECK(gpu::knn_query(search.tree(), clouds(offset, xyz), vectors(search.queries),
+                                clouds(query_offset, queries), static_cast<int>(k), index.mutable_data_ptr<int32_t>(),
+                                distance2.mutable_data_ptr<float>(), stream));
+  return {index, distance2};
+}
+
+// Sorted queries first … last - 1 and how many candidates they have.
+struct Part {
+  int64_t first, last, candidates;
+};
+
+// Parts of whole leaves with at most kPairs candidates each, or of one leaf; ends (queries): cumulative candidates.
+std::vector<Part> parts_of(const Tensor& ends) {
+  const int64_t queries = ends.size(0);
+  if (queries == 0) return {};
+  const int64_t total = ends[queries - 1].item<int64_t>();  // waits for the device
+  if (total <= kPairs) return {{0, queries, total}};
+  const Tensor on_host = ends.cpu();
+  const int64_t* end = longs(on_host);
+  std::vector<Part> parts{{0, 0, 0}};
+  for (int64_t leaf = 0; leaf < queries; leaf += gpu::kLeaf) {
+    const int64_t candidates = end[leaf + gpu::kLeaf - 1] - (leaf > 0 ? end[leaf - 1] : 0);
+    if (parts.back().candidates + candidates > kPairs && parts.back().last > parts.back().first)
+      parts.push_back({leaf, leaf, 0});
+    parts.back().last += gpu::kLeaf;
+    parts.back().candidates += candidates;
+  }
+  return parts;
+}
+
+Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, const Tensor& query_offset,
+                int64_t samples, double min_radius, double max_radius, const std::optional<Tensor>& rank) {
+  const c10::cuda::CUDAGuard guard(xyz.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  auto [index, distance2] = empty_neighbours(xyz, queries.size(0), samples);
+  const Search search(xyz, offset, queries, query_offset, stream);
+  const gpu::Ball ball{static_cast<float>(min_radius), static_cast<float>(max_radius), ints(rank)};
+  const gpu::Clouds asked = clouds(query_offset, queries);
+  const Tensor counts = at::empty({search.queries.size(0)}, index.options());
+  C10_CUDA_CHECK(gpu::count_candidates(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball,
+                                       counts.mutable_data_ptr<int32_t>(), stream));
+  const Tensor ends = at::cumsum(counts, 0, at::kLong);
+  for (const Part& part : parts_of(ends)) {
+    const Tensor pairs = at::empty({part.candidates}, ends.options());
+    C10_CUDA_CHECK(gpu::draw_candidates(
+        search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz), ints(counts), longs(ends),
+        part.first, part.last, reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()), static_cast<int>(samples),
+        index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
+  }
+  return {index, distance2};
+}
+
+Tensor farthest_point_sampling(const Tensor& xyz, const Tensor& offset, const Tensor& sample_offset, int64_t samples) {
+  const c10::cuda::CUDAGuard guard(xyz.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  Tensor index = at::zeros({samples}, xyz.options().dtype(at::kInt));
+  const Tensor sorted = sorted_points(xyz, offset, stream);
+  const Tensor distance2 = at::empty({xyz.size(0)}, xyz.options());
+  C10_CUDA_CHECK(gpu::farthest_point_sampling(floats(xyz), vectors(sorted), clouds(offset, xyz),
+                                              {longs(sample_offset), sample_offset.size(0), samples},
+                                              distance2.mutable_data_ptr<float>(), index.mutable_data_ptr<int32_t>(),
+                                              stream));
+  return index;
+}
+
+Tensor gather(const Tensor& table, const Tensor& index) {
+  const c10::cuda::CUDAGuard guard(table.device());
+  Tensor out = at::empty({index.size(0), index.size(1), table.size(1)}, table.options());
+  C10_CUDA_CHECK(gpu::gather(floats(table), table.size(0), ints(index), index.numel(), table.size(1),
+                             out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+gpu::Table table_at(const Tensor& rows, const Tensor& index) { return {floats(rows), rows.size(0), ints(index)}; }
+
+Tensor subtract(const Tensor& a, const Tensor& b, const Tensor& index) {
+  const c10::cuda::CUDAGuard guard(a.device());
+  Tensor out = at::empty({index.size(0), index.size(1), a.size(1)}, a.options());
+  C10_CUDA_CHECK(gpu::subtract(floats(a), table_at(b, index), index.size(0), index.size(1), a.size(1),
+                               out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+Tensor aggregate(const Tensor& table, const Tensor& position, const Tensor& weight, const Tensor& index) {
+  const c10::cuda::CUDAGuard guard(table.device());
+  Tensor out = at::empty({index.size(0), table.size(1)}, table.options());
+  C10_CUDA_CHECK(gpu::aggregate(table_at(table, index), floats(position), floats(weight), index.size(0), index.size(1),
+                                table.size(1), weight.size(2), out.mutable_data_ptr<float>(),
+                                c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+Pair aggregate_backward(const Tensor& table, const Tensor& position, const Tensor& weight, const Tensor& index,
+                        const Tensor& grad) {
+  const c10::cuda::CUDAGuard guard(table.device());
+  Tensor grad_position = at::empty(position.sizes(), position.options());
+  Tensor grad_weight = at::empty(weight.sizes(), weight.options());
+  C10_CUDA_CHECK(gpu::aggregate_backward(table_at(table, index), floats(position), floats(weight), floats(grad),
+                                         index.size(0), index.size(1), table.size(1), weight.size(2),
+                                         grad_position.mutable_data_ptr<float>(),
+                                         grad_weight.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+  return {grad_position, grad_weight};
+}
+
+Tensor edge_sum(const Tensor& table, const Tensor& target, const std::optional<Tensor>& source,
+                const std::optional<Tensor>& weight, int64_t rows, int64_t degree, int64_t divisor) {
+  const c10::cuda::CUDAGuard guard(table.device());
+  const int64_t channels = table.numel() / std::max<int64_t>(1, table.size(0));
+  const auto [sorted, order] = at::sort(target, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const Tensor places = order.to(at::kInt);
+  const Tensor starts = at::searchsorted(sorted, at::arange(rows + 1, target.options()));
+  auto shape = table.sizes().vec();
+  shape[0] = rows;
+  Tensor out = at::empty(shape, table.options());
+  const int64_t width = weight ? weight->size(-1) : 1;
+  const gpu::Edges edges{longs(starts), ints(places), ints(source), degree, floats(weight), divisor, width};
+  C10_CUDA_CHECK(gpu::edge_sum(floats(table), table.size(0), edges, rows, channels, out.mutable_data_ptr<float>(),
+                               c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+Tensor row_sum(const Tensor& table, const Tensor& source, const Tensor& weight) {
+  const c10::cuda::CUDAGuard guard(table.device());
+  Tensor out = at::empty({source.size(0), table.size(1)}, table.options());
+  const gpu::Edges edges{nullptr, nullptr, ints(source), source.size(1), floats(weight), 1, 1};
+  C10_CUDA_CHECK(gpu::edge_sum(floats(table), table.size(0), edges, source.size(0), table.size(1),
+                               out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+Tensor edge_dot(const Tensor& a, const Tensor& b, const Tensor& index_a, const Tensor& index_b,
+                const std::optional<Tensor>& weight) {
+  const c10::cuda::CUDAGuard guard(a.device());
+  Tensor out = at::empty({index_a.size(0), a.size(1)}, a.options());
+  C10_CUDA_CHECK(gpu::edge_dot(table_at(a, index_a), table_at(b, index_b), floats(weight), index_a.size(0), a.size(1),
+                               a.size(2), out.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(pointops, CUDA, m) {
+  m.impl("knn_query", knn_query);
+  m.impl("ball_query", ball_query);
+  m.impl("farthest_point_sampling", farthest_point_sampling);
+  m.impl("gather", gather);
+  m.impl("subtract", subtract);
+  m.impl("aggregate", aggregate);
+  m.impl("aggregate_backward", aggregate_backward);
+  m.impl("edge_sum", edge_sum);
+  m.impl("row_sum", row_sum);
+  m.impl("edge_dot", edge_dot);
+}
+
+}  // namespace pointops

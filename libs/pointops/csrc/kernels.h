@@ -1,0 +1,109 @@
+// The kernels, on device pointers. Each function starts kernels on a stream and returns what a start failed with.
+//
+// Points are sorted along a curve, leaves of kLeaf of them get boxes, kFan boxes get a box, and so on. Offsets are not
+// trusted: whatever they hold, nothing is read or written out of bounds.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace pointops::gpu {
+
+constexpr int kLeaf = 32, kFan = 8, kMaxLevels = 12, kMaxNeighbours = 128;
+
+struct Clouds {
+  const int64_t* offset;  // (count)
+  int64_t count, rows;
+};
+
+struct Box {
+  float4 low, high;  // low > high where there is nothing; w is not used
+};
+
+// Boxes of level 0 go around leaves, of level l around kFan boxes of level l - 1; all levels in one array.
+struct Levels {
+  int count = 0;
+  int64_t first[kMaxLevels] = {}, boxes[kMaxLevels] = {};
+
+  Levels() = default;
+  explicit Levels(int64_t points) {
+    int64_t boxes_here = (points + kLeaf - 1) / kLeaf;
+    for (int64_t next = 0;; boxes_here = (boxes_here + kFan - 1) / kFan) {
+      first[count] = next;
+      boxes[count++] = boxes_here;
+      next += boxes_here;
+      if (boxes_here <= kFan) return;
+    }
+  }
+  int64_t size() const { return first[count - 1] + boxes[count - 1]; }
+};
+
+// Points and the bits of their index, along the curve, leaves filled up with what is not a number and index -1.
+struct Tree {
+  const float4* points;
+  const Box* boxes;
+  Levels levels;
+};
+
+// bounds (6): the finite coordinates, as numbers that sort like the floats; read by curve_codes
+cudaError_t find_bounds(const float* xyz, int64_t points, uint32_t* bounds, cudaStream_t stream);
+cudaError_t curve_codes(const float* xyz, Clouds clouds, const uint32_t* bounds, int64_t* codes, cudaStream_t stream);
+// sorted (whole leaves) = the points in order
+cudaError_t pack_points(const float* xyz, const int64_t* order, int64_t points, float4* sorted, cudaStream_t stream);
+cudaError_t surround(const float4* sorted, Levels levels, Box* boxes, cudaStream_t stream);
+
+// queries: as the points of a tree; results in rows of their index, see cpu.h
+cudaError_t knn_query(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, int k, int32_t* index,
+                      float* distance2, cudaStream_t stream);
+
+struct Ball {
+  float min_radius, max_radius;
+  const int32_t* rank;  // null: none
+};
+
+// counts (whole leaves of queries) of the candidates of every sorted query
+cudaError_t count_candidates(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
+                             int32_t* counts, cudaStream_t stream);
+// For sorted queries first … last - 1, both whole leaves: the pairs of query i end at ends[i] - ends[first - 1].
+cudaError_t draw_candidates(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
+                            const float* xyz, const int32_t* counts, const int64_t* ends, int64_t first, int64_t last,
+                            uint64_t* pairs, int samples, int32_t* index, float* distance2, cudaStream_t stream);
+
+// distance2 (points): scratch
+cudaError_t farthest_point_sampling(const float* xyz, const float4* sorted, Clouds clouds, Clouds samples,
+                                    float* distance2, int32_t* index, cudaStream_t stream);
+
+// Features as in cpu.h; an index outside of the rows of its table counts as -1.
+cudaError_t gather(const float* table, int64_t table_rows, const int32_t* index, int64_t entries, int64_t channels,
+                   float* out, cudaStream_t stream);
+
+struct Edges {
+  const int64_t* starts;
+  const int32_t* places;
+  const int32_t* source;
+  int64_t degree;
+  const float* weight;
+  int64_t divisor, width;
+};
+
+cudaError_t edge_sum(const float* table, int64_t table_rows, Edges edges, int64_t rows, int64_t channels, float* out,
+                     cudaStream_t stream);
+
+struct Table {
+  const float* rows;
+  int64_t count;
+  const int32_t* index;
+};
+
+cudaError_t edge_dot(Table a, Table b, const float* weight, int64_t edges, int64_t groups, int64_t channels, float* out,
+                     cudaStream_t stream);
+cudaError_t subtract(const float* a, Table b, int64_t rows, int64_t degree, int64_t channels, float* out,
+                     cudaStream_t stream);
+cudaError_t aggregate(Table table, const float* position, const float* weight, int64_t rows, int64_t degree,
+                      int64_t channels, int64_t width, float* out, cudaStream_t stream);
+cudaError_t aggregate_backward(Table table, const float* position, const float* weight, const float* grad, int64_t rows,
+                               int64_t degree, int64_t channels, int64_t width, float* grad_position,
+                               float* grad_weight, cudaStream_t stream);
+
+}  // namespace pointops::gpu
