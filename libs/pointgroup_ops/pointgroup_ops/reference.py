@@ -19,9 +19,9 @@ def ball_query(coords: Tensor, batch_idxs: Tensor, batch_offsets: Tensor, radius
     for begin, end in pairwise(batch_offsets.tolist()):
         cloud = coords[begin:end]
         for queries in cloud.split(max(PAIRS_AT_ONCE // max(len(cloud), 1), 1)):
-            x, y, z = (queries[:, None] - cloud[None]).unbind(2)  # (Q, N) each
+            x, y, z = (queries[:, axis, None] - cloud[:, axis] for axis in range(3))  # (Q, N) each
             near = x * x + y * y + z * z < squared_radius
-            near &= near.cumsum(1) <= MAX_NEIGHBOURS
+            near &= near.cumsum(1, dtype=torch.int32) <= MAX_NEIGHBOURS
             lengths.append(near.sum(1))
             found.append(near.nonzero()[:, 1] + begin)
     length = torch.cat(lengths)

@@ -1,0 +1,144 @@
+"""Times the ball query and the clustering of pointgroup_ops beside brute force in torch and SciPy, on the CPU.
+
+python benchmarks/clustering.py > benchmarks/results/clustering-cpu.md
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pointgroup_ops
+import scipy
+import torch
+from pointgroup_ops import reference
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+RADIUS_VOXELS = 1.5
+BRUTE_FORCE_LIMIT = 20_000
+LEAST_POINTS = 50
+ROUNDS = 5
+
+
+def surfaces(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Voxels of floors and walls, (N, 3) in voxels, and their classes: about nine neighbours each."""
+    side = int((num_points / 3) ** 0.5) + 1
+    plane = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
+    planes = [np.insert(plane, axis, 0, axis=1) for axis in range(3)]
+    coords = rng.permutation(np.concatenate(planes))[:num_points] + rng.uniform(-0.05, 0.05, (num_points, 3))
+    return torch.from_numpy(coords.astype(np.float32)), torch.zeros(num_points, dtype=torch.int32)
+
+
+def instances(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Points moved to the middles of their things, (N, 3) in voxels, as PointGroup clusters them, and their classes."""
+    thing = rng.integers(0, num_points // 400, num_points)
+    middles = rng.uniform(0, 12 * (num_points / 400) ** 0.5, (num_points // 400, 3)) * [1, 1, 0.2]
+    coords = middles[thing] + rng.normal(0, 0.8, (num_points, 3))
+    return torch.from_numpy(coords.astype(np.float32)), torch.from_numpy(thing % 18).int()
+
+
+def milliseconds(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """Times of each, in turns so that all meet the same disturbance."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def cell(times: list[float] | None) -> str:
+    """Of a table: median, least and most."""
+    if times is None:
+        return "–"
+    return f"{statistics.median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
+
+
+def scipy_clusters(labels: Tensor, idx: Tensor, start_len: Tensor) -> int:
+    """Number of components of the graph whose edges join equal labels."""
+    idx, starts = idx.numpy(), np.append(start_len[:, 0].numpy(), len(idx))
+    same = labels.numpy()[idx] == np.repeat(labels.numpy(), start_len[:, 1].numpy())
+    return connected_components(csr_array((same, idx, starts)), directed=False)[0]
+
+
+def measure(name: str, coords: Tensor, labels: Tensor) -> tuple[str, str]:
+    """Rows of the two tables."""
+    num_points = len(coords)
+    clouds = torch.zeros(num_points, dtype=torch.int32), torch.tensor([0, num_points], dtype=torch.int32)
+    positions, workers = coords.double().numpy(), torch.get_num_threads()
+
+    def tree() -> Any:
+        return cKDTree(positions).query_ball_point(positions, RADIUS_VOXELS, workers=workers, return_sorted=True)
+
+    queries = {"ours": lambda: pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS), "tree": tree}
+    if num_points <= BRUTE_FORCE_LIMIT:
+        queries["brute"] = lambda: reference.ball_query(coords, *clouds, RADIUS_VOXELS)
+    times = milliseconds(queries)
+    neighbours = pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS)
+    mean = len(neighbours[0]) / num_points
+    ratio = statistics.median(times["tree"]) / statistics.median(times["ours"])
+    query_row = (
+        f"| {name} | {num_points:,} | {mean:.0f} | {cell(times['ours'])} | {cell(times['tree'])} | {ratio:.1f} × | "
+        f"{cell(times.get('brute'))} |"
+    )
+
+    times = milliseconds(
+        {
+            "ours": lambda: pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS),
+            "scipy": lambda: scipy_clusters(labels, *neighbours),
+        }
+    )
+    clusters = len(pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS)[1]) - 1
+    ratio = statistics.median(times["scipy"]) / statistics.median(times["ours"])
+    cluster_row = (
+        f"| {name} | {num_points:,} | {clusters} | {cell(times['ours'])} | {cell(times['scipy'])} | {ratio:.1f} × |"
+    )
+    return query_row, cluster_row
+
+
+def processor() -> str:
+    """Its name."""
+    with open("/proc/cpuinfo") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def main() -> None:
+    """Prints both tables."""
+    rng = np.random.default_rng(0)
+    scenes = [
+        (name, *make(num_points, rng))
+        for name, make in (("surfaces", surfaces), ("instances", instances))
+        for num_points in (20_000, 100_000, 200_000)
+    ]
+    rows = [measure(*scene) for scene in scenes]
+    print("# Ball query and clustering on the CPU\n")
+    print(
+        f"{processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} logical cores; torch "
+        f"{torch.__version__}, SciPy {scipy.__version__}. Milliseconds: median of {ROUNDS} rounds in turns "
+        f"(least–most). `python benchmarks/clustering.py`\n"
+    )
+    print(f"## Ball query, radius {RADIUS_VOXELS} voxels\n")
+    print(
+        "SciPy's tree is built and asked with all threads; it gives lists of all neighbours, ours one array of at most "
+        "1000 each. Brute force is the reference in torch.\n"
+    )
+    print("| scene | points | neighbours | pointgroup_ops | cKDTree | faster by | brute force |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(*(query for query, _ in rows), sep="\n")
+    print(f"\n## Clusters of at least {LEAST_POINTS} points\n")
+    print("From the neighbours above; SciPy: connected components of the graph of equal labels, one thread as ours.\n")
+    print("| scene | points | clusters | pointgroup_ops | SciPy | faster by |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(*(cluster for _, cluster in rows), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
