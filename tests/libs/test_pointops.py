@@ -165,10 +165,10 @@ def test_farthest_point_sampling_is_the_reference(scene, share):
 
 def test_many_points_are_found_by_any_number_of_threads():
     generator = torch.Generator().manual_seed(0)
-    xyz = torch.rand(60_000, 3, generator=generator) * torch.tensor([50.0, 50.0, 0.1])
+    xyz = torch.rand(300_000, 3, generator=generator) * torch.tensor([100.0, 100.0, 0.1])
     xyz[17] = 1e6
-    offset, samples = torch.tensor([20_000, 20_000, 60_000]), torch.tensor([2_000, 2_000, 6_000])
-    rows = torch.randperm(60_000, generator=generator)[:300]
+    offset, samples = torch.tensor([100_000, 100_000, 300_000]), torch.tensor([5_000, 5_000, 15_000])
+    rows = torch.randperm(300_000, generator=generator)[:40]
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -176,7 +176,7 @@ def test_many_points_are_found_by_any_number_of_threads():
         ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
         results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
     assert_same(*results)
-    for begin, end in ((0, 20_000), (20_000, 60_000)):
+    for begin, end in ((0, 100_000), (100_000, 300_000)):
         inside = rows[(rows >= begin) & (rows < end)]
         d2 = (xyz[inside, None].double() - xyz[begin:end].double()).square().sum(2)
         expected = d2.topk(16, largest=False).values.sqrt()
