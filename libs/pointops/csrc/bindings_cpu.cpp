@@ -1,3 +1,4 @@
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include "cpu.h"
@@ -62,7 +63,7 @@ Pair aggregate_backward(const Tensor& table, const Tensor& position, const Tenso
 
 Tensor edge_sum(const Tensor& table, const Tensor& target, const std::optional<Tensor>& source,
                 const std::optional<Tensor>& weight, int64_t rows, int64_t degree, int64_t divisor) {
-  const int64_t channels = table.numel() / std::max<int64_t>(1, table.size(0));
+  const int64_t channels = c10::multiply_integers(table.sizes().slice(1));  // also of a table without rows
   Tensor starts = at::empty({rows + 1}, target.options().dtype(at::kLong));
   Tensor places = at::empty({target.numel()}, target.options());
   cpu::invert(ints(target), target.numel(), rows, starts.mutable_data_ptr<int64_t>(),

@@ -2,6 +2,7 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include <vector>
@@ -166,7 +167,7 @@ Pair aggregate_backward(const Tensor& table, const Tensor& position, const Tenso
 Tensor edge_sum(const Tensor& table, const Tensor& target, const std::optional<Tensor>& source,
                 const std::optional<Tensor>& weight, int64_t rows, int64_t degree, int64_t divisor) {
   const c10::cuda::CUDAGuard guard(table.device());
-  const int64_t channels = table.numel() / std::max<int64_t>(1, table.size(0));
+  const int64_t channels = c10::multiply_integers(table.sizes().slice(1));  // also of a table without rows
   const auto [sorted, order] = at::sort(target, /*stable=*/true, /*dim=*/0, /*descending=*/false);
   const Tensor places = order.to(at::kInt);
   const Tensor starts = at::searchsorted(sorted, at::arange(rows + 1, target.options()));

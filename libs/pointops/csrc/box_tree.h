@@ -10,6 +10,15 @@
 #include "cpu.h"
 #include "numbers.h"
 
+// A function compiled for several instruction sets, chosen when the library is loaded.
+#ifndef POINTOPS_DISPATCHED
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
+#define POINTOPS_DISPATCHED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define POINTOPS_DISPATCHED
+#endif
+#endif
+
 namespace pointops::cpu {
 
 #define POINTOPS_INLINE inline __attribute__((always_inline))

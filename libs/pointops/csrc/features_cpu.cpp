@@ -81,9 +81,13 @@ void subtract(const float* a, const float* b, const int32_t* index, int64_t rows
   at::parallel_for(0, rows, grain(degree * channels), [&](int64_t first, int64_t last) {
     for (int64_t edge = first * degree; edge < last * degree; ++edge) {
       const float* left = a + edge / degree * channels;
-      const float* right = b + std::max(index[edge], 0) * channels;
-      const float scale = index[edge] < 0 ? 0.0f : 1.0f;
-      for (int64_t c = 0; c < channels; ++c) out[edge * channels + c] = left[c] - scale * right[c];
+      float* difference = out + edge * channels;
+      if (index[edge] < 0) {
+        std::copy_n(left, channels, difference);
+        continue;
+      }
+      const float* right = b + index[edge] * channels;
+      for (int64_t c = 0; c < channels; ++c) difference[c] = left[c] - right[c];
     }
   });
 }

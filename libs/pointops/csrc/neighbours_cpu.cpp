@@ -5,14 +5,6 @@
 #include "box_tree.h"
 #include "candidates.h"
 
-#ifndef POINTOPS_DISPATCHED
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
-#define POINTOPS_DISPATCHED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define POINTOPS_DISPATCHED
-#endif
-#endif
-
 namespace pointops::cpu {
 namespace {
 

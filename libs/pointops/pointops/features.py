@@ -57,6 +57,8 @@ def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) ->
     index = check_index("idx", idx, input.shape[0], None, None)
     check_floats("position", position, *idx.shape, input.shape[1])
     check_floats("weight", weight, *idx.shape, None)
+    if weight.shape[2] == 0:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}; a neighbour has one weight or more")
     return _operators(input).aggregate(input, position, weight, index)
 
 
