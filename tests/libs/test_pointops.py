@@ -260,6 +260,28 @@ def test_derivatives_are_those_of_the_reference(name, monkeypatch):
         assert_close(one, other)
 
 
+def test_a_missing_neighbour_takes_nothing_from_the_first_row(implementation):
+    broken, missing = torch.full((1, 2), torch.nan), torch.tensor([[-1]])
+    assert torch.equal(pointops.subtraction(torch.ones(1, 2), broken, missing), torch.ones(1, 1, 2))
+    assert torch.equal(pointops.grouping2(broken, missing), torch.zeros(1, 1, 2))
+    assert torch.equal(
+        pointops.aggregation(broken, torch.ones(1, 1, 2), torch.ones(1, 1, 1), missing), torch.zeros(1, 2)
+    )
+
+
+def test_tables_and_queries_without_rows(implementation):
+    missing = torch.tensor([[-1], [-1]])
+    assert torch.equal(pointops.subtraction(torch.ones(2, 3), torch.zeros(0, 3), missing), torch.ones(2, 1, 3))
+    feat = torch.rand(40, 3, requires_grad=True)
+    pointops.grouping2(feat, torch.zeros(0, 4).int()).sum().backward()
+    assert torch.equal(feat.grad, torch.zeros(40, 3))
+    query, key = torch.rand(40, 2, 3, requires_grad=True), torch.rand(0, 2, 3, requires_grad=True)
+    edges = torch.tensor([0, 1]), torch.tensor([-1, -1])
+    pointops.attention_relation_step(query, key, torch.ones(3), *edges).sum().backward()
+    assert torch.equal(query.grad, torch.zeros(40, 2, 3))
+    assert key.grad.shape == (0, 2, 3)
+
+
 @pytest.mark.skipif(not pointops.ARCHITECTURES, reason="pointops is not compiled here")
 def test_shapes_are_known_without_data():
     xyz, offset, idx = torch.rand(30, 3), torch.tensor([10, 30]), torch.randint(0, 30, (30, 4)).int()
@@ -335,6 +357,10 @@ XYZ, OFFSET, INDEX = torch.rand(10, 3), torch.tensor([4, 10]), torch.zeros(10, 2
         (lambda: pointops.grouping2(XYZ.tolist(), INDEX), "a list"),
         (lambda: pointops.subtraction(XYZ, XYZ[:, :2].contiguous(), INDEX), r"\(10, 2\), not \(any, 3\)"),
         (lambda: pointops.aggregation(XYZ, XYZ, XYZ, INDEX), "position has shape"),
+        (
+            lambda: pointops.aggregation(XYZ, torch.ones(10, 2, 3), torch.ones(10, 2, 0), INDEX),
+            r"\(10, 2, 0\); a neighbour has one weight",
+        ),
         (lambda: pointops.attention_fusion_step(XYZ, XYZ[:, None], INDEX[:, 0], INDEX), "index_target"),
     ],
 )
