@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from gpu_cases import voxels
+from gpu_cases import neighbours, voxels
 from gpu_cases.case import Case, Ceilings, ceilings, device_ms
 
 GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     "maps": voxels.maps,
     "convolutions": voxels.convolutions,
+    "neighbours": neighbours.queries,
+    "sampling": neighbours.sampling,
 }
 HEADER = "| what | ms | 10–90 % | TFLOP/s | floor ms | bound by | upstream ms | wanted ms | error |"
 

@@ -116,7 +116,7 @@ def test_farthest_point_sampling_is_the_reference(sizes, side, lattice, broken):
     assert_same([torch.ops.pointops.farthest_point_sampling(*on_device(*arguments))], [expected])
 
 
-def test_many_points_are_the_same_on_the_processor_and_every_time():
+def test_large_clouds_are_the_same_on_the_processor_and_every_time():
     xyz = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([50.0, 50.0, 3.0])
     offset = torch.tensor([80_000, 80_000, 200_000])
     for function, arguments in (
@@ -134,7 +134,7 @@ def test_many_points_are_the_same_on_the_processor_and_every_time():
                 torch.testing.assert_close(found[1].cpu(), expected[1], rtol=1e-6, atol=0)
 
 
-def test_more_candidates_than_are_held_at_a_time():
+def test_large_balls_are_drawn_from_in_parts():
     xyz = torch.rand(12_000, 3, generator=torch.Generator().manual_seed(0))
     offset, rank = torch.tensor([12_000]), torch.arange(12_000).flip(0).int()
     arguments = xyz, offset, xyz, offset, 5, 0.0, 9.0, rank
