@@ -1,5 +1,6 @@
 """A real server process for tests, and sockets that misbehave towards it."""
 
+import json
 import os
 import signal
 import socket
@@ -58,6 +59,17 @@ class Server:
                 pass
             time.sleep(0.1)
         raise AssertionError(f"the server was not ready in {limit_s} s:\n{self.log.read_text()}")
+
+    def wait_logged(self, limit_s: float = 30, **fields: object) -> list[dict[str, object]]:
+        """The lines of the log with these values, as soon as there are any: a line may follow its answer."""
+        deadline_s = time.monotonic() + limit_s
+        while time.monotonic() < deadline_s:
+            whole = [line for line in self.log.read_text().splitlines(keepends=True) if line.startswith("{")]
+            lines = [json.loads(line) for line in whole if line.endswith("\n")]
+            if found := [line for line in lines if fields.items() <= line.items()]:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"no line with {fields} in {limit_s} s:\n{self.log.read_text()}")
 
     def stop(self, limit_s: float) -> int:
         """Send SIGTERM and return the exit code."""

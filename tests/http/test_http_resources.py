@@ -138,8 +138,7 @@ def test_headers_of_json_forbid_everything(server: Server):
 
 def test_every_request_is_one_json_line_in_the_log(server: Server):
     server.post(json=clouds.json_cloud(), headers={"X-Request-Id": "look-for-me"})
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if line.get("id") == "look-for-me"]
+    (line,) = server.wait_logged(id="look-for-me")
     assert (line["event"], line["path"], line["status"], line["points"]) == ("request", "/predict", 200, 6000)
     assert line["model"]
     assert line["ms"] > 0
