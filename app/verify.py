@@ -15,6 +15,7 @@ from app.clouds.cloud import Cloud
 from app.errors import BadModel, BadRequest
 from app.networks import registry
 from app.networks.fold import fold
+from app.networks.scene import Scene
 from app.pipeline import transforms, voxelize
 from app.pipeline.sample import Sample
 from app.pipeline.segmenter import Segmenter
@@ -116,7 +117,8 @@ def _network(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     batch = np.repeat(np.arange(len(given["offset"])), np.diff(given["offset"], prepend=0))
     coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)
     with torch.inference_mode():
-        plan = network.plan(torch.from_numpy(coords).to(device))
+        voxels, coord = (torch.from_numpy(array).to(device) for array in (coords, given["coord"]))
+        plan = network.plan(Scene(voxels, coord, joint=True))
         logits = network(torch.from_numpy(given["feat"]).to(device), plan).float().cpu().numpy()
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())
@@ -144,7 +146,7 @@ def _experiment(case: Path, device: str) -> CaseResult:
     wrong = _different(
         {"index_fast": prepared.voxels.first_points(), "voxel_of_point": prepared.voxels.inverse}, expected
     )
-    logits = segmenter.logits(prepared.grid_coord, prepared.feat).cpu().numpy()[: len(expected["logits_fast"])]
+    logits = segmenter.logits(prepared).cpu().numpy()[: len(expected["logits_fast"])]
     agreement = float((segmenter.segment(cloud).labels == expected["label_fast"]).mean())
     return _judge(
         case.name, "experiment", _distance(logits, expected["logits_fast"]), _tolerance(device), agreement, wrong

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from .network import Network
+from .scene import Scene
 
 
 class DefaultSegmentor(Network):
@@ -14,9 +15,9 @@ class DefaultSegmentor(Network):
         super().__init__()
         self.backbone = backbone
 
-    def plan(self, coords: Tensor) -> Any:
-        """The backbone's plan for voxels int (V, 4) of batch, x, y, z."""
-        return self.backbone.plan(coords)
+    def plan(self, scene: Scene) -> Any:
+        """The backbone's plan."""
+        return self.backbone.plan(scene)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.backbone(features, plan)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+
+from .scene import Scene
 
 
 class Network(nn.Module):
-    """A module with ``plan(coords)`` and ``forward(features, plan)``; backbones and segmentors alike."""
+    """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike."""
 
-    def plan(self, coords: Tensor) -> Any:
-        """All that ``forward`` needs of the geometry of voxels ``coords``, int (V, 4) of batch, x, y, z."""
+    def plan(self, scene: Scene) -> Any:
+        """All that ``forward`` needs of the geometry."""
         raise NotImplementedError

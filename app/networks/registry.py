@@ -19,7 +19,7 @@ TRAINING_ONLY = {"criteria", "freeze_backbone"}
 def build(model: Mapping[str, Any]) -> nn.Module:
     """The network that ``model`` (the config's ``model=dict(...)``) describes, in eval mode, weights not loaded.
 
-    The network has ``plan(coords)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
+    The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
     key is unknown to it.
     """
     segmentor = _look_up(SEGMENTORS, model, "model")

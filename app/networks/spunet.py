@@ -7,6 +7,7 @@ from sparseops import KernelMap, sort_voxels, strided_map, submanifold_map
 from torch import Tensor, nn
 
 from .network import Network
+from .scene import Scene
 from .sparse import FoldedConv, SparseConv
 
 
@@ -139,10 +140,10 @@ class SpUNet(Network):
         self.out_channels = decoder[0]
         self.final = SparseConv(decoder[0], num_classes, 1, bias=True) if num_classes else nn.Identity()
 
-    def plan(self, coords: Tensor) -> SpUNetPlan:
-        """Kernel maps for voxels ``coords``, int64 (V, 4) of batch, x, y, z."""
-        order = sort_voxels(coords)
-        coords = coords[order]
+    def plan(self, scene: Scene) -> SpUNetPlan:
+        """Kernel maps of every level."""
+        order = sort_voxels(scene.voxels)
+        coords = scene.voxels[order]
         stem = submanifold_map(coords, 5)
         levels, downs = [submanifold_map(coords, 3)], []
         for _ in range(self.num_stages):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.errors import BadModel, BadRequest
 from app.networks.fold import fold
+from app.networks.scene import Scene
 
 from . import features, tiling, transforms
 from .recipe import Recipe
@@ -33,12 +34,14 @@ class Prepared:
         rows: int64 (M,), the usable points.
         voxels: of these M points.
         grid_coord: int64 (V, 3), from 0.
-        feat: float32 (V, C), features of the first point of each voxel.
+        coord: float32 (V, 3), position of the first point of each voxel, as the transforms leave it.
+        feat: float32 (V, C), features of the same point.
     """
 
     rows: np.ndarray
     voxels: Voxels
     grid_coord: np.ndarray
+    coord: np.ndarray
     feat: np.ndarray
 
 
@@ -60,8 +63,8 @@ class Segmenter:
     """A network with the procedure it was trained for, on one device.
 
     Args:
-        network: has ``plan(coords)`` for int64 (V, 4) of batch, x, y, z, and ``forward(features, plan)`` for
-            float32 (V, C), giving logits (V, num_classes); its weights are loaded.
+        network: has ``plan(scene)`` and ``forward(features, plan)`` for float32 (V, C), giving logits
+            (V, num_classes); its weights are loaded.
         recipe: transforms, voxels and classes of the model.
         device: a torch device.
         tile_voxels: clouds of more voxels are cut into tiles of about so many.
@@ -103,9 +106,9 @@ class Segmenter:
         return self._prepare(cloud, seed, _Run([]))
 
     @torch.inference_mode()
-    def logits(self, grid_coord: np.ndarray, feat: np.ndarray) -> Tensor:
-        """Logits float32 (V, num_classes) on the device, of int (V, 3) voxels from 0 in one pass."""
-        return self._logits(grid_coord, feat, _Run([]))
+    def logits(self, prepared: Prepared) -> Tensor:
+        """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
+        return self._logits(prepared.grid_coord, prepared.coord, prepared.feat, _Run([]))
 
     def _prepare(self, cloud: Cloud, seed: int, run: _Run) -> Prepared | None:
         with run.stage("features"):
@@ -121,14 +124,16 @@ class Segmenter:
             first = voxels.first_points()
             grid_coord = voxels.grid_coord[first]
             representatives = take(sample, first) | {"grid_coord": grid_coord, "index": first}
-            feat = transforms.apply(self.recipe.post_transform, representatives)["feat"]
-        return Prepared(sample["row"], voxels, grid_coord, feat)
+            collected = transforms.apply(self.recipe.post_transform, representatives)
+            coord = collected["coord"].astype(np.float32, copy=False)
+        return Prepared(sample["row"], voxels, grid_coord, coord, collected["feat"])
 
-    def _logits(self, grid_coord: np.ndarray, feat: np.ndarray, run: _Run) -> Tensor:
+    def _logits(self, grid_coord: np.ndarray, coord: np.ndarray, feat: np.ndarray, run: _Run) -> Tensor:
         with run.stage("plan"):
-            coords = np.zeros((len(grid_coord), 4), np.int64)
-            coords[:, 1:] = grid_coord
-            plan = self.network.plan(torch.from_numpy(coords).to(self.device))
+            voxels = np.zeros((len(grid_coord), 4), np.int64)
+            voxels[:, 1:] = grid_coord
+            voxels_there, coord_there = (torch.from_numpy(array).to(self.device) for array in (voxels, coord))
+            plan = self.network.plan(Scene(voxels_there, coord_there))
         with run.stage("network"):
             logits = self.network(torch.from_numpy(feat).to(self.device), plan).float()
             if self.device.type == "cuda":
@@ -143,7 +148,8 @@ class Segmenter:
         joined = np.zeros((len(prepared.voxels), len(self.recipe.classes)), np.float32)
         weight = np.zeros((len(prepared.voxels), 1), np.float32)
         for tile in tiling.cut(prepared.grid_coord, self.tile_voxels):
-            logits = self._logits(prepared.grid_coord[tile.rows] - tile.origin, prepared.feat[tile.rows], run)
+            grid_coord = prepared.grid_coord[tile.rows] - tile.origin
+            logits = self._logits(grid_coord, prepared.coord[tile.rows], prepared.feat[tile.rows], run)
             with run.stage("project"):
                 share = tile.weights[:, None]
                 joined[tile.rows] += logits.softmax(1).cpu().numpy() * share

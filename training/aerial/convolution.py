@@ -12,6 +12,7 @@ from sparseops.reference import COORD_BITS
 from torch import Tensor, nn
 
 import app.networks.sparse
+from app.networks.scene import Scene
 from app.networks.spunet import SpUNet, SpUNetPlan
 
 
@@ -85,9 +86,9 @@ def plan_of(levels: list[Level]) -> SpUNetPlan:
     )
 
 
-def plan(network: SpUNet, coords: Tensor) -> SpUNetPlan:
+def plan(network: SpUNet, scene: Scene) -> SpUNetPlan:
     """``SpUNet.plan`` with tables."""
-    return plan_of(levels_of(coords, network.num_stages))
+    return plan_of(levels_of(scene.voxels, network.num_stages))
 
 
 def gather(features: Tensor, rows: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from app.networks.registry import build
+from app.networks.scene import Scene
 from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
@@ -96,7 +97,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, options.learning_rate)
         batch = batch.to(device)
-        plan = plan_of(batch.levels) if device == "cuda" else network.plan(batch.levels[0].coords)
+        plan = plan_of(batch.levels) if device == "cuda" else network.plan(Scene(batch.levels[0].coords))
         loss = loss_of(network(batch.features, plan), batch.labels)
         optimizer.zero_grad()
         loss.backward()

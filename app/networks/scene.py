@@ -1,0 +1,24 @@
+"""The geometry that a network plans for."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Voxels of one cloud, or of several.
+
+    Attributes:
+        voxels: int64 (V, 4): number of the cloud, ascending, then x, y, z from 0.
+        coord: float32 (V, 3), positions of the voxels' points as the model's transforms leave them; None where only
+            voxels are at hand.
+        joint: whether what upstream takes over a whole batch (serialization depth, spatial shape, patch size) is taken
+            so; otherwise each cloud has its own, and answers the same alone and beside others.
+        condition: the dataset whose norms and classes a network with several is to use.
+    """
+
+    voxels: Tensor
+    coord: Tensor | None = None
+    joint: bool = False
+    condition: str | None = None
