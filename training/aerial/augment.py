@@ -1,4 +1,4 @@
-"""Changes that a survey could have had: density, orientation, terrain, scale, noise, echoes lost."""
+"""Changes that a survey could have had: density, orientation, terrain, scale, noise, echoes lost, crops grown."""
 
 from dataclasses import replace
 
@@ -69,8 +69,34 @@ def hide(tile: Tile, rng: Generator) -> Tile:
     return tile.take(keep) if keep.sum() > 100 else tile
 
 
+def grow(tile: Tile, rng: Generator) -> Tile:
+    """A field of crops on open ground: echoes from anywhere between its canopy and the ground, labelled by height.
+
+    A strip of 15 to 150 m around a point of the ground, canopy 0.3 to 1.6 m high with rows and gaps; 30 to 90 % of the
+    pulses are stopped. Above 0.5 m is medium vegetation, from 0.15 m low vegetation, below that ground.
+    """
+    ground = np.flatnonzero(tile.label == 0)
+    if len(ground) < 100:
+        return tile
+    centre, heading = tile.xyz[rng.choice(ground), :2], rng.uniform(0, np.pi)
+    offset = tile.xyz[ground, :2] - centre
+    along = offset @ [np.cos(heading), np.sin(heading)]
+    across = offset @ [-np.sin(heading), np.cos(heading)]
+    length_m, width_m = np.exp(rng.uniform(np.log(15), np.log(150), 2)) / 2
+    field = (np.abs(along) < length_m) & (np.abs(across) < width_m)
+    rows = 0.5 + 0.5 * np.sin(2 * np.pi * across[field] / rng.uniform(3, 30) + rng.uniform(0, 2 * np.pi))
+    canopy_m = rng.uniform(0.3, 1.6) * (1 - rng.uniform(0, 0.5) * rows)
+    height_m = canopy_m * np.sqrt(rng.random(len(rows))) * (rng.random(len(rows)) < rng.uniform(0.3, 0.9))
+    xyz, label = tile.xyz.copy(), tile.label.copy()
+    xyz[ground[field], 2] += height_m
+    label[ground[field]] = np.where(height_m > 0.5, 2, np.where(height_m > 0.15, 1, 0))
+    return replace(tile, xyz=xyz, label=label)
+
+
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
+    if rng.random() < 0.2:
+        tile = grow(tile, rng)
     tile = turn(hide(tile, rng), rng)
     if rng.random() < 0.6:
         tile = warp(tile, rng)

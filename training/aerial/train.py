@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from convolution import plan_of, use_tables
+from convolution import plan_of, use_compiled, use_tables
 from crops import Crops, collate
+from loss import Loss
 from score import report
 from tiles import read_folder
 from torch import nn
@@ -30,7 +31,6 @@ from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
 CONFIG = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1/config.py"
-CLASS_WEIGHTS = (1.0, 1.5, 1.4, 1.3)
 AVERAGE_EVERY = 10  # steps
 
 
@@ -87,7 +87,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
     if options.start:
         resume(network, checkpoint.read(options.start / "model" / "model_best.pth"))
     average = copy.deepcopy(network).eval()
-    loss_of = nn.CrossEntropyLoss(torch.tensor(CLASS_WEIGHTS, device=device), ignore_index=-1)
+    loss_of = Loss().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=0.02, fused=device == "cuda")
     start, running = time.monotonic(), torch.zeros((), device=device)
     for step, batch in enumerate(loader):
@@ -132,6 +132,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         use_tables()
+    else:
+        use_compiled()
     config = evaluate(CONFIG)
     network = train(options, config, device)
     save(network, options.out)
