@@ -1,0 +1,66 @@
+"""Cases: found in a folder, told apart, run."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from app.errors import BadRequest
+
+from . import experiments, networks, transforms
+from .result import CaseResult, not_served
+
+
+def verify(folder: Path | str, only: Sequence[str] = (), device: str = "cpu") -> Iterator[CaseResult]:
+    """Run the cases of ``folder``, one result after the other.
+
+    ``folder`` is a case, a folder of cases, or one with cases under experiments/ as well. A case is a folder with
+    config.json, input.npz and output.npz, or an experiment folder with expected.npz. ``only`` are patterns (``*``,
+    ``?``) of which a case's name must match one. Raises BadRequest where no case is left.
+    """
+    cases = [case for case in _find(Path(folder)) if not only or any(fnmatch(case.name, pattern) for pattern in only)]
+    if not cases:
+        named = f" that match {', '.join(only)}" if only else ""
+        raise BadRequest(
+            f"{folder} holds no cases{named}; a case is a folder with config.json, input.npz and output.npz, "
+            "or an experiment folder with expected.npz"
+        )
+    return (_run(case, device) for case in cases)
+
+
+def _find(folder: Path) -> list[Path]:
+    if _is_case(folder):
+        return [folder.resolve()]
+    return [path for pattern in ("*", "experiments/*") for path in sorted(folder.glob(pattern)) if _is_case(path)]
+
+
+def _is_case(path: Path) -> bool:
+    return (path / "config.json").is_file() or ((path / "config.py").is_file() and (path / "expected.npz").is_file())
+
+
+def _run(case: Path, device: str) -> CaseResult:
+    kind = "case"
+    try:
+        config = json.loads((case / "config.json").read_text()) if (case / "config.json").is_file() else None
+        kind = _kind(config)
+        if config is None:
+            return experiments.run(case, device)
+        if kind == "network":
+            return networks.run(case, config, device)
+        if kind == "transforms":
+            return transforms.run(case, config)
+        reason = "exact mode is not served yet" if kind == "pipeline" else f"operator {config['op']} is not here yet"
+        return not_served(case.name, kind, reason)
+    except Exception as error:  # whatever is wrong with one case, the others run
+        return CaseResult(case.name, kind, "fail", detail=f"{type(error).__name__}: {error}")
+
+
+def _kind(config: Mapping[str, Any] | None) -> str:
+    if config is None:
+        return "experiment"
+    if config.get("op") == "transforms":
+        return "transforms"
+    if "op" in config:
+        return "operation"
+    return "pipeline" if "data" in config else "network"

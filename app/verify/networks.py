@@ -1,0 +1,54 @@
+"""Network cases: logits of a network built from a config and weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from app.errors import BadModel
+from app.networks import registry
+from app.networks.fold import fold
+from app.networks.scene import Scene
+from app.zoo import loading
+
+from .arrays import distance, read
+from .result import CaseResult, judge, not_served
+
+LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
+
+
+def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
+    """Compare the logits of the case's input with its output."""
+    reason = "semantics of old Pointcept versions are not served yet" if config.get("legacy") else ""
+    reason = reason or why_not_served(config["model"])
+    if reason:
+        return not_served(case.name, "network", reason)
+    network: Any = fold(loading.build(config["model"], load_file(case / "weights.safetensors")).to(device))
+    given, expected = read(case / "input.npz"), read(case / "output.npz")
+    batch = np.repeat(np.arange(len(given["offset"])), np.diff(given["offset"], prepend=0))
+    coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)
+    with torch.inference_mode():
+        voxels, coord = (torch.from_numpy(array).to(device) for array in (coords, given["coord"]))
+        plan = network.plan(Scene(voxels, coord, joint=True))
+        logits = network(torch.from_numpy(given["feat"]).to(device), plan).float().cpu().numpy()
+    target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
+    agreement = float((logits.argmax(1) == target.argmax(1)).mean())
+    return judge(case.name, "network", distance(logits, target), logits_tolerance(device), agreement)
+
+
+def why_not_served(model: Mapping[str, Any]) -> str:
+    """Why the network cannot be built, '' where it can."""
+    try:
+        with torch.device("meta"):
+            registry.build(model)
+    except BadModel as error:
+        return error.detail
+    return ""
+
+
+def logits_tolerance(device: str) -> float:
+    """Largest difference allowed between logits."""
+    return LOGITS_TOLERANCE if device == "cpu" else LOGITS_TOLERANCE_GPU
