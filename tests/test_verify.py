@@ -1,9 +1,13 @@
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import pointgroup_ops
+import pointops
 import pytest
+import sparseops
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -34,7 +38,7 @@ def test_the_committed_goldens_pass():
     assert {result.name: result.verdict for result in results if result.verdict == "fail"} == {}
     served = [result for result in results if result.verdict == "pass"]
     assert all(result.max_abs_diff <= result.tolerance for result in served)
-    assert {result.kind for result in served} >= {"network", "experiment", "transforms"}
+    assert {result.kind for result in served} >= {"network", "experiment", "transforms", "operation"}
 
 
 def test_the_experiment_meets_its_fast_labels():
@@ -99,12 +103,61 @@ def test_a_changed_transform_output_fails_by_name(tmp_path):
     assert "g02_fragments" in result.detail
 
 
+OPERATIONS = [*sorted(path.name for path in GOLDEN.glob("op_*")), "attention_padding", "serialization"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_pass_without_the_compiled_operators_too(name, monkeypatch):
+    (compiled,) = verify(GOLDEN / name)
+    for library in (pointgroup_ops, pointops, sparseops):
+        monkeypatch.setattr(library.extension, "ARCHITECTURES", ())
+    (reference,) = verify(GOLDEN / name)
+    assert (compiled.kind, compiled.verdict, compiled.detail) == ("operation", "pass", "")
+    assert (reference.kind, reference.verdict, reference.detail) == ("operation", "pass", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("attention_padding", "cu_seqlens_4"),
+        ("op_ball_query", "new_dist"),
+        ("op_ballquery_bfs_cluster", "cluster_offsets"),
+        ("op_farthest_point_sampling", "idx"),
+        ("op_interpolation", "k4"),
+        ("serialization", "hilbert-trans_16"),
+    ],
+)
+def test_a_changed_answer_of_an_operation_fails_by_name(name, output, tmp_path):
+    case = copy_of(name, tmp_path)
+    with np.load(case / "output.npz") as archive:
+        outputs = dict(archive)
+    outputs[output] += outputs[output].dtype.type(1)
+    np.savez(case / "output.npz", **outputs)
+    (result,) = verify(case)
+    assert (result.verdict, result.detail) == ("fail", f"different: {output}")
+
+
+def test_an_answer_that_nothing_gives_fails(tmp_path):
+    case = copy_of("op_subtraction", tmp_path)
+    with np.load(case / "output.npz") as archive:
+        outputs = dict(archive)
+    np.savez(case / "output.npz", **outputs, more=np.zeros(3))
+    (result,) = verify(case)
+    assert (result.verdict, result.detail) == ("fail", "different: more")
+
+
+def test_an_operation_of_a_library_that_is_absent_is_not_served(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pointgroup_ops", None)
+    (result,) = verify(GOLDEN / "op_ballquery_bfs_cluster")
+    assert (result.verdict, result.detail) == ("not served", "pointgroup_ops is not installed")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"model": {"type": "DefaultSegmentor", "backbone": {"type": "Swin3D-v1m1"}}}, "Swin3D-v1m1"),
         ({"data": {}}, "exact mode"),
-        ({"op": "op_knn_query"}, "op_knn_query"),
+        ({"op": "op_voxel_query"}, "op_voxel_query"),
         ({"legacy": True}, "old Pointcept"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.errors import BadRequest
 
-from . import experiments, networks, transforms
+from . import experiments, networks, operators, transforms
 from .result import CaseResult, not_served
 
 
@@ -50,8 +50,9 @@ def _run(case: Path, device: str) -> CaseResult:
             return networks.run(case, config, device)
         if kind == "transforms":
             return transforms.run(case, config)
-        reason = "exact mode is not served yet" if kind == "pipeline" else f"operator {config['op']} is not here yet"
-        return not_served(case.name, kind, reason)
+        if kind == "operation":
+            return operators.run(case, config, device)
+        return not_served(case.name, kind, "exact mode is not served yet")
     except Exception as error:  # whatever is wrong with one case, the others run
         return CaseResult(case.name, kind, "fail", detail=f"{type(error).__name__}: {error}")
 
