@@ -4,18 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.clouds.asprs import IGNORED, counts_as
 from app.clouds.cloud import ClassInfo, Segmentation
 from app.errors import BadRequest
-
-NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 7, 12, 18
-IGNORED = (NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE)
-STAND_INS = {
-    3: (4, 5),  # low, medium and high vegetation stand for each other where a model has not all of them
-    4: (5, 3),
-    5: (4, 3),
-    8: (2,),  # key points and road surfaces are ground
-    11: (2,),
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,9 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
     """
     names = require_codes(segmentation.classes, segmentation.model)
     codes = sorted(names)
-    truth_rows = _rows(truth, {code: _stand_in(code, codes) for code in range(256) if code not in ignored})
+    row_of = {code: row for row, code in enumerate(codes)}
+    compared = {code: counts_as(code, codes) for code in range(256) if code not in ignored}
+    truth_rows = _rows(truth, {code: row_of[known] for code, known in compared.items() if known is not None})
     predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.classes, codes))
     predicted_rows[predicted_rows < 0] = len(codes)
     counted = truth_rows >= 0
@@ -83,11 +76,6 @@ def require_codes(classes: list[ClassInfo], model: str) -> dict[int, list[str]]:
             "classification."
         )
     return names
-
-
-def _stand_in(code: int, codes: list[int]) -> int:
-    """Row of the class that ``code`` counts as, -1 for none."""
-    return next((codes.index(known) for known in (code, *STAND_INS.get(code, ())) if known in codes), -1)
 
 
 def _rows_by_label(classes: list[ClassInfo], codes: list[int]) -> dict[int, int]:

@@ -65,6 +65,7 @@ WRITERS = {
     "npz": Writer("NPZ with labels, coordinates, classes", "npz", ".npz", "application/x-npz"),
     "npy": Writer("NPY, the labels", "npy", ".npy", "application/x-npy"),
     "csv": Writer("CSV with coordinates and labels", "points_csv", ".csv", "text/csv"),
+    "view": Writer("What the page shows", "view", ".view", "application/vnd.pointserve.view"),
 }
 
 MEMORY = "The file needs more memory than a reader may use. Cut it into tiles or thin it out."

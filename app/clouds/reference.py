@@ -1,0 +1,52 @@
+"""The classes that a file itself states for its points."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.clouds import asprs
+from app.clouds.cloud import ClassInfo, Cloud
+
+COLUMNS = ("classification", "segment", "label")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The column ``name`` of a cloud: whole numbers ``codes``, ascending, and how many points have each."""
+
+    name: str
+    codes: list[int]
+    counts: list[int]
+
+    @property
+    def is_asprs(self) -> bool:
+        """Whether the codes are those of LAS."""
+        return self.name == "classification"
+
+    def described(self, classes: list[ClassInfo]) -> dict[str, Any]:
+        """For each code its name, count, and the key by which it is compared with ``classes``: their ``asprs`` or their
+        ``id``; null where it is none of them or says that nobody classified the point."""
+        name_of = {known.id: known.name for known in classes}
+        keys = {known.asprs for known in classes if known.asprs is not None} if self.is_asprs else set(name_of)
+        values = []
+        for code, count in zip(self.codes, self.counts, strict=True):
+            if self.is_asprs:
+                key = None if code in asprs.IGNORED else asprs.counts_as(code, keys)
+            else:
+                key = code if code in keys else None
+            name = (asprs.NAMES if self.is_asprs else name_of).get(code, f"code {code}")
+            values.append({"code": code, "name": name, "count": count, "key": key})
+        return {"column": self.name, "key": "asprs" if self.is_asprs else "id", "values": values}
+
+
+def find(cloud: Cloud) -> Reference | None:
+    """The first of ``COLUMNS`` that classifies points of ``cloud``; None where all have one code or none is there."""
+    for name in COLUMNS:
+        if name not in cloud.extra:
+            continue
+        unique, counts = np.unique(cloud.extra[name], return_counts=True)
+        whole = np.isfinite(unique) & (unique == np.floor(unique))
+        if 1 < np.count_nonzero(whole) < 1 << 16:
+            return Reference(name, unique[whole].astype(np.int64).tolist(), counts[whole].tolist())
+    return None

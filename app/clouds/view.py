@@ -1,0 +1,132 @@
+"""The answer as the page reads it: compact columns in blocks, points in random order."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.clouds import reference
+from app.clouds.answer import body
+from app.clouds.cloud import FIELDS, Cloud, Segmentation
+
+MAGIC = b"PSVIEW\x00\x01"
+BLOCK_POINTS = 1 << 16
+ALIGNMENT = 4  # every column of a block begins at a multiple of so many bytes
+FINE_STEP = 0.01  # 16 bits an axis where they give a step of so much or less, in the file's unit; else 32
+PCA_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values (N,) or (N, C) of one name as they are stored; the true value is ``offset + step * stored``."""
+
+    name: str
+    values: np.ndarray
+    step: float | list[float] | None = None
+    offset: float | list[float] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What the header says of it."""
+        components = 1 if self.values.ndim == 1 else self.values.shape[1]
+        told = {"name": self.name, "type": self.values.dtype.name, "components": components}
+        return told if self.step is None else told | {"step": self.step, "offset": self.offset}
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """Points with finite coordinates in an order that is random and the same each time.
+
+    ``MAGIC``, the header's length (uint32), the header (JSON, padded with spaces to a multiple of 8 bytes in all),
+    then blocks of ``block_points`` points, the last one shorter: column after column, little endian, each padded to
+    ``ALIGNMENT``. Any number of blocks is an even sample of the whole.
+    """
+    rows = np.flatnonzero(np.isfinite(cloud.xyz).all(axis=1))
+    rows = np.random.default_rng(0).permutation(rows)
+    found = reference.find(cloud)
+    columns = list(_columns(cloud, segmentation, found, rows))
+    told = body(cloud, segmentation)
+    header = {name: value for name, value in told.items() if name not in ("labels", *FIELDS)} | {
+        "num_shown": len(rows),
+        "block_points": BLOCK_POINTS,
+        "columns": [column.described() for column in columns],
+        "reference": found.described(segmentation.classes) if found else None,
+    }
+    text = orjson.dumps(header)
+    text += b" " * (-(len(MAGIC) + 4 + len(text)) % 8)
+    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *_blocks(columns, len(rows))])
+
+
+def _blocks(columns: list[Column], num_points: int) -> Iterator[bytes]:
+    for start in range(0, num_points, BLOCK_POINTS):
+        for column in columns:
+            part = column.values[start : start + BLOCK_POINTS].tobytes()
+            yield part + bytes(-len(part) % ALIGNMENT)
+
+
+def _columns(
+    cloud: Cloud, segmentation: Segmentation, found: reference.Reference | None, rows: np.ndarray
+) -> Iterator[Column]:
+    yield Column("index", rows.astype("<u4"))
+    yield _positions(cloud.xyz, rows)
+    if cloud.intensity is not None:
+        yield _scaled("intensity", cloud.intensity[rows], np.dtype("<u2"))
+    if segmentation.entropy is not None:
+        yield _scaled("entropy", segmentation.entropy[rows], np.dtype("<u2"))
+    if (instance := cloud.extra.get("instance")) is not None:
+        yield Column("instance", np.nan_to_num(instance[rows]).astype("<i4"))
+    yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.classes])
+    if found is not None:
+        yield _codes("reference", cloud.extra[found.name][rows], found.codes)
+    if segmentation.confidence is not None:
+        shares = np.rint(np.clip(segmentation.confidence[rows], 0, 1) * 255)
+        yield Column("confidence", shares.astype("u1"), 1 / 255, 0)
+    if cloud.rgb is not None:
+        yield Column("rgb", cloud.rgb[rows])
+    if segmentation.probabilities is not None:
+        yield Column("features", principal_colors(segmentation.probabilities)[rows])
+
+
+def _positions(xyz: np.ndarray, rows: np.ndarray) -> Column:
+    finite = xyz[rows]
+    low = finite.min(axis=0) if len(rows) else np.zeros(3)
+    extent = (finite.max(axis=0) if len(rows) else np.zeros(3)) - low
+    dtype = np.dtype("<u2" if extent.max() <= FINE_STEP * 0xFFFF else "<u4")
+    step = np.where(extent > 0, extent / np.iinfo(dtype).max, 1)
+    stored = np.clip(np.rint((finite - low) / step), 0, np.iinfo(dtype).max)
+    return Column("position", stored.astype(dtype), step.tolist(), low.tolist())
+
+
+def _scaled(name: str, values: np.ndarray, dtype: np.dtype) -> Column:
+    """``values`` over the whole range of ``dtype``; whole numbers that fit stay what they are."""
+    values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    largest = np.iinfo(dtype).max
+    if low >= 0 and high <= largest and (values == np.rint(values)).all():
+        return Column(name, values.astype(dtype), 1, 0)
+    step = (high - low) / largest or 1.0
+    return Column(name, np.rint((values - low) / step).astype(dtype), step, low)
+
+
+def _codes(name: str, values: np.ndarray, known: list[int]) -> Column:
+    """The place of each value in ``known``, ``len(known)`` for those that are not in it."""
+    order = np.argsort(known)
+    ascending = np.array(known)[order]
+    at = np.minimum(np.searchsorted(ascending, values), len(known) - 1)
+    places = np.where(ascending[at] == values, order[at], len(known))
+    return Column(name, places.astype("u1" if len(known) < 256 else "<u2"))
+
+
+def principal_colors(values: np.ndarray) -> np.ndarray:
+    """The first three principal components of ``values`` (N, C) as colours uint8 (N, 3), 2nd to 98th percentile."""
+    sample = values[:: max(1, len(values) // PCA_ROWS)].astype(np.float64)
+    mean = sample.mean(axis=0)
+    _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
+    axes = axes[:3] * np.sign(axes[:3].sum(axis=1, keepdims=True) + 1e-12)
+    low, high = np.percentile((sample - mean) @ axes.T, (2, 98), axis=0)
+    span = np.where(high > low, high - low, 1)
+    colors = np.zeros((len(values), 3), np.uint8)
+    shares = ((values - mean.astype(np.float32)) @ axes.T.astype(np.float32) - low) / span
+    colors[:, : len(axes)] = np.rint(255 * np.clip(shares, 0, 1))
+    return colors

@@ -1,0 +1,140 @@
+"""What the page reads: an independent reader of the format takes it apart."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from cloud_samples import CLASSES, RGB, cloud, segmentation
+
+from app.clouds import formats, view
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+
+
+def take_apart(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
+    assert data[:8] == b"PSVIEW\x00\x01"
+    (length,) = struct.unpack_from("<I", data, 8)
+    header = json.loads(data[12 : 12 + length])
+    at = 12 + length
+    assert at % 8 == 0
+    parts: dict[str, list[np.ndarray]] = {column["name"]: [] for column in header["columns"]}
+    for start in range(0, header["num_shown"], header["block_points"]):
+        count = min(header["block_points"], header["num_shown"] - start)
+        for column in header["columns"]:
+            values = np.frombuffer(data, column["type"], count * column["components"], at)
+            at += -(-values.nbytes // 4) * 4
+            shape = (count, column["components"]) if column["components"] > 1 else count
+            values = values.reshape(shape)
+            if "step" in column:
+                values = values * np.array(column["step"]) + np.array(column["offset"])
+            parts[column["name"]].append(values)
+    assert at == len(data)
+    return header, {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
+
+
+def survey(num_points: int) -> tuple[Cloud, Segmentation]:
+    rng = np.random.default_rng(1)
+    xyz = rng.uniform(0, 300, (num_points, 3)) + np.array([500_000, 5_000_000, 40])
+    codes = rng.choice(np.array([0, 2, 4, 6, 9], np.uint8), num_points)
+    tile = Cloud(xyz, "las", intensity=rng.integers(0, 4000, num_points).astype(np.float32))
+    tile.extra = {"classification": codes, "instance": rng.integers(0, 50, num_points)}
+    tile.rgb = rng.integers(0, 256, (num_points, 3)).astype(np.uint8)
+    answer = Segmentation(rng.integers(-1, 2, num_points).astype(np.int32), CLASSES, model="m")
+    answer.confidence = rng.uniform(0, 1, num_points).astype(np.float32)
+    answer.entropy = rng.uniform(0, 2, num_points).astype(np.float32)
+    answer.probabilities = rng.dirichlet([1, 1], num_points).astype(np.float32)
+    return tile, answer
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 65_536, 140_001])
+def test_every_value_comes_back_under_its_index(num_points: int):
+    tile, answer = survey(num_points)
+    header, columns = take_apart(view.write(tile, answer, None))
+    index = columns["index"]
+    np.testing.assert_array_equal(np.sort(index), np.arange(num_points))
+    np.testing.assert_allclose(columns["position"], tile.xyz[index], atol=0.003)
+    np.testing.assert_array_equal(columns["intensity"], tile.intensity[index])
+    np.testing.assert_array_equal(columns["rgb"], tile.rgb[index])
+    np.testing.assert_array_equal(columns["instance"], tile.extra["instance"][index])
+    np.testing.assert_allclose(columns["confidence"], answer.confidence[index], atol=0.002)
+    np.testing.assert_allclose(columns["entropy"], answer.entropy[index], atol=1e-4)
+    ids = np.array([*(known["id"] for known in header["classes"]), header["ignore_label"]])
+    np.testing.assert_array_equal(ids[columns["label"]], answer.labels[index])
+    if header["reference"]:
+        codes = np.array([value["code"] for value in header["reference"]["values"]])
+        np.testing.assert_array_equal(codes[columns["reference"]], tile.extra["classification"][index])
+
+
+def test_the_first_block_is_an_even_sample():
+    tile, answer = survey(140_001)
+    _, columns = take_apart(view.write(tile, answer, None))
+    shares = np.bincount(columns["index"][: view.BLOCK_POINTS] * 10 // 140_001) / view.BLOCK_POINTS
+    np.testing.assert_allclose(shares, 0.1, atol=0.01)
+
+
+def test_equal_answers_are_equal_bytes():
+    assert view.write(*survey(1000), None) == view.write(*survey(1000), None)
+
+
+def test_wide_clouds_keep_their_places():
+    tile, answer = survey(500)
+    tile.xyz[:, 0] *= 40
+    header, columns = take_apart(view.write(tile, answer, None))
+    np.testing.assert_allclose(columns["position"], tile.xyz[columns["index"]], atol=0.01)
+    position = next(column for column in header["columns"] if column["name"] == "position")
+    assert position["type"] == "uint32"
+
+
+def test_points_without_a_place_are_left_out_and_counted():
+    sent = cloud(rgb=RGB)
+    sent.xyz[1] = np.nan
+    header, columns = take_apart(formats.write("view", sent, segmentation()))
+    assert (header["num_points"], header["num_shown"]) == (3, 2)
+    assert set(columns["index"]) == {0, 2}
+    sent.xyz[:] = np.inf
+    header, _ = take_apart(formats.write("view", sent, segmentation()))
+    assert header["num_shown"] == 0
+
+
+def test_codes_of_the_file_are_compared_as_the_score_compares_them():
+    tile, answer = survey(3000)
+    header, _ = take_apart(view.write(tile, answer, None))
+    told = header["reference"]
+    assert (told["column"], told["key"]) == ("classification", "asprs")
+    keys = {value["code"]: value["key"] for value in told["values"]}
+    assert keys == {0: None, 2: 2, 4: None, 6: 6, 9: None}
+    answer.classes = [ClassInfo(0, "trees", (0, 0, 0), 5), ClassInfo(1, "ground", (0, 0, 0), 2)]
+    header, _ = take_apart(view.write(tile, answer, None))
+    assert {value["code"]: value["key"] for value in header["reference"]["values"]} == {
+        0: None,
+        2: 2,
+        4: 5,
+        6: None,
+        9: None,
+    }
+    assert sum(value["count"] for value in header["reference"]["values"]) == 3000
+
+
+def test_ids_of_the_model_in_the_file_are_compared_by_id():
+    sent = cloud(extra={"segment": np.array([0, 1, -1], np.int32)})
+    header, columns = take_apart(formats.write("view", sent, segmentation()))
+    assert header["reference"]["key"] == "id"
+    assert [(value["code"], value["key"]) for value in header["reference"]["values"]] == [(-1, None), (0, 0), (1, 1)]
+    assert set(columns["reference"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("codes", [[0, 0, 0], [2, 2, 2]])
+def test_a_file_that_tells_nothing_apart_has_no_reference(codes: list[int]):
+    sent = cloud(extra={"classification": np.array(codes, np.uint8)})
+    header, columns = take_apart(formats.write("view", sent, segmentation()))
+    assert header["reference"] is None
+    assert "reference" not in columns
+
+
+def test_principal_colours_tell_groups_apart():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.eye(5, dtype=np.float32), 100, axis=0) + rng.normal(0, 0.01, (500, 5)).astype(np.float32)
+    colors = view.principal_colors(groups).reshape(5, 100, 3).astype(int)
+    assert all(np.ptp(colors[group], axis=0).max() < 40 for group in range(5))
+    means = colors.mean(axis=1)
+    assert min(np.abs(means[a] - means[b]).max() for a in range(5) for b in range(a)) > 40
