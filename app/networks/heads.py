@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .network import Network
 from .scene import Scene
@@ -21,3 +21,19 @@ class DefaultSegmentor(Network):
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.backbone(features, plan)
+
+
+class DefaultSegmentorV2(Network):
+    """Pointcept's ``DefaultSegmentorV2``: a linear layer on the backbone's features; none for ``num_classes`` 0."""
+
+    def __init__(self, backbone: Network, num_classes: int, backbone_out_channels: int):
+        super().__init__()
+        self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
+        self.backbone = backbone
+
+    def plan(self, scene: Scene) -> Any:
+        """The backbone's plan."""
+        return self.backbone.plan(scene)
+
+    def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
+        return self.seg_head(self.backbone(features, plan))

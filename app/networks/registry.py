@@ -8,11 +8,15 @@ from torch import nn
 
 from app.errors import BadModel
 
-from .heads import DefaultSegmentor
+from .heads import DefaultSegmentor, DefaultSegmentorV2
+from .ptv3.backbone import PointTransformerV3
 from .spunet import SpUNet
 
-BACKBONES: dict[str, type[nn.Module]] = {"SpUNet-v1m1": SpUNet}
-SEGMENTORS: dict[str, type[nn.Module]] = {"DefaultSegmentor": DefaultSegmentor}
+BACKBONES: dict[str, type[nn.Module]] = {"PT-v3m1": PointTransformerV3, "SpUNet-v1m1": SpUNet}
+SEGMENTORS: dict[str, type[nn.Module]] = {
+    "DefaultSegmentor": DefaultSegmentor,
+    "DefaultSegmentorV2": DefaultSegmentorV2,
+}
 TRAINING_ONLY = {"criteria", "freeze_backbone"}
 
 

@@ -16,9 +16,11 @@ class Scene:
         joint: whether what upstream takes over a whole batch (serialization depth, spatial shape, patch size) is taken
             so; otherwise each cloud has its own, and answers the same alone and beside others.
         condition: the dataset whose norms and classes a network with several is to use.
+        shuffles: int64 (levels, K), permutations of the K serialization orders that upstream drew; None for none.
     """
 
     voxels: Tensor
     coord: Tensor | None = None
     joint: bool = False
     condition: str | None = None
+    shuffles: Tensor | None = None

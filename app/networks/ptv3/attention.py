@@ -1,0 +1,92 @@
+"""Attention inside the patches of a serialized level."""
+
+from itertools import pairwise
+
+import torch
+from sparseops import patch_attention
+from torch import Tensor, nn
+
+from .geometry import Patches
+
+BIAS_ELEMENTS = 1 << 24  # of relative position bias at a time, 64 MiB
+
+
+class RPE(nn.Module):
+    """A bias for every pair of a patch, by their clamped distance in voxels along each axis."""
+
+    def __init__(self, patch_size: int, num_heads: int):
+        super().__init__()
+        self.bound = int((4 * patch_size) ** (1 / 3) * 2)
+        self.rpe_table = nn.Parameter(torch.zeros(3 * (2 * self.bound + 1), num_heads))
+
+    def forward(self, voxels: Tensor) -> Tensor:  # (P, L, 3) -> (P, H, L, L)
+        distance = (voxels.unsqueeze(2) - voxels.unsqueeze(1)).clamp_(-self.bound, self.bound).add_(self.bound)
+        tables = self.rpe_table.unflatten(0, (3, -1)).transpose(1, 2)  # (3, H, 2 * bound + 1)
+        bias = [table[:, rows] for table, rows in zip(tables, distance.unbind(3), strict=True)]  # (H, P, L, L) each
+        return (bias[0] + bias[1] + bias[2]).transpose(0, 1).contiguous()
+
+
+class SerializedAttention(nn.Module):
+    """Multi-head attention inside patches.
+
+    Args:
+        channels: C, a multiple of ``num_heads``.
+        patch_size: the config's, which bounds the relative positions.
+        qkv_bias: whether query, key and value have one.
+        scale: of the scores; None for (C / num_heads) ** -0.5.
+        order_index: which curve's patches.
+        rpe: whether relative positions bias the scores.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        patch_size: int,
+        qkv_bias: bool = True,
+        scale: float | None = None,
+        order_index: int = 0,
+        rpe: bool = False,
+    ):
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"channels must be a multiple of the number of heads, got {channels} and {num_heads}")
+        self.num_heads = num_heads
+        self.scale = scale or (channels // num_heads) ** -0.5
+        self.order_index = order_index
+        self.qkv = nn.Linear(channels, channels * 3, bias=qkv_bias)
+        self.proj = nn.Linear(channels, channels)
+        self.rpe = RPE(patch_size, num_heads) if rpe else None
+
+    def forward(self, x: Tensor, patches: dict[int, Patches]) -> Tensor:  # (V, C) -> (V, C)
+        own = patches[self.order_index]
+        qkv = self.qkv(x.index_select(0, own.gather)).unflatten(1, (3, self.num_heads, -1))  # (T, 3, H, D)
+        return self.proj(self.attend(self.rotate(qkv, own), own).index_select(0, own.scatter))
+
+    def rotate(self, qkv: Tensor, patches: Patches) -> Tensor:  # (T, 3, H, D) -> (T, 3, H, D)
+        """Query and key with their positions in them, for attention that has rotary embeddings."""
+        return qkv
+
+    def attend(self, qkv: Tensor, patches: Patches) -> Tensor:  # (T, 3, H, D) -> (T, C)
+        """Attention along the patches."""
+        if self.rpe is None:
+            return patch_attention(qkv, patches.cu_seqlens, self.scale)
+        out = qkv.new_empty(len(qkv), qkv[0, 0].numel())
+        for first, last, length in _runs(patches.cu_seqlens.tolist()):
+            rows = slice(first, last)
+            bias = self.rpe(patches.voxels[rows].unflatten(0, (-1, length)))
+            starts = torch.arange(0, last - first + 1, length, dtype=torch.int32, device=qkv.device)
+            out[rows] = patch_attention(qkv[rows], starts, self.scale, bias)
+        return out
+
+
+def _runs(cu_seqlens: list[int]) -> list[tuple[int, int, int]]:
+    """First row, row after the last and length of runs of patches of one length, each run of bounded size."""
+    runs: list[tuple[int, int, int]] = []
+    for first, last in pairwise(cu_seqlens):
+        length = last - first
+        if runs and runs[-1][2] == length and (last - runs[-1][0]) * length <= BIAS_ELEMENTS:
+            runs[-1] = (runs[-1][0], last, length)
+        else:
+            runs.append((first, last, length))
+    return runs

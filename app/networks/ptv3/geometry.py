@@ -1,0 +1,158 @@
+"""The geometry of serialized attention: levels of voxels, their orders and patches, the steps between levels."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from sparseops import KernelMap, patch_padding, segment_reduce, serialize, sort_codes, submanifold_map
+from torch import Tensor
+
+from app.networks.scene import Scene
+
+
+@dataclass(frozen=True)
+class Order:
+    """A level's voxels along K curves.
+
+    Attributes:
+        codes: int64 (K, V), a voxel's place on each curve in the low 3 * max(depths) bits, under its cloud's number.
+        orders: int64 (K, V), rows along each curve.
+        inverses: int64 (K, V), each row's place on the curve.
+        depths: bits of a coordinate, of every cloud.
+    """
+
+    codes: Tensor
+    orders: Tensor
+    inverses: Tensor
+    depths: tuple[int, ...]
+
+    def permuted(self, permutation: Tensor) -> "Order":
+        """The curves in another order, int64 (K,)."""
+        permutation = permutation.to(self.codes.device)
+        return Order(self.codes[permutation], self.orders[permutation], self.inverses[permutation], self.depths)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of one level along one curve.
+
+    Attributes:
+        gather: int64 (T,), the row that stands at each place of the padded order.
+        scatter: int64 (V,), the place of each row.
+        cu_seqlens: int32 (P + 1,), where patches begin and end.
+        voxels: int64 (T, 3), coordinates of the gathered rows.
+        coord: float32 (T, 3), their positions; None where the level has none.
+    """
+
+    gather: Tensor
+    scatter: Tensor
+    cu_seqlens: Tensor
+    voxels: Tensor
+    coord: Tensor | None
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """The voxels of a level, such that those of a coarser voxel, with edges of a power of 2, are consecutive.
+
+    Attributes:
+        coords: int64 (V, 4), number of the cloud, x, y, z.
+        ends: where each cloud ends.
+        coord: float32 (V, 3), positions; None where no network asks for them.
+    """
+
+    coords: Tensor
+    ends: tuple[int, ...]
+    coord: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """From a level to the next coarser one.
+
+    ``parent`` int64 (V,) is the coarser row of every row, ``starts`` int64 (W + 1,) the rows of each coarser one.
+    """
+
+    parent: Tensor
+    starts: Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """A resolution: its voxels, the 3³ kernel map and the patches along the curves that blocks use, by their index."""
+
+    voxels: Voxels
+    kernel_map: KernelMap
+    patches: dict[int, Patches]
+
+
+def sorted_voxels(scene: Scene, positions: bool = False) -> tuple[Tensor, Voxels]:
+    """The rows of ``scene`` cloud by cloud along the z curve, int64 (V,), and its voxels in that order.
+
+    ``positions`` says whether voxels keep those of the scene; a coarser voxel then has the mean of its voxels'.
+    """
+    coords = scene.voxels
+    ends = tuple(coords[:, 0].bincount().cumsum(0).tolist())
+    depths = cloud_depths(coords, len(ends), joint=False)
+    rows = serialize(*_columns(coords), coords.new_tensor(depths), len(ends), ("z",)).orders[0]
+    coord = scene.coord[rows] if positions and scene.coord is not None else None
+    return rows, Voxels(coords[rows], ends, coord)
+
+
+def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
+    """Bits of the largest coordinate plus one of every cloud, or of all clouds where ``joint``."""
+    largest = coords.new_zeros(num_clouds).scatter_reduce_(0, coords[:, 0], coords[:, 1:].amax(1), "amax")
+    depths = [(largest + 1).bit_length() for largest in largest.tolist()]
+    return tuple([max(depths)] * num_clouds if joint else depths)
+
+
+def order_along(curves: Sequence[str], voxels: Voxels, joint: bool) -> Order:
+    """The order of a level's voxels, at each cloud's own depth or at that of them all."""
+    depths = cloud_depths(voxels.coords, len(voxels.ends), joint)
+    found = serialize(*_columns(voxels.coords), voxels.coords.new_tensor(depths), len(depths), curves)
+    return Order(found.codes, found.orders, found.inverses, depths)
+
+
+def coarsen(voxels: Voxels, shifts: Sequence[int]) -> tuple[Voxels, Step, Tensor]:
+    """Voxels of 2**shift a side, a shift for every cloud; the step there; the first row of each, int64 (W,)."""
+    coords = voxels.coords.clone()
+    coords[:, 1:] >>= coords.new_tensor(shifts)[coords[:, :1]]
+    is_first = torch.ones(len(coords), dtype=torch.bool, device=coords.device)
+    is_first[1:] = (coords[1:] != coords[:-1]).any(1)
+    first = is_first.nonzero().squeeze(1)
+    parent = is_first.cumsum(0) - 1
+    starts = torch.cat([first, first.new_full((1,), len(coords))])
+    ends = tuple((parent[torch.tensor(voxels.ends, device=parent.device) - 1] + 1).tolist())
+    coord = None if voxels.coord is None else segment_reduce(voxels.coord, starts, "mean")
+    return Voxels(coords[first], ends, coord), Step(parent, starts), first
+
+
+def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Tensor) -> Order:
+    """The order of coarser voxels by the codes that they share; ``clouds`` int64 (W,), ``first`` as of ``coarsen``."""
+    depths = tuple(depth - shift for depth, shift in zip(order.depths, shifts, strict=True))
+    places = order.codes[:, first] & ((1 << 3 * max(order.depths)) - 1)
+    codes = places >> 3 * clouds.new_tensor(shifts)[clouds] | clouds << 3 * max(depths)
+    orders, inverses = sort_codes(codes, max(3 * max(depths) + (len(depths) - 1).bit_length(), 1))
+    return Order(codes, orders, inverses, depths)
+
+
+def make_level(voxels: Voxels, order: Order, used: Iterable[int], patch_size: int, shared: bool) -> Level:
+    """A level with patches along the ``used`` curves.
+
+    ``shared`` cuts every cloud into patches of the size of the smallest cloud where that is below ``patch_size``, as
+    upstream does without flash attention; otherwise such a cloud alone is one patch of its size.
+    """
+    ends = torch.tensor(voxels.ends)
+    smallest = int(ends.diff(prepend=ends.new_zeros(1)).min())
+    padding = patch_padding(ends, min(patch_size, smallest) if shared else patch_size, voxels.coords.device)
+    patches = {}
+    for index in sorted(set(used)):
+        gather = order.orders[index][padding.pad]
+        coord = None if voxels.coord is None else voxels.coord[gather]
+        scatter = padding.unpad[order.inverses[index]]
+        patches[index] = Patches(gather, scatter, padding.cu_seqlens, voxels.coords[gather, 1:], coord)
+    return Level(voxels, submanifold_map(voxels.coords, 3), patches)
+
+
+def _columns(coords: Tensor) -> tuple[Tensor, Tensor]:
+    return coords[:, 1:].contiguous(), coords[:, 0].contiguous()

@@ -1,0 +1,105 @@
+"""What changes the level: pooling, unpooling; and the stem."""
+
+from typing import Any
+
+from sparseops import KernelMap, segment_reduce
+from torch import Tensor, nn
+
+from app.networks.sparse import FoldedConv, SparseConv
+
+from .geometry import Step
+from .norm import Norm, Prompt, Prompted
+
+
+class Stem(nn.Sequential):
+    """The 5³ convolution, norm and GELU that features enter by."""
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm):
+        super().__init__()
+        self.conv = SparseConv(in_channels, channels, 5)
+        self.norm = norm(channels)
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor, kernel_map: KernelMap, prompt: Prompt) -> Tensor:  # type: ignore[override]
+        return Prompted(self.norm, self.act)(self.conv(x, kernel_map), prompt)
+
+    def folded(self) -> nn.Module:
+        """For inference."""
+        return FoldedStem(self) if isinstance(self.norm, nn.BatchNorm1d) else self
+
+
+class FoldedStem(nn.Module):
+    """A ``Stem`` for inference: the batch norm in the convolution."""
+
+    def __init__(self, stem: Stem):
+        super().__init__()
+        self.conv = FoldedConv([stem.conv, stem.norm], "none")
+        self.act = stem.act
+
+    def forward(self, x: Tensor, kernel_map: KernelMap, prompt: Prompt) -> Tensor:
+        return self.act(self.conv(x, kernel_map))
+
+
+class Embedding(nn.Module):
+    """The stem, under its name in checkpoints."""
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm):
+        super().__init__()
+        self.stem = Stem(in_channels, channels, norm)
+
+    def forward(self, x: Tensor, kernel_map: KernelMap, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (V, channels)
+        return self.stem(x, kernel_map, prompt)
+
+
+class Pooling(nn.Module):
+    """A linear layer, the maximum over the voxels of each coarser one, a norm and a GELU."""
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm):
+        super().__init__()
+        self.proj = nn.Linear(in_channels, channels)
+        self.norm = Prompted(norm(channels))
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor, step: Step, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (W, channels)
+        return self.act(self.norm(segment_reduce(self.proj(x), step.starts, "max"), prompt))
+
+
+class Branch(Prompted):
+    """A linear layer, a norm and a GELU."""
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm):
+        super().__init__(nn.Linear(in_channels, channels), norm(channels), nn.GELU())
+
+    def folded(self) -> nn.Module:
+        """For inference."""
+        linear: Any
+        linear, norm, act = self
+        if not isinstance(norm, nn.BatchNorm1d):
+            return self
+        return Prompted(fold_linear(linear, norm), act)
+
+
+class Unpooling(nn.Module):
+    """Coarse features, given to every voxel of the finer level, and those that the encoder left there."""
+
+    def __init__(self, in_channels: int, skip_channels: int, channels: int, norm: Norm):
+        super().__init__()
+        self.proj = Branch(in_channels, channels, norm)
+        self.proj_skip = Branch(skip_channels, channels, norm)
+
+    def forward(self, x: Tensor, skip: Tensor, step: Step, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """(W, in_channels) and (V, skip_channels) to their sum (V, channels), and the skip's part of it."""
+        skip = self.proj_skip(skip, prompt)
+        return skip + self.proj(x, prompt).index_select(0, step.parent), skip
+
+
+def fold_linear(linear: nn.Linear, norm: nn.BatchNorm1d) -> nn.Linear:
+    """The linear layer that does what ``linear`` and then ``norm`` do."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a batch norm without running statistics cannot be folded")
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    bias = (linear.bias.double() - norm.running_mean.double()) * scale + norm.bias.double()
+    out = nn.Linear(linear.in_features, linear.out_features, device="meta")
+    out.weight = nn.Parameter((linear.weight.double() * scale[:, None]).to(linear.weight.dtype), False)
+    out.bias = nn.Parameter(bias.to(linear.weight.dtype), False)
+    return out
