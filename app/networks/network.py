@@ -8,8 +8,21 @@ from .scene import Scene
 
 
 class Network(nn.Module):
-    """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike."""
+    """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike.
+
+    ``plans_positions`` is False where ``plan`` reads the voxels of a scene and not ``coord``, so that scenes with equal
+    voxels may share a plan.
+    """
+
+    plans_positions: bool = True
 
     def plan(self, scene: Scene) -> Any:
         """All that ``forward`` needs of the geometry."""
         raise NotImplementedError
+
+
+def check_width(backbone: nn.Module, backbone_out_channels: int) -> None:
+    """Raise ValueError unless ``backbone`` gives features as wide as a head is told."""
+    width = getattr(backbone, "out_channels", backbone_out_channels)
+    if width != backbone_out_channels:
+        raise ValueError(f"backbone_out_channels is {backbone_out_channels}, but the backbone gives {width}")

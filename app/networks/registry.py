@@ -9,13 +9,25 @@ from torch import nn
 from app.errors import BadModel
 
 from .heads import DefaultSegmentor, DefaultSegmentorV2
+from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
 from .ptv3.backbone import PointTransformerV3
 from .spunet import SpUNet
+from .spunet_prompted import PromptedSpUNet
 
-BACKBONES: dict[str, type[nn.Module]] = {"PT-v3m1": PointTransformerV3, "SpUNet-v1m1": SpUNet}
+BACKBONES: dict[str, type[nn.Module]] = {
+    "PT-v3m1": PointTransformerV3,
+    "SpUNet-v1m1": SpUNet,
+    "SpUNet-v1m3": PromptedSpUNet,
+}
+PROMPTS: dict[str, type[nn.Module]] = {
+    "PPT-v1m1": LanguagePrompts,
+    "PPT-v1m2": DecoupledPrompts,
+    "PPT-v1m3": JointLanguagePrompts,
+}
 SEGMENTORS: dict[str, type[nn.Module]] = {
     "DefaultSegmentor": DefaultSegmentor,
     "DefaultSegmentorV2": DefaultSegmentorV2,
+    **PROMPTS,
 }
 TRAINING_ONLY = {"criteria", "freeze_backbone"}
 
@@ -26,17 +38,21 @@ def build(model: Mapping[str, Any]) -> nn.Module:
     The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
     key is unknown to it.
     """
-    segmentor = _look_up(SEGMENTORS, model, "model")
-    arguments = {key: value for key, value in model.items() if key not in TRAINING_ONLY | {"type", "backbone"}}
-    if not isinstance(model.get("backbone"), Mapping):
-        raise BadModel(f"model.backbone must be a dict(type=…), got {model.get('backbone')!r}")
-    backbone_config = model["backbone"]
-    backbone = _construct(
-        _look_up(BACKBONES, backbone_config, "model.backbone"),
-        {key: value for key, value in backbone_config.items() if key != "type"},
-        "model.backbone",
-    )
-    return _construct(segmentor, {"backbone": backbone, **arguments}, "model").eval()
+    return _build(SEGMENTORS, model, "model").eval()
+
+
+def _build(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where: str) -> nn.Module:
+    """The network of ``config``, around that of its backbone where it is of a kind that has one."""
+    kind = _look_up(kinds, config, where)
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    if config["type"] in SEGMENTORS:
+        if not isinstance(config.get("backbone"), Mapping):
+            raise BadModel(f"{where}.backbone must be a dict(type=…), got {config.get('backbone')!r}")
+        arguments = {key: value for key, value in arguments.items() if key not in TRAINING_ONLY}
+        arguments["backbone"] = _build(BACKBONES | PROMPTS, config["backbone"], f"{where}.backbone")
+        if where != "model" and not arguments.get("backbone_mode"):
+            raise BadModel(f"{where}: {config['type']} is a backbone only with backbone_mode=True")
+    return _construct(kind, arguments, where)
 
 
 def _look_up(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where: str) -> type[nn.Module]:

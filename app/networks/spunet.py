@@ -25,6 +25,19 @@ class SpUNetPlan:
     order: Tensor | None = None
 
 
+def plan_levels(scene: Scene, num_stages: int) -> SpUNetPlan:
+    """Kernel maps of the stem and of ``num_stages`` halvings of the scene's voxels."""
+    order = sort_voxels(scene.voxels)
+    coords = scene.voxels[order]
+    stem = submanifold_map(coords, 5)
+    levels, downs = [submanifold_map(coords, 3)], []
+    for _ in range(num_stages):
+        coords, down = strided_map(coords)
+        downs.append(down)
+        levels.append(submanifold_map(coords, 3))
+    return SpUNetPlan(stem, levels, downs, order)
+
+
 def batch_norm(channels: int) -> nn.BatchNorm1d:
     """With the constants of SpUNet."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
@@ -109,6 +122,8 @@ class SpUNet(Network):
         cls_mode: not served (an encoder-only classifier); must be False.
     """
 
+    plans_positions = False
+
     def __init__(
         self,
         in_channels: int,
@@ -142,15 +157,7 @@ class SpUNet(Network):
 
     def plan(self, scene: Scene) -> SpUNetPlan:
         """Kernel maps of every level."""
-        order = sort_voxels(scene.voxels)
-        coords = scene.voxels[order]
-        stem = submanifold_map(coords, 5)
-        levels, downs = [submanifold_map(coords, 3)], []
-        for _ in range(self.num_stages):
-            coords, down = strided_map(coords)
-            downs.append(down)
-            levels.append(submanifold_map(coords, 3))
-        return SpUNetPlan(stem, levels, downs, order)
+        return plan_levels(scene, self.num_stages)
 
     def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
         x = self.conv_input(features if plan.order is None else features[plan.order], plan.stem)

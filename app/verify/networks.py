@@ -32,7 +32,8 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)
     with torch.inference_mode():
         voxels, coord = (torch.from_numpy(array).to(device) for array in (coords, given["coord"]))
-        plan = network.plan(Scene(voxels, coord, joint=True))
+        condition = str(given["condition"][0]) if "condition" in given else None
+        plan = network.plan(Scene(voxels, coord, joint=True, condition=condition))
         logits = network(torch.from_numpy(given["feat"]).to(device), plan).float().cpu().numpy()
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from app.errors import BadModel
 from app.networks import registry
 
+from . import widths
 from .checkpoint import read
 from .experiment import Experiment, load
 
@@ -41,6 +42,7 @@ def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
 
     Names and shapes are compared before memory is taken for the network.
     """
+    model = widths.complete(model, weights)
     with torch.device("meta"):
         expected = registry.build(model).state_dict()
     _compare(expected, weights)

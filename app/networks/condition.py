@@ -1,0 +1,15 @@
+"""Which of the datasets that a network was trained on it is to answer for."""
+
+from collections.abc import Sequence
+
+from app.errors import BadRequest
+
+
+def index_of(condition: str | None, conditions: Sequence[str]) -> int:
+    """The place of ``condition`` among ``conditions``; without one, of the only one there is. Raises BadRequest."""
+    if condition is None and len(conditions) == 1:
+        return 0
+    if condition is not None and condition in conditions:
+        return list(conditions).index(condition)
+    given = "no condition was given" if condition is None else f"condition {condition!r} is not among them"
+    raise BadRequest(f"the network was trained for {', '.join(conditions)}, and {given}; name one of these")
