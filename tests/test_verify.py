@@ -156,7 +156,6 @@ def test_an_operation_of_a_library_that_is_absent_is_not_served(monkeypatch):
     ("changes", "reason"),
     [
         ({"model": {"type": "DefaultSegmentor", "backbone": {"type": "Swin3D-v1m1"}}}, "Swin3D-v1m1"),
-        ({"data": {}}, "exact mode"),
         ({"op": "op_voxel_query"}, "op_voxel_query"),
         ({"legacy": True}, "old Pointcept"),
     ],

@@ -57,6 +57,8 @@ class Segmentation:
         confidence: float32 (N,), probability of the label, 0 where ignored.
         probabilities: float32 (N, num_classes), zeros where ignored.
         entropy: float32 (N,), in nats.
+        passes: of the network, made.
+        passes_wanted: those that the mode asks for, more than ``passes`` where a limit kept some from being made.
         model: name of the model that answered.
         request_id: the id that the request carries in logs and answers.
         warnings: one sentence each.
@@ -69,6 +71,8 @@ class Segmentation:
     confidence: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     entropy: np.ndarray | None = None
+    passes: int = 1
+    passes_wanted: int = 1
     model: str = ""
     request_id: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -14,6 +14,7 @@ class DefaultSegmentor(Network):
     def __init__(self, backbone: Network):
         super().__init__()
         self.backbone = backbone
+        self.plans_positions = backbone.plans_positions
 
     def plan(self, scene: Scene) -> Any:
         """The backbone's plan."""
@@ -30,6 +31,7 @@ class DefaultSegmentorV2(Network):
         super().__init__()
         self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
         self.backbone = backbone
+        self.plans_positions = backbone.plans_positions
 
     def plan(self, scene: Scene) -> Any:
         """The backbone's plan."""

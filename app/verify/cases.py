@@ -8,8 +8,8 @@ from typing import Any
 
 from app.errors import BadRequest
 
-from . import experiments, networks, operators, transforms
-from .result import CaseResult, not_served
+from . import experiments, networks, operators, pipelines, transforms
+from .result import CaseResult
 
 
 def verify(folder: Path | str, only: Sequence[str] = (), device: str = "cpu") -> Iterator[CaseResult]:
@@ -52,7 +52,7 @@ def _run(case: Path, device: str) -> CaseResult:
             return transforms.run(case, config)
         if kind == "operation":
             return operators.run(case, config, device)
-        return not_served(case.name, kind, "exact mode is not served yet")
+        return pipelines.run(case, config, device)
     except Exception as error:  # whatever is wrong with one case, the others run
         return CaseResult(case.name, kind, "fail", detail=f"{type(error).__name__}: {error}")
 

@@ -1,5 +1,6 @@
 """Experiment cases: labels of a raw cloud by a trained experiment's own config and checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +11,21 @@ from app.zoo import experiment, loading
 
 from .arrays import different, distance, read
 from .networks import logits_tolerance, why_not_served
+from .pipelines import EVERY_PASS, all_votes, cloud_of, sum_distance, sum_tolerance
 from .result import CaseResult, judge, not_served
 
 
 def run(case: Path, device: str) -> CaseResult:
-    """Compare voxels, logits and labels of one pass over the cloud of expected.npz with the answers beside it."""
+    """Compare what both modes make of the cloud of expected.npz with the answers beside it.
+
+    The share of equal labels is that of the mode with fewer.
+    """
     reason = why_not_served(experiment.load(case).model)
     if reason:
         return not_served(case.name, "experiment", reason)
     model = loading.load_model(case)
     expected = read(case / "expected.npz")
-    cloud = Cloud(
-        xyz=expected["coord"].astype(np.float64),
-        format="npz",
-        rgb=expected["color"].round().astype(np.uint8) if "color" in expected else None,
-        normals=expected.get("normal"),
-        intensity=expected["strength"].reshape(-1) if "strength" in expected else None,
-        intensity_scale=1.0,
-    )
+    cloud = cloud_of(expected)
     segmenter = Segmenter(model.network, model.experiment.recipe, device)
     prepared = segmenter.prepare(cloud)
     if prepared is None:
@@ -36,7 +34,20 @@ def run(case: Path, device: str) -> CaseResult:
         {"index_fast": prepared.voxels.first_points(), "voxel_of_point": prepared.voxels.inverse}, expected
     )
     logits = segmenter.logits(prepared).cpu().numpy()[: len(expected["logits_fast"])]
-    agreement = float((segmenter.segment(cloud).labels == expected["label_fast"]).mean())
+    agreement = min(_agreement(segmenter, cloud, expected, mode) for mode in ("fast", "exact"))
+    staged, votes = all_votes(segmenter, cloud, _seed(expected))
+    if not sum_distance(votes.sums[staged.stand_in], expected["prob_sum_exact"]) <= sum_tolerance(segmenter):
+        wrong.append("prob_sum_exact")
     return judge(
         case.name, "experiment", distance(logits, expected["logits_fast"]), logits_tolerance(device), agreement, wrong
     )
+
+
+def _agreement(segmenter: Segmenter, cloud: Cloud, expected: Mapping[str, np.ndarray], mode: str) -> float:
+    """Share of the points with the label that the case has for ``mode``."""
+    labels = segmenter.segment(cloud, (), _seed(expected), mode, EVERY_PASS).labels
+    return float((labels == expected[f"label_{mode}"]).mean())
+
+
+def _seed(expected: Mapping[str, np.ndarray]) -> int:
+    return int(expected.get("np_random_seed", 0))

@@ -1,0 +1,168 @@
+"""``mode=exact``: upstream's tester. Every fragment of every view, softmax summed by point.
+
+Fragment i holds point i modulo the count of every voxel, so all fragments of a view have the same voxels. What a
+network plans for voxels alone is planned once, for views with equal voxels too. Fragments run in batches, each as a
+cloud of its own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+
+from . import tiling, views
+from .inference import Inference
+from .opinion import Opinion
+from .prepare import Staged, represent
+from .recipe import Recipe
+from .run import Run
+from .sample import Sample
+from .views import View
+from .voxelize import Voxels
+
+BATCH_VOXELS = 50_000
+HELD_VOXELS = 16_000_000  # of fragments that are kept with their features while the tiles of a large cloud are run
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the passes say of P points.
+
+    Attributes:
+        sums: float32 (P, num_classes), softmax outputs, summed over the passes that a point was in.
+        passes: of the network, made.
+        passes_wanted: those that reach every point in every view; views that are alike count once.
+    """
+
+    sums: np.ndarray
+    passes: int
+    passes_wanted: int
+
+
+@dataclass(frozen=True)
+class _Fragment:
+    """``points`` (V,), one of each voxel, with positions and features; how many views it ``stands_for``."""
+
+    points: np.ndarray
+    coord: np.ndarray
+    feat: np.ndarray
+    stands_for: int
+
+
+def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int, max_passes: int, run: Run) -> Votes:
+    """The votes on the points of a staged ``sample``.
+
+    Where ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first
+    view, and ``run.warnings`` says so. Raises BadModel where a view is not served or left to chance.
+    """
+    with run.stage("voxelize"):
+        found = views.distinct(sample, recipe)
+    allotted = views.allot(found, max_passes)
+    groups: dict[bytes, list[tuple[View, int]]] = {}
+    for view, num_fragments in zip(found, allotted, strict=True):
+        if num_fragments:
+            groups.setdefault(view.voxels_key, []).append((view, num_fragments))
+    sums = np.zeros((len(sample["coord"]), inference.num_classes), np.float32)
+    for group in groups.values():
+        _add(sums, group, sample, recipe, inference, tile_voxels, run)
+    votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
+    if votes.passes < votes.passes_wanted:
+        with run.stage("project"):
+            num_missed = _fill(sums, views.look(sample, found[0].steps, recipe)[1])
+        run.warnings.append(
+            f"mode=exact made {votes.passes:,} of {votes.passes_wanted:,} passes (max_passes); "
+            f"points that were in none and got the mean of their voxel: {num_missed:,}."
+        )
+    return votes
+
+
+def opinion(staged: Staged, votes: Votes) -> Opinion:
+    """The class with most votes and the share of each; ``votes.sums`` are divided in place."""
+    best = votes.sums.argmax(1)
+    shares = votes.sums
+    shares /= shares.sum(1, keepdims=True)
+    return Opinion(staged.rows, staged.stand_in, best, shares, votes.passes, votes.passes_wanted)
+
+
+def _add(
+    sums: np.ndarray,
+    group: Sequence[tuple[View, int]],
+    sample: Sample,
+    recipe: Recipe,
+    inference: Inference,
+    tile_voxels: int,
+    run: Run,
+) -> None:
+    """Add to ``sums`` what the network says of the views in ``group``, which have equal voxels, with so many fragments.
+
+    Large clouds run tile by tile, so that one tile's plan is held at a time.
+    """
+    with run.stage("voxelize"):
+        looks = [(*views.look(sample, view.steps, recipe), view.weight, count) for view, count in group]
+        voxels = looks[0][1]
+        grid_coord = voxels.grid_coord[voxels.first_points()]
+        tiles = list(tiling.cut(grid_coord, tile_voxels))
+        share = np.zeros(len(voxels), np.float32)
+        for tile in tiles:
+            share[tile.rows] += tile.weights
+    plans = _Plans(inference, run)
+    for held in _batches(_fragments(looks, recipe, run), HELD_VOXELS // len(voxels)):
+        for tile in tiles:
+            voxels_of_tile = grid_coord[tile.rows] - tile.origin
+            weights = (tile.weights / share[tile.rows])[:, None]
+            for batch in _batches(held, BATCH_VOXELS // len(tile.rows)):
+                plan = plans.of([(voxels_of_tile, fragment.coord[tile.rows]) for fragment in batch])
+                feat = np.concatenate([fragment.feat[tile.rows] for fragment in batch])
+                logits = inference.logits(feat, plan, run)
+                with run.stage("project"):
+                    said = np.split(logits.softmax(1).cpu().numpy(), len(batch))
+                    for fragment, probabilities in zip(batch, said, strict=True):
+                        sums[fragment.points[tile.rows]] += probabilities * (weights * fragment.stands_for)
+
+
+def _fragments(looks: Iterable[tuple[Sample, Voxels, int, int]], recipe: Recipe, run: Run) -> Iterator[_Fragment]:
+    """The first so many fragments of each view."""
+    for sample, voxels, weight, count in looks:
+        for points in islice(voxels.fragments(), count):
+            with run.stage("voxelize"):
+                fragment = _Fragment(points, *represent(sample, voxels, points, recipe), weight)
+            yield fragment
+
+
+class _Plans:
+    """Plans of batches, kept for those with the same voxels, unless the network plans for positions too."""
+
+    def __init__(self, inference: Inference, run: Run):
+        self.inference = inference
+        self.run = run
+        self.voxels: np.ndarray | None = None
+        self.kept: dict[int, Any] = {}
+
+    def of(self, clouds: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+        """The plan of a batch of clouds, which have the same voxels."""
+        voxels = clouds[0][0]
+        if self.inference.plans_positions:
+            return self.inference.plan(clouds, self.run)
+        if self.voxels is None or not np.array_equal(self.voxels, voxels):
+            self.voxels, self.kept = voxels, {}
+        if len(clouds) not in self.kept:
+            self.kept[len(clouds)] = self.inference.plan(clouds, self.run)
+        return self.kept[len(clouds)]
+
+
+def _fill(sums: np.ndarray, voxels: Voxels) -> int:
+    """Give the points without a vote the sum of their voxel's; how many they are."""
+    missed = np.flatnonzero(sums.max(1) == 0)
+    sums[missed] = np.add.reduceat(sums[voxels.order], voxels.starts)[voxels.inverse[missed]]
+    return len(missed)
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of up to ``size`` items, or of one where ``size`` is less."""
+    rest = iter(items)
+    while batch := list(islice(rest, max(1, size))):
+        yield batch

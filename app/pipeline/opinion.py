@@ -1,0 +1,32 @@
+"""What a mode says of the points of a cloud, before it becomes an answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What is thought of M usable points, in R rows that several of them may share.
+
+    Attributes:
+        rows: int64 (M,), the usable points of the cloud.
+        of_point: int64 (M,), the row of ``best`` and ``probabilities`` that holds for each, -1 where none does.
+        best: int64 (R,), the likeliest class.
+        probabilities: float32 (R, num_classes).
+        passes: of the network, made.
+        passes_wanted: those that the mode is made of.
+    """
+
+    rows: np.ndarray
+    of_point: np.ndarray
+    best: np.ndarray
+    probabilities: np.ndarray
+    passes: int = 1
+    passes_wanted: int = 1
+
+    @classmethod
+    def of_nothing(cls, num_classes: int) -> "Opinion":
+        """Of a cloud without a usable point."""
+        none = np.empty(0, np.int64)
+        return cls(none, none, none, np.empty((0, num_classes), np.float32), 0, 0)

@@ -1,0 +1,102 @@
+"""From a cloud to what a network reads: points through the recipe's transforms, voxels, features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+
+from . import features, transforms
+from .recipe import Recipe
+from .run import Run
+from .sample import Sample, take
+from .voxelize import Voxels, voxelize
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The usable points of a cloud after ``recipe.transform``.
+
+    Attributes:
+        rows: int64 (M,), the usable points of the cloud.
+        sample: of P points.
+        stand_in: int64 (M,), the point of ``sample`` that each usable one is represented by, -1 where none is.
+    """
+
+    rows: np.ndarray
+    sample: Sample
+    stand_in: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Staged points that fall into V voxels, each represented by its first point in input order.
+
+    Attributes:
+        rows: int64 (M,), the usable points of the cloud.
+        stand_in: int64 (M,), the staged point that each is represented by, -1 where none is.
+        voxels: of the staged points.
+        grid_coord: int64 (V, 3), from 0.
+        coord: float32 (V, 3), position of the first point of each voxel, as the transforms leave it.
+        feat: float32 (V, C), features of the same point.
+    """
+
+    rows: np.ndarray
+    stand_in: np.ndarray
+    voxels: Voxels
+    grid_coord: np.ndarray
+    coord: np.ndarray
+    feat: np.ndarray
+
+
+def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> Staged | None:
+    """The usable points through the recipe's transforms; None where no point is usable.
+
+    A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
+    ``thin``. Raises BadCloud and BadRequest.
+    """
+    with run.stage("features"):
+        smallest = float(np.min(recipe.voxelize.get("grid_size", 0.05)))
+        rows = features.usable_points(cloud.xyz, smallest, run.warnings)
+        if not len(rows):
+            return None
+        sample = features.build_sample(cloud, rows, recipe, run.warnings)
+        rng = np.random.RandomState(seed)
+        stand_in = np.arange(len(rows))
+        for transform in recipe.transform:
+            if transform["type"] == "GridSample":
+                if thin:
+                    sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
+                    stand_in = np.where(stand_in < 0, -1, sample.pop("inverse")[stand_in])
+                continue
+            num_points = len(sample["coord"])
+            sample = transforms.apply([transform], sample | {"row": np.arange(num_points)}, rng)
+            kept = sample.pop("row")
+            place = np.full(num_points, -1)
+            place[kept] = np.arange(len(kept))
+            stand_in = np.where(stand_in < 0, -1, place[stand_in])
+    return Staged(rows, sample, stand_in)
+
+
+def grid(sample: Sample, recipe: Recipe) -> Voxels:
+    """The voxels of the recipe's ``voxelize``."""
+    return voxelize(sample["coord"], recipe.voxelize.get("grid_size", 0.05), recipe.voxelize.get("hash_type", "fnv"))
+
+
+def represent(sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
+    chosen = take(sample, points) | {"grid_coord": voxels.grid_coord[points], "index": points}
+    collected = transforms.apply(recipe.post_transform, chosen)
+    return collected["coord"].astype(np.float32, copy=False), collected["feat"]
+
+
+def prepare(cloud: Cloud, recipe: Recipe, seed: int, run: Run) -> Prepared | None:
+    """Voxels and features of ``cloud`` for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
+    staged = stage(cloud, recipe, seed, run, thin=False)
+    if staged is None:
+        return None
+    with run.stage("voxelize"):
+        voxels = grid(staged.sample, recipe)
+        first = voxels.first_points()
+        coord, feat = represent(staged.sample, voxels, first, recipe)
+    return Prepared(staged.rows, staged.stand_in, voxels, voxels.grid_coord[first], coord, feat)

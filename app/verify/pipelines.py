@@ -1,0 +1,90 @@
+"""Pipeline cases: the whole test procedure of a config on a raw cloud, every view and every fragment."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from app.clouds.cloud import Cloud
+from app.pipeline import exact, prepare, views
+from app.pipeline.exact import Votes
+from app.pipeline.prepare import Staged
+from app.pipeline.run import Run
+from app.pipeline.segmenter import Segmenter
+from app.zoo import loading, procedure
+
+from .arrays import different, read
+from .networks import why_not_served
+from .result import AGREEMENT, CaseResult, judge, not_served
+
+SUM_TOLERANCE = 2e-3  # for each view, of softmax outputs summed over its fragments
+EVERY_PASS = 1 << 30
+
+
+def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
+    """Compare fragments, the point that stands for each point, sums and labels with the output of the case."""
+    reason = why_not_served(config["model"])
+    if reason:
+        return not_served(case.name, "pipeline", reason)
+    expected, cloud = read(case / "output.npz"), cloud_of(read(case / "input.npz"))
+    network = loading.build(config["model"], load_file(case / "weights.safetensors"))
+    segmenter = Segmenter(network, procedure.recipe(case.name, config), device)
+    seed = int(config["np_random_seed"])
+    staged, votes = all_votes(segmenter, cloud, seed)
+    wrong = different(_fragments(segmenter, staged), expected)
+    if "inverse" in expected:
+        wrong += different({"inverse": staged.stand_in}, expected)
+    labels = segmenter.segment(cloud, (), seed, "exact", EVERY_PASS).labels
+    agreement = float((labels == expected["label_full"]).mean())
+    off = sum_distance(votes.sums, expected["prob_sum"])
+    return judge(case.name, "pipeline", off, sum_tolerance(segmenter), agreement, wrong)
+
+
+def cloud_of(arrays: Mapping[str, np.ndarray]) -> Cloud:
+    """The cloud that Pointcept's names stand for."""
+    return Cloud(
+        xyz=arrays["coord"].astype(np.float64),
+        format="npz",
+        rgb=arrays["color"].round().astype(np.uint8) if "color" in arrays else None,
+        normals=arrays.get("normal"),
+        intensity=arrays["strength"].reshape(-1) if "strength" in arrays else None,
+        intensity_scale=1.0,
+    )
+
+
+def all_votes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[Staged, Votes]:
+    """The points of the cloud as they are staged, and the votes of every pass on them."""
+    staged = prepare.stage(cloud, segmenter.recipe, seed, Run([]), thin=True)
+    if staged is None:
+        raise ValueError("no point of the cloud is usable")
+    votes = exact.vote(segmenter.inference, staged.sample, segmenter.recipe, segmenter.tile_voxels, EVERY_PASS, Run([]))
+    return staged, votes
+
+
+def sum_distance(sums: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference among the 99.9 % of the points (rows) that are nearest; inf where the shapes differ."""
+    if sums.shape != expected.shape:
+        return float("inf")
+    of_point = np.abs(sums.astype(np.float64) - expected).max(1)
+    nearest = np.sort(of_point)[: int(np.ceil(AGREEMENT * len(of_point)))]  # NaN is sorted last
+    return float(nearest[-1]) if np.isfinite(nearest[-1]) else float("inf")
+
+
+def sum_tolerance(segmenter: Segmenter) -> float:
+    """Largest difference allowed between sums of softmax outputs."""
+    return SUM_TOLERANCE * max(1, len(segmenter.recipe.aug_transform))
+
+
+def _fragments(segmenter: Segmenter, staged: Staged) -> dict[str, np.ndarray]:
+    """Size of every fragment of every view, the first two of the first view and voxels of the first."""
+    looks = [views.look(staged.sample, steps, segmenter.recipe)[1] for steps in segmenter.recipe.aug_transform]
+    first, second = islice(looks[0].fragments(), 2)
+    return {
+        "fragment_sizes": np.concatenate([np.full(voxels.counts.max(), len(voxels)) for voxels in looks]),
+        "fragment0_index": first,
+        "fragment1_index": second,
+        "fragment0_grid_coord": looks[0].grid_coord[first][:2000],
+    }
