@@ -38,6 +38,7 @@ class PromptTraining(Network):
         self.backbone = backbone
         self.conditions, self.backbone_mode = tuple(conditions), backbone_mode
         self.out_channels = backbone_out_channels
+        self.plans_positions = backbone.plans_positions
 
     def plan(self, scene: Scene) -> PromptPlan:
         """The backbone's plan for the scene's dataset. Raises BadRequest where the network knows it not."""

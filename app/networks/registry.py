@@ -8,7 +8,9 @@ from torch import nn
 
 from app.errors import BadModel
 
+from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2
+from .lora import LoraSegmentor
 from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
 from .ptv3.backbone import PointTransformerV3
 from .spunet import SpUNet
@@ -25,6 +27,8 @@ PROMPTS: dict[str, type[nn.Module]] = {
     "PPT-v1m3": JointLanguagePrompts,
 }
 SEGMENTORS: dict[str, type[nn.Module]] = {
+    "CAC-v1m1": ContextAwareClassifier,
+    "DefaultLORASegmentorV2": LoraSegmentor,
     "DefaultSegmentor": DefaultSegmentor,
     "DefaultSegmentorV2": DefaultSegmentorV2,
     **PROMPTS,

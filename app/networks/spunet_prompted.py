@@ -125,6 +125,8 @@ class PromptedSpUNet(Network):
         norm_affine: whether the norms have weights of their own.
     """
 
+    plans_positions = False
+
     def __init__(
         self,
         in_channels: int,
@@ -197,6 +199,8 @@ class FoldedPromptedSpUNet(Network):
 
     The context of a dataset must be the same every time.
     """
+
+    plans_positions = False
 
     def __init__(self, network: PromptedSpUNet):
         super().__init__()

@@ -21,6 +21,8 @@ class Recipe:
         aug_transform: ``data.test.test_cfg.aug_transform``, one list of transforms a view.
         classes: every class in the order of the logits.
         ignore_label: label of points that could not be used.
+        condition: name of the dataset whose norms and classes a network trained on several uses unless told otherwise.
+        conditions: for a network with a head for each of several datasets, the classes of each.
     """
 
     name: str
@@ -30,3 +32,5 @@ class Recipe:
     classes: list[ClassInfo]
     aug_transform: list[list[Transform]] = field(default_factory=list)
     ignore_label: int = -1
+    condition: str | None = None
+    conditions: dict[str, list[ClassInfo]] = field(default_factory=dict)

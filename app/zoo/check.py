@@ -8,7 +8,7 @@ from app.pipeline.segmenter import Segmenter
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .experiment import Experiment, load
-from .loading import build
+from .loading import build_for
 
 SHOWN = 6
 
@@ -93,7 +93,7 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
 
 def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Report) -> None:
     try:
-        network = build(experiment.model, checkpoint.weights)
+        network = build_for(experiment, checkpoint.weights)
         Segmenter(network, experiment.recipe)
     except BadModel as error:
         report.failed("network", error)

@@ -1,7 +1,7 @@
 """Experiment folders as Pointcept writes them: what is in one, and where a setting says they are."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from app.errors import BadModel
 from app.pipeline.recipe import Recipe
 
 from . import procedure
+from .conditions import classes_by_condition
 from .config import evaluate
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -104,6 +105,9 @@ def load(folder: Path) -> Experiment:
     model = procedure.value(config, "model", dict, "dict(type=…, …)")
     block = procedure.test_block(config)
     recipe = procedure.recipe(folder.name, config)
+    condition = procedure.condition(block, recipe)
+    conditions = classes_by_condition(model, condition, recipe.classes)
+    condition = condition or next(iter(conditions), None)
     feat_keys = procedure.feat_keys(recipe)
     procedure.check_in_channels(model, feat_keys)
     return Experiment(
@@ -112,12 +116,12 @@ def load(folder: Path) -> Experiment:
         checkpoint=_checkpoint(folder),
         config=config,
         model=model,
-        recipe=recipe,
+        recipe=replace(recipe, condition=condition, conditions=conditions),
         dataset=procedure.dataset(config),
         task=TASKS.get(procedure.tester(config), "semantic segmentation"),
         feat_keys=feat_keys,
         grid_size_m=procedure.grid_size_m(recipe),
-        condition=procedure.condition(block, recipe),
+        condition=condition,
     )
 
 

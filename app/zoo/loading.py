@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from app.errors import BadModel
 from app.networks import registry
 
-from . import widths
+from . import lora, text_embeddings, widths
 from .checkpoint import read
 from .experiment import Experiment, load
 
@@ -34,7 +34,12 @@ class LoadedModel:
 def load_model(folder: Path) -> LoadedModel:
     """The network of ``folder`` with its weights. Raises BadModel where config, checkpoint and network do not agree."""
     experiment = load(folder)
-    return LoadedModel(experiment, build(experiment.model, read(experiment.checkpoint)))
+    return LoadedModel(experiment, build_for(experiment, read(experiment.checkpoint)))
+
+
+def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of ``experiment`` with the weights of its checkpoint and what lies beside it; as ``build``."""
+    return build(experiment.model, text_embeddings.add(experiment.model, weights, experiment.path))
 
 
 def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
@@ -42,7 +47,7 @@ def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
 
     Names and shapes are compared before memory is taken for the network.
     """
-    model = widths.complete(model, weights)
+    model, weights = widths.complete(model, weights), lora.merge(model, weights)
     with torch.device("meta"):
         expected = registry.build(model).state_dict()
     _compare(expected, weights)

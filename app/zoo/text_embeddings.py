@@ -1,0 +1,36 @@
+"""Text embeddings of class names, for checkpoints that were saved without them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.errors import BadModel
+
+FILE = "class_embeddings.npy"
+KEY = "class_embeddings"
+
+
+def add(model: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """The weights, for a PPT-v1m3 with the text embeddings of ``folder``, float (classes of all datasets, channels).
+
+    Pointcept leaves these out of its checkpoints and computes them anew. Raises BadModel where they are nowhere.
+    """
+    if model.get("type") != "PPT-v1m3" or model.get("backbone_mode") or KEY in weights:
+        return dict(weights)
+    path = folder / FILE
+    if not path.is_file():
+        raise BadModel(
+            f"PPT-v1m3 needs the text embeddings of its class names, which Pointcept leaves out of the checkpoint; put "
+            f"them beside config.py as {FILE}, a row for each of class_names in order (docs/models.md says how)"
+        )
+    try:
+        embeddings = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BadModel(f"{FILE}: {error}") from error
+    if embeddings.dtype.kind != "f" or embeddings.ndim != 2 or not np.isfinite(embeddings).all():
+        raise BadModel(f"{FILE} holds {embeddings.dtype} {embeddings.shape}; accepted are finite floats (classes, C)")
+    return {**weights, KEY: torch.from_numpy(embeddings.astype(np.float32))}
