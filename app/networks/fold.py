@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from .rows import PackedLinear
+
 
 @runtime_checkable
 class Foldable(Protocol):
@@ -17,12 +19,14 @@ class Foldable(Protocol):
 
 @torch.no_grad()
 def fold(network: nn.Module) -> nn.Module:
-    """``network``, in eval mode on its final device, with every ``Foldable`` part replaced.
+    """``network``, in eval mode on its final device, with every ``Foldable`` part and linear layer replaced.
 
     The given network stays as it is and shares what is not replaced.
     """
     if isinstance(network, Foldable):
         return network.folded()
+    if isinstance(network, nn.Linear):
+        return PackedLinear(network)
     twin = copy.copy(network)
     twin._modules = {name: child if child is None else fold(child) for name, child in network._modules.items()}
     return twin

@@ -6,6 +6,8 @@ import torch
 from sparseops import patch_attention
 from torch import Tensor, nn
 
+from app.networks.rows import Linear
+
 from .geometry import Patches
 
 BIAS_ELEMENTS = 1 << 24  # of relative position bias at a time, 64 MiB
@@ -54,14 +56,16 @@ class SerializedAttention(nn.Module):
         self.num_heads = num_heads
         self.scale = scale or (channels // num_heads) ** -0.5
         self.order_index = order_index
-        self.qkv = nn.Linear(channels, channels * 3, bias=qkv_bias)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, channels * 3, bias=qkv_bias)
+        self.proj = Linear(channels, channels)
         self.rpe = RPE(patch_size, num_heads) if rpe else None
 
-    def forward(self, x: Tensor, patches: dict[int, Patches]) -> Tensor:  # (V, C) -> (V, C)
+    def forward(
+        self, x: Tensor, patches: dict[int, Patches], residual: Tensor | None = None
+    ) -> Tensor:  # (V, C), (V, C) -> (V, C)
         own = patches[self.order_index]
-        qkv = self.qkv(x.index_select(0, own.gather)).unflatten(1, (3, self.num_heads, -1))  # (T, 3, H, D)
-        return self.proj(self.attend(self.rotate(qkv, own), own).index_select(0, own.scatter))
+        qkv = self.qkv(x, own.into).unflatten(1, (3, self.num_heads, -1))  # (T, 3, H, D)
+        return self.proj(self.attend(self.rotate(qkv, own), own), own.out_of, residual)
 
     def rotate(self, qkv: Tensor, patches: Patches) -> Tensor:  # (T, 3, H, D) -> (T, 3, H, D)
         """Query and key with their positions in them, for attention that has rotary embeddings."""

@@ -1,16 +1,21 @@
 """A block of serialized attention: positional convolution, attention, MLP."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from sparseops import pack_weight, sparse_conv
 from torch import Tensor, nn
 
+from app.networks.rows import Linear, PackedLinear
 from app.networks.sparse import SparseConv
 
 from .attention import SerializedAttention
 from .geometry import Level
 from .norm import Norm, Prompt, Prompted
+
+HIDDEN_ELEMENTS = 1 << 18  # of an MLP at a time, for each thread: 1 MiB
 
 
 class MLP(nn.Module):
@@ -18,12 +23,36 @@ class MLP(nn.Module):
 
     def __init__(self, channels: int, hidden_channels: int):
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden_channels)
+        self.fc1 = Linear(channels, hidden_channels)
         self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_channels, channels)
+        self.fc2 = Linear(hidden_channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:  # (V, C) -> (V, C)
-        return self.fc2(self.act(self.fc1(x)))
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:  # (V, C), (V, C) -> (V, C)
+        return self.fc2(self.act(self.fc1(x)), residual=residual)
+
+    def folded(self) -> "FoldedMLP":
+        """For inference."""
+        return FoldedMLP(self)
+
+
+class FoldedMLP(nn.Module):
+    """An ``MLP`` for inference, by slices of rows that stay in a processor's caches."""
+
+    def __init__(self, mlp: MLP):
+        super().__init__()
+        self.fc1, self.act, self.fc2 = PackedLinear(mlp.fc1), mlp.act, PackedLinear(mlp.fc2)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:  # (V, C), (V, C) -> (V, C)
+        num_rows = (
+            len(x) if x.is_cuda else max(HIDDEN_ELEMENTS * torch.get_num_threads() // self.fc1.weight.out_channels, 1)
+        )
+        if len(x) <= num_rows:
+            return self.fc2(self.act(self.fc1(x)), residual=residual)
+        out = torch.empty_like(x)
+        for first in range(0, len(x), num_rows):
+            rows = slice(first, first + num_rows)
+            out[rows] = self.fc2(self.act(self.fc1(x[rows])), residual=None if residual is None else residual[rows])
+        return out
 
 
 class Positional(Prompted):
@@ -102,19 +131,27 @@ class Block(nn.Module):
         self.cpe = Positional(channels, norm)
         self.norm1 = Prompted(norm(channels))
         self.attn = attention
-        self.ls1 = nn.Sequential() if layer_scale is None else nn.Sequential(LayerScale(channels, layer_scale))
+        self.ls1 = None if layer_scale is None else nn.Sequential(LayerScale(channels, layer_scale))
         self.norm2 = Prompted(norm(channels))
         self.mlp = nn.Sequential(MLP(channels, int(channels * mlp_ratio)))
-        self.ls2 = nn.Sequential() if layer_scale is None else nn.Sequential(LayerScale(channels, layer_scale))
+        self.ls2 = None if layer_scale is None else nn.Sequential(LayerScale(channels, layer_scale))
 
     def forward(self, x: Tensor, positional: Tensor, level: Level, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """``x`` and ``positional``, what the positional convolution reads, (V, C) each; both for the next block."""
         x = x + self.cpe(positional, level, prompt)
-        if self.pre_norm:
-            x = x + self.ls1(self.attn(self.norm1(x, prompt), level.patches))
-            branch = self.ls2(self.mlp(self.norm2(x, prompt)))
-            x = x + branch
-            return x, branch if self.mlp_to_next else x
-        x = self.norm1(x + self.ls1(self.attn(x, level.patches)), prompt)
-        x = self.norm2(x + self.ls2(self.mlp(x)), prompt)
+        if not self.pre_norm:
+            x = self.norm1(_beside(x, partial(self.attn, x, level.patches), self.ls1), prompt)
+            x = self.norm2(_beside(x, partial(self.mlp[0], x), self.ls2), prompt)
+            return x, x
+        x = _beside(x, partial(self.attn, self.norm1(x, prompt), level.patches), self.ls1)
+        branch = partial(self.mlp[0], self.norm2(x, prompt))
+        if self.mlp_to_next:
+            positional = branch()
+            return x + positional, positional
+        x = _beside(x, branch, self.ls2)
         return x, x
+
+
+def _beside(x: Tensor, branch: Callable[..., Tensor], scale: nn.Module | None) -> Tensor:
+    """x + scale(branch)."""
+    return branch(residual=x) if scale is None else x + scale(branch())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from sparseops import KernelMap, patch_padding, segment_reduce, serialize, sort_codes, submanifold_map
@@ -49,6 +50,16 @@ class Patches:
     cu_seqlens: Tensor
     voxels: Tensor
     coord: Tensor | None
+
+    @cached_property
+    def into(self) -> KernelMap:
+        """From rows to the places of the padded order."""
+        return KernelMap(self.gather.int()[None], self.scatter.int()[None])
+
+    @cached_property
+    def out_of(self) -> KernelMap:
+        """From the places of the padded order to rows."""
+        return self.into.inverse()
 
 
 @dataclass(frozen=True)

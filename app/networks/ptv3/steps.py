@@ -5,6 +5,7 @@ from typing import Any
 from sparseops import KernelMap, segment_reduce
 from torch import Tensor, nn
 
+from app.networks.rows import PackedLinear
 from app.networks.sparse import FoldedConv, SparseConv
 
 from .geometry import Step
@@ -76,7 +77,7 @@ class Branch(Prompted):
         linear, norm, act = self
         if not isinstance(norm, nn.BatchNorm1d):
             return self
-        return Prompted(fold_linear(linear, norm), act)
+        return Prompted(PackedLinear(linear, norm), act)
 
 
 class Unpooling(nn.Module):
@@ -91,15 +92,3 @@ class Unpooling(nn.Module):
         """(W, in_channels) and (V, skip_channels) to their sum (V, channels), and the skip's part of it."""
         skip = self.proj_skip(skip, prompt)
         return skip + self.proj(x, prompt).index_select(0, step.parent), skip
-
-
-def fold_linear(linear: nn.Linear, norm: nn.BatchNorm1d) -> nn.Linear:
-    """The linear layer that does what ``linear`` and then ``norm`` do."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("a batch norm without running statistics cannot be folded")
-    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
-    bias = (linear.bias.double() - norm.running_mean.double()) * scale + norm.bias.double()
-    out = nn.Linear(linear.in_features, linear.out_features, device="meta")
-    out.weight = nn.Parameter((linear.weight.double() * scale[:, None]).to(linear.weight.dtype), False)
-    out.bias = nn.Parameter(bias.to(linear.weight.dtype), False)
-    return out
