@@ -12,19 +12,23 @@ constexpr int kChannels = 32;  // channels of a block that reduces one long segm
 constexpr int kLanes = kThreads / kChannels;
 constexpr int64_t kLongSegment = 64;  // rows of the mean segment from which a block takes one
 
-template <typename Value>
-__device__ __forceinline__ double widen(Value value) {
-  return static_cast<double>(static_cast<float>(value));
-}
+// by name: torch compiles without the implicit conversions of half types
 __device__ __forceinline__ double widen(double value) { return value; }
+__device__ __forceinline__ double widen(float value) { return value; }
+__device__ __forceinline__ double widen(__half value) { return __half2float(value); }
+__device__ __forceinline__ double widen(__nv_bfloat16 value) { return __bfloat162float(value); }
 
 template <typename Value>
 __device__ __forceinline__ Value narrow(double value) {
-  return Value(static_cast<float>(value));
+  return static_cast<Value>(value);
 }
 template <>
-__device__ __forceinline__ double narrow<double>(double value) {
-  return value;
+__device__ __forceinline__ __half narrow<__half>(double value) {
+  return __float2half_rn(static_cast<float>(value));
+}
+template <>
+__device__ __forceinline__ __nv_bfloat16 narrow<__nv_bfloat16>(double value) {
+  return __float2bfloat16_rn(static_cast<float>(value));
 }
 
 __device__ __forceinline__ double combine(double a, double b, Reduction reduction) {
