@@ -1,5 +1,5 @@
-// Points along a Morton curve in leaves of kLeaf, boxes around them, boxes around kFan boxes, and so on. It adapts to any
-// density and to far outliers, where a uniform grid would put most points into one cell.
+// Points along a Hilbert curve in leaves of kLeaf, boxes around them, boxes around kFan boxes, and so on. It adapts to
+// any density and to far outliers, where a uniform grid would put most points into one cell.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Place of a point on the Morton curve through the bounds of its batch, the cloud above it: CPU and CUDA.
+// Place of a point on the Hilbert curve through the bounds of its batch, the cloud above it: CPU and CUDA.
 #pragma once
 
 #include "numbers.h"
@@ -40,15 +40,31 @@ struct Curve {
     scale = extent > 0 && extent < 3e38f ? cells / extent : 0;
   }
 
-  POINTOPS_BOTH uint64_t cell(float value, int axis) const {
+  POINTOPS_BOTH uint32_t cell(float value, int axis) const {
     const float place = (value - low[axis]) * scale;
     const int64_t last = (int64_t{1} << axis_bits) - 1;
     if (!(place > 0)) return 0;  // also where it is not a number
-    return place < static_cast<float>(last) ? static_cast<uint64_t>(place) : static_cast<uint64_t>(last);
+    return place < static_cast<float>(last) ? static_cast<uint32_t>(place) : static_cast<uint32_t>(last);
   }
 
+  // By J. Skilling, Programming the Hilbert curve, 2004, without branches.
   POINTOPS_BOTH uint64_t code(const float* point, int64_t cloud) const {
-    const uint64_t place = spread(cell(point[0], 0)) | spread(cell(point[1], 1)) << 1 | spread(cell(point[2], 2)) << 2;
+    uint32_t axes[3] = {cell(point[0], 0), cell(point[1], 1), cell(point[2], 2)};
+    for (int bit = axis_bits - 1; bit > 0; --bit) {
+      const uint32_t below = (1u << bit) - 1;
+      for (int i = 0; i < 3; ++i) {
+        const uint32_t inverts = 0u - (axes[i] >> bit & 1);  // all bits, else the lower bits change places with axis 0
+        const uint32_t swapped = (axes[0] ^ axes[i]) & below & ~inverts;
+        axes[0] ^= swapped | (below & inverts);
+        if (i > 0) axes[i] ^= swapped;
+      }
+    }
+    axes[1] ^= axes[0];
+    axes[2] ^= axes[1];
+    uint32_t parity = axes[2] >> 1;  // of the bits above each
+    for (int step = 1; step < 32; step *= 2) parity ^= parity >> step;
+    const uint64_t place =
+        spread(axes[0] ^ parity) << 2 | spread(axes[1] ^ parity) << 1 | spread(axes[2] ^ parity);
     return static_cast<uint64_t>(cloud) << (3 * axis_bits) | place;
   }
 };

@@ -2,11 +2,15 @@
 // hold a neighbour of any of them, nearest box first.
 #include <ATen/Parallel.h>
 
+#include <atomic>
+
 #include "box_tree.h"
 #include "candidates.h"
 
 namespace pointops::cpu {
 namespace {
+
+constexpr int64_t kPacketsAtOnce = 32;
 
 struct Packet {
   const Leaf* queries;
@@ -190,9 +194,14 @@ void for_packets(const BoxTree& tree, const float* xyz, const float* queries, Cl
   std::vector<Leaf> ordered;
   if (!self) ordered = leaves_along_curve(queries, query_clouds);
   const std::vector<Leaf>& packets = self ? tree.leaves : ordered;
-  at::parallel_for(0, static_cast<int64_t>(packets.size()), 16, [&](int64_t first, int64_t last) {
+  // threads take packets as they get through with others: some clouds are denser in one half
+  const int64_t num_packets = static_cast<int64_t>(packets.size());
+  const int64_t workers = std::min<int64_t>(at::get_num_threads(), num_packets / kPacketsAtOnce + 1);
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
     auto scratch = make_scratch();
-    for (int64_t i = first; i < last; ++i) answer(packets[i], scratch);
+    for (int64_t first = next.fetch_add(kPacketsAtOnce); first < num_packets; first = next.fetch_add(kPacketsAtOnce))
+      for (int64_t i = first; i < std::min(first + kPacketsAtOnce, num_packets); ++i) answer(packets[i], scratch);
   });
 }
 

@@ -1,5 +1,6 @@
 // Runs the CPU code of pointops on arrays of exactly their size, and compares with plain loops.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 
 #include "candidates.h"
 #include "cpu.h"
+#include "curve.h"
 
 using namespace pointops;
 using namespace pointops::cpu;
@@ -151,9 +153,30 @@ void run_features(int64_t table_rows, int64_t rows, int64_t degree, int64_t chan
                      at_edges.get(), grad_weight.get());
 }
 
+// Cells that follow each other along the curve are next to each other.
+void follow_curve() {
+  const float bounds[6] = {0, 0, 0, 8, 8, 8};
+  for (const int64_t clouds : {1, 1000}) {
+    std::vector<std::pair<uint64_t, std::array<int, 3>>> places;
+    for (int x = 0; x < 8; ++x)
+      for (int y = 0; y < 8; ++y)
+        for (int z = 0; z < 8; ++z) {
+          const float middle[3] = {x + 0.5f, y + 0.5f, z + 0.5f};
+          places.push_back({Curve(bounds, clouds).code(middle, clouds - 1), {x, y, z}});
+        }
+    std::sort(places.begin(), places.end());
+    for (size_t i = 1; i < places.size(); ++i) {
+      int steps = 0;
+      for (int axis = 0; axis < 3; ++axis) steps += std::abs(places[i].second[axis] - places[i - 1].second[axis]);
+      require(steps == 1, "the curve jumps");
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
+  follow_curve();
   for (const double side : {0.0, 0.3, 6.0, 1e7}) {
     for (const bool lattice : {false, true}) {
       for (const bool broken : {false, true}) {
