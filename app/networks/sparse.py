@@ -7,6 +7,8 @@ import torch
 from sparseops import KernelMap, pack_weight, sparse_conv
 from torch import Tensor, nn
 
+from .rows import PackedLinear
+
 
 class SparseConv(nn.Module):
     """Weight (out, k, k, k, in) and optional bias (out,), applied along a kernel map.
@@ -26,6 +28,21 @@ class SparseConv(nn.Module):
         out_channels, in_channels = self.weight.shape[0], self.weight.shape[-1]
         out = features @ self.weight.reshape(in_channels, out_channels)
         return out if self.bias is None else out + self.bias
+
+
+class FinalConv(SparseConv):
+    """A kernel of size 1 from features to logits."""
+
+    def __init__(self, in_channels: int, num_classes: int):
+        super().__init__(in_channels, num_classes, 1, bias=True)
+
+    def folded(self) -> PackedLinear:
+        """For inference."""
+        num_classes, in_channels = self.weight.shape[0], self.weight.shape[-1]
+        linear = nn.Linear(in_channels, num_classes, device=self.weight.device, dtype=self.weight.dtype)
+        linear.weight = nn.Parameter(self.weight.detach().reshape(in_channels, num_classes).T)
+        linear.bias = self.bias
+        return PackedLinear(linear)
 
 
 class FoldedConv(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .network import Network
 from .scene import Scene
-from .sparse import FoldedConv, SparseConv
+from .sparse import FinalConv, FoldedConv, SparseConv
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class SpUNet(Network):
         self.up = nn.ModuleList(Step(above[s], decoder[s], 2) for s in stages)
         self.dec = nn.ModuleList(Stage(below[s] + decoder[s], decoder[s], decoder_layers[s]) for s in stages)
         self.out_channels = decoder[0]
-        self.final = SparseConv(decoder[0], num_classes, 1, bias=True) if num_classes else nn.Identity()
+        self.final = FinalConv(decoder[0], num_classes) if num_classes else nn.Identity()
 
     def plan(self, scene: Scene) -> SpUNetPlan:
         """Kernel maps of every level."""

@@ -22,7 +22,7 @@ from .sample import Sample
 from .views import View
 from .voxelize import Voxels
 
-BATCH_VOXELS = 50_000
+BATCH_VOXELS = 100_000
 HELD_VOXELS = 16_000_000  # of fragments that are kept with their features while the tiles of a large cloud are run
 
 Item = TypeVar("Item")
@@ -114,7 +114,7 @@ def _add(
         for tile in tiles:
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
-            for batch in _batches(held, BATCH_VOXELS // len(tile.rows)):
+            for batch in _batches(held, min(BATCH_VOXELS, tile_voxels) // len(tile.rows)):
                 plan = plans.of([(voxels_of_tile, fragment.coord[tile.rows]) for fragment in batch])
                 feat = np.concatenate([fragment.feat[tile.rows] for fragment in batch])
                 logits = inference.logits(feat, plan, run)
