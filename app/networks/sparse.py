@@ -33,6 +33,8 @@ class SparseConv(nn.Module):
 class FinalConv(SparseConv):
     """A kernel of size 1 from features to logits."""
 
+    bias: nn.Parameter
+
     def __init__(self, in_channels: int, num_classes: int):
         super().__init__(in_channels, num_classes, 1, bias=True)
 
