@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     queue_points: int = Field(100_000_000, gt=0, description="points waiting or running before new ones get 429")
     request_timeout_s: float = Field(300.0, gt=0, description="time for one request before it is answered 504")
     tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
+    max_passes: int = Field(128, gt=0, description="most passes of mode=exact; a request may ask for fewer")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 

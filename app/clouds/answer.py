@@ -34,6 +34,8 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
         if values is not None:
             answer[name] = np.ascontiguousarray(values)
     return answer | {
+        "passes": segmentation.passes,
+        "passes_wanted": segmentation.passes_wanted,
         "warnings": list(dict.fromkeys([*cloud.warnings, *segmentation.warnings])),
         "timings_ms": {stage: round(float(ms), 3) for stage, ms in segmentation.timings_ms.items()},
         "request_id": segmentation.request_id,

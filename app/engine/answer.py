@@ -20,6 +20,7 @@ class Answer:
         model: name of the model that answered.
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
+        passes, passes_wanted: of the network, made, and those that the mode asks for.
     """
 
     fd: int
@@ -30,6 +31,8 @@ class Answer:
     model: str
     warnings: list[str]
     timings_ms: dict[str, float]
+    passes: int = 1
+    passes_wanted: int = 1
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its beginning, in pieces of at most 1 MiB; independent of other readers of it."""

@@ -84,6 +84,8 @@ def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
     meta = SegmentationMeta(
         classes=list(segmentation.classes),
         ignore_label=int(segmentation.ignore_label),
+        passes=int(segmentation.passes),
+        passes_wanted=int(segmentation.passes_wanted),
         model=segmentation.model,
         request_id=segmentation.request_id,
         warnings=[str(warning) for warning in segmentation.warnings],
@@ -100,6 +102,8 @@ def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
         **arrays.unpack(packed.fd, packed.layout),
         classes=list(meta.classes),
         ignore_label=meta.ignore_label,
+        passes=meta.passes,
+        passes_wanted=meta.passes_wanted,
         model=meta.model,
         request_id=meta.request_id,
         warnings=list(meta.warnings),

@@ -8,8 +8,9 @@ hostile files can therefore send its parent nothing but numbers and text.
 from dataclasses import dataclass, field
 
 from app.clouds.cloud import ClassInfo
+from app.pipeline.modes import MODES
 
-MODES = ("fast",)
+__all__ = ["MODES"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class SegmentationMeta:
 
     classes: list[ClassInfo]
     ignore_label: int
+    passes: int = 1
+    passes_wanted: int = 1
     model: str = ""
     request_id: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -54,12 +57,16 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """How to answer: model name ('' for the default), mode, extra per-point fields, seed of any sampling."""
+    """How to answer: model name ('' for the default), mode, extra per-point fields, seed of any sampling.
+
+    ``max_passes`` limits mode=exact; None for the server's limit.
+    """
 
     model: str = ""
     mode: str = "fast"
     fields: tuple[str, ...] = ()
     seed: int = 0
+    max_passes: int | None = None
 
 
 @dataclass(frozen=True)

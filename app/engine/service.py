@@ -94,7 +94,7 @@ class Service:
             DeadlineExceeded: after ``request_timeout_s``.
         """
         deadline = time.monotonic() + self._settings.request_timeout_s
-        check_options(read, segment, output)
+        check_options(read, segment, output, self._settings.max_passes)
         options = replace(segment, model=self._model(segment.model))
         with self._scheduler.admitted():
             begin = time.perf_counter()
@@ -134,6 +134,8 @@ class Service:
             model=meta.model,
             warnings=file.warnings,
             timings_ms={**meta.timings_ms, "encode": _elapsed_ms(begin)},
+            passes=meta.passes,
+            passes_wanted=meta.passes_wanted,
         )
 
     def _model(self, name: str) -> str:
@@ -153,12 +155,14 @@ class Service:
         return name
 
 
-def check_options(read: ReadOptions, segment: SegmentOptions, output: str) -> None:
+def check_options(read: ReadOptions, segment: SegmentOptions, output: str, max_passes: int) -> None:
     """Raise BadRequest unless every option is one of those accepted."""
     _check("output", [output], formats.WRITERS)
     _check("format", [read.format] if read.format else [], FORMATS)
     _check("mode", [segment.mode], MODES)
     _check("fields", segment.fields, FIELDS)
+    if segment.max_passes is not None and not 0 < segment.max_passes <= max_passes:
+        raise BadRequest(f"max_passes {segment.max_passes} is not accepted; this server makes 1 to {max_passes} passes.")
 
 
 def _check(option: str, given: Any, accepted: Any) -> None:

@@ -69,6 +69,8 @@ PREDICTION = _object(
             "description": "A row a point, in order of the classes.",
         },
         "entropy": {**NUMBERS, "description": "In nats."},
+        "passes": {"type": "integer", "description": "Passes of the network that were made."},
+        "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
         "warnings": {"type": "array", "items": {"type": "string"}},
         "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
         "request_id": {"type": "string"},

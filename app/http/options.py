@@ -34,7 +34,13 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("", max_length=200, description="Name of the model, one of GET /models; by default the first.")
-    mode: Annotated[str, OneOf(MODES)] = Field(MODES[0], description="fast: one pass, a voxel's label for its points.")
+    mode: Annotated[str, OneOf(MODES)] = Field(
+        MODES[0],
+        description="fast: one pass, a voxel's label for its points; exact: Pointcept's tester, all its views and points.",
+    )
+    max_passes: int | None = Field(
+        None, gt=0, description="Most passes of mode=exact; by default, and at most, as the server is set."
+    )
     format: Annotated[str, OneOf(READERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the file, where its bytes and its name leave it open."
     )
@@ -56,7 +62,7 @@ class Options(BaseModel):
 
     def segment_options(self) -> SegmentOptions:
         """How to answer."""
-        return SegmentOptions(self.model, self.mode, self.fields, self.seed)
+        return SegmentOptions(self.model, self.mode, self.fields, self.seed, self.max_passes)
 
 
 def parse(*sources: MultiDict[str, str]) -> Options:

@@ -61,6 +61,7 @@ def _response(answer: Answer, filename: str) -> Response:
     response.content_length = answer.size
     response.headers["X-Pointserve-Model"] = quote(answer.model)
     response.headers["X-Pointserve-Points"] = str(answer.num_points)
+    response.headers["X-Pointserve-Passes"] = f"{answer.passes}/{answer.passes_wanted}"
     response.headers["X-Pointserve-Warnings"] = negotiation.warnings_header(answer.warnings)
     response.headers["Server-Timing"] = negotiation.server_timing(answer.timings_ms)
     if response.mimetype != "application/json":

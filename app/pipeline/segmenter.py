@@ -10,13 +10,12 @@ from app.errors import BadModel, BadRequest
 
 from . import exact, fast, prepare, transforms
 from .inference import Inference
+from .modes import MAX_PASSES, MODES
 from .opinion import Opinion
 from .prepare import Prepared
 from .recipe import Recipe
 from .run import Run, go_on
 
-MODES = ("fast", "exact")
-MAX_PASSES = 128
 OLD_COLOURS = (
     "The model's config has GridSample(keys=…) of old Pointcept versions, which trained on colours from -1 to 1; "
     "it is given colours from 0 to 1, so expect wrong labels."

@@ -199,6 +199,8 @@ def test_json_answer():
         "num_ignored": 1,
         "labels": [0, 1, -1],
         "warnings": ["a", "b", "c"],
+        "passes": 1,
+        "passes_wanted": 1,
         "timings_ms": {"decode": 1.235, "network": 2.0},
         "request_id": "r",
     }
