@@ -18,6 +18,7 @@ from app.engine.child import tie_to_parent
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Failure, ModelCard, Ready, Segment, Segmented
 from app.errors import BadModel, DeadlineExceeded, NotReady, Problem
+from app.pipeline.modes import MAX_PASSES
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 
@@ -94,7 +95,10 @@ class Engine:
                 raise DeadlineExceeded("The time for the request was over before its turn came.")
             segmenter = self.segmenters[job.options.model]
             cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
-            packed = pack_segmentation(segmenter.segment(cloud, job.options.fields, job.options.seed))
+            options = job.options
+            max_passes = options.max_passes or MAX_PASSES
+            segmentation = segmenter.segment(cloud, options.fields, options.seed, options.mode, max_passes)
+            packed = pack_segmentation(segmentation)
             return Segmented(job.job_id, packed.layout, packed.meta), [packed.fd]
         except Problem as problem:
             return Failure(problem.status, problem.detail, job.job_id), []

@@ -95,7 +95,8 @@ class Service:
         """
         deadline = time.monotonic() + self._settings.request_timeout_s
         check_options(read, segment, output, self._settings.max_passes)
-        options = replace(segment, model=self._model(segment.model))
+        max_passes = segment.max_passes or self._settings.max_passes
+        options = replace(segment, model=self._model(segment.model), max_passes=max_passes)
         with self._scheduler.admitted():
             begin = time.perf_counter()
             with self._readers.decode(body, read, deadline) as cloud:
