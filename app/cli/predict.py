@@ -32,6 +32,10 @@ def predict(
     fields: Annotated[str, typer.Option(help="Also write these: confidence,probabilities,entropy.")] = "",
     device: options.Device = None,
     threads: options.Threads = None,
+    mode: Annotated[
+        str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
+    ] = "fast",
+    max_passes: Annotated[int | None, typer.Option(help="Most passes of --mode exact. [default: 128]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of any sampling.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Compare with the classification in FILES.")] = False,
 ) -> None:
@@ -40,7 +44,7 @@ def predict(
     _check(jobs)
     from app.score import require_codes
 
-    settings = configure(models=models, default_model=model, device=device, threads=threads)
+    settings = configure(models=models, default_model=model, device=device, threads=threads, max_passes=max_passes)
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
         segmenter = _segmenter(settings)
@@ -51,7 +55,7 @@ def predict(
             data = memoryview(job.file.read_bytes())
             cloud = _read(data, job.file, format, _list(columns), settings)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
-            segmentation = segmenter.segment(cloud, _list(fields), seed)
+            segmentation = segmenter.segment(cloud, _list(fields), seed, mode, settings.max_passes)
             bar.update(task, description=f"writing {job.path}")
             write_file(job.path, _encode(job.output, cloud, segmentation, data))
             bar.advance(task)
@@ -129,7 +133,10 @@ def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -
     results.print(counts_table(f"{job.file} → {job.path}", segmentation))
     timings_ms = segmentation.timings_ms
     total_s = 1e-3 * sum(timings_ms.values())
-    results.print(f"{len(cloud):,} points by {segmentation.model} in {total_s:.2f} s", markup=False, soft_wrap=True)
+    passes = f", {segmentation.passes} passes" if segmentation.passes > 1 else ""
+    results.print(
+        f"{len(cloud):,} points by {segmentation.model} in {total_s:.2f} s{passes}", markup=False, soft_wrap=True
+    )
     stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)
     if score:
