@@ -163,7 +163,7 @@ def check_options(read: ReadOptions, segment: SegmentOptions, output: str, max_p
     _check("mode", [segment.mode], MODES)
     _check("fields", segment.fields, FIELDS)
     if segment.max_passes is not None and not 0 < segment.max_passes <= max_passes:
-        raise BadRequest(f"max_passes {segment.max_passes} is not accepted; this server makes 1 to {max_passes} passes.")
+        raise BadRequest(f"max_passes {segment.max_passes} is not accepted; accepted are 1 to {max_passes}.")
 
 
 def _check(option: str, given: Any, accepted: Any) -> None:

@@ -36,7 +36,7 @@ class Options(BaseModel):
     model: str = Field("", max_length=200, description="Name of the model, one of GET /models; by default the first.")
     mode: Annotated[str, OneOf(MODES)] = Field(
         MODES[0],
-        description="fast: one pass, a voxel's label for its points; exact: Pointcept's tester, all its views and points.",
+        description="fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point.",
     )
     max_passes: int | None = Field(
         None, gt=0, description="Most passes of mode=exact; by default, and at most, as the server is set."

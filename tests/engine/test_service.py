@@ -116,7 +116,8 @@ def test_same_request_gets_the_same_answer(service):
     [
         ("dwg", {}, {}, "json, las, laz"),
         ("json", {"format": "dwg"}, {}, "las, laz"),
-        ("json", {}, {"mode": "slow"}, "fast"),
+        ("json", {}, {"mode": "slow"}, "fast, exact"),
+        ("json", {}, {"mode": "exact", "max_passes": 1000}, "1 to 128"),
         ("json", {}, {"fields": ("confidence", "colour")}, "confidence, probabilities"),
     ],
 )

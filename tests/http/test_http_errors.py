@@ -36,7 +36,9 @@ def test_unknown_option_names_the_known_ones(server: Server):
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("mode=slow", "fast"),
+        ("mode=slow", "'fast' or 'exact'"),
+        ("mode=exact&max_passes=0", "max_passes"),
+        ("mode=exact&max_passes=129", "1 to 128"),
         ("output=shp", "laz"),
         ("format=shp", "pcd"),
         ("fields=confidence,logits", "probabilities"),
