@@ -7,7 +7,6 @@ from typing import Any
 
 from .child import answer
 
-LIBRARIES = ("sparseops", "pointops", "pointgroup_ops")
 TOLERANCE = 1e-4
 
 Check = tuple[str, float]
@@ -30,7 +29,13 @@ def check_library(name: str) -> dict[str, Any]:
 
 
 def sparseops_checks(device: str) -> Iterator[Check]:
-    """Sparse convolutions of a small cloud on ``device`` against torch's dense convolution on the processor."""
+    """What networks need of sparseops, on small clouds on ``device``."""
+    yield from _convolution_checks(device)
+    yield from _serialization_checks(device)
+
+
+def _convolution_checks(device: str) -> Iterator[Check]:
+    """Against torch's dense convolution on the processor."""
     import sparseops
     import torch
     from torch.nn import functional
@@ -54,6 +59,31 @@ def sparseops_checks(device: str) -> Iterator[Check]:
     coarse, kernel_map = sparseops.strided_map(coords)
     found = sparseops.sparse_conv(features.to(device), weight.to(device), kernel_map).cpu()
     yield "strided convolution", _error(found, expected, coarse[:, 1:].cpu())
+
+
+def _serialization_checks(device: str) -> Iterator[Check]:
+    """Steps of a curve, each to the next cell; attention in patches against torch's softmax, patch by patch."""
+    import sparseops
+    import torch
+
+    cells = torch.cartesian_prod(*[torch.arange(8)] * 3)
+    order = sparseops.serialize(cells.to(device), depth=3, curves=["hilbert"]).orders[0].cpu()
+    yield "serialization", float((cells[order].diff(dim=0).abs().sum(1) != 1).sum())
+
+    # the second patch of the first cloud lacks 10 points: it gets the last ones of the patch before
+    padding = sparseops.patch_padding(torch.tensor([40, 60]), 25, device)
+    patches = [range(25), [*range(25, 40), *range(15, 25)], range(40, 60)]
+    qkv = torch.randn(60, 3, 2, 8, generator=torch.Generator().manual_seed(0))
+    found = sparseops.patch_attention(qkv.to(device)[padding.pad], padding.cu_seqlens).cpu()
+    expected = torch.cat([_attention(qkv[list(patch)]) for patch in patches])
+    yield "patch attention", float((found - expected).abs().max())
+
+
+def _attention(qkv: Any) -> Any:
+    """(L, H * D) of (L, 3, H, D): softmax of the scores by plain products."""
+    query, key, value = qkv.permute(1, 2, 0, 3)  # (H, L, D)
+    scores = query @ key.transpose(1, 2) / query.shape[2] ** 0.5
+    return (scores.softmax(2) @ value).transpose(0, 1).flatten(1)
 
 
 def pointgroup_ops_checks(device: str) -> Iterator[Check]:

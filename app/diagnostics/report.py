@@ -48,7 +48,7 @@ def report(limit_s: float = LIMIT_S) -> Entry:
             "devices": about_torch["devices"],
             "operators": [
                 _operators_entry(name, checks[name].outcome(deadline_s) if name in checks else None)
-                for name in operators.LIBRARIES
+                for name in operators.CHECKS
             ],
             "stack": [stack.entry(name, probe.outcome(deadline_s)) for name, probe in probes.items()],
         }
@@ -79,8 +79,6 @@ def _compute_entry(outcome: Outcome) -> Entry:
 
 
 def _operators_entry(name: str, outcome: Outcome | None) -> Entry:
-    if name not in operators.CHECKS:
-        return {"name": name, "state": "absent", "reason": "not in this version; no network that it serves needs it"}
     if outcome is None:
         return {"name": name, "state": "absent", "remedy": f"In a checkout of pointserve, run {_install(name)}."}
     remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
@@ -89,8 +87,13 @@ def _operators_entry(name: str, outcome: Outcome | None) -> Entry:
     entry = outcome.value
     wrong = [check for check in entry["checks"] if not check["ok"]]
     if wrong:
-        reasons = [f"{check['operator']} on {check['device']}: {_miss(check)}" for check in wrong]
-        return {**entry, "state": "broken", "reason": "; ".join(reasons), "remedy": remedy}
+        reason = "; ".join(f"{check['operator']} on {check['device']}: {_miss(check)}" for check in wrong)
+        if "no kernel image" in reason:
+            remedy = (
+                f"It is compiled for {', '.join(entry['architectures'])}: set TORCH_CUDA_ARCH_LIST to the compute "
+                f"capability of the device, such as 9.0; then, in a checkout of pointserve, run {_install(name)}."
+            )
+        return {**entry, "state": "broken", "reason": reason, "remedy": remedy}
     return entry | _slowness(entry)
 
 

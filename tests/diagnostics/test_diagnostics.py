@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import sparseops
 
-from app.diagnostics.child import PACKAGE_ROOT
+from app.diagnostics.child import PACKAGE_ROOT, Outcome
 from app.diagnostics.compute import is_supported
 from app.diagnostics.operators import check_library
-from app.diagnostics.report import report
+from app.diagnostics.report import _operators_entry, report
 
 HANGS = """
 import os, pathlib, subprocess, sys, time
@@ -68,21 +68,34 @@ def test_json_report_of_this_machine():
     assert facts["memory"]["total_bytes"] > 1 << 28
     assert facts["torch"]["state"] == "ok"
     assert facts["driver"]["state"] in ("ok", "absent", "broken")
-    sparseops = next(entry for entry in facts["operators"] if entry["name"] == "sparseops")
-    assert sparseops["state"] in ("compiled", "reference")
-    assert sparseops["checks"]
-    assert all(check["ok"] for check in sparseops["checks"])
+    libraries = {entry["name"]: entry for entry in facts["operators"]}
+    assert list(libraries) == ["sparseops", "pointops", "pointgroup_ops"]
+    for entry in libraries.values():
+        assert entry["state"] in ("compiled", "reference")
+        assert (entry["architectures"] != []) == (entry["state"] == "compiled")
+        assert len(entry["checks"]) >= 2
+        assert all(check["ok"] for check in entry["checks"])
 
 
 def test_text_report_names_every_part():
     done = run_module(env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0
-    for part in ("python", "torch", "driver", "sparseops", "spconv", "flash_attn", "pointcept"):
+    for part in (
+        "python",
+        "torch",
+        "driver",
+        "sparseops",
+        "pointops",
+        "pointgroup_ops",
+        "spconv",
+        "flash_attn",
+        "pointcept",
+    ):
         assert part in done.stdout
 
 
 def test_broken_libraries_hurt_nobody_else(broken_stack):
-    facts = report(limit_s=12)
+    facts = report()
     stack = {entry["name"]: entry for entry in facts["stack"]}
     assert stack["spconv"]["state"] == "broken"
     assert "SIGABRT" in stack["spconv"]["reason"]
@@ -129,12 +142,27 @@ def test_operators_without_their_extension_are_slow_and_say_what_to_do(tmp_path)
     assert "Serving works, but slowly: sparseops runs without" in done.stdout
 
 
-def test_operator_that_is_off_is_found(monkeypatch):
-    right = sparseops.sparse_conv
-    monkeypatch.setattr(sparseops, "sparse_conv", lambda *arguments: right(*arguments) + 0.01)
-    checks = check_library("sparseops")["checks"]
-    assert not any(check["ok"] for check in checks)
-    assert all(abs(check["max_abs_error"] - 0.01) < 1e-4 for check in checks)
+def test_operators_that_are_off_are_found(monkeypatch):
+    conv, attention, serialize = sparseops.sparse_conv, sparseops.patch_attention, sparseops.serialize
+    monkeypatch.setattr(sparseops, "sparse_conv", lambda *arguments: conv(*arguments) + 0.01)
+    monkeypatch.setattr(sparseops, "patch_attention", lambda *arguments: attention(*arguments) + 0.01)
+    monkeypatch.setattr(
+        sparseops, "serialize", lambda cells, depth, curves: serialize(cells, depth=depth, curves=["z"])
+    )
+    *floats, jumps = sorted(check_library("sparseops")["checks"], key=lambda check: check["max_abs_error"])
+    assert len(floats) == 3
+    assert all(abs(check["max_abs_error"] - 0.01) < 1e-4 for check in floats)
+    assert (jumps["operator"], jumps["max_abs_error"] > 1) == ("serialization", True)
+    assert not any(check["ok"] for check in (*floats, jumps))
+
+
+def test_operators_compiled_for_other_devices_say_for_which():
+    check = {"device": "cuda:0", "operator": "all", "ok": False, "reason": "RuntimeError: no kernel image is available"}
+    found = {"name": "pointops", "state": "compiled", "architectures": ["cpu", "sm_80"], "checks": [check]}
+    entry = _operators_entry("pointops", Outcome(found))
+    assert entry["state"] == "broken"
+    assert "cuda:0: RuntimeError: no kernel image" in entry["reason"]
+    assert "compiled for cpu, sm_80: set TORCH_CUDA_ARCH_LIST" in entry["remedy"]
 
 
 def test_neighbours_and_clusters_that_are_off_are_found(monkeypatch):
