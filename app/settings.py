@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all models, or by their names
+
 
 class Settings(BaseSettings):
     """Values of all settings; the README's table is printed from the descriptions here."""
@@ -19,6 +21,17 @@ class Settings(BaseSettings):
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
     default_model: str = Field("", description="model used when a request names none; empty: the first one found")
+    legacy_colours: str = Field(
+        "auto",
+        pattern=CHOICES,
+        description="whether colours go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
+        "MODEL=yes and so on by model, joined by ','",
+    )
+    legacy_blocks: str = Field(
+        "auto",
+        pattern=CHOICES,
+        description="whether PT-v3m1 runs as before Pointcept 1.5.2: auto, yes, no, or by model as above",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
     threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")
 

@@ -9,4 +9,12 @@ Models = Annotated[
     typer.Option(help="Experiment folders or parents of such, joined by ':'. [default: the bundled model]"),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")]
+LegacyColours = Annotated[
+    str | None,
+    typer.Option(help="Whether colours go in from -1 to 1, as before Pointcept 1.6: auto, yes, no. [default: auto]"),
+]
+LegacyBlocks = Annotated[
+    str | None,
+    typer.Option(help="Whether PT-v3m1 runs as before Pointcept 1.5.2: auto, yes, no. [default: auto]"),
+]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; 0: all cores. [default: 0]", min=0)]

@@ -32,6 +32,8 @@ def predict(
     fields: Annotated[str, typer.Option(help="Also write these: confidence,probabilities,entropy.")] = "",
     device: options.Device = None,
     threads: options.Threads = None,
+    legacy_colours: options.LegacyColours = None,
+    legacy_blocks: options.LegacyBlocks = None,
     mode: Annotated[
         str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
     ] = "fast",
@@ -44,7 +46,15 @@ def predict(
     _check(jobs)
     from app.score import require_codes
 
-    settings = configure(models=models, default_model=model, device=device, threads=threads, max_passes=max_passes)
+    settings = configure(
+        models=models,
+        default_model=model,
+        device=device,
+        threads=threads,
+        max_passes=max_passes,
+        legacy_colours=legacy_colours,
+        legacy_blocks=legacy_blocks,
+    )
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
         segmenter = _segmenter(settings)

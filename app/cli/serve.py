@@ -17,9 +17,19 @@ def serve(
     models: options.Models = None,
     device: options.Device = None,
     threads: options.Threads = None,
+    legacy_colours: options.LegacyColours = None,
+    legacy_blocks: options.LegacyBlocks = None,
 ) -> None:
     """Serve over HTTP. Every setting POINTSERVE_* of the environment holds too."""
-    settings = configure(host=host, port=port, models=models, device=device, threads=threads)
+    settings = configure(
+        host=host,
+        port=port,
+        models=models,
+        device=device,
+        threads=threads,
+        legacy_colours=legacy_colours,
+        legacy_blocks=legacy_blocks,
+    )
 
     from app.engine import devices
     from app.http import gunicorn

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .network import Network
+from .network import Network, check_width
 from .scene import Scene
 
 
@@ -29,6 +29,7 @@ class DefaultSegmentorV2(Network):
 
     def __init__(self, backbone: Network, num_classes: int, backbone_out_channels: int):
         super().__init__()
+        check_width(backbone, backbone_out_channels)
         self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions

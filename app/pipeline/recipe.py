@@ -23,6 +23,7 @@ class Recipe:
         ignore_label: label of points that could not be used.
         condition: name of the dataset whose norms and classes a network trained on several uses unless told otherwise.
         conditions: for a network with a head for each of several datasets, the classes of each.
+        remarks: on how the model is run, for the warnings of every answer.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Recipe:
     ignore_label: int = -1
     condition: str | None = None
     conditions: dict[str, list[ClassInfo]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)

@@ -16,10 +16,6 @@ from .prepare import Prepared
 from .recipe import Recipe
 from .run import Run, go_on
 
-OLD_COLOURS = (
-    "The model's config has GridSample(keys=…) of old Pointcept versions, which trained on colours from -1 to 1; "
-    "it is given colours from 0 to 1, so expect wrong labels."
-)
 
 
 class Segmenter:
@@ -45,7 +41,7 @@ class Segmenter:
         self.inference = Inference(network, len(recipe.classes), device)
         self.recipe = recipe
         self.tile_voxels = tile_voxels
-        self.warnings = [OLD_COLOURS] if _has_old_colours(recipe) else []
+        self.warnings = recipe.remarks
 
     def segment(
         self,
@@ -116,12 +112,6 @@ class Segmenter:
                 values[rows] = found[of_row]
                 setattr(out, name, values)
         return out
-
-
-def _has_old_colours(recipe: Recipe) -> bool:
-    steps = [*recipe.transform, recipe.voxelize, *recipe.post_transform]
-    has_keys = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
-    return has_keys and any(step["type"] == "NormalizeColor" for step in steps)
 
 
 def _fields(probabilities: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -36,9 +36,11 @@ def normalize_coord(sample: Sample) -> Sample:
     return sample | {"coord": coord / np.sqrt((coord**2).sum(1)).max()}
 
 
-def normalize_color(sample: Sample) -> Sample:
-    """Colour from 0..255 to 0..1."""
-    return sample | {"color": sample["color"] / 255} if "color" in sample else sample
+def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
+    """Colour from 0..255 to 0..1, or to -1..1 where ``signed``."""
+    if "color" not in sample:
+        return sample
+    return sample | {"color": sample["color"] / 127.5 - 1 if signed else sample["color"] / 255}
 
 
 def point_clip(sample: Sample, *, point_cloud_range: Bounds = (-80, -80, -3, 80, 80, 1)) -> Sample:

@@ -8,11 +8,14 @@ import numpy as np
 from app.clouds.cloud import Cloud
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
+from app.zoo.legacy import Choice
 
 from .arrays import different, distance, read
 from .networks import logits_tolerance, why_not_served
 from .pipelines import EVERY_PASS, all_votes, cloud_of, sum_distance, sum_tolerance
 from .result import CaseResult, judge, not_served
+
+OLD_BLOCKS = "-legacy"  # ends the names of folders from before Pointcept v1.5.2
 
 
 def run(case: Path, device: str) -> CaseResult:
@@ -23,7 +26,7 @@ def run(case: Path, device: str) -> CaseResult:
     reason = why_not_served(experiment.load(case).model)
     if reason:
         return not_served(case.name, "experiment", reason)
-    model = loading.load_model(case)
+    model = loading.load_model(case, Choice(blocks="yes") if case.name.endswith(OLD_BLOCKS) else Choice())
     expected = read(case / "expected.npz")
     cloud = cloud_of(expected)
     segmenter = Segmenter(model.network, model.experiment.recipe, device)

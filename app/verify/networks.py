@@ -13,6 +13,7 @@ from app.networks import registry
 from app.networks.fold import fold
 from app.networks.scene import Scene
 from app.zoo import loading
+from app.zoo.legacy import has_blocks, with_old_blocks
 
 from .arrays import distance, read
 from .result import CaseResult, judge, not_served
@@ -22,18 +23,24 @@ LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
 
 def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     """Compare the logits of the case's input with its output."""
-    reason = "semantics of old Pointcept versions are not served yet" if config.get("legacy") else ""
-    reason = reason or why_not_served(config["model"])
+    model, reason = config["model"], ""
+    if config.get("legacy"):
+        if has_blocks(model):
+            model = with_old_blocks(model)
+        else:
+            reason = "semantics of old Pointcept versions are served for PT-v3m1 alone"
+    reason = reason or why_not_served(model)
     if reason:
         return not_served(case.name, "network", reason)
-    network: Any = fold(loading.build(config["model"], load_file(case / "weights.safetensors")).to(device))
+    network: Any = fold(loading.build(model, load_file(case / "weights.safetensors")).to(device))
     given, expected = read(case / "input.npz"), read(case / "output.npz")
     batch = np.repeat(np.arange(len(given["offset"])), np.diff(given["offset"], prepend=0))
     coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)
     with torch.inference_mode():
         voxels, coord = (torch.from_numpy(array).to(device) for array in (coords, given["coord"]))
         condition = str(given["condition"][0]) if "condition" in given else None
-        plan = network.plan(Scene(voxels, coord, joint=True, condition=condition))
+        shuffles = torch.from_numpy(expected["perms"]) if "perms" in expected else None
+        plan = network.plan(Scene(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
         logits = network(torch.from_numpy(given["feat"]).to(device), plan).float().cpu().numpy()
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())

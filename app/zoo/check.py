@@ -73,6 +73,8 @@ def _check_config(folder: Path, report: Report) -> Experiment | None:
     report.passed("classes", f"{len(experiment.classes)}: {_some([info.name for info in experiment.classes])}")
     report.passed("features", f"{', '.join(experiment.feat_keys)} in voxels of {recipe.voxelize['grid_size']} m")
     report.passed("procedure", f"{' → '.join(steps)}; {len(recipe.aug_transform)} views")
+    for remark in recipe.remarks:
+        report.passed("semantics", remark)
     return experiment
 
 

@@ -9,7 +9,7 @@ from app.clouds.cloud import ClassInfo
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe
 
-from . import procedure
+from . import legacy, procedure
 from .conditions import classes_by_condition
 from .config import evaluate
 
@@ -98,8 +98,11 @@ def find(setting: str) -> list[Path]:
     return found
 
 
-def load(folder: Path) -> Experiment:
-    """What config.py says and where the weights are. Raises BadModel naming the key that is missing or contradicts."""
+def load(folder: Path, semantics: legacy.Choice | None = None) -> Experiment:
+    """What config.py says and where the weights are; ``semantics`` None as the settings have it for this model.
+
+    Raises BadModel naming the key that is missing or contradicts.
+    """
     folder = Path(os.path.abspath(folder))
     config = evaluate(folder / "config.py")
     model = procedure.value(config, "model", dict, "dict(type=…, …)")
@@ -110,10 +113,12 @@ def load(folder: Path) -> Experiment:
     condition = condition or next(iter(conditions), None)
     feat_keys = procedure.feat_keys(recipe)
     procedure.check_in_channels(model, feat_keys)
+    checkpoint = _checkpoint(folder)
+    model, recipe = legacy.apply(model, recipe, checkpoint, semantics or legacy.choice_for(folder.name))
     return Experiment(
         name=folder.name,
         path=folder,
-        checkpoint=_checkpoint(folder),
+        checkpoint=checkpoint,
         config=config,
         model=model,
         recipe=replace(recipe, condition=condition, conditions=conditions),

@@ -14,6 +14,7 @@ from app.networks import registry
 from . import lora, text_embeddings, widths
 from .checkpoint import read
 from .experiment import Experiment, load
+from .legacy import Choice
 
 SHOWN = 4
 COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and inference does not read it
@@ -31,9 +32,12 @@ class LoadedModel:
         return self.experiment.card(sum(parameter.numel() for parameter in self.network.parameters()))
 
 
-def load_model(folder: Path) -> LoadedModel:
-    """The network of ``folder`` with its weights. Raises BadModel where config, checkpoint and network do not agree."""
-    experiment = load(folder)
+def load_model(folder: Path, semantics: Choice | None = None) -> LoadedModel:
+    """The network of ``folder`` with its weights; ``semantics`` None as the settings have it for this model.
+
+    Raises BadModel where config, checkpoint and network do not agree.
+    """
+    experiment = load(folder, semantics)
     return LoadedModel(experiment, build_for(experiment, read(experiment.checkpoint)))
 
 

@@ -87,7 +87,7 @@ def test_without_classes_the_last_features_come_out():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served yet; served are DefaultSegmentor"),
+        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served yet; served are "),
         (with_backbone(type="Swin3D-v1m1"), "model.backbone.type 'Swin3D-v1m1' is not served yet"),
         ({"type": "DefaultSegmentor"}, "model.backbone must be a dict"),
         (with_backbone(depth=3), "model.backbone: unknown key depth; SpUNet accepts in_channels"),

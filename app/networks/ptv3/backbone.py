@@ -48,6 +48,8 @@ class PointTransformerV3(Network):
     reads the output of the MLP before it, without the shortcut.
     """
 
+    plans_positions = False
+
     def __init__(
         self,
         in_channels: int = 6,
@@ -89,7 +91,8 @@ class PointTransformerV3(Network):
         self.enable_flash = enable_flash
         self.stride = tuple(stride)
         self.patch_sizes = tuple(enc_patch_size)
-        encoder = {"stride": (None, *stride), "enc_channels": enc_channels, "enc_num_head": enc_num_head}
+        _check_lengths(len(enc_depths) - 1, {"stride": stride})
+        encoder = {"enc_channels": enc_channels, "enc_num_head": enc_num_head}
         decoder = {"dec_channels": dec_channels, "dec_num_head": dec_num_head, "dec_patch_size": dec_patch_size}
         _check_lengths(len(enc_depths), encoder | {"enc_patch_size": enc_patch_size})
         if not self.enc_mode:

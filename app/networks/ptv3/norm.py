@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from app.networks.condition import index_of
+
 Norm = Callable[[int], nn.Module]  # from a number of channels
 
 
@@ -33,9 +35,7 @@ class PDNorm(nn.Module):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(context_channels, 2 * num_features)) if adaptive else None
 
     def forward(self, x: Tensor, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
-        if prompt.condition not in self.conditions:
-            raise ValueError(f"condition must be one of {', '.join(self.conditions)}, got {prompt.condition!r}")
-        x = self.norm[self.conditions.index(prompt.condition)](x)
+        x = self.norm[index_of(prompt.condition, self.conditions)](x)
         if self.modulation is None:
             return x
         if prompt.context is None:

@@ -1,0 +1,98 @@
+"""Weights trained with old versions of Pointcept, which later versions run otherwise: how a model is told to be so.
+
+Two things changed, each with its own switch. Before v1.6.0 colours went to networks as c / 127.5 - 1; configs of that
+time have ``GridSample(keys=…)``. Before v1.5.2 a block of PT-v3m1 handed the output of its MLP, without the shortcut,
+to the positional convolution of the next; nothing in a config says so, so that known weights are told by their hash.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app.pipeline.recipe import Recipe, Transform
+from app.settings import settings
+
+SHA256_OF_OLD_BLOCKS = {
+    "40206376ff2f83f48e4d1bc27d5c5d96be7c87c5d11eb45fe7be501959040e7f",  # scannet-semseg-pt-v3m1-0-base
+    "e2774d2fa1dd33e640a514afe0bd1e5af94eb08be19d08d1f9402f20dfd6db94",  # nuscenes-semseg-pt-v3m1-0-base
+}
+BACKBONE = "PT-v3m1"
+CHUNK_BYTES = 1 << 20
+
+OLD_COLOURS = "Colours go to the network from -1 to 1, as Pointcept had it before v1.6.0"
+OLD_BLOCKS = "Blocks of PT-v3m1 run as Pointcept had them before v1.5.2"
+TOLD = "legacy_{}=yes says so."
+UNKNOWN_BLOCKS = (
+    "The config is of a Pointcept before v1.6.0. Weights from before v1.5.2 need legacy_blocks=yes, which nothing here "
+    "tells; blocks run as they do since. If the labels are wrong, set it."
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is wanted of both switches: "auto", "yes" or "no"."""
+
+    colours: str = "auto"
+    blocks: str = "auto"
+
+
+def choice_for(name: str) -> Choice:
+    """What the settings want for the model ``name``."""
+    return Choice(_chosen(settings().legacy_colours, name), _chosen(settings().legacy_blocks, name))
+
+
+def apply(model: dict[str, Any], recipe: Recipe, checkpoint: Path, choice: Choice) -> tuple[dict[str, Any], Recipe]:
+    """The config's ``model`` and the recipe, with old semantics where they are chosen or found, and remarked."""
+    steps = [*recipe.transform, recipe.voxelize, *recipe.post_transform]
+    is_old = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
+    has_colours = any(step["type"] == "NormalizeColor" for step in steps)
+    remarks = []
+    if has_colours and choice.colours != "no" and (is_old or choice.colours == "yes"):
+        told = TOLD.format("colours") if choice.colours == "yes" else "the config has GridSample(keys=…)."
+        remarks.append(f"{OLD_COLOURS}: {told}")
+        recipe = replace(recipe, transform=_signed(recipe.transform), post_transform=_signed(recipe.post_transform))
+    if has_blocks(model) and choice.blocks != "no":
+        is_known = choice.blocks == "auto" and is_old and _sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
+        if is_known or choice.blocks == "yes":
+            told = "the weights are known by their hash." if is_known else TOLD.format("blocks")
+            remarks.append(f"{OLD_BLOCKS}: {told}")
+            model = with_old_blocks(model)
+        elif is_old:
+            remarks.append(UNKNOWN_BLOCKS)
+    return model, replace(recipe, remarks=[*recipe.remarks, *remarks])
+
+
+def with_old_blocks(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's ``model``, which stands on a PT-v3m1, with blocks of old semantics in it."""
+    if model.get("type") == BACKBONE:
+        return {**model, "legacy_blocks": True}
+    return {**model, "backbone": with_old_blocks(model["backbone"])}
+
+
+def has_blocks(model: Any) -> bool:
+    """Whether the config's ``model`` is or stands on a PT-v3m1."""
+    return isinstance(model, Mapping) and (model.get("type") == BACKBONE or has_blocks(model.get("backbone")))
+
+
+def _chosen(setting: str, name: str) -> str:
+    """The value of ``name=value`` in a setting, else the last one without a name, else "auto"."""
+    parts = [part.strip().rpartition("=") for part in setting.split(",")]
+    for wanted in (name, ""):
+        values = [value for model, _, value in parts if model.strip() == wanted]
+        if values:
+            return values[-1]
+    return "auto"
+
+
+def _signed(steps: list[Transform]) -> list[Transform]:
+    return [step | {"signed": True} if step["type"] == "NormalizeColor" else step for step in steps]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""Semantics of old Pointcept versions: when a model gets them, and that the answer says so."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.pipeline.segmenter import Segmenter
+from app.pipeline.transforms import apply as transformed
+from app.settings import Settings, settings
+from app.zoo import legacy
+from app.zoo.experiment import load
+from app.zoo.legacy import Choice
+from app.zoo.loading import load_model
+
+MODEL = {"type": "DefaultSegmentorV2", "backbone": {"type": "PT-v3m1", "in_channels": 6}}
+KEYS = ("coord", "color", "normal")
+
+
+@pytest.fixture
+def old_recipe(golden):
+    recipe = load(golden).recipe
+    return replace(recipe, voxelize=recipe.voxelize | {"keys": KEYS})
+
+
+def applied(recipe, tmp_path, model=MODEL, **choice):
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    model, recipe = legacy.apply(model, recipe, tmp_path / "weights.pth", Choice(**choice))
+    (step,) = [step for step in recipe.transform if step["type"] == "NormalizeColor"]
+    return step.get("signed", False), model.get("backbone", {}).get("legacy_blocks", False), recipe.remarks
+
+
+def test_a_config_of_today_is_run_as_today(golden, tmp_path):
+    assert applied(load(golden).recipe, tmp_path) == (False, False, [])
+
+
+def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_recipe, tmp_path):
+    colours, blocks, remarks = applied(old_recipe, tmp_path)
+    assert (colours, blocks) == (True, False)
+    assert len(remarks) == 2
+    assert "GridSample(keys=" in remarks[0]
+    assert "legacy_blocks=yes" in remarks[1]
+
+
+def test_known_weights_mean_old_blocks(old_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(legacy, "SHA256_OF_OLD_BLOCKS", {hashlib.sha256(b"weights").hexdigest()})
+    colours, blocks, remarks = applied(old_recipe, tmp_path)
+    assert (colours, blocks) == (True, True)
+    assert "hash" in remarks[1]
+    assert applied(old_recipe, tmp_path, blocks="no")[1] is False
+
+
+def test_the_users_word_counts(golden, old_recipe, tmp_path):
+    assert applied(old_recipe, tmp_path, colours="no", blocks="no") == (False, False, [])
+    colours, blocks, remarks = applied(load(golden).recipe, tmp_path, colours="yes", blocks="yes")
+    assert (colours, blocks) == (True, True)
+    assert ["legacy_colours=yes" in remarks[0], "legacy_blocks=yes" in remarks[1]] == [True, True]
+
+
+def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_path):
+    recipe = load(golden).recipe
+    assert applied(recipe, tmp_path, {"type": "DefaultSegmentor", "backbone": {"type": "SpUNet-v1m1"}}, blocks="yes")[
+        1:
+    ] == (False, [])
+    prompts = {"type": "PPT-v1m2", "backbone": MODEL["backbone"]}
+    model, _ = legacy.apply({"type": "X", "backbone": prompts}, recipe, tmp_path, Choice(blocks="yes"))
+    assert model["backbone"]["backbone"]["legacy_blocks"] is True
+    assert "legacy_blocks" not in MODEL["backbone"]
+
+
+def test_signed_colours_reach_from_minus_one_to_one():
+    sample = {"color": np.array([[0.0, 127.5, 255.0]])}
+    signed = transformed([{"type": "NormalizeColor", "signed": True}], sample)["color"]
+    np.testing.assert_array_equal(signed, [[-1, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("setting", "chosen"),
+    [("auto", "auto"), ("yes", "yes"), ("old=yes", "auto"), ("no,mine=yes", "yes"), ("mine=no, yes", "no")],
+)
+def test_a_setting_is_for_all_models_or_for_one(setting, chosen, monkeypatch):
+    monkeypatch.setenv("POINTSERVE_LEGACY_BLOCKS", setting.replace(" ", ""))
+    settings.cache_clear()
+    try:
+        assert legacy.choice_for("mine") == Choice("auto", chosen)
+    finally:
+        settings.cache_clear()
+
+
+@pytest.mark.parametrize("setting", ["", "maybe", "yes,mine", "mine=maybe"])
+def test_other_words_are_refused(setting):
+    with pytest.raises(ValueError, match="legacy_colours"):
+        Settings(legacy_colours=setting)
+
+
+def test_every_answer_says_so(golden):
+    model = load_model(golden, Choice(colours="yes"))
+    segmenter = Segmenter(model.network, model.experiment.recipe)
+    assert segmenter.warnings == model.experiment.recipe.remarks
+    assert "from -1 to 1" in segmenter.warnings[0]
