@@ -33,6 +33,12 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
         values = getattr(segmentation, name)
         if values is not None:
             answer[name] = np.ascontiguousarray(values)
+    if segmentation.instances is not None:
+        answer["instances"] = [
+            {"id": info.id, "label": info.label, "score": info.score, "count": info.num_points}
+            for info in segmentation.instance_infos
+        ]
+        answer["instance_ids"] = np.ascontiguousarray(segmentation.instances)
     return answer | {
         "passes": segmentation.passes,
         "passes_wanted": segmentation.passes_wanted,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FIELDS = ("confidence", "probabilities", "entropy")
+FIELDS = ("confidence", "probabilities", "entropy", "instances")
 
 
 @dataclass
@@ -46,6 +46,16 @@ class ClassInfo:
     asprs: int | None = None
 
 
+@dataclass(frozen=True)
+class InstanceInfo:
+    """One object: its ``id`` as in ``Segmentation.instances``, class id ``label``, ``score`` from 0 to 1, points."""
+
+    id: int
+    label: int
+    score: float
+    num_points: int
+
+
 @dataclass
 class Segmentation:
     """The answer for one cloud of N points, in input order; ``FIELDS`` are filled on request.
@@ -57,6 +67,8 @@ class Segmentation:
         confidence: float32 (N,), probability of the label, 0 where ignored.
         probabilities: float32 (N, num_classes), zeros where ignored.
         entropy: float32 (N,), in nats.
+        instances: int32 (N,), ids of ``instance_infos``, -1 for points of no instance.
+        instance_infos: every instance, where ``instances`` were asked for.
         passes: of the network, made.
         passes_wanted: those that the mode asks for, more than ``passes`` where a limit kept some from being made.
         model: name of the model that answered.
@@ -71,6 +83,8 @@ class Segmentation:
     confidence: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     entropy: np.ndarray | None = None
+    instances: np.ndarray | None = None
+    instance_infos: list[InstanceInfo] = field(default_factory=list)
     passes: int = 1
     passes_wanted: int = 1
     model: str = ""

@@ -27,8 +27,9 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is made anew or left
     out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, where all of
     them fit; otherwise it stays and an extra dimension ``label`` holds the ids. ``confidence`` and ``entropy`` become
-    uint16 extra dimensions with a scale of 0.0001, nats for the latter. An extra dimension of the same name is
-    overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.
+    uint16 extra dimensions with a scale of 0.0001, nats for the latter, instances one called ``instance``, int32. An
+    extra dimension of the same name is overwritten if its type can hold the values; else the new one is called
+    ``label_2`` and so on.
 
     LAS cannot hold NaN or inf: such points of a ``cloud`` are written at the offset of the file with classification 7
     (noise). That, what was overwritten, and where labels went if not into ASPRS codes, is added to
@@ -48,6 +49,10 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         values = getattr(segmentation, name)
         if values is not None:
             columns.append(Column(name, values, np.dtype("<u2"), FIXED_POINT, f"{name} of the class"))
+    if segmentation.instances is not None:
+        columns.append(
+            Column("instance", segmentation.instances, np.dtype("<i4"), None, "id of the object, -1 for none")
+        )
     descriptors = Descriptors(file)
     records, names = _with_columns(laz.decode(file), descriptors, columns)
     overwritten = [name for name in names if descriptors.find(name)]

@@ -55,7 +55,10 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``."""
+    """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``.
+
+    Instances are ``instance`` (N,), the id or -1, and for each of them ``instance_labels`` and ``instance_scores``.
+    """
     classes = segmentation.classes
     arrays: dict[str, Any] = {
         "labels": segmentation.labels.astype(np.int32, copy=False),
@@ -68,6 +71,12 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "class_names": np.array([c.name for c in classes], np.str_),
         "class_colors": np.array([c.color for c in classes], np.uint8).reshape(-1, 3),
     }
+    if segmentation.instances is not None:
+        arrays |= {
+            "instance": segmentation.instances,
+            "instance_labels": np.array([info.label for info in segmentation.instance_infos], np.int32),
+            "instance_scores": np.array([info.score for info in segmentation.instance_infos], np.float32),
+        }
     file = io.BytesIO()
     np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
     return file.getvalue()

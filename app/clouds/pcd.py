@@ -48,7 +48,8 @@ def _columns(field: Field, records: np.ndarray) -> list[Column]:
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """A binary PCD file with the fields ``label`` (int32) and, if asked for, ``confidence`` and ``entropy`` (float32).
+    """A binary PCD file with the fields ``label`` (int32) and, if asked for, ``confidence``, ``entropy`` (float32) and
+    ``instance`` (int32).
 
     With a PCD ``source`` its fields, width, height and viewpoint are kept, whatever its encoding was; a field of the
     same name is overwritten if its type can hold the values, else the new one is called ``label_2`` and so on. Without
@@ -73,6 +74,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         values = getattr(segmentation, name)
         if values is not None:
             columns.append((name, values, CONFIDENCE))
+    if segmentation.instances is not None:
+        columns.append(("instance", segmentation.instances, LABEL))
     if segmentation.probabilities is not None:
         segmentation.warnings.append("PCD gets no probabilities: ask for another output to get them.")
     return compose(*_with_columns(fields, records, columns), width, height, viewpoint)

@@ -26,7 +26,7 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """The points with ``label`` (int32) and, where asked for, ``confidence`` and ``entropy`` (float32).
+    """The points with ``label`` (int32) and, where asked for, ``confidence``, ``entropy`` (float32) and ``instance``.
 
     With ``source`` the file that came in, in its own encoding: these are added to its vertices (``predicted_label``
     where they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with float64
@@ -36,6 +36,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     for name, values in (("confidence", segmentation.confidence), ("entropy", segmentation.entropy)):
         if values is not None:
             added.append((name, values.astype("<f4")))
+    if segmentation.instances is not None:
+        added.append(("instance", segmentation.instances.astype("<i4")))
     if segmentation.probabilities is not None:
         segmentation.warnings.append("PLY gets no probabilities: ask for another output to get them.")
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)

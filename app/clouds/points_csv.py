@@ -14,21 +14,26 @@ DECIMALS = 5
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """Columns x, y, z, label, class (name, empty where ignored), and what was asked for (p_NAME: probabilities).
+    """Columns x, y, z, label, class (name, empty where ignored), and what was asked for (p_NAME: probabilities;
+    instance: id of the object, -1 for none).
 
     Values that are not finite are written as nan.
     """
     names, values = _requested(segmentation)
     name_of = {c.id: c.name for c in segmentation.classes}
     ids = np.unique(segmentation.labels).tolist()
-    middle_of = {label: f",{_line([label, name_of.get(label, '')])}{',' * bool(names)}".encode() for label in ids}
-    parts = [_line(["x", "y", "z", "label", "class", *names]).encode()]
+    middle_of = {label: f",{_line([label, name_of.get(label, '')])}".encode() for label in ids}
+    instances = segmentation.instances
+    parts = [_line(["x", "y", "z", "label", "class", *["instance"] * (instances is not None), *names]).encode()]
     for start in range(0, len(cloud), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         xyz = _rows(cloud.xyz[rows])
         middle = [middle_of[label] for label in segmentation.labels[rows].tolist()]
-        tail = _rows(np.round(values[rows].astype(np.float64), DECIMALS)) if names else [b""] * len(xyz)
-        parts += map(b"".join, zip(xyz, middle, tail, strict=True))
+        if instances is not None:
+            middle = [b"%b,%d" % each for each in zip(middle, instances[rows].tolist(), strict=True)]
+        tail = _rows(np.round(values[rows].astype(np.float64), DECIMALS)) if names else []
+        ends = [b"," + row for row in tail] if names else [b""] * len(xyz)
+        parts += map(b"".join, zip(xyz, middle, ends, strict=True))
     return b"\n".join([*parts, b""])
 
 

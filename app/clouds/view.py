@@ -47,7 +47,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     found = reference.find(cloud)
     columns = list(_columns(cloud, segmentation, found, rows))
     told = body(cloud, segmentation)
-    header = {name: value for name, value in told.items() if name not in ("labels", *FIELDS)} | {
+    per_point = {"labels", "instance_ids", *FIELDS} - {"instances"}
+    header = {name: value for name, value in told.items() if name not in per_point} | {
         "num_shown": len(rows),
         "block_points": BLOCK_POINTS,
         "columns": [column.described() for column in columns],
@@ -74,7 +75,8 @@ def _columns(
         yield _scaled("intensity", cloud.intensity[rows], np.dtype("<u2"))
     if segmentation.entropy is not None:
         yield _scaled("entropy", segmentation.entropy[rows], np.dtype("<u2"))
-    if (instance := cloud.extra.get("instance")) is not None:
+    instance = cloud.extra.get("instance") if segmentation.instances is None else segmentation.instances
+    if instance is not None:
         yield Column("instance", np.nan_to_num(instance[rows]).astype("<i4"))
     yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.classes])
     if found is not None:

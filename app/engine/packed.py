@@ -15,7 +15,12 @@ Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
 
 _EXTRA = "extra/"
 _CLOUD = {"xyz": ("<f8", (3,)), "rgb": ("|u1", (3,)), "intensity": ("<f4", ()), "normals": ("<f4", (3,))}
-_SEGMENTATION = {"labels": ("<i4", ()), "confidence": ("<f4", ()), "entropy": ("<f4", ())}
+_SEGMENTATION = {
+    "labels": ("<i4", ()),
+    "confidence": ("<f4", ()),
+    "entropy": ("<f4", ()),
+    "instances": ("<i4", ()),
+}
 
 
 @dataclass
@@ -80,10 +85,11 @@ def check_cloud(packed: Packed[CloudMeta]) -> None:
 
 def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
     """Copy a segmentation into a memory file."""
-    names = ("labels", "confidence", "entropy", "probabilities")
+    names = ("labels", "confidence", "entropy", "probabilities", "instances")
     meta = SegmentationMeta(
         classes=list(segmentation.classes),
         ignore_label=int(segmentation.ignore_label),
+        instance_infos=list(segmentation.instance_infos),
         passes=int(segmentation.passes),
         passes_wanted=int(segmentation.passes_wanted),
         model=segmentation.model,
@@ -102,6 +108,7 @@ def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
         **arrays.unpack(packed.fd, packed.layout),
         classes=list(meta.classes),
         ignore_label=meta.ignore_label,
+        instance_infos=list(meta.instance_infos),
         passes=meta.passes,
         passes_wanted=meta.passes_wanted,
         model=meta.model,

@@ -7,7 +7,7 @@ hostile files can therefore send its parent nothing but numbers and text.
 
 from dataclasses import dataclass, field
 
-from app.clouds.cloud import ClassInfo
+from app.clouds.cloud import ClassInfo, InstanceInfo
 from app.pipeline.modes import MODES
 
 __all__ = ["MODES"]
@@ -38,6 +38,7 @@ class SegmentationMeta:
 
     classes: list[ClassInfo]
     ignore_label: int
+    instance_infos: list[InstanceInfo] = field(default_factory=list)
     passes: int = 1
     passes_wanted: int = 1
     model: str = ""

@@ -11,6 +11,7 @@ from app.errors import BadModel
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2
 from .lora import LoraSegmentor
+from .pointgroup import PointGroup
 from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
 from .ptv3.backbone import PointTransformerV3
 from .spunet import SpUNet
@@ -31,6 +32,8 @@ SEGMENTORS: dict[str, type[nn.Module]] = {
     "DefaultLORASegmentorV2": LoraSegmentor,
     "DefaultSegmentor": DefaultSegmentor,
     "DefaultSegmentorV2": DefaultSegmentorV2,
+    "PG-v1m1": PointGroup,
+    "PG-v1m2": PointGroup,
     **PROMPTS,
 }
 TRAINING_ONLY = {"criteria", "freeze_backbone"}

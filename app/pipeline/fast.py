@@ -1,6 +1,13 @@
 """``mode=fast``: one pass over the voxels, tile by tile where they are many."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+from torch import Tensor
+
+from app.networks.pointgroup import OFFSETS
 
 from . import tiling
 from .inference import Inference
@@ -11,14 +18,43 @@ from .run import Run
 
 def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> np.ndarray:
     """float32 (V, num_classes), joined from tiles of about ``tile_voxels``."""
-    joined = np.zeros((len(prepared.voxels), inference.num_classes), np.float32)
+
+    def ask(feat: np.ndarray, plan: Any) -> Tensor:
+        return inference.logits(feat, plan, run).softmax(1)
+
+    return _join(inference, prepared, tile_voxels, inference.num_classes, ask, run)
+
+
+def opinion_with_instances(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> Opinion:
+    """As ``opinion``, with the instances among the voxels, which are told apart once their tiles are joined."""
+
+    def ask(feat: np.ndarray, plan: Any) -> Tensor:
+        return inference.votes(feat, plan, run)
+
+    joined = _join(inference, prepared, tile_voxels, inference.num_classes + OFFSETS, ask, run)
+    shares = np.ascontiguousarray(joined[:, : inference.num_classes])
+    with run.stage("instances"):
+        found = inference.instances(shares, prepared.coord + joined[:, inference.num_classes :])
+    return replace(opinion(prepared, shares), instances=found)
+
+
+def _join(
+    inference: Inference,
+    prepared: Prepared,
+    tile_voxels: int,
+    width: int,
+    ask: Callable[[np.ndarray, Any], Tensor],
+    run: Run,
+) -> np.ndarray:
+    """float32 (V, width), what ``ask`` says of the features and the plan of each tile."""
+    joined = np.zeros((len(prepared.voxels), width), np.float32)
     weight = np.zeros((len(prepared.voxels), 1), np.float32)
     for tile in tiling.cut(prepared.grid_coord, tile_voxels):
         plan = inference.plan([(prepared.grid_coord[tile.rows] - tile.origin, prepared.coord[tile.rows])], run)
-        logits = inference.logits(prepared.feat[tile.rows], plan, run)
+        said = ask(prepared.feat[tile.rows], plan)
         with run.stage("project"):
             share = tile.weights[:, None]
-            joined[tile.rows] += logits.softmax(1).cpu().numpy() * share
+            joined[tile.rows] += said.cpu().numpy() * share
             weight[tile.rows] += share
     joined /= weight
     return joined

@@ -1,5 +1,6 @@
 """A network at work on its device."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 from app.networks.fold import fold
+from app.networks.pointgroup import Instances, PointGroup
 from app.networks.scene import Scene
 
 from .run import Run
@@ -21,12 +23,25 @@ class Inference:
         network: has ``plan(scene)``, ``forward(features, plan)`` and ``plans_positions``; its weights are loaded.
         num_classes: width that its logits must have.
         device: a torch device.
+        condition: the dataset whose norms and classes a network with several is to use.
     """
 
-    def __init__(self, network: nn.Module, num_classes: int, device: str):
+    def __init__(self, network: nn.Module, num_classes: int, device: str, condition: str | None = None):
         self.network: Any = fold(network.to(device).eval())
         self.num_classes = num_classes
+        self.condition = condition
         self.device = torch.device(device)
+
+    def for_condition(self, condition: str, num_classes: int) -> "Inference":
+        """The same network, answering for another dataset."""
+        twin = copy.copy(self)
+        twin.condition, twin.num_classes = condition, num_classes
+        return twin
+
+    @property
+    def finds_instances(self) -> bool:
+        """Whether ``votes`` and ``instances`` may be called."""
+        return isinstance(self.network, PointGroup)
 
     @property
     def plans_positions(self) -> bool:
@@ -41,18 +56,37 @@ class Inference:
                 [np.insert(grid_coord, 0, number, axis=1) for number, (grid_coord, _) in enumerate(clouds)]
             )
             coord = np.concatenate([coord for _, coord in clouds])
-            return self.network.plan(Scene(self._there(voxels), self._there(coord)))
+            return self.network.plan(Scene(self._there(voxels), self._there(coord), condition=self.condition))
 
     @torch.inference_mode()
     def logits(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of features float32 (V, C) of all voxels of the plan."""
         with run.stage("network"):
             logits = self.network(self._there(feat), plan).float()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            self._wait()
+        return self._checked(logits)
+
+    @torch.inference_mode()
+    def votes(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+        """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
+        with run.stage("network"):
+            logits, offsets = (each.float() for each in self.network.votes(self._there(feat), plan))
+            self._wait()
+        return torch.cat([self._checked(logits).softmax(1), offsets], 1)
+
+    @torch.inference_mode()
+    def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
+        """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
+        return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
+
+    def _checked(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != self.num_classes:
             raise BadModel(f"the network has {logits.shape[1]} outputs, the config {self.num_classes} classes")
         return logits
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def _there(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)

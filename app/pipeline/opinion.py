@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.networks.pointgroup import Instances
+
 
 @dataclass(frozen=True)
 class Opinion:
@@ -16,6 +18,7 @@ class Opinion:
         probabilities: float32 (R, num_classes).
         passes: of the network, made.
         passes_wanted: those that the mode is made of.
+        instances: of the rows, where they were asked for.
     """
 
     rows: np.ndarray
@@ -24,6 +27,7 @@ class Opinion:
     probabilities: np.ndarray
     passes: int = 1
     passes_wanted: int = 1
+    instances: Instances | None = None
 
     @classmethod
     def of_nothing(cls, num_classes: int) -> "Opinion":

@@ -1,6 +1,8 @@
 """A cloud in, a label for every point out: the one place where the steps of the pipeline meet."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.errors import BadModel, BadRequest
 
-from . import exact, fast, prepare, transforms
+from . import exact, fast, instances, prepare, transforms
 from .inference import Inference
 from .modes import MAX_PASSES, MODES
 from .opinion import Opinion
@@ -38,10 +40,27 @@ class Segmenter:
             raise BadModel(f"test_cfg.voxelize must be a GridSample, got {recipe.voxelize['type']!r}")
         if not any(transform["type"] == "Collect" for transform in recipe.post_transform):
             raise BadModel("test_cfg.post_transform must end in a Collect, which names the features")
-        self.inference = Inference(network, len(recipe.classes), device)
+        self.inference = Inference(network, len(recipe.classes), device, recipe.condition)
         self.recipe = recipe
         self.tile_voxels = tile_voxels
         self.warnings = recipe.remarks
+
+    def for_condition(self, condition: str) -> "Segmenter":
+        """The same network, answering for another of the datasets that it has a head for; '' for the config's own.
+
+        Raises BadRequest where it has none for ``condition``.
+        """
+        if condition in ("", self.recipe.condition):
+            return self
+        classes = self.recipe.conditions.get(condition)
+        if classes is None:
+            known = ", ".join(self.recipe.conditions)
+            takes = f"known are {known}" if known else "it was trained for one dataset and takes none"
+            raise BadRequest(f"model {self.recipe.name} knows no condition {condition!r}; {takes}")
+        twin = copy.copy(self)
+        twin.recipe = replace(self.recipe, condition=condition, classes=classes)
+        twin.inference = self.inference.for_condition(condition, len(classes))
+        return twin
 
     def segment(
         self,
@@ -63,9 +82,22 @@ class Segmenter:
             raise BadRequest(f"unknown field {', '.join(unknown)}; known are {', '.join(FIELDS)}")
         if mode not in MODES:
             raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
+        self.check_fields(fields, mode)
         run = Run([*cloud.warnings, *self.warnings], proceed)
-        opinion = self._fast(cloud, seed, run) if mode == "fast" else self._exact(cloud, seed, max_passes, run)
+        opinion = self._fast(cloud, fields, seed, run) if mode == "fast" else self._exact(cloud, seed, max_passes, run)
         return self.answer(len(cloud), opinion, fields, run)
+
+    def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
+        """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
+        if "instances" not in fields:
+            return
+        if not self.inference.finds_instances:
+            raise BadRequest(
+                f"model {self.recipe.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
+                "instances out of fields"
+            )
+        if mode != "fast":
+            raise BadRequest(f"instances are found in mode=fast only, got mode={mode}")
 
     def prepare(self, cloud: Cloud, seed: int = 0) -> Prepared | None:
         """Voxels and features for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
@@ -76,11 +108,15 @@ class Segmenter:
         plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], Run([]))
         return self.inference.logits(prepared.feat, plan, Run([]))
 
-    def _fast(self, cloud: Cloud, seed: int, run: Run) -> Opinion | None:
-        prepared = prepare.prepare(cloud, self.recipe, seed, run)
-        if prepared is None:
-            return None
+    def opinion(self, prepared: Prepared, fields: tuple[str, ...], run: Run) -> Opinion:
+        """What one pass says, with what ``fields`` need of it."""
+        if "instances" in fields:
+            return fast.opinion_with_instances(self.inference, prepared, self.tile_voxels, run)
         return fast.opinion(prepared, fast.probabilities(self.inference, prepared, self.tile_voxels, run))
+
+    def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: Run) -> Opinion | None:
+        prepared = prepare.prepare(cloud, self.recipe, seed, run)
+        return None if prepared is None else self.opinion(prepared, fields, run)
 
     def _exact(self, cloud: Cloud, seed: int, max_passes: int, run: Run) -> Opinion | None:
         staged = prepare.stage(cloud, self.recipe, seed, run, thin=True)
@@ -111,6 +147,8 @@ class Segmenter:
                 values = np.zeros((num_points, *found.shape[1:]), np.float32)
                 values[rows] = found[of_row]
                 setattr(out, name, values)
+            if "instances" in fields:
+                out.instances, out.instance_infos = instances.project(opinion, num_points, ids)
         return out
 
 

@@ -128,6 +128,13 @@ def add(sample: Sample, *, keys_dict: Mapping[str, Any] | None = None) -> Sample
     return dict(keys_dict or {}) | sample
 
 
+def instance_parser(
+    sample: Sample, *, segment_ignore_index: Sequence[int] = (-1, 0, 1), instance_ignore_index: int = -1
+) -> Sample:
+    """Nothing: what is known of instances is to be found out."""
+    return sample
+
+
 def to_tensor(sample: Sample) -> Sample:
     """Nothing: arrays become tensors where the network takes them."""
     return sample
@@ -187,6 +194,7 @@ TRANSFORMS: dict[str, Callable[..., Sample]] = {
     "GridSample": grid_sample,
     "HeightAboveLowest": aerial.height_above_lowest,
     "HeightAboveOpening": aerial.height_above_opening,
+    "InstanceParser": instance_parser,
     "NormalizeColor": normalize_color,
     "NormalizeCoord": normalize_coord,
     "Occupancy": aerial.occupancy,

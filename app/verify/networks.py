@@ -15,6 +15,7 @@ from app.networks.scene import Scene
 from app.zoo import loading
 from app.zoo.legacy import has_blocks, with_old_blocks
 
+from . import instances
 from .arrays import distance, read
 from .result import CaseResult, judge, not_served
 
@@ -22,7 +23,7 @@ LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
 
 
 def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
-    """Compare the logits of the case's input with its output."""
+    """Compare the logits of the case's input, and instances where it has them, with its output."""
     model, reason = config["model"], ""
     if config.get("legacy"):
         if has_blocks(model):
@@ -41,10 +42,13 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
         condition = str(given["condition"][0]) if "condition" in given else None
         shuffles = torch.from_numpy(expected["perms"]) if "perms" in expected else None
         plan = network.plan(Scene(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
-        logits = network(torch.from_numpy(given["feat"]).to(device), plan).float().cpu().numpy()
+        feat = torch.from_numpy(given["feat"]).to(device)
+        logits = network(feat, plan).float().cpu().numpy()
+        has_instances = "pred_masks_packed" in expected
+        wrong = instances.wrong(network, feat, plan, given, expected, logits_tolerance(device)) if has_instances else []
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())
-    return judge(case.name, "network", distance(logits, target), logits_tolerance(device), agreement)
+    return judge(case.name, "network", distance(logits, target), logits_tolerance(device), agreement, wrong)
 
 
 def why_not_served(model: Mapping[str, Any]) -> str:

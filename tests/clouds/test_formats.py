@@ -10,7 +10,7 @@ from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
 from app.clouds import formats
 from app.clouds.checks import check_cloud
-from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.cloud import Cloud, InstanceInfo, Segmentation
 from app.errors import BadCloud, UnsupportedFormat
 
 PLY = (
@@ -255,3 +255,48 @@ def test_writers_say_what_they_have_no_place_for(name):
     answer = segmentation(probabilities=np.zeros((3, 2), np.float32))
     formats.write(name, cloud(), answer)
     assert any("no probabilities" in warning or "no place for probabilities" in warning for warning in answer.warnings)
+
+
+def with_instances(num_points: int = 3):
+    infos = [InstanceInfo(0, 1, 0.5, 1), InstanceInfo(1, 0, 0.875, 1)]
+    instances = np.resize(np.array([1, 0, -1], np.int32), num_points)
+    return segmentation(num_points, instances=instances, instance_infos=infos)
+
+
+def test_json_and_npz_hold_instances_and_what_each_is():
+    body = answer(cloud(), with_instances())
+    assert body["instance_ids"] == [1, 0, -1]
+    assert body["instances"] == [
+        {"id": 0, "label": 1, "score": 0.5, "count": 1},
+        {"id": 1, "label": 0, "score": 0.875, "count": 1},
+    ]
+    arrays = np.load(io.BytesIO(formats.write("npz", cloud(), with_instances())))
+    assert arrays["instance"].tolist() == [1, 0, -1]
+    assert arrays["instance_labels"].tolist() == [1, 0]
+    assert arrays["instance_scores"].tolist() == [0.5, 0.875]
+    assert "instances" not in answer(cloud(), segmentation())
+
+
+@pytest.mark.parametrize("name", ["las", "laz", "ply", "pcd", "csv", "npz"])
+def test_instances_of_points_can_be_read_again(name):
+    data = memoryview(formats.write(name, cloud(), with_instances()))
+    assert formats.read(data).extra["instance"].tolist() == [1, 0, -1]
+    if name not in ("csv", "npz"):  # into a file that has instances already
+        given = formats.read(data)
+        again = formats.read(memoryview(formats.write(name, given, with_instances(), data)))
+        assert [1, 0, -1] in [values.tolist() for values in again.extra.values()]
+
+
+def test_csv_with_instances():
+    out = with_instances()
+    out.confidence = np.array([1, 0.5, 0], np.float32)
+    lines = formats.write("csv", cloud(), out).decode().splitlines()
+    assert lines[0] == "x,y,z,label,class,instance,confidence"
+    assert lines[1] == "500000.125,6600000.25,12.5,0,ground,1,1.0"
+    assert lines[3] == "500002.0,6600002.0,0.0,-1,,-1,0.0"
+
+
+def test_npy_says_that_it_has_no_place_for_instances():
+    given = with_instances()
+    formats.write("npy", cloud(), given)
+    assert any("NPY gets no instances" in warning for warning in given.warnings)

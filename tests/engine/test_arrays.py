@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, InstanceInfo, Segmentation
 from app.engine import arrays
 from app.engine.packed import (
     Packed,
@@ -160,6 +160,8 @@ def test_segmentation_comes_back_equal():
         confidence=np.array([1, 0.5, 0], np.float32),
         probabilities=np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
         entropy=np.array([0, 0.7, 0], np.float32),
+        instances=np.array([0, -1, -1], np.int32),
+        instance_infos=[InstanceInfo(0, 2, 0.5, 1)],
         model="m",
         request_id="r",
         warnings=["w"],
@@ -167,9 +169,9 @@ def test_segmentation_comes_back_equal():
     )
     with pack_segmentation(given) as packed:
         back = unpack_segmentation(packed)
-    for name in ("labels", "confidence", "probabilities", "entropy"):
+    for name in ("labels", "confidence", "probabilities", "entropy", "instances"):
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
-    for name in ("classes", "ignore_label", "model", "request_id", "warnings", "timings_ms"):
+    for name in ("classes", "ignore_label", "instance_infos", "model", "request_id", "warnings", "timings_ms"):
         assert getattr(back, name) == getattr(given, name)
 
 

@@ -1,0 +1,133 @@
+"""PointGroup: instances from points that are moved towards the middle of their object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from pointgroup_ops import ballquery_batch_p, bfs_cluster
+from torch import Tensor, nn
+
+from app.errors import TooLarge
+
+from .network import Network, check_width
+from .scene import Scene
+
+OFFSETS = 3  # columns of the offsets x, y, z
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What was found among V voxels. All tensors are on the CPU.
+
+    Attributes:
+        of_voxel: int32 (V,), the number of each voxel's instance, from 0 in each cloud's order; -1 for none.
+        classes: int64 (I,), column of the probabilities.
+        scores: float32 (I,), mean probability of the class over the instance's voxels.
+    """
+
+    of_voxel: Tensor
+    classes: Tensor
+    scores: Tensor
+
+
+class PointGroup(Network):
+    """Pointcept's ``PG-v1m1`` and ``PG-v1m2``: classes, offsets to the middle of an object, and groups of both.
+
+    Args:
+        backbone: any.
+        backbone_out_channels: C, width of its features.
+        semantic_num_classes: classes.
+        semantic_ignore_index, instance_ignore_index, cluster_closed_points: of training, or without effect.
+        segment_ignore_index: classes that have no instances.
+        cluster_thresh: reach between two voxels of an instance once moved, in units of ``voxel_size``.
+        cluster_propose_points: an instance has more voxels than this.
+        cluster_min_points: the least size of a group.
+        voxel_size: in metres.
+    """
+
+    def __init__(
+        self,
+        backbone: Network,
+        backbone_out_channels: int = 64,
+        semantic_num_classes: int = 20,
+        semantic_ignore_index: int = -1,
+        segment_ignore_index: Sequence[int] = (-1, 0, 1),
+        instance_ignore_index: int = -1,
+        cluster_thresh: float = 1.5,
+        cluster_closed_points: int = 300,
+        cluster_propose_points: int = 100,
+        cluster_min_points: int = 50,
+        voxel_size: float = 0.02,
+    ):
+        super().__init__()
+        check_width(backbone, backbone_out_channels)
+        if not voxel_size > 0 or not cluster_thresh > 0:
+            raise ValueError(f"voxel_size and cluster_thresh must be positive, got {voxel_size} and {cluster_thresh}")
+        self.plans_positions = backbone.plans_positions
+        self.without_instances = tuple(segment_ignore_index)
+        self.reach, self.voxel_size = cluster_thresh, voxel_size
+        self.min_points, self.propose_points = cluster_min_points, cluster_propose_points
+        self.backbone = backbone
+        channels = backbone_out_channels
+        norm = partial(nn.BatchNorm1d, eps=1e-3, momentum=0.01)
+        self.bias_head = nn.Sequential(
+            nn.Linear(channels, channels), norm(channels), nn.ReLU(), nn.Linear(channels, OFFSETS)
+        )
+        self.seg_head = nn.Linear(channels, semantic_num_classes)
+
+    def plan(self, scene: Scene) -> Any:
+        """The backbone's plan."""
+        return self.backbone.plan(scene)
+
+    def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, in) -> (V, semantic_num_classes)
+        return self.seg_head(self.backbone(features, plan))
+
+    def votes(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """Logits (V, semantic_num_classes), and offsets (V, 3) in metres to the middle of the object."""
+        features = self.backbone(features, plan)
+        return self.seg_head(features), self.bias_head(features)
+
+    def instances(self, probabilities: Tensor, middles: Tensor, counts: Sequence[int]) -> Instances:
+        """Voxels of one class whose middles hang together.
+
+        Args:
+            probabilities: float32 (V, semantic_num_classes).
+            middles: float32 (V, 3), in metres: positions and their offsets.
+            counts: voxels of each cloud.
+
+        Raises:
+            TooLarge: more pairs of near voxels than can be counted.
+        """
+        labels = probabilities.argmax(1)
+        wanted = ~torch.isin(labels, labels.new_tensor(self.without_instances))
+        points = wanted.nonzero().flatten()
+        rows, offsets = self._groups(middles[points] / self.voxel_size, labels[points], _clouds(points, counts))
+        number, place = rows.long().unbind(1)
+        kept = offsets.diff() > self.propose_points
+        renumbered = torch.where(kept, kept.cumsum(0) - 1, -1)[number]  # (S,)
+        member, instance = points.cpu()[place][renumbered >= 0], renumbered[renumbered >= 0]
+        of_voxel = torch.full((len(labels),), -1, dtype=torch.int32)
+        of_voxel[member] = instance.int()
+        classes = labels.cpu()[points.cpu()[place[offsets[:-1].long()]]][kept]
+        said = probabilities.cpu()[member, classes[instance]].double()
+        sums = torch.bincount(instance, said, minlength=len(classes))
+        scores = sums / torch.bincount(instance, minlength=len(classes))
+        return Instances(of_voxel, classes, scores.float())
+
+    def _groups(self, middles: Tensor, labels: Tensor, clouds: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of group and point, and where each group begins, as of ``bfs_cluster``."""
+        counts = torch.bincount(clouds)
+        starts = nn.functional.pad(counts.cumsum(0), (1, 0)).int()
+        try:
+            near, start_len = ballquery_batch_p(middles.contiguous(), clouds.int(), starts, self.reach)
+        except ValueError as error:
+            raise TooLarge(f"the instances of this cloud cannot be told apart in one piece: {error}") from error
+        return bfs_cluster(labels.int().cpu(), near.cpu(), start_len.cpu(), self.min_points)
+
+
+def _clouds(points: Tensor, counts: Sequence[int]) -> Tensor:
+    """The cloud of each of ``points``, counted from 0 without those that have none of them; int64, ascending."""
+    ends = torch.tensor(counts, device=points.device).cumsum(0)
+    return torch.searchsorted(ends, points, right=True).unique_consecutive(return_inverse=True)[1]

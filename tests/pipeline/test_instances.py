@@ -1,0 +1,147 @@
+"""Objects of a cloud, found without ground truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pipeline_samples import make_recipe
+
+from app.clouds.cloud import ClassInfo, Cloud
+from app.errors import BadRequest
+from app.networks.network import Network
+from app.networks.pointgroup import PointGroup
+from app.pipeline.segmenter import Segmenter
+
+COLORS = np.eye(3, dtype=np.uint8) * 255
+
+
+class Passing(Network):
+    """A backbone whose features are its input."""
+
+    plans_positions = False
+    out_channels = 3
+
+    def plan(self, scene):
+        return None
+
+    def forward(self, features, plan):
+        return features
+
+
+@pytest.fixture
+def segmenter():
+    """Classes 10, 11 and 12 are red, green and blue; what is red is no object."""
+    network = PointGroup(
+        Passing(), 3, 3, segment_ignore_index=(-1, 0), cluster_propose_points=20, cluster_min_points=5, voxel_size=0.1
+    ).eval()
+    with torch.no_grad():
+        network.seg_head.weight.copy_(torch.eye(3) * 8)
+        network.seg_head.bias.zero_()
+        network.bias_head[3].weight.zero_()
+        network.bias_head[3].bias.zero_()
+    return Segmenter(network, make_recipe(("color",), 0.1, num_classes=3))
+
+
+def ball(middle, color, num_points=800, seed=0):
+    rng = np.random.RandomState(seed)
+    directions = rng.randn(num_points, 3)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    xyz = directions * 0.4 * rng.rand(num_points, 1) ** (1 / 3) + middle
+    return xyz, np.tile(COLORS[color], (num_points, 1))
+
+
+def scene(*balls):
+    xyz, rgb = (np.concatenate(parts) for parts in zip(*balls, strict=True))
+    return Cloud(xyz, "npy", rgb=rgb)
+
+
+def test_every_ball_is_an_instance_with_class_score_and_points(segmenter):
+    cloud = scene(ball([0, 0, 0], 1), ball([5, 0, 0], 2, 500), ball([0, 5, 0], 0), ball([5, 5, 0], 1, 300))
+    out = segmenter.segment(cloud, ("instances", "confidence"))
+    assert out.instances.dtype == np.int32
+    owner = np.repeat([0, 1, 2, 3], [800, 500, 800, 300])
+    ids = [int(out.instances[owner == number][0]) for number in range(4)]
+    assert sorted(ids) == [-1, 0, 1, 2]
+    assert ids[2] == -1
+    np.testing.assert_array_equal(out.instances, np.array(ids)[owner])
+    found = {info.id: info for info in out.instance_infos}
+    assert [(found[ids[number]].label, found[ids[number]].num_points) for number in (0, 1, 3)] == [
+        (11, 800),
+        (12, 500),
+        (11, 300),
+    ]
+    share = np.exp(8) / (np.exp(8) + 2)
+    assert all(abs(info.score - share) < 1e-5 for info in out.instance_infos)
+    np.testing.assert_array_equal(out.labels, segmenter.segment(cloud).labels)
+
+
+def test_the_answer_does_not_depend_on_tiles(segmenter):
+    cloud = scene(*(ball([8 * (i % 4), 8 * (i // 4), 0], 1 + i % 2, seed=i) for i in range(12)))
+    whole = segmenter.segment(cloud, ("instances",))
+    segmenter.tile_voxels = 2000
+    tiled = segmenter.segment(cloud, ("instances",))
+    np.testing.assert_array_equal(tiled.instances, whole.instances)
+    assert len(whole.instance_infos) == 12
+
+
+def test_points_that_cannot_be_used_belong_to_nothing(segmenter):
+    cloud = scene(ball([0, 0, 0], 1))
+    cloud.xyz[:10] = np.nan
+    out = segmenter.segment(cloud, ("instances",))
+    assert (out.instances[:10] == -1).all()
+    assert out.instance_infos[0].num_points == 790
+    cloud.xyz[:] = np.nan
+    out = segmenter.segment(cloud, ("instances",))
+    assert (out.instances == -1).all()
+    assert out.instance_infos == []
+
+
+def test_unless_asked_for_there_are_none(segmenter):
+    out = segmenter.segment(scene(ball([0, 0, 0], 1)))
+    assert out.instances is None
+    assert out.instance_infos == []
+
+
+def test_modes_and_models_without_instances_say_so(segmenter, network, recipe):
+    cloud = scene(ball([0, 0, 0], 1))
+    with pytest.raises(BadRequest, match="instances are found in mode=fast only, got mode=exact"):
+        segmenter.segment(cloud, ("instances",), mode="exact")
+    with pytest.raises(BadRequest, match="made-up finds no instances; models of type PG-v1m1 and PG-v1m2 do"):
+        Segmenter(network, recipe).segment(cloud, ("instances",))
+
+
+class OfCondition(Network):
+    """Logits 0, but for the first class where the dataset is A and the last one where it is B."""
+
+    plans_positions = False
+
+    def plan(self, scene):
+        return scene.condition
+
+    def forward(self, features, plan):
+        logits = torch.zeros(len(features), 3 if plan == "A" else 2)
+        logits[:, 0 if plan == "A" else -1] = 1
+        return logits
+
+
+def test_a_condition_chooses_head_and_classes():
+    other = [ClassInfo(20, "x", (0, 0, 0)), ClassInfo(21, "y", (1, 1, 1))]
+    recipe = make_recipe(("color",), 0.1, num_classes=3)
+    recipe = replace(recipe, condition="A", conditions={"A": recipe.classes, "B": other})
+    segmenter = Segmenter(OfCondition(), recipe)
+    cloud = scene(ball([0, 0, 0], 1, 50))
+    assert set(segmenter.segment(cloud).labels) == {10}
+    assert segmenter.for_condition("") is segmenter.for_condition("A") is segmenter
+    answer = segmenter.for_condition("B").segment(cloud, ("probabilities",))
+    assert set(answer.labels) == {21}
+    assert answer.classes == other
+    assert answer.probabilities.shape == (50, 2)
+    assert set(segmenter.segment(cloud).labels) == {10}
+    with pytest.raises(BadRequest, match="knows no condition 'C'; known are A, B"):
+        segmenter.for_condition("C")
+
+
+def test_a_model_of_one_dataset_takes_no_condition(network, recipe):
+    with pytest.raises(BadRequest, match="trained for one dataset and takes none"):
+        Segmenter(network, recipe).for_condition("ScanNet")
