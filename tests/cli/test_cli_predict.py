@@ -51,6 +51,17 @@ def test_laz_keeps_everything_and_holds_the_labels(pointserve, tile, tmp_path):
     assert "no colour" in done.stderr
 
 
+def test_exact_mode_makes_the_passes_it_is_given(pointserve, tile, tmp_path):
+    options = ("--mode", "exact", "--max-passes", "2")
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, *options)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r" s, 2 passes$", done.stdout, re.MULTILINE)
+    assert re.search(r"made 2 of \d+ passes", done.stderr.replace("\n", " "))
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, "--mode", "slow")
+    assert done.returncode != 0
+    assert "fast, exact" in done.stderr
+
+
 def test_what_is_printed_fits_into_80_columns(pointserve, tile, tmp_path):
     done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, COLUMNS="80")
     total, stages = done.stdout.splitlines()[-2:]

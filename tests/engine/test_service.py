@@ -11,7 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_samples import EXPERIMENT, body_of, is_running, npy_bytes, num_open_files, wait_until
+from engine_samples import (
+    EXPERIMENT,
+    body_of,
+    content,
+    engine_pid,
+    is_running,
+    npy_bytes,
+    num_open_files,
+    wait_until,
+)
 
 from app.engine.answer import Answer
 from app.engine.protocol import ReadOptions, SegmentOptions
@@ -59,22 +68,24 @@ def labels(service: Service, data: bytes) -> np.ndarray:
         return np.load(io.BytesIO(content(answer)))
 
 
-def content(answer: Answer) -> bytes:
-    return b"".join(answer.chunks())
-
-
-def engine_pid(service: Service) -> int:
-    pid = service.status().engines[0].pid
-    assert pid is not None
-    return pid
-
-
 def test_known_cloud_gets_its_known_labels(service):
     expected = np.load(EXPERIMENT / "expected.npz")
     file = io.BytesIO()
     np.savez(file, coord=expected["coord"], color=expected["color"], normal=expected["normal"])
     got = labels(service, file.getvalue())
     assert np.mean(got == expected["label_fast"]) >= 0.999
+
+
+@pytest.mark.parametrize(("max_passes", "passes"), [(None, 10), (4, 4)])
+def test_exact_mode_makes_as_many_passes_as_it_may(service, max_passes, passes):
+    expected = np.load(EXPERIMENT / "expected.npz")
+    file = io.BytesIO()
+    np.savez(file, coord=expected["coord"], color=expected["color"], normal=expected["normal"])
+    with predict(service, file.getvalue(), "json", SegmentOptions(mode="exact", max_passes=max_passes)) as answer:
+        body = json.loads(content(answer))
+    assert (answer.passes, answer.passes_wanted) == (body["passes"], body["passes_wanted"]) == (passes, 10)
+    agreement = np.mean(np.array(body["labels"]) == expected["label_exact"])
+    assert agreement >= (0.999 if passes == 10 else 0.5)
 
 
 def test_answer_says_how_it_came_about(service):
@@ -200,25 +211,6 @@ def test_time_of_a_request_is_bounded_and_the_queue_too(service, monkeypatch):
     os.kill(engine_pid(service), signal.SIGCONT)
     assert len(labels(service, npy_bytes())) == 500
     assert num_open_files() == before
-
-
-def test_engine_that_dies_costs_the_request_it_had_and_is_replaced(service):
-    before, pid = service.status().engines[0].num_restarts, engine_pid(service)
-    os.kill(pid, signal.SIGSTOP)
-    with ThreadPoolExecutor() as threads:
-        lost = threads.submit(labels, service, npy_bytes(600))
-        wait_until(lambda: service.status().num_points == 600 and not service._scheduler._waiting)
-        waiting = threads.submit(labels, service, npy_bytes(700))
-        wait_until(lambda: service.status().num_points == 1300)
-        os.kill(pid, signal.SIGKILL)
-        assert isinstance(lost.exception(), NotReady)
-        wait_until(lambda: service.status().state == "starting")
-        with pytest.raises(NotReady, match="SIGKILL"):
-            labels(service, npy_bytes())
-        assert len(waiting.result()) == 700
-    status = service.status().engines[0]
-    assert (status.state, status.num_restarts) == ("ready", before + 1)
-    assert status.pid != pid
 
 
 def test_models_that_cannot_be_served_say_why(settings, tmp_path):

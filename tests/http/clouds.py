@@ -11,6 +11,7 @@ from tests.http.server import MODEL
 FIELDS = ["x", "y", "z", "red", "green", "blue", "nx", "ny", "nz"]
 GOLDEN = np.load(MODEL / "expected.npz")
 LABELS = GOLDEN["label_fast"].astype(int)
+LABELS_EXACT = GOLDEN["label_exact"].astype(int)
 CLASSES = 20
 
 

@@ -37,8 +37,8 @@ def test_unknown_option_names_the_known_ones(server: Server):
     ("option", "expected"),
     [
         ("mode=slow", "'fast' or 'exact'"),
-        ("mode=exact&max_passes=0", "max_passes"),
-        ("mode=exact&max_passes=129", "1 to 128"),
+        ("max_passes=0&mode=exact", "greater than 0"),
+        ("max_passes=129&mode=exact", "1 to 128"),
         ("output=shp", "laz"),
         ("format=shp", "pcd"),
         ("fields=confidence,logits", "probabilities"),

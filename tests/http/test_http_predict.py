@@ -42,6 +42,20 @@ def test_json_points_get_the_labels_of_the_golden(server: Server):
     assert "confidence" not in answer
 
 
+def test_exact_mode_gives_the_labels_of_the_golden_and_says_its_passes(server: Server):
+    response = server.post("/predict?mode=exact", json=clouds.json_cloud())
+    assert (labels_of(response) == clouds.LABELS_EXACT).mean() >= 0.999
+    answer = response.json()
+    assert (answer["passes"], answer["passes_wanted"]) == (10, 10)
+    assert answer["warnings"] == []
+
+
+def test_passes_of_the_exact_mode_can_be_limited_by_the_request(server: Server):
+    response = server.post("/predict?mode=exact&max_passes=3&output=laz", data=clouds.ply())
+    assert response.headers["X-Pointserve-Passes"] == "3/10"
+    assert any("3 of 10 passes" in said for said in json.loads(response.headers["X-Pointserve-Warnings"]))
+
+
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-npy", "model/ply", "", None])
 def test_raw_body_of_any_content_type(server: Server, content_type: str | None):
     headers = {} if content_type is None else {"Content-Type": content_type}
