@@ -11,14 +11,25 @@ from app.errors import BadModel
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2
 from .lora import LoraSegmentor
+from .oacnns import OACNNs
 from .pointgroup import PointGroup
 from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
+from .ptv1 import PointTransformerSeg26, PointTransformerSeg38, PointTransformerSeg50
+from .ptv2 import GroupedPointTransformerV2, PointTransformerV2
+from .ptv2_prompted import PromptedPointTransformerV2
 from .ptv3.backbone import PointTransformerV3
 from .spunet import SpUNet
 from .spunet_prompted import PromptedSpUNet
 
 BACKBONES: dict[str, type[nn.Module]] = {
+    "OACNNs": OACNNs,
+    "PT-v2m1": GroupedPointTransformerV2,
+    "PT-v2m2": PointTransformerV2,
+    "PT-v2m3": PromptedPointTransformerV2,
     "PT-v3m1": PointTransformerV3,
+    "PointTransformer-Seg26": PointTransformerSeg26,
+    "PointTransformer-Seg38": PointTransformerSeg38,
+    "PointTransformer-Seg50": PointTransformerSeg50,
     "SpUNet-v1m1": SpUNet,
     "SpUNet-v1m3": PromptedSpUNet,
 }
