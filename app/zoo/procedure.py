@@ -78,14 +78,16 @@ def feat_keys(recipe: Recipe) -> tuple[str, ...]:
 
 
 def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    """Raise BadModel where ``model.backbone.in_channels`` is not the width of the features, as far as that is known."""
+    """Raise BadModel where a backbone's ``in_channels`` is not the width of the features, as far as that is known."""
     widths = [FEATURE_WIDTHS.get(key) for key in keys]
-    backbone = model.get("backbone")
+    path, backbone = "model.backbone", model.get("backbone")
+    while isinstance(backbone, Mapping) and "backbone" in backbone:
+        path, backbone = f"{path}.backbone", backbone["backbone"]
     stated = backbone.get("in_channels") if isinstance(backbone, Mapping) else None
     known = [width for width in widths if width is not None]
     if isinstance(stated, int) and len(known) == len(widths) and sum(known) != stated:
         raise BadModel(
-            f"config.py: model.backbone.in_channels is {stated}, but feat_keys {', '.join(keys)} "
+            f"config.py: {path}.in_channels is {stated}, but feat_keys {', '.join(keys)} "
             f"are {sum(known)} channels; the two must agree"
         )
 
@@ -190,7 +192,7 @@ def _classes(config: Mapping[str, Any]) -> list[ClassInfo]:
 def _num_classes(config: Mapping[str, Any], names: list[str]) -> int:
     """The number of classes, on which ``data.num_classes``, ``data.names`` and the network's head must agree."""
     value(config, "data.num_classes", int, "an integer", default=1)
-    paths = ("data.num_classes", "model.num_classes", "model.backbone.num_classes")
+    paths = ("data.num_classes", "model.num_classes", "model.semantic_num_classes", "model.backbone.num_classes")
     stated = {path: width for path in paths if isinstance(width := _look_up(config, path), int)}
     if stated.get(paths[-1]) == 0:  # a backbone without a head
         del stated[paths[-1]]
