@@ -158,6 +158,7 @@ def test_keys_that_miss_or_contradict_are_named(folder, line, found):
 @pytest.mark.parametrize(
     ("pattern", "replacement", "found"),
     [
+        ("crop=None", "crop=dict(type='SphereCrop', mode='all')", "test_cfg.crop is not served"),
         ("grid_size=0.02", "grid_size=0", "test_cfg.voxelize"),
         ("grid_size=0.02", "grid_size=-1.0", "test_cfg.voxelize"),
         ("grid_size=0.02", "grid_size=1e999", "test_cfg.voxelize"),
