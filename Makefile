@@ -9,7 +9,7 @@ LIBS := $(wildcard libs/*/pyproject.toml)
 LIB_SOURCES := $(wildcard libs/*/setup.py libs/*/csrc/*)
 PYTEST_ARGS ?=
 
-.PHONY: serve test gpu-libs gpu-test gpu-sanitize gpu-bench demo lint lock verify docs clean
+.PHONY: serve test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -43,6 +43,20 @@ gpu-sanitize: gpu-libs
 
 gpu-bench: gpu-libs
 	$(GPU_PYTHON) benchmarks/operators_gpu.py
+
+# linters and schemas over Dockerfiles, scripts, compose, Kubernetes and environment.yml, by tools in a place of their own
+IMAGE_LINTERS := .venv-image
+image-lint: $(IMAGE_LINTERS)/.installed
+	tests/image/lint.sh $(IMAGE_LINTERS)/bin
+
+$(IMAGE_LINTERS)/.installed: tests/image/requirements.txt
+	$(PYTHON) -m venv $(IMAGE_LINTERS)
+	$(IMAGE_LINTERS)/bin/python -m pip install --quiet -r tests/image/requirements.txt
+	touch $@
+
+# the images, built and run by the docker engine that is here; CONTAINER_STANDINS: see tests/container/conftest.py
+container-test: image-lint $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS) $(wildcard tests/container/*_image.py tests/container/*_sources.py)
 
 # a made-up tile, classified on the command line
 demo: $(VENV)/.installed
