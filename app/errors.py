@@ -34,6 +34,13 @@ class Unauthorised(Problem):
     title = "Unauthorised"
 
 
+class Forbidden(Problem):
+    """The operator does not allow this."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class NotFound(Problem):
     """No such model or resource."""
 
@@ -69,11 +76,25 @@ class BadModel(Problem):
     title = "Unusable model"
 
 
+class Quarantined(Problem):
+    """The input ended the process that computes, more than once."""
+
+    status = 422
+    title = "Quarantined input"
+
+
 class Busy(Problem):
     """The queue is full; the client should come back."""
 
     status = 429
     title = "Busy"
+
+
+class ClientGone(Problem):
+    """The client hung up; nobody reads this answer, the status is for the log."""
+
+    status = 499
+    title = "Client closed request"
 
 
 class NotReady(Problem):

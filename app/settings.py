@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
     spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
+    send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
     readers: int = Field(2, gt=0, description="processes that decode and encode files")
@@ -47,9 +48,34 @@ class Settings(BaseSettings):
 
     queue_requests: int = Field(64, gt=0, description="requests waiting or running before new ones get 429")
     queue_points: int = Field(100_000_000, gt=0, description="points waiting or running before new ones get 429")
-    request_timeout_s: float = Field(300.0, gt=0, description="time for one request before it is answered 504")
+    queue_memory_mib: int = Field(
+        0,
+        ge=0,
+        description="estimated device memory of clouds waiting or running before new ones get 429; "
+        "0: four times that of the devices",
+    )
+    request_timeout_s: float = Field(
+        300.0, gt=0, description="time for one request before it is answered 504; a request may ask for less"
+    )
+    batch_requests: int = Field(16, gt=0, le=64, description="most clouds in one pass of the network")
+    batch_voxels: int = Field(100_000, gt=0, description="most voxels of clouds that share a pass")
+    batch_delay_ms: float = Field(
+        5.0, ge=0, description="how long a cloud waits for others that are being read, to share a pass"
+    )
     tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
     max_passes: int = Field(128, gt=0, description="most passes of mode=exact; a request may ask for fewer")
+
+    engine_silence_s: float = Field(20.0, gt=0, description="time without a sign of life before an engine is killed")
+    engine_overrun_s: float = Field(
+        30.0, gt=0, description="time past a request's deadline, and 20 s a million points, before its engine is killed"
+    )
+    engine_failures: int = Field(6, gt=0, description="losses of an engine in a row before it pauses")
+    engine_pause_s: float = Field(120.0, gt=0, description="length of that pause")
+    model_control: bool = Field(True, description="whether models can be loaded and unloaded over HTTP")
+    drain_delay_s: float = Field(
+        1.0, ge=0, description="least time after SIGTERM in which /health/ready says 503 before the port is closed"
+    )
+    grace_s: float = Field(30.0, gt=0, description="time after SIGTERM for requests under way")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 

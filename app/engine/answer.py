@@ -21,6 +21,7 @@ class Answer:
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
         passes, passes_wanted: of the network, made, and those that the mode asks for.
+        num_voxels, batch_size: of the cloud, and clouds of all requests in its pass; 0 and 1 where unknown.
     """
 
     fd: int
@@ -33,6 +34,8 @@ class Answer:
     timings_ms: dict[str, float]
     passes: int = 1
     passes_wanted: int = 1
+    num_voxels: int = 0
+    batch_size: int = 1
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its beginning, in pieces of at most 1 MiB; independent of other readers of it."""

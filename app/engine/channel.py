@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import select
 import socket
 import struct
 import time
@@ -13,13 +14,27 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Ready, Segment, Segmented, Started
+from app.engine.protocol import (
+    Batch,
+    Decode,
+    Decoded,
+    Encode,
+    Encoded,
+    Failure,
+    Load,
+    Models,
+    Ready,
+    Segmented,
+    Started,
+    Unload,
+)
 
 MAX_MESSAGE_BYTES = 16 << 20
-MAX_DESCRIPTORS = 4
+MAX_DESCRIPTORS = 64
 
 _MESSAGES = {
-    kind.__name__: kind for kind in (Started, Decode, Decoded, Encode, Encoded, Segment, Segmented, Failure, Ready)
+    kind.__name__: kind
+    for kind in (Started, Decode, Decoded, Encode, Encoded, Ready, Batch, Segmented, Failure, Load, Unload, Models)
 }
 _HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors
 
@@ -75,6 +90,12 @@ class Channel:
             if isinstance(error, OSError) and not isinstance(error, TimeoutError):
                 raise ChannelError("the other process closed the channel") from error
             raise
+
+    def wait(self, seconds: float) -> bool:
+        """Whether ``receive`` would find something, be it the end, within so many seconds."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))
 
     def shutdown(self) -> None:
         """End both directions, which wakes whoever waits in ``receive`` here or there."""

@@ -4,7 +4,6 @@ import ctypes
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,15 @@ _starter = ThreadPoolExecutor(1, "pointserve-starter")
 class Child:
     """``python -m module --fd N …`` in a session of its own, so that the terminal's ctrl-C reaches the parent alone."""
 
-    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]):
+    def __init__(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
+    ):
+        """``descriptors`` keep their numbers in the process, and stay the caller's to close here."""
         self.channel, theirs = Channel.pair()
         with theirs:
             command = [sys.executable, "-m", module, "--fd", str(theirs.fileno()), *arguments]
             try:
-                self.process = _starter.submit(_start, command, theirs, environment).result()
+                self.process = _starter.submit(_start, command, [theirs.fileno(), *descriptors], environment).result()
             except BaseException:
                 self.channel.close()
                 raise
@@ -64,11 +66,11 @@ def tie_to_parent() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _start(command: list[str], theirs: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen:
+def _start(command: list[str], descriptors: list[int], environment: Mapping[str, str]) -> subprocess.Popen:
     return subprocess.Popen(
         command,
         cwd=PACKAGE_ROOT,  # where ``-m`` looks first: a package 'app' where the user stands is not ours
-        pass_fds=[theirs.fileno()],
+        pass_fds=descriptors,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

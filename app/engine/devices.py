@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pynvml
 
@@ -21,9 +21,18 @@ class DeviceChoice:
 def choose(setting: str) -> list[DeviceChoice]:
     """One choice for every device in ``setting``: auto, cpu, cuda or cuda:N, several joined by ','.
 
+    A device that is named several times has so many engines, called cpu#0, cpu#1 and so on.
+
     Raises BadRequest for anything else.
     """
-    return [_choose(name.strip()) for name in setting.split(",")]
+    choices = [_choose(name.strip()) for name in setting.split(",")]
+    names = [choice.name for choice in choices]
+    return [
+        replace(choice, name=f"{choice.name}#{names[:place].count(choice.name)}")
+        if names.count(choice.name) > 1
+        else choice
+        for place, choice in enumerate(choices)
+    ]
 
 
 def _choose(name: str) -> DeviceChoice:

@@ -1,23 +1,29 @@
-"""One engine process, seen from its parent: started, fed with jobs, and started again when it dies."""
+"""One engine process, seen from its parent: started, fed with jobs, and replaced when it is lost."""
 
 import logging
+import os
+import queue
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from app.engine.channel import ChannelError, close_all
+from app.engine.channel import ChannelError
 from app.engine.child import Child
+from app.engine.conversation import Conversation, Hung, Patience
 from app.engine.devices import DeviceChoice
-from app.engine.packed import Packed, check_segmentation
-from app.engine.protocol import Failure, ModelCard, Ready, Segment, SegmentationMeta, Segmented
-from app.engine.scheduler import STOPPING, Job, Scheduler
+from app.engine.job import Job
+from app.engine.process_exit import DEVICE_LOST
+from app.engine.protocol import Load, ModelCard, Unload
+from app.engine.pulse import Memory, Pulse
+from app.engine.scheduler import STOPPING, Scheduler
 from app.engine.threads import thread_environment
-from app.errors import NotReady, Problem, by_status
+from app.errors import NotReady, Problem
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
 END_S = 2.0
-OVERRUN_S = 30.0  # how long a job may run on after its deadline before its engine counts as stuck
+FIRST_BACK_OFF_S = 0.5
 MAX_BACK_OFF_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -25,31 +31,66 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """State of one engine: starting, ready, failed (needs its operator) or stopped; ``reason`` of the last trouble."""
+    """State of one engine; ``reason`` of the last trouble.
+
+    ``state`` is starting, ready, paused (lost too often, tried again later), failed (needs its operator) or stopped;
+    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start.
+    """
 
     device: str
     state: str = "starting"
     reason: str = ""
     pid: int | None = None
     num_restarts: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)
     device_name: str = ""
     threads: int = 0
+    memory: Memory = field(default_factory=Memory)
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """After ``failures`` losses in a row, none of them with a job done between, an engine rests for ``pause_s``."""
+
+    failures: int
+    pause_s: float
 
 
 class Engine:
     """Keeps one engine process running and gives it the scheduler's jobs, in a thread of its own."""
 
-    def __init__(self, choice: DeviceChoice, arguments: list[str], scheduler: Scheduler, changed: Callable[[], None]):
-        self.status = EngineStatus(choice.name)
+    def __init__(
+        self,
+        choice: DeviceChoice,
+        arguments: Callable[[], list[str]],
+        scheduler: Scheduler,
+        changed: Callable[[], None],
+        patience: Patience,
+        breaker: Breaker,
+    ):
+        """``arguments`` gives those of a process that starts now; ``changed`` is called when the status is another."""
         self.models: list[ModelCard] = []
+        self._status = EngineStatus(choice.name)
         self._choice = choice
-        self._arguments = ["--device", choice.torch_device, *arguments]
+        self._arguments = arguments
         self._scheduler = scheduler
         self._changed = changed
-        self._child: Child | None = None
+        self._patience = patience
+        self._breaker = breaker
+        self._restarts: Counter[str] = Counter()
+        self._num_failures = 0
+        self._open_jobs: dict[str, Job] = {}
+        self._changes: queue.SimpleQueue[tuple[Load | Unload, Future[None]]] = queue.SimpleQueue()
+        self._conversation: Conversation | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep_running, name=f"engine-{choice.name}", daemon=True)
+
+    @property
+    def status(self) -> EngineStatus:
+        """At this moment."""
+        conversation = self._conversation
+        return replace(self._status, memory=conversation.pulse.memory) if conversation else self._status
 
     def start(self) -> None:
         """Start the process; ``status`` says when it is ready."""
@@ -58,118 +99,139 @@ class Engine:
     def stop(self) -> None:
         """End the process; a job in it ends in NotReady."""
         self._stopping.set()
-        if child := self._child:
-            child.channel.shutdown()
+        self._scheduler.wake()
+        if conversation := self._conversation:
+            conversation.child.channel.shutdown()
         if self._thread.ident:
             self._thread.join()
 
+    def change(self, message: Load | Unload) -> "Future[None]":
+        """Load or unload a model between two jobs; the future ends in the problem where it cannot be done."""
+        done: Future[None] = Future()
+        self._changes.put((message, done))
+        self._scheduler.wake()
+        return done
+
     def _keep_running(self) -> None:
-        num_failures = 0
         while not self._stopping.is_set():
             try:
-                environment = thread_environment() | self._choice.environment
-                child = self._child = Child("app.engine.process", self._arguments, environment)
+                conversation = self._begin()
             except OSError as error:
-                num_failures += 1
-                self._restart_after(f"could not be started: {error}", num_failures)
+                self._lose("start", f"could not be started: {error}")
                 continue
+            child = conversation.child
             try:
-                self._await_ready(child)
-                num_failures = 0
-                self._feed(child)
+                self._await_ready(conversation)
+                self._feed(conversation)
             except Problem as problem:
                 log.error("the engine on %s cannot serve: %s", self._choice.name, problem.detail)
-                self._set(replace(self.status, state="failed", reason=problem.detail, pid=None))
+                self._set(replace(self._status, state="failed", reason=problem.detail, pid=None))
                 return
             except Exception as error:
-                if not isinstance(error, (ChannelError, TimeoutError)):
+                if not isinstance(error, (ChannelError, Hung, TimeoutError)):
                     log.exception("the engine on %s met a bug", self._choice.name)
-                how = child.end(0.0 if isinstance(error, TimeoutError) else END_S)
-                num_failures += 1
-                self._restart_after(how, num_failures)
+                how = child.end(END_S if isinstance(error, ChannelError) else 0.0)
+                is_hung = isinstance(error, (Hung, TimeoutError))
+                self._lose("hung" if is_hung else _kind(child), f"{error}, so it {how}" if is_hung else how)
             finally:
+                self._conversation = None
                 child.end(0.0)
+                self._refuse_changes()
         self._set(EngineStatus(self._choice.name, "stopped"))
 
-    def _await_ready(self, child: Child) -> None:
+    def _begin(self) -> Conversation:
+        pulse, fd = Pulse.create()
+        try:
+            arguments = ["--device", self._choice.torch_device, "--pulse-fd", str(fd), *self._arguments()]
+            environment = thread_environment() | self._choice.environment
+            child = Child("app.engine.process", arguments, environment, [fd])
+        finally:
+            os.close(fd)
+        self._conversation = Conversation(child, pulse, self._patience)
+        self._set(replace(self._status, state="starting", pid=child.pid))
+        return self._conversation
+
+    def _await_ready(self, conversation: Conversation) -> None:
         """Wait until the models are loaded; raises NotReady where there is nothing to serve."""
-        self._set(replace(self.status, pid=child.pid))
         if self._stopping.is_set():
             return
-        message, _ = child.channel.receive()
-        if isinstance(message, Failure):
-            raise NotReady(message.detail)
-        if not isinstance(message, Ready):
-            raise ChannelError(f"sent {type(message).__name__} instead of Ready")
-        status = replace(
-            self.status,
-            device_name=message.device_name,
-            threads=message.threads,
-            warnings=message.warnings,
-        )
-        self.models = message.models
-        if not any(card.served for card in message.models):
-            reasons = "; ".join(f"{card.name}: {card.reason}" for card in message.models) or "no model was found"
+        ready = conversation.ready()
+        self.models = ready.models
+        unloaded = "--unloaded" in self._arguments()
+        if not unloaded and not any(card.served for card in ready.models):
+            reasons = "; ".join(f"{card.name}: {card.reason}" for card in ready.models) or "no model was found"
             raise NotReady(f"No model can be served. {reasons}")
+        status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
         self._set(replace(status, state="ready"))
 
-    def _feed(self, child: Child) -> None:
-        """Give jobs to the process until the engine is stopped; raises what a lost process leads to."""
+    def _feed(self, conversation: Conversation) -> None:
+        """Give jobs and changes to the process until the engine is stopped; raises what a lost process leads to."""
         while not self._stopping.is_set():
-            if not child.alive():
+            if not conversation.child.alive():
                 raise ChannelError("ended while idle")
-            job = self._scheduler.take(POLL_S)
-            if job is not None:
-                self._serve(child, job)
+            if conversation.pulse.silence_s > self._patience.silence_s:
+                raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
+            if not self._changes.empty():
+                self._change(conversation, *self._changes.get())
+            elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):
+                conversation.serve(jobs, self._scheduler, self._open_jobs)
+                self._num_failures = 0
 
-    def _serve(self, child: Child, job: Job) -> None:
-        deadline_unix_s = time.time() + job.deadline - time.monotonic()
-        request = Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, deadline_unix_s)
+    def _change(self, conversation: Conversation, message: Load | Unload, done: "Future[None]") -> None:
         try:
-            child.channel.send(request, [job.cloud.fd], job.deadline + OVERRUN_S)
-            answer, fds = child.channel.receive(job.deadline + OVERRUN_S)
-            try:
-                result = _accept(answer, fds, job)
-            except BaseException:
-                close_all(fds)
-                raise
+            self.models = conversation.change(message)
         except Problem as problem:
-            self._scheduler.fail(job, problem)
-        except Exception:
-            reason = STOPPING if self._stopping.is_set() else "The engine was lost while it had this cloud."
-            self._scheduler.fail(job, NotReady(reason, retry_after_s=5.0))
+            done.set_exception(problem)
+        except BaseException:
+            done.set_exception(NotReady("The engine was lost while it changed its models.", retry_after_s=5.0))
             raise
         else:
-            self._scheduler.finish(job, result)
+            done.set_result(None)
 
-    def _restart_after(self, how: str, num_failures: int) -> None:
+    def _lose(self, kind: str, how: str) -> None:
+        """What had been sent to the process runs again; wait until the next one may start."""
+        jobs = list(self._open_jobs.values())
+        self._open_jobs.clear()
         if self._stopping.is_set():
+            for job in jobs:
+                self._scheduler.fail(job, NotReady(STOPPING))
             return
-        log.error("the engine process on %s %s; it is started again", self._choice.name, how)
-        num_restarts = self.status.num_restarts + 1
+        self._num_failures += 1
+        self._restarts[kind] += 1
+        paused = self._num_failures >= self._breaker.failures
+        reason = f"The engine process {how}."
+        if paused:
+            reason = (
+                f"{reason} It was lost {self._num_failures} times in a row, so it rests {self._breaker.pause_s:g} s."
+            )
+            self._scheduler.quarantine.pardon()  # what kills every engine is no fault of one input
+        log.error("engine on %s: %s It is started again.", self._choice.name, reason)
         self._set(
             replace(
-                self.status, state="starting", reason=f"The engine process {how}.", pid=None, num_restarts=num_restarts
+                self._status,
+                state="paused" if paused else "starting",
+                reason=reason,
+                pid=None,
+                num_restarts=self._restarts.total(),
+                restarts=dict(self._restarts),
             )
         )
-        self._stopping.wait(min(MAX_BACK_OFF_S, 0.5 * 2 ** (num_failures - 1)))
+        self._scheduler.lost(jobs)
+        back_off_s = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (self._num_failures - 1))
+        self._stopping.wait(self._breaker.pause_s if paused else back_off_s)
+
+    def _refuse_changes(self) -> None:
+        while not self._changes.empty():
+            _, done = self._changes.get()
+            done.set_exception(NotReady("The engine is not ready to change its models.", retry_after_s=5.0))
 
     def _set(self, status: EngineStatus) -> None:
-        self.status = status
+        self._status = status
         self._changed()
 
 
-def _accept(answer: object, fds: list[int], job: Job) -> Packed[SegmentationMeta]:
-    """The segmentation in ``answer``, owning its descriptor; raises the problem that the answer tells of."""
-    if isinstance(answer, Failure) and answer.job_id == job.id:
-        raise by_status(answer.status)(answer.detail)
-    if not isinstance(answer, Segmented) or answer.job_id != job.id or len(fds) != 1:
-        raise ChannelError(f"sent {type(answer).__name__} with {len(fds)} descriptors for job {job.id}")
-    result = Packed(fds[0], answer.layout, answer.meta)
-    try:
-        check_segmentation(result)
-    except ValueError as error:
-        raise ChannelError(f"sent a wrong segmentation: {error}") from error
-    if result.num_points != job.num_points:
-        raise ChannelError(f"sent {result.num_points} labels for {job.num_points} points")
-    return result
+def _kind(child: Child) -> str:
+    code = child.process.returncode
+    if code is not None and code < 0:
+        return "killed"
+    return "device" if code == DEVICE_LOST else "exit"

@@ -72,7 +72,11 @@ class SegmentOptions:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of one model without its weights; what GET /models shows."""
+    """What is known of one model without its weights; what GET /models shows.
+
+    ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
+    ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change.
+    """
 
     name: str
     path: str
@@ -86,6 +90,9 @@ class ModelCard:
     dataset: str | None = None
     served: bool = True
     reason: str = ""
+    memory_bytes: int = 0
+    bytes_per_voxel: int = 0
+    shares_passes: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Segment:
-    """Parent to engine, one descriptor: the cloud. Answer: ``Segmented`` with one descriptor, or ``Failure``."""
+    """One cloud of a ``Batch``. Answer: ``Segmented`` with one descriptor, or ``Failure``."""
 
     job_id: str
     options: SegmentOptions
@@ -145,12 +152,38 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Parent to engine, a descriptor for each job: its cloud. Every job is answered on its own, in any order."""
+
+    jobs: list[Segment]
+
+
+@dataclass(frozen=True)
 class Segmented:
-    """Engine to parent, one descriptor: the segmentation's arrays in ``layout``; ``meta`` is the rest of it."""
+    """Engine to parent, one descriptor: the segmentation's arrays in ``layout``; ``meta`` is the rest of it.
+
+    ``batch_size`` clouds went through the network together.
+    """
 
     job_id: str
     layout: list[ArraySpec]
     meta: SegmentationMeta
+    num_voxels: int = 0
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """Parent to engine: load the model, anew where it is loaded. Answer: ``Models``, or ``Failure``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Parent to engine: give the model's memory back. Answer: ``Models``, or ``Failure``."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -171,3 +204,10 @@ class Ready:
     threads: int
     models: list[ModelCard]
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Engine to parent: every model after a change."""
+
+    models: list[ModelCard]

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from app.engine.channel import ChannelError
@@ -34,8 +35,10 @@ class ReaderError(Exception):
 class Reader:
     """A place in the pool: a process, replaced whenever it is lost. For one thread at a time, but for ``stop``."""
 
-    def __init__(self, memory_mib: int):
+    def __init__(self, memory_mib: int, spool_dir: Path | None = None):
+        """``spool_dir`` is where decoders put files, the system's temporary folder where it is None."""
         self._memory_mib = memory_mib
+        self._environment = _ENVIRONMENT | ({"TMPDIR": str(spool_dir.absolute())} if spool_dir else {})
         self._child: Child | None = None
         self._started = False
         self._start_until = 0.0
@@ -56,7 +59,9 @@ class Reader:
             if self._stopped:
                 return
             try:
-                self._child = Child("app.engine.reader_process", ["--memory-mib", str(self._memory_mib)], _ENVIRONMENT)
+                self._child = Child(
+                    "app.engine.reader_process", ["--memory-mib", str(self._memory_mib)], self._environment
+                )
             except OSError:
                 log.exception("a reader process could not be started; the next request tries again")
 

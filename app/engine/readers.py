@@ -6,7 +6,6 @@ with a limit of memory and of time; one that is lost costs the request that it s
 
 import logging
 import queue
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from app.engine.protocol import (
     SegmentationMeta,
 )
 from app.engine.reader import Reader, ReaderError
+from app.engine.term import Term
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
@@ -45,14 +45,11 @@ class EncodedFile:
 
 
 class ReaderPool:
-    """``settings.readers`` processes, each serving one file at a time; for any number of threads.
-
-    Deadlines are in seconds of ``time.monotonic``.
-    """
+    """``settings.readers`` processes, each serving one file at a time; for any number of threads."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._readers = [Reader(settings.reader_memory_mib) for _ in range(settings.readers)]
+        self._readers = [Reader(settings.reader_memory_mib, settings.spool_dir) for _ in range(settings.readers)]
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         self._stopping = False
 
@@ -78,11 +75,12 @@ class ReaderPool:
         """How many processes had to be replaced so far."""
         return sum(reader.num_lost for reader in self._readers)
 
-    def decode(self, body: Body, options: ReadOptions, deadline: float) -> Packed[CloudMeta]:
+    def decode(self, body: Body, options: ReadOptions, term: Term) -> Packed[CloudMeta]:
         """Read ``body``; the cloud is the caller's to close.
 
         Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud where decoding it took
-        longer than ``reader_timeout_s`` or cost the process, DeadlineExceeded, and NotReady where the pool stops.
+        longer than ``reader_timeout_s`` or cost the process, DeadlineExceeded, ClientGone while it waits for its turn,
+        and NotReady where the pool stops.
         """
 
         def accept(answer: Decoded, fd: int) -> Packed[CloudMeta]:
@@ -93,7 +91,7 @@ class ReaderPool:
             return cloud
 
         message = Decode(options, self._settings.max_points)
-        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", deadline)
+        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", term)
 
     def encode(
         self,
@@ -101,7 +99,7 @@ class ReaderPool:
         cloud: Packed[CloudMeta],
         segmentation: Packed[SegmentationMeta],
         source: Body | None,
-        deadline: float,
+        term: Term,
     ) -> EncodedFile:
         """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
 
@@ -116,7 +114,7 @@ class ReaderPool:
 
         message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
         fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]
-        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", deadline)
+        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", term)
 
     def _ask(
         self,
@@ -125,12 +123,12 @@ class ReaderPool:
         expected: type,
         accept: Callable[[Any, int], Result],
         what: str,
-        deadline: float,
+        term: Term,
     ) -> Result:
         """One exchange with the next idle reader; ``accept`` checks the answer and takes over its descriptor."""
-        reader = self._take(deadline)
+        reader = self._take(term)
         try:
-            answer, received = self._exchange(reader, message, fds, what, deadline)
+            answer, received = self._exchange(reader, message, fds, what, term)
             try:
                 if isinstance(answer, Failure):
                     raise by_status(answer.status)(answer.detail)
@@ -149,13 +147,13 @@ class ReaderPool:
             self._idle.put(reader)
 
     def _exchange(
-        self, reader: Reader, message: Decode | Encode, fds: list[int], what: str, deadline: float
+        self, reader: Reader, message: Decode | Encode, fds: list[int], what: str, term: Term
     ) -> tuple[Any, list[int]]:
         limit_s = self._settings.reader_timeout_s
         try:
-            return reader.exchange(message, fds, limit_s, deadline)
+            return reader.exchange(message, fds, limit_s, term.deadline)
         except TimeoutError:
-            if time.monotonic() >= deadline:
+            if not term.left_s:
                 raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
             raise BadCloud(
                 f"{what} took longer than {limit_s:g} s, the limit of this server. The file is damaged, or has more "
@@ -170,12 +168,15 @@ class ReaderPool:
                 f"{self._settings.reader_memory_mib} MiB of memory that one file may take on this server."
             ) from None
 
-    def _take(self, deadline: float) -> Reader:
+    def _take(self, term: Term) -> Reader:
         """An idle reader, for this thread alone until it is put back."""
-        try:
-            reader = self._idle.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise DeadlineExceeded("No process to read the file became free in the time for the request.") from None
+        while True:
+            term.check("No process to read the file became free in the time for the request.")
+            try:
+                reader = self._idle.get(timeout=term.look_s)
+                break
+            except queue.Empty:
+                continue
         if self._stopping:
             self._idle.put(reader)  # for the next one that waits
             raise NotReady("The server is stopping.")

@@ -3,17 +3,19 @@
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from uuid import uuid4
+from dataclasses import dataclass
 
+from app.engine.job import Job
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
-from app.errors import Busy, DeadlineExceeded, NotReady
+from app.engine.quarantine import Quarantine
+from app.engine.term import LATE, Term
+from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem
 
 MAX_RETRY_AFTER_S = 60.0
 STOPPING = "The server is stopping."
@@ -21,50 +23,51 @@ STOPPING = "The server is stopping."
 _DECAY = 0.8  # weight of the past in the recent rate, per finished job
 
 
-@dataclass(eq=False)
-class Job:
-    """One cloud on its way through an engine.
+@dataclass(frozen=True)
+class Limits:
+    """What may be here at once, and what goes through the network together."""
 
-    Attributes:
-        cloud: owned by the job, closed as soon as no engine needs it any more.
-        options: how to answer.
-        deadline: in seconds of ``time.monotonic``.
-        result: the packed segmentation, or the problem that the job ended in.
-        submitted, started: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
-    """
+    requests: int
+    points: int
+    batch_requests: int = 1
+    batch_voxels: int = 0
+    batch_delay_s: float = 0.0
 
-    cloud: Packed[CloudMeta]
-    options: SegmentOptions
-    deadline: float
-    id: str = field(default_factory=lambda: uuid4().hex)
-    result: "Future[Packed[SegmentationMeta]]" = field(default_factory=Future)
-    submitted: float = field(default_factory=time.monotonic)
-    started: float = math.nan
 
-    @property
-    def num_points(self) -> int:
-        """Points of the cloud."""
-        return self.cloud.num_points
+@dataclass
+class Place:
+    """One place among the requests; ``coming`` until its cloud is queued."""
+
+    coming: bool = True
 
 
 class Scheduler:
-    """A queue bounded in requests and in points, first come first served. For any number of threads.
+    """A queue bounded in requests, points and device memory, first come first served. For any number of threads.
 
     A request is admitted before its file is read and leaves when it is answered; its points count while they wait for
-    an engine or are in one.
+    an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one.
+
+    ``max_bytes``, 0 for no limit, is compared with the sum of ``Job.need_bytes``; ``refusals`` counts requests that
+    were not admitted, by requests, points and memory.
     """
 
-    def __init__(self, max_requests: int, max_points: int):
-        self._max_requests = max_requests
-        self._max_points = max_points
+    def __init__(self, limits: Limits):
+        self.max_bytes = 0
+        self.refusals: Counter[str] = Counter()
+        self.quarantine = Quarantine()
+        self._limits = limits
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._num_requests = 0
+        self._num_coming = 0
         self._num_points = 0
+        self._num_bytes = 0
+        self._num_idle = 0
         self._closed = False
         self._refusal = ""
         self._recent_points = 0.0
         self._recent_s = 0.0
+        self._voxels_a_point: dict[str, float] = {}
 
     @property
     def load(self) -> tuple[int, int]:
@@ -72,52 +75,85 @@ class Scheduler:
         return self._num_requests, self._num_points
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def admitted(self) -> Iterator[Place]:
         """Hold one place among the requests; raises Busy where all are taken, NotReady once ``close`` was called."""
         with self._changed:
             if self._closed:
                 raise NotReady(STOPPING)
-            if self._num_requests >= self._max_requests:
-                raise self._busy(f"{self._num_requests} requests are being answered, as many as this server admits.")
+            if self._num_requests >= self._limits.requests:
+                what = f"{self._num_requests} requests are being answered, as many as this server admits."
+                raise self._busy("requests", what)
             self._num_requests += 1
+            self._num_coming += 1
+        place = Place()
         try:
-            yield
+            yield place
         finally:
             with self._changed:
                 self._num_requests -= 1
-                self._changed.notify_all()
+                self._arrive(place)
 
-    def run(self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float) -> tuple[Job, Packed]:
+    def run(
+        self,
+        cloud: Packed[CloudMeta],
+        options: SegmentOptions,
+        term: Term,
+        place: Place | None = None,
+        *,
+        shares: bool = False,
+        need_bytes: int = 0,
+    ) -> tuple[Job, Packed]:
         """Queue a cloud and wait for its segmentation, which is the caller's to close; the cloud stays the caller's.
 
-        Raises Busy where the points are too many, DeadlineExceeded, NotReady after ``refuse``, or the problem that the
-        job ended in.
+        Raises Busy where points or bytes are too many, DeadlineExceeded, ClientGone, Quarantined, NotReady after
+        ``refuse``, or the problem that the job ended in.
         """
-        job = self._submit(cloud, options, deadline)
-        try:
-            return job, job.result.result(max(0.0, deadline - time.monotonic()))
-        except FutureTimeoutError:
-            self._abandon(job)
-            raise DeadlineExceeded("The cloud was not segmented in the time for the request.") from None
+        self.quarantine.check(cloud, options.model)
+        job = self._submit(cloud, options, term.deadline, shares, need_bytes)
+        if place:
+            with self._changed:
+                self._arrive(place)
+        while True:
+            try:
+                return job, job.result.result(term.look_s)
+            except FutureTimeoutError:
+                try:
+                    term.check(LATE)
+                except Problem:
+                    self._abandon(job)
+                    raise
 
-    def take(self, timeout_s: float) -> Job | None:
-        """The next job for an engine, None if none came in time. It must be given back with ``finish`` or ``fail``."""
+    def take(self, timeout_s: float, woken: Callable[[], bool] = lambda: False) -> list[Job]:
+        """The next jobs for an engine, none if none came in time or ``woken``; to be given back one by one.
+
+        Several are of one model and share a pass. They are at most the engine's share of what waits, and are awaited
+        for ``batch_delay_s`` while requests are being read.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting, timeout_s)
-            while self._waiting:
-                job = self._waiting.popleft()
-                job.started = time.monotonic()
-                if job.started < job.deadline:
-                    return job
-                self._leave(job)
-                job.result.set_exception(DeadlineExceeded("The time for the request was over before its turn came."))
-        return None
+            self._num_idle += 1
+            try:
+                self._changed.wait_for(lambda: self._waiting or woken(), timeout_s)
+                if self._may_grow():
+                    self._changed.wait_for(lambda: not self._may_grow(), self._limits.batch_delay_s)
+                return self._pack()
+            finally:
+                self._num_idle -= 1
+
+    def wake(self) -> None:
+        """Have every ``take`` look whether it was woken."""
+        with self._changed:
+            self._changed.notify_all()
 
     def finish(self, job: Job, segmentation: Packed[SegmentationMeta]) -> None:
         """Hand over what the engine answered."""
         with self._changed:
             self._recent_points = _DECAY * self._recent_points + job.num_points
-            self._recent_s = _DECAY * self._recent_s + time.monotonic() - job.started
+            self._recent_s = _DECAY * self._recent_s + (time.monotonic() - job.started) / job.batch_size
+            ratio = job.num_voxels / max(1, job.num_points)
+            self._voxels_a_point[job.options.model] = max(ratio, 0.9 * self._voxels_a_point.get(job.options.model, 0.0))
+        if job.alone:
+            self.quarantine.pardon(job.cloud, job.options.model)
+        with self._changed:
             self._leave(job)
         job.result.set_result(segmentation)
 
@@ -127,53 +163,131 @@ class Scheduler:
             self._leave(job)
         job.result.set_exception(problem)
 
+    def lost(self, jobs: Sequence[Job]) -> None:
+        """An engine died with ``jobs``: each runs again, alone, before all others, but for one that did it too often.
+
+        Where several were in it, nobody knows which did it, so none is blamed yet.
+        """
+        again = []
+        for job in jobs:
+            blame = self.quarantine.strike(job.cloud, job.options.model) if len(jobs) == 1 else None
+            if blame:
+                self.fail(job, blame)
+            elif job.abandoned:
+                self.fail(job, ClientGone("Nobody waits for it any more."))
+            else:
+                job.alone = True
+                again.append(job)
+        with self._changed:
+            refusal = self._refusal
+            if not refusal:
+                self._waiting.extendleft(reversed(again))
+                self._changed.notify_all()
+        if refusal:
+            for job in again:
+                self.fail(job, NotReady(refusal))
+
     def refuse(self, reason: str) -> None:
-        """No engine will take a job any more: end those that wait, and every one still to come, in NotReady."""
+        """No engine will take a job for now: end those that wait, and those to come, in NotReady; '' ends that."""
         with self._changed:
             self._refusal = reason
-            jobs = list(self._waiting)
-            self._waiting.clear()
+            jobs = list(self._waiting) if reason else []
+            if reason:
+                self._waiting.clear()
         for job in jobs:
             self.fail(job, NotReady(reason))
 
-    def close(self, grace_s: float) -> None:
-        """Admit nothing more and wait up to ``grace_s`` for the requests that are here; what still waits then fails."""
+    def close(self, grace_s: float = 0.0) -> None:
+        """Admit nothing more and wait up to ``grace_s`` for the requests that are here."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: self._num_requests == 0, grace_s)
-        self.refuse(STOPPING)
 
-    def _submit(self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float) -> Job:
+    def _submit(
+        self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float, shares: bool, need_bytes: int
+    ) -> Job:
         with self._changed:
             if self._refusal:
                 raise NotReady(self._refusal)
-            total = self._num_points + cloud.num_points
-            if self._num_points and total > self._max_points:
-                raise self._busy(f"{self._num_points} points wait or are being segmented, too many to add this cloud.")
-            job = Job(cloud.share(), options, deadline)
-            self._num_points = total
+            num_points, num_bytes = self._num_points + cloud.num_points, self._num_bytes + need_bytes
+            if self._num_points and num_points > self._limits.points:
+                here = f"{self._num_points} points wait or are being segmented, too many to add this cloud."
+                raise self._busy("points", here)
+            if self._num_bytes and num_bytes > self.max_bytes > 0:
+                raise self._busy("memory", "Clouds that wait or are being segmented need all of the device's memory.")
+            job = Job(cloud.share(), options, deadline, shares, need_bytes)
+            self._num_points, self._num_bytes = num_points, num_bytes
             self._waiting.append(job)
             self._changed.notify_all()
         return job
 
+    def _arrive(self, place: Place) -> None:
+        if place.coming:
+            place.coming = False
+            self._num_coming -= 1
+        self._changed.notify_all()
+
     def _abandon(self, job: Job) -> None:
         """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""
         with self._changed:
+            job.abandoned = True
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._leave(job)
                 return
         job.result.add_done_callback(_drop)
 
+    def _may_grow(self) -> bool:
+        """Whether clouds are on their way that the batch to be taken has room for."""
+        if not self._waiting or not self._num_coming or not self._limits.batch_delay_s:
+            return False
+        head = self._waiting[0]
+        return head.shares and not head.alone and len(self._waiting) < self._share()
+
+    def _share(self) -> int:
+        """Clouds that one engine may take at once, leaving some to others that are free."""
+        here = len(self._waiting) + self._num_coming
+        return min(self._limits.batch_requests, -(-here // max(1, self._num_idle)))
+
+    def _pack(self) -> list[Job]:
+        now = time.monotonic()
+        for job in [job for job in self._waiting if job.deadline <= now]:
+            self._waiting.remove(job)
+            self._leave(job)
+            job.result.set_exception(DeadlineExceeded("The time for the request was over before its turn came."))
+        if not self._waiting:
+            return []
+        share, batch = self._share(), [self._waiting.popleft()]
+        (head,) = batch
+        while self._waiting and len(batch) < share and _go_together(head, self._waiting[0]):
+            if sum(map(self._voxels, [*batch, self._waiting[0]])) > self._limits.batch_voxels:
+                break
+            batch.append(self._waiting.popleft())
+        for job in batch:
+            job.started = now
+        return batch
+
+    def _voxels(self, job: Job) -> int:
+        """As many as the cloud will have, by the clouds before it."""
+        return math.ceil(job.num_points * min(1.0, self._voxels_a_point.get(job.options.model) or 1.0))
+
     def _leave(self, job: Job) -> None:
         self._num_points -= job.num_points
+        self._num_bytes -= job.need_bytes
         job.cloud.close()
         self._changed.notify_all()
 
-    def _busy(self, why: str) -> Busy:
+    def _busy(self, reason: str, why: str) -> Busy:
+        self.refusals[reason] += 1
         rate = self._recent_points / self._recent_s if self._recent_s else math.inf
         retry_after_s = min(MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._num_points / rate)))
         return Busy(f"{why} Try again in {retry_after_s:.0f} s.", retry_after_s=retry_after_s)
+
+
+def _go_together(first: Job, second: Job) -> bool:
+    """Whether two jobs may share a pass."""
+    same = first.options.model == second.options.model
+    return same and first.shares and second.shares and not (first.alone or second.alone)
 
 
 def _drop(result: "Future[Packed[SegmentationMeta]]") -> None:

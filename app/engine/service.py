@@ -1,7 +1,9 @@
 """What HTTP and the command line ask: a file in, an answer out."""
 
+import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.clouds import formats
@@ -10,10 +12,11 @@ from app.engine.answer import Answer
 from app.engine.body import Body
 from app.engine.engine import EngineStatus
 from app.engine.packed import Packed
-from app.engine.protocol import MODES, CloudMeta, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions
+from app.engine.protocol import MODES, CloudMeta, Load, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions, Unload
 from app.engine.readers import ReaderPool
-from app.engine.scheduler import STOPPING, Scheduler
+from app.engine.scheduler import STOPPING, Limits, Scheduler
 from app.engine.supervisor import Supervisor
+from app.engine.term import Term
 from app.errors import BadRequest, NotFound, NotReady, TooLarge
 from app.settings import Settings
 
@@ -28,7 +31,8 @@ class ServiceStatus:
     """State of the service: stopped, starting, ready, failed or stopping; ``reason`` of the last trouble.
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
-    ``num_readers_lost`` the reader processes that had to be replaced.
+    ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
+    by what was full (requests, points, memory), ``num_quarantined`` the inputs that are not run any more.
     """
 
     state: str
@@ -37,6 +41,8 @@ class ServiceStatus:
     num_requests: int
     num_points: int
     num_readers_lost: int
+    refusals: dict[str, int] = field(default_factory=dict)
+    num_quarantined: int = 0
 
 
 class Service:
@@ -45,7 +51,15 @@ class Service:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._readers = ReaderPool(settings)
-        self._scheduler = Scheduler(settings.queue_requests, settings.queue_points)
+        self._scheduler = Scheduler(
+            Limits(
+                settings.queue_requests,
+                settings.queue_points,
+                settings.batch_requests,
+                min(settings.batch_voxels, settings.tile_voxels),
+                settings.batch_delay_ms / 1000,
+            )
+        )
         self._supervisor = Supervisor(settings, self._scheduler)
         self._phase = "stopped"
 
@@ -60,10 +74,15 @@ class Service:
         if self._supervisor.wait(timeout_s) != "ready":
             raise NotReady(self.status().reason or f"The models are still loading after {timeout_s:g} s.")
 
-    def stop(self, grace_s: float = 10.0) -> None:
-        """Refuse new requests, let those under way finish for ``grace_s``, then end every process."""
+    def drain(self, grace_s: float) -> None:
+        """Be not ready and refuse new requests from now on; returns once those under way are done, or ``grace_s``."""
         self._phase = "stopping"
         self._scheduler.close(grace_s)
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """Drain, then end every process; what still waits ends in NotReady."""
+        self.drain(grace_s)
+        self._scheduler.refuse(STOPPING)
         self._supervisor.stop()
         self._readers.stop()
         self._phase = "stopped"
@@ -72,38 +91,84 @@ class Service:
         """Every model found, also those that cannot be served; empty until an engine has looked at them."""
         return self._supervisor.models
 
+    def load(self, name: str) -> ModelCard:
+        """Load the model of the folder ``name``, anew where it is loaded; requests wait meanwhile.
+
+        Raises NotFound where there is no such folder, BadModel where it cannot be served, NotReady where no engine is
+        ready. A model that is served stays so if its new files cannot be.
+        """
+        return self._change(Load(name))
+
+    def unload(self, name: str) -> ModelCard:
+        """Give the memory of a model back; requests for it are answered 404 from then on.
+
+        Raises NotFound where it is not loaded, NotReady where no engine is ready.
+        """
+        return self._change(Unload(name))
+
+    def _change(self, message: Load | Unload) -> ModelCard:
+        if self._phase != "started":
+            raise NotReady(STOPPING)
+        self._supervisor.change(message)
+        cards = [card for card in self.models() if card.name == message.name]
+        return next((card for card in cards if card.served), cards[0])
+
     def status(self) -> ServiceStatus:
         """The state of everything, at this moment."""
         engines = self._supervisor.engines
         state = self._supervisor.state if self._phase == "started" else self._phase
         reason = "" if state == "ready" else next((status.reason for status in engines if status.reason), "")
-        return ServiceStatus(state, reason, engines, *self._scheduler.load, self._readers.num_lost)
+        scheduler = self._scheduler
+        lost, refusals = self._readers.num_lost, dict(scheduler.refusals)
+        return ServiceStatus(state, reason, engines, *scheduler.load, lost, refusals, len(scheduler.quarantine))
 
     def predict(
-        self, body: Body, read: ReadOptions, segment: SegmentOptions, output: str, request_id: str = ""
+        self,
+        body: Body,
+        read: ReadOptions,
+        segment: SegmentOptions,
+        output: str,
+        request_id: str = "",
+        on_stage: Callable[[str], None] = lambda stage: None,
+        *,
+        timeout_s: float = math.inf,
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> Answer:
         """Read ``body``, label every point of it and write the answer in format ``output``.
 
-        The body stays the caller's to close, the answer becomes so.
+        The body stays the caller's to close, the answer becomes so. ``on_stage`` is called with decode, segment and
+        encode as each begins. ``is_gone`` is asked now and then whether the client has hung up.
 
         Raises:
             BadRequest, NotFound: an option that is not one of those accepted; before any work.
             BadCloud, UnsupportedFormat, TooLarge: the file.
             Busy: too many requests or points are here already.
-            NotReady: no engine can take work, or the one that had this cloud was lost.
-            DeadlineExceeded: after ``request_timeout_s``.
+            Quarantined: engines were lost over this cloud.
+            NotReady: no engine can take work, or the device's memory does not suffice.
+            ClientGone: nobody waits any more.
+            DeadlineExceeded: after ``timeout_s``, at most ``request_timeout_s``.
         """
-        deadline = time.monotonic() + self._settings.request_timeout_s
+        term = Term.of(min(timeout_s, self._settings.request_timeout_s), is_gone)
         check_options(read, segment, output, self._settings.max_passes)
+        card = self._model(segment.model)
         max_passes = segment.max_passes or self._settings.max_passes
-        options = replace(segment, model=self._model(segment.model), max_passes=max_passes)
-        with self._scheduler.admitted():
+        options = replace(segment, model=card.name, max_passes=max_passes)
+        with self._scheduler.admitted() as place:
             begin = time.perf_counter()
-            with self._readers.decode(body, read, deadline) as cloud:
+            on_stage("decode")
+            with self._readers.decode(body, read, term) as cloud:
                 decode_ms = _elapsed_ms(begin)
                 if cloud.num_points > self._settings.max_points:
                     raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
-                job, segmentation = self._scheduler.run(cloud, options, deadline)
+                on_stage("segment")
+                job, segmentation = self._scheduler.run(
+                    cloud,
+                    options,
+                    term,
+                    place,
+                    shares=card.shares_passes and options.mode == "fast",
+                    need_bytes=card.bytes_per_voxel * min(cloud.num_points, self._settings.tile_voxels),
+                )
                 with segmentation:
                     timings_ms = {"decode": decode_ms, "queue": 1e3 * (job.started - job.submitted)}
                     segmentation.meta = replace(
@@ -112,7 +177,10 @@ class Service:
                         request_id=request_id,
                         timings_ms={**timings_ms, **segmentation.meta.timings_ms},
                     )
-                    return self._encode(output, cloud, segmentation, body, deadline)
+                    on_stage("encode")
+                    answer = self._encode(output, cloud, segmentation, body, term)
+                    answer.num_voxels, answer.batch_size = job.num_voxels, job.batch_size
+                    return answer
 
     def _encode(
         self,
@@ -120,11 +188,11 @@ class Service:
         cloud: Packed[CloudMeta],
         segmentation: Packed[SegmentationMeta],
         body: Body,
-        deadline: float,
+        term: Term,
     ) -> Answer:
         begin = time.perf_counter()
         source = body if formats.keeps_source(output, cloud.meta.format) else None
-        file = self._readers.encode(output, cloud, segmentation, source, deadline)
+        file = self._readers.encode(output, cloud, segmentation, source, term)
         meta = segmentation.meta
         return Answer(
             fd=file.fd,
@@ -139,21 +207,23 @@ class Service:
             passes_wanted=meta.passes_wanted,
         )
 
-    def _model(self, name: str) -> str:
-        """The name of the model to use; raises NotReady or NotFound where there is none."""
+    def _model(self, name: str) -> ModelCard:
+        """The model to use; raises NotReady or NotFound where there is none."""
         status = self.status()
         if status.state in ("stopping", "stopped"):
             raise NotReady(STOPPING)
-        if status.state != "ready":
+        cards = self.models()
+        is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
+        if status.state != "ready" and not is_back_soon:
             retry_after_s = None if status.state == "failed" else 5.0
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=retry_after_s)
-        served = [card.name for card in self.models() if card.served]
-        name = name or self._settings.default_model or served[0]
+        served = {card.name: card for card in cards if card.served}
+        name = name or self._settings.default_model or next(iter(served), "")
         if name not in served:
-            reasons = {card.name: card.reason for card in self.models()}
-            why = f"is not served: {reasons[name]}" if name in reasons else "does not exist"
-            raise NotFound(f"Model {name!r} {why.rstrip('.')}. Served are: {', '.join(served)}.")
-        return name
+            reason = next((card.reason for card in cards if card.name == name), None)
+            why = "does not exist" if reason is None else f"is not served: {reason}"
+            raise NotFound(f"Model {name!r} {why.rstrip('.')}. Served are: {', '.join(served) or 'none'}.")
+        return served[name]
 
 
 def check_options(read: ReadOptions, segment: SegmentOptions, output: str, max_passes: int) -> None:

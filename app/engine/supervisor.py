@@ -1,28 +1,42 @@
 """The engines of this service, one a device."""
 
 import threading
+from collections import Counter
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from pathlib import Path
 
+from app.diagnostics.machine import usable_cores
+from app.engine.conversation import LOAD_S, Patience
 from app.engine.devices import choose
-from app.engine.engine import Engine, EngineStatus
-from app.engine.protocol import ModelCard
+from app.engine.engine import Breaker, Engine, EngineStatus
+from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.scheduler import Scheduler
+from app.errors import NotReady
 from app.settings import Settings
+
+STATES = ("ready", "starting", "paused", "failed", "stopped")
+QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the devices
 
 
 class Supervisor:
-    """Starts an engine for every device of the settings and keeps them running."""
+    """Starts an engine for every device of the settings and keeps them running, with the same models on each."""
 
     def __init__(self, settings: Settings, scheduler: Scheduler):
-        arguments = [
-            *("--models", _absolute(settings.models)),
-            *("--threads", str(settings.threads)),
-            *("--tile-voxels", str(settings.tile_voxels)),
-            *("--log-level", settings.log_level),
-        ]
+        self._settings = settings
         self._scheduler = scheduler
         self._changed = threading.Condition()
-        self._engines = [Engine(choice, arguments, scheduler, self._notify) for choice in choose(settings.device)]
+        self._changing = threading.Lock()
+        self._unloaded: set[str] = set()
+        patience = Patience(settings.engine_silence_s, settings.engine_overrun_s)
+        breaker = Breaker(settings.engine_failures, settings.engine_pause_s)
+        choices = choose(settings.device)
+        num_on_cpu = sum(choice.torch_device == "cpu" for choice in choices)
+        self._threads = settings.threads or (max(1, usable_cores() // num_on_cpu) if num_on_cpu > 1 else 0)
+        self._engines = [
+            Engine(choice, self._arguments, scheduler, self._notify, patience, breaker) for choice in choices
+        ]
 
     def start(self) -> None:
         """Start every engine; returns before they are ready."""
@@ -40,6 +54,30 @@ class Supervisor:
             self._changed.wait_for(lambda: self.state != "starting", timeout_s)
         return self.state
 
+    def change(self, message: Load | Unload) -> None:
+        """Load or unload a model on every engine that is ready, and remember it for those that start later.
+
+        Raises NotReady where none is ready or another change is under way, and the problem of the first engine that
+        could not do it.
+        """
+        if not self._changing.acquire(blocking=False):
+            raise NotReady("Another model is being loaded or unloaded.", retry_after_s=5.0)
+        try:
+            engines = [engine for engine in self._engines if engine.status.state == "ready"]
+            if not engines:
+                raise NotReady("No engine is ready to change its models.", retry_after_s=5.0)
+            futures = [engine.change(message) for engine in engines]
+            problems = [problem for future in futures if (problem := _outcome(future))]
+            if problems:
+                raise problems[0]
+            if isinstance(message, Unload):
+                self._unloaded.add(message.name)
+            else:
+                self._unloaded.discard(message.name)
+                self._scheduler.quarantine.pardon()
+        finally:
+            self._changing.release()
+
     @property
     def engines(self) -> list[EngineStatus]:
         """Status of every engine."""
@@ -47,20 +85,52 @@ class Supervisor:
 
     @property
     def state(self) -> str:
-        """'ready' if any engine is, 'failed' if all are, else 'starting' or 'stopped'."""
+        """'ready' if any engine is, else 'starting' if any is, else 'paused', 'failed' or 'stopped'."""
         states = {status.state for status in self.engines}
-        return next(state for state in ("ready", "starting", "failed", "stopped") if state in states)
+        return next(state for state in STATES if state in states)
 
     @property
     def models(self) -> list[ModelCard]:
-        """Cards of the first engine that has loaded them; the same models are on all."""
-        return next((engine.models for engine in self._engines if engine.models), [])
+        """Cards of every model; served is what every engine that is ready serves."""
+        known = [engine.models for engine in self._engines if engine.models and engine.status.state == "ready"]
+        known = known or [engine.models for engine in self._engines if engine.models][:1]
+        if not known:
+            return []
+        served = Counter(card.path for cards in known for card in cards if card.served)
+        return [
+            replace(card, served=False, reason=card.reason or "Not every engine serves it.")
+            if served[card.path] < len(known)
+            else card
+            for card in known[0]
+        ]
+
+    def _arguments(self) -> list[str]:
+        settings = self._settings
+        return [
+            *("--models", _absolute(settings.models)),
+            *(part for name in sorted(self._unloaded) for part in ("--unloaded", name)),
+            *("--threads", str(self._threads)),
+            *("--tile-voxels", str(settings.tile_voxels)),
+            *("--batch-voxels", str(min(settings.batch_voxels, settings.tile_voxels))),
+            *("--log-level", settings.log_level),
+        ]
 
     def _notify(self) -> None:
-        if self.state == "failed":
-            self._scheduler.refuse("No engine is left that could take this cloud.")
+        state = self.state
+        reason = next((status.reason for status in self.engines if status.reason), "")
+        lost = f"No engine is left that could take this cloud. {reason}"
+        self._scheduler.refuse(lost if state in ("failed", "paused") else "")
+        total = sum(status.memory.total for status in self.engines)
+        self._scheduler.max_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
         with self._changed:
             self._changed.notify_all()
+
+
+def _outcome(future: "Future[None]") -> BaseException | None:
+    try:
+        return future.exception(LOAD_S)
+    except FutureTimeoutError:
+        return NotReady("The engine did not change its models in time.")
 
 
 def _absolute(models: str) -> str:

@@ -1,5 +1,6 @@
 """The server process: gunicorn with one threaded worker that owns the engine."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,10 @@ from gunicorn.app.base import BaseApplication
 from app import create_app
 from app.engine.service import Service
 from app.http import log
-from app.http.worker import Worker, closing
+from app.http.worker import CLOSE_S, Worker, closing
 from app.settings import Settings
 
 SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
-DRAIN_S = 30  # for requests under way when the server is asked to stop
 STOP_S = 10  # for the engine after that
 MEMORY_FOLDER = Path("/dev/shm")
 
@@ -46,7 +46,7 @@ class Server(BaseApplication):
             "worker_class": Worker,
             "threads": self.settings.queue_requests + SPARE_THREADS,
             "worker_tmp_dir": str(MEMORY_FOLDER) if in_memory else None,
-            "graceful_timeout": DRAIN_S + STOP_S,
+            "graceful_timeout": math.ceil(max(self.settings.grace_s, self.settings.drain_delay_s) + CLOSE_S + STOP_S),
             "control_socket_disable": True,
             "logger_class": log.GunicornLog,
             "loglevel": self.settings.log_level,
@@ -56,14 +56,13 @@ class Server(BaseApplication):
         }
 
     def _start(self, worker: Worker) -> None:
-        # the worker's own copy: it stops waiting for requests while the master still leaves it time to end the engine
-        worker.cfg.set("graceful_timeout", DRAIN_S)
         assert self.service is not None
+        worker.settings, worker.service = self.settings, self.service
         self.service.start()
 
     def _stop(self, server: object, worker: Worker) -> None:
         if self.service is not None:
-            self.service.stop(STOP_S / 2)
+            self.service.stop(0.0)
 
 
 def serve(settings: Settings) -> None:

@@ -23,6 +23,8 @@ def health() -> tuple[dict[str, Any], int]:
         "engines": [asdict(engine) for engine in status.engines],
         "queue": {"requests": status.num_requests, "points": status.num_points},
         "readers_lost": status.num_readers_lost,
+        "refused": status.refusals,
+        "quarantined": status.num_quarantined,
     }
     return body, 200 if status.state == "ready" else 503
 

@@ -1,11 +1,13 @@
 """GET /models: which models are served, and what they tell apart."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from apiflask import APIBlueprint
 
-from app.errors import NotFound
+from app.engine.protocol import ModelCard
+from app.errors import Forbidden, NotFound
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -28,3 +30,30 @@ def model(name: str) -> dict[str, Any]:
         if card.name == name:
             return asdict(card)
     raise NotFound(f"There is no model {name!r}. Models are: {', '.join(card.name for card in cards) or 'none'}.")
+
+
+@blueprint.post("/models/<path:name>/load")
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 422, 503))
+def load(name: str) -> dict[str, Any]:
+    """Load a model, anew where it is loaded: requests wait meanwhile"""
+    return _changed(state().service.load, name)
+
+
+@blueprint.post("/models/<path:name>/reload")
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 422, 503))
+def reload(name: str) -> dict[str, Any]:
+    """The same; the model stays as it was where its new files cannot be served"""
+    return _changed(state().service.load, name)
+
+
+@blueprint.post("/models/<path:name>/unload")
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 503))
+def unload(name: str) -> dict[str, Any]:
+    """Give the memory of a model back"""
+    return _changed(state().service.unload, name)
+
+
+def _changed(change: Callable[[str], ModelCard], name: str) -> dict[str, Any]:
+    if not state().settings.model_control:
+        raise Forbidden("Models are not changed over HTTP on this server (POINTSERVE_MODEL_CONTROL).")
+    return asdict(change(name))

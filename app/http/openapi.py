@@ -14,12 +14,13 @@ Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 
 WHY = {
     400: "An unknown option, a bad value, no file, or a body that was cut short",
+    403: "Not allowed on this server",
     404: "No such model",
     406: "No media type in Accept can be answered",
     408: "The body stopped arriving",
     413: "The body or the cloud is over a limit",
     415: "The bytes are in no known format, or the body is compressed as a whole",
-    422: "The file is broken",
+    422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
     503: "No engine can take work at the moment",
     504: "The work took longer than allowed",
@@ -85,6 +86,8 @@ HEALTH = _object(
         "engines": {"type": "array", "items": {"type": "object"}},
         "queue": _object({"requests": {"type": "integer"}, "points": {"type": "integer"}}),
         "readers_lost": {"type": "integer", "description": "Reader processes that had to be replaced."},
+        "refused": {"type": "object", "description": "Requests answered 429, by what was full."},
+        "quarantined": {"type": "integer", "description": "Inputs that are not run any more."},
     }
 )
 CLOUD = _object(

@@ -1,11 +1,12 @@
 """The options of a prediction, from the query or from the fields of a form."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import CoreSchema, core_schema
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 
 from app.clouds.cloud import FIELDS
 from app.clouds.formats import READERS, WRITERS
@@ -54,6 +55,9 @@ class Options(BaseModel):
         (), description="Values wanted for every point beside its label, comma-separated."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of any sampling; equal requests get equal answers.")
+    timeout_s: float | None = Field(
+        None, gt=0, le=86400, description="Seconds to the answer, else 504; the header X-Request-Timeout says the same."
+    )
     filename: str = Field("", max_length=1000, description="Name of the file, where the body does not carry one.")
 
     def read_options(self, filename: str, format: str | None = None) -> ReadOptions:
@@ -63,6 +67,23 @@ class Options(BaseModel):
     def segment_options(self) -> SegmentOptions:
         """How to answer."""
         return SegmentOptions(self.model, self.mode, self.fields, self.seed, self.max_passes)
+
+
+def timeout_s(chosen: Options, headers: Headers) -> float:
+    """Seconds that the client waits: the option, the header X-Request-Timeout, or no limit of its own.
+
+    Raises BadRequest where the header is no positive number.
+    """
+    if chosen.timeout_s is not None:
+        return chosen.timeout_s
+    given = headers.get("X-Request-Timeout", "inf")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise BadRequest(f"X-Request-Timeout: {given[:50]!r} is not accepted: give a positive number of seconds.")
+    return seconds
 
 
 def parse(*sources: MultiDict[str, str]) -> Options:

@@ -8,6 +8,7 @@ from flask import Response, request
 from app.engine.service import Answer
 from app.errors import BadCloud, Busy, UnsupportedFormat
 from app.http import negotiation, options, upload
+from app.http.connection import hung_up
 from app.http.openapi import predict_responses
 from app.http.state import state
 from app.http.trace import note, request_id
@@ -40,7 +41,15 @@ def _answer() -> Response:
         read = chosen.read_options(received.filename, received.format)
         output = chosen.output or negotiation.output_for(request.accept_mimetypes)
         try:
-            answer = state().service.predict(body, read, chosen.segment_options(), output, request_id())
+            answer = state().service.predict(
+                body,
+                read,
+                chosen.segment_options(),
+                output,
+                request_id(),
+                timeout_s=options.timeout_s(chosen, request.headers),
+                is_gone=hung_up(request.environ),
+            )
         except (BadCloud, UnsupportedFormat) as problem:
             if request.mimetype == "application/x-www-form-urlencoded":
                 problem.detail += f" {CURL_D}"

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from app.engine.answer import Answer
 from app.engine.body import Body
+from app.engine.protocol import ReadOptions, SegmentOptions
+from app.engine.service import Service
+from app.engine.term import Term
 
 EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spunet-v1m1-0-base"
 
@@ -25,6 +29,10 @@ def npy_bytes(num_points: int = 500, num_columns: int = 3, seed: int = 0) -> byt
 
 def text_bytes(num_points: int) -> bytes:
     return b"1.25 2.5 3.75\n" * num_points
+
+
+def term(seconds: float) -> Term:
+    return Term.of(seconds)
 
 
 def in_seconds(seconds: float) -> float:
@@ -53,3 +61,33 @@ def is_running(pid: int) -> bool:
 def reads_a_body(pid: int) -> bool:
     """Whether the process has the body of a request mapped, which it has only while it decodes or encodes."""
     return "memfd:pointserve-body" in Path(f"/proc/{pid}/maps").read_text()
+
+
+FAULTS = ["kill", "stop", "hang", "break_device_once", "want_memory", "want_all_memory", "wait_for_go"]
+
+
+def npz_bytes(num_points: int, fault: str = "", extent_m: float = 3.0) -> bytes:
+    """A cloud that is told by its size, and asks an engine with faults/ in its path for one of them."""
+    rng = np.random.default_rng(num_points)
+    normal = np.zeros((num_points, 3))
+    normal[:, 0] = 101 + FAULTS.index(fault) if fault else 0
+    file = io.BytesIO()
+    color = rng.integers(0, 256, (num_points, 3)).astype(np.uint8)
+    np.savez(file, coord=rng.uniform(0, extent_m, (num_points, 3)), color=color, normal=normal)
+    return file.getvalue()
+
+
+def content(answer: Answer) -> bytes:
+    return b"".join(answer.chunks())
+
+
+def ask(service: Service, data: bytes, **how: object) -> bytes:
+    """The labels of a cloud as the bytes of an .npy file."""
+    with body_of(data) as body, service.predict(body, ReadOptions(), SegmentOptions(), "npy", **how) as answer:
+        return content(answer)
+
+
+def engine_pid(service: Service, index: int = 0) -> int:
+    pid = service.status().engines[index].pid
+    assert pid is not None
+    return pid

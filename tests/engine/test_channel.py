@@ -7,7 +7,7 @@ import threading
 import pytest
 from engine_samples import in_seconds, num_open_files
 
-from app.engine.channel import MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
+from app.engine.channel import MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
 from app.engine.protocol import Decode, Failure, ModelCard, ReadOptions, Ready
 
 
@@ -98,7 +98,7 @@ def test_announced_size_is_bounded(ends):
 
 def test_too_many_descriptors_break_the_channel_and_leak_nothing(ends):
     ours, theirs = ends
-    files = [memory_file(b"") for _ in range(9)]
+    files = [memory_file(b"") for _ in range(MAX_DESCRIPTORS + 1)]
     before = num_open_files()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
     ours._socket.sendmsg([struct.pack("!IB", 2, 9) + b"[]"], rights)

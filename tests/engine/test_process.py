@@ -1,3 +1,4 @@
+import os
 import shutil
 import time
 
@@ -7,16 +8,19 @@ import torch
 from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
-from app.diagnostics.machine import usable_cores
 from app.engine.channel import close_all
+from app.engine.memory import is_device_lost, is_out_of_memory, memory
+from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, unpack_segmentation
-from app.engine.process import Engine, choose_device
-from app.engine.protocol import Failure, Segment, Segmented, SegmentOptions
-from app.errors import BadModel
+from app.engine.process import choose_device
+from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
+from app.engine.pulse import Pulse
+from app.engine.runner import DeviceLost, Runner
+from app.errors import BadModel, NotFound
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
+def root(tmp_path_factory):
     """A good model, one of the same name, and one without weights."""
     root = tmp_path_factory.mktemp("models")
     for name in ("a/good", "b/good", "c/empty"):
@@ -24,62 +28,157 @@ def engine(tmp_path_factory):
         shutil.copy(EXPERIMENT / "config.py", root / name)
     for name in ("a/good", "b/good"):
         shutil.copytree(EXPERIMENT / "model", root / name / "model")
-    return Engine.load(str(root), "cpu", 1, 400_000)
+    return root
 
 
-def answer_to(engine: Engine, cloud: Cloud, deadline_unix_s: float):
-    with pack_cloud(cloud) as packed:
-        options = SegmentOptions("good", fields=("entropy",))
-        job = Segment("job", options, packed.layout, packed.meta, deadline_unix_s)
-        return engine.answer(job, packed.fd)
+@pytest.fixture(scope="module")
+def models(root):
+    models = ModelSet(str(root), "cpu", 400_000)
+    models.load_all()
+    return models
 
 
-def test_models_that_load_are_served_and_the_others_say_why(engine):
-    good, twin, empty = engine.ready.models
+@pytest.fixture
+def pulse():
+    pulse, fd = Pulse.create()
+    os.close(fd)
+    return pulse
+
+
+def answer_to(models: ModelSet, pulse: Pulse, clouds: list[Cloud], deadline_unix_s: float, **options):
+    """The messages and descriptors in the order of the clouds."""
+    packed = [pack_cloud(cloud) for cloud in clouds]
+    options = SegmentOptions(**{"model": "good", "fields": ("entropy",), **options})
+    jobs = [Segment(str(i), options, one.layout, one.meta, deadline_unix_s) for i, one in enumerate(packed)]
+    try:
+        answers = list(Runner(models, pulse, "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed]))
+        return sorted(answers, key=lambda answer: int(answer[0].job_id))
+    finally:
+        for one in packed:
+            one.close()
+
+
+def cloud_of(num_points: int) -> Cloud:
+    return Cloud(np.random.default_rng(num_points).uniform(0, 3, (num_points, 3)), "npy", warnings=["from the reader"])
+
+
+def test_models_that_load_are_served_and_the_others_say_why(models):
+    good, twin, empty = models.cards
     assert (good.name, good.served, good.num_classes) == ("good", True, 20)
     assert good.num_parameters > 0
+    assert good.memory_bytes >= 4 * good.num_parameters
+    assert good.bytes_per_voxel > 0
+    assert good.shares_passes
     assert (twin.served, empty.served) == (False, False)
     assert "another model" in twin.reason
     assert "no weights" in empty.reason
-    assert list(engine.segmenters) == ["good"]
+    assert list(models.segmenters) == ["good"]
 
 
-def test_job_is_answered_with_every_point(engine):
-    cloud = Cloud(np.random.default_rng(0).uniform(0, 1, (200, 3)), "npy", warnings=["from the reader"])
-    message, fds = answer_to(engine, cloud, time.time() + 60)
+def test_job_is_answered_with_every_point(models, pulse):
+    ((message, fds),) = answer_to(models, pulse, [cloud_of(200)], time.time() + 60)
     assert isinstance(message, Segmented)
     segmentation = unpack_segmentation(Packed(fds[0], message.layout, message.meta))
     close_all(fds)
     assert segmentation.labels.shape == segmentation.entropy.shape == (200,)
     assert "from the reader" in segmentation.warnings
+    assert (message.num_voxels, message.batch_size) == (200, 1)
 
 
-def test_job_past_its_deadline_is_not_run(engine):
-    message, fds = answer_to(engine, Cloud(np.zeros((1, 3)), "npy"), time.time() - 1)
+def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, pulse):
+    clouds = [cloud_of(num_points) for num_points in (2000, 300, 1, 999, 20, 5000)]
+    fields = ("confidence", "entropy", "probabilities")
+
+    def content(message: Segmented, fds: list[int]) -> bytes:
+        data = os.pread(fds[0], 1 << 30, 0)
+        close_all(fds)
+        return data
+
+    together = answer_to(models, pulse, clouds, time.time() + 60, fields=fields)
+    assert [message.batch_size for message, _ in together] == [4, 4, 1, 4, 1, 4]
+    alone = [answer_to(models, pulse, [cloud], time.time() + 60, fields=fields)[0] for cloud in clouds]
+    for one, other in zip(together, alone, strict=True):
+        assert content(*one) == content(*other)
+
+
+def test_job_past_its_deadline_or_cancelled_is_not_run(models, pulse):
+    ((message, fds),) = answer_to(models, pulse, [cloud_of(1)], time.time() - 1)
     assert (message.status, fds) == (504, [])
-    assert isinstance(message, Failure)
+    pulse.cancel(1)
+    (first, second) = answer_to(models, pulse, [cloud_of(300), cloud_of(301)], time.time() + 60)
+    close_all(first[1])
+    assert isinstance(first[0], Segmented)
+    assert (second[0].status, second[1]) == (499, [])
 
 
-class Hungry:
-    """A segmenter that asks for more memory than there is."""
-
-    def segment(self, cloud, fields, seed):
-        np.empty(1 << 50)
-
-
-def test_cloud_that_needs_more_memory_than_there_is_ends_in_not_ready(engine):
-    hungry = Engine({"good": Hungry()}, engine.ready)
-    message, fds = answer_to(hungry, Cloud(np.zeros((3, 3)), "npy"), time.time() + 60)
-    assert (message.status, fds) == (503, [])
-    assert "POINTSERVE_TILE_VOXELS" in message.detail
+def test_one_bad_cloud_costs_its_batch_nothing(models, pulse):
+    bad = Cloud(np.array([[0, 0, 0], [0, 0, 1e9]]), "npy")
+    good, broken = answer_to(models, pulse, [cloud_of(300), bad], time.time() + 60)
+    close_all(good[1])
+    assert isinstance(good[0], Segmented)
+    assert isinstance(broken[0], Failure)
+    assert broken[0].status == 422
 
 
-def test_all_cores_are_those_that_this_process_may_use():
-    threads = torch.get_num_threads()
-    try:
-        assert Engine.load(str(EXPERIMENT), "cpu", 0, 400_000).ready.threads == usable_cores()
-    finally:
-        torch.set_num_threads(threads)
+def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, pulse, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError(what)
+
+    monkeypatch.setattr(models.segmenters["good"].inference, "logits", fail)
+    what = "CUDA error: device-side assert triggered"
+    with pytest.raises(DeviceLost, match="device-side assert"):
+        answer_to(models, pulse, [cloud_of(300)], time.time() + 60)
+    what = "anything else"
+    ((message, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60)
+    assert message.status == 500
+
+
+def test_memory_that_torch_cannot_have_is_told_from_other_errors():
+    def error_of(act) -> Exception:
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            act()
+        return caught.value
+
+    missing = [error_of(lambda: torch.empty(1 << 50)), error_of(lambda: np.empty(1 << 50))]
+    other = error_of(lambda: torch.empty(2) @ torch.empty(3))
+    assert all(map(is_out_of_memory, missing))
+    assert not any(map(is_device_lost, [*missing, other]))
+    assert not is_out_of_memory(other)
+
+
+def test_unloaded_model_gives_its_memory_back_and_can_be_loaded_again(tmp_path):
+    folder = tmp_path / "wide"
+    (folder / "model").mkdir(parents=True)
+    config = (EXPERIMENT / "config.py").read_text()
+    config = config.replace("channels=(8, 8, 12, 16, 16, 12, 8, 8)", "channels=(8, 8, 12, 192, 192, 12, 8, 8)")
+    (folder / "config.py").write_text(config)
+    models = ModelSet(str(tmp_path), "cpu", 400_000)
+    _write_weights(folder)
+    models.load_all()
+    (card,) = models.cards
+    assert card.memory_bytes > 10 << 20
+    before = memory("cpu", models.memory_bytes)
+    models.unload("wide")
+    after = memory("cpu", models.memory_bytes)
+    assert before.used - after.used > 0.8 * card.memory_bytes
+    assert (before.models, after.models) == (card.memory_bytes, 0)
+    assert "was unloaded" in models.cards[0].reason
+    with pytest.raises(NotFound):
+        models.unload("wide")
+    models.load("wide")
+    assert models.cards[0].served
+    (folder / "config.py").write_text("import os")
+    with pytest.raises(BadModel, match="wide"):
+        models.load("wide")
+    assert models.cards[0].served
+
+
+def _write_weights(folder) -> None:
+    from app.networks import registry
+    from app.zoo.config import evaluate
+
+    network = registry.build(evaluate(folder / "config.py")["model"])
+    torch.save({"state_dict": network.state_dict()}, folder / "model/model_best.pth")
 
 
 def test_device_that_is_not_there_is_named(monkeypatch):

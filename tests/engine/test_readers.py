@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from engine_samples import (
     body_of,
-    in_seconds,
     is_running,
     npy_bytes,
     num_open_files,
     reads_a_body,
+    term,
     text_bytes,
     wait_until,
 )
@@ -52,7 +52,7 @@ def started(settings):
 
 
 def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
-    with body_of(data) as body, pool.decode(body, ReadOptions(**options), in_seconds(timeout_s)) as cloud:
+    with body_of(data) as body, pool.decode(body, ReadOptions(**options), term(timeout_s)) as cloud:
         return cloud.num_points
 
 
@@ -67,7 +67,7 @@ def while_it_reads(pool: ReaderPool, act) -> BaseException | None:
 
 
 def test_cloud_holds_what_the_file_holds(pool):
-    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), in_seconds(60)) as packed:
+    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), term(60)) as packed:
         cloud = unpack_cloud(packed)
     assert cloud.format == "npy"
     np.testing.assert_array_equal(cloud.xyz, np.load(io.BytesIO(npy_bytes(100, seed=3))))
@@ -76,7 +76,7 @@ def test_cloud_holds_what_the_file_holds(pool):
 def test_body_on_disk_is_read_like_one_in_memory(pool, tmp_path):
     with (
         Body.from_stream(io.BytesIO(npy_bytes()), 1 << 30, 100, tmp_path) as body,
-        pool.decode(body, ReadOptions(), in_seconds(60)) as cloud,
+        pool.decode(body, ReadOptions(), term(60)) as cloud,
     ):
         assert cloud.num_points == 500
 
@@ -137,6 +137,16 @@ def test_file_that_needs_more_memory_than_allowed_is_refused(settings):
         with pytest.raises(BadCloud, match="memory"):
             num_points(pool, npy_bytes(3_000_000))
         assert num_points(pool, npy_bytes()) == 500
+
+
+@pytest.mark.parametrize("folder", [None, "spool"])
+def test_decoders_put_files_where_large_bodies_go(settings, tmp_path, folder):
+    spool_dir = folder and tmp_path / folder
+    if spool_dir:
+        spool_dir.mkdir()
+    for pool in started(settings.model_copy(update={"spool_dir": spool_dir})):
+        environment = Path(f"/proc/{pool.pids[0]}/environ").read_bytes().split(b"\0")
+        assert (f"TMPDIR={spool_dir}".encode() in environment) == bool(folder)
 
 
 def test_process_that_died_idle_costs_nothing(pool):
@@ -212,9 +222,9 @@ def test_answer_is_written_with_or_without_the_source(pool):
     ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
     classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
     segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
-    with body_of(ply) as body, pool.decode(body, ReadOptions(), in_seconds(60)) as cloud, segmentation:
+    with body_of(ply) as body, pool.decode(body, ReadOptions(), term(60)) as cloud, segmentation:
         for output, source in (("ply", body), ("npy", None), ("json", None)):
-            file = pool.encode(output, cloud, segmentation, source, in_seconds(60))
+            file = pool.encode(output, cloud, segmentation, source, term(60))
             content = os.pread(file.fd, file.size + 1, 0)
             os.close(file.fd)
             assert len(content) == file.size
@@ -235,7 +245,8 @@ def test_readers_outlive_the_thread_that_started_them(settings):
 
 def test_busy_readers_die_with_their_parent(tmp_path):
     script = """
-import sys, time
+import sys
+from app.engine.term import Term
 from app.engine.body import Body
 from app.engine.protocol import ReadOptions
 from app.engine.readers import ReaderPool
@@ -245,7 +256,7 @@ pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, 1 << 30) as body:
     while True:
-        pool.decode(body, ReadOptions(filename="a.xyz"), time.monotonic() + 60).close()
+        pool.decode(body, ReadOptions(filename="a.xyz"), Term.of(60)).close()
 """
     (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
     command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]

@@ -3,12 +3,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from engine_samples import in_seconds, num_open_files, wait_until
+from engine_samples import num_open_files, term, wait_until
 
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.engine.job import Job
 from app.engine.packed import Packed, pack_cloud, pack_segmentation
 from app.engine.protocol import SegmentOptions
-from app.engine.scheduler import Job, Scheduler
+from app.engine.scheduler import Limits, Scheduler
 from app.errors import Busy, DeadlineExceeded, NotReady, Problem
 
 OPTIONS = SegmentOptions("m")
@@ -25,14 +26,13 @@ def threads():
 def run(scheduler: Scheduler, num_points: int, timeout_s: float = 30.0) -> int:
     """Submit a cloud as a request would; the number of labels that came back."""
     with scheduler.admitted(), pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
-        _, result = scheduler.run(cloud, OPTIONS, in_seconds(timeout_s))
+        _, result = scheduler.run(cloud, OPTIONS, term(timeout_s))
         with result:
             return result.num_points
 
 
 def taken(scheduler: Scheduler) -> Job:
-    job = scheduler.take(30.0)
-    assert job is not None
+    (job,) = scheduler.take(30.0)
     return job
 
 
@@ -42,7 +42,7 @@ def labels_for(job: Job) -> Packed:
 
 
 def test_jobs_are_taken_in_the_order_of_their_coming(threads):
-    scheduler = Scheduler(10, 10_000)
+    scheduler = Scheduler(Limits(10, 10_000))
     requests = []
     for num_points in (3, 1, 2):
         requests.append(threads.submit(run, scheduler, num_points))
@@ -56,11 +56,11 @@ def test_jobs_are_taken_in_the_order_of_their_coming(threads):
 
 
 def test_take_gives_nothing_when_nothing_comes():
-    assert Scheduler(1, 1).take(0.01) is None
+    assert Scheduler(Limits(1, 1)).take(0.01) == []
 
 
 def test_requests_over_the_limit_are_busy():
-    scheduler = Scheduler(2, 10_000)
+    scheduler = Scheduler(Limits(2, 10_000))
     with scheduler.admitted(), scheduler.admitted():
         with pytest.raises(Busy) as caught, scheduler.admitted():
             pass
@@ -70,7 +70,7 @@ def test_requests_over_the_limit_are_busy():
 
 
 def test_points_over_the_limit_are_busy_until_an_engine_is_done_with_them(threads):
-    scheduler = Scheduler(10, 100)
+    scheduler = Scheduler(Limits(10, 100))
     first = threads.submit(run, scheduler, 60)
     job = taken(scheduler)
     with pytest.raises(Busy):
@@ -84,7 +84,7 @@ def test_points_over_the_limit_are_busy_until_an_engine_is_done_with_them(thread
 
 
 def test_cloud_larger_than_the_whole_queue_is_taken_when_it_is_alone(threads):
-    scheduler = Scheduler(10, 100)
+    scheduler = Scheduler(Limits(10, 100))
     request = threads.submit(run, scheduler, 101)
     job = taken(scheduler)
     scheduler.finish(job, labels_for(job))
@@ -92,7 +92,7 @@ def test_cloud_larger_than_the_whole_queue_is_taken_when_it_is_alone(threads):
 
 
 def test_retry_after_follows_the_recent_rate(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     request = threads.submit(run, scheduler, 100)
     job = taken(scheduler)
     job.started -= 2.0  # as if it had run for two seconds: 50 points a second
@@ -108,25 +108,25 @@ def test_retry_after_follows_the_recent_rate(threads):
 
 
 def test_request_whose_time_is_over_leaves_the_queue(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     with pytest.raises(DeadlineExceeded):
         run(scheduler, 5, timeout_s=0.05)
-    assert scheduler.take(0.0) is None
+    assert scheduler.take(0.0) == []
     assert scheduler.load == (0, 0)
 
 
 def test_job_past_its_deadline_never_reaches_an_engine(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     cloud = pack_cloud(Cloud(np.zeros((5, 3)), "npy"))
-    job = scheduler._submit(cloud, OPTIONS, time.monotonic() - 1)
-    assert scheduler.take(0.0) is None
+    job = scheduler._submit(cloud, OPTIONS, time.monotonic() - 1, False, 0)
+    assert scheduler.take(0.0) == []
     assert isinstance(job.result.exception(0), DeadlineExceeded)
     assert scheduler.load == (0, 0)
     cloud.close()
 
 
 def test_answer_that_nobody_waits_for_is_dropped_and_counts_until_then(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     request = threads.submit(run, scheduler, 5, 0.1)
     job = taken(scheduler)
     assert isinstance(request.exception(), DeadlineExceeded)
@@ -136,7 +136,7 @@ def test_answer_that_nobody_waits_for_is_dropped_and_counts_until_then(threads):
 
 
 def test_problem_of_a_job_reaches_its_request(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     request = threads.submit(run, scheduler, 5)
     scheduler.fail(taken(scheduler), Problem("broken"))
     with pytest.raises(Problem, match="broken"):
@@ -144,7 +144,7 @@ def test_problem_of_a_job_reaches_its_request(threads):
 
 
 def test_close_lets_requests_finish_and_refuses_new_ones(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     request = threads.submit(run, scheduler, 5)
     job = taken(scheduler)
     closing = threads.submit(scheduler.close, 30.0)
@@ -158,15 +158,16 @@ def test_close_lets_requests_finish_and_refuses_new_ones(threads):
 
 
 def test_close_ends_what_still_waits_after_the_grace(threads):
-    scheduler = Scheduler(10, 1000)
+    scheduler = Scheduler(Limits(10, 1000))
     request = threads.submit(run, scheduler, 5)
     wait_until(lambda: scheduler._waiting)
     scheduler.close(0.05)
+    scheduler.refuse("The server is stopping.")
     assert isinstance(request.exception(), NotReady)
 
 
 def test_job_that_comes_when_no_engine_is_left_does_not_wait_for_its_deadline(threads):
-    scheduler = Scheduler(10, 10_000)
+    scheduler = Scheduler(Limits(10, 10_000))
     waiting = threads.submit(run, scheduler, 3)
     wait_until(lambda: len(scheduler._waiting) == 1)
     scheduler.refuse("No engine is left.")

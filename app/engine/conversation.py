@@ -1,0 +1,127 @@
+"""What is said between an engine process and its parent, under watch."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.engine.channel import ChannelError, close_all
+from app.engine.child import Child
+from app.engine.job import Job
+from app.engine.packed import Packed, check_segmentation
+from app.engine.protocol import Batch, Failure, Load, ModelCard, Models, Ready, Segment, Segmented, Unload
+from app.engine.pulse import Pulse
+from app.engine.scheduler import Scheduler
+from app.errors import BadModel, NotReady, by_status
+
+LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
+TAKE_S = 10.0  # for a message that has begun to arrive
+START_S = 600.0
+LOAD_S = 600.0
+OVERRUN_S_A_POINT = 20e-6
+
+
+class Hung(Exception):
+    """The process lives but does not go on; the text says what it failed to do."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long an engine may be silent, and how long a job may run on after its deadline."""
+
+    silence_s: float
+    overrun_s: float
+
+
+class Conversation:
+    """With one engine process, for one thread. Methods raise ChannelError where it is gone, Hung where it hangs."""
+
+    def __init__(self, child: Child, pulse: Pulse, patience: Patience):
+        self.child = child
+        self.pulse = pulse
+        self._patience = patience
+
+    def ready(self) -> Ready:
+        """What the process says once its models are loaded; NotReady where it has nothing to serve."""
+        answer, _ = self._receive(time.monotonic() + START_S, "load its models")
+        if isinstance(answer, Failure):
+            raise NotReady(answer.detail)
+        if not isinstance(answer, Ready):
+            raise ChannelError(f"sent {type(answer).__name__} instead of Ready")
+        return answer
+
+    def change(self, message: Load | Unload) -> list[ModelCard]:
+        """Load or unload a model; the cards after that. Raises the problem that the process met."""
+        self.child.channel.send(message, deadline=time.monotonic() + TAKE_S)
+        answer, _ = self._receive(time.monotonic() + LOAD_S, "load or unload a model")
+        if isinstance(answer, Failure):
+            kind = BadModel if answer.status == BadModel.status else by_status(answer.status)
+            raise kind(answer.detail)
+        if not isinstance(answer, Models):
+            raise ChannelError(f"sent {type(answer).__name__} instead of Models")
+        return answer.models
+
+    def serve(self, jobs: Sequence[Job], scheduler: Scheduler, open_jobs: dict[str, Job]) -> None:
+        """Have ``jobs`` run and hand their answers over; ``open_jobs`` holds those that are not answered, by id."""
+        open_jobs.update({job.id: job for job in jobs})
+        to_unix_s = time.time() - time.monotonic()
+        batch = [
+            Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline + to_unix_s) for job in jobs
+        ]
+        self.pulse.begin_batch()
+        self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
+        while open_jobs:
+            answer, fds = self._receive_answer(jobs, open_jobs)
+            job = open_jobs.get(getattr(answer, "job_id", ""))
+            if job is None:
+                close_all(fds)
+                raise ChannelError(f"sent {type(answer).__name__} for no job that it has")
+            if isinstance(answer, Failure):
+                del open_jobs[job.id]
+                scheduler.fail(job, by_status(answer.status)(answer.detail))
+                continue
+            try:
+                result = _accept(answer, fds, job)
+            except BaseException:
+                close_all(fds)
+                raise
+            del open_jobs[job.id]
+            job.num_voxels, job.batch_size = answer.num_voxels, answer.batch_size
+            scheduler.finish(job, result)
+
+    def _receive_answer(self, jobs: Sequence[Job], open_jobs: dict[str, Job]) -> tuple[Any, list[int]]:
+        """The next answer of a batch; the process hears meanwhile which jobs are cancelled."""
+        limits = {
+            job.id: max(job.started, job.deadline) + self._patience.overrun_s + OVERRUN_S_A_POINT * job.num_points
+            for job in jobs
+        }
+
+        def cancel() -> None:
+            for index, job in enumerate(jobs):
+                if job.abandoned:
+                    self.pulse.cancel(index)
+
+        return self._receive(min(limits[name] for name in open_jobs), "answer in the time for a request", cancel)
+
+    def _receive(self, limit: float, what: str, meanwhile: Any = lambda: None) -> tuple[Any, list[int]]:
+        while not self.child.channel.wait(LOOK_S):
+            meanwhile()
+            if self.pulse.silence_s > self._patience.silence_s:
+                raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
+            if time.monotonic() > limit:
+                raise Hung(f"did not {what}")
+        return self.child.channel.receive(time.monotonic() + TAKE_S)
+
+
+def _accept(answer: object, fds: list[int], job: Job) -> Packed:
+    """The segmentation in ``answer``, owning its descriptor."""
+    if not isinstance(answer, Segmented) or len(fds) != 1:
+        raise ChannelError(f"sent {type(answer).__name__} with {len(fds)} descriptors")
+    result = Packed(fds[0], answer.layout, answer.meta)
+    try:
+        check_segmentation(result)
+    except ValueError as error:
+        raise ChannelError(f"sent a wrong segmentation: {error}") from error
+    if result.num_points != job.num_points:
+        raise ChannelError(f"sent {result.num_points} labels for {job.num_points} points")
+    return result

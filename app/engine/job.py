@@ -1,0 +1,47 @@
+"""One cloud on its way through an engine."""
+
+import math
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from app.engine.packed import Packed
+from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
+
+
+@dataclass(eq=False)
+class Job:
+    """One cloud on its way through an engine.
+
+    Attributes:
+        cloud: owned by the job, closed as soon as no engine needs it any more.
+        options: how to answer.
+        deadline: in seconds of ``time.monotonic``.
+        shares: whether it may go through the network together with others.
+        need_bytes: estimate of the device memory that it takes.
+        alone: it was in an engine that was lost, so it goes without others from then on.
+        abandoned: nobody waits for it any more.
+        result: the packed segmentation, or the problem that the job ended in.
+        submitted, started: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
+        num_voxels, batch_size: of the cloud, and clouds in its pass, once it is answered.
+    """
+
+    cloud: Packed[CloudMeta]
+    options: SegmentOptions
+    deadline: float
+    shares: bool = False
+    need_bytes: int = 0
+    alone: bool = False
+    abandoned: bool = False
+    id: str = field(default_factory=lambda: uuid4().hex)
+    result: "Future[Packed[SegmentationMeta]]" = field(default_factory=Future)
+    submitted: float = field(default_factory=time.monotonic)
+    started: float = math.nan
+    num_voxels: int = 0
+    batch_size: int = 1
+
+    @property
+    def num_points(self) -> int:
+        """Points of the cloud."""
+        return self.cloud.num_points

@@ -1,0 +1,79 @@
+"""The memory of the device that an engine process owns."""
+
+import ctypes
+import gc
+import mmap
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from app.engine.pulse import Memory
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory(device: str, models: int) -> Memory:
+    """What the device holds now; ``models`` are the bytes of weights. On the CPU it is the memory of this process."""
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return Memory(total, total - free, models)
+    return Memory(_physical_bytes(), _resident_bytes(), models)
+
+
+def release(device: str) -> None:
+    """Give memory that nothing refers to back to the device or to the system."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_bytes(device: str, work: Callable[[], object]) -> int:
+    """What ``work`` takes at its highest beyond what was taken before; on the CPU an estimate."""
+    release(device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return max(0, torch.cuda.max_memory_allocated() - before)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the highest is from now on
+    before = _resident_bytes()
+    work()
+    return max(0, _highest_resident_bytes() - before)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device, or the machine, had no memory left; torch has no class of its own for the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "bad_alloc" in str(error))
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether CUDA reported what leaves its context broken for good."""
+    accelerator_error = getattr(torch, "AcceleratorError", None)  # torch 2.8 and newer
+    if accelerator_error and isinstance(error, accelerator_error):
+        return True
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
+
+
+def _physical_bytes() -> int:
+    limits = [os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE]
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max" where there is none
+            limits.append(int(Path(path).read_text()))
+    return min(limits)
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def _highest_resident_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -1,0 +1,140 @@
+"""The models of one engine process: which are loaded, and what is known of the others."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+from app.engine.memory import memory, peak_bytes, release
+from app.engine.protocol import ModelCard
+from app.errors import BadModel, NotFound, Problem
+from app.pipeline.batch import answers_alike
+from app.pipeline.segmenter import Segmenter
+from app.zoo import experiment, loading
+
+MIN_TILE_VOXELS = 20_000
+UNLOADED = "It was unloaded; POST /models/{}/load loads it again."
+PROBE_POINTS = 6000
+
+log = logging.getLogger(__name__)
+
+
+class ModelSet:
+    """Models on one device, for one thread.
+
+    ``setting`` says where experiments are; ``device`` is cpu or cuda.
+    """
+
+    def __init__(self, setting: str, device: str, tile_voxels: int):
+        self.segmenters: dict[str, Segmenter] = {}
+        self._setting = setting
+        self._device = device
+        self._tile_voxels = tile_voxels
+        self._cards: dict[Path, ModelCard] = {}
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """Of every model found, in the order of the setting; those that are not served say why."""
+        return list(self._cards.values())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the weights of every loaded model."""
+        return sum(card.memory_bytes for card in self.cards if card.served)
+
+    def load_all(self, unloaded: Collection[str] = ()) -> None:
+        """Load and warm every model but those ``unloaded``; one that cannot be served says so on its card.
+
+        Raises Problem where the setting names no experiment.
+        """
+        for folder in experiment.find(self._setting):
+            card = ModelCard(folder.name, str(folder), "", "", 0, [], [], None, 0)
+            try:
+                card = ModelCard(**experiment.load(folder).card())
+                if card.name in unloaded:
+                    self._cards[folder] = replace(card, served=False, reason=UNLOADED.format(card.name))
+                    continue
+                if card.name in self.segmenters:
+                    raise BadModel(f"another model is called {card.name!r}; rename the folder")
+                self._load(folder)
+                continue
+            except Problem as problem:
+                reason = problem.detail
+            except Exception as error:
+                log.exception("model %s cannot be served", folder)
+                reason = f"{type(error).__name__}: {error}"
+            log.warning("model %s is not served: %s", folder, reason)
+            self._cards[folder] = replace(card, served=False, reason=reason)
+
+    def load(self, name: str) -> None:
+        """Load the model, anew where it is loaded; a model that was served stays so where its files no longer do.
+
+        Raises NotFound where no folder has that name, BadModel where it cannot be served.
+        """
+        folders = [folder for folder in experiment.find(self._setting) if folder.name == name]
+        if not folders:
+            raise NotFound(f"There is no folder of a model {name!r} where POINTSERVE_MODELS looks.")
+        try:
+            self._load(folders[0])
+        except Problem as problem:
+            raise BadModel(f"Model {name!r} cannot be served: {problem.detail}") from None
+        except Exception as error:
+            log.exception("model %s cannot be served", folders[0])
+            raise BadModel(f"Model {name!r} cannot be served: {type(error).__name__}: {error}") from None
+        finally:
+            release(self._device)
+
+    def unload(self, name: str) -> None:
+        """Give the model's memory back; raises NotFound where it is not loaded."""
+        if name not in self.segmenters:
+            raise NotFound(f"Model {name!r} is not loaded. Loaded are: {', '.join(self.segmenters) or 'none'}.")
+        del self.segmenters[name]
+        for folder, card in self._cards.items():
+            if card.name == name and card.served:
+                reason = UNLOADED.format(name)
+                self._cards[folder] = replace(card, served=False, reason=reason, memory_bytes=0, bytes_per_voxel=0)
+        release(self._device)
+
+    def _load(self, folder: Path) -> None:
+        loaded = loading.load_model(folder)
+        card = ModelCard(**loaded.card())
+        tensors = [*loaded.network.parameters(), *loaded.network.buffers()]
+        segmenter = Segmenter(loaded.network, loaded.experiment.recipe, self._device, self._tile_voxels)
+        del loaded
+        segmenter.segment(cloud_of(256, 2.0))
+        bytes_per_voxel = _bytes_per_voxel(segmenter, self._device)
+        if bytes_per_voxel:
+            now = memory(self._device, 0)
+            fit = int(0.9 * (now.total - now.used) / bytes_per_voxel)
+            segmenter.tile_voxels = max(MIN_TILE_VOXELS, min(self._tile_voxels, fit))
+        clouds = [cloud_of(num_points, 6.0) for num_points in (400, 3000, 900)]
+        self.segmenters[card.name] = segmenter
+        self._cards[folder] = replace(
+            card,
+            memory_bytes=sum(tensor.nbytes for tensor in tensors),
+            bytes_per_voxel=bytes_per_voxel,
+            shares_passes=answers_alike(segmenter, clouds),
+        )
+
+
+def cloud_of(num_points: int, extent_m: float) -> Cloud:
+    """Points anywhere in a low box, with every channel that a model may want."""
+    rng = np.random.default_rng(num_points)
+    return Cloud(
+        xyz=rng.uniform(0, extent_m, (num_points, 3)) * (1, 1, 0.5),
+        format="npy",
+        rgb=rng.integers(0, 256, (num_points, 3), np.uint8),
+        intensity=rng.uniform(0, 1, num_points).astype(np.float32),
+        intensity_scale=1.0,
+        normals=np.tile(np.array([0, 0, 1], np.float32), (num_points, 1)),
+    )
+
+
+def _bytes_per_voxel(segmenter: Segmenter, device: str) -> int:
+    prepared = segmenter.prepare(cloud_of(PROBE_POINTS, 20.0))
+    if prepared is None:
+        return 0
+    return peak_bytes(device, lambda: segmenter.logits(prepared)) // len(prepared.voxels)

@@ -1,0 +1,80 @@
+"""A page of memory that an engine process and its parent share: signs of life one way, cancellations the other."""
+
+import mmap
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+BEAT_S = 0.5
+MAX_JOBS = 64  # of one batch
+
+_BEAT, _USED, _TOTAL, _MODELS = range(4)
+_CANCELLED = 8
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device: all of it, what the engine process holds, and what of that are weights."""
+
+    total: int = 0
+    used: int = 0
+    models: int = 0
+
+
+class Pulse:
+    """The page, as either side sees it; each number is written by one side alone, whole."""
+
+    def __init__(self, fd: int):
+        """``fd`` is of the memory file and stays the caller's."""
+        self._numbers = np.frombuffer(mmap.mmap(fd, mmap.PAGESIZE), np.float64)
+
+    @classmethod
+    def create(cls) -> tuple["Pulse", int]:
+        """A new page and the descriptor of its memory file, the caller's to close."""
+        fd = os.memfd_create("pointserve-pulse", os.MFD_CLOEXEC)
+        os.ftruncate(fd, mmap.PAGESIZE)
+        return cls(fd), fd
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        self._numbers[_BEAT] = time.monotonic()
+
+    def keep_beating(self) -> None:
+        """Beat from a thread of its own until the process ends."""
+
+        def run() -> None:
+            while True:
+                self.beat()
+                time.sleep(BEAT_S)
+
+        threading.Thread(target=run, name="pulse", daemon=True).start()
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last beat; 0 before the first."""
+        last = self._numbers[_BEAT]
+        return float(time.monotonic() - last) if last else 0.0
+
+    @property
+    def memory(self) -> Memory:
+        """What the engine said last."""
+        return Memory(*(int(self._numbers[place]) for place in (_TOTAL, _USED, _MODELS)))
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        self._numbers[[_TOTAL, _USED, _MODELS]] = memory.total, memory.used, memory.models
+
+    def begin_batch(self) -> None:
+        """No job of the batch to come is cancelled."""
+        self._numbers[_CANCELLED : _CANCELLED + MAX_JOBS] = 0
+
+    def cancel(self, index: int) -> None:
+        """Nobody waits for the job at ``index`` of the batch any more."""
+        self._numbers[_CANCELLED + index] = 1
+
+    def is_cancelled(self, index: int) -> bool:
+        """Whether nobody waits for the job at ``index`` of the batch."""
+        return bool(self._numbers[_CANCELLED + index])

@@ -1,0 +1,125 @@
+"""Jobs in, answers out: what an engine process does with a batch."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from app.clouds.cloud import Segmentation
+from app.engine.memory import is_device_lost, is_out_of_memory, release
+from app.engine.model_set import ModelSet
+from app.engine.packed import Packed, pack_segmentation, unpack_cloud
+from app.engine.protocol import Batch, Failure, Segment, Segmented
+from app.engine.pulse import Pulse
+from app.engine.term import LATE
+from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
+from app.pipeline.batch import Outcome, Request, segment_batch
+from app.pipeline.modes import MAX_PASSES
+from app.pipeline.segmenter import Segmenter
+
+SMALLEST_TILE_VOXELS = 1000
+RETRIES = 4
+
+Answer = tuple[Segmented | Failure, list[int]]
+
+log = logging.getLogger(__name__)
+
+
+class DeviceLost(Exception):
+    """The device can compute no more in this process."""
+
+
+class Runner:
+    """Runs batches with the models of ``models``, told by ``pulse`` which jobs are cancelled."""
+
+    def __init__(self, models: ModelSet, pulse: Pulse, device: str, batch_voxels: int):
+        self._models = models
+        self._pulse = pulse
+        self._device = device
+        self._batch_voxels = batch_voxels
+
+    def run(self, batch: Batch, fds: Sequence[int]) -> Iterator[Answer]:
+        """The message that ends each job, as soon as it is known, and the descriptors to send with it.
+
+        Raises DeviceLost where this process is of no further use.
+        """
+        shared: list[tuple[Segment, Request]] = []
+        for index, (job, fd) in enumerate(zip(batch.jobs, fds, strict=True)):
+            proceed = self._proceed(job, index)
+            try:
+                proceed()
+                cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
+                segmenter = self._segmenter(job.options.model)
+                if job.options.mode == "fast" and job.options.model == batch.jobs[0].options.model:
+                    shared.append((job, Request(cloud, job.options.fields, job.options.seed, proceed)))
+                else:
+                    options = job.options
+                    passes = options.max_passes or MAX_PASSES
+                    result = segmenter.segment(cloud, options.fields, options.seed, options.mode, passes, proceed)
+                    yield self._answer(job, Outcome(index, result))
+            except Exception as error:
+                yield self._answer(job, Outcome(index, error))
+        if not shared:
+            return
+        segmenter = self._segmenter(shared[0][0].options.model)
+        for outcome in segment_batch(segmenter, [request for _, request in shared], self._batch_voxels):
+            job, request = shared[outcome.index]
+            if isinstance(outcome.result, Exception) and is_out_of_memory(outcome.result):
+                outcome = self._in_smaller_tiles(segmenter, request, outcome)
+            yield self._answer(job, outcome)
+
+    def _proceed(self, job: Segment, index: int) -> Callable[[], None]:
+        def proceed() -> None:
+            if self._pulse.is_cancelled(index):
+                raise ClientGone("Nobody waits for this answer any more.")
+            if time.time() >= job.deadline_unix_s:
+                raise DeadlineExceeded(LATE)
+
+        return proceed
+
+    def _segmenter(self, name: str) -> Segmenter:
+        if name not in self._models.segmenters:
+            raise NotFound(f"Model {name!r} was unloaded.")
+        return self._models.segmenters[name]
+
+    def _in_smaller_tiles(self, segmenter: Segmenter, request: Request, outcome: Outcome) -> Outcome:
+        """The outcome of running again in tiles of half the size, and half of that, while memory does not suffice."""
+        smaller = copy.copy(segmenter)
+        smaller.tile_voxels = min(segmenter.tile_voxels, max(outcome.num_voxels, 1))
+        for _ in range(RETRIES):
+            smaller.tile_voxels //= 2
+            if smaller.tile_voxels < SMALLEST_TILE_VOXELS:
+                break
+            if isinstance(outcome.result, Exception):
+                outcome.result.__traceback__ = None  # it holds what the failed pass had
+            release(self._device)
+            log.warning("out of memory; the cloud goes again in tiles of %d voxels", smaller.tile_voxels)
+            (outcome,) = segment_batch(smaller, [request], smaller.tile_voxels)
+            if isinstance(outcome.result, Segmentation):
+                outcome.result.warnings.append(
+                    f"The memory of the device did not suffice for one pass: tiles of {smaller.tile_voxels:,} voxels "
+                    "were taken."
+                )
+            elif is_out_of_memory(outcome.result):
+                continue
+            break
+        return outcome
+
+    def _answer(self, job: Segment, outcome: Outcome) -> Answer:
+        result = outcome.result
+        if isinstance(result, Segmentation):
+            packed = pack_segmentation(result)
+            message = Segmented(job.job_id, packed.layout, packed.meta, outcome.num_voxels, outcome.batch_size)
+            return message, [packed.fd]
+        if isinstance(result, Problem):
+            return Failure(result.status, result.detail, job.job_id), []
+        log.error("job %s failed", job.job_id, exc_info=result)
+        if is_device_lost(result):
+            raise DeviceLost(str(result)) from result
+        if is_out_of_memory(result):
+            result.__traceback__ = None
+            release(self._device)
+            detail = "The memory of the server did not suffice for this cloud; a lower POINTSERVE_TILE_VOXELS may help."
+            return Failure(NotReady.status, detail, job.job_id), []
+        detail = f"Segmenting the cloud failed; the server's log says why, under job {job.job_id}."
+        return Failure(Problem.status, detail, job.job_id), []

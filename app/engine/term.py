@@ -1,0 +1,44 @@
+"""How long an answer is awaited, and whether anybody still waits for it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import ClientGone, DeadlineExceeded
+
+LATE = "The cloud was not segmented in the time for the request."
+LOOK_S = 0.2  # how soon it is noticed that nobody waits any more
+
+
+def _stays() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Term:
+    """``deadline`` in seconds of ``time.monotonic``; ``is_gone`` says whether the client has hung up."""
+
+    deadline: float
+    is_gone: Callable[[], bool] = _stays
+
+    @classmethod
+    def of(cls, seconds: float, is_gone: Callable[[], bool] = _stays) -> "Term":
+        """A term that begins now."""
+        return cls(time.monotonic() + seconds, is_gone)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds to the deadline, 0 once it is over."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def look_s(self) -> float:
+        """How long to wait before ``check`` is due again."""
+        return min(LOOK_S, self.left_s)
+
+    def check(self, late: str) -> None:
+        """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, where there is no use in going on."""
+        if time.monotonic() >= self.deadline:
+            raise DeadlineExceeded(late)
+        if self.is_gone():
+            raise ClientGone("The client hung up before it was answered.")

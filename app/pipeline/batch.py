@@ -1,0 +1,143 @@
+"""``mode=fast`` for several clouds in one pass, each answered as it would be alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.clouds.cloud import Cloud, Segmentation
+
+from . import fast, prepare
+from .prepare import Prepared
+from .run import Run
+from .segmenter import Segmenter
+
+MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
+
+
+@dataclass(frozen=True)
+class Request:
+    """One cloud and how to answer it; ``proceed`` raises where the answer is no longer wanted."""
+
+    cloud: Cloud
+    fields: tuple[str, ...]
+    seed: int
+    proceed: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the request at ``index``: its answer, or the exception that ended it.
+
+    ``num_voxels`` are those of the cloud, ``batch_size`` the clouds that shared its pass.
+    """
+
+    index: int
+    result: Segmentation | Exception
+    num_voxels: int = 0
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    index: int
+    request: Request
+    run: Run
+    prepared: Prepared
+
+    @property
+    def num_voxels(self) -> int:
+        return len(self.prepared.voxels)
+
+
+def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels: int) -> Iterator[Outcome]:
+    """The outcome of every request, in the order in which they are done.
+
+    Clouds of ``MIN_SHARED_VOXELS`` or more share passes of at most ``max_voxels``; the others go alone, in tiles where
+    they need them. Where a shared pass fails, each of its clouds goes alone.
+    """
+    group: list[_Waiting] = []
+    for index, request in enumerate(requests):
+        waiting = _prepare(segmenter, index, request)
+        if isinstance(waiting, Outcome):
+            yield waiting
+        elif not MIN_SHARED_VOXELS <= waiting.num_voxels <= min(max_voxels, segmenter.tile_voxels):
+            yield from _answer(segmenter, [waiting])
+        else:
+            if sum(each.num_voxels for each in group) + waiting.num_voxels > max_voxels:
+                yield from _answer(segmenter, group)
+                group = []
+            group.append(waiting)
+    yield from _answer(segmenter, group)
+
+
+def answers_alike(segmenter: Segmenter, clouds: Sequence[Cloud]) -> bool:
+    """Whether the logits of ``clouds`` are the same, to the bit, alone and in one pass, in either order."""
+    prepared = [ready for ready in map(segmenter.prepare, clouds) if ready is not None]
+    alone = [_logits(segmenter, [one], Run([]))[0] for one in prepared]
+    together = _logits(segmenter, prepared, Run([]))
+    backwards = _logits(segmenter, prepared[::-1], Run([]))[::-1]
+    return all(
+        torch.equal(one, first) and torch.equal(one, second)
+        for one, first, second in zip(alone, together, backwards, strict=True)
+    )
+
+
+def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | Outcome:
+    try:
+        run = Run([*request.cloud.warnings, *segmenter.warnings], request.proceed)
+        prepared = prepare.prepare(request.cloud, segmenter.recipe, request.seed, run)
+        if prepared is None:
+            return Outcome(index, segmenter.answer(len(request.cloud), None, request.fields, run))
+    except Exception as error:
+        return Outcome(index, error)
+    return _Waiting(index, request, run, prepared)
+
+
+def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:
+    """Drop what is no longer wanted, run the others together, and alone where that fails."""
+    wanted: list[_Waiting] = []
+    for waiting in group:
+        try:
+            waiting.request.proceed()
+            wanted.append(waiting)
+        except Exception as error:
+            yield Outcome(waiting.index, error)
+    together = _together(segmenter, wanted) if len(wanted) > 1 else None
+    for place, waiting in enumerate(wanted):
+        try:
+            result: Segmentation | Exception = _finish(segmenter, waiting, together[place] if together else None)
+        except Exception as error:
+            result = error
+        yield Outcome(waiting.index, result, waiting.num_voxels, len(wanted) if together else 1)
+
+
+def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] | None:
+    """float32 (V, num_classes) of each cloud, None where the pass fails; each is told the time of the whole pass."""
+    run = Run([])
+    try:
+        logits = _logits(segmenter, [waiting.prepared for waiting in group], run)
+        probabilities = [each.softmax(1).cpu().numpy() for each in logits]
+    except Exception:
+        return None  # whatever it was, each cloud meets it again alone
+    for waiting in group:
+        waiting.run.timings_ms.update(run.timings_ms)
+    return probabilities
+
+
+def _finish(segmenter: Segmenter, waiting: _Waiting, probabilities: np.ndarray | None) -> Segmentation:
+    if probabilities is None:
+        probabilities = fast.probabilities(segmenter.inference, waiting.prepared, segmenter.tile_voxels, waiting.run)
+    request = waiting.request
+    opinion = fast.opinion(waiting.prepared, probabilities)
+    return segmenter.answer(len(request.cloud), opinion, request.fields, waiting.run)
+
+
+def _logits(segmenter: Segmenter, prepared: Sequence[Prepared], run: Run) -> list[Tensor]:
+    """Logits float32 (V, num_classes) of each cloud, of one pass."""
+    plan = segmenter.inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
+    feat = np.concatenate([each.feat for each in prepared])
+    logits = segmenter.inference.logits(feat, plan, run)
+    return list(logits.split([len(each.grid_coord) for each in prepared]))
