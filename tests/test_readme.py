@@ -109,7 +109,7 @@ def test_options_of_a_prediction_exist():
     assert {"output", "fields", "format", "columns", "filename"} <= found
     assert found <= set(Options.model_fields), found - set(Options.model_fields)
     listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    assert set(Options.model_fields) <= set(re.findall(r"`([a-z]+)`", listed))
+    assert set(Options.model_fields) <= set(re.findall(r"`([a-z_]+)`", listed))
 
 
 def test_everything_served_is_named():

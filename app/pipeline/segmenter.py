@@ -19,7 +19,6 @@ from .recipe import Recipe
 from .run import Run, go_on
 
 
-
 class Segmenter:
     """A network with the procedure it was trained for, on one device.
 

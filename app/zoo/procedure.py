@@ -116,7 +116,7 @@ def _test_path(config: Mapping[str, Any]) -> str:
 
 def _stated_steps(config: Mapping[str, Any], block: str) -> dict[str, Any]:
     path = f"{block}.test_cfg"
-    if value(config, path, dict, BLOCK).get("crop") is not None:
+    if _look_up(config, f"{path}.crop") is not None:
         raise BadModel(f"config.py: {path}.crop is not served; accepted is None: clouds too large are cut into tiles")
     views = value(config, f"{path}.aug_transform", list, "a list of lists of dict(type=…)", default=[])
     voxelize = value(config, f"{path}.voxelize", dict, "dict(type='GridSample', grid_size=…, mode='test')")
