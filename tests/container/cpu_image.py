@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import laspy
 import numpy as np
@@ -27,7 +29,7 @@ def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def tile(tmp_path_factory):
     path = tmp_path_factory.mktemp("tile") / "tile.laz"
-    run(".venv/bin/pointserve", "sample", "--size-m", "40", str(path), cwd=ROOT)
+    run(str(Path(sys.executable).with_name("pointserve")), "sample", "--size-m", "40", str(path))
     return path
 
 
