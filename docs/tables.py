@@ -8,6 +8,7 @@ from app.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 UNDESCRIBED = {
+    "GET /": "The page: drop a cloud, look at its classes; a program is sent to /docs",
     "GET /docs": "The same description as a page, with a form to try it",
     "GET /openapi.json": "OpenAPI 3.1 description",
 }

@@ -7,7 +7,20 @@ from typing import Any
 from apiflask import APIFlask
 
 from app.engine.service import Service
-from app.http import diagnostics, docs, errors, health, metrics, models, openapi, predict, trace
+from app.http import (
+    diagnostics,
+    docs,
+    errors,
+    health,
+    metrics,
+    models,
+    openapi,
+    page,
+    predict,
+    progress,
+    samples,
+    trace,
+)
 from app.http.measures import Measures
 from app.http.report import Report
 from app.http.state import KEY, State
@@ -26,12 +39,12 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)
-    app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report())
+    app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report(), {})
     trace.register(app)
     errors.register(app)
     measures.register(app)
     app.spec_processor(openapi.complete)
-    for part in (predict, health, models, diagnostics, metrics, docs):
+    for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page):
         app.register_blueprint(part.blueprint)
     return app
 

@@ -1,7 +1,5 @@
 """GET /docs: the OpenAPI description as one page that loads nothing from elsewhere and runs no script."""
 
-import json
-
 from apiflask import APIBlueprint
 from flask import Response, current_app, render_template
 
@@ -24,16 +22,3 @@ def docs() -> Response:
     """The page."""
     page = render_template("docs.html", spec=current_app.spec, outputs=list(WRITERS))  # type: ignore[attr-defined]
     return Response(page, mimetype="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
-
-
-@blueprint.get("/")
-def index() -> Response:
-    """Lead a browser to the page, and tell a program where things are."""
-    links = {
-        "docs": "/docs",
-        "openapi": "/openapi.json",
-        "predict": "/predict",
-        "models": "/models",
-        "health": "/health",
-    }
-    return Response(json.dumps(links) + "\n", 302, {"Location": "/docs"}, mimetype="application/json")

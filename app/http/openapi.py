@@ -79,6 +79,22 @@ PREDICTION = _object(
     optional=("confidence", "probabilities", "entropy"),
 )
 STATE = _object({"state": {"type": "string"}})
+PROGRESS = _object(
+    {
+        "stage": {"enum": ["upload", "decode", "segment", "encode"]},
+        "received_bytes": {"type": "integer"},
+        "total_bytes": {"type": ["integer", "null"], "description": "As Content-Length states it."},
+        "elapsed_ms": {"type": "integer"},
+    }
+)
+SAMPLES = _object(
+    {
+        "samples": {
+            "type": "array",
+            "items": _object({name: {"type": "string"} for name in ("name", "title", "url")}),
+        }
+    }
+)
 HEALTH = _object(
     {
         "state": {"enum": ["stopped", "starting", "ready", "failed", "stopping"]},
@@ -134,6 +150,7 @@ def complete(spec: Any) -> Any:
     """Add to ``spec`` the components, and what POST /predict reads."""
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {"Problem": PROBLEM, "Prediction": PREDICTION, "Cloud": CLOUD, "Health": HEALTH, "State": STATE}
+    schemas |= {"Progress": PROGRESS, "Samples": SAMPLES}
     schemas["ModelCard"] = TypeAdapter(ModelCard).json_schema()
     schemas["Models"] = _object({"models": {"type": "array", "items": reference("ModelCard")}})
     schemas["Diagnostics"] = {"type": "object"}

@@ -10,6 +10,7 @@ from app.errors import BadCloud, Busy, UnsupportedFormat
 from app.http import negotiation, options, upload
 from app.http.connection import hung_up
 from app.http.openapi import predict_responses
+from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import note, request_id
 
@@ -25,17 +26,20 @@ def predict() -> Response:
     options.parse(request.args)
     if not state().uploads.acquire(blocking=False):
         raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)
+    progress = state().under_way[request_id()] = Progress(request.content_length)
     try:
-        response = _answer()
+        response = _answer(progress)
     except BaseException:
         state().uploads.release()
         raise
+    finally:
+        state().under_way.pop(request_id(), None)
     response.call_on_close(state().uploads.release)
     return response
 
 
-def _answer() -> Response:
-    received = upload.receive(request, state().settings)
+def _answer(progress: Progress) -> Response:
+    received = upload.receive(request, state().settings, progress.received)
     with received.body as body:
         chosen = options.parse(request.args, received.form)
         read = chosen.read_options(received.filename, received.format)
@@ -47,6 +51,7 @@ def _answer() -> Response:
                 chosen.segment_options(),
                 output,
                 request_id(),
+                progress.enter,
                 timeout_s=options.timeout_s(chosen, request.headers),
                 is_gone=hung_up(request.environ),
             )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
@@ -10,18 +11,23 @@ from app.http.measures import Measures
 from app.http.report import Report
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.http.progress import Progress
+
 KEY = "pointserve"
 
 
 @dataclass(frozen=True)
 class State:
-    """Settings, engine and measures of an app; ``uploads`` holds one permit a prediction that may hold a thread."""
+    """Settings, engine and measures of an app; ``uploads`` holds one permit a prediction that may hold a thread,
+    ``under_way`` the progress of each by its request id."""
 
     settings: Settings
     service: Service
     measures: Measures
     uploads: BoundedSemaphore
     report: Report
+    under_way: dict[str, "Progress"]
 
 
 def state() -> State:

@@ -1,7 +1,7 @@
 """The body of a request as a stream that cannot end early, late or never without an error."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -39,13 +39,21 @@ class BodyStream:
     """Reads the body of ``environ``, at most ``limit_bytes``.
 
     ``read`` raises TooLarge as soon as there is one byte more than the limit, BadRequest if the body ends before its
-    Content-Length or breaks its chunked coding, and RequestTimeout if the socket's own timeout passes.
+    Content-Length or breaks its chunked coding, and RequestTimeout if the socket's own timeout passes. ``on_bytes`` is
+    told how many bytes have been read in all.
     """
 
-    def __init__(self, environ: Mapping[str, Any], length: int | None, limit_bytes: int):
+    def __init__(
+        self,
+        environ: Mapping[str, Any],
+        length: int | None,
+        limit_bytes: int,
+        on_bytes: Callable[[int], None] = lambda num_bytes: None,
+    ):
         self.stream: IO[bytes] = environ["wsgi.input"]
         self.length = length
         self.limit_bytes = limit_bytes
+        self.on_bytes = on_bytes
         self.num_read = 0
         self.is_absent = length is None and not environ.get("wsgi.input_terminated", False)
         if length is not None and length > limit_bytes:
@@ -60,6 +68,7 @@ class BodyStream:
             return b""
         data = self._receive(room if size < 0 else min(size, room))
         self.num_read += len(data)
+        self.on_bytes(self.num_read)
         if self.num_read > self.limit_bytes:
             raise _too_large(self.limit_bytes)
         if not data and size != 0 and self.length is not None:
@@ -81,8 +90,8 @@ class BodyStream:
             ) from error
 
 
-def receive(request: Request, settings: Settings) -> Upload:
-    """Take the file out of ``request``, whichever of the three ways it was sent.
+def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None] = lambda num_bytes: None) -> Upload:
+    """Take the file out of ``request``, whichever of the three ways it was sent; ``on_bytes`` follows its arrival.
 
     Raises:
         BadRequest: no file, several files, or a body that is cut short or malformed.
@@ -97,7 +106,7 @@ def receive(request: Request, settings: Settings) -> Upload:
             "compressed already."
         )
     is_form = request.mimetype == "multipart/form-data"
-    stream = BodyStream(request.environ, request.content_length, settings.max_body_mib * MIB)
+    stream = BodyStream(request.environ, request.content_length, settings.max_body_mib * MIB, on_bytes)
     with _timeout(request, settings.upload_stall_s):
         upload = _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
     body_was_read()

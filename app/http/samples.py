@@ -1,0 +1,60 @@
+"""GET /samples: made-up tiles for those who have no cloud at hand."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from app.engine.child import PACKAGE_ROOT
+from app.errors import NotFound, NotReady
+from app.http.openapi import problems, responses
+
+MEDIA_TYPE = "application/vnd.laszip"
+MAKE_S = 60.0
+KINDS = {
+    "town": "Houses, trees and cars along three roads",
+    "village": "Few houses on a hillside with trees",
+    "forest": "Trees on steep ground",
+}
+
+blueprint = APIBlueprint("samples", __name__)
+_made: dict[str, bytes] = {}
+_making = Lock()
+
+
+@blueprint.get("/samples")
+@blueprint.doc(responses=responses("Samples"))
+def samples() -> dict[str, Any]:
+    """Made-up airborne tiles to try a model on"""
+    return {"samples": [{"name": name, "title": title, "url": f"/samples/{name}.laz"} for name, title in KINDS.items()]}
+
+
+@blueprint.get("/samples/<name>.laz")
+@blueprint.doc(responses={200: {"description": "LAZ", "content": {MEDIA_TYPE: {}}}, **problems(404, 503)})
+def sample(name: str) -> Response:
+    """One tile with its classes, the same each time, as `pointserve sample` makes it"""
+    if name not in KINDS:
+        raise NotFound(f"There is no sample {name[:50]!r}. Samples are: {', '.join(KINDS)}.")
+    with _making:
+        if name not in _made:
+            _made[name] = _make(name)
+    response = Response(_made[name], mimetype=MEDIA_TYPE, headers={"Cache-Control": "max-age=86400"})
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.laz"'
+    return response
+
+
+def _make(name: str) -> bytes:
+    """The tile from a process of its own, so that other requests go on."""
+    with tempfile.TemporaryDirectory(prefix="pointserve-") as folder:
+        path = Path(folder) / "sample.laz"
+        command = [sys.executable, "-m", "app.cli", "sample", str(path), "--kind", name]
+        try:
+            subprocess.run(command, cwd=PACKAGE_ROOT, check=True, capture_output=True, timeout=MAKE_S)
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"Making the sample took longer than {MAKE_S:.0f} s.", retry_after_s=60) from None
+        return path.read_bytes()

@@ -1,0 +1,120 @@
+/** Controls of colours and sizes, and their way to the graphics card. */
+
+import * as THREE from "three";
+import type { Cloud } from "./cloud";
+import { by, options, show } from "./dom";
+import { plain } from "./numbers";
+import { type Color, DIFFERENT, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
+import { MODES, type Mode, table } from "./shader";
+import type { Stage } from "./stage";
+
+const TITLES: Record<Mode, string> = {
+  class: "class",
+  confidence: "confidence",
+  height: "height",
+  intensity: "intensity",
+  rgb: "its own colour",
+  instance: "instance",
+  features: "principal components",
+  entropy: "entropy",
+};
+const STEPS = 256;
+
+export class Colours {
+  onChange: () => void = () => {};
+  private mode = by<HTMLSelectElement>("colour-mode");
+  private palette = by<HTMLSelectElement>("palette");
+  private size = by<HTMLInputElement>("size");
+  private edges = by<HTMLInputElement>("edges");
+
+  constructor(private stage: Stage) {
+    const uniforms = stage.material.uniforms;
+    const steps = Array.from({ length: STEPS }, (_, step): [number, number, number, boolean] => [...onScale(step / (STEPS - 1)), true]);
+    uniforms.scale.value = table(steps);
+    uniforms.same.value = vector(SAME);
+    uniforms.different.value = vector(DIFFERENT);
+    for (const control of [this.mode, this.palette, this.size, this.edges]) {
+      control.addEventListener("input", () => this.changed());
+    }
+    paintBar(by<HTMLCanvasElement>("scale-bar"));
+  }
+
+  get value(): { colour: Mode; palette: "safe" | "model"; size: number; edges: boolean } {
+    const palette = this.palette.value === "model" ? "model" : "safe";
+    return { colour: this.mode.value as Mode, palette, size: Number(this.size.value), edges: this.edges.checked };
+  }
+
+  /** Offer what `cloud` has, and take `wanted` where it is among that. */
+  offer(cloud: Cloud, wanted: { colour: Mode; palette: "safe" | "model"; size: number; edges: boolean }): void {
+    const there = MODES.filter((mode) => mode === "class" || mode === "height" || cloud.has(mode));
+    options(this.mode, there.map((mode) => [mode, TITLES[mode]]));
+    this.mode.value = there.includes(wanted.colour) ? wanted.colour : "class";
+    this.palette.value = wanted.palette;
+    this.size.value = String(wanted.size);
+    this.edges.checked = wanted.edges;
+    this.apply(cloud);
+  }
+
+  /** The next way of colouring, for the keyboard. */
+  next(): void {
+    this.mode.selectedIndex = (this.mode.selectedIndex + 1) % this.mode.length;
+    this.changed();
+  }
+
+  ofModel(cloud: Cloud): Color[] {
+    return [...classColors(cloud.header.classes, this.value.palette === "safe"), UNKNOWN];
+  }
+
+  /** The file's classes have the colours of the model's classes of the same name. */
+  ofFile(cloud: Cloud): Color[] {
+    const { classes, reference } = cloud.header;
+    const colors = classColors(classes, this.value.palette === "safe");
+    const values = reference?.values ?? [];
+    const apart = safeColors(values.map(({ name }) => name));
+    return [...values.map(({ key, name }, index) => {
+      const same = classes.findIndex((known, at) => known.name === name || (key !== null && cloud.modelKey(at) === key));
+      return same >= 0 ? colors[same] : apart[index];
+    }), UNKNOWN];
+  }
+
+  private changed(): void {
+    if (this.stage.cloud) this.apply(this.stage.cloud);
+    this.onChange();
+  }
+
+  private apply(cloud: Cloud): void {
+    const { colour, size, edges } = this.value;
+    const uniforms = this.stage.material.uniforms;
+    uniforms.mode.value = MODES.indexOf(colour);
+    uniforms.heights.value.set(cloud.core.min.z, cloud.core.max.z);
+    this.stage.size = size;
+    this.stage.shadeEdges(edges);
+    const range = ranges(cloud)[colour];
+    show(by("scale"), range !== undefined);
+    if (range) {
+      by("scale-low").textContent = plain(range[0], 2);
+      by("scale-high").textContent = plain(range[1], 2);
+    }
+  }
+}
+
+function ranges(cloud: Cloud): Partial<Record<Mode, [number, number]>> {
+  const { middle, core, header } = cloud;
+  return {
+    confidence: [0, 1],
+    height: [middle.z + core.min.z, middle.z + core.max.z],
+    entropy: [0, Math.log(Math.max(2, header.classes.length))],
+  };
+}
+
+function paintBar(canvas: HTMLCanvasElement): void {
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  const image = context.createImageData(STEPS, 1);
+  for (let step = 0; step < STEPS; step++) image.data.set([...onScale(step / (STEPS - 1)), 255], 4 * step);
+  context.putImageData(image, 0, 0);
+}
+
+function vector(color: Color): THREE.Vector3 {
+  return new THREE.Vector3(...color).divideScalar(255);
+}

@@ -1,0 +1,37 @@
+/** Puts the page together. */
+
+import { by, make, show } from "./dom";
+import { startDrop } from "./drop";
+import { startKeys } from "./keys";
+import { Session } from "./session";
+import { startTheme, switchTheme } from "./theme";
+import { Viewer } from "./viewer";
+
+function start(): void {
+  startTheme();
+  const viewer = new Viewer();
+  const session = new Session(viewer);
+  startDrop((file) => void session.openFile(file));
+  startKeys([
+    ["home", "Home", "the whole cloud", () => viewer.navigator.whole()],
+    ["o", "O", "open a file", () => by("file").click()],
+    ["g", "G", "orbit or walk", () => viewer.navigate(viewer.navigator.mode === "orbit" ? "walk" : "orbit")],
+    ["c", "C", "next way of colouring", () => viewer.colours.next()],
+    ["[1-9]", "1 – 9", "hide or show a class", (event) => viewer.toggleClass(Number(event.key) - 1)],
+    ["0", "0", "show all classes", () => viewer.showAll()],
+    ["v", "V", "next way of comparing with the file", () => viewer.nextComparison()],
+    ["p", "P", "read the point in the middle", () => viewer.pickMiddle()],
+    ["m", "M", "measure", () => by("measure").click()],
+    ["t", "T", "dark or light", () => switchTheme()],
+    ["escape", "Esc", "close what was picked or measured", () => viewer.leave()],
+  ]);
+  void session.start();
+}
+
+try {
+  start();
+} catch (error) {
+  const text = `The picture cannot be drawn here: ${(error as Error).message} This page needs WebGL 2; the service itself does not.`;
+  by("problem").replaceChildren(make("p", {}, text));
+  show(by("problem"), true);
+}

@@ -1,0 +1,70 @@
+/** The form in which one says how to classify. */
+
+import { by, make, options } from "./dom";
+import { short } from "./numbers";
+import { type Choices, type Model, accepted, models } from "./service";
+
+export class Options {
+  onSubmit: () => void = () => {};
+  private model = by<HTMLSelectElement>("model");
+  private mode = by<HTMLSelectElement>("mode");
+  private format = by<HTMLSelectElement>("format");
+  private columns = by<HTMLInputElement>("columns");
+  private known: Model[] = [];
+
+  constructor() {
+    this.model.onchange = () => this.describe();
+    by<HTMLFormElement>("options").onsubmit = (event) => {
+      event.preventDefault();
+      this.onSubmit();
+    };
+  }
+
+  /** Fill the lists with what the service has. */
+  async load(): Promise<void> {
+    const [known, values] = await Promise.all([models(), accepted()]);
+    this.known = known;
+    options(this.model, known.filter((model) => model.served).map((model) => [model.name, model.name]));
+    options(this.mode, values.mode.map((mode) => [mode, mode]));
+    options(this.format, [["", "by its content"], ...values.format.map((name): [string, string] => [name, name])]);
+    const refused = known.filter((model) => !model.served);
+    this.model.title = refused.map((model) => `${model.name}: ${model.reason}`).join("\n");
+    this.describe();
+  }
+
+  get choices(): Choices {
+    return {
+      model: this.model.value,
+      mode: this.mode.value,
+      format: this.format.value,
+      columns: this.columns.value.trim(),
+      fields: this.fields.filter((box) => box.checked).map((box) => box.value),
+    };
+  }
+
+  set choices(choices: Choices) {
+    for (const name of ["model", "mode", "format"] as const) {
+      const select = this[name];
+      if ([...select.options].some((option) => option.value === choices[name])) select.value = choices[name];
+    }
+    this.columns.value = choices.columns;
+    for (const box of this.fields) box.checked = choices.fields.includes(box.value);
+    this.describe();
+  }
+
+  private get fields(): HTMLInputElement[] {
+    return [...document.querySelectorAll<HTMLInputElement>("#options input[name=field]")];
+  }
+
+  private describe(): void {
+    const model = this.known.find(({ name }) => name === this.model.value);
+    if (!model) return;
+    const grid = model.grid_size_m ? `, voxels of ${model.grid_size_m} m` : "";
+    const reads = model.feat_keys.map((name) => make("code", {}, name));
+    by("card").replaceChildren(
+      `${model.backbone}, ${short(model.num_parameters)} parameters, ${model.num_classes} classes${grid}; reads `,
+      ...reads.flatMap((name, index) => (index ? [", ", name] : [name])),
+      ".",
+    );
+  }
+}

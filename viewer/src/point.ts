@@ -1,0 +1,52 @@
+/** What a card tells of one point. */
+
+import type { Cloud, Part } from "./cloud";
+import { make } from "./dom";
+import { column, value } from "./header";
+import { count, plain } from "./numbers";
+
+/** Name and value of everything that is known of a point. */
+export function facts(cloud: Cloud, part: Part, row: number): [string, string][] {
+  const { header } = cloud;
+  const stored = part.columns;
+  const label = header.classes[stored.label[row]];
+  const out: [string, string][] = [["class", label ? label.name : "ignored"]];
+  if (stored.confidence) out.push(["confidence", valueOf(cloud, part, "confidence", row).toFixed(2)]);
+  if (stored.entropy) out.push(["entropy", `${valueOf(cloud, part, "entropy", row).toFixed(2)} nats`]);
+  if (stored.reference) {
+    const told = header.reference!.values[stored.reference[row]];
+    out.push(["in the file", told ? `${told.name} (${told.code})` : "–"]);
+  }
+  const position = column(header, "position")!;
+  const place = [0, 1, 2].map((axis) => value(position, stored.position[3 * row + axis], axis));
+  out.push(["x, y, z", place.map((coordinate) => coordinate.toFixed(decimals(position.step as number[]))).join(", ")]);
+  if (stored.intensity) out.push(["intensity", plain(valueOf(cloud, part, "intensity", row))]);
+  if (stored.rgb) out.push(["red, green, blue", [...stored.rgb.subarray(3 * row, 3 * row + 3)].join(", ")]);
+  if (stored.instance) out.push(["instance", String(stored.instance[row])]);
+  out.push(["point", `${count(stored.index[row])} of ${count(header.num_points)}`]);
+  return out;
+}
+
+export function card(rows: [string, string][], close: () => void): Node[] {
+  const list = make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  const button = make("button", { type: "button", onclick: close, title: "Close (Esc)" }, "×");
+  button.setAttribute("aria-label", "Close");
+  return [list, button];
+}
+
+/** The row with `index` in the file; null where it has not arrived. */
+export function findIndex(cloud: Cloud, index: number): { part: Part; row: number } | null {
+  for (const part of cloud.parts) {
+    const row = part.columns.index.indexOf(index);
+    if (row >= 0) return { part, row };
+  }
+  return null;
+}
+
+function valueOf(cloud: Cloud, part: Part, name: string, row: number): number {
+  return value(column(cloud.header, name)!, part.columns[name][row]);
+}
+
+function decimals(steps: number[]): number {
+  return Math.min(8, Math.max(0, Math.ceil(-Math.log10(Math.min(...steps)))));
+}

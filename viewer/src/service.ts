@@ -1,0 +1,130 @@
+/** What the page asks the service. */
+
+export interface Model {
+  name: string;
+  task: string;
+  backbone: string;
+  num_classes: number;
+  feat_keys: string[];
+  grid_size_m: number | null;
+  num_parameters: number;
+  served: boolean;
+  reason: string;
+}
+
+export interface Sample {
+  name: string;
+  title: string;
+  url: string;
+}
+
+export interface Choices {
+  model: string;
+  mode: string;
+  format: string;
+  columns: string;
+  fields: string[];
+}
+
+export interface Stage {
+  stage: "upload" | "decode" | "segment" | "encode";
+  received_bytes: number;
+  total_bytes: number | null;
+  elapsed_ms: number;
+}
+
+const POLL_MS = 400;
+
+/** An answer that says in words what went wrong. */
+export class Problem extends Error {}
+
+export async function models(): Promise<Model[]> {
+  return (await json<{ models: Model[] }>("/models")).models;
+}
+
+export async function samples(): Promise<Sample[]> {
+  return (await json<{ samples: Sample[] }>("/samples")).samples;
+}
+
+/** Values that an option of POST /predict may take. */
+export async function accepted(): Promise<Record<string, string[]>> {
+  const spec = await json<Spec>("/openapi.json");
+  const parameters = spec.paths["/predict"].post.parameters;
+  return Object.fromEntries(parameters.map(({ name, schema }) => [name, listed(schema)]));
+}
+
+export async function download(url: string, signal: AbortSignal): Promise<Blob> {
+  return (await checked(await fetch(url, { signal }))).blob();
+}
+
+/** Sends `file`; the answer as soon as it begins to arrive. `onStage` follows the way there. */
+export async function predict(
+  file: Blob,
+  filename: string,
+  choices: Choices,
+  output: string,
+  signal: AbortSignal,
+  onStage: (stage: Stage) => void,
+): Promise<Response> {
+  const query = new URLSearchParams({ output, filename });
+  for (const name of ["model", "mode", "format", "columns"] as const) if (choices[name]) query.set(name, choices[name]);
+  if (choices.fields.length) query.set("fields", choices.fields.join(","));
+  const id = identifier();
+  const stop = follow(id, onStage);
+  try {
+    const headers = { "X-Request-Id": id, "Content-Type": "application/octet-stream" };
+    return await checked(await fetch(`/predict?${query}`, { method: "POST", body: file, headers, signal }));
+  } finally {
+    stop();
+  }
+}
+
+function follow(id: string, onStage: (stage: Stage) => void): () => void {
+  let busy = false;
+  const timer = setInterval(async () => {
+    if (busy) return;
+    busy = true;
+    try {
+      const response = await fetch(`/progress/${id}`);
+      if (response.ok) onStage((await response.json()) as Stage);
+    } catch {
+      // the prediction itself tells what is wrong
+    }
+    busy = false;
+  }, POLL_MS);
+  return () => clearInterval(timer);
+}
+
+interface Schema {
+  enum?: string[];
+  const?: string;
+  anyOf?: Schema[];
+}
+
+interface Spec {
+  paths: Record<string, { post: { parameters: { name: string; schema: Schema }[] } }>;
+}
+
+function listed(schema: Schema): string[] {
+  return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed)];
+}
+
+async function json<T>(url: string): Promise<T> {
+  return (await checked(await fetch(url))).json() as Promise<T>;
+}
+
+async function checked(response: Response): Promise<Response> {
+  if (response.ok) return response;
+  const text = await response.text();
+  let detail = `The server answered ${response.status}.`;
+  try {
+    detail = (JSON.parse(text) as { detail?: string }).detail ?? detail;
+  } catch {
+    // not one of the service's own answers
+  }
+  throw new Problem(detail);
+}
+
+function identifier(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
