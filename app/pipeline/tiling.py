@@ -14,7 +14,7 @@ import numpy as np
 HALO_VOXELS = 64
 ALIGNMENT = 32  # tile origins are multiples of it, so that five halvings of the grid fall as they do untiled
 
-MAX_EXTENT = 1 << 17  # voxels a side; the sparse operators take twice as many
+MAX_EXTENT = (1 << 16) - ALIGNMENT  # voxels a side: serialized networks take coordinates below 2**16 - 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def cut(grid_coord: np.ndarray, max_voxels: int, halo: int = HALO_VOXELS) -> Ite
     """Tiles of int (V, 3) voxels, of at most ``max_voxels`` each as far as cores of ALIGNMENT a side allow.
 
     A core is halved along the longer of x and y, at the median of its voxels, until core and halo fit and span less
-    than 2**17 voxels. A core is at least as wide as the halo, else most of the work would be halo: where columns are
+    than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: where columns are
     too full for that, the halo is halved, down to ALIGNMENT.
     """
     low, high = grid_coord[:, :2].min(0), grid_coord[:, :2].max(0) + 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from network_samples import make_network, make_voxels
 
-from app.errors import BadModel
+from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
 from app.networks.ptv3.attention import SerializedAttention
 from app.networks.ptv3.block import Block
@@ -132,6 +132,14 @@ def test_shuffled_orders_are_followed():
     )
     assert torch.equal(plain, same)
     assert not torch.allclose(plain, other, atol=1e-2)
+
+
+def test_a_cloud_too_wide_to_be_ordered_is_refused():
+    network = build(model())
+    voxels = torch.tensor([[0, 0, 0, 0], [0, 0, 0, (1 << 16) - 2]])
+    assert len(network.plan(Scene(voxels)).rows) == 2
+    with pytest.raises(BadCloud, match="65535 voxels"):
+        network.plan(Scene(voxels + torch.tensor([0, 0, 0, 1])))
 
 
 @pytest.mark.parametrize("key", ["enc_mode", "cls_mode"])

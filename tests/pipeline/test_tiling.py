@@ -62,6 +62,15 @@ def test_voxels_far_apart_never_share_a_tile():
     assert sorted(np.concatenate([tile.rows for tile in tiles])) == list(range(32))
 
 
+@pytest.mark.parametrize("first", [0, 31])
+def test_coordinates_of_a_wide_tile_fit_the_serialization(first):
+    voxels = np.stack([np.arange(first, first + 70_000), np.zeros(70_000, int), np.zeros(70_000, int)], 1)
+    tiles = list(tiling.cut(voxels, 100_000))
+    assert len(tiles) == 2
+    assert max((voxels[tile.rows] - tile.origin).max() for tile in tiles) < (1 << 16) - 1
+    assert len(list(tiling.cut(voxels[: tiling.MAX_EXTENT], 100_000))) == 1
+
+
 def test_tiled_labels_are_those_of_one_pass(network, recipe):
     cloud = make_terrain(20_000, extent_m=150)
     whole = Segmenter(network, recipe).segment(cloud)

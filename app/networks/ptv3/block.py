@@ -15,7 +15,7 @@ from .attention import SerializedAttention
 from .geometry import Level
 from .norm import Norm, Prompt, Prompted
 
-HIDDEN_ELEMENTS = 1 << 18  # of an MLP at a time, for each thread: 1 MiB
+HIDDEN_ELEMENTS = 1 << 20  # of an MLP at a time, for each thread: 4 MiB
 
 
 class MLP(nn.Module):

@@ -8,7 +8,10 @@ import torch
 from sparseops import KernelMap, patch_padding, segment_reduce, serialize, sort_codes, submanifold_map
 from torch import Tensor
 
+from app.errors import BadCloud
 from app.networks.scene import Scene
+
+MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,17 @@ def sorted_voxels(scene: Scene, positions: bool = False) -> tuple[Tensor, Voxels
 
 
 def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
-    """Bits of the largest coordinate plus one of every cloud, or of all clouds where ``joint``."""
+    """Bits of the largest coordinate plus one of every cloud, or of all clouds where ``joint``.
+
+    Raises BadCloud where a coordinate is too large to be ordered.
+    """
     largest = coords.new_zeros(num_clouds).scatter_reduce_(0, coords[:, 0], coords[:, 1:].amax(1), "amax")
     depths = [(largest + 1).bit_length() for largest in largest.tolist()]
+    if max(depths) > MAX_DEPTH:
+        raise BadCloud(
+            f"The cloud spans more than {(1 << MAX_DEPTH) - 1} voxels along an axis, too many for this network; it "
+            "expects metres: check the unit, or cut the cloud."
+        )
     return tuple([max(depths)] * num_clouds if joint else depths)
 
 
@@ -141,7 +152,7 @@ def coarsen(voxels: Voxels, shifts: Sequence[int]) -> tuple[Voxels, Step, Tensor
 def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Tensor) -> Order:
     """The order of coarser voxels by the codes that they share; ``clouds`` int64 (W,), ``first`` as of ``coarsen``."""
     depths = tuple(depth - shift for depth, shift in zip(order.depths, shifts, strict=True))
-    places = order.codes[:, first] & ((1 << 3 * max(order.depths)) - 1)
+    places = order.codes.index_select(1, first) & ((1 << 3 * max(order.depths)) - 1)
     codes = places >> 3 * clouds.new_tensor(shifts)[clouds] | clouds << 3 * max(depths)
     orders, inverses = sort_codes(codes, max(3 * max(depths) + (len(depths) - 1).bit_length(), 1))
     return Order(codes, orders, inverses, depths)
