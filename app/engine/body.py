@@ -87,6 +87,6 @@ class Body:
 
 
 def _no_space(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
         return NotReady("The server has no room left for the body; try again later.", retry_after_s=30.0)
     return error

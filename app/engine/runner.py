@@ -57,6 +57,8 @@ class Runner:
                     passes = options.max_passes or MAX_PASSES
                     result = segmenter.segment(cloud, options.fields, options.seed, options.mode, passes, proceed)
                     yield self._answer(job, Outcome(index, result))
+            except DeviceLost:
+                raise
             except Exception as error:
                 yield self._answer(job, Outcome(index, error))
         if not shared:

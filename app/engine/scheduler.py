@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.engine.job import Job
 from app.engine.packed import Packed
@@ -286,7 +286,7 @@ class Scheduler:
 
 def _go_together(first: Job, second: Job) -> bool:
     """Whether two jobs may share a pass."""
-    same = first.options.model == second.options.model
+    same = replace(first.options, fields=(), seed=0) == replace(second.options, fields=(), seed=0)
     return same and first.shares and second.shares and not (first.alone or second.alone)
 
 

@@ -63,7 +63,7 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
         waiting = _prepare(segmenter, index, request)
         if isinstance(waiting, Outcome):
             yield waiting
-        elif not MIN_SHARED_VOXELS <= waiting.num_voxels <= min(max_voxels, segmenter.tile_voxels):
+        elif not _may_share(waiting, min(max_voxels, segmenter.tile_voxels)):
             yield from _answer(segmenter, [waiting])
         else:
             if sum(each.num_voxels for each in group) + waiting.num_voxels > max_voxels:
@@ -87,6 +87,7 @@ def answers_alike(segmenter: Segmenter, clouds: Sequence[Cloud]) -> bool:
 
 def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | Outcome:
     try:
+        segmenter.check_fields(request.fields, "fast")
         run = Run([*request.cloud.warnings, *segmenter.warnings], request.proceed)
         prepared = prepare.prepare(request.cloud, segmenter.recipe, request.seed, run)
         if prepared is None:
@@ -94,6 +95,10 @@ def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | O
     except Exception as error:
         return Outcome(index, error)
     return _Waiting(index, request, run, prepared)
+
+
+def _may_share(waiting: _Waiting, max_voxels: int) -> bool:
+    return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and "instances" not in waiting.request.fields
 
 
 def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:
@@ -128,10 +133,11 @@ def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] |
 
 
 def _finish(segmenter: Segmenter, waiting: _Waiting, probabilities: np.ndarray | None) -> Segmentation:
-    if probabilities is None:
-        probabilities = fast.probabilities(segmenter.inference, waiting.prepared, segmenter.tile_voxels, waiting.run)
     request = waiting.request
-    opinion = fast.opinion(waiting.prepared, probabilities)
+    if probabilities is None:
+        opinion = segmenter.opinion(waiting.prepared, request.fields, waiting.run)
+    else:
+        opinion = fast.opinion(waiting.prepared, probabilities)
     return segmenter.answer(len(request.cloud), opinion, request.fields, waiting.run)
 
 

@@ -30,6 +30,12 @@ def npy(rows: slice = slice(None)) -> bytes:
     return buffer.getvalue()
 
 
+def npy_of(rows: list) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(rows))
+    return buffer.getvalue()
+
+
 def ply(rows: slice = slice(None)) -> bytes:
     columns = table(rows)
     kinds = ["f4"] * 3 + ["u1"] * 3 + ["f4"] * 3

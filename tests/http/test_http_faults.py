@@ -1,0 +1,200 @@
+"""Lost engines, full queues, clients that stall or leave, a full disk, and an end under load."""
+
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from app import create_app
+from app.settings import Settings
+from tests.http import clouds
+from tests.http.server import MODEL, Server, descendants, raw_exchange, runs
+
+PLACES = 8
+
+
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of few places that soon loses patience."""
+    log = tmp_path_factory.mktemp("frail") / "stderr.log"
+    settings = {"queue_requests": PLACES, "send_stall_s": 1, "spool_memory_mib": 1, "drain_delay_s": 0.2}
+    with Server(log, **settings) as started:
+        yield started.wait_ready()
+
+
+@pytest.fixture
+def clients() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(PLACES) as clients:
+        yield clients
+
+
+def engine_pid(server: Server) -> int:
+    return server.get("/health").json()["engines"][0]["pid"]
+
+
+@contextmanager
+def stopped_engine(server: Server) -> Iterator[int]:
+    pid = engine_pid(server)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        if runs(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def wait_for(server: Server, num_points: int, limit_s: float = 30) -> None:
+    """Until so many points wait or are being segmented."""
+    deadline_s = time.monotonic() + limit_s
+    while server.get("/health").json()["queue"]["points"] != num_points:
+        assert time.monotonic() < deadline_s, server.get("/health").json()
+        time.sleep(0.02)
+
+
+def test_engine_killed_under_eight_clients_costs_none_of_them_its_answer(
+    frail: Server, clients: ThreadPoolExecutor
+) -> None:
+    with stopped_engine(frail) as pid:
+        running = [clients.submit(frail.post, data=clouds.ply()) for _ in range(PLACES)]
+        wait_for(frail, PLACES * len(clouds.LABELS))
+        os.kill(pid, signal.SIGKILL)
+        for request in running:
+            assert request.result().status_code == 200, request.result().text
+            assert request.result().json()["labels"] == clouds.LABELS.tolist()
+    assert frail.get("/health").json()["engines"][0]["restarts"] == {"killed": 1}
+    frail.wait_ready()
+
+
+def test_full_queue_answers_at_once_and_so_does_health(frail: Server, clients: ThreadPoolExecutor) -> None:
+    with stopped_engine(frail):
+        running = [clients.submit(frail.post, data=clouds.ply()) for _ in range(PLACES)]
+        wait_for(frail, PLACES * len(clouds.LABELS))
+        for _ in range(20):
+            refused = frail.post(data=clouds.ply())
+            assert refused.status_code == 429
+            assert int(refused.headers["Retry-After"]) >= 1
+        assert frail.get("/health/live").status_code == 200
+        assert not any(request.done() for request in running)
+    assert [request.result().status_code for request in running] == [200] * PLACES
+
+
+def test_client_says_how_long_it_waits(frail: Server) -> None:
+    with stopped_engine(frail):
+        by_option = frail.post("/predict?timeout_s=0.5", data=clouds.ply())
+        by_header = frail.post(data=clouds.ply(), headers={"X-Request-Timeout": "0.5"})
+        assert (by_option.status_code, by_header.status_code) == (504, 504)
+    for given in ("soon", "-1", "nan"):
+        assert frail.post(data=clouds.ply(), headers={"X-Request-Timeout": given}).status_code == 400
+    assert frail.post("/predict?timeout_s=60", data=clouds.ply()).status_code == 200
+
+
+def test_client_that_hangs_up_leaves_the_queue(frail: Server) -> None:
+    data = clouds.ply(slice(701))
+    with stopped_engine(frail):
+        with frail.connect() as connection:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: gone\r\nContent-Length: {len(data)}\r\n\r\n"
+            connection.sendall(head.encode() + data)
+            wait_for(frail, 701)
+        (line,) = frail.wait_logged(id="gone")
+        assert line["status"] == 499
+    wait_for(frail, 0)
+
+
+def test_client_that_takes_nothing_is_dropped(frail: Server) -> None:
+    cloud = clouds.json_cloud()
+    data = clouds.npy_of(cloud["points"] * 10)
+    worker = descendants(frail.process.pid)[0]
+    before = len(os.listdir(f"/proc/{worker}/fd"))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", frail.port))
+        path = f"/predict?fields=probabilities,entropy&columns={','.join(clouds.FIELDS)}"
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+        frail.wait_logged(event="A client took nothing for 1 s and was dropped.", limit_s=60)
+        deadline_s = time.monotonic() + 30
+        while len(os.listdir(f"/proc/{worker}/fd")) > before:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+
+def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server) -> None:
+    worker = descendants(frail.process.pid)[0]
+    data = clouds.ply() * 12
+    assert len(data) > 1 << 20
+    before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        refused = frail.post(data=data)
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+    assert refused.status_code == 503, refused.text
+    assert "no room" in refused.json()["detail"]
+    assert frail.post(data=clouds.ply()).status_code == 200
+
+
+def test_models_are_changed_while_the_service_runs(frail: Server) -> None:
+    name = MODEL.name
+    unloaded = frail.post(f"/models/{name}/unload").json()
+    assert (unloaded["served"], unloaded["memory_bytes"]) == (False, 0)
+    assert frail.post(data=clouds.ply()).status_code == 404
+    assert frail.post(f"/models/{name}/unload").status_code == 404
+    assert frail.post("/models/other/load").status_code == 404
+    assert frail.post(f"/models/{name}/load").json()["memory_bytes"] > 0
+    assert frail.post(f"/models/{name}/reload").json()["served"]
+    assert frail.post(data=clouds.ply()).json()["labels"] == clouds.LABELS.tolist()
+
+
+def test_operator_may_keep_models_as_they_are() -> None:
+    client = create_app(Settings(model_control=False)).test_client()
+    for verb in ("load", "unload", "reload"):
+        answer = client.post(f"/models/any/{verb}")
+        assert answer.status_code == 403
+        assert "POINTSERVE_MODEL_CONTROL" in answer.json["detail"]
+
+
+def test_sigterm_under_load_first_says_not_ready_then_finishes_then_ends(
+    tmp_path: Path, clients: ThreadPoolExecutor
+) -> None:
+    with Server(tmp_path / "log") as server:
+        server.wait_ready()
+        family = descendants(server.process.pid)
+        with stopped_engine(server), requests.Session() as kept:
+            kept.get(server.url + "/health/live")
+            running = [clients.submit(server.post, data=clouds.ply()) for _ in range(4)]
+            wait_for(server, 4 * len(clouds.LABELS))
+            server.process.send_signal(signal.SIGTERM)
+            deadline_s = time.monotonic() + 10
+            while server.get("/health/ready").status_code != 503:
+                assert time.monotonic() < deadline_s
+            refused = server.post(data=clouds.ply())
+            assert refused.status_code == 503
+            assert "stopping" in refused.json()["detail"]
+            assert server.get("/health").json()["state"] == "stopping"
+            assert not any(request.done() for request in running)
+        assert [request.result().json()["labels"] for request in running] == [clouds.LABELS.tolist()] * 4
+        assert server.process.wait(20) == 0
+        assert not [pid for pid in family if runs(pid)]
+
+
+def test_sigterm_does_not_wait_longer_than_the_grace(tmp_path: Path) -> None:
+    with Server(tmp_path / "log", grace_s=1) as server:
+        server.wait_ready()
+        family = descendants(server.process.pid)
+        data = clouds.ply()
+        with stopped_engine(server), server.connect() as connection:
+            connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode())
+            connection.sendall(data)
+            wait_for(server, len(clouds.LABELS))
+            begin_s = time.monotonic()
+            assert server.stop(limit_s=30) == 0
+            assert time.monotonic() - begin_s < 20
+            assert raw_exchange(connection, b"")[0] == 503
+        assert not [pid for pid in family if runs(pid)]
