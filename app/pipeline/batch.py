@@ -56,7 +56,8 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
     """The outcome of every request, in the order in which they are done.
 
     Clouds of ``MIN_SHARED_VOXELS`` or more share passes of at most ``max_voxels``; the others go alone, in tiles where
-    they need them. Where a shared pass fails, each of its clouds goes alone.
+    they need them, and so do those of which instances are wanted. Where a shared pass fails, each of its clouds goes
+    alone.
     """
     group: list[_Waiting] = []
     for index, request in enumerate(requests):
