@@ -41,6 +41,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     && install -d -o pointserve -g pointserve /models /spool
 COPY --from=builder /opt/venv /opt/venv
 WORKDIR /app
+COPY entrypoint.sh ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     POINTSERVE_DEVICE=cpu \
@@ -63,6 +64,5 @@ VOLUME ["/models", "/spool"]
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('POINTSERVE_PORT', 5001)}/health/ready\", timeout=4)"]
-# experiment folders under /models are served with POINTSERVE_MODELS=/models, else the bundled model
-ENTRYPOINT ["tini", "--"]
-CMD ["pointserve", "serve"]
+ENTRYPOINT ["tini", "--", "/app/entrypoint.sh"]
+CMD ["serve"]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Entrypoint of the GPU image: activates the conda environment, then runs the service (serve) or any other command in it.
+# Entrypoint of the images: activates the conda environment where there is one, then runs the service (serve) or any
+# other command in it.
 # PID 1 is tini; what is run takes this script's place, so signals reach it.
 #   INSTALL_POINTOPS_AT_RUNTIME=1   compile the libraries for the GPU that is here, kept under /cache, before anything runs
 # Exit code 3: the driver cannot serve what was asked for; 4: the libraries could not be compiled.
@@ -67,9 +68,11 @@ compile_libraries() { # for the GPUs that are here, into a folder that is kept; 
     export PYTHONPATH=$path${PYTHONPATH:-}
 }
 
-# shellcheck source=/dev/null
-source "$CONDA_ROOT/etc/profile.d/conda.sh"
-conda activate "${CONDA_DEFAULT_ENV:-pointcept-torch2.5.0-cu12.4}"
+if [ -n "${CONDA_DEFAULT_ENV:-}" ]; then
+    # shellcheck source=/dev/null
+    source "$CONDA_ROOT/etc/profile.d/conda.sh"
+    conda activate "$CONDA_DEFAULT_ENV"
+fi
 
 # models that were mounted are served, else the bundled one
 if [ -z "${POINTSERVE_MODELS:-}" ] && compgen -G "$MODELS/*" >/dev/null; then

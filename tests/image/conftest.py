@@ -30,6 +30,7 @@ class Image:
         self.environment = {
             "PATH": f"{self.commands}:/usr/bin:/bin",
             "HOME": str(folder),
+            "CONDA_DEFAULT_ENV": ENVIRONMENT,
             "CONDA_ROOT": str(folder / "conda"),
             "APP_ROOT": str(folder),
             "XDG_CACHE_HOME": str(folder / "cache"),

@@ -26,6 +26,13 @@ def test_any_command_runs_in_the_environment(image):
     assert done.stderr == ""  # no word about a driver where nothing is served
 
 
+def test_without_conda_the_path_is_enough(image):
+    """As in the CPU image."""
+    image.command("pointserve", 'echo "$*"')
+    done = image.run(CONDA_DEFAULT_ENV="", CONDA_ROOT="/nowhere", POINTSERVE_DEVICE="cpu")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "serve\n", "")
+
+
 def test_exit_code_and_words_of_a_command_are_kept(image):
     done = image.run("bash", "-c", 'printf "%s|" "$@"; exit 7', "-", "two words", "*")
     assert (done.returncode, done.stdout) == (7, "two words|*|")
