@@ -245,6 +245,33 @@ def case(name, seed=0):
 CASES = ["grouping2", "grouping", "subtraction", "aggregation", "interpolation", "relation", "fusion"]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    table_rows=st.integers(0, 40),
+    rows=st.integers(0, 40),
+    degree=st.integers(0, 17),
+    channels=st.sampled_from([0, 1, 3, 16, 33]),
+    width=st.sampled_from([1, 2, 5]),
+)
+def test_features_are_those_of_the_reference(seed, table_rows, rows, degree, channels, width):
+    floats, index = features_of(seed)
+    table, idx = floats(table_rows, channels).detach(), index(table_rows, rows, degree)
+    position, weight = floats(rows, degree, channels).detach(), floats(rows, degree, width).detach()
+    for name, arguments in (
+        ("gather", (table, idx)),
+        ("subtract", (floats(rows, channels).detach(), table, idx)),
+        ("aggregate", (table, position, weight, idx)),
+        ("row_sum", (table, idx, weight[..., 0].contiguous())),
+    ):
+        assert_close(getattr(OPERATORS, name)(*arguments), getattr(reference, name)(*arguments))
+    heads, edges = floats(table_rows, width, channels).detach(), index(table_rows, 2, rows)
+    arguments = heads, heads, *edges, floats(channels).detach()
+    assert_close(OPERATORS.edge_dot(*arguments), reference.edge_dot(*arguments))
+    weight = floats(rows, width).detach()
+    assert_close(pointops.attention_fusion_step(weight, heads, *edges), reference.group_sum(weight, heads, *edges))
+
+
 @pytest.mark.skipif(not pointops.ARCHITECTURES, reason="pointops is not compiled here")
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_are_those_of_the_reference(name, monkeypatch):

@@ -15,11 +15,12 @@ from sparseops import submanifold_map as submanifold
 SIDES = st.sampled_from([1, 2, 9, 60, COORD_LIMIT])
 
 
-def voxels(seed: int, num: int, side: int, batches: int = 2) -> torch.Tensor:
-    """Distinct voxels in random order, int64 (V, 4)."""
+def voxels(seed: int, num: int, side: int, batches: int = 2, flat: int = 0) -> torch.Tensor:
+    """Distinct voxels in random order, int64 (V, 4), in space, a plane, a line or one place a batch."""
     generator = torch.Generator().manual_seed(seed)
     coords = torch.randint(0, side, (num, 4), generator=generator)
-    coords[:, 0] %= batches
+    coords[:, 0] = torch.randint(0, batches, (num,), generator=generator)
+    coords[:, 1 : 1 + flat] = side - 1
     coords = coords.unique(dim=0)
     return coords[torch.randperm(len(coords), generator=generator)].contiguous()
 
@@ -36,9 +37,16 @@ def test_the_operators_are_compiled_for_the_processor():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), num=st.integers(0, 500), side=SIDES, kernel_size=st.sampled_from([1, 3, 5]))
-def test_kernel_maps_are_those_of_the_reference(seed, num, side, kernel_size):
-    coords = voxels(seed, num, side)
+@given(
+    seed=st.integers(0, 10**6),
+    num=st.integers(0, 500),
+    side=SIDES,
+    batches=st.sampled_from([1, 3, 512]),
+    flat=st.integers(0, 3),
+    kernel_size=st.sampled_from([1, 3, 5]),
+)
+def test_kernel_maps_are_those_of_the_reference(seed, num, side, batches, flat, kernel_size):
+    coords = voxels(seed, num, side, batches, flat)
     assert torch.equal(
         submanifold(coords, kernel_size).forwards, reference.submanifold_map(coords, kernel_size).forwards
     )
@@ -52,8 +60,10 @@ def test_kernel_maps_are_those_of_the_reference(seed, num, side, kernel_size):
 def test_many_voxels_and_the_ends_of_the_keys():
     last = COORD_LIMIT - 1
     ends = torch.tensor([[0, 0, 0, 0], [0, last, last, last], [511, 0, 0, 0], [511, last, last, last]])
-    coords = torch.cat([ends, voxels(0, 60_000, 50)[5:]]).unique(dim=0).contiguous()
-    assert torch.equal(submanifold(coords, 3).forwards, reference.submanifold_map(coords, 3).forwards)
+    coords = torch.cat([ends, voxels(0, 300_000, 90)[5:]]).unique(dim=0).contiguous()
+    assert torch.equal(strided_map(coords)[1].forwards, reference.strided_map(coords)[1].forwards)
+    few = torch.cat([coords[:60_000], coords[-2:]])
+    assert torch.equal(submanifold(few, 3).forwards, reference.submanifold_map(few, 3).forwards)
 
 
 @settings(max_examples=40, deadline=None)

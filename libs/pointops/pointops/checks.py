@@ -48,6 +48,13 @@ def check_offset(name: str, offset: Tensor) -> None:
         raise ValueError(f"{name} is {offset.tolist()[:8]}; cumulative counts start at 0 or more and never fall")
 
 
+def check_batch(name: str, batch: Tensor) -> None:
+    """Raises ValueError unless ``batch`` holds integers (n,), and on the CPU also where one is negative."""
+    _check(name, batch, INTEGERS, (None,))
+    if batch.device.type == "cpu" and bool((batch < 0).any()):
+        raise ValueError(f"{name} holds {int(batch.min())}; clouds are numbered from 0")
+
+
 def check_same_clouds(offset: Tensor, new_offset: Tensor) -> None:
     """Raises ValueError where offsets count different numbers of clouds."""
     if len(offset) != len(new_offset):

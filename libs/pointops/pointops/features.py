@@ -19,6 +19,8 @@ def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = No
     idx (m, s), feat (n, c), xyz (n, 3), new_xyz (m, 3) the queries, by default the points. Features of fewer bits are
     made float32.
     """
+    if not feat.is_floating_point():
+        raise ValueError(f"features are {feat.dtype}, not a floating type")
     grouped = grouping2(feat.float(), idx)
     if not with_xyz:
         return grouped
@@ -67,9 +69,9 @@ def interpolation(xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, ne
 
     Has a derivative by feat alone.
     """
+    index, distance = knn_query(k, xyz, offset, new_xyz, new_offset)
     check_floats("features", feat, xyz.shape[0], None)
     check_devices({"xyz": xyz, "features": feat})
-    index, distance = knn_query(k, xyz, offset, new_xyz, new_offset)
     weight = 1 / (distance + 1e-8)
     return _operators(feat).row_sum(feat, index, weight / weight.sum(1, keepdim=True))
 

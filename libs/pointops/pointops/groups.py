@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .checks import check_batch, check_offset
 from .features import grouping
 from .neighbours import ball_query, knn_query
 
@@ -85,11 +86,13 @@ def _dilated_query(
 
 
 def offset2batch(offset: Tensor) -> Tensor:
-    """The cloud of every point, (n,) int64, from the cumulative counts (b,)."""
+    """The cloud of every point, (n,) int64, from the cumulative counts (b,), or a ValueError where they are none."""
+    check_offset("offset", offset.contiguous())
     counts = offset.diff(prepend=offset.new_zeros(1))
     return torch.arange(len(offset), device=offset.device).repeat_interleave(counts)
 
 
 def batch2offset(batch: Tensor) -> Tensor:
-    """The cumulative counts (b,) int32 from the cloud of every point, (n,)."""
+    """The cumulative counts (b,) int32 from the cloud of every point, (n,) integers, or a ValueError."""
+    check_batch("batch", batch.contiguous())
     return batch.bincount().cumsum(0).int()

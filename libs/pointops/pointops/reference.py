@@ -117,13 +117,13 @@ def row_sum(table: Tensor, source: Tensor, weight: Tensor) -> Tensor:
 def edge_dot(a: Tensor, b: Tensor, index_a: Tensor, index_b: Tensor, weight: Tensor | None) -> Tensor:
     """Sum over c of a[index_a[m], g, c] * b[index_b[m], g, c] * weight[c]: (m, g)."""
     products = gather(a.flatten(1), index_a) * gather(b.flatten(1), index_b)
-    products = products.view(-1, *a.shape[1:])  # (m, g, c)
+    products = products.view(len(index_a), *a.shape[1:])  # (m, g, c)
     return (products if weight is None else products * weight).sum(-1)
 
 
 def group_sum(weight: Tensor, value: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """(n, g, c): row t is the sum of weight[m, g] * value[source[m], g] over the edges m with target[m] = t."""
-    terms = weight[..., None] * gather(value.flatten(1), source).view(-1, *value.shape[1:])
+    terms = weight[..., None] * gather(value.flatten(1), source).view(len(source), *value.shape[1:])
     present = target >= 0
     return torch.zeros_like(value).index_add(0, target[present].long(), terms[present])
 

@@ -16,10 +16,12 @@ COORD_LIMIT = 1 << COORD_BITS
 
 
 def pack_keys(coords: Tensor) -> Tensor:
-    """Pack int (V, 4) coordinates (batch, x, y, z) into sortable int64 (V,) keys.
+    """Pack integer (V, 4) coordinates (batch, x, y, z) into sortable int64 (V,) keys.
 
     Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512).
     """
+    if coords.is_floating_point() or coords.is_complex():
+        raise ValueError(f"coords must be integers, got {coords.dtype}")
     if coords.ndim != 2 or coords.shape[1] != 4:
         raise ValueError(f"coords must be (V, 4) of batch, x, y, z, got {tuple(coords.shape)}")
     coords = coords.long()

@@ -27,7 +27,11 @@ class Serialization(NamedTuple):
 
 
 def serialization_depth(grid_coord: Tensor) -> int:
-    """Bits of the largest coordinate plus one, PTv3's depth of a cloud; 1 for no points. Reads the device."""
+    """Bits of the largest coordinate plus one, PTv3's depth of a cloud; 1 for no points. Reads the device.
+
+    Raises ValueError where ``grid_coord`` is not int32 or int64.
+    """
+    _check_integers(grid_coord)
     return max(int(grid_coord.max()) + 1, 1).bit_length() if grid_coord.numel() else 1
 
 
@@ -65,8 +69,7 @@ def serialize(
             raise ValueError(f"curves must be out of {', '.join(CURVES)}, got {name!r}")
     if grid_coord.ndim != 2 or grid_coord.shape[1] != 3:
         raise ValueError(f"grid_coord must be (N, 3), got {tuple(grid_coord.shape)}")
-    if grid_coord.dtype not in (torch.int32, torch.int64):
-        raise ValueError(f"grid_coord must be int32 or int64, got {grid_coord.dtype}")
+    _check_integers(grid_coord)
     if not grid_coord.is_contiguous():
         raise ValueError(f"grid_coord must be contiguous, got strides {grid_coord.stride()}")
     num_points = len(grid_coord)
@@ -137,6 +140,11 @@ def sort_codes(codes: Tensor, num_bits: int = 63) -> tuple[Tensor, Tensor]:
     operators = torch.ops.sparseops if compiled_for(codes) else reference
     orders, inverses = operators.sort_codes(codes, num_bits)
     return orders, inverses
+
+
+def _check_integers(grid_coord: Tensor) -> None:
+    if grid_coord.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"grid_coord must be int32 or int64, got {grid_coord.dtype}")
 
 
 def _check_vector(name: str, vector: Tensor, length: int, beside: Tensor) -> None:

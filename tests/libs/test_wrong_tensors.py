@@ -1,0 +1,146 @@
+"""Every public function, each of its tensors in turn wrong in one way: a ValueError that states what was given."""
+
+import inspect
+import re
+
+import pointgroup_ops
+import pointops
+import pytest
+import sparseops
+import torch
+
+XYZ, FEAT, OFFSET = torch.rand(10, 3), torch.rand(10, 4), torch.tensor([4, 10])
+NEW_XYZ, NEW_OFFSET = XYZ[::2].contiguous(), torch.tensor([2, 5])
+IDX = torch.zeros(10, 2, dtype=torch.int32)
+HEADS, EDGES = torch.rand(10, 2, 4), torch.zeros(6, dtype=torch.int32)
+COORDS = torch.tensor([[0, 1, 1, 1], [0, 1, 1, 2], [0, 3, 2, 1]])
+CLOUDS = {"batch_idxs": torch.tensor([0, 0, 1]).int(), "batch_offsets": torch.tensor([0, 2, 3]).int()}
+QUERY = {"xyz": XYZ, "offset": OFFSET, "new_xyz": NEW_XYZ, "new_offset": NEW_OFFSET}
+RADII = {"max_radius": 0.5, "min_radius": 0.0}
+EDGE = {"index_target": EDGES, "index_refer": EDGES}
+
+CALLS = {
+    pointops.knn_query: {"nsample": 2, **QUERY},
+    pointops.ball_query: {"nsample": 2, **RADII, **QUERY},
+    pointops.random_ball_query: {"nsample": 2, **RADII, **QUERY},
+    pointops.farthest_point_sampling: {"xyz": XYZ, "offset": OFFSET, "new_offset": NEW_OFFSET},
+    pointops.grouping: {"idx": IDX, "feat": FEAT, "xyz": XYZ, "new_xyz": XYZ, "with_xyz": True},
+    pointops.grouping2: {"input": FEAT, "idx": IDX},
+    pointops.subtraction: {"input1": FEAT, "input2": FEAT, "idx": IDX},
+    pointops.aggregation: {
+        "input": FEAT,
+        "position": torch.rand(10, 2, 4),
+        "weight": torch.rand(10, 2, 2),
+        "idx": IDX,
+    },
+    pointops.interpolation: {**QUERY, "feat": FEAT},
+    pointops.attention_relation_step: {"query": HEADS, "key": HEADS, "weight": torch.rand(4), **EDGE},
+    pointops.attention_fusion_step: {"weight": torch.rand(6, 2), "value": HEADS, **EDGE},
+    pointops.knn_query_and_group: {"feat": FEAT, **QUERY, "nsample": 2, "with_xyz": True},
+    pointops.ball_query_and_group: {"feat": FEAT, **QUERY, "nsample": 2, "max_radio": 0.5, "with_xyz": True},
+    pointops.query_and_group: {"nsample": 2, **QUERY, "feat": FEAT, "idx": None},
+    pointops.offset2batch: {"offset": OFFSET},
+    pointops.batch2offset: {"batch": torch.tensor([0, 0, 1])},
+    pointgroup_ops.ballquery_batch_p: {"coords": torch.rand(3, 3), **CLOUDS, "radius": 1.0},
+    pointgroup_ops.bfs_cluster: {
+        "semantic_label": torch.zeros(3).int(),
+        "ball_query_idxs": torch.arange(3).int(),
+        "start_len": torch.tensor([[0, 1], [1, 1], [2, 1]]).int(),
+        "threshold": 1,
+    },
+    sparseops.pack_keys: {"coords": COORDS},
+    sparseops.sort_voxels: {"coords": COORDS},
+    sparseops.submanifold_map: {"coords": COORDS, "kernel_size": 3},
+    sparseops.strided_map: {"coords": COORDS},
+    sparseops.pack_weight: {"weight": torch.rand(4, 3, 3, 3, 4)},
+    sparseops.sparse_conv: {
+        "features": torch.rand(3, 4),
+        "weight": torch.rand(5, 3, 3, 3, 4),
+        "kernel_map": sparseops.submanifold_map(COORDS, 3),
+        "bias": torch.rand(5),
+        "residual": torch.rand(3, 5),
+    },
+    sparseops.serialization_depth: {"grid_coord": COORDS[:, 1:].contiguous()},
+    sparseops.serialize: {
+        "grid_coord": COORDS[:, 1:].contiguous(),
+        "batch": torch.tensor([0, 0, 1]),
+        "depth": torch.tensor([2, 3]),
+    },
+    sparseops.sort_codes: {"codes": torch.arange(6).view(2, 3)},
+    sparseops.segment_reduce: {"values": FEAT, "offsets": torch.tensor([0, 4, 10]), "reduction": "mean"},
+    sparseops.patch_padding: {"offset": OFFSET, "patch_size": 3},
+    sparseops.patch_attention: {
+        "qkv": torch.rand(6, 3, 2, 4),
+        "cu_seqlens": torch.tensor([0, 3, 6]).int(),
+        "bias": torch.rand(2, 2, 3, 3),
+    },
+}
+
+
+def gapped(tensor):
+    """The same values with gaps between the rows."""
+    return torch.stack([tensor, tensor], -1)[..., 0]
+
+
+FAULTS = {
+    "shape": lambda tensor: tensor[None],
+    "dtype": lambda tensor: tensor.to(torch.complex64),
+    "device": lambda tensor: tensor.to("meta"),
+    "layout": gapped,
+}
+COPIED = [
+    (pointops.offset2batch, "offset"),
+    (pointops.batch2offset, "batch"),
+    (sparseops.pack_keys, "coords"),
+    (sparseops.pack_weight, "weight"),
+    (sparseops.sparse_conv, "weight"),
+    (sparseops.serialization_depth, "grid_coord"),
+    (sparseops.patch_padding, "offset"),
+]
+ANY_SHAPE = {(sparseops.serialization_depth, "grid_coord")}
+
+
+def cases():
+    for function, arguments in CALLS.items():
+        tensors = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
+        for name in tensors:
+            for fault in FAULTS:
+                if fault == "layout" and (function, name) in COPIED:
+                    continue
+                if fault == "shape" and (function, name) in ANY_SHAPE:
+                    continue
+                if fault == "device" and len(tensors) == 1:  # there is no other that it could differ from
+                    continue
+                yield pytest.param(
+                    function, name, fault, id=f"{function.__module__}.{function.__name__}-{name}-{fault}"
+                )
+
+
+@pytest.mark.parametrize(("function", "name", "fault"), list(cases()))
+def test_a_wrong_tensor_is_told(function, name, fault):
+    arguments = CALLS[function]
+    function(**arguments)
+    wrong = FAULTS[fault](arguments[name])
+    given = {
+        "shape": str(tuple(wrong.shape)),
+        "dtype": "complex64",
+        "device": "meta",
+        "layout": "contiguous",
+    }[fault]
+    with pytest.raises(ValueError, match=re.escape(given)):
+        function(**arguments | {name: wrong})
+
+
+@pytest.mark.parametrize(("function", "name"), COPIED)
+def test_some_tensors_may_have_gaps(function, name):
+    arguments = CALLS[function]
+    found, expected = function(**arguments | {name: gapped(arguments[name])}), function(**arguments)
+    if isinstance(found, sparseops.PackedWeight):
+        found, expected = found.data, expected.data
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_no_public_function_is_forgotten():
+    for library in (pointops, pointgroup_ops, sparseops):
+        functions = {getattr(library, name) for name in library.__all__ if inspect.isfunction(getattr(library, name))}
+        assert functions <= CALLS.keys()
