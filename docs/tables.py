@@ -1,4 +1,4 @@
-"""Print the README's tables from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks."""
+"""Print tables of the documents from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from app import create_app
 from app.clouds import formats
 from app.settings import Settings
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 UNDESCRIBED = {
     "GET /": "The page: drop a cloud, look at its classes; a program is sent to /docs",
     "GET /docs": "The same description as a page, with a form to try it",
@@ -33,12 +33,15 @@ def settings() -> str:
     return _table(("variable", "default", "what it is"), rows)
 
 
-TABLES = {"endpoints": endpoints, "formats": formats.table, "settings": settings}
+TABLES = {
+    "README.md": {"endpoints": endpoints, "formats": formats.table},
+    "docs/operations.md": {"settings": settings},
+}
 
 
-def filled(text: str) -> str:
-    """``text`` with every table between its marks printed anew."""
-    for name, table in TABLES.items():
+def filled(document: str, text: str) -> str:
+    """``text`` of ``document`` with every table between its marks printed anew."""
+    for name, table in TABLES[document].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, begun, rest = text.partition(begin)
         _, ended, after = rest.partition(end)
@@ -58,4 +61,6 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in TABLES:
+        path = ROOT / document
+        path.write_text(filled(document, path.read_text(encoding="utf-8")), encoding="utf-8")
