@@ -29,7 +29,10 @@ def predict(
     output: Annotated[
         str | None, typer.Option(help="Format to write. [default: OUT's suffix; in a folder, the cloud's own]")
     ] = None,
-    fields: Annotated[str, typer.Option(help="Also write these: confidence,probabilities,entropy.")] = "",
+    fields: Annotated[str, typer.Option(help="Also write these: confidence,probabilities,entropy,instances.")] = "",
+    condition: Annotated[
+        str, typer.Option(help="Dataset whose classes are wanted, of a model with several. [default: its config's]")
+    ] = "",
     device: options.Device = None,
     threads: options.Threads = None,
     legacy_colours: options.LegacyColours = None,
@@ -57,7 +60,7 @@ def predict(
     )
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
-        segmenter = _segmenter(settings)
+        segmenter = _segmenter(settings).for_condition(condition)
         if score:
             require_codes(segmenter.recipe.classes, segmenter.recipe.name)
         for job in jobs:

@@ -60,7 +60,8 @@ class ReadOptions:
 class SegmentOptions:
     """How to answer: model name ('' for the default), mode, extra per-point fields, seed of any sampling.
 
-    ``max_passes`` limits mode=exact; None for the server's limit.
+    ``max_passes`` limits mode=exact; None for the server's limit. ``condition`` is one of the datasets that the model
+    has a head for, '' for its config's own.
     """
 
     model: str = ""
@@ -68,6 +69,7 @@ class SegmentOptions:
     fields: tuple[str, ...] = ()
     seed: int = 0
     max_passes: int | None = None
+    condition: str = ""
 
 
 @dataclass(frozen=True)

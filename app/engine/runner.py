@@ -9,7 +9,7 @@ from app.clouds.cloud import Segmentation
 from app.engine.memory import is_device_lost, is_out_of_memory, release
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
-from app.engine.protocol import Batch, Failure, Segment, Segmented
+from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
 from app.engine.pulse import Pulse
 from app.engine.term import LATE
 from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
@@ -49,11 +49,11 @@ class Runner:
             try:
                 proceed()
                 cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
-                segmenter = self._segmenter(job.options.model)
-                if job.options.mode == "fast" and job.options.model == batch.jobs[0].options.model:
-                    shared.append((job, Request(cloud, job.options.fields, job.options.seed, proceed)))
+                options, first = job.options, batch.jobs[0].options
+                segmenter = self._segmenter(options)
+                if options.mode == "fast" and (options.model, options.condition) == (first.model, first.condition):
+                    shared.append((job, Request(cloud, options.fields, options.seed, proceed)))
                 else:
-                    options = job.options
                     passes = options.max_passes or MAX_PASSES
                     result = segmenter.segment(cloud, options.fields, options.seed, options.mode, passes, proceed)
                     yield self._answer(job, Outcome(index, result))
@@ -63,7 +63,7 @@ class Runner:
                 yield self._answer(job, Outcome(index, error))
         if not shared:
             return
-        segmenter = self._segmenter(shared[0][0].options.model)
+        segmenter = self._segmenter(shared[0][0].options)
         for outcome in segment_batch(segmenter, [request for _, request in shared], self._batch_voxels):
             job, request = shared[outcome.index]
             if isinstance(outcome.result, Exception) and is_out_of_memory(outcome.result):
@@ -79,10 +79,10 @@ class Runner:
 
         return proceed
 
-    def _segmenter(self, name: str) -> Segmenter:
-        if name not in self._models.segmenters:
-            raise NotFound(f"Model {name!r} was unloaded.")
-        return self._models.segmenters[name]
+    def _segmenter(self, options: SegmentOptions) -> Segmenter:
+        if options.model not in self._models.segmenters:
+            raise NotFound(f"Model {options.model!r} was unloaded.")
+        return self._models.segmenters[options.model].for_condition(options.condition)
 
     def _in_smaller_tiles(self, segmenter: Segmenter, request: Request, outcome: Outcome) -> Outcome:
         """The outcome of running again in tiles of half the size, and half of that, while memory does not suffice."""

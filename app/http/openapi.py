@@ -70,13 +70,29 @@ PREDICTION = _object(
             "description": "A row a point, in order of the classes.",
         },
         "entropy": {**NUMBERS, "description": "In nats."},
+        "instances": {
+            "type": "array",
+            "items": _object(
+                {
+                    "id": {"type": "integer"},
+                    "label": {"type": "integer", "description": "Class id."},
+                    "score": {"type": "number", "description": "Mean probability of the class, 0 to 1."},
+                    "count": {"type": "integer", "description": "Points of the instance."},
+                }
+            ),
+        },
+        "instance_ids": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "The instance of each point, -1 for none.",
+        },
         "passes": {"type": "integer", "description": "Passes of the network that were made."},
         "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
         "warnings": {"type": "array", "items": {"type": "string"}},
         "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
         "request_id": {"type": "string"},
     },
-    optional=("confidence", "probabilities", "entropy"),
+    optional=("confidence", "probabilities", "entropy", "instances", "instance_ids"),
 )
 STATE = _object({"state": {"type": "string"}})
 PROGRESS = _object(

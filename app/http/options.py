@@ -58,6 +58,9 @@ class Options(BaseModel):
     timeout_s: float | None = Field(
         None, gt=0, le=86400, description="Seconds to the answer, else 504; the header X-Request-Timeout says the same."
     )
+    condition: str = Field(
+        "", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
+    )
     filename: str = Field("", max_length=1000, description="Name of the file, where the body does not carry one.")
 
     def read_options(self, filename: str, format: str | None = None) -> ReadOptions:
@@ -66,7 +69,7 @@ class Options(BaseModel):
 
     def segment_options(self) -> SegmentOptions:
         """How to answer."""
-        return SegmentOptions(self.model, self.mode, self.fields, self.seed, self.max_passes)
+        return SegmentOptions(self.model, self.mode, self.fields, self.seed, self.max_passes, self.condition)
 
 
 def timeout_s(chosen: Options, headers: Headers) -> float:
