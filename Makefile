@@ -8,16 +8,32 @@ LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
 LIB_SOURCES := $(wildcard libs/*/setup.py libs/*/csrc/*)
 PYTEST_ARGS ?=
+CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
+NPM := $(shell command -v npm)
 
-.PHONY: serve test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo lint lock verify docs clean
+.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
 	$(BIN)/pointserve serve
 
-# style, types, import contract, tests
+# style, types, import contract, tests; those of the page where there is a Chromium
 test: lint
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(if $(CHROMIUM),$(MAKE) page-test,@echo "no Chromium: the tests of the page were left out")
+
+# the page in a browser; without the packages of node, axe and the comparison of built files with sources are left out
+page-test: $(VENV)/.installed-dev
+	$(if $(NPM),test -d viewer/node_modules || $(MAKE) viewer/node_modules || true)
+	$(BIN)/python -m pytest -m page tests/page
+
+# the page's built files, from viewer/; needs node
+page: viewer/node_modules
+	cd viewer && npm run build
+
+viewer/node_modules: viewer/package-lock.json
+	cd viewer && npm ci --no-audit --no-fund
+	touch $@
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

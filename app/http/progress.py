@@ -6,7 +6,6 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
-from app.errors import NotFound
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -32,12 +31,12 @@ class Progress:
 
 
 @blueprint.get("/progress/<request_id>")
-@blueprint.doc(responses=responses("Progress", 404))
-def progress(request_id: str) -> dict[str, Any]:
-    """How far the prediction that was sent with this X-Request-Id has come; 404 before and after"""
+@blueprint.doc(responses={**responses("Progress"), 204: {"description": "No such prediction is under way"}})
+def progress(request_id: str) -> dict[str, Any] | tuple[str, int]:
+    """How far the prediction that was sent with this X-Request-Id has come; 204 before and after"""
     found = state().under_way.get(request_id)
     if found is None:
-        raise NotFound("No prediction with this X-Request-Id is under way.")
+        return "", 204
     return {
         "stage": found.stage,
         "received_bytes": found.received_bytes,

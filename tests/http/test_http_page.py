@@ -77,7 +77,7 @@ def test_progress_follows_a_slow_upload(server: Server):
             seen.update(response.json() if response.status_code == 200 else {})
         yield data[first:]
 
-    assert server.get("/progress/slow-one").status_code == 404
+    assert server.get("/progress/slow-one").status_code == 204
     columns = ",".join(clouds.FIELDS)
     headers = {"X-Request-Id": "slow-one"}
     response = server.post(f"/predict?output=view&columns={columns}", data=pieces(), headers=headers)
@@ -86,4 +86,4 @@ def test_progress_follows_a_slow_upload(server: Server):
     assert seen["stage"] == "upload"
     assert seen["received_bytes"] == 1 << 20
     assert seen["total_bytes"] is None
-    assert server.get("/progress/slow-one").status_code == 404
+    assert server.get("/progress/slow-one").status_code == 204

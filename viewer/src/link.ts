@@ -36,6 +36,8 @@ export function toHash(view: View): string {
   set("name", view.file ? view.name : "", "");
   set("model", view.choices.model, "");
   set("mode", view.choices.mode, "");
+  set("passes", view.choices.max_passes, "");
+  set("condition", view.choices.condition, "");
   set("format", view.choices.format, "");
   set("columns", view.choices.columns, "");
   set("fields", view.choices.fields.join("."), "confidence");
@@ -67,6 +69,8 @@ export function fromHash(hash: string): View {
     choices: {
       model: text("model"),
       mode: text("mode"),
+      max_passes: text("passes"),
+      condition: text("condition"),
       format: text("format"),
       columns: text("columns"),
       fields: list("fields", ".", "confidence"),

@@ -1,8 +1,10 @@
 /** The form in which one says how to classify. */
 
-import { by, make, options } from "./dom";
+import { by, make, options, show } from "./dom";
 import { short } from "./numbers";
 import { type Choices, type Model, accepted, models } from "./service";
+
+const FIELDS: Record<string, string> = { probabilities: "principal components" };
 
 export class Options {
   onSubmit: () => void = () => {};
@@ -10,10 +12,12 @@ export class Options {
   private mode = by<HTMLSelectElement>("mode");
   private format = by<HTMLSelectElement>("format");
   private columns = by<HTMLInputElement>("columns");
+  private passes = by<HTMLInputElement>("max-passes");
+  private condition = by<HTMLInputElement>("condition");
   private known: Model[] = [];
 
   constructor() {
-    this.model.onchange = () => this.describe();
+    this.model.onchange = this.mode.onchange = () => this.describe();
     by<HTMLFormElement>("options").onsubmit = (event) => {
       event.preventDefault();
       this.onSubmit();
@@ -27,6 +31,8 @@ export class Options {
     options(this.model, known.filter((model) => model.served).map((model) => [model.name, model.name]));
     options(this.mode, values.mode.map((mode) => [mode, mode]));
     options(this.format, [["", "by its content"], ...values.format.map((name): [string, string] => [name, name])]);
+    by("fields").append(...values.fields.map((name) => this.field(name)));
+    show(by("condition-label"), "condition" in values);
     const refused = known.filter((model) => !model.served);
     this.model.title = refused.map((model) => `${model.name}: ${model.reason}`).join("\n");
     this.describe();
@@ -36,6 +42,8 @@ export class Options {
     return {
       model: this.model.value,
       mode: this.mode.value,
+      max_passes: this.mode.value === "exact" ? this.passes.value : "",
+      condition: this.condition.value.trim(),
       format: this.format.value,
       columns: this.columns.value.trim(),
       fields: this.fields.filter((box) => box.checked).map((box) => box.value),
@@ -48,8 +56,15 @@ export class Options {
       if ([...select.options].some((option) => option.value === choices[name])) select.value = choices[name];
     }
     this.columns.value = choices.columns;
+    this.passes.value = choices.max_passes;
+    this.condition.value = choices.condition;
     for (const box of this.fields) box.checked = choices.fields.includes(box.value);
     this.describe();
+  }
+
+  private field(name: string): HTMLLabelElement {
+    const box = make("input", { type: "checkbox", name: "field", value: name, checked: name === "confidence" });
+    return make("label", { className: "check" }, box, ` ${FIELDS[name] ?? name}`);
   }
 
   private get fields(): HTMLInputElement[] {
@@ -58,6 +73,7 @@ export class Options {
 
   private describe(): void {
     const model = this.known.find(({ name }) => name === this.model.value);
+    show(by("passes-label"), this.mode.value === "exact");
     if (!model) return;
     const grid = model.grid_size_m ? `, voxels of ${model.grid_size_m} m` : "";
     const reads = model.feat_keys.map((name) => make("code", {}, name));

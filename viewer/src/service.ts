@@ -21,6 +21,10 @@ export interface Sample {
 export interface Choices {
   model: string;
   mode: string;
+  /** Most passes of an exact mode, '' for the server's limit. */
+  max_passes: string;
+  /** Which of the datasets that the model was trained on, '' for the usual one. */
+  condition: string;
   format: string;
   columns: string;
   fields: string[];
@@ -34,6 +38,7 @@ export interface Stage {
 }
 
 const POLL_MS = 400;
+const CHOSEN = ["model", "mode", "max_passes", "condition", "format", "columns"] as const;
 
 /** An answer that says in words what went wrong. */
 export class Problem extends Error {}
@@ -67,7 +72,7 @@ export async function predict(
   onStage: (stage: Stage) => void,
 ): Promise<Response> {
   const query = new URLSearchParams({ output, filename });
-  for (const name of ["model", "mode", "format", "columns"] as const) if (choices[name]) query.set(name, choices[name]);
+  for (const name of CHOSEN) if (choices[name]) query.set(name, choices[name]);
   if (choices.fields.length) query.set("fields", choices.fields.join(","));
   const id = identifier();
   const stop = follow(id, onStage);
@@ -86,7 +91,7 @@ function follow(id: string, onStage: (stage: Stage) => void): () => void {
     busy = true;
     try {
       const response = await fetch(`/progress/${id}`);
-      if (response.ok) onStage((await response.json()) as Stage);
+      if (response.status === 200) onStage((await response.json()) as Stage);
     } catch {
       // the prediction itself tells what is wrong
     }
@@ -99,6 +104,7 @@ interface Schema {
   enum?: string[];
   const?: string;
   anyOf?: Schema[];
+  items?: Schema;
 }
 
 interface Spec {
@@ -106,7 +112,7 @@ interface Spec {
 }
 
 function listed(schema: Schema): string[] {
-  return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed)];
+  return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed), ...(schema.items ? listed(schema.items) : [])];
 }
 
 async function json<T>(url: string): Promise<T> {

@@ -1,0 +1,150 @@
+"""Navigation, colours, comparison, measuring, keys, phone."""
+
+import math
+from pathlib import Path
+
+from tests.page.driver import Driver
+
+CHANNELS = {"class", "confidence", "height", "intensity", "entropy", "features"}
+
+
+def test_every_way_of_colouring_gives_another_picture(page: Driver, tile: Path):
+    for field in ("entropy", "probabilities"):
+        page.tab.check(f"input[value={field}]")
+    page.drop(tile)
+    ways = page.tab.locator("#colour-mode option").evaluate_all("(all) => all.map((option) => option.value)")
+    assert set(ways) == CHANNELS
+    pictures = set()
+    for way in ways:
+        page.tab.select_option("#colour-mode", way)
+        pictures.add(page.picture())
+    assert len(pictures) == len(ways)
+    assert page.address("colour") == ways[-1]
+
+
+def test_comparisons_give_other_pictures_and_list_both_sides(page: Driver, tile: Path):
+    page.drop(tile)
+    pictures = {page.picture()}
+    for way in ("file", "split", "differences"):
+        page.tab.select_option("#compare", way)
+        pictures.add(page.picture())
+    assert len(pictures) == 4
+    assert "water (9)" in page.classes()
+    page.tab.select_option("#compare", "split")
+    page.tab.focus("#divider")
+    before = page.picture()
+    page.tab.keyboard.press("PageUp")
+    assert page.picture() != before
+    assert float(page.address("divider")) > 0.5
+    page.tab.select_option("#compare", "flicker")
+    page.tab.wait_for_selector("#sides[data-turn=file]")
+    page.tab.wait_for_selector("#sides[data-turn=model]")
+
+
+def test_orbit_and_walk_by_mouse_and_keys(page: Driver, tile: Path):
+    page.drop(tile)
+    begin = page.address("camera")
+    seen = {page.picture()}
+    box = page.tab.locator("#view").bounding_box()
+    page.tab.mouse.move(box["x"] + 300, box["y"] + 300)
+    page.tab.mouse.down()
+    page.tab.mouse.move(box["x"] + 420, box["y"] + 330, steps=4)
+    page.tab.mouse.up()
+    seen.add(page.picture())
+    page.tab.focus("#view")
+    for key in ("ArrowLeft", "ArrowUp", "+"):
+        page.tab.keyboard.press(key)
+        seen.add(page.picture())
+    assert len(seen) == 5
+    page.tab.keyboard.press("Home")
+    page.tab.wait_for_function("(camera) => location.hash.includes(camera)", arg=begin)
+    page.tab.click("[data-navigation=walk]")
+    page.tab.focus("#view")
+    before = page.picture()
+    page.tab.keyboard.down("w")
+    page.tab.wait_for_timeout(500)
+    page.tab.keyboard.up("w")
+    ahead = page.picture()
+    assert ahead != before
+    assert page.address("walk") == "true"
+    page.tab.reload()
+    page.wait_classes()
+    assert page.tab.get_attribute("[data-navigation=walk]", "aria-pressed") == "true"
+    assert page.address("camera")
+
+
+def test_measured_distance_is_that_of_the_points(page: Driver, tile: Path):
+    page.drop(tile)
+    places = []
+    for spot in ((0.4, 0.5), (0.6, 0.6)):
+        page.click_at(*spot)
+        places.append(page.place())
+    page.tab.click("#measure")
+    for spot in ((0.4, 0.5), (0.6, 0.6)):
+        page.click_at(*spot)
+    page.tab.wait_for_selector("#picked dt >> text=distance")
+    card = page.card()
+    assert abs(float(card["distance"]) - math.dist(*places)) < 0.02
+    assert abs(float(card["level"]) - math.dist(places[0][:2], places[1][:2])) < 0.02
+    assert page.tab.locator("#marks line").count() == 1
+    page.tab.keyboard.press("Escape")
+    assert page.tab.locator("#marks line").count() == 0
+
+
+def test_keys(page: Driver, tile: Path):
+    page.drop(tile)
+    page.tab.keyboard.press("1")
+    assert list(page.classes().values()) == [False, True, True, True]
+    page.tab.keyboard.press("0")
+    assert all(page.classes().values())
+    page.tab.keyboard.press("c")
+    assert page.tab.input_value("#colour-mode") == "confidence"
+    page.tab.keyboard.press("v")
+    assert page.tab.input_value("#compare") == "file"
+    page.tab.keyboard.press("p")
+    assert page.card()["class"]
+    page.tab.keyboard.press("?")
+    assert page.tab.is_visible("#keys")
+    page.tab.keyboard.press("Escape")
+    assert not page.tab.is_visible("#keys")
+
+
+def test_only_one_class_and_all_again(page: Driver, tile: Path):
+    page.drop(tile)
+    page.tab.click("#legend button.only >> nth=3")
+    assert list(page.classes().values()) == [False, False, False, True]
+    page.click_at(0.5, 0.5)
+    page.tab.click("#show-all")
+    assert all(page.classes().values())
+
+
+def test_another_run_with_other_options(page: Driver, tile: Path):
+    page.drop(tile)
+    assert "entropy" not in page.tab.inner_text("#colour-mode")
+    page.tab.check("input[value=entropy]")
+    page.tab.click("#again")
+    page.tab.wait_for_selector("#colour-mode option[value=entropy]", state="attached")
+    page.wait_classes()
+    assert "fields=confidence.entropy" in page.tab.url or page.address("fields") == "confidence.entropy"
+
+
+def test_sample_by_its_link(page: Driver):
+    page.open("/#sample=village&colour=height&hide=0")
+    page.wait_classes()
+    assert page.tab.inner_text("#name") == "village.laz"
+    assert page.tab.input_value("#colour-mode") == "height"
+    assert not page.classes()["ground"]
+
+
+def test_on_a_phone(browser, server, tile: Path):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    phone = Driver(context.new_page(), server).open()
+    phone.drop(tile)
+    assert phone.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    box = phone.tab.locator("#view").bounding_box()
+    phone.tab.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert phone.card()["class"]
+    phone.tab.locator("#link").scroll_into_view_if_needed()
+    assert phone.tab.is_visible("#link")
+    context.close()
+    assert not phone.errors
