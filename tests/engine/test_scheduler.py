@@ -10,7 +10,8 @@ from app.engine.job import Job
 from app.engine.packed import Packed, pack_cloud, pack_segmentation
 from app.engine.protocol import SegmentOptions
 from app.engine.scheduler import Limits, Scheduler
-from app.errors import Busy, DeadlineExceeded, NotReady, Problem
+from app.engine.term import Term
+from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 OPTIONS = SegmentOptions("m")
 
@@ -175,4 +176,119 @@ def test_job_that_comes_when_no_engine_is_left_does_not_wait_for_its_deadline(th
     for request in (waiting, late):
         with pytest.raises(NotReady, match="No engine is left"):
             request.result(5)
+    assert scheduler.load == (0, 0)
+
+
+SHARING = Limits(20, 100_000, batch_requests=3, batch_voxels=1000, batch_delay_s=5.0)
+
+
+def submit(scheduler: Scheduler, num_points: int, model: str = "m", **job) -> Job:
+    with pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
+        return scheduler._submit(cloud, SegmentOptions(model), time.monotonic() + 30, job.get("shares", True), 0)
+
+
+def sizes_taken(scheduler: Scheduler) -> list[int]:
+    jobs = scheduler.take(30.0)
+    for job in jobs:
+        scheduler.fail(job, Problem("not wanted"))
+    return [job.num_points for job in jobs]
+
+
+def test_batch_is_bounded_in_clouds_and_in_voxels():
+    scheduler = Scheduler(SHARING)
+    for num_points in (100, 200, 300, 400, 500, 101, 5000, 1):
+        submit(scheduler, num_points)
+    assert [sizes_taken(scheduler) for _ in range(4)] == [[100, 200, 300], [400, 500], [101], [5000]]
+    assert sizes_taken(scheduler) == [1]
+    assert scheduler.load == (0, 0)
+
+
+def test_batch_has_one_model_and_only_those_that_may_share():
+    scheduler = Scheduler(SHARING)
+    for num_points, model, shares in ((1, "a", True), (2, "b", True), (3, "b", False), (4, "b", True), (5, "b", True)):
+        submit(scheduler, num_points, model, shares=shares)
+    assert [sizes_taken(scheduler) for _ in range(4)] == [[1], [2], [3], [4, 5]]
+
+
+def test_voxels_of_a_cloud_are_those_of_the_clouds_before_it():
+    scheduler = Scheduler(SHARING)
+    submit(scheduler, 1000)
+    job = taken(scheduler)
+    job.num_voxels = 100
+    scheduler.finish(job, labels_for(job))
+    job.result.result().close()
+    for _ in range(3):
+        submit(scheduler, 3000)
+    assert sizes_taken(scheduler) == [3000, 3000, 3000]
+
+
+def test_batch_waits_for_clouds_that_are_being_read_and_for_no_others(threads):
+    scheduler = Scheduler(SHARING)
+    submit(scheduler, 1)
+    begin_s = time.monotonic()
+    assert sizes_taken(scheduler) == [1]
+    assert time.monotonic() - begin_s < SHARING.batch_delay_s / 2
+    with scheduler.admitted() as place:
+        submit(scheduler, 1)
+        batch = threads.submit(sizes_taken, scheduler)
+        wait_until(lambda: scheduler._num_idle == 1)
+        with scheduler.admitted():
+            submit(scheduler, 2)
+            submit(scheduler, 3)
+            assert batch.result() == [1, 2, 3]
+            assert place.coming
+
+
+def test_engines_that_are_free_share_what_waits(threads):
+    scheduler = Scheduler(Limits(20, 100_000, batch_requests=10, batch_voxels=1000))
+    takers = [threads.submit(scheduler.take, 30.0) for _ in range(2)]
+    wait_until(lambda: scheduler._num_idle == 2)
+    with scheduler._changed:
+        for num_points in (1, 2, 3, 4):
+            submit(scheduler, num_points)
+    batches = [taker.result() for taker in takers]
+    assert sorted(len(batch) for batch in batches) == [2, 2]
+    for job in (job for batch in batches for job in batch):
+        scheduler.fail(job, Problem("not wanted"))
+
+
+def test_memory_over_the_limit_is_busy_but_for_one_cloud_alone():
+    scheduler = Scheduler(Limits(10, 1000))
+    scheduler.max_bytes = 100
+    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud:
+        job = scheduler._submit(cloud, OPTIONS, time.monotonic() + 30, False, 150)
+        with pytest.raises(Busy, match="memory"):
+            scheduler._submit(cloud, OPTIONS, time.monotonic() + 30, False, 1)
+        assert scheduler.refusals == {"memory": 1}
+        assert scheduler.take(0.0) == [job]
+        scheduler.fail(job, Problem("not wanted"))
+        submit(scheduler, 1)
+    assert sizes_taken(scheduler) == [1]
+
+
+def test_jobs_of_a_lost_engine_go_first_and_alone_and_the_guilty_one_ends():
+    scheduler = Scheduler(SHARING)
+    lost = [submit(scheduler, 1), submit(scheduler, 2)]
+    assert scheduler.take(0.0) == lost
+    submit(scheduler, 3)
+    submit(scheduler, 4)
+    scheduler.lost(lost)
+    assert scheduler.take(0.0) == lost[:1]
+    scheduler.lost(lost[:1])
+    assert scheduler.take(0.0) == lost[:1]
+    scheduler.lost(lost[:1])
+    assert isinstance(lost[0].result.exception(), Quarantined)
+    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(Quarantined):
+        scheduler.run(cloud, OPTIONS, term(1))
+    assert [sizes_taken(scheduler) for _ in range(2)] == [[2], [3, 4]]
+    assert len(scheduler.quarantine) == 1
+    scheduler.quarantine.pardon()
+    assert len(scheduler.quarantine) == 0
+
+
+def test_client_that_hangs_up_leaves_the_queue():
+    scheduler = Scheduler(Limits(10, 1000))
+    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(ClientGone):
+        scheduler.run(cloud, OPTIONS, Term.of(30, lambda: True))
+    assert scheduler.take(0.0) == []
     assert scheduler.load == (0, 0)
