@@ -48,7 +48,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     POINTSERVE_HOST=0.0.0.0 \
     POINTSERVE_SPOOL_DIR=/spool
 USER 10001:10001
-RUN pointserve diagnose
+RUN pointserve sample --size-m 20 /tmp/tile.laz \
+    && pointserve predict /tmp/tile.laz -o /tmp/out.laz \
+    && rm /tmp/tile.laz /tmp/out.laz
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
