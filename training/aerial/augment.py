@@ -70,11 +70,7 @@ def hide(tile: Tile, rng: Generator) -> Tile:
 
 
 def grow(tile: Tile, rng: Generator) -> Tile:
-    """A field of crops on open ground: echoes from anywhere between its canopy and the ground, labelled by height.
-
-    A strip of 15 to 150 m around a point of the ground, canopy 0.3 to 1.6 m high with rows and gaps; 30 to 90 % of the
-    pulses are stopped. Above 0.5 m is medium vegetation, from 0.15 m low vegetation, below that ground.
-    """
+    """A field of crops, 0.3 to 1.6 m high, on a strip of open ground from 15 m to half the tile long and wide."""
     ground = np.flatnonzero(tile.label == 0)
     if len(ground) < 100:
         return tile
@@ -82,20 +78,41 @@ def grow(tile: Tile, rng: Generator) -> Tile:
     offset = tile.xyz[ground, :2] - centre
     along = offset @ [np.cos(heading), np.sin(heading)]
     across = offset @ [-np.sin(heading), np.cos(heading)]
-    length_m, width_m = np.exp(rng.uniform(np.log(15), np.log(150), 2)) / 2
-    field = (np.abs(along) < length_m) & (np.abs(across) < width_m)
-    rows = 0.5 + 0.5 * np.sin(2 * np.pi * across[field] / rng.uniform(3, 30) + rng.uniform(0, 2 * np.pi))
-    canopy_m = rng.uniform(0.3, 1.6) * (1 - rng.uniform(0, 0.5) * rows)
-    height_m = canopy_m * np.sqrt(rng.random(len(rows))) * (rng.random(len(rows)) < rng.uniform(0.3, 0.9))
-    xyz, label = tile.xyz.copy(), tile.label.copy()
-    xyz[ground[field], 2] += height_m
-    label[ground[field]] = np.where(height_m > 0.5, 2, np.where(height_m > 0.15, 1, 0))
-    return replace(tile, xyz=xyz, label=label)
+    longest_m = max(20.0, np.ptp(tile.xyz[:, :2], axis=0).max() / 2)
+    length_m, width_m = np.exp(rng.uniform(np.log(15), np.log(longest_m), 2)) / 2
+    field = ground[(np.abs(along) < length_m) & (np.abs(across) < width_m)]
+    height_m, label = (open_crop if rng.random() < 0.5 else closed_crop)(len(field), rng.uniform(0.3, 1.6), rng)
+    xyz, labels = tile.xyz.copy(), tile.label.copy()
+    xyz[field, 2] += height_m
+    labels[field] = label
+    return replace(tile, xyz=xyz, label=labels)
+
+
+def open_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Heights and labels where 30 to 90 % of the pulses stop anywhere between the canopy and the ground.
+
+    Labels count from a ground that, as surveys have it, may lie up to half a canopy high.
+    """
+    stopped = rng.random(num_points) < rng.uniform(0.3, 0.9)
+    height_m = canopy_m * np.sqrt(rng.random(num_points)) * stopped
+    return height_m, label_of_height(height_m - canopy_m * rng.uniform(0, 0.5))
+
+
+def closed_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Heights and labels where all pulses stop near the top, rough by 7 to 30 cm; surveys call a part of it ground."""
+    height_m = canopy_m - np.abs(rng.normal(0, rng.uniform(0.1, 0.45), num_points))
+    called_ground = rng.random(num_points) < rng.uniform(0, 0.6)
+    return np.maximum(height_m, 0), np.where(called_ground, 0, label_of_height(height_m))
+
+
+def label_of_height(height_m: np.ndarray) -> np.ndarray:
+    """Medium vegetation above 0.5 m, low vegetation from 0.15 m, below that ground."""
+    return np.where(height_m > 0.5, 2, np.where(height_m > 0.15, 1, 0))
 
 
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         tile = grow(tile, rng)
     tile = turn(hide(tile, rng), rng)
     if rng.random() < 0.6:
