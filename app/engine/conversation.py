@@ -18,6 +18,7 @@ LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
 TAKE_S = 10.0  # for a message that has begun to arrive
 START_S = 600.0
 LOAD_S = 600.0
+NAP_S = 2.0  # without a look this process was itself suspended, or waited for something else
 OVERRUN_S_A_POINT = 20e-6
 
 
@@ -40,6 +41,16 @@ class Conversation:
         self.child = child
         self.pulse = pulse
         self._patience = patience
+        self._watched_since = self._last_look = time.monotonic()
+
+    def check_pulse(self) -> None:
+        """Raise Hung after too long a silence, as far as this process was awake itself to hear it."""
+        now = time.monotonic()
+        if now - self._last_look > NAP_S:
+            self._watched_since = now
+        self._last_look = now
+        if min(self.pulse.silence_s, now - self._watched_since) > self._patience.silence_s:
+            raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
 
     def ready(self) -> Ready:
         """What the process says once its models are loaded; NotReady where it has nothing to serve."""
@@ -106,8 +117,7 @@ class Conversation:
     def _receive(self, limit: float, what: str, meanwhile: Any = lambda: None) -> tuple[Any, list[int]]:
         while not self.child.channel.wait(LOOK_S):
             meanwhile()
-            if self.pulse.silence_s > self._patience.silence_s:
-                raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
+            self.check_pulse()
             if time.monotonic() > limit:
                 raise Hung(f"did not {what}")
         return self.child.channel.receive(time.monotonic() + TAKE_S)

@@ -63,17 +63,20 @@ class Engine:
     def __init__(
         self,
         choice: DeviceChoice,
-        arguments: Callable[[], list[str]],
+        arguments: list[str],
+        unloaded: Callable[[], set[str]],
         scheduler: Scheduler,
         changed: Callable[[], None],
         patience: Patience,
         breaker: Breaker,
     ):
-        """``arguments`` gives those of a process that starts now; ``changed`` is called when the status is another."""
+        """``arguments`` are those of every process, ``unloaded`` gives the models that are not to be loaded now;
+        ``changed`` is called when the status is another."""
         self.models: list[ModelCard] = []
         self._status = EngineStatus(choice.name)
         self._choice = choice
         self._arguments = arguments
+        self._unloaded = unloaded
         self._scheduler = scheduler
         self._changed = changed
         self._patience = patience
@@ -142,7 +145,8 @@ class Engine:
     def _begin(self) -> Conversation:
         pulse, fd = Pulse.create()
         try:
-            arguments = ["--device", self._choice.torch_device, "--pulse-fd", str(fd), *self._arguments()]
+            arguments = ["--device", self._choice.torch_device, "--pulse-fd", str(fd), *self._arguments]
+            arguments += [part for name in sorted(self._unloaded()) for part in ("--unloaded", name)]
             environment = thread_environment() | self._choice.environment
             child = Child("app.engine.process", arguments, environment, [fd])
         finally:
@@ -157,20 +161,30 @@ class Engine:
             return
         ready = conversation.ready()
         self.models = ready.models
-        unloaded = "--unloaded" in self._arguments()
-        if not unloaded and not any(card.served for card in ready.models):
+        if not self._unloaded() and not any(card.served for card in ready.models):
             reasons = "; ".join(f"{card.name}: {card.reason}" for card in ready.models) or "no model was found"
             raise NotReady(f"No model can be served. {reasons}")
+        self._catch_up(conversation)
         status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
         self._set(replace(status, state="ready"))
+
+    def _catch_up(self, conversation: Conversation) -> None:
+        """Make the changes that the other engines made while this one started."""
+        served = {card.name for card in self.models if card.served}
+        missed = {card.name for card in self.models if card.is_unloaded} - self._unloaded()
+        changes: list[Load | Unload] = [*map(Unload, served & self._unloaded()), *map(Load, missed)]
+        for message in changes:
+            try:
+                self.models = conversation.change(message)
+            except Problem as problem:
+                log.error("engine on %s: %s", self._choice.name, problem.detail)
 
     def _feed(self, conversation: Conversation) -> None:
         """Give jobs and changes to the process until the engine is stopped; raises what a lost process leads to."""
         while not self._stopping.is_set():
             if not conversation.child.alive():
                 raise ChannelError("ended while idle")
-            if conversation.pulse.silence_s > self._patience.silence_s:
-                raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
+            conversation.check_pulse()
             if not self._changes.empty():
                 self._change(conversation, *self._changes.get())
             elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):

@@ -55,7 +55,7 @@ class ModelSet:
             try:
                 card = ModelCard(**experiment.load(folder).card())
                 if card.name in unloaded:
-                    self._cards[folder] = replace(card, served=False, reason=UNLOADED.format(card.name))
+                    self._cards[folder] = _unloaded(card)
                     continue
                 if card.name in self.segmenters:
                     raise BadModel(f"another model is called {card.name!r}; rename the folder")
@@ -94,8 +94,7 @@ class ModelSet:
         del self.segmenters[name]
         for folder, card in self._cards.items():
             if card.name == name and card.served:
-                reason = UNLOADED.format(name)
-                self._cards[folder] = replace(card, served=False, reason=reason, memory_bytes=0, bytes_per_voxel=0)
+                self._cards[folder] = _unloaded(card)
         release(self._device)
 
     def _load(self, folder: Path) -> None:
@@ -118,6 +117,11 @@ class ModelSet:
             bytes_per_voxel=bytes_per_voxel,
             shares_passes=answers_alike(segmenter, clouds),
         )
+
+
+def _unloaded(card: ModelCard) -> ModelCard:
+    reason = UNLOADED.format(card.name)
+    return replace(card, served=False, is_unloaded=True, reason=reason, memory_bytes=0, bytes_per_voxel=0)
 
 
 def cloud_of(num_points: int, extent_m: float) -> Cloud:

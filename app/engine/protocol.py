@@ -77,7 +77,8 @@ class ModelCard:
     """What is known of one model without its weights; what GET /models shows.
 
     ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
-    ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change.
+    ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
+    ``is_unloaded`` that it is not served because somebody wanted it so.
     """
 
     name: str
@@ -95,6 +96,7 @@ class ModelCard:
     memory_bytes: int = 0
     bytes_per_voxel: int = 0
     shares_passes: bool = False
+    is_unloaded: bool = False
 
 
 @dataclass(frozen=True)

@@ -188,8 +188,13 @@ class Scheduler:
                 self.fail(job, NotReady(refusal))
 
     def refuse(self, reason: str) -> None:
-        """No engine will take a job for now: end those that wait, and those to come, in NotReady; '' ends that."""
+        """No engine will take a job for now: end those that wait, and those to come, in NotReady.
+
+        '' ends that, but not after ``close``.
+        """
         with self._changed:
+            if self._closed and not reason:
+                return
             self._refusal = reason
             jobs = list(self._waiting) if reason else []
             if reason:

@@ -35,7 +35,8 @@ class Supervisor:
         num_on_cpu = sum(choice.torch_device == "cpu" for choice in choices)
         self._threads = settings.threads or (max(1, usable_cores() // num_on_cpu) if num_on_cpu > 1 else 0)
         self._engines = [
-            Engine(choice, self._arguments, scheduler, self._notify, patience, breaker) for choice in choices
+            Engine(choice, self._arguments(), self._unloaded.copy, scheduler, self._notify, patience, breaker)
+            for choice in choices
         ]
 
     def start(self) -> None:
@@ -63,20 +64,32 @@ class Supervisor:
         if not self._changing.acquire(blocking=False):
             raise NotReady("Another model is being loaded or unloaded.", retry_after_s=5.0)
         try:
-            engines = [engine for engine in self._engines if engine.status.state == "ready"]
-            if not engines:
-                raise NotReady("No engine is ready to change its models.", retry_after_s=5.0)
-            futures = [engine.change(message) for engine in engines]
-            problems = [problem for future in futures if (problem := _outcome(future))]
-            if problems:
-                raise problems[0]
-            if isinstance(message, Unload):
-                self._unloaded.add(message.name)
-            else:
-                self._unloaded.discard(message.name)
-                self._scheduler.quarantine.pardon()
+            before = self._unloaded.copy()
+            self._remember(message)  # first, so that an engine that is ready from now on knows of it
+            try:
+                self._change(message)
+            except BaseException:
+                self._unloaded.clear()
+                self._unloaded.update(before)
+                raise
+            self._scheduler.quarantine.pardon()
         finally:
             self._changing.release()
+
+    def _remember(self, message: Load | Unload) -> None:
+        if isinstance(message, Unload):
+            self._unloaded.add(message.name)
+        else:
+            self._unloaded.discard(message.name)
+
+    def _change(self, message: Load | Unload) -> None:
+        engines = [engine for engine in self._engines if engine.status.state == "ready"]
+        if not engines:
+            raise NotReady("No engine is ready to change its models.", retry_after_s=5.0)
+        futures = [engine.change(message) for engine in engines]
+        problems = [problem for future in futures if (problem := _outcome(future))]
+        if problems:
+            raise problems[0]
 
     @property
     def engines(self) -> list[EngineStatus]:
@@ -108,7 +121,6 @@ class Supervisor:
         settings = self._settings
         return [
             *("--models", _absolute(settings.models)),
-            *(part for name in sorted(self._unloaded) for part in ("--unloaded", name)),
             *("--threads", str(self._threads)),
             *("--tile-voxels", str(settings.tile_voxels)),
             *("--batch-voxels", str(min(settings.batch_voxels, settings.tile_voxels))),
