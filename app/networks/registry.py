@@ -10,6 +10,7 @@ from app.errors import BadModel
 
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2
+from .litept import LitePT
 from .lora import LoraSegmentor
 from .oacnns import OACNNs
 from .pointgroup import PointGroup
@@ -18,15 +19,19 @@ from .ptv1 import PointTransformerSeg26, PointTransformerSeg38, PointTransformer
 from .ptv2 import GroupedPointTransformerV2, PointTransformerV2
 from .ptv2_prompted import PromptedPointTransformerV2
 from .ptv3.backbone import PointTransformerV3
+from .ptv3.sonata import PointTransformerV3m2, PointTransformerV3m3
 from .spunet import SpUNet
 from .spunet_prompted import PromptedSpUNet
 
 BACKBONES: dict[str, type[nn.Module]] = {
+    "LitePT-v1": LitePT,
     "OACNNs": OACNNs,
     "PT-v2m1": GroupedPointTransformerV2,
     "PT-v2m2": PointTransformerV2,
     "PT-v2m3": PromptedPointTransformerV2,
     "PT-v3m1": PointTransformerV3,
+    "PT-v3m2": PointTransformerV3m2,
+    "PT-v3m3": PointTransformerV3m3,
     "PointTransformer-Seg26": PointTransformerSeg26,
     "PointTransformer-Seg38": PointTransformerSeg38,
     "PointTransformer-Seg50": PointTransformerSeg50,
@@ -81,7 +86,7 @@ def _look_up(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where
 
 
 def _construct(kind: type[nn.Module], arguments: dict[str, Any], where: str) -> nn.Module:
-    accepted = list(inspect.signature(kind).parameters)
+    accepted = _accepted(kind)
     unknown = sorted(set(arguments) - set(accepted))
     if unknown:
         raise BadModel(f"{where}: unknown key {', '.join(unknown)}; {kind.__name__} accepts {', '.join(accepted)}")
@@ -89,3 +94,14 @@ def _construct(kind: type[nn.Module], arguments: dict[str, Any], where: str) -> 
         return kind(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BadModel(f"{where}: {error}") from error
+
+
+def _accepted(kind: type[nn.Module]) -> list[str]:
+    """Names of the arguments of ``kind``; where it has **keywords, those of the class it extends come after."""
+    names: list[str] = []
+    for each in kind.__mro__:
+        parameters = inspect.signature(each).parameters.values()
+        names += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return names

@@ -21,6 +21,14 @@ def make_voxels(seed: int, num_voxels: int = 500, batch: int = 0) -> torch.Tenso
     return torch.cat([torch.full((len(grid), 1), batch), grid], 1)
 
 
+def strangers() -> list[torch.Tensor]:
+    """Clouds of different depth: a usual one, one wide, one below a patch, one voxel."""
+    wide = make_voxels(2, 300, batch=1)
+    wide[:, 1:] *= 9
+    few = make_voxels(3, 30, batch=2)
+    return [make_voxels(1, 900), wide, few, torch.tensor([[3, 0, 0, 0]])]
+
+
 @torch.no_grad()
 def make_network(model: dict, seed: int = 0) -> nn.Module:
     """The network of ``model``, every parameter and statistic drawn."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from network_samples import make_network, make_voxels
+from network_samples import make_network, make_voxels, strangers
 
 from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
@@ -40,14 +40,6 @@ def model(**changes) -> dict:
         "backbone": BACKBONE | changes,
         "criteria": [{"type": "CrossEntropyLoss"}],
     }
-
-
-def strangers() -> list[torch.Tensor]:
-    """Clouds of different depth: a usual one, one wide, one below a patch, one voxel."""
-    wide = make_voxels(2, 300, batch=1)
-    wide[:, 1:] *= 9
-    few = make_voxels(3, 30, batch=2)
-    return [make_voxels(1, 900), wide, few, torch.tensor([[3, 0, 0, 0]])]
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_FLASH, WITH_RPE, {"pre_norm": False}], ids=str)

@@ -1,7 +1,9 @@
 """What changes the level: pooling, unpooling; and the stem."""
 
+from collections import OrderedDict
 from typing import Any
 
+import torch
 from sparseops import KernelMap, segment_reduce
 from torch import Tensor, nn
 
@@ -52,6 +54,19 @@ class Embedding(nn.Module):
         return self.stem(x, kernel_map, prompt)
 
 
+class LinearEmbedding(nn.Module):
+    """A linear layer, a norm and a GELU. ``mask_token`` stood for hidden voxels in training."""
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm, mask_token: bool = False):
+        super().__init__()
+        parts = {"linear": nn.Linear(in_channels, channels), "norm": norm(channels), "act": nn.GELU()}
+        self.stem = nn.Sequential(OrderedDict(parts))
+        self.mask_token = nn.Parameter(torch.zeros(1, channels)) if mask_token else None
+
+    def forward(self, x: Tensor, kernel_map: None, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (V, channels)
+        return self.stem(x)
+
+
 class Pooling(nn.Module):
     """A linear layer, the maximum over the voxels of each coarser one, a norm and a GELU."""
 
@@ -76,7 +91,7 @@ class Branch(Prompted):
         linear: Any
         linear, norm, act = self
         if not isinstance(norm, nn.BatchNorm1d):
-            return self
+            return Prompted(PackedLinear(linear), norm, act)
         return Prompted(PackedLinear(linear, norm), act)
 
 

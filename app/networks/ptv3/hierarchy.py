@@ -1,0 +1,208 @@
+"""Stages of serialized blocks, from fine to coarse and back: what every kind of Point Transformer V3 is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sparseops import KernelMap, submanifold_map
+from torch import Tensor, nn
+
+from app.networks.network import Network
+from app.networks.scene import Scene
+
+from .geometry import Level, Order, Step, Voxels, coarsen, make_level, order_along, sorted_voxels
+from .norm import Norm, Prompt
+from .steps import Pooling, Unpooling
+
+CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the network needs of the geometry.
+
+    Attributes:
+        rows: int64 (V,), the scene's rows in the order of the finest level.
+        stem: the 5³ kernel map of the finest level; None where the stem is no convolution.
+        levels: from fine to coarse.
+        steps: between them.
+        condition: the scene's.
+    """
+
+    rows: Tensor
+    stem: KernelMap | None
+    levels: list[Level]
+    steps: list[Step]
+    condition: str | None
+
+
+class Stage(nn.ModuleDict):
+    """The blocks of a level, and the step that leads there."""
+
+    def __init__(self, step: dict[str, nn.Module], blocks: Sequence[nn.Module]):
+        super().__init__(step | {f"block{i}": block for i, block in enumerate(blocks)})
+
+    def blocks(self) -> list[Any]:
+        """Without the step."""
+        return [module for name, module in self.items() if name.startswith("block")]
+
+    def forward(self, x: Tensor, positional: Tensor, level: Level, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
+        for block in self.blocks():
+            x, positional = block(x, positional, level, prompt)
+        return x
+
+
+class Hierarchy(Network):
+    """An encoder with or without a decoder; ``assemble`` is called with what they are made of.
+
+    Args:
+        order: names of ``CURVES``.
+        stride: of every pooling.
+        enc_mode: leaves out the decoder; the features of every stage then stand side by side, the finest first.
+        encoder: the config's lists for the encoder, by name, with a value a stage.
+        decoder: those for the decoder.
+
+    Attributes:
+        decodes_skip: whether the first positional convolution of a decoder's stage reads the encoder's part alone.
+        shares_patches: whether, with upstream's batch semantics, the smallest cloud bounds everyone's patches.
+    """
+
+    plans_positions = False
+    decodes_skip = False
+    shares_patches = False
+
+    def __init__(
+        self,
+        order: Sequence[str] | str,
+        stride: Sequence[int],
+        enc_mode: bool,
+        encoder: dict[str, Sequence[Any]],
+        decoder: dict[str, Sequence[Any]],
+    ):
+        super().__init__()
+        self.curves = (order,) if isinstance(order, str) else tuple(order)
+        self.stride = tuple(stride)
+        self.enc_mode = enc_mode
+        self.patch_sizes = tuple(encoder["enc_patch_size"])
+        num_stages = len(encoder["enc_depths"])
+        _check_lengths(num_stages - 1, {"stride": stride})
+        _check_lengths(num_stages, encoder)
+        if not enc_mode:
+            _check_lengths(num_stages - 1, decoder)
+            if tuple(decoder["dec_patch_size"]) != self.patch_sizes[:-1]:
+                raise ValueError(
+                    "enc_patch_size and dec_patch_size must agree stage by stage, "
+                    f"got {self.patch_sizes} and {tuple(decoder['dec_patch_size'])}"
+                )
+        unknown = sorted(set(self.curves) - set(CURVES))
+        if unknown or not self.curves:
+            raise ValueError(f"order must be names out of {', '.join(CURVES)}, got {self.curves}")
+        if any(stride not in (1, 2, 4, 8, 16) for stride in self.stride):
+            raise ValueError(f"stride must be powers of 2 up to 16, got {self.stride}")
+
+    def assemble(
+        self,
+        embedding: nn.Module,
+        norm: Norm,
+        enc_channels: Sequence[int],
+        enc_blocks: Sequence[Sequence[nn.Module]],
+        dec_channels: Sequence[int],
+        dec_blocks: Sequence[Sequence[nn.Module]],
+    ) -> None:
+        """Join the blocks of every stage by steps with ``norm``; of the decoder nothing is read in ``enc_mode``."""
+        self.embedding = embedding
+        self.enc = nn.ModuleDict()
+        self.out_channels = sum(enc_channels)
+        for s, blocks in enumerate(enc_blocks):
+            down: dict[str, nn.Module] = {"down": Pooling(enc_channels[s - 1], enc_channels[s], norm)} if s else {}
+            self.enc[f"enc{s}"] = Stage(down, blocks)
+        if self.enc_mode:
+            return
+        self.dec = nn.ModuleDict()
+        self.out_channels = dec_channels[0]
+        widths = (*dec_channels, enc_channels[-1])
+        for s in reversed(range(len(self.stride))):
+            up: dict[str, nn.Module] = {"up": Unpooling(widths[s + 1], enc_channels[s], widths[s], norm)}
+            self.dec[f"dec{s}"] = Stage(up, dec_blocks[s])
+
+    def plan_stem(self, coords: Tensor) -> KernelMap | None:
+        """What the stem needs of voxels int64 (V, 4)."""
+        return submanifold_map(coords, 5)
+
+    def order(self, stage: int, voxels: Voxels, joint: bool) -> Order:
+        """The voxels of a stage along the curves, along none where no block attends."""
+        return order_along(self.curves if self._used(stage) else (), voxels, joint)
+
+    def coarser(self, stage: int, voxels: Voxels, order: Order, joint: bool) -> tuple[Voxels, Step, Order]:
+        """The voxels of ``stage`` from those of the stage before, serialized anew at their own depth."""
+        shift = self.stride[stage - 1].bit_length() - 1
+        voxels, step, _ = coarsen(voxels, [shift] * len(voxels.ends))
+        return voxels, step, self.order(stage, voxels, joint)
+
+    def plan(self, scene: Scene) -> Plan:
+        """Orders, patches and kernel maps of every level."""
+        rows, voxels = sorted_voxels(scene, self.plans_positions)
+        order = self.order(0, voxels, scene.joint)
+        stem = self.plan_stem(voxels.coords)
+        shared = scene.joint and self.shares_patches
+        levels, steps = [], []
+        for s, patch_size in enumerate(self.patch_sizes):
+            if s:
+                voxels, step, order = self.coarser(s, voxels, order, scene.joint)
+                steps.append(step)
+            used = self._used(s)
+            if scene.shuffles is not None and used:
+                order = order.permuted(scene.shuffles[s])
+            levels.append(make_level(voxels, order, used, patch_size, shared))
+        return Plan(rows, stem, levels, steps, scene.condition)
+
+    def _used(self, stage: int) -> set[int]:
+        """Curves that the blocks of a stage attend along, by their index."""
+        stages: list[Any] = [self.enc[f"enc{stage}"]]
+        if not self.enc_mode and f"dec{stage}" in self.dec:
+            stages.append(self.dec[f"dec{stage}"])
+        blocks = [block for stage in stages for block in stage.blocks()]
+        return {block.attn.order_index for block in blocks if block.attn is not None}
+
+    def forward(self, features: Tensor, plan: Plan, context: Tensor | None = None) -> Tensor:
+        """(V, in_channels) to (V, C), in the scene's order. ``context`` (1, C) is for adaptive norms."""
+        prompt = Prompt(plan.condition, context)
+        stages = self.encode(features, plan, prompt)
+        out = concatenated(stages, plan.steps) if self.enc_mode else self.decode(stages, plan, prompt)
+        return torch.empty_like(out).index_copy_(0, plan.rows, out)
+
+    def encode(self, features: Tensor, plan: Plan, prompt: Prompt) -> list[Tensor]:
+        """The features of every stage, from fine to coarse, in the order of the plan's levels."""
+        x = self.embedding(features.index_select(0, plan.rows), plan.stem, prompt)
+        stages: list[Tensor] = []
+        for s, level in enumerate(plan.levels):
+            stage: Any = self.enc[f"enc{s}"]
+            if s:
+                x = stage["down"](x, plan.steps[s - 1], prompt)
+            x = stage(x, x, level, prompt)
+            stages.append(x)
+        return stages
+
+    def decode(self, stages: list[Tensor], plan: Plan, prompt: Prompt) -> Tensor:
+        """Features of the finest level, in its order, from those of every stage."""
+        x = stages[-1]
+        for s in reversed(range(len(plan.steps))):
+            stage: Any = self.dec[f"dec{s}"]
+            x, skip = stage["up"](x, stages[s], plan.steps[s], prompt)
+            x = stage(x, skip if self.decodes_skip else x, plan.levels[s], prompt)
+        return x
+
+
+def concatenated(stages: list[Tensor], steps: list[Step]) -> Tensor:
+    """(V, sum of widths): the features of every stage side by side on the finest level, the finest first."""
+    x = stages[-1]
+    for stage, step in zip(stages[-2::-1], steps[::-1], strict=True):
+        x = torch.cat([stage, x.index_select(0, step.parent)], 1)
+    return x
+
+
+def _check_lengths(num_stages: int, lists: dict[str, Sequence[Any]]) -> None:
+    for name, values in lists.items():
+        if len(values) != num_stages:
+            raise ValueError(f"{name} must have {num_stages} values for these stages, got {len(values)}")
