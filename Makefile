@@ -89,7 +89,8 @@ docs: $(VENV)/.installed
 # the exact versions of every dependency, for Python 3.10 and newer
 lock: $(VENV)/.installed-dev
 	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --upgrade --extra dev --extra e57 \
-		--constraint - --no-emit-package sparseops --no-annotate --custom-compile-command "make lock" \
+		--constraint - --no-emit-package sparseops --no-emit-package pointops --no-emit-package pointgroup-ops \
+		--no-annotate --custom-compile-command "make lock" \
 		pyproject.toml -o $(LOCK)
 
 $(VENV)/.python:
