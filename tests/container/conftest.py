@@ -34,10 +34,11 @@ def has_image(name: str) -> bool:
 
 def build_options() -> list[str]:
     """Options of docker build on this machine: with stand-ins there is no bridge, and torch comes from pip's folder."""
+    jobs = ["--build-arg", f"MAX_JOBS={os.environ.get('MAX_JOBS', os.cpu_count())}"]
     if not STANDINS:
-        return []
+        return jobs
     found = run(sys.executable, "-m", "pip", "config", "get", "global.find-links").stdout.split()
-    return ["--network", "host", "--build-context", f"wheels={found[0]}", "--build-arg", "TORCH_INDEX="]
+    return [*jobs, "--network", "host", "--build-context", f"wheels={found[0]}", "--build-arg", "TORCH_INDEX="]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,9 +19,8 @@ ENVIRONMENT = "pointcept-torch2.5.0-cu12.4"
 @pytest.fixture(scope="module")
 def image(gpu_bases):
     arguments = [option for name, value in gpu_bases.items() for option in ("--build-arg", f"{name}={value}")]
-    options = [option for option in build_options() if not option.startswith(("wheels=", "TORCH_INDEX="))]
-    network = options[: options.index("--build-context")]
-    command = ["docker", "buildx", "build", "--load", *network, *arguments]
+    options = build_options()
+    command = ["docker", "buildx", "build", "--load", *options[: options.index("--build-context")], *arguments]
     run(*command, "--file", str(ROOT / "Dockerfile.gpu"), "--tag", IMAGE, str(ROOT))
     return IMAGE
 
