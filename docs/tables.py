@@ -14,13 +14,28 @@ UNDESCRIBED = {
 }
 
 
+INFERENCE = "/v2"
+
+
 def endpoints() -> str:
-    """Every path that the OpenAPI description lists, and the description's own."""
+    """Every path that the OpenAPI description lists, and the description's own, without the Open Inference protocol."""
+    return _endpoints({name: what for name, what in _described().items() if INFERENCE not in name} | UNDESCRIBED)
+
+
+def inference() -> str:
+    """The paths of the Open Inference protocol."""
+    return _endpoints({name: what for name, what in _described().items() if INFERENCE in name})
+
+
+def _described() -> dict[str, str]:
     paths = create_app(Settings()).spec["paths"]
-    rows = {
+    return {
         f"{method.upper()} {path}": view["summary"] for path, views in paths.items() for method, view in views.items()
     }
-    listed = sorted((rows | UNDESCRIBED).items(), key=lambda row: (row[0].startswith("GET"), row[0]))
+
+
+def _endpoints(rows: dict[str, str]) -> str:
+    listed = sorted(rows.items(), key=lambda row: (row[0].startswith("GET"), row[0]))
     return _table(("request", "answer"), [(f"`{name}`", what) for name, what in listed])
 
 
@@ -35,6 +50,7 @@ def settings() -> str:
 
 TABLES = {
     "README.md": {"endpoints": endpoints, "formats": formats.table},
+    "docs/clients.md": {"inference": inference},
     "docs/operations.md": {"settings": settings},
 }
 

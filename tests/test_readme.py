@@ -53,7 +53,7 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/clients.md", "docs/operations.md"])
 def test_tables_are_those_of_the_code(tables, document):
     text = (ROOT / document).read_text()
     assert tables.filled(document, text) == text, "run `make docs`"

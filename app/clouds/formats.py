@@ -64,6 +64,9 @@ WRITERS = {
     "pcd": Writer("PCD with labels", "pcd", ".pcd", "application/x-pcd"),
     "npz": Writer("NPZ with labels, coordinates, classes", "npz", ".npz", "application/x-npz"),
     "npy": Writer("NPY, the labels", "npy", ".npy", "application/x-npy"),
+    "safetensors": Writer(
+        "Labels and what was asked for, as arrays", "tensors", ".safetensors", "application/vnd.safetensors"
+    ),
     "csv": Writer("CSV with coordinates and labels", "points_csv", ".csv", "text/csv"),
     "view": Writer("What the page shows", "view", ".view", "application/vnd.pointserve.view"),
 }

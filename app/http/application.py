@@ -24,6 +24,8 @@ from app.http import (
 from app.http.measures import Measures
 from app.http.report import Report
 from app.http.state import KEY, State
+from app.http.v2 import infer, repository
+from app.http.v2 import models as v2
 from app.settings import Settings
 from app.settings import settings as process_settings
 
@@ -44,7 +46,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     errors.register(app)
     measures.register(app)
     app.spec_processor(openapi.complete)
-    for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page):
+    for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page, v2, infer, repository):
         app.register_blueprint(part.blueprint)
     return app
 

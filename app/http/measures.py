@@ -1,5 +1,6 @@
 """What Prometheus reads: requests, stages, points, queue and engines of one web process."""
 
+import threading
 from collections.abc import Iterator
 
 from apiflask import APIFlask
@@ -9,29 +10,67 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from app.engine.service import Answer, Service
+from app.http.statistics import Statistics, phases_s
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+POINTS = (1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8)
+CLOUDS = (1, 2, 4, 8, 16, 32, 64)
+FULL = ("requests", "points", "memory")  # of the queue
+RESTARTS = ("killed", "hung", "device", "exit", "start")
 
 
 class Measures:
-    """Counters and gauges in a registry of their own."""
+    """Counters and gauges in a registry of their own, and the statistics of each model."""
 
     def __init__(self, service: Service):
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
+        self.statistics = Statistics()
         self.requests = Counter(
-            "pointserve_requests", "Requests by path and status.", ["path", "status"], registry=self.registry
+            "pointserve_requests", "Requests by path and status.", ["path", "status"], registry=registry
         )
         self.stages = Histogram(
-            "pointserve_stage_seconds", "Time by stage.", ["stage"], buckets=SECONDS, registry=self.registry
+            "pointserve_stage_seconds", "Time by stage.", ["stage"], buckets=SECONDS, registry=registry
         )
-        self.points = Counter("pointserve_points", "Points classified, by model.", ["model"], registry=self.registry)
-        self.registry.register(EngineCollector(service))
+        self.phases = Histogram(
+            "pointserve_phase_seconds",
+            "Time by phase: queue, preprocess, infer, postprocess, encode.",
+            ["phase"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.points = Counter("pointserve_points", "Points classified, by model.", ["model"], registry=registry)
+        self.voxels = Counter("pointserve_voxels", "Voxels of these points, by model.", ["model"], registry=registry)
+        self.cloud_points = Histogram(
+            "pointserve_cloud_points", "Points of a cloud.", buckets=POINTS, registry=registry
+        )
+        self.batch_clouds = Histogram(
+            "pointserve_batch_clouds", "Clouds in the pass of a request.", buckets=CLOUDS, registry=registry
+        )
+        self._lock = threading.Lock()
+        self._rejections = dict.fromkeys(("uploads", "key", "rate", "origin"), 0)
+        registry.register(EngineCollector(service, self))
 
     def answered(self, answer: Answer) -> None:
         """Count one prediction."""
         self.points.labels(answer.model).inc(answer.num_points)
+        self.voxels.labels(answer.model).inc(answer.num_voxels)
+        self.cloud_points.observe(answer.num_points)
+        self.batch_clouds.observe(answer.batch_size)
         for stage, ms in answer.timings_ms.items():
             self.stages.labels(stage).observe(ms / 1000)
+        for phase, seconds in phases_s(answer.timings_ms).items():
+            self.phases.labels(phase).observe(seconds)
+        self.statistics.answered(answer)
+
+    def rejected(self, reason: str) -> None:
+        """Count one request refused for ``reason``: uploads (no place to receive it), key, rate, origin."""
+        with self._lock:
+            self._rejections[reason] += 1
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Requests refused so far, by reason."""
+        return dict(self._rejections)
 
     def register(self, app: APIFlask) -> None:
         """Count every answer of ``app``; paths that lead nowhere are counted as one."""
@@ -46,8 +85,9 @@ class Measures:
 class EngineCollector(Collector):
     """Queue and engines, looked at when Prometheus asks."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, measures: Measures):
         self.service = service
+        self.measures = measures
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The gauges of this moment."""
@@ -55,13 +95,31 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily("pointserve_ready", "1 if predictions can be made.", status.state == "ready")
         yield GaugeMetricFamily("pointserve_queue_requests", "Requests admitted and not answered.", status.num_requests)
         yield GaugeMetricFamily("pointserve_queue_points", "Points waiting or being segmented.", status.num_points)
+        yield GaugeMetricFamily("pointserve_quarantined", "Inputs that are not run any more.", status.num_quarantined)
         yield CounterMetricFamily(
             "pointserve_readers_lost", "Reader processes that had to be replaced.", value=status.num_readers_lost
         )
+        rejections = CounterMetricFamily(
+            "pointserve_rejections", "Requests refused before any work, by reason.", labels=["reason"]
+        )
+        for reason, count in (dict.fromkeys(FULL, 0) | status.refusals | self.measures.rejections).items():
+            rejections.add_metric([reason], count)
+        yield rejections
         ready = GaugeMetricFamily("pointserve_engine_ready", "1 if the engine can take work.", labels=["device"])
-        restarts = CounterMetricFamily("pointserve_engine_restarts", "Restarts of the engine.", labels=["device"])
+        restarts = CounterMetricFamily(
+            "pointserve_engine_restarts", "Restarts of the engine, by reason.", labels=["device", "reason"]
+        )
+        memory = GaugeMetricFamily(
+            "pointserve_device_memory_bytes",
+            "Memory of the device: total, used, and what of that are models.",
+            labels=["device", "kind"],
+        )
         for engine in status.engines:
             ready.add_metric([engine.device], engine.state == "ready")
-            restarts.add_metric([engine.device], engine.num_restarts)
+            for reason in RESTARTS:
+                restarts.add_metric([engine.device, reason], engine.restarts.get(reason, 0))
+            for kind in ("total", "used", "models"):
+                memory.add_metric([engine.device, kind], getattr(engine.memory, kind))
         yield ready
         yield restarts
+        yield memory

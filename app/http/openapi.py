@@ -14,12 +14,13 @@ Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 
 WHY = {
     400: "An unknown option, a bad value, no file, or a body that was cut short",
+    401: "A key is required, and was missing or wrong",
     403: "Not allowed on this server",
     404: "No such model",
     406: "No media type in Accept can be answered",
     408: "The body stopped arriving",
     413: "The body or the cloud is over a limit",
-    415: "The bytes are in no known format, or the body is compressed as a whole",
+    415: "The bytes are in no known format, or Content-Encoding is neither gzip nor deflate",
     422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
     503: "No engine can take work at the moment",

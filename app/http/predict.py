@@ -6,10 +6,11 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.engine.service import Answer
-from app.errors import BadCloud, Busy, UnsupportedFormat
+from app.errors import BadCloud, UnsupportedFormat
 from app.http import negotiation, options, upload
 from app.http.connection import hung_up
 from app.http.openapi import predict_responses
+from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import note, request_id
@@ -24,18 +25,7 @@ blueprint = APIBlueprint("predict", __name__)
 def predict() -> Response:
     """Classify every point of a cloud"""
     options.parse(request.args)
-    if not state().uploads.acquire(blocking=False):
-        raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)
-    progress = state().under_way[request_id()] = Progress(request.content_length)
-    try:
-        response = _answer(progress)
-    except BaseException:
-        state().uploads.release()
-        raise
-    finally:
-        state().under_way.pop(request_id(), None)
-    response.call_on_close(state().uploads.release)
-    return response
+    return with_permit(_answer)
 
 
 def _answer(progress: Progress) -> Response:

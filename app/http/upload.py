@@ -13,7 +13,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from app.engine.body import Body
-from app.errors import BadRequest, NotReady, TooLarge, UnsupportedFormat
+from app.errors import BadRequest, NotReady, TooLarge
+from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
 from app.settings import Settings
 
@@ -97,20 +98,24 @@ def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None
         BadRequest: no file, several files, or a body that is cut short or malformed.
         RequestTimeout: nothing arrives for ``settings.upload_stall_s``.
         TooLarge: more than ``settings.max_body_mib``, also when the length is not stated.
-        UnsupportedFormat: the body is compressed as a whole.
+        UnsupportedFormat: the body is compressed as a whole, and not by gzip or deflate.
     """
-    encoding = request.headers.get("Content-Encoding", "identity").strip()
-    if encoding.lower() not in ("", "identity"):
-        raise UnsupportedFormat(
-            f"Content-Encoding {encoding[:100]!r} is not read here. Send the body as it is; LAZ, COPC and NPZ are "
-            "compressed already."
-        )
     is_form = request.mimetype == "multipart/form-data"
-    stream = BodyStream(request.environ, request.content_length, settings.max_body_mib * MIB, on_bytes)
+    with body_stream(request, settings, settings.max_body_mib * MIB, on_bytes) as stream:
+        return _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
+
+
+@contextmanager
+def body_stream(
+    request: Request, settings: Settings, limit_bytes: int, on_bytes: Callable[[int], None] = lambda num_bytes: None
+) -> Iterator[Readable]:
+    """The body of ``request``, inflated, at most ``limit_bytes``, to be read to its end; raises what ``receive`` does
+    but for what is in the body."""
+    received = BodyStream(request.environ, request.content_length, limit_bytes, on_bytes)
+    stream = inflated(received, request.headers.get("Content-Encoding", ""), limit_bytes)
     with _timeout(request, settings.upload_stall_s):
-        upload = _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
+        yield stream
     body_was_read()
-    return upload
 
 
 @contextmanager
@@ -127,20 +132,21 @@ def _timeout(request: Request, stall_s: float) -> Iterator[None]:
         connection.settimeout(None)
 
 
-def _receive_raw(request: Request, stream: BodyStream, settings: Settings) -> Upload:
+def _receive_raw(request: Request, stream: Readable, settings: Settings) -> Upload:
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
     format = "json" if request.mimetype == "application/json" else None
     return Upload(_body(stream, settings), disposition.get("filename", ""), format, MultiDict())
 
 
-def _receive_form(request: Request, stream: BodyStream, settings: Settings) -> Upload:
+def _receive_form(request: Request, stream: Readable, settings: Settings) -> Upload:
     def spool(*_: object, **__: object) -> IO[bytes]:
         return part_file(settings)
 
     parser = FormDataParser(cast(Any, spool), FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
     try:
         source = cast(IO[bytes], stream)
-        _, form, files = parser.parse(source, request.mimetype, request.content_length, request.mimetype_params)
+        length = request.content_length if isinstance(stream, BodyStream) else None
+        _, form, files = parser.parse(source, request.mimetype, length, request.mimetype_params)
     except ValueError as error:
         raise BadRequest(f"The form is malformed or cut short: {error}. {HOW_TO_SEND}") from error
     except RequestEntityTooLarge as error:

@@ -1,0 +1,35 @@
+"""Safetensors out: what was found for every point as arrays that any program reads without parsing numbers."""
+
+import numpy as np
+import orjson
+
+from app.clouds.cloud import FIELDS, Cloud, Segmentation
+
+
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """``labels`` int32 (N,), in input order, and what was asked for.
+
+    Names, types and shapes are those of ``Segmentation``, but for instances: ``instance_ids`` int32 (N,), -1 for none,
+    with ``instance_labels`` and ``instance_scores`` for each. The metadata are strings: ``model``, ``ignore_label``,
+    and as JSON ``classes`` and ``warnings``.
+    """
+    from safetensors.numpy import save
+
+    arrays = {"labels": segmentation.labels.astype(np.int32, copy=False)}
+    arrays |= {name: getattr(segmentation, name) for name in FIELDS if name != "instances"}
+    if segmentation.instances is not None:
+        arrays |= {
+            "instance_ids": segmentation.instances.astype(np.int32, copy=False),
+            "instance_labels": np.array([info.label for info in segmentation.instance_infos], np.int32),
+            "instance_scores": np.array([info.score for info in segmentation.instance_infos], np.float32),
+        }
+    classes = [{"id": each.id, "name": each.name} for each in segmentation.classes]
+    warnings = list(dict.fromkeys([*cloud.warnings, *segmentation.warnings]))
+    metadata = {
+        "model": segmentation.model,
+        "ignore_label": str(segmentation.ignore_label),
+        "classes": orjson.dumps(classes).decode(),
+        "warnings": orjson.dumps(warnings).decode(),
+    }
+    given = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+    return save(given, metadata)

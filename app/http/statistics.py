@@ -1,0 +1,96 @@
+"""Counts and times of each model's predictions since the start, in the shape of the statistics extension."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.engine.answer import Answer
+
+PHASES = {
+    "decode": "preprocess",
+    "queue": "queue",
+    "features": "preprocess",
+    "voxelize": "preprocess",
+    "plan": "preprocess",
+    "network": "infer",
+    "project": "postprocess",
+    "encode": "encode",
+}
+EXTENSION_NAMES = {
+    "queue": ("queue",),
+    "compute_input": ("preprocess",),
+    "compute_infer": ("infer",),
+    "compute_output": ("postprocess", "encode"),
+}
+
+
+def phases_s(timings_ms: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by phase (queue, preprocess, infer, postprocess, encode) from milliseconds by stage."""
+    phases: dict[str, float] = {}
+    for stage, ms in timings_ms.items():
+        phase = PHASES.get(stage, "postprocess")
+        phases[phase] = phases.get(phase, 0.0) + ms / 1000
+    return phases
+
+
+@dataclass
+class ModelStatistics:
+    """One model: answered requests, seconds by phase, requests by the number that shared their pass."""
+
+    num_answered: int = 0
+    last_unix_s: float = 0.0
+    seconds: Counter[str] = field(default_factory=Counter)
+    batches: Counter[int] = field(default_factory=Counter)
+    batch_infer_s: Counter[int] = field(default_factory=Counter)
+
+
+class Statistics:
+    """Of every model, for any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._models: dict[str, ModelStatistics] = {}
+
+    def answered(self, answer: Answer) -> None:
+        """Count one prediction."""
+        phases = phases_s(answer.timings_ms)
+        with self._lock:
+            model = self._models.setdefault(answer.model, ModelStatistics())
+            model.num_answered += 1
+            model.last_unix_s = time.time()
+            model.seconds.update(phases)
+            model.batches[answer.batch_size] += 1
+            model.batch_infer_s[answer.batch_size] += phases.get("infer", 0.0)  # type: ignore[assignment]
+
+    def of(self, name: str) -> dict[str, Any]:
+        """What is known of the model ``name``; times are nanoseconds, ``execution_count`` counts passes."""
+        with self._lock:
+            model = self._models.get(name, ModelStatistics())
+            passes = {size: -(-count // size) for size, count in model.batches.items()}
+            total_s = sum(model.seconds.values())
+            return {
+                "name": name,
+                "version": "1",
+                "last_inference": round(1000 * model.last_unix_s),
+                "inference_count": model.num_answered,
+                "execution_count": sum(passes.values()),
+                "inference_stats": {
+                    "success": _duration(model.num_answered, total_s),
+                    "fail": _duration(0, 0.0),
+                    **{
+                        told: _duration(model.num_answered, sum(model.seconds[phase] for phase in phases))
+                        for told, phases in EXTENSION_NAMES.items()
+                    },
+                },
+                "batch_stats": [
+                    {"batch_size": size, "compute_infer": _duration(count, model.batch_infer_s[size] / size)}
+                    for size, count in sorted(passes.items())
+                ],
+            }
+
+
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(1e9 * seconds)}

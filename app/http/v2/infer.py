@@ -1,0 +1,140 @@
+"""POST /v2/models/{name}/infer: tensors or a file in, labels for every point out."""
+
+from contextlib import ExitStack
+from typing import Any, cast
+
+import numpy as np
+from apiflask import APIBlueprint
+from flask import Response, request
+
+from app.engine.body import Body
+from app.engine.service import Answer
+from app.http import options
+from app.http.connection import hung_up
+from app.http.openapi import problems
+from app.http.permit import with_permit
+from app.http.progress import Progress
+from app.http.state import state
+from app.http.trace import note, request_id
+from app.http.upload import MIB, body_stream, part_file
+from app.http.v2.answer import compressed, outputs_of, slices, write_json
+from app.http.v2.models import VERSION, check_version
+from app.http.v2.options import options_of
+from app.http.v2.request import HEADER_LENGTH, Tensors, opened
+from app.settings import Settings
+
+blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
+
+DONE = {
+    200: {"description": "Labels, and what was asked for", "content": {"application/json": {"schema": {}}}},
+    **problems(400, 401, 404, 408, 413, 415, 422, 429, 503, 504),
+}
+
+
+@blueprint.post("/<name>/infer")
+@blueprint.doc(responses=DONE)
+def infer(name: str) -> Response:
+    """Classify every point, as the Open Inference protocol asks for it"""
+    return with_permit(lambda progress: _answer(name, progress))
+
+
+@blueprint.post("/<name>/versions/<version>/infer")
+@blueprint.doc(hide=True)
+def infer_version(name: str, version: str) -> Response:
+    """The same; a model has one version."""
+    check_version(version)
+    return infer(name)
+
+
+def _answer(name: str, progress: Progress) -> Response:
+    settings = state().settings
+    limit_bytes, memory_bytes = settings.max_body_mib * MIB, settings.spool_memory_mib * MIB
+    with body_stream(request, settings, limit_bytes, progress.received) as stream:
+        body = Body.from_stream(cast(Any, stream), limit_bytes, memory_bytes, settings.spool_dir)
+    with ExitStack() as held:
+        held.enter_context(body)
+        tensors = held.enter_context(opened(body, request.headers.get(HEADER_LENGTH)))
+        asked, wanted = tensors.request, tensors.wanted
+        chosen = options_of(asked.parameters, name, list(wanted))
+        cloud = held.enter_context(_cloud(tensors, settings))
+        del tensors
+        answer = state().service.predict(
+            cloud,
+            chosen.read_options("", None if asked.inputs[0].name == "file" else "npz"),
+            chosen.segment_options(),
+            "safetensors",
+            request_id(),
+            progress.enter,
+            timeout_s=options.timeout_s(chosen, request.headers),
+            is_gone=hung_up(request.environ),
+        )
+    try:
+        return _response(answer, asked.id, wanted)
+    except BaseException:
+        answer.close()
+        raise
+
+
+def _cloud(tensors: Tensors, settings: Settings) -> Body:
+    """What a reader gets: the file as it is, or the arrays as NPZ."""
+    limit_bytes, memory_bytes = settings.max_body_mib * MIB, settings.spool_memory_mib * MIB
+    with part_file(settings) as file:
+        if tensors.file is not None:
+            file.write(tensors.file)
+        else:
+            flat = {name: array.ravel() if name == "strength" else array for name, array in tensors.arrays.items()}
+            np.savez(file, **cast(Any, flat))
+        file.seek(0)
+        return Body.from_stream(cast(Any, file), 2 * limit_bytes, memory_bytes, settings.spool_dir)
+
+
+def _response(answer: Answer, request_name: str, wanted: dict[str, bool]) -> Response:
+    """JSON and binary data, streamed from the answer's file."""
+    state().measures.answered(answer)
+    note(model=answer.model, points=answer.num_points)
+    found = outputs_of(answer)
+    outputs = [(found[name], is_binary) for name, is_binary in wanted.items()]
+    told: dict[str, Any] = {"model_name": answer.model, "model_version": VERSION}
+    if request_name:
+        told["id"] = request_name
+    told["parameters"] = {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted}
+    if answer.warnings:
+        told["parameters"]["warnings"] = " ".join(answer.warnings)
+    head = part_file(state().settings)
+    try:
+        write_json(head, told, answer, outputs)
+        length = head.tell()
+        head.seek(0)
+    except BaseException:
+        head.close()
+        raise
+    chunks = _chunks(head, answer, [output for output, is_binary in outputs if is_binary])
+    total = length + sum(output.end - output.begin for output, is_binary in outputs if is_binary)
+    has_binary = any(is_binary for _, is_binary in outputs)
+    encoding = _encoding()
+    response = Response(compressed(chunks, encoding) if encoding else chunks)
+    response.mimetype = "application/octet-stream" if has_binary else "application/json"
+    response.call_on_close(answer.close)
+    response.call_on_close(head.close)
+    response.vary.add("Accept-Encoding")
+    if has_binary:
+        response.headers[HEADER_LENGTH] = str(length)
+    if encoding:
+        response.headers["Content-Encoding"] = encoding
+    else:
+        response.content_length = total
+    return response
+
+
+def _chunks(head: Any, answer: Answer, outputs: list[Any]) -> Any:
+    while chunk := head.read(MIB):
+        yield chunk
+    for output in outputs:
+        yield from slices(answer.fd, output.begin, output.end)
+
+
+def _encoding() -> str | None:
+    """The compression that the client likes better than none."""
+    accepted = request.accept_encodings
+    plain = accepted.quality("identity")
+    return next((name for name in ("gzip", "deflate") if accepted.quality(name) > plain), None)

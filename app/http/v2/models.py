@@ -1,0 +1,169 @@
+"""GET /v2…: the server and its models as the Open Inference protocol describes them; no answer but 200 is a yes."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import current_app
+
+from app.engine.protocol import ModelCard
+from app.errors import NotFound, NotReady
+from app.http.openapi import problems
+from app.http.state import state
+from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS
+
+VERSION = "1"
+PLATFORM = "pointserve"
+EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
+
+blueprint = APIBlueprint("v2", __name__, url_prefix="/v2")
+
+
+def responses(what: str, *statuses: int) -> Any:
+    """200 with JSON, and problems."""
+    return {200: {"description": what, "content": {"application/json": {"schema": {}}}}, **problems(401, *statuses)}
+
+
+@blueprint.get("", strict_slashes=False)
+@blueprint.doc(responses=responses("Name, version, extensions"))
+def server() -> dict[str, Any]:
+    """Name, version and extensions of the server"""
+    return {"name": PLATFORM, "version": current_app.version, "extensions": EXTENSIONS}  # type: ignore[attr-defined]
+
+
+@blueprint.get("/health/live")
+@blueprint.doc(responses=responses("Live"))
+def live() -> dict[str, bool]:
+    """200 as long as the process answers at all"""
+    return {"live": True}
+
+
+@blueprint.get("/health/ready")
+@blueprint.doc(responses=responses("Ready", 503))
+def ready() -> dict[str, bool]:
+    """200 if predictions can be made, else 503"""
+    check_ready()
+    return {"ready": True}
+
+
+@blueprint.get("/models/<name>")
+@blueprint.doc(responses=responses("Inputs and outputs", 404))
+def metadata(name: str) -> dict[str, Any]:
+    """Inputs and outputs of a model"""
+    card = served(name)
+    inputs = [
+        {"name": input_name, "datatype": spec.datatypes[0], "shape": spec.shape} for input_name, spec in INPUTS.items()
+    ]
+    return {
+        "name": card.name,
+        "versions": [VERSION],
+        "platform": PLATFORM,
+        "inputs": [*inputs, {"name": FILE, "datatype": "BYTES", "shape": [1]}],
+        "outputs": [
+            {"name": output, "datatype": datatype, "shape": _shape(output, card)}
+            for output, datatype in _outputs(card).items()
+        ],
+    }
+
+
+@blueprint.get("/models/<name>/ready")
+@blueprint.doc(responses=responses("Ready", 404, 503))
+def model_ready(name: str) -> dict[str, Any]:
+    """200 if the model can be asked"""
+    served(name)
+    check_ready()
+    return {"name": name, "ready": True}
+
+
+@blueprint.get("/models/<name>/config")
+@blueprint.doc(responses=responses("Configuration", 404))
+def config(name: str) -> dict[str, Any]:
+    """Configuration of a model: types, sizes, classes"""
+    card, settings = served(name), state().settings
+    return {
+        "name": card.name,
+        "platform": PLATFORM,
+        "backend": PLATFORM,
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,
+        "input": [
+            {
+                "name": input_name,
+                "data_type": f"TYPE_{spec.datatypes[0]}",
+                "dims": spec.shape,
+                "optional": True,  # also coord, where there is a file
+            }
+            for input_name, spec in INPUTS.items()
+        ]
+        + [{"name": FILE, "data_type": "TYPE_STRING", "dims": [1], "optional": True}],
+        "output": [
+            {"name": output, "data_type": f"TYPE_{datatype}", "dims": _shape(output, card)}
+            for output, datatype in _outputs(card).items()
+        ],
+        "parameters": {
+            "classes": {"string_value": ", ".join(str(info["name"]) for info in card.classes)},
+            "batch_requests": {"string_value": str(settings.batch_requests)},
+            "batch_voxels": {"string_value": str(settings.batch_voxels)},
+            "max_points": {"string_value": str(settings.max_points)},
+        },
+    }
+
+
+@blueprint.get("/models/<name>/stats")
+@blueprint.doc(responses=responses("Statistics", 404))
+def model_stats(name: str) -> dict[str, Any]:
+    """Requests of a model and the time that they took, since the start"""
+    return {"model_stats": [state().measures.statistics.of(served(name).name)]}
+
+
+@blueprint.get("/models/stats")
+@blueprint.doc(responses=responses("Statistics"))
+def stats() -> dict[str, Any]:
+    """The same of every model"""
+    names = [card.name for card in state().service.models() if card.served]
+    return {"model_stats": [state().measures.statistics.of(name) for name in names]}
+
+
+for _view, _suffix in ((metadata, ""), (model_ready, "/ready"), (config, "/config"), (model_stats, "/stats")):
+
+    def _of_version(name: str, version: str, view: Any = _view) -> Any:
+        check_version(version)
+        return view(name)
+
+    blueprint.add_url_rule(
+        f"/models/<name>/versions/<version>{_suffix}",
+        f"{_view.__name__}_of_version",
+        blueprint.doc(hide=True)(_of_version),
+    )
+
+
+def check_version(version: str) -> None:
+    """Raise NotFound unless it is the one that every model has."""
+    if version != VERSION:
+        raise NotFound(f"There is no version {version[:30]!r}; a model here has the version {VERSION}.")
+
+
+def check_ready() -> None:
+    """Raise NotReady unless predictions can be made."""
+    status = state().service.status()
+    if status.state != "ready":
+        raise NotReady(status.reason or f"The service is {status.state}.", retry_after_s=5)
+
+
+def served(name: str) -> ModelCard:
+    """The card of a model that is served; raises NotFound for any other."""
+    cards = state().service.models()
+    for card in cards:
+        if card.name == name and card.served:
+            return card
+    reason = next((f" is not served: {card.reason}" for card in cards if card.name == name), " does not exist.")
+    names = ", ".join(card.name for card in cards if card.served)
+    raise NotFound(f"Model {name!r}{reason} Served are: {names or 'none'}.")
+
+
+def _outputs(card: ModelCard) -> dict[str, str]:
+    has_instances = card.task == "instance segmentation"
+    return OUTPUTS | {key: kind for key, kind in EXTRA_OUTPUTS.items() if key != "instance_ids" or has_instances}
+
+
+def _shape(output: str, card: ModelCard) -> list[int]:
+    return [-1, card.num_classes] if output == "probabilities" else [-1]

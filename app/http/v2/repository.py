@@ -1,0 +1,73 @@
+"""POST /v2/repository…: which models there are, and loading and unloading them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from apiflask import APIBlueprint
+from flask import request
+
+from app.errors import BadRequest, Forbidden
+from app.http.state import state
+from app.http.upload import body_stream
+from app.http.v2.models import VERSION, responses
+
+SMALL_BYTES = 1 << 20
+
+blueprint = APIBlueprint("v2_repository", __name__, url_prefix="/v2/repository")
+
+
+@blueprint.post("/index")
+@blueprint.doc(responses=responses("Models", 400))
+def index() -> list[dict[str, str]]:
+    """Every model that was found, with its state"""
+    only_ready = _small_json().get("ready") is True
+    listed = [
+        {
+            "name": card.name,
+            "version": VERSION if card.served else "",
+            "state": "READY" if card.served else "UNAVAILABLE",
+            "reason": card.reason,
+        }
+        for card in state().service.models()
+    ]
+    return [model for model in listed if model["state"] == "READY" or not only_ready]
+
+
+@blueprint.post("/models/<name>/load")
+@blueprint.doc(responses=responses("Loaded", 400, 403, 404, 422, 503))
+def load(name: str) -> dict[str, str]:
+    """Load a model, anew where it is loaded"""
+    if _small_json().get("parameters"):
+        raise BadRequest("A model is loaded as its folder says: config and files in the request are not taken.")
+    return _changed(state().service.load, name)
+
+
+@blueprint.post("/models/<name>/unload")
+@blueprint.doc(responses=responses("Unloaded", 400, 403, 404, 503))
+def unload(name: str) -> dict[str, str]:
+    """Give the memory of a model back"""
+    _small_json()
+    return _changed(state().service.unload, name)
+
+
+def _changed(change: Callable[[str], Any], name: str) -> dict[str, str]:
+    if not state().settings.model_control:
+        raise Forbidden("Models are not changed over HTTP on this server (POINTSERVE_MODEL_CONTROL).")
+    change(name)
+    return {"name": name}
+
+
+def _small_json() -> dict[str, Any]:
+    """The object in the body, empty where there is no body, whatever Content-Type says."""
+    with body_stream(request, state().settings, SMALL_BYTES) as stream:
+        data = b""
+        while chunk := stream.read(SMALL_BYTES):
+            data += chunk
+    try:
+        found = orjson.loads(data or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise BadRequest("The body is not a JSON object.")
+    return found

@@ -1,0 +1,178 @@
+"""An inference request: its JSON, and where its tensors lie in the body."""
+
+import math
+import mmap
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.engine.body import Body
+from app.errors import BadRequest, TooLarge
+from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+JSON_BYTES = 16 << 20  # larger tensors go as binary data, which no thread has to parse
+ABOUT = (
+    "Send the JSON of the Open Inference protocol, then the tensors' binary data, and the JSON's length in "
+    f"{HEADER_LENGTH}."
+)
+_parsing = threading.Lock()  # what JSON takes as Python objects is taken once at a time
+
+
+class Named(BaseModel):
+    """What inputs and outputs have in common; keys of other servers' extensions are let pass."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+    def parameter(self, name: str) -> Any:
+        """A parameter of the binary data extension; raises BadRequest for the ones of extensions not spoken here."""
+        for foreign in ("shared_memory_region", "classification"):
+            if foreign in self.parameters:
+                raise BadRequest(f"Parameter {foreign!r} of {self.name!r:.50}: that extension is not served here.")
+        return self.parameters.get(name)
+
+
+class InputTensor(Named):
+    """One input as the JSON states it."""
+
+    shape: list[int]
+    datatype: str
+    data: Any = None
+
+
+class InferenceRequest(BaseModel):
+    """The JSON of a request."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    id: str = Field("", max_length=1000)
+    parameters: dict[str, Any] = {}
+    inputs: list[InputTensor] = Field(max_length=16)
+    outputs: list[Named] = Field([], max_length=16)
+
+
+class Tensors:
+    """A request over a mapped body. Arrays are views of the body, or of numbers in the JSON."""
+
+    def __init__(self, data: memoryview, header_length: int):
+        self.request = _parsed(data[:header_length])
+        self._offset = header_length
+        self.arrays: dict[str, np.ndarray] = {}
+        self.file: memoryview | None = None
+        for tensor in self.request.inputs:
+            self._add(tensor, data)
+        if self._offset != len(data):
+            raise BadRequest(
+                f"The body has {len(data)} bytes; JSON and binary_data_size of the inputs make {self._offset}. {ABOUT}"
+            )
+        self._check()
+
+    @property
+    def wanted(self) -> dict[str, bool]:
+        """Names of the outputs in order, and whether each goes as binary data."""
+        by_default = self.request.parameters.get("binary_data_output") is True
+        if not self.request.outputs:
+            return dict.fromkeys(OUTPUTS, by_default)
+        known = {**OUTPUTS, **EXTRA_OUTPUTS}
+        wanted = {}
+        for output in self.request.outputs:
+            if output.name not in known:
+                raise BadRequest(f"There is no output {output.name!r:.100}; there are {', '.join(known)}.")
+            given = output.parameter("binary_data")
+            wanted[output.name] = by_default if given is None else given is True
+        return wanted
+
+    def _add(self, tensor: InputTensor, data: memoryview) -> None:
+        name, size = tensor.name, tensor.parameter("binary_data_size")
+        if name not in (*INPUTS, FILE):
+            raise BadRequest(f"There is no input {name!r:.100}; there are {', '.join([*INPUTS, FILE])}.")
+        if name in self.arrays or (name == FILE and self.file is not None):
+            raise BadRequest(f"Input {name!r} is there twice.")
+        if (size is None) == (tensor.data is None):
+            raise BadRequest(f"Input {name!r} needs either 'data' or the parameter binary_data_size.")
+        part = None
+        if size is not None:
+            if not isinstance(size, int) or not 0 <= size <= len(data) - self._offset:
+                raise BadRequest(f"Input {name!r}: binary_data_size {size!r:.30} is not what follows in the body.")
+            part = data[self._offset : self._offset + size]
+            self._offset += size
+        if name == FILE:
+            self.file = _file(tensor, part)
+            return
+        check_points(name, tensor.datatype, tensor.shape)
+        place = (name, tensor.datatype, tensor.shape)
+        self.arrays[name] = from_json(tensor.data, *place) if part is None else from_binary(part, *place)
+        tensor.data = None
+
+    def _check(self) -> None:
+        if self.file is not None:
+            if self.arrays:
+                raise BadRequest(f"Input {FILE!r} holds the whole cloud; leave {', '.join(self.arrays)} out.")
+            return
+        if "coord" not in self.arrays:
+            raise BadRequest(f"Input 'coord' is missing: FP32 or FP64 of shape [-1, 3], or {FILE!r}, a whole file.")
+        num_points = len(self.arrays["coord"])
+        for name, array in self.arrays.items():
+            if len(array) != num_points:
+                raise BadRequest(f"Input {name!r} has {len(array)} rows, 'coord' has {num_points}.")
+
+
+@contextmanager
+def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
+    """The request in ``body``; ``header_length`` is the header of that name. Its views end with the block.
+
+    Raises BadRequest for whatever does not fit together, TooLarge for JSON over ``JSON_BYTES``.
+    """
+    if not body.size:
+        raise BadRequest(f"The request has no body. {ABOUT}")
+    length = body.size
+    if header_length is not None:
+        if not header_length.isascii() or not header_length.isdecimal() or int(header_length) > body.size:
+            raise BadRequest(
+                f"{HEADER_LENGTH} is {header_length[:30]!r}; expected the length of the JSON in bytes, at most that of "
+                f"the body ({body.size} bytes, uncompressed)."
+            )
+        length = int(header_length)
+    if length > JSON_BYTES:
+        raise TooLarge(f"The JSON has {length} bytes, at most {JSON_BYTES} are read. Send tensors as binary data.")
+    mapped = memoryview(mmap.mmap(body.fd, body.size, access=mmap.ACCESS_READ))
+    with _parsing:
+        tensors = Tensors(mapped, length)
+    yield tensors
+
+
+def _parsed(text: memoryview) -> InferenceRequest:
+    try:
+        return InferenceRequest.model_validate(orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The request is not valid JSON: {error}. {ABOUT}") from None
+    except ValidationError as error:
+        item = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, item["loc"])) or "the request"
+        raise BadRequest(f"{place}: {item['msg']}. {ABOUT}") from None
+
+
+def _file(tensor: InputTensor, part: memoryview | None) -> memoryview:
+    if tensor.datatype != "BYTES" or math.prod(tensor.shape) != 1 or len(tensor.shape) > 2:
+        raise BadRequest(
+            f"Input {FILE!r} is {tensor.datatype!r:.20} of shape {tensor.shape[:9]}; expected BYTES of shape [1]."
+        )
+    if part is not None:
+        if len(part) < 4 or struct.unpack("<I", part[:4])[0] != len(part) - 4:
+            raise BadRequest(f"Input {FILE!r}: its four bytes of length do not state the {len(part) - 4} that follow.")
+        return part[4:]
+    data = tensor.data
+    while isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, str):
+        raise BadRequest(f"Input {FILE!r}: 'data' is not one string; send files that are no text as binary data.")
+    return memoryview(data.encode("utf-8", "surrogatepass"))
