@@ -29,7 +29,7 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
         "num_ignored": count_of.get(segmentation.ignore_label, 0),
         "labels": labels,
     }
-    for name in ("confidence", "probabilities", "entropy"):
+    for name in ("confidence", "probabilities", "entropy", "features", "features_rgb"):
         values = getattr(segmentation, name)
         if values is not None:
             answer[name] = np.ascontiguousarray(values)

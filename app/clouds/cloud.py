@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FIELDS = ("confidence", "probabilities", "entropy", "instances")
+FIELDS = ("confidence", "probabilities", "entropy", "instances", "features", "features_rgb")
 
 
 @dataclass
@@ -62,11 +62,13 @@ class Segmentation:
 
     Attributes:
         labels: int32 (N,), ids of ``classes`` or ``ignore_label`` for points that could not be used.
-        classes: every class that the model knows.
+        classes: every class that the model knows; an encoder knows none.
         ignore_label: the id that no class has.
         confidence: float32 (N,), probability of the label, 0 where ignored.
         probabilities: float32 (N, num_classes), zeros where ignored.
         entropy: float32 (N,), in nats.
+        features: float32 (N, C), what the network's last layer reads, zeros where ignored.
+        features_rgb: uint8 (N, 3), their first three principal components as colours, zeros where ignored.
         instances: int32 (N,), ids of ``instance_infos``, -1 for points of no instance.
         instance_infos: every instance, where ``instances`` were asked for.
         passes: of the network, made.
@@ -84,6 +86,8 @@ class Segmentation:
     probabilities: np.ndarray | None = None
     entropy: np.ndarray | None = None
     instances: np.ndarray | None = None
+    features: np.ndarray | None = None
+    features_rgb: np.ndarray | None = None
     instance_infos: list[InstanceInfo] = field(default_factory=list)
     passes: int = 1
     passes_wanted: int = 1
@@ -91,3 +95,14 @@ class Segmentation:
     request_id: str = ""
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def wide_fields(self) -> list[str]:
+        """Those asked for of which a point has many values, too many for columns of a file of points."""
+        return [name for name in ("probabilities", "features") if getattr(self, name) is not None]
+
+    def colour_columns(self) -> list[tuple[str, np.ndarray]]:
+        """``features_rgb``, if asked for, as columns uint8 (N,) by name."""
+        if self.features_rgb is None:
+            return []
+        names = ("features_red", "features_green", "features_blue")
+        return list(zip(names, np.ascontiguousarray(self.features_rgb.T), strict=True))

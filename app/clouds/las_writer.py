@@ -53,6 +53,10 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         columns.append(
             Column("instance", segmentation.instances, np.dtype("<i4"), None, "id of the object, -1 for none")
         )
+    columns += [
+        Column(name, values, values.dtype, None, "principal component")
+        for name, values in segmentation.colour_columns()
+    ]
     descriptors = Descriptors(file)
     records, names = _with_columns(laz.decode(file), descriptors, columns)
     overwritten = [name for name in names if descriptors.find(name)]
@@ -63,8 +67,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         segmentation.warnings.append(
             f"The classes do not fit into the classification of this file; their ids are in the dimension {names[0]}."
         )
-    if segmentation.probabilities is not None:
-        segmentation.warnings.append("LAS has no place for probabilities: ask for another output to get them.")
+    for name in segmentation.wide_fields():
+        segmentation.warnings.append(f"LAS has no place for {name}: ask for another output to get them.")
     if source is None:
         _mark_what_is_lost(cloud, file, records, segmentation)
     return _assemble(file, descriptors, records, compressed)

@@ -52,12 +52,18 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """The labels, int32 (N,), and nothing else that was asked for, which is said in a warning."""
-    missing = [name for name in FIELDS if getattr(segmentation, name) is not None]
+    """The labels, int32 (N,), or the features, float32 (N, C), where they were asked for.
+
+    What else was asked for is left out, which is said in a warning.
+    """
+    features = segmentation.features
+    array = segmentation.labels.astype("<i4", copy=False) if features is None else features.astype("<f4", copy=False)
+    missing = [name for name in FIELDS if getattr(segmentation, name) is not None and name != "features"]
+    missing += ["labels"] if features is not None and segmentation.classes else []
     if missing:
         segmentation.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
     file = io.BytesIO()
-    np.save(file, segmentation.labels.astype("<i4", copy=False), allow_pickle=False)
+    np.save(file, array, allow_pickle=False)
     return file.getvalue()
 
 

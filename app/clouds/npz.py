@@ -66,6 +66,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "confidence": segmentation.confidence,
         "probabilities": segmentation.probabilities,
         "entropy": segmentation.entropy,
+        "features": segmentation.features,
+        "features_rgb": segmentation.features_rgb,
         "ignore_label": np.int32(segmentation.ignore_label),
         "class_ids": np.array([c.id for c in classes], np.int32),
         "class_names": np.array([c.name for c in classes], np.str_),

@@ -76,8 +76,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
             columns.append((name, values, CONFIDENCE))
     if segmentation.instances is not None:
         columns.append(("instance", segmentation.instances, LABEL))
-    if segmentation.probabilities is not None:
-        segmentation.warnings.append("PCD gets no probabilities: ask for another output to get them.")
+    columns += [(name, values, values.dtype) for name, values in segmentation.colour_columns()]
+    for name in segmentation.wide_fields():
+        segmentation.warnings.append(f"PCD gets no {name}: ask for another output to get them.")
     return compose(*_with_columns(fields, records, columns), width, height, viewpoint)
 
 

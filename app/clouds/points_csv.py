@@ -20,6 +20,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     Values that are not finite are written as nan.
     """
     names, values = _requested(segmentation)
+    if segmentation.features is not None:
+        segmentation.warnings.append("CSV gets no features: ask for another output to get them.")
     name_of = {c.id: c.name for c in segmentation.classes}
     ids = np.unique(segmentation.labels).tolist()
     middle_of = {label: f",{_line([label, name_of.get(label, '')])}".encode() for label in ids}
@@ -43,6 +45,7 @@ def _requested(segmentation: Segmentation) -> tuple[list[str], np.ndarray]:
     if segmentation.probabilities is not None:
         names = (f"p_{c.name}" for c in segmentation.classes)
         columns |= zip(names, segmentation.probabilities.T, strict=True)
+    columns |= dict(segmentation.colour_columns())
     given = {name: values for name, values in columns.items() if values is not None}
     return list(given), np.stack([*given.values()], axis=1) if given else np.empty((len(segmentation.labels), 0))
 

@@ -11,12 +11,12 @@ import orjson
 from app.clouds import reference
 from app.clouds.answer import body
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.principal import principal_colors
 
 MAGIC = b"PSVIEW\x00\x01"
 BLOCK_POINTS = 1 << 16
 ALIGNMENT = 4  # every column of a block begins at a multiple of so many bytes
 FINE_STEP = 0.01  # 16 bits an axis where they give a step of so much or less, in the file's unit; else 32
-PCA_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,17 @@ def _columns(
         yield Column("confidence", shares.astype("u1"), 1 / 255, 0)
     if cloud.rgb is not None:
         yield Column("rgb", cloud.rgb[rows])
-    if segmentation.probabilities is not None:
-        yield Column("features", principal_colors(segmentation.probabilities)[rows])
+    colors = _feature_colors(segmentation)
+    if colors is not None:
+        yield Column("features", colors[rows])
+
+
+def _feature_colors(segmentation: Segmentation) -> np.ndarray | None:
+    """uint8 (N, 3): those asked for, else those of the features, else of the probabilities."""
+    if segmentation.features_rgb is not None:
+        return segmentation.features_rgb
+    values = segmentation.probabilities if segmentation.features is None else segmentation.features
+    return None if values is None else principal_colors(values)
 
 
 def _positions(xyz: np.ndarray, rows: np.ndarray) -> Column:
@@ -113,22 +122,10 @@ def _scaled(name: str, values: np.ndarray, dtype: np.dtype) -> Column:
 
 def _codes(name: str, values: np.ndarray, known: list[int]) -> Column:
     """The place of each value in ``known``, ``len(known)`` for those that are not in it."""
+    if not known:
+        return Column(name, np.zeros(len(values), "u1"))
     order = np.argsort(known)
     ascending = np.array(known)[order]
     at = np.minimum(np.searchsorted(ascending, values), len(known) - 1)
     places = np.where(ascending[at] == values, order[at], len(known))
     return Column(name, places.astype("u1" if len(known) < 256 else "<u2"))
-
-
-def principal_colors(values: np.ndarray) -> np.ndarray:
-    """The first three principal components of ``values`` (N, C) as colours uint8 (N, 3), 2nd to 98th percentile."""
-    sample = values[:: max(1, len(values) // PCA_ROWS)].astype(np.float64)
-    mean = sample.mean(axis=0)
-    _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
-    axes = axes[:3] * np.sign(axes[:3].sum(axis=1, keepdims=True) + 1e-12)
-    low, high = np.percentile((sample - mean) @ axes.T, (2, 98), axis=0)
-    span = np.where(high > low, high - low, 1)
-    colors = np.zeros((len(values), 3), np.uint8)
-    shares = ((values - mean.astype(np.float32)) @ axes.T.astype(np.float32) - low) / span
-    colors[:, : len(axes)] = np.rint(255 * np.clip(shares, 0, 1))
-    return colors

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.engine import arrays
 from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
 
@@ -20,6 +20,7 @@ _SEGMENTATION = {
     "confidence": ("<f4", ()),
     "entropy": ("<f4", ()),
     "instances": ("<i4", ()),
+    "features_rgb": ("|u1", (3,)),
 }
 
 
@@ -85,7 +86,7 @@ def check_cloud(packed: Packed[CloudMeta]) -> None:
 
 def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
     """Copy a segmentation into a memory file."""
-    names = ("labels", "confidence", "entropy", "probabilities", "instances")
+    names = ("labels", *FIELDS)
     meta = SegmentationMeta(
         classes=list(segmentation.classes),
         ignore_label=int(segmentation.ignore_label),
@@ -121,7 +122,9 @@ def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
 def check_segmentation(packed: Packed[SegmentationMeta]) -> None:
     """Raise ValueError unless the memory file holds a segmentation as ``Segmentation`` describes it."""
     arrays.check(packed.fd, packed.layout)
-    expected = {**_SEGMENTATION, "probabilities": ("<f4", (len(packed.meta.classes),))}
+    num_features = next((spec.shape[-1] for spec in packed.layout if spec.name == "features"), 0)
+    wide = {"probabilities": ("<f4", (len(packed.meta.classes),)), "features": ("<f4", (num_features,))}
+    expected = _SEGMENTATION | wide
     _check_columns(packed.layout, "labels", expected, None)
 
 

@@ -15,6 +15,7 @@ class DefaultSegmentor(Network):
         super().__init__()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
+        self.gives_features = backbone.gives_features
 
     def plan(self, scene: Scene) -> Any:
         """The backbone's plan."""
@@ -23,9 +24,15 @@ class DefaultSegmentor(Network):
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.backbone(features, plan)
 
+    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """As the backbone's."""
+        return self.backbone.describe(features, plan)
+
 
 class DefaultSegmentorV2(Network):
     """Pointcept's ``DefaultSegmentorV2``: a linear layer on the backbone's features; none for ``num_classes`` 0."""
+
+    gives_features = True
 
     def __init__(self, backbone: Network, num_classes: int, backbone_out_channels: int):
         super().__init__()
@@ -40,3 +47,30 @@ class DefaultSegmentorV2(Network):
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.seg_head(self.backbone(features, plan))
+
+    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """Logits, and the backbone's features."""
+        described = self.backbone(features, plan)
+        return self.seg_head(described), described
+
+
+class Encoder(Network):
+    """A backbone without a head: it knows no classes and gives features."""
+
+    gives_features = True
+
+    def __init__(self, backbone: Network):
+        super().__init__()
+        self.backbone = backbone
+        self.plans_positions = backbone.plans_positions
+
+    def plan(self, scene: Scene) -> Any:
+        """The backbone's plan."""
+        return self.backbone.plan(scene)
+
+    def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, 0)
+        return features.new_empty(len(features), 0)
+
+    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """No logits, and the backbone's features."""
+        return self(features, plan), self.backbone(features, plan)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .scene import Scene
 
@@ -11,13 +11,18 @@ class Network(nn.Module):
     """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike.
 
     ``plans_positions`` is False where ``plan`` reads the voxels of a scene and not ``coord``, so that scenes with equal
-    voxels may share a plan.
+    voxels may share a plan. ``gives_features`` is True where ``describe`` may be called.
     """
 
     plans_positions: bool = True
+    gives_features: bool = False
 
     def plan(self, scene: Scene) -> Any:
         """All that ``forward`` needs of the geometry."""
+        raise NotImplementedError
+
+    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """Logits (V, num_classes), and what the last layer makes them of, (V, C)."""
         raise NotImplementedError
 
 

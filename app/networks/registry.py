@@ -9,7 +9,7 @@ from torch import nn
 from app.errors import BadModel
 
 from .context_aware import ContextAwareClassifier
-from .heads import DefaultSegmentor, DefaultSegmentorV2
+from .heads import DefaultSegmentor, DefaultSegmentorV2, Encoder
 from .litept import LitePT
 from .lora import LoraSegmentor
 from .oacnns import OACNNs
@@ -48,6 +48,7 @@ SEGMENTORS: dict[str, type[nn.Module]] = {
     "DefaultLORASegmentorV2": LoraSegmentor,
     "DefaultSegmentor": DefaultSegmentor,
     "DefaultSegmentorV2": DefaultSegmentorV2,
+    "Encoder": Encoder,
     "PG-v1m1": PointGroup,
     "PG-v1m2": PointGroup,
     **PROMPTS,

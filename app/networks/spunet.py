@@ -123,6 +123,7 @@ class SpUNet(Network):
     """
 
     plans_positions = False
+    gives_features = True
 
     def __init__(
         self,
@@ -160,6 +161,14 @@ class SpUNet(Network):
         return plan_levels(scene, self.num_stages)
 
     def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
+        return self._in_scene_order(self.final(self._finest(features, plan)), plan)
+
+    def describe(self, features: Tensor, plan: SpUNetPlan) -> tuple[Tensor, Tensor]:
+        """Logits, and the features of the last stage."""
+        x = self._finest(features, plan)
+        return self._in_scene_order(self.final(x), plan), self._in_scene_order(x, plan)
+
+    def _finest(self, features: Tensor, plan: SpUNetPlan) -> Tensor:
         x = self.conv_input(features if plan.order is None else features[plan.order], plan.stem)
         skips = []
         for stage in range(self.num_stages):
@@ -169,5 +178,8 @@ class SpUNet(Network):
         for stage in reversed(range(self.num_stages)):
             x = self.up[stage](x, plan.downs[stage].inverse())
             x = self.dec[stage](torch.cat([x, skips[stage]], 1), plan.levels[stage])
-        x = self.final(x)
+        return x
+
+    @staticmethod
+    def _in_scene_order(x: Tensor, plan: SpUNetPlan) -> Tensor:
         return x if plan.order is None else torch.empty_like(x).index_copy_(0, plan.order, x)

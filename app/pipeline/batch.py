@@ -12,7 +12,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from . import fast, prepare
 from .prepare import Prepared
 from .run import Run
-from .segmenter import Segmenter
+from .segmenter import Segmenter, wants_features
 
 MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
 
@@ -56,8 +56,8 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
     """The outcome of every request, in the order in which they are done.
 
     Clouds of ``MIN_SHARED_VOXELS`` or more share passes of at most ``max_voxels``; the others go alone, in tiles where
-    they need them, and so do those of which instances are wanted. Where a shared pass fails, each of its clouds goes
-    alone.
+    they need them, and so do those of which instances or features are wanted. Where a shared pass fails, each of its
+    clouds goes alone.
     """
     group: list[_Waiting] = []
     for index, request in enumerate(requests):
@@ -99,7 +99,9 @@ def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | O
 
 
 def _may_share(waiting: _Waiting, max_voxels: int) -> bool:
-    return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and "instances" not in waiting.request.fields
+    fields = waiting.request.fields
+    goes_alone = "instances" in fields or wants_features(fields)
+    return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and not goes_alone
 
 
 def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from app.networks.pointgroup import OFFSETS
-
 from . import tiling
 from .inference import Inference
 from .opinion import Opinion
@@ -22,7 +20,18 @@ def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, ru
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
         return inference.logits(feat, plan, run).softmax(1)
 
-    return _join(inference, prepared, tile_voxels, inference.num_classes, ask, run)
+    return _join(inference, prepared, tile_voxels, ask, run)
+
+
+def opinion_with_features(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> Opinion:
+    """As ``opinion``, with the features of the voxels."""
+
+    def ask(feat: np.ndarray, plan: Any) -> Tensor:
+        return inference.described(feat, plan, run)
+
+    joined = _join(inference, prepared, tile_voxels, ask, run)
+    shares, features = np.split(joined, [inference.num_classes], axis=1)
+    return replace(opinion(prepared, np.ascontiguousarray(shares)), features=features)
 
 
 def opinion_with_instances(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> Opinion:
@@ -31,7 +40,7 @@ def opinion_with_instances(inference: Inference, prepared: Prepared, tile_voxels
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
         return inference.votes(feat, plan, run)
 
-    joined = _join(inference, prepared, tile_voxels, inference.num_classes + OFFSETS, ask, run)
+    joined = _join(inference, prepared, tile_voxels, ask, run)
     shares = np.ascontiguousarray(joined[:, : inference.num_classes])
     with run.stage("instances"):
         found = inference.instances(shares, prepared.coord + joined[:, inference.num_classes :])
@@ -42,17 +51,18 @@ def _join(
     inference: Inference,
     prepared: Prepared,
     tile_voxels: int,
-    width: int,
     ask: Callable[[np.ndarray, Any], Tensor],
     run: Run,
 ) -> np.ndarray:
-    """float32 (V, width), what ``ask`` says of the features and the plan of each tile."""
-    joined = np.zeros((len(prepared.voxels), width), np.float32)
+    """float32 (V, W), what ``ask`` says of the features and the plan of each tile, W values a voxel."""
+    joined = np.empty(0)
     weight = np.zeros((len(prepared.voxels), 1), np.float32)
     for tile in tiling.cut(prepared.grid_coord, tile_voxels):
         plan = inference.plan([(prepared.grid_coord[tile.rows] - tile.origin, prepared.coord[tile.rows])], run)
         said = ask(prepared.feat[tile.rows], plan)
         with run.stage("project"):
+            if not joined.size:
+                joined = np.zeros((len(prepared.voxels), said.shape[1]), np.float32)
             share = tile.weights[:, None]
             joined[tile.rows] += said.cpu().numpy() * share
             weight[tile.rows] += share
@@ -63,4 +73,6 @@ def _join(
 def opinion(prepared: Prepared, probabilities: np.ndarray) -> Opinion:
     """A voxel's ``probabilities`` (V, num_classes) for all its points."""
     of_point = np.where(prepared.stand_in < 0, -1, prepared.voxels.inverse[prepared.stand_in])
-    return Opinion(prepared.rows, of_point, probabilities.argmax(1), probabilities)
+    has_classes = probabilities.shape[1] > 0
+    best = probabilities.argmax(1) if has_classes else np.zeros(len(probabilities), np.int64)
+    return Opinion(prepared.rows, of_point, best, probabilities)

@@ -44,6 +44,11 @@ class Inference:
         return isinstance(self.network, PointGroup)
 
     @property
+    def gives_features(self) -> bool:
+        """Whether ``described`` may be called."""
+        return self.network.gives_features
+
+    @property
     def plans_positions(self) -> bool:
         """Whether clouds with equal voxels but other positions within them need plans of their own."""
         return self.network.plans_positions
@@ -65,6 +70,14 @@ class Inference:
             logits = self.network(self._there(feat), plan).float()
             self._wait()
         return self._checked(logits)
+
+    @torch.inference_mode()
+    def described(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+        """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
+        with run.stage("network"):
+            logits, features = (each.float() for each in self.network.describe(self._there(feat), plan))
+            self._wait()
+        return torch.cat([self._checked(logits).softmax(1), features], 1)
 
     @torch.inference_mode()
     def votes(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:

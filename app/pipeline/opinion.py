@@ -14,11 +14,12 @@ class Opinion:
     Attributes:
         rows: int64 (M,), the usable points of the cloud.
         of_point: int64 (M,), the row of ``best`` and ``probabilities`` that holds for each, -1 where none does.
-        best: int64 (R,), the likeliest class.
+        best: int64 (R,), the likeliest class; 0 where the model knows none.
         probabilities: float32 (R, num_classes).
         passes: of the network, made.
         passes_wanted: those that the mode is made of.
         instances: of the rows, where they were asked for.
+        features: float32 (R, C), where they were asked for.
     """
 
     rows: np.ndarray
@@ -28,6 +29,7 @@ class Opinion:
     passes: int = 1
     passes_wanted: int = 1
     instances: Instances | None = None
+    features: np.ndarray | None = None
 
     @classmethod
     def of_nothing(cls, num_classes: int) -> "Opinion":

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.errors import BadModel, BadRequest
+from app.clouds.principal import principal_colors
+from app.errors import BadModel, BadRequest, TooLarge
 
 from . import exact, fast, instances, prepare, transforms
 from .inference import Inference
@@ -17,6 +18,8 @@ from .opinion import Opinion
 from .prepare import Prepared
 from .recipe import Recipe
 from .run import Run, go_on
+
+MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
 
 class Segmenter:
@@ -88,15 +91,27 @@ class Segmenter:
 
     def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
         """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
-        if "instances" not in fields:
-            return
-        if not self.inference.finds_instances:
+        if "instances" in fields and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.recipe.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
                 "instances out of fields"
             )
-        if mode != "fast":
-            raise BadRequest(f"instances are found in mode=fast only, got mode={mode}")
+        if wants_features(fields) and not self.inference.gives_features:
+            raise BadRequest(
+                f"model {self.recipe.name} gives no features; encoders and models of type DefaultSegmentorV2 do: leave "
+                "features and features_rgb out of fields"
+            )
+        if mode != "fast" and not self.recipe.classes:
+            raise BadRequest(f"model {self.recipe.name} knows no classes to vote on: ask for mode=fast")
+        of_one_pass = [name for name in fields if name in ("instances", "features", "features_rgb")]
+        if mode != "fast" and of_one_pass:
+            raise BadRequest(f"{', '.join(of_one_pass)} are found in mode=fast only, got mode={mode}")
+        of_classes = sorted({"confidence", "probabilities", "entropy"} & set(fields))
+        if of_classes and not self.recipe.classes:
+            raise BadRequest(
+                f"model {self.recipe.name} knows no classes: leave {', '.join(of_classes)} out of fields, and ask for "
+                "features"
+            )
 
     def prepare(self, cloud: Cloud, seed: int = 0) -> Prepared | None:
         """Voxels and features for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
@@ -111,6 +126,8 @@ class Segmenter:
         """What one pass says, with what ``fields`` need of it."""
         if "instances" in fields:
             return fast.opinion_with_instances(self.inference, prepared, self.tile_voxels, run)
+        if wants_features(fields):
+            return fast.opinion_with_features(self.inference, prepared, self.tile_voxels, run)
         return fast.opinion(prepared, fast.probabilities(self.inference, prepared, self.tile_voxels, run))
 
     def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: Run) -> Opinion | None:
@@ -141,14 +158,38 @@ class Segmenter:
             known = opinion.of_point >= 0
             rows, of_row = opinion.rows[known], opinion.of_point[known]
             ids = np.array([info.id for info in self.recipe.classes], np.int32)
-            out.labels[rows] = ids[opinion.best][of_row]
+            if self.recipe.classes:
+                out.labels[rows] = ids[opinion.best][of_row]
+            elif not wants_features(fields):
+                run.warnings.append(f"The model {self.recipe.name} knows no classes: ask for fields=features.")
             for name, found in _fields(opinion.probabilities, fields).items():
                 values = np.zeros((num_points, *found.shape[1:]), np.float32)
+                values[rows] = found[of_row]
+                setattr(out, name, values)
+            for name, found in self._features(opinion, fields, num_points).items():
+                values = np.zeros((num_points, found.shape[1]), found.dtype)
                 values[rows] = found[of_row]
                 setattr(out, name, values)
             if "instances" in fields:
                 out.instances, out.instance_infos = instances.project(opinion, num_points, ids)
         return out
+
+    def _features(self, opinion: Opinion, fields: tuple[str, ...], num_points: int) -> dict[str, np.ndarray]:
+        """The ``fields`` of the rows that are their features. Raises TooLarge where those of all points would be."""
+        features = opinion.features if opinion.features is not None else np.empty((0, 0), np.float32)
+        num_bytes = num_points * features.shape[1] * features.itemsize
+        if "features" in fields and num_bytes > MAX_FEATURE_BYTES:
+            raise TooLarge(
+                f"{features.shape[1]} features for each of {num_points:,} points are {num_bytes:,} bytes, more than "
+                f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
+            )
+        out = {"features": features} if "features" in fields else {}
+        return out | ({"features_rgb": principal_colors(features)} if "features_rgb" in fields else {})
+
+
+def wants_features(fields: tuple[str, ...]) -> bool:
+    """Whether ``fields`` need the network's features."""
+    return "features" in fields or "features_rgb" in fields
 
 
 def _fields(probabilities: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
@@ -19,6 +20,7 @@ from . import instances
 from .arrays import distance, read
 from .result import CaseResult, judge, not_served
 
+FEATURES_TOLERANCE = 1e-3  # of the largest
 LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
 
 
@@ -44,11 +46,22 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
         plan = network.plan(Scene(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
         feat = torch.from_numpy(given["feat"]).to(device)
         logits = network(feat, plan).float().cpu().numpy()
+        far = _features_differ(network, feat, plan, expected)
         has_instances = "pred_masks_packed" in expected
         wrong = instances.wrong(network, feat, plan, given, expected, logits_tolerance(device)) if has_instances else []
+        wrong += ["backbone_feat"] if far else []
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())
     return judge(case.name, "network", distance(logits, target), logits_tolerance(device), agreement, wrong)
+
+
+def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[str, np.ndarray]) -> bool:
+    """Whether the case has features, computed without casts, that the network does not give."""
+    if "backbone_feat" not in expected or "logits_f32" in expected or not network.gives_features:
+        return False
+    target = expected["backbone_feat"]
+    features = network.describe(feat, plan)[1].float().cpu().numpy()
+    return distance(features, target) > FEATURES_TOLERANCE * np.abs(target).max()
 
 
 def why_not_served(model: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from cloud_samples import CLASSES, RGB, cloud, segmentation
 
 from app.clouds import formats, view
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.principal import principal_colors
 
 
 def take_apart(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
@@ -131,10 +133,16 @@ def test_a_file_that_tells_nothing_apart_has_no_reference(codes: list[int]):
     assert "reference" not in columns
 
 
-def test_principal_colours_tell_groups_apart():
+def test_the_features_column_is_of_the_features_where_they_are_there():
     rng = np.random.default_rng(0)
-    groups = np.repeat(np.eye(5, dtype=np.float32), 100, axis=0) + rng.normal(0, 0.01, (500, 5)).astype(np.float32)
-    colors = view.principal_colors(groups).reshape(5, 100, 3).astype(int)
-    assert all(np.ptp(colors[group], axis=0).max() < 40 for group in range(5))
-    means = colors.mean(axis=1)
-    assert min(np.abs(means[a] - means[b]).max() for a in range(5) for b in range(a)) > 40
+    features, asked = rng.random((3, 6), np.float32), rng.integers(0, 256, (3, 3), np.uint8)
+    given = segmentation()
+    given.probabilities = rng.random((3, 2), np.float32)
+    for of_features, expected in (
+        ({}, principal_colors(given.probabilities)),
+        ({"features": features}, principal_colors(features)),
+        ({"features": features, "features_rgb": asked}, asked),
+    ):
+        header, columns = take_apart(formats.write("view", cloud(), replace(given, **of_features)))
+        np.testing.assert_array_equal(columns["features"], expected[columns["index"]])
+        assert not {"features", "features_rgb"} & set(header)

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from app.clouds.cloud import ClassInfo, Cloud, InstanceInfo, Segmentation
+from app.clouds.cloud import FIELDS, ClassInfo, Cloud, InstanceInfo, Segmentation
 from app.engine import arrays
 from app.engine.packed import (
     Packed,
@@ -161,6 +161,8 @@ def test_segmentation_comes_back_equal():
         probabilities=np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
         entropy=np.array([0, 0.7, 0], np.float32),
         instances=np.array([0, -1, -1], np.int32),
+        features=np.arange(12, dtype=np.float32).reshape(3, 4),
+        features_rgb=np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),
         instance_infos=[InstanceInfo(0, 2, 0.5, 1)],
         model="m",
         request_id="r",
@@ -169,7 +171,7 @@ def test_segmentation_comes_back_equal():
     )
     with pack_segmentation(given) as packed:
         back = unpack_segmentation(packed)
-    for name in ("labels", "confidence", "probabilities", "entropy", "instances"):
+    for name in ("labels", *FIELDS):
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
     for name in ("classes", "ignore_label", "instance_infos", "model", "request_id", "warnings", "timings_ms"):
         assert getattr(back, name) == getattr(given, name)
@@ -179,6 +181,13 @@ def test_probabilities_of_another_number_of_classes_are_refused():
     fd, layout = arrays.pack({"labels": np.zeros(3, np.int32), "probabilities": np.zeros((3, 5), np.float32)})
     meta = SegmentationMeta([ClassInfo(0, "a", (0, 0, 0))], -1)
     with Packed(fd, layout, meta) as packed, pytest.raises(ValueError, match="probabilities"):
+        check_segmentation(packed)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (3, 4, 1)])
+def test_features_that_are_no_rows_of_the_points_are_refused(shape):
+    fd, layout = arrays.pack({"labels": np.zeros(3, np.int32), "features": np.zeros(shape, np.float32)})
+    with Packed(fd, layout, SegmentationMeta([], -1)) as packed, pytest.raises(ValueError, match="features"):
         check_segmentation(packed)
 
 

@@ -1,0 +1,29 @@
+"""Rows of many values as colours that tell them apart."""
+
+import numpy as np
+
+SAMPLED_VALUES = 1 << 24  # of which the components are found: 128 MiB of float64
+LOW_PERCENT, HIGH_PERCENT = 2, 98
+
+
+def principal_colors(values: np.ndarray) -> np.ndarray:
+    """The first three principal components of ``values`` (N, C) as colours uint8 (N, 3), 2nd to 98th percentile.
+
+    A component points to where the value with the largest part in it grows. Of many values, rows at even distances
+    are looked at to find components and percentiles.
+    """
+    colors = np.zeros((len(values), 3), np.uint8)
+    if not values.size:
+        return colors
+    step = max(1, values.size // SAMPLED_VALUES)
+    sample = values[::step].astype(np.float64)
+    mean = sample.mean(axis=0)
+    sample -= mean
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    axes = axes[:, :-4:-1]
+    axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))
+    low, high = np.percentile(sample @ axes, (LOW_PERCENT, HIGH_PERCENT), axis=0)
+    span = np.where(high > low, high - low, 1)
+    shares = ((values - mean.astype(np.float32)) @ axes.astype(np.float32) - low) / span
+    colors[:, : axes.shape[1]] = np.rint(255 * np.clip(shares, 0, 1))
+    return colors

@@ -1,0 +1,142 @@
+"""Features of the points: what the last layer of a network reads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pipeline_samples import make_recipe, make_terrain
+
+from app.clouds.principal import principal_colors
+from app.errors import BadRequest, TooLarge
+from app.networks.registry import build
+from app.pipeline import segmenter as segmenters
+from app.pipeline.batch import Request, segment_batch
+from app.pipeline.run import go_on
+from app.pipeline.segmenter import Segmenter
+
+PROBE = {
+    "type": "DefaultSegmentorV2",
+    "num_classes": 4,
+    "backbone_out_channels": 24,
+    "backbone": {
+        "type": "PT-v3m2",
+        "in_channels": 6,
+        "stride": (2,),
+        "enc_depths": (1, 1),
+        "enc_channels": (8, 16),
+        "enc_num_head": (1, 2),
+        "enc_patch_size": (64, 64),
+        "enc_mode": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def probe():
+    torch.manual_seed(0)
+    return build(PROBE).requires_grad_(False)
+
+
+@pytest.fixture
+def described(probe):
+    return Segmenter(probe, make_recipe(num_classes=4))
+
+
+@pytest.fixture
+def encoder(probe):
+    torch.manual_seed(0)
+    network = build({"type": "Encoder", "backbone": PROBE["backbone"]})
+    network.backbone.load_state_dict(probe.backbone.state_dict())
+    return Segmenter(network.requires_grad_(False), make_recipe(num_classes=0))
+
+
+def test_the_last_layer_makes_the_probabilities_of_them(described, probe):
+    answer = described.segment(make_terrain(), ("features", "probabilities"))
+    assert answer.features.shape == (3000, 24)
+    assert answer.features.dtype == np.float32
+    logits = probe.seg_head(torch.from_numpy(answer.features))
+    np.testing.assert_allclose(logits.softmax(1).numpy(), answer.probabilities, atol=1e-5)
+
+
+def test_labels_are_the_same_with_and_without(described):
+    cloud = make_terrain()
+    np.testing.assert_array_equal(described.segment(cloud, ("features",)).labels, described.segment(cloud).labels)
+
+
+def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, recipe):
+    answer = Segmenter(network, recipe).segment(make_terrain(), ("features", "probabilities"))
+    final = network.backbone.final
+    logits = torch.from_numpy(answer.features) @ final.weight.reshape(final.weight.shape[-1], -1) + final.bias
+    np.testing.assert_allclose(logits.detach().softmax(1).numpy(), answer.probabilities, atol=1e-5)
+
+
+def test_tiles_are_joined(described):
+    cloud = make_terrain(num_points=6000, extent_m=150.0)
+    whole = described.segment(cloud, ("features",)).features
+    described.tile_voxels = 1500
+    tiled = described.segment(cloud, ("features",)).features
+    assert tiled.shape == whole.shape
+    assert np.abs(tiled).sum(1).min() > 0
+    assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.9
+
+
+def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
+    cloud = make_terrain()
+    cloud.xyz[5] = np.nan
+    answer = described.segment(cloud, ("features", "features_rgb"))
+    assert not answer.features[5].any()
+    assert not answer.features_rgb[5].any()
+    prepared = described.prepare(cloud)
+    first = prepared.rows[prepared.voxels.first_points()]
+    np.testing.assert_array_equal(answer.features_rgb[first], principal_colors(answer.features[first]))
+    only_colours = described.segment(cloud, ("features_rgb",))
+    assert only_colours.features is None
+    np.testing.assert_array_equal(only_colours.features_rgb, answer.features_rgb)
+
+
+def test_they_are_the_same_bytes_beside_strangers(described):
+    clouds = [make_terrain(seed=seed) for seed in range(3)]
+    requests = [Request(cloud, ("features",) if at == 1 else (), 0, go_on) for at, cloud in enumerate(clouds)]
+    outcomes = {outcome.index: outcome.result for outcome in segment_batch(described, requests, 100_000)}
+    np.testing.assert_array_equal(outcomes[1].features, described.segment(clouds[1], ("features",)).features)
+    np.testing.assert_array_equal(outcomes[0].labels, described.segment(clouds[0]).labels)
+
+
+def test_an_encoder_has_features_and_no_labels(encoder, described):
+    cloud = make_terrain()
+    answer = encoder.segment(cloud, ("features",))
+    assert (answer.labels == -1).all()
+    np.testing.assert_array_equal(answer.features, described.segment(cloud, ("features",)).features)
+    assert not any("knows no classes" in warning for warning in answer.warnings)
+    assert any("ask for fields=features" in warning for warning in encoder.segment(cloud).warnings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"), [(("entropy", "features"), "fast"), (("features",), "exact"), ((), "exact")]
+)
+def test_an_encoder_is_not_asked_for_classes(encoder, fields, mode):
+    with pytest.raises(BadRequest, match="knows no classes"):
+        encoder.segment(make_terrain(), fields, mode=mode)
+
+
+def test_what_gives_none_says_so(described, monkeypatch):
+    with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
+        described.segment(make_terrain(), ("features",), mode="exact")
+    with pytest.raises(BadRequest, match="features_rgb are found in mode=fast only"):
+        described.segment(make_terrain(), ("features_rgb",), mode="exact")
+    monkeypatch.setattr(segmenters, "MAX_FEATURE_BYTES", 3000 * 24 * 4 - 1)
+    with pytest.raises(TooLarge, match="24 features for each of 3,000 points are 288,000 bytes"):
+        described.segment(make_terrain(), ("features",))
+    assert described.segment(make_terrain(), ("features_rgb",)).features_rgb.any()
+    network = build({"type": "CAC-v1m1", "num_classes": 4, "backbone_out_channels": 24, "backbone": PROBE["backbone"]})
+    without = Segmenter(network, replace(make_recipe(num_classes=4), name="cac"))
+    with pytest.raises(BadRequest, match="model cac gives no features"):
+        without.segment(make_terrain(), ("features_rgb",))
+
+
+def test_a_cloud_without_a_usable_point_has_none(described):
+    cloud = make_terrain(num_points=10)
+    cloud.xyz[:] = np.nan
+    answer = described.segment(cloud, ("features", "features_rgb"))
+    assert (answer.features.shape, answer.features_rgb.shape) == ((10, 0), (10, 3))
