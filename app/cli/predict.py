@@ -30,7 +30,8 @@ def predict(
         str | None, typer.Option(help="Format to write. [default: OUT's suffix; in a folder, the cloud's own]")
     ] = None,
     fields: Annotated[
-        str, typer.Option(help="Also write these: confidence,probabilities,entropy,instances,features,features_rgb.")
+        str,
+        typer.Option(help="Also write these: confidence,probabilities,entropy,instances,features,features_rgb."),
     ] = "",
     condition: Annotated[
         str, typer.Option(help="Dataset whose classes are wanted, of a model with several. [default: its config's]")

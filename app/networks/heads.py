@@ -69,8 +69,9 @@ class Encoder(Network):
         return self.backbone.plan(scene)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, 0)
-        return features.new_empty(len(features), 0)
+        return self.describe(features, plan)[0]
 
     def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """No logits, and the backbone's features."""
-        return self(features, plan), self.backbone(features, plan)
+        described = self.backbone(features, plan)
+        return described[:, :0], described

@@ -86,7 +86,8 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
         report.failed("weights", error)
         return None
     size = sum(tensor.numel() for tensor in checkpoint.weights.values())
-    detail = f"{path.relative_to(experiment.path)}: {len(checkpoint.weights)} tensors, {size:,} values"
+    name = path.relative_to(experiment.path) if experiment.path.is_dir() else path.name
+    detail = f"{name}: {len(checkpoint.weights)} tensors, {size:,} values"
     report.passed("weights", detail)
     if checkpoint.ignored:
         report.passed("not imported", f"the file names {_some(checkpoint.ignored)}; none of it was imported")

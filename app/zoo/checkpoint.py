@@ -3,7 +3,7 @@
 import math
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +20,11 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torc
 MAX_NDIM = 16
 MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
+MAX_DEPTH = 4  # of lists and dicts in a config
 PREFIX = "module."
+
+
+Weight = TypeVar("Weight")
 
 
 class Checkpoint(NamedTuple):
@@ -52,6 +56,34 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise BadModel(f"{path.name}: {error}") from error
     except BadModel as error:
         raise BadModel(f"{path.name}: {error.detail}") from error
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The ``config`` that ``path``, a file of torch.save, holds beside its weights, and the names of these.
+
+    The weights themselves are not read. Raises BadModel where there is no such dict of plain values.
+    """
+    try:
+        with path.open("rb") as file:
+            value = open_archive(file, path).pickled.value
+            names = list(_without_prefix(_state_dict(value)))
+    except (DamagedError, pickle.UnpicklingError, OSError) as error:
+        raise BadModel(f"{path.name}: {error}") from error
+    except BadModel as error:
+        raise BadModel(f"{path.name}: {error.detail}") from error
+    config = value.get("config")
+    if not isinstance(config, dict) or not _is_plain(config):
+        raise BadModel(f"{path.name}: there is no config of plain values; accepted is {{'config': …, 'state_dict': …}}")
+    return config, names
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` is made of dicts by names, lists, tuples, numbers and strings, a few levels deep."""
+    if isinstance(value, dict):
+        return depth < MAX_DEPTH and all(isinstance(key, str) and _is_plain(value[key], depth + 1) for key in value)
+    if isinstance(value, list | tuple):
+        return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)
+    return isinstance(value, str | int | float | None)
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], set[str]]:
@@ -106,9 +138,9 @@ def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str,
     return storages[storage.key].as_strided(size, stride, offset)
 
 
-def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefix(weights: dict[str, Weight]) -> dict[str, Weight]:
     """Names as the network has them: DistributedDataParallel put ``module.`` before each."""
-    result: dict[str, Tensor] = {}
+    result: dict[str, Weight] = {}
     for name, tensor in weights.items():
         short = name.removeprefix(PREFIX)
         if short in result:

@@ -1,4 +1,4 @@
-"""Experiment folders as Pointcept writes them: what is in one, and where a setting says they are."""
+"""Experiment folders as Pointcept writes them, and encoders: what is in one, and where a setting says they are."""
 
 import os
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +9,7 @@ from app.clouds.cloud import ClassInfo
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe
 
-from . import legacy, procedure
+from . import encoder, legacy, procedure
 from .conditions import classes_by_condition
 from .config import evaluate
 
@@ -21,11 +21,11 @@ TASKS = {"InsSegTester": "instance segmentation", "ClsTester": "classification",
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment folder without its weights.
+    """An experiment folder, or the file of an encoder or of its head, without the weights.
 
     Attributes:
         name: of the folder.
-        path: of the folder, absolute.
+        path: of the folder or the file, absolute.
         checkpoint: the file of weights that will be read.
         config: every top-level name of config.py.
         model: the config's ``model``.
@@ -80,19 +80,23 @@ class Experiment:
 
 
 def find(setting: str) -> list[Path]:
-    """Experiment folders that ``setting`` names: folders or parents of folders joined by ':'; '' for the bundled ones.
+    """What ``setting`` names, joined by ':': experiment folders, parents of such, files of encoders; '' for the
+    bundled ones.
 
     Raises BadModel where one of them holds no experiment.
     """
     found: list[Path] = []
     for part in setting.split(":") if setting else [str(BUNDLED)]:
         root = Path(os.path.abspath(Path(part).expanduser()))
+        if encoder.is_encoder(root):
+            found += [root] if root not in found else []
+            continue
         depths = ["*/" * levels + "config.py" for levels in range(MAX_LEVELS_BELOW + 1)]
         folders = next((hits for depth in depths if (hits := sorted(root.glob(depth)))), [])
         if not folders:
             raise BadModel(
                 f"no experiment at {part!r}; expected a folder with config.py and model/model_best.pth as Pointcept "
-                "writes it, or a parent of such folders"
+                "writes it, a parent of such folders, or the .pth of a pretrained encoder"
             )
         found += [config.parent for config in folders if config.parent not in found]
     return found
@@ -104,6 +108,8 @@ def load(folder: Path, semantics: legacy.Choice | None = None) -> Experiment:
     Raises BadModel naming the key that is missing or contradicts.
     """
     folder = Path(os.path.abspath(folder))
+    if encoder.is_encoder(folder):
+        return _of_encoder(encoder.load(folder))
     config = evaluate(folder / "config.py")
     model = procedure.value(config, "model", dict, "dict(type=…, …)")
     block = procedure.test_block(config)
@@ -127,6 +133,24 @@ def load(folder: Path, semantics: legacy.Choice | None = None) -> Experiment:
         feat_keys=feat_keys,
         grid_size_m=procedure.grid_size_m(recipe),
         condition=condition,
+    )
+
+
+def _of_encoder(file: encoder.EncoderFile) -> Experiment:
+    feat_keys = procedure.feat_keys(file.recipe)
+    procedure.check_in_channels(file.model, feat_keys)
+    return Experiment(
+        name=file.path.name,
+        path=file.path,
+        checkpoint=file.weights,
+        config={"model": file.model},
+        model=file.model,
+        recipe=file.recipe,
+        dataset=file.dataset,
+        task="semantic segmentation" if file.recipe.classes else "features",
+        feat_keys=feat_keys,
+        grid_size_m=procedure.grid_size_m(file.recipe),
+        condition=None,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from app.errors import BadModel
 from app.networks import registry
 
-from . import lora, text_embeddings, widths
+from . import encoder, lora, text_embeddings, widths
 from .checkpoint import read
 from .experiment import Experiment, load
 from .legacy import Choice
@@ -43,6 +43,8 @@ def load_model(folder: Path, semantics: Choice | None = None) -> LoadedModel:
 
 def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network of ``experiment`` with the weights of its checkpoint and what lies beside it; as ``build``."""
+    if encoder.is_encoder(experiment.path):
+        return build(experiment.model, encoder.assemble(experiment.path, weights))
     return build(experiment.model, text_embeddings.add(experiment.model, weights, experiment.path))
 
 
