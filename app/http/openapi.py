@@ -87,13 +87,23 @@ PREDICTION = _object(
             "items": {"type": "integer"},
             "description": "The instance of each point, -1 for none.",
         },
+        "features": {
+            "type": "array",
+            "items": NUMBERS,
+            "description": "A row a point, of what the last layer of the network reads.",
+        },
+        "features_rgb": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
+            "description": "Their first three principal components as colours.",
+        },
         "passes": {"type": "integer", "description": "Passes of the network that were made."},
         "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
         "warnings": {"type": "array", "items": {"type": "string"}},
         "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
         "request_id": {"type": "string"},
     },
-    optional=("confidence", "probabilities", "entropy", "instances", "instance_ids"),
+    optional=("confidence", "probabilities", "entropy", "instances", "instance_ids", "features", "features_rgb"),
 )
 STATE = _object({"state": {"type": "string"}})
 PROGRESS = _object(
