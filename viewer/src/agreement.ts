@@ -67,7 +67,9 @@ export class Agreement {
     const text = `Mean IoU ${mean.toFixed(3)} · ${share(hits, compared)} agree · ${count(compared)} points compared`;
     const left = this.num_left_out ? `, ${count(this.num_left_out)} left out: their codes say nothing that the model knows` : "";
     const summary = make("p", { id: "mean-iou" }, `${text}${left}.`);
-    root.replaceChildren(summary, make("div", { className: "scroll", tabIndex: 0, ariaLabel: "Confusion matrix", role: "group" }, this.table(iou)));
+    const how = make("p", { className: "quiet" }, "Of the points of each class of the file, the share that the model calls so:");
+    const scroll = make("div", { className: "scroll", tabIndex: 0, ariaLabel: "Confusion matrix", role: "group" }, this.table(iou));
+    root.replaceChildren(summary, how, scroll);
   }
 
   private table(iou: number[]): HTMLTableElement {
@@ -88,8 +90,7 @@ export class Agreement {
       const score = make("td", {}, Number.isNaN(iou[index]) ? "–" : iou[index].toFixed(3));
       return make("tr", {}, heading(this.groups[index].name, "row"), ...cells, score);
     });
-    const caption = make("caption", {}, "Of the points of each class of the file, the share that the model calls so");
-    return make("table", { className: "confusion" }, caption, make("thead", {}, head), make("tbody", {}, ...rows));
+    return make("table", { className: "confusion", ariaLabel: "Confusion matrix" }, make("thead", {}, head), make("tbody", {}, ...rows));
   }
 }
 

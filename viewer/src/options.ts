@@ -4,7 +4,12 @@ import { by, make, options, show } from "./dom";
 import { short } from "./numbers";
 import { type Choices, type Model, accepted, models } from "./service";
 
-const FIELDS: Record<string, string> = { probabilities: "principal components" };
+/** How fields are called here; what a point has hundreds of is not shown. */
+const FIELDS: Record<string, string> = {
+  probabilities: "probabilities, as colours",
+  features_rgb: "features, as colours",
+};
+const NOT_SHOWN = "features";
 
 export class Options {
   onSubmit: () => void = () => {};
@@ -31,7 +36,7 @@ export class Options {
     options(this.model, known.filter((model) => model.served).map((model) => [model.name, model.name]));
     options(this.mode, values.mode.map((mode) => [mode, mode]));
     options(this.format, [["", "by its content"], ...values.format.map((name): [string, string] => [name, name])]);
-    by("fields").append(...values.fields.map((name) => this.field(name)));
+    by("fields").append(...values.fields.filter((name) => name !== NOT_SHOWN).map((name) => this.field(name)));
     show(by("condition-label"), "condition" in values);
     const refused = known.filter((model) => !model.served);
     this.model.title = refused.map((model) => `${model.name}: ${model.reason}`).join("\n");

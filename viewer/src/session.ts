@@ -218,6 +218,7 @@ export class Session {
       if (this.running === running) {
         this.running = null;
         this.progress.end();
+        this.remember();
       }
     }
   }

@@ -94,14 +94,14 @@ void main() { gl_Position = vec4(position.xy, 0.0, 1.0); }`,
 uniform sampler2D colors;
 uniform highp sampler2D depths;
 uniform vec2 range;
-uniform float strength;
+uniform float strength, share; // share: pixels of the target to one of the screen
 out vec4 outColor;
 float far(ivec2 at) {
   float depth = texelFetch(depths, at, 0).r;
   return depth >= 1.0 ? 1e9 : log2(range.x * range.y / (range.y - depth * (range.y - range.x)));
 }
 void main() {
-  ivec2 at = ivec2(gl_FragCoord.xy);
+  ivec2 at = ivec2(gl_FragCoord.xy * share);
   vec4 color = texelFetch(colors, at, 0);
   if (strength > 0.0 && color.a > 0.0) {
     ivec2 last = textureSize(depths, 0) - 1;
@@ -117,6 +117,7 @@ void main() {
       depths: { value: null },
       range: { value: new THREE.Vector2(1, 2) },
       strength: { value: 0 },
+      share: { value: 1 },
     },
     transparent: true,
     blending: THREE.NoBlending,

@@ -11,6 +11,8 @@ const FRAME_MS = 1000 / 28;
 const SLOW_MS = 1000 / 21;
 const MAX_PIXELS = 2;
 const EDGES = 12;
+const LEAST_BLOCKS = 0.25;
+const COARSE = 0.5;
 
 export interface Statistics {
   /** Points that a frame of a moving camera draws. */
@@ -45,6 +47,8 @@ export class Stage {
   private last_ms = 0;
   private moving = 0;
   private waiting = false;
+  /** Half the resolution and no edges, while a slow machine moves. */
+  private coarse = false;
   private edges = true;
 
   constructor(readonly canvas: HTMLCanvasElement) {
@@ -93,6 +97,7 @@ export class Stage {
       this.nextBlock = 0;
     }
     if (moved && this.moving > 0) this.adapt(elapsed_ms);
+    if (!moved && this.coarse) this.setCoarse(false);
     this.moving = moved ? this.moving + 1 : 0;
     this.render();
     this.onFrame();
@@ -105,7 +110,19 @@ export class Stage {
     this.statistics.rate = this.moving < 3 ? rate : 0.85 * this.statistics.rate + 0.15 * rate;
     if (this.moving < 3) return;
     const factor = elapsed_ms > SLOW_MS ? Math.max(0.5, FRAME_MS / elapsed_ms) : elapsed_ms < FRAME_MS ? 1.08 : 1;
-    this.blocksPerFrame = Math.min(Math.max(1, this.blocksPerFrame * factor), Math.max(4, total));
+    this.blocksPerFrame = Math.min(Math.max(LEAST_BLOCKS, this.blocksPerFrame * factor), Math.max(4, total));
+    if (elapsed_ms > SLOW_MS && this.blocksPerFrame < 1 && !this.coarse) this.setCoarse(true);
+  }
+
+  private setCoarse(coarse: boolean): void {
+    this.coarse = coarse;
+    this.sizeTarget();
+    this.nextBlock = 0;
+  }
+
+  private sizeTarget(): void {
+    const share = this.coarse ? COARSE : 1;
+    this.target.setSize(Math.ceil(this.canvas.width * share), Math.ceil(this.canvas.height * share));
   }
 
   private render(): void {
@@ -117,18 +134,28 @@ export class Stage {
     }
     if (cloud) {
       this.fit(cloud);
-      const end = Math.min(cloud.points.length, this.nextBlock + Math.floor(this.blocksPerFrame));
+      const blocks = Math.max(1, Math.floor(this.blocksPerFrame));
+      const end = Math.min(cloud.points.length, this.nextBlock + blocks);
+      const part = this.moving > 0 ? Math.min(1, this.blocksPerFrame) : 1;
+      const few = Math.ceil(part * (cloud.parts[0]?.num_points ?? 0));
+      cloud.points[0]?.geometry.setDrawRange(0, few);
       cloud.points.forEach((points, index) => (points.visible = index >= this.nextBlock && index < end));
       renderer.render(cloud.group, camera);
-      for (; this.nextBlock < end; this.nextBlock++) statistics.drawn += cloud.parts[this.nextBlock].num_points;
-      statistics.budget = Math.min(Math.floor(this.blocksPerFrame) * cloud.header.block_points, cloud.num_points);
+      if (part < 1) {
+        statistics.drawn = few; // the block is drawn anew once the camera rests
+      } else {
+        for (; this.nextBlock < end; this.nextBlock++) statistics.drawn += cloud.parts[this.nextBlock].num_points;
+      }
+      const budget = this.blocksPerFrame < 1 ? this.blocksPerFrame : Math.floor(this.blocksPerFrame);
+      statistics.budget = Math.min(Math.ceil(budget * cloud.header.block_points), cloud.num_points);
     }
     renderer.setRenderTarget(null);
-    const { colors, depths, range, strength } = this.pass.uniforms;
+    const { colors, depths, range, strength, share } = this.pass.uniforms;
     colors.value = this.target.texture;
     depths.value = this.target.depthTexture;
     range.value.set(camera.near, camera.far);
-    strength.value = this.edges ? EDGES : 0;
+    strength.value = this.edges && !this.coarse ? EDGES : 0;
+    share.value = this.coarse ? COARSE : 1;
     renderer.render(this.screen, camera);
   }
 
@@ -150,7 +177,7 @@ export class Stage {
     if (!width || !height) return;
     this.renderer.setPixelRatio(Math.min(devicePixelRatio, MAX_PIXELS));
     this.renderer.setSize(width, height, false);
-    this.target.setSize(this.canvas.width, this.canvas.height);
+    this.sizeTarget();
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
     this.draw();

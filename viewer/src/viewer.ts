@@ -160,6 +160,7 @@ export class Viewer {
     show(this.divider, how === "split");
     show(by("sides"), how === "split" || how === "flicker");
     by("sides").dataset.how = how;
+    by("sides").style.setProperty("--at", `${Number(this.divider.value) / 10}%`);
     clearInterval(this.turn);
     uniforms.fileTurn.value = false;
     if (how === "flicker") this.turn = setInterval(() => this.takeTurns(), TURN_MS);

@@ -1,0 +1,60 @@
+"""Take the pictures of docs/images from the page: ``python docs/screenshots.py`` (needs Chromium and playwright)."""
+
+import base64
+import tempfile
+from pathlib import Path
+
+from tests.http.server import Server
+from tests.page.browser import launched
+from tests.page.driver import Driver
+
+IMAGES = Path(__file__).parent / "images"
+TO_WEBP = """async (png) => {
+  const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+  const blob = await canvas.convertToBlob({ type: "image/webp", quality: 0.8 });
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}"""
+
+
+def main() -> None:
+    """Classes, comparison, a walk in the dark, a phone."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log", models="") as server:
+        server.wait_ready()
+        with launched() as browser:
+            desk = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="light"), server)
+            desk.open()
+            desk.sample("town")
+            desk.click_at(0.45, 0.62)
+            desk.card()
+            save(desk, "page-classes")
+            desk.tab.select_option("#compare", "split")
+            desk.tab.keyboard.press("Escape")
+            desk.tab.locator("#compare-section").scroll_into_view_if_needed()
+            save(desk, "page-compare")
+            dark = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="dark"), server)
+            dark.open("/#sample=forest&colour=height&size=4")
+            dark.wait_classes()
+            save(dark, "page-dark")
+            phone = Driver(
+                browser.new_page(viewport={"width": 390, "height": 780}, is_mobile=True, has_touch=True), server
+            )
+            phone.open("/#sample=village")
+            phone.wait_classes()
+            save(phone, "page-phone")
+
+
+def save(driver: Driver, name: str) -> None:
+    """The tab as it is now."""
+    driver.tab.wait_for_timeout(500)
+    png = base64.b64encode(driver.tab.screenshot()).decode()
+    empty = driver.tab.context.browser.new_page()
+    (IMAGES / f"{name}.webp").write_bytes(base64.b64decode(empty.evaluate(TO_WEBP, png)))
+    empty.close()
+
+
+if __name__ == "__main__":
+    main()
