@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+KEYS = r"^([^,=\s]+=[0-9a-f]{64}(,[^,=\s]+=[0-9a-f]{64})*)?$"
 CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all models, or by their names
 
 
@@ -76,6 +77,22 @@ class Settings(BaseSettings):
         1.0, ge=0, description="least time after SIGTERM in which /health/ready says 503 before the port is closed"
     )
     grace_s: float = Field(30.0, gt=0, description="time after SIGTERM for requests under way")
+
+    api_keys: str = Field(
+        "",
+        pattern=KEYS,
+        description="keys that requests must bring, as entries of `pointserve key`, joined by ','; empty: none",
+    )
+    rate_limit: float = Field(
+        0.0, ge=0, description="requests a minute, other than GET, of one key or address before it gets 429; 0: any"
+    )
+    cors_origins: str = Field(
+        "", description="origins of pages elsewhere that may use the service, joined by ','; *: any; empty: none"
+    )
+    proxies: int = Field(0, ge=0, description="proxies in front that add X-Forwarded-For, which is believed so far")
+    traces: bool = Field(
+        False, description="whether spans are sent by OpenTelemetry, to where its own variables OTEL_* say"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 

@@ -21,6 +21,7 @@ from app.http import (
     samples,
     trace,
 )
+from app.http.guard import Guard
 from app.http.measures import Measures
 from app.http.report import Report
 from app.http.state import KEY, State
@@ -44,6 +45,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report(), {})
     trace.register(app)
     errors.register(app)
+    Guard(settings, measures).register(app)
     measures.register(app)
     app.spec_processor(openapi.complete)
     for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page, v2, infer, repository):

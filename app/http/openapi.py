@@ -170,7 +170,7 @@ def predict_responses() -> Responses:
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
     content["application/json"] = {"schema": reference("Prediction")}
     done = {"description": "A class for every point, in input order", "content": content}
-    return {200: done, **problems(400, 404, 406, 408, 413, 415, 422, 429, 503, 504)}
+    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 503, 504)}
 
 
 def complete(spec: Any) -> Any:
@@ -181,6 +181,11 @@ def complete(spec: Any) -> Any:
     schemas["ModelCard"] = TypeAdapter(ModelCard).json_schema()
     schemas["Models"] = _object({"models": {"type": "array", "items": reference("ModelCard")}})
     schemas["Diagnostics"] = {"type": "object"}
+    spec["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A key, where the server needs one."},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+    }
+    spec["security"] = [{}, {"bearer": []}, {"header": []}]
     spec["paths"] = {"/predict": spec["paths"].pop("/predict"), **spec["paths"]}
     predict = spec["paths"]["/predict"]["post"]
     options = Options.model_json_schema()["properties"]

@@ -1,0 +1,94 @@
+"""Who may ask: keys, rates, pages of other origins; and what browsers are told about every answer."""
+
+from apiflask import APIFlask
+from flask import Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.errors import Busy, Forbidden, Unauthorised
+from app.http.keys import CHALLENGES, Keys
+from app.http.measures import Measures
+from app.http.rate import RateLimit
+from app.http.trace import note
+from app.settings import Settings
+
+READING = ("GET", "HEAD", "OPTIONS")
+EXPOSED = (
+    "Content-Disposition, Content-Encoding, Inference-Header-Content-Length, Retry-After, Server-Timing, traceparent, "
+    "X-Pointserve-Model, X-Pointserve-Passes, X-Pointserve-Points, X-Pointserve-Warnings, X-Request-Id"
+)
+ACCEPTED = (
+    "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, traceparent, tracestate, "
+    "X-API-Key, X-Request-Id, X-Request-Timeout"
+)
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": ACCEPTED,
+    "Access-Control-Max-Age": "600",
+}
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Guard:
+    """The rules of one app, as its settings state them."""
+
+    def __init__(self, settings: Settings, measures: Measures):
+        self._keys = Keys(settings.api_keys)
+        self._rate = RateLimit(settings.rate_limit)
+        self._origins = {origin.strip().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()}
+        self._proxies = settings.proxies
+        self._measures = measures
+
+    def register(self, app: APIFlask) -> None:
+        """Hold every request to ``app`` against the rules, before its body is read."""
+        if self._proxies:
+            app.wsgi_app = ProxyFix(app.wsgi_app, x_for=self._proxies, x_proto=0)  # type: ignore[method-assign]
+        app.before_request(self._check)
+        app.after_request(self._mark)
+
+    def _check(self) -> Response | None:
+        if request.method == "OPTIONS":
+            is_preflight = "Access-Control-Request-Method" in request.headers and self._allows_origin()
+            return Response(status=204, headers=PREFLIGHT) if is_preflight else None
+        try:
+            self._check_origin()
+            owner = self._keys.owner(request)
+            if request.method not in READING:
+                self._rate.take(f"key {owner}" if owner else f"address {request.remote_addr}")
+        except (Busy, Forbidden, Unauthorised) as problem:
+            self._measures.rejected({Busy: "rate", Forbidden: "origin", Unauthorised: "key"}[type(problem)])
+            raise
+        if owner:
+            note(key=owner)
+        return None
+
+    def _check_origin(self) -> None:
+        """Raise Forbidden where a browser says that a page of another site wants to change something here."""
+        is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site" and request.method not in READING
+        if is_foreign and not self._allows_origin():
+            raise Forbidden(
+                f"Pages of {request.headers.get('Origin', 'other sites')!r:.100} may not use this server; its operator "
+                "names those that may in POINTSERVE_CORS_ORIGINS."
+            )
+
+    def _allows_origin(self) -> bool:
+        origin = request.headers.get("Origin", "")
+        return bool(origin) and (origin in self._origins or "*" in self._origins)
+
+    def _mark(self, response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if self._origins:
+            response.vary.add("Origin")
+        if self._allows_origin():
+            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        if response.status_code == 401:
+            for challenge in CHALLENGES:
+                response.headers.add("WWW-Authenticate", challenge)
+        return response

@@ -1,0 +1,183 @@
+"""Keys, rates, pages of other origins: off unless set, and what they do where they are."""
+
+import base64
+import re
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from app import create_app
+from app.cli.commands import app as command_line
+from app.http.keys import hashed
+from app.settings import Settings
+from tests.http import clouds
+from tests.http.server import Server
+
+ALICE, BOB = "alice's key", "b" * 43
+PAGE = "https://viewer.example"
+CLOUD = clouds.npy(slice(300))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    log = tmp_path_factory.mktemp("guarded") / "stderr.log"
+    keys = f"alice={hashed(ALICE)},bob={hashed(BOB)}"
+    with Server(log, api_keys=keys, rate_limit=4, cors_origins=f"{PAGE},https://b.example", proxies=1) as started:
+        yield started.wait_ready()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def rejections(server: Server, reason: str) -> float:
+    text = requests.get(f"{server.url}/metrics", headers=bearer(BOB), timeout=30).text
+    families = text_string_to_metric_families(text)
+    return next(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "pointserve_rejections_total" and sample.labels["reason"] == reason
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/models", "/openapi.json", "/v2", "/nowhere"])
+def test_nothing_is_told_without_a_key(guarded: Server, path):
+    answer = guarded.get(path)
+    assert answer.status_code == 401
+    assert answer.json()["error"]
+    assert re.findall(r"(Bearer|Basic) realm", answer.headers["WWW-Authenticate"]) == ["Bearer", "Basic"]
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"])
+def test_probes_need_no_key(guarded: Server, path):
+    assert guarded.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        bearer("wrong"),
+        bearer(""),
+        bearer(hashed(BOB)),
+        bearer("schlüssel".encode().decode("latin-1")),
+        {"X-API-Key": "wrong"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic " + base64.b64encode(b"bob").decode()},
+        {"Authorization": "Digest x"},
+    ],
+)
+def test_wrong_keys(guarded: Server, headers):
+    before = rejections(guarded, "key")
+    assert guarded.post(data=CLOUD, headers=headers).status_code == 401
+    assert rejections(guarded, "key") == before + 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        bearer(BOB),
+        {"X-API-Key": BOB},
+        {"Authorization": "Basic " + base64.b64encode(f"anyone:{BOB}".encode()).decode()},
+    ],
+)
+def test_right_keys_in_every_way(guarded: Server, headers):
+    assert guarded.get("/models", headers=headers).status_code == 200
+
+
+def test_rate_is_limited_for_each_key_and_the_log_names_it(guarded: Server):
+    headers = bearer(ALICE) | {"X-Request-Id": "by-alice"}
+    answers = [guarded.post(data=CLOUD, headers=headers) for _ in range(6)]
+    assert [answer.status_code for answer in answers][:4] == [200] * 4
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 15
+    assert guarded.get("/models", headers=headers).status_code == 200
+    assert guarded.post(data=CLOUD, headers=bearer(BOB)).status_code == 200
+    assert guarded.wait_logged(id="by-alice")[0]["key"] == "alice"
+    assert rejections(guarded, "rate") >= 1
+
+
+def test_no_key_is_in_the_log(guarded: Server):
+    guarded.get("/models", headers=bearer(BOB) | {"X-Request-Id": "quiet"})
+    guarded.wait_logged(id="quiet")
+    assert BOB not in guarded.log.read_text()
+
+
+def test_pages_of_named_origins_may_ask(guarded: Server):
+    wanted = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    preflight = requests.options(f"{guarded.url}/predict", headers=wanted, timeout=30)
+    assert preflight.status_code == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    answer = guarded.get("/models", headers=bearer(BOB) | {"Origin": PAGE, "Sec-Fetch-Site": "cross-site"})
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "Origin" in answer.headers["Vary"]
+    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+    assert guarded.get("/models", headers={"Origin": PAGE}).headers["Access-Control-Allow-Origin"] == PAGE  # of a 401
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", f"{PAGE}.evil.example", "null", "*"])
+def test_pages_of_other_origins_may_not(guarded: Server, origin):
+    headers = bearer(BOB) | {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+    assert "Access-Control-Allow-Origin" not in guarded.get("/models", headers=headers).headers
+    assert guarded.post(data=CLOUD, headers=headers).status_code == 403
+
+
+def test_all_is_off_by_default(server: Server):
+    headers = {"Origin": PAGE}
+    for _ in range(8):
+        answer = server.post(data=CLOUD, headers=headers)
+        assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("Access-Control")]
+    assert "Origin" not in answer.headers.get("Vary", "")
+
+
+def test_a_browser_cannot_be_made_to_change_things_from_another_site(server: Server):
+    headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    name = server.get("/models").json()["models"][0]["name"]
+    assert server.post(f"/models/{name}/unload", headers=headers).status_code == 403
+    assert server.get("/models").json()["models"][0]["served"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/docs", "/nowhere"])
+def test_security_headers_of_every_answer(server: Server, path):
+    headers = server.get(path, headers={"Accept": "text/html"}).headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+def test_the_command_makes_a_key_and_its_entry():
+    output = CliRunner().invoke(command_line, ["key", "carol"]).stdout
+    made, entry = re.fullmatch(r"key +(\S{43,})\nentry +(\S+)\n", output).groups()
+    assert entry == f"carol={hashed(made)}"
+    Settings(api_keys=entry)
+    assert CliRunner().invoke(command_line, ["key", "a=b"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("proxies", "second"), [(1, 503), (0, 429)])
+def test_clients_behind_a_proxy_are_told_apart_where_it_is_believed(proxies, second):
+    client = create_app(Settings(rate_limit=1, proxies=proxies)).test_client()
+
+    def ask(address: str) -> int:
+        return client.post("/predict", data=CLOUD, headers={"X-Forwarded-For": address}).status_code
+
+    assert ask("192.0.2.1") == 503  # nothing was started behind it
+    assert ask("192.0.2.2") == second
+    assert ask("192.0.2.1") == 429
+
+
+@pytest.mark.parametrize("setting", ["plain", "alice=plain", f"alice={'0' * 63}", f"={'0' * 64}"])
+def test_keys_that_are_no_hashes_are_refused_at_the_start(setting):
+    with pytest.raises(ValidationError):
+        Settings(api_keys=setting)
