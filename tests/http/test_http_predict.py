@@ -145,6 +145,20 @@ def test_output_wins_over_accept(server: Server):
     assert [int(row[label]) for row in rows] == clouds.LABELS.tolist()
 
 
+def test_features_come_in_every_format_that_has_a_place_for_them(server: Server):
+    query = "/predict?fields=features,features_rgb&output="
+    answer = server.post(f"{query}json", data=clouds.ply()).json()
+    features = np.load(io.BytesIO(server.post("/predict?fields=features&output=npy", data=clouds.ply()).content))
+    assert (features.dtype, len(features)) == (np.float32, len(clouds.LABELS))
+    np.testing.assert_allclose(np.array(answer["features"]), features, rtol=1e-6)
+    npz = np.load(io.BytesIO(server.post(f"{query}npz", data=clouds.ply()).content))
+    np.testing.assert_array_equal(npz["features"], features)
+    np.testing.assert_array_equal(npz["features_rgb"], answer["features_rgb"])
+    ply = PlyData.read(io.BytesIO(server.post(f"{query}ply", data=clouds.ply()).content))["vertex"]
+    np.testing.assert_array_equal(ply["features_green"], npz["features_rgb"][:, 1])
+    assert server.post("/predict?fields=features&mode=exact", data=clouds.ply()).status_code == 400
+
+
 def test_npy_and_ply_answers_hold_every_label(server: Server):
     npy = server.post("/predict?output=npy", data=clouds.ply())
     np.testing.assert_array_equal(np.load(io.BytesIO(npy.content)), clouds.LABELS)
