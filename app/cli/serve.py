@@ -32,12 +32,13 @@ def serve(
     )
 
     from app.engine import devices
-    from app.http import gunicorn
+    from app.http import gunicorn, telemetry
     from app.zoo import experiment
 
     # refused here in one line, not by the worker again and again
     devices.choose(settings.device)
     experiment.find(settings.models)
+    telemetry.check(settings.traces)
     _check_address(settings.host, settings.port)
     gunicorn.serve(settings)
 

@@ -25,6 +25,7 @@ from app.http.guard import Guard
 from app.http.measures import Measures
 from app.http.report import Report
 from app.http.state import KEY, State
+from app.http.telemetry import Telemetry
 from app.http.v2 import infer, repository
 from app.http.v2 import models as v2
 from app.settings import Settings
@@ -43,7 +44,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.url_map.merge_slashes = False
     measures = Measures(service)
     app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report(), {})
-    trace.register(app)
+    trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)
     measures.register(app)

@@ -13,7 +13,7 @@ from app.http.openapi import predict_responses
 from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
-from app.http.trace import note, request_id
+from app.http.trace import answered, request_id
 
 CURL_D = "If curl -d sent this file, it took line ends and zero bytes out: use --data-binary @FILE or -F file=@FILE."
 
@@ -58,8 +58,7 @@ def _answer(progress: Progress) -> Response:
 
 def _response(answer: Answer, filename: str) -> Response:
     """The answer, streamed from its descriptor and closed once it is sent or the client is gone."""
-    state().measures.answered(answer)
-    note(model=answer.model, points=answer.num_points)
+    answered(answer)
     response = Response(answer.chunks(), mimetype=answer.media_type)
     response.call_on_close(answer.close)
     response.content_length = answer.size

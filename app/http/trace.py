@@ -8,6 +8,10 @@ import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
 
+from app.engine.answer import Answer
+from app.http.state import state
+from app.http.telemetry import Telemetry
+
 SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"
 
@@ -27,23 +31,32 @@ def note(**values: object) -> None:
     g.setdefault("notes", {}).update(values)
 
 
+def answered(answer: Answer) -> None:
+    """Count the prediction that the request at hand led to, and tell its log line and its trace of it."""
+    state().measures.answered(answer)
+    note(model=answer.model, points=answer.num_points)
+    g.span.stages(answer.timings_ms)
+
+
 def body_was_read() -> None:
     """Say that nothing of the body is left in the connection, so that it can carry another request."""
     g.body_read = True
 
 
-def register(app: APIFlask) -> None:
-    """Give every answer of ``app`` its id and safe headers, and every request one log line."""
-    app.before_request(_begin)
+def register(app: APIFlask, telemetry: Telemetry) -> None:
+    """Give every answer of ``app`` its id and safe headers, and every request one log line and one span."""
+
+    @app.before_request
+    def begin() -> None:
+        g.begin_s = time.perf_counter()
+        g.span = telemetry.begin(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+
     app.after_request(_finish)
-
-
-def _begin() -> None:
-    g.begin_s = time.perf_counter()
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
+    response.headers["traceparent"] = str(g.span.context)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault("Content-Security-Policy", NOTHING_LOADS)
@@ -51,10 +64,14 @@ def _finish(response: Response) -> Response:
     if not g.get("body_read") and (request.content_length or "Transfer-Encoding" in request.headers):
         request.environ.get("pointserve.close", lambda: None)()
     line = {"id": request_id(), "method": request.method, "path": request.path, "status": response.status_code}
-    notes, begin_s = g.get("notes", {}), g.begin_s
+    line["trace_id"] = g.span.context.trace_id
+    notes, begin_s, span = g.get("notes", {}), g.begin_s, g.span
+    route = request.url_rule.rule if request.url_rule else ""
 
     @response.call_on_close
-    def write_line() -> None:
+    def end() -> None:
         log.info("request", **line, **notes, ms=round(1000 * (time.perf_counter() - begin_s), 1))
+        told = {f"pointserve.{name}": value for name, value in {"request_id": line["id"], **notes}.items()}
+        span.end(line["method"], route, line["status"], {"url.path": line["path"], **told})
 
     return response

@@ -12,7 +12,7 @@ import orjson
 from app.engine.answer import Answer
 from app.http.v2.tensors import NUMPY
 
-DATATYPES = {"I32": "INT32", "F32": "FP32"}
+DATATYPES = {"I32": "INT32", "F32": "FP32", "U8": "UINT8"}
 SLICE_BYTES = 1 << 20
 SLICE_NUMBERS = 1 << 16
 MAX_HEAD_BYTES = 1 << 24

@@ -15,10 +15,10 @@ from app.http.openapi import problems
 from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
-from app.http.trace import note, request_id
+from app.http.trace import answered, request_id
 from app.http.upload import MIB, body_stream, part_file
 from app.http.v2.answer import compressed, outputs_of, slices, write_json
-from app.http.v2.models import VERSION, check_version
+from app.http.v2.models import VERSION, check_version, default_outputs
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
 from app.settings import Settings
@@ -54,7 +54,7 @@ def _answer(name: str, progress: Progress) -> Response:
     with ExitStack() as held:
         held.enter_context(body)
         tensors = held.enter_context(opened(body, request.headers.get(HEADER_LENGTH)))
-        asked, wanted = tensors.request, tensors.wanted
+        asked, wanted = tensors.request, tensors.wanted(default_outputs(name))
         chosen = options_of(asked.parameters, name, list(wanted))
         cloud = held.enter_context(_cloud(tensors, settings))
         del tensors
@@ -90,8 +90,7 @@ def _cloud(tensors: Tensors, settings: Settings) -> Body:
 
 def _response(answer: Answer, request_name: str, wanted: dict[str, bool]) -> Response:
     """JSON and binary data, streamed from the answer's file."""
-    state().measures.answered(answer)
-    note(model=answer.model, points=answer.num_points)
+    answered(answer)
     found = outputs_of(answer)
     outputs = [(found[name], is_binary) for name, is_binary in wanted.items()]
     told: dict[str, Any] = {"model_name": answer.model, "model_version": VERSION}

@@ -13,6 +13,7 @@ from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS
 
 VERSION = "1"
 PLATFORM = "pointserve"
+FEATURES = "features"
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 
 blueprint = APIBlueprint("v2", __name__, url_prefix="/v2")
@@ -111,14 +112,14 @@ def config(name: str) -> dict[str, Any]:
 @blueprint.get("/models/<name>/stats")
 @blueprint.doc(responses=responses("Statistics", 404))
 def model_stats(name: str) -> dict[str, Any]:
-    """Requests of a model and the time that they took, since the start"""
+    """The same of one model"""
     return {"model_stats": [state().measures.statistics.of(served(name).name)]}
 
 
 @blueprint.get("/models/stats")
 @blueprint.doc(responses=responses("Statistics"))
 def stats() -> dict[str, Any]:
-    """The same of every model"""
+    """Requests of every model and the time that they took, since the start"""
     names = [card.name for card in state().service.models() if card.served]
     return {"model_stats": [state().measures.statistics.of(name) for name in names]}
 
@@ -160,10 +161,20 @@ def served(name: str) -> ModelCard:
     raise NotFound(f"Model {name!r}{reason} Served are: {names or 'none'}.")
 
 
+def default_outputs(name: str) -> list[str]:
+    """Outputs of a request that names none: features of a model without classes, else labels and how sure they are."""
+    found = next((card for card in state().service.models() if card.name == name and card.served), None)
+    return [FEATURES] if found and not found.num_classes else list(OUTPUTS)
+
+
 def _outputs(card: ModelCard) -> dict[str, str]:
-    has_instances = card.task == "instance segmentation"
-    return OUTPUTS | {key: kind for key, kind in EXTRA_OUTPUTS.items() if key != "instance_ids" or has_instances}
+    """Outputs by datatype as the metadata list them."""
+    if not card.num_classes:
+        return {name: EXTRA_OUTPUTS[name] for name in (FEATURES, "features_rgb")}
+    extra = {"entropy", "instance_ids"} if card.task == "instance segmentation" else {"entropy"}
+    return OUTPUTS | {name: datatype for name, datatype in EXTRA_OUTPUTS.items() if name in extra}
 
 
 def _shape(output: str, card: ModelCard) -> list[int]:
-    return [-1, card.num_classes] if output == "probabilities" else [-1]
+    widths = {"probabilities": card.num_classes, FEATURES: -1, "features_rgb": 3}
+    return [-1, widths[output]] if output in widths else [-1]

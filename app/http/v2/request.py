@@ -4,7 +4,7 @@ import math
 import mmap
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,12 +76,11 @@ class Tensors:
             )
         self._check()
 
-    @property
-    def wanted(self) -> dict[str, bool]:
-        """Names of the outputs in order, and whether each goes as binary data."""
+    def wanted(self, unnamed: Iterable[str]) -> dict[str, bool]:
+        """Names of the outputs in order, ``unnamed`` where the request has none, and whether each is to be binary."""
         by_default = self.request.parameters.get("binary_data_output") is True
         if not self.request.outputs:
-            return dict.fromkeys(OUTPUTS, by_default)
+            return dict.fromkeys(unnamed, by_default)
         known = {**OUTPUTS, **EXTRA_OUTPUTS}
         wanted = {}
         for output in self.request.outputs:

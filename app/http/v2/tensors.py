@@ -46,7 +46,7 @@ INPUTS = {
     "strength": InputSpec(1, ("FP32", *NUMBERS)),
 }
 OUTPUTS = {"labels": "INT32", "confidence": "FP32", "probabilities": "FP32"}  # where a request names none
-EXTRA_OUTPUTS = {"entropy": "FP32", "instance_ids": "INT32"}
+EXTRA_OUTPUTS = {"entropy": "FP32", "instance_ids": "INT32", "features": "FP32", "features_rgb": "UINT8"}
 FIELD_OF = {"instance_ids": "instances"}  # what the service calls it, where it is another name
 
 
