@@ -2,7 +2,9 @@
 
 import numpy as np
 
-SAMPLED_VALUES = 1 << 24  # of which the components are found: 128 MiB of float64
+SAMPLED_VALUES = 1 << 22  # of which the components are found: 32 MiB of float64
+BASIS = 32  # vectors that are iterated to find three
+ITERATIONS = 24
 LOW_PERCENT, HIGH_PERCENT = 2, 98
 
 
@@ -19,11 +21,23 @@ def principal_colors(values: np.ndarray) -> np.ndarray:
     sample = values[::step].astype(np.float64)
     mean = sample.mean(axis=0)
     sample -= mean
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    axes = axes[:, :-4:-1]
+    axes = _largest_eigenvectors(sample.T @ sample)
     axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))
     low, high = np.percentile(sample @ axes, (LOW_PERCENT, HIGH_PERCENT), axis=0)
     span = np.where(high > low, high - low, 1)
     shares = ((values - mean.astype(np.float32)) @ axes.astype(np.float32) - low) / span
     colors[:, : axes.shape[1]] = np.rint(255 * np.clip(shares, 0, 1))
     return colors
+
+
+def _largest_eigenvectors(matrix: np.ndarray) -> np.ndarray:
+    """Those of the three largest eigenvalues of a symmetric (C, C), as columns, or all where C is less.
+
+    By orthogonal iteration of a basis, always the same, which is exact up to C = ``BASIS`` and, for the thousand
+    channels of an encoder, a hundred times quicker than finding all.
+    """
+    basis = np.random.default_rng(0).standard_normal((len(matrix), min(len(matrix), BASIS)))
+    for _ in range(ITERATIONS):
+        basis, _ = np.linalg.qr(matrix @ basis)
+    _, turn = np.linalg.eigh(basis.T @ matrix @ basis)
+    return basis @ turn[:, :-4:-1]

@@ -38,6 +38,15 @@ def test_many_rows_are_looked_at_in_part(monkeypatch):
     assert np.abs(part.astype(int) - whole).max() < 30
 
 
+def test_components_of_many_values_are_those_of_the_whole_matrix():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 200)) * np.linspace(4, 0.1, 200) ** 2
+    matrix = np.cov(values.T)
+    _, expected = np.linalg.eigh(matrix)
+    found = principal._largest_eigenvectors(matrix)
+    assert np.abs((found * expected[:, :-4:-1]).sum(0)).min() > 0.999
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (4, 0), (1, 5), (6, 1), (6, 2)])
 def test_few_rows_and_few_values(shape):
     values = np.random.default_rng(0).random(shape, np.float32)
