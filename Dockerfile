@@ -54,6 +54,7 @@ RUN pointserve sample --size-m 20 /tmp/tile.laz \
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="pointserve" \
       org.opencontainers.image.description="A class for every point of a cloud over HTTP, on a processor" \
       org.opencontainers.image.licenses="MIT" \

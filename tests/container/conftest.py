@@ -90,13 +90,15 @@ def gpu_bases(cpu_image, cuda124, tmp_path_factory) -> dict[str, str]:
     run(*git, "add", ".")
     run(*git, "commit", "--quiet", "--message", "Pointcept")
     packages = f"COPY --from={cpu_image} /opt/venv/lib/python3.11/site-packages /usr/local/lib/python3.11/dist-packages"
-    (context / "Dockerfile").write_text(
-        f"FROM standin/cuda:12.4.1\n{packages}\nCOPY pointcept /opt/standin/pointcept\n"
-    )
+    # its environment without a setuptools of its own: Debian's is too old for pyproject.toml
+    installer = context / "miniforge.sh"
+    text = Path(STANDINS, "base-gpu", "miniforge.sh").read_text()
+    installer.write_text(text.replace('"--system-site-packages"', '"--system-site-packages", "--without-pip"'))
+    copies = "COPY pointcept /opt/standin/pointcept\nCOPY miniforge.sh /opt/standin/miniforge.sh"
+    (context / "Dockerfile").write_text(f"FROM standin/cuda:12.4.1\n{packages}\n{copies}\n")
     run("docker", "buildx", "build", "--load", "--tag", CUDA_BASE, str(context))
     (context / "Dockerfile").write_text(f"FROM {RUNTIME_BASE}\n{packages}\n")
     run("docker", "buildx", "build", "--load", "--tag", "standin/runtime:gpu", str(context))
-    installer = Path(STANDINS) / "base-gpu" / "miniforge.sh"
     return {
         "RUNTIME_IMAGE": "standin/runtime:gpu",
         "MINIFORGE_URL": "file:///opt/standin/miniforge.sh",

@@ -14,7 +14,7 @@ import laspy
 import numpy as np
 import pytest
 import yaml
-from conftest import CPU_IMAGE, ROOT, STANDINS, run
+from conftest import CPU_BASE, CPU_IMAGE, ROOT, STANDINS, run
 
 FILE = ROOT / "docker-compose.ml.yml"
 PORT = 15001
@@ -122,4 +122,5 @@ def test_report_of_build_and_test(cpu_image, tmp_path):
 def test_labels(cpu_image):
     labels = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", CPU_IMAGE).stdout)
     assert labels["org.opencontainers.image.title"] == "pointserve"
+    assert labels["org.opencontainers.image.base.name"] == CPU_BASE
     assert yaml.safe_load(FILE.read_text())["services"]["ml_service_cpu"]["image"] == CPU_IMAGE

@@ -78,6 +78,9 @@ def test_runs_as_a_user_with_a_health_check_and_labels(name):
     labels = " ".join(rest for keyword, rest in found if keyword == "LABEL")
     for label in ("title", "description", "licenses", "version", "revision", "base.name"):
         assert f"org.opencontainers.image.{label}=" in labels
+    stage = found[[index for index, (keyword, _) in enumerate(found) if keyword == "FROM"][-1] :]
+    declared = {rest.partition("=")[0] for keyword, rest in stage if keyword == "ARG"}
+    assert set(re.findall(r"\$\{(\w+)\}", labels)) <= declared  # those before the first FROM are empty in a stage
     assert ("EXPOSE", "5001") in found
     (entrypoint,) = [rest for keyword, rest in found if keyword == "ENTRYPOINT"]
     assert entrypoint.startswith('["tini", "--"')
@@ -111,7 +114,9 @@ def test_variables_of_the_gpu_image():
 
 
 def test_build_arguments_of_the_gpu_image():
-    arguments = dict(rest.split("=", 1) for keyword, rest in instructions("Dockerfile.gpu") if keyword == "ARG")
+    arguments = dict(
+        rest.split("=", 1) for keyword, rest in instructions("Dockerfile.gpu") if keyword == "ARG" and "=" in rest
+    )
     assert arguments["TORCH_CUDA_ARCH_LIST"] == '"7.5;8.0;8.6;8.9;9.0"'
     assert arguments["CUDA_IMAGE"] == "nvidia/cuda:12.4.1-cudnn-devel-ubuntu22.04"
     assert re.fullmatch("[0-9a-f]{40}", arguments["POINTCEPT_COMMIT"])
