@@ -1,14 +1,14 @@
 """``pointserve predict``."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options
+from . import options, remote
 from .configuration import configure
 from .device import open_device
+from .job import Job
 from .models import choose
 from .output import output_format, write_file
 from .terminal import paused, progress, results, warn
@@ -46,10 +46,19 @@ def predict(
     max_passes: Annotated[int | None, typer.Option(help="Most passes of --mode exact. [default: 128]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of any sampling.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Compare with the classification in FILES.")] = False,
+    url: Annotated[str, typer.Option(help="Ask the server at this address, instead of computing here.")] = "",
+    key: Annotated[str, typer.Option(help="Key for that server.", envvar="POINTSERVE_KEY", show_default=False)] = "",
 ) -> None:
-    """Give every point of FILES a class, in this process, and write the clouds with their classes."""
+    """Give every point of FILES a class, in this process or by a server, and write the clouds with their classes."""
     jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
     _check(jobs)
+    if url:
+        local = {"models": models, "device": device, "threads": threads, "score": score or None}
+        local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
+        _refuse([name for name, value in local.items() if value is not None])
+        asked = {"model": model, "format": format, "columns": columns, "fields": fields, "condition": condition}
+        remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed})
+        return
     from app.score import require_codes
 
     settings = configure(
@@ -79,13 +88,11 @@ def predict(
                 _show(job, cloud, segmentation, score)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.formats.WRITERS``."""
-
-    file: Path
-    path: Path
-    output: str
+def _refuse(given: list[str]) -> None:
+    """Refuse options that say how to compute here."""
+    if given:
+        names = ", ".join(f"--{name}" for name in given)
+        raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
 
 
 def _target(file: Path, out: Path, output: str | None, *, single: bool) -> tuple[Path, str]:
