@@ -99,10 +99,15 @@ def open_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndar
 
 
 def closed_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Heights and labels where all pulses stop near the top, rough by 7 to 30 cm; surveys call a part of it ground."""
+    """Heights and labels where pulses stop near the top, rough by 7 to 30 cm, but for one in 7 to 100.
+
+    Those that reach the ground tell how high the others are; surveys call a part of the others ground all the same.
+    """
     height_m = canopy_m - np.abs(rng.normal(0, rng.uniform(0.1, 0.45), num_points))
-    called_ground = rng.random(num_points) < rng.uniform(0, 0.6)
-    return np.maximum(height_m, 0), np.where(called_ground, 0, label_of_height(height_m))
+    height_m = np.maximum(height_m, 0)
+    height_m[rng.random(num_points) < np.exp(rng.uniform(np.log(0.01), np.log(0.15)))] = 0
+    called_ground = rng.random(num_points) < rng.uniform(0, 0.5)
+    return height_m, np.where(called_ground, 0, label_of_height(height_m))
 
 
 def label_of_height(height_m: np.ndarray) -> np.ndarray:
