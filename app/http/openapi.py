@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from app.clouds.formats import WRITERS
 from app.engine.protocol import ModelCard
 from app.http.options import Options
+from app.http.v2.description import describe
 
 Schema = dict[str, Any]
 Responses = Any  # by status; APIFlask's own type is narrower than what it takes
@@ -191,6 +192,7 @@ def complete(spec: Any) -> Any:
     options = Options.model_json_schema()["properties"]
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
+    describe(spec)
     return spec
 
 

@@ -1,23 +1,25 @@
 """POST /v2/models/{name}/infer: tensors or a file in, labels for every point out."""
 
-from contextlib import ExitStack
-from typing import Any, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any, cast
 
 import numpy as np
 from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.engine.body import Body
+from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
-from app.http import options
 from app.http.connection import hung_up
 from app.http.openapi import problems
+from app.http.options import Options, timeout_s
 from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
 from app.http.upload import MIB, body_stream, part_file
-from app.http.v2.answer import compressed, outputs_of, slices, write_json
+from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
 from app.http.v2.models import VERSION, check_version, default_outputs
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
@@ -46,33 +48,47 @@ def infer_version(name: str, version: str) -> Response:
     return infer(name)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is left of a request once its tensors are in ``cloud``: outputs, and whether each is to be binary."""
+
+    id: str
+    options: Options
+    read: ReadOptions
+    outputs: dict[str, bool]
+    cloud: Body
+
+
 def _answer(name: str, progress: Progress) -> Response:
+    asked = _receive(name, progress)
+    with asked.cloud:
+        answer = state().service.predict(
+            asked.cloud,
+            asked.read,
+            asked.options.segment_options(),
+            "safetensors",
+            request_id(),
+            progress.enter,
+            timeout_s=timeout_s(asked.options, request.headers),
+            is_gone=hung_up(request.environ),
+        )
+    try:
+        return _response(answer, asked)
+    except BaseException:
+        answer.close()
+        raise
+
+
+def _receive(name: str, progress: Progress) -> Asked:
     settings = state().settings
     limit_bytes, memory_bytes = settings.max_body_mib * MIB, settings.spool_memory_mib * MIB
     with body_stream(request, settings, limit_bytes, progress.received) as stream:
         body = Body.from_stream(cast(Any, stream), limit_bytes, memory_bytes, settings.spool_dir)
-    with ExitStack() as held:
-        held.enter_context(body)
-        tensors = held.enter_context(opened(body, request.headers.get(HEADER_LENGTH)))
-        asked, wanted = tensors.request, tensors.wanted(default_outputs(name))
-        chosen = options_of(asked.parameters, name, list(wanted))
-        cloud = held.enter_context(_cloud(tensors, settings))
-        del tensors
-        answer = state().service.predict(
-            cloud,
-            chosen.read_options("", None if asked.inputs[0].name == "file" else "npz"),
-            chosen.segment_options(),
-            "safetensors",
-            request_id(),
-            progress.enter,
-            timeout_s=options.timeout_s(chosen, request.headers),
-            is_gone=hung_up(request.environ),
-        )
-    try:
-        return _response(answer, asked.id, wanted)
-    except BaseException:
-        answer.close()
-        raise
+    with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
+        outputs = tensors.wanted(default_outputs(name))
+        chosen = options_of(tensors.request.parameters, name, list(outputs))
+        read = chosen.read_options("", "npz" if tensors.file is None else None)
+        return Asked(tensors.request.id, chosen, read, outputs, _cloud(tensors, settings))
 
 
 def _cloud(tensors: Tensors, settings: Settings) -> Body:
@@ -88,14 +104,14 @@ def _cloud(tensors: Tensors, settings: Settings) -> Body:
         return Body.from_stream(cast(Any, file), 2 * limit_bytes, memory_bytes, settings.spool_dir)
 
 
-def _response(answer: Answer, request_name: str, wanted: dict[str, bool]) -> Response:
+def _response(answer: Answer, asked: Asked) -> Response:
     """JSON and binary data, streamed from the answer's file."""
     answered(answer)
     found = outputs_of(answer)
-    outputs = [(found[name], is_binary) for name, is_binary in wanted.items()]
+    outputs = [(found[name], is_binary) for name, is_binary in asked.outputs.items()]
     told: dict[str, Any] = {"model_name": answer.model, "model_version": VERSION}
-    if request_name:
-        told["id"] = request_name
+    if asked.id:
+        told["id"] = asked.id
     told["parameters"] = {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted}
     if answer.warnings:
         told["parameters"]["warnings"] = " ".join(answer.warnings)
@@ -125,7 +141,7 @@ def _response(answer: Answer, request_name: str, wanted: dict[str, bool]) -> Res
     return response
 
 
-def _chunks(head: Any, answer: Answer, outputs: list[Any]) -> Any:
+def _chunks(head: IO[bytes], answer: Answer, outputs: list[OutputTensor]) -> Iterator[bytes]:
     while chunk := head.read(MIB):
         yield chunk
     for output in outputs:
