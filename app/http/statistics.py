@@ -38,9 +38,11 @@ def phases_s(timings_ms: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass
 class ModelStatistics:
-    """One model: answered requests, seconds by phase, requests by the number that shared their pass."""
+    """One model: answered and failed requests, seconds by phase, requests by the number that shared their pass."""
 
     num_answered: int = 0
+    num_failed: int = 0
+    failed_s: float = 0.0
     last_unix_s: float = 0.0
     seconds: Counter[str] = field(default_factory=Counter)
     batches: Counter[int] = field(default_factory=Counter)
@@ -65,6 +67,13 @@ class Statistics:
             model.batches[answer.batch_size] += 1
             model.batch_infer_s[answer.batch_size] += phases.get("infer", 0.0)  # type: ignore[assignment]
 
+    def failed(self, name: str, seconds: float) -> None:
+        """Count a request of the model ``name`` that ended in a problem after ``seconds``."""
+        with self._lock:
+            model = self._models.setdefault(name, ModelStatistics())
+            model.num_failed += 1
+            model.failed_s += seconds
+
     def of(self, name: str) -> dict[str, Any]:
         """What is known of the model ``name``; times are nanoseconds, ``execution_count`` counts passes."""
         with self._lock:
@@ -79,7 +88,7 @@ class Statistics:
                 "execution_count": sum(passes.values()),
                 "inference_stats": {
                     "success": _duration(model.num_answered, total_s),
-                    "fail": _duration(0, 0.0),
+                    "fail": _duration(model.num_failed, model.failed_s),
                     **{
                         told: _duration(model.num_answered, sum(model.seconds[phase] for phase in phases))
                         for told, phases in EXTENSION_NAMES.items()

@@ -1,6 +1,7 @@
 """traceparent in and out, and spans at a collector."""
 
 import re
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from app.http.telemetry import parse
+from app.errors import BadRequest
+from app.http.telemetry import check, parse
 from tests.http import clouds
 from tests.http.server import Server
 
@@ -102,6 +104,14 @@ def test_traceparents_that_are_none(header):
 
 def test_later_versions_may_say_more():
     assert parse(f"01-{TRACE}-{PARENT}-01-more").trace_id == TRACE
+
+
+def test_traces_without_opentelemetry_are_refused_at_the_start(monkeypatch):
+    check(True)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    check(False)
+    with pytest.raises(BadRequest, match="pip install"):
+        check(True)
 
 
 def test_spans_of_a_prediction_and_its_stages(traced: Server, collector: Collector):

@@ -178,9 +178,14 @@ def test_models_are_unloaded_and_loaded(client):
         client.load_model(NAME, config="{}")
 
 
-def test_timeout_is_in_microseconds(client):
+def test_timeout_is_in_microseconds_and_what_fails_is_counted(client):
+    def num_failed() -> int:
+        return client.get_inference_statistics(NAME)["model_stats"][0]["inference_stats"]["fail"]["count"]
+
+    before = num_failed()
     with pytest.raises(InferenceServerException, match="504"):
         client.infer(NAME, inputs(), timeout=50)
+    assert num_failed() == before + 1
     np.testing.assert_array_equal(client.infer(NAME, inputs(), timeout=60_000_000).as_numpy("labels"), clouds.LABELS)
 
 

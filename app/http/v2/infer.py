@@ -1,5 +1,6 @@
 """POST /v2/models/{name}/infer: tensors or a file in, labels for every point out."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -20,7 +21,7 @@ from app.http.state import state
 from app.http.trace import answered, request_id
 from app.http.upload import MIB, body_stream, part_file
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
-from app.http.v2.models import VERSION, check_version, default_outputs
+from app.http.v2.models import VERSION, check_version, default_outputs, is_served
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
 from app.settings import Settings
@@ -61,17 +62,23 @@ class Asked:
 
 def _answer(name: str, progress: Progress) -> Response:
     asked = _receive(name, progress)
-    with asked.cloud:
-        answer = state().service.predict(
-            asked.cloud,
-            asked.read,
-            asked.options.segment_options(),
-            "safetensors",
-            request_id(),
-            progress.enter,
-            timeout_s=timeout_s(asked.options, request.headers),
-            is_gone=hung_up(request.environ),
-        )
+    begin_s = time.perf_counter()
+    try:
+        with asked.cloud:
+            answer = state().service.predict(
+                asked.cloud,
+                asked.read,
+                asked.options.segment_options(),
+                "safetensors",
+                request_id(),
+                progress.enter,
+                timeout_s=timeout_s(asked.options, request.headers),
+                is_gone=hung_up(request.environ),
+            )
+    except Exception:
+        if is_served(name):
+            state().measures.statistics.failed(name, time.perf_counter() - begin_s)
+        raise
     try:
         return _response(answer, asked)
     except BaseException:

@@ -161,6 +161,11 @@ def served(name: str) -> ModelCard:
     raise NotFound(f"Model {name!r}{reason} Served are: {names or 'none'}.")
 
 
+def is_served(name: str) -> bool:
+    """Whether there is such a model and it can be asked."""
+    return any(card.name == name and card.served for card in state().service.models())
+
+
 def default_outputs(name: str) -> list[str]:
     """Outputs of a request that names none: features of a model without classes, else labels and how sure they are."""
     found = next((card for card in state().service.models() if card.name == name and card.served), None)
