@@ -7,15 +7,15 @@ Their procedure is that of their own packages. A linear probe is a second file b
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe
 
-from . import checkpoint
 from .classes import describe, names_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEAD = "_linear_prob_head"
 SUFFIX = ".pth"
@@ -47,6 +47,8 @@ def is_encoder(path: Path) -> bool:
 
 def load(path: Path) -> EncoderFile:
     """The model of an encoder's file or of its head's. Raises BadModel where it is neither."""
+    from . import checkpoint  # torch, which a process that only finds experiments does without
+
     weights = _encoder_of(path)
     config, names = checkpoint.read_config(weights)
     has_rope = any(name.endswith(ROPE) for name in names)
@@ -64,8 +66,10 @@ def load(path: Path) -> EncoderFile:
     return EncoderFile(path, weights, model, _recipe(path.name, has_rope, dataset, num_classes), dataset)
 
 
-def assemble(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def assemble(path: Path, weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
     """The weights of the model that ``path`` names, from those of its encoder."""
+    from . import checkpoint
+
     joined = {f"backbone.{name}": weight for name, weight in weights.items()}
     return joined if path == _encoder_of(path) else joined | checkpoint.read(path)
 
