@@ -20,6 +20,12 @@ def evaluate(path: Path) -> dict[str, Any]:
     return _Reader(path.parent.resolve()).read(path, [])
 
 
+def bases(path: Path) -> list[str]:
+    """What the ``_base_`` of the one file at ``path`` names, beside it; such files are not read. Raises as above."""
+    found = _Reader(path.parent).own(path).get("_base_", [])
+    return [name for name in (found if isinstance(found, list | tuple) else [found]) if isinstance(name, str)]
+
+
 class _Reader:
     """One evaluation of a config and its bases, under one budget of items."""
 
@@ -30,13 +36,10 @@ class _Reader:
 
     def read(self, path: Path, including: list[Path]) -> dict[str, Any]:
         """The names of ``path`` over those of its bases; ``including`` are the resolved files that led here."""
-        where = f"{self.root.name}/{path.name:.80}"
-        self.interpreter.enter(where)
-        for statement in self.parse(path).body:
-            self.interpreter.statement(statement)
-        own = self.interpreter.names
+        own = self.own(path)
         if "_base_" not in own:
             return own
+        where = self.interpreter.where
         bases = own.pop("_base_")
         merged: dict[str, Any] = {}
         chain = [*including, path.resolve()]
@@ -49,6 +52,12 @@ class _Reader:
                 raise self.refusal(f"two _base_ files define {repeated}", "each name may come from one of them")
             merged.update(values)
         return self.merge(merged, own, "")
+
+    def own(self, path: Path) -> dict[str, Any]:
+        self.interpreter.enter(f"{self.root.name}/{path.name:.80}")
+        for statement in self.parse(path).body:
+            self.interpreter.statement(statement)
+        return self.interpreter.names
 
     def base_path(self, base: Any, path: Path, including: list[Path]) -> Path:
         if not isinstance(base, str) or "\0" in base:

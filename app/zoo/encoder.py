@@ -45,6 +45,12 @@ def is_encoder(path: Path) -> bool:
     return path.suffix == SUFFIX and path.is_file()
 
 
+def weights_of(path: Path) -> Path:
+    """The encoder that the file at ``path`` is a head for, ``path`` itself where it is none; neither need exist."""
+    name, found, _ = path.name.partition(HEAD)
+    return path.with_name(name + SUFFIX) if found else path
+
+
 def load(path: Path) -> EncoderFile:
     """The model of an encoder's file or of its head's. Raises BadModel where it is neither."""
     from . import checkpoint  # torch, which a process that only finds experiments does without
@@ -75,8 +81,7 @@ def assemble(path: Path, weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]
 
 
 def _encoder_of(path: Path) -> Path:
-    encoder, found, _ = path.name.partition(HEAD)
-    weights = path.with_name(encoder + SUFFIX) if found else path
+    weights = weights_of(path)
     if not weights.is_file():
         raise BadModel(f"{path.name} is a head for the encoder {weights.name}, which must lie beside it and does not")
     return weights

@@ -5,7 +5,6 @@ time have ``GridSample(keys=…)``. Before v1.5.2 a block of PT-v3m1 handed the 
 to the positional convolution of the next; nothing in a config says so, so that known weights are told by their hash.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 from app.pipeline.recipe import Recipe, Transform
 from app.settings import settings
 
+from .digest import sha256
+
 SHA256_OF_OLD_BLOCKS = {
     "40206376ff2f83f48e4d1bc27d5c5d96be7c87c5d11eb45fe7be501959040e7f",  # scannet-semseg-pt-v3m1-0-base
     "e2774d2fa1dd33e640a514afe0bd1e5af94eb08be19d08d1f9402f20dfd6db94",  # nuscenes-semseg-pt-v3m1-0-base
 }
 BACKBONE = "PT-v3m1"
-CHUNK_BYTES = 1 << 20
 
 OLD_COLOURS = "Colours go to the network from -1 to 1, as Pointcept had it before v1.6.0"
 OLD_BLOCKS = "Blocks of PT-v3m1 run as Pointcept had them before v1.5.2"
@@ -54,7 +54,7 @@ def apply(model: dict[str, Any], recipe: Recipe, checkpoint: Path, choice: Choic
         remarks.append(f"{OLD_COLOURS}: {told}")
         recipe = replace(recipe, transform=_signed(recipe.transform), post_transform=_signed(recipe.post_transform))
     if has_blocks(model) and choice.blocks != "no":
-        is_known = choice.blocks == "auto" and is_old and _sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
+        is_known = choice.blocks == "auto" and is_old and sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
         if is_known or choice.blocks == "yes":
             told = "the weights are known by their hash." if is_known else TOLD.format("blocks")
             remarks.append(f"{OLD_BLOCKS}: {told}")
@@ -88,11 +88,3 @@ def _chosen(setting: str, name: str) -> str:
 
 def _signed(steps: list[Transform]) -> list[Transform]:
     return [step | {"signed": True} if step["type"] == "NormalizeColor" else step for step in steps]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
