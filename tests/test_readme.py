@@ -21,7 +21,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 ALL = pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"pointserve ([a-z]+(?: (?:list|check))?)\b([^\n`#]*)")
+COMMAND = re.compile(r"pointserve ([a-z]+(?: (?:list|check|pull))?)\b([^\n`#]*)")
 QUERY_OPTION = re.compile(r"(?<![A-Za-z_-])([a-z]+)=(?=[^=\s\"']*`)|[?&]([a-z]+)=")
 SETTING = re.compile(r"POINTSERVE_([A-Z_]+[A-Z])")
 OF_COMMANDS = {"KEY"}  # variables that a command reads, and the service does not
@@ -95,7 +95,7 @@ def test_commands_and_their_options_exist(document):
     for words, rest in COMMAND.findall(document.read_text()):
         if words.split()[0] not in {name.split()[0] for name in known if name}:
             continue  # prose, not a command
-        for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest):
+        for option in re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", rest):
             assert option in known[words], f"pointserve {words} {option}"
 
 

@@ -1,6 +1,9 @@
 """``pointserve models`` and the choice of a model."""
 
+import importlib.util
 import json
+import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +12,7 @@ import typer
 
 from . import options
 from .configuration import configure
-from .terminal import results
+from .terminal import results, warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -88,3 +91,52 @@ def check_folder(
             results.print(f"{mark} {escape(finding.check)}: {escape(finding.detail)}", soft_wrap=True)
         results.print(f"{escape(report.name)} {'can' if report.served else 'cannot'} be served.")
     raise typer.Exit(0 if report.served else 1)
+
+
+@app.command("pull")
+def pull_model(
+    source: Annotated[
+        str, typer.Argument(help="hf://owner/repo[@revision][/folder or file.pth], on the Hugging Face hub.")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder that the model is put into, under its own name.")] = Path("models"),
+    sha256: Annotated[str, typer.Option(help="SHA-256 that the weights must have.", show_default=False)] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fetch an experiment folder or an encoder from the hub, without executing anything of it.
+
+    A token is read from HF_TOKEN. Files are kept in the hub's cache: with HF_HUB_OFFLINE=1, or where the hub cannot be
+    reached, they come from there.
+    """
+    if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise typer.BadParameter("expected are 64 hexadecimal digits.", param_hint="--sha256")
+    from app.errors import Problem
+
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise Problem("Pulling models needs an optional library: run `pip install 'pointserve[hub]'`.")
+    from app.zoo.hub import Address, Repository
+
+    address = Address.parse(source)
+    repository = Repository(address.repo, address.revision)
+
+    from app.zoo.experiment import load
+    from app.zoo.pull import pull
+
+    pulled = pull(repository, address.path, to, sha256)
+    if repository.unreachable:
+        warn(f"{repository.unreachable}; this is what the cache has of {source}.")
+    try:
+        card = load(pulled.path).card()
+    except Problem as problem:
+        card = {"served": False, "reason": problem.detail}
+    if as_json:
+        sums = {str(path): found for path, found in pulled.sha256.items()}
+        about = {"source": str(pulled.source), "path": str(pulled.path), "sha256": sums}
+        typer.echo(json.dumps(about | {key: card[key] for key in ("served", "reason")}, indent=2))
+        return
+    results.print(str(pulled.source), style="bold", markup=False, soft_wrap=True)
+    for path, found in pulled.sha256.items():
+        results.print(f"{found}  {path}", markup=False, soft_wrap=True)
+    for line in _about(card):
+        results.print(line, style="" if card["served"] else "red", markup=False, soft_wrap=True)
+    if card["served"]:
+        results.print(f"pointserve serve --models {shlex.quote(str(pulled.path))}", markup=False, soft_wrap=True)
