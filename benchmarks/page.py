@@ -1,6 +1,6 @@
 """Frames a second of the page while one walks along a large cloud, and points in each frame, in a headless Chromium.
 
-    python benchmarks/page.py --million 5
+    python -m benchmarks.page --million 5
 
 The cloud is a made-up tile with its own classes, opened as a view file, so that no network runs.
 """
