@@ -32,65 +32,25 @@ class PromptedPlan:
 class PromptedPointTransformerV2(PointTransformerV2):
     """Pointcept's ``PT-v2m3``: a ``PT-v2m2`` with norms by dataset outside of the attentions.
 
-    Args, beyond those of ``PT-v2m2``:
+    Args:
         context_channels: width of the context that adaptive norms read.
         conditions: names of the datasets.
         norm_decouple: whether every dataset has statistics of its own.
         norm_adaptive: whether a context, which PPT hands over, scales and shifts.
         norm_affine: whether the norms have weights of their own.
+        config: those of PT-v2m2.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        num_classes: int,
-        patch_embed_depth: int = 1,
-        patch_embed_channels: int = 48,
-        patch_embed_groups: int = 6,
-        patch_embed_neighbours: int = 8,
-        enc_depths: Sequence[int] = (2, 2, 6, 2),
-        enc_channels: Sequence[int] = (96, 192, 384, 512),
-        enc_groups: Sequence[int] = (12, 24, 48, 64),
-        enc_neighbours: Sequence[int] = (16, 16, 16, 16),
-        dec_depths: Sequence[int] = (1, 1, 1, 1),
-        dec_channels: Sequence[int] = (48, 96, 192, 384),
-        dec_groups: Sequence[int] = (6, 12, 24, 48),
-        dec_neighbours: Sequence[int] = (16, 16, 16, 16),
-        grid_sizes: Sequence[float] = (0.06, 0.12, 0.24, 0.48),
-        attn_qkv_bias: bool = True,
-        pe_multiplier: bool = False,
-        pe_bias: bool = True,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-        enable_checkpoint: bool = False,
-        unpool_backend: str = "map",
         context_channels: int = 256,
         conditions: Sequence[str] = ("ScanNet", "S3DIS", "Structured3D"),
         norm_decouple: bool = True,
         norm_adaptive: bool = True,
         norm_affine: bool = False,
+        **config: Any,
     ):
-        super().__init__(
-            in_channels,
-            num_classes,
-            patch_embed_depth,
-            patch_embed_channels,
-            patch_embed_groups,
-            patch_embed_neighbours,
-            enc_depths,
-            enc_channels,
-            enc_groups,
-            enc_neighbours,
-            dec_depths,
-            dec_channels,
-            dec_groups,
-            dec_neighbours,
-            grid_sizes,
-            attn_qkv_bias,
-            pe_multiplier,
-            pe_bias,
-            unpool_backend=unpool_backend,
-        )
+        super().__init__(**config)
         self.conditions, self.norm_adaptive = tuple(conditions), norm_adaptive
         norm = partial(
             PromptedBatchNorm,

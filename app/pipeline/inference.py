@@ -1,7 +1,7 @@
 """A network at work on its device."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,23 +74,24 @@ class Inference:
     @torch.inference_mode()
     def described(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
-        with run.stage("network"):
-            logits, features = (each.float() for each in self.network.describe(self._there(feat), plan))
-            self._wait()
-        return torch.cat([self._checked(logits).softmax(1), features], 1)
+        return self._beside(self.network.describe, feat, plan, run)
 
     @torch.inference_mode()
     def votes(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
-        with run.stage("network"):
-            logits, offsets = (each.float() for each in self.network.votes(self._there(feat), plan))
-            self._wait()
-        return torch.cat([self._checked(logits).softmax(1), offsets], 1)
+        return self._beside(self.network.votes, feat, plan, run)
 
     @torch.inference_mode()
     def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
+
+    def _beside(self, answer: Callable[..., tuple[Tensor, Tensor]], feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+        """Probabilities of the logits that ``answer`` gives, and its second part beside them."""
+        with run.stage("network"):
+            logits, others = (each.float() for each in answer(self._there(feat), plan))
+            self._wait()
+        return torch.cat([self._checked(logits).softmax(1), others], 1)
 
     def _checked(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != self.num_classes:

@@ -1,6 +1,7 @@
 """PT-v3m2, the Point Transformer V3 of Sonata and Concerto, and PT-v3m3, that of Utonia: inference only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sparseops import KernelMap
@@ -69,7 +70,8 @@ class PointTransformerV3m2(Hierarchy):
             raise ValueError("enable_rpe=True and enable_flash=True exclude each other; accepted is one of them")
 
         def block(channels: int, heads: int, patch: int, order_index: int, in_decoder: bool) -> nn.Module:
-            attention = self.attention(channels, heads, patch, qkv_bias, qk_scale, order_index, enable_rpe, in_decoder)
+            attend = self.attention(in_decoder)
+            attention = attend(channels, heads, patch, qkv_bias, qk_scale, order_index, enable_rpe)
             return Block(channels, attention, mlp_ratio, nn.LayerNorm, pre_norm, layer_scale=layer_scale)
 
         def blocks(in_decoder: bool, depth: int, channels: int, heads: int, patch: int) -> list[nn.Module]:
@@ -84,19 +86,9 @@ class PointTransformerV3m2(Hierarchy):
             [] if enc_mode else [blocks(True, *stage) for stage in zip(*decoder.values(), strict=True)],
         )
 
-    def attention(
-        self,
-        channels: int,
-        heads: int,
-        patch: int,
-        qkv_bias: bool,
-        scale: float | None,
-        order_index: int,
-        rpe: bool,
-        in_decoder: bool,
-    ) -> SerializedAttention:
-        """That of one block."""
-        return SerializedAttention(channels, heads, patch, qkv_bias, scale, order_index, rpe)
+    def attention(self, in_decoder: bool) -> Callable[..., SerializedAttention]:
+        """What makes the attention of a block, from the arguments of SerializedAttention."""
+        return SerializedAttention
 
     def plan_stem(self, coords: Tensor) -> KernelMap | None:
         """Nothing: the stem is a linear layer."""
@@ -127,20 +119,8 @@ class PointTransformerV3m3(PointTransformerV3m2):
         super().__init__(**config)
         self.plans_positions = bool(rope_base)
 
-    def attention(
-        self,
-        channels: int,
-        heads: int,
-        patch: int,
-        qkv_bias: bool,
-        scale: float | None,
-        order_index: int,
-        rpe: bool,
-        in_decoder: bool,
-    ) -> SerializedAttention:
-        """That of one block."""
+    def attention(self, in_decoder: bool) -> Callable[..., SerializedAttention]:
+        """What makes the attention of a block, from the arguments of SerializedAttention."""
         if not self.rope_base or (in_decoder and not self.dec_rope_enable):
-            return super().attention(channels, heads, patch, qkv_bias, scale, order_index, rpe, in_decoder)
-        return RotaryAttention(
-            channels, heads, patch, qkv_bias, scale, order_index, rpe, base=self.rope_base, by_voxels=False
-        )
+            return super().attention(in_decoder)
+        return partial(RotaryAttention, base=self.rope_base, by_voxels=False)
