@@ -3,11 +3,6 @@
 python benchmarks/clustering.py > benchmarks/results/clustering-cpu.md
 """
 
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +13,7 @@ from pointgroup_ops import reference
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from timing import by_name, cell, faster, machine
 from torch import Tensor
 
 RADIUS_VOXELS = 1.5
@@ -43,24 +39,6 @@ def instances(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor
     return torch.from_numpy(coords.astype(np.float32)), torch.from_numpy(thing % 18).int()
 
 
-def milliseconds(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-    """Times of each, in turns so that all meet the same disturbance."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return times
-
-
-def cell(times: list[float] | None) -> str:
-    """Of a table: median, least and most."""
-    if times is None:
-        return "–"
-    return f"{statistics.median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
-
-
 def scipy_clusters(labels: Tensor, idx: Tensor, start_len: Tensor) -> int:
     """Number of components of the graph whose edges join equal labels."""
     idx, starts = idx.numpy(), np.append(start_len[:, 0].numpy(), len(idx))
@@ -80,34 +58,28 @@ def measure(name: str, coords: Tensor, labels: Tensor) -> tuple[str, str]:
     queries = {"ours": lambda: pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS), "tree": tree}
     if num_points <= BRUTE_FORCE_LIMIT:
         queries["brute"] = lambda: reference.ball_query(coords, *clouds, RADIUS_VOXELS)
-    times = milliseconds(queries)
+    times = by_name(queries, ROUNDS)
     neighbours = pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS)
     mean = len(neighbours[0]) / num_points
-    ratio = statistics.median(times["tree"]) / statistics.median(times["ours"])
     query_row = (
-        f"| {name} | {num_points:,} | {mean:.0f} | {cell(times['ours'])} | {cell(times['tree'])} | {ratio:.1f} × | "
+        f"| {name} | {num_points:,} | {mean:.0f} | {cell(times['ours'])} | {cell(times['tree'])} | "
+        f"{faster(times['ours'], times['tree'])} | "
         f"{cell(times.get('brute'))} |"
     )
 
-    times = milliseconds(
+    times = by_name(
         {
             "ours": lambda: pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS),
             "scipy": lambda: scipy_clusters(labels, *neighbours),
-        }
+        },
+        ROUNDS,
     )
     clusters = len(pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS)[1]) - 1
-    ratio = statistics.median(times["scipy"]) / statistics.median(times["ours"])
     cluster_row = (
-        f"| {name} | {num_points:,} | {clusters} | {cell(times['ours'])} | {cell(times['scipy'])} | {ratio:.1f} × |"
+        f"| {name} | {num_points:,} | {clusters} | {cell(times['ours'])} | {cell(times['scipy'])} | "
+        f"{faster(times['ours'], times['scipy'])} |"
     )
     return query_row, cluster_row
-
-
-def processor() -> str:
-    """Its name."""
-    with open("/proc/cpuinfo") as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -121,8 +93,7 @@ def main() -> None:
     rows = [measure(*scene) for scene in scenes]
     print("# Ball query and clustering on the CPU\n")
     print(
-        f"{processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} logical cores; torch "
-        f"{torch.__version__}, SciPy {scipy.__version__}. Milliseconds: median of {ROUNDS} rounds in turns "
+        f"{machine()}, SciPy {scipy.__version__}. Milliseconds: median of {ROUNDS} rounds in turns "
         f"(least–most). `python benchmarks/clustering.py`\n"
     )
     print(f"## Ball query, radius {RADIUS_VOXELS} voxels\n")

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 
 import torch
 from sparseops import pack_weight, reference, sort_voxels, sparse_conv, strided_map, submanifold_map
+from timing import in_turns, spread
 from torch import Tensor
 
 Rows = list[list[str]]
-InTurns = Callable[[Sequence[Callable[[], object]], int], list[list[float]]]
-Spread = Callable[[Sequence[float]], str]
 
 
 def surface(num_voxels: int) -> Tensor:
@@ -83,23 +82,21 @@ def serve_peer(path: str) -> None:
             print("done", path, flush=True)
 
 
-def tables(
-    sizes: Sequence[int], channels: Sequence[int], repeats: int, in_turns: InTurns, spread: Spread
-) -> Iterator[tuple[str, Rows]]:
+def tables(sizes: Sequence[int], channels: Sequence[int], repeats: int) -> Iterator[tuple[str, Rows]]:
     """Title and rows of each table, the header first."""
     with torch.inference_mode():
-        yield "Kernel maps", _maps(sizes, repeats, in_turns, spread)
+        yield "Kernel maps", _maps(sizes, repeats)
         for dtype in (torch.float32, torch.bfloat16):
             name = str(dtype).removeprefix("torch.")
             yield (
                 f"Submanifold convolution k=3, {name}",
-                _convolutions(sizes, channels, repeats, dtype, in_turns, spread),
+                _convolutions(sizes, channels, repeats, dtype),
             )
         if find_spec("spconv") is not None:
             yield "Largest error against float64, C = 64", _errors(sizes[0])
 
 
-def _maps(sizes: Sequence[int], repeats: int, in_turns: InTurns, spread: Spread) -> Rows:
+def _maps(sizes: Sequence[int], repeats: int) -> Rows:
     rows = [["voxels", "operator", "ascending", "shuffled", "plain torch", "share of convolution k=3, C = 64"]]
     for size in sizes:
         coords = surface(size)
@@ -129,8 +126,6 @@ def _convolutions(
     channels: Sequence[int],
     repeats: int,
     dtype: torch.dtype,
-    in_turns: InTurns,
-    spread: Spread,
 ) -> Rows:
     with_peer = find_spec("spconv") is not None and dtype == torch.float32
     rows = [["voxels", "C", "sparseops", "GFLOP/s", "matrix product GFLOP/s", "of that"]]

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from operators import machine
 from safetensors.torch import load_file
+from timing import machine
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud, Segmentation

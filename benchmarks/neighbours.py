@@ -4,10 +4,7 @@ python benchmarks/neighbours.py > benchmarks/results/neighbours-cpu.md
 """
 
 import importlib.util
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +15,7 @@ import scipy
 import torch
 from scenes import cube, room, sweep
 from scipy.spatial import cKDTree
+from timing import by_name, cell, faster, machine
 from torch import Tensor
 
 ROUNDS = 7
@@ -27,37 +25,15 @@ PLAIN_LIMIT = 20_000
 FPSAMPLE = importlib.util.find_spec("fpsample") is not None
 
 
-def milliseconds(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-    """Times of each, in turns so that all meet the same disturbance."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return times
-
-
-def cell(times: list[float] | None) -> str:
-    """Of a table: median, least and most."""
-    if times is None:
-        return "–"
-    return f"{statistics.median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
-
-
-def faster(ours: list[float], other: list[float]) -> str:
-    """How many times the other takes as long."""
-    return f"{statistics.median(other) / statistics.median(ours):.1f} ×"
-
-
 def measure_queries(name: str, coords: Tensor, radius_m: float) -> tuple[str, str]:
     """Rows of the tables of nearest neighbours and of balls. Trees are built anew in every run, as our boxes are."""
     offset, positions, workers = torch.tensor([len(coords)]), coords.numpy(), torch.get_num_threads()
-    times = milliseconds(
+    times = by_name(
         {
             "ours": lambda: pointops.knn_query(NEIGHBOURS, coords, offset),
             "scipy": lambda: cKDTree(positions).query(positions, NEIGHBOURS, workers=workers),
-        }
+        },
+        ROUNDS,
     )
     distance = pointops.knn_query(NEIGHBOURS, coords, offset)[1]
     expected = cKDTree(positions).query(positions, NEIGHBOURS, workers=workers)[0]
@@ -65,11 +41,12 @@ def measure_queries(name: str, coords: Tensor, radius_m: float) -> tuple[str, st
     nearest = f"| {name} | {len(coords):,} | {cell(times['ours'])} | {cell(times['scipy'])} | "
     nearest += f"{faster(times['ours'], times['scipy'])} | {error:.0e} |"
 
-    times = milliseconds(
+    times = by_name(
         {
             "ours": lambda: pointops.ball_query(NEIGHBOURS, radius_m, 0, coords, offset),
             "scipy": lambda: cKDTree(positions).query_ball_point(positions, radius_m, workers=workers),
-        }
+        },
+        ROUNDS,
     )
     lengths = cKDTree(positions).query_ball_point(positions, radius_m, workers=workers, return_length=True)
     balls = f"| {name} | {len(coords):,} | {radius_m} | {lengths.mean():.0f} | {cell(times['ours'])} | "
@@ -92,18 +69,11 @@ def measure_sampling(name: str, coords: Tensor) -> str:
         runs["kdtree"] = lambda: fpsample.bucket_fps_kdtree_sampling(positions, samples, start_idx=0)
         if len(coords) <= PLAIN_LIMIT:
             same = f"{(runs['ours']().numpy() == fpsample.fps_sampling(positions, samples, start_idx=0)).mean():.2%}"
-    times = milliseconds(runs)
+    times = by_name(runs, ROUNDS)
     others = {peer: times[peer] for peer in times if peer != "ours"}
     best = faster(times["ours"], min(others.values(), key=statistics.median)) if others else "–"
     peers = [cell(times.get(peer)) for peer in (*(f"kdline {height}" for height in KDLINE_HEIGHTS), "kdtree")]
     return f"| {name} | {len(coords):,} → {samples:,} | {cell(times['ours'])} | {' | '.join(peers)} | {best} | {same} |"
-
-
-def processor() -> str:
-    """Its name."""
-    with open("/proc/cpuinfo") as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -119,8 +89,7 @@ def main() -> None:
     fpsample_version = f", fpsample {version('fpsample')}" if FPSAMPLE else ""
     print("# Neighbours and samples on the CPU\n")
     print(
-        f"{processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} logical cores; torch "
-        f"{torch.__version__}, SciPy {scipy.__version__}{fpsample_version}. Milliseconds: median of {ROUNDS} rounds in "
+        f"{machine()}, SciPy {scipy.__version__}{fpsample_version}. Milliseconds: median of {ROUNDS} rounds in "
         f"turns (least–most); all trees are built in the time. `python benchmarks/neighbours.py`\n"
     )
     print(f"## {NEIGHBOURS} nearest neighbours of every point\n")

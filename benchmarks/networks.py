@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from operators import machine, spread
+from timing import machine, spread
 from torch import Tensor
 
 RESULTS = Path(__file__).parent / "results/networks-cpu.md"
