@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from gpu_cases import neighbours, voxels
+from gpu_cases import neighbours, serial, voxels
 from gpu_cases.case import Case, Ceilings, ceilings, device_ms
 
 GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
@@ -24,6 +24,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     "convolutions": voxels.convolutions,
     "neighbours": neighbours.queries,
     "sampling": neighbours.sampling,
+    "serialization": serial.orders,
 }
 HEADER = "| what | ms | 10–90 % | TFLOP/s | floor ms | bound by | upstream ms | wanted ms | error |"
 
