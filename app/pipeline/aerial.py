@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from . import narrow
+
 MAX_RASTER_CELLS = 1 << 23  # 5.8 km a side in cells of 2 m
 
 
@@ -80,26 +82,27 @@ def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], 
     return sample | {"relief": (np.sign(height) * np.log1p(np.abs(height) / 0.2) / 2).astype(np.float32)}
 
 
-def lowest_of_cells(
-    coord: np.ndarray, cell_m: float, reach_m: float
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], float]:
-    """Lowest z of each cell, inf where it is empty; the cell of each point; the cell's edge in metres.
+def lowest_of_cells(coord: np.ndarray, cell_m: float, reach_m: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Lowest z of each cell, inf where it is empty; the cell of each point, counted along the raster's rows; the cell's
+    edge in metres.
 
     Where the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than what filters of radius
     ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
     """
-    low = coord[:, :2].min(0)
+    low = narrow.lowest(coord[:, :2])
     while True:
-        column, row = np.floor((coord[:, :2] - low) / cell_m).astype(np.int64).T
+        column, row = (np.floor((coord[:, axis] - low[axis]) / cell_m).astype(np.int64) for axis in (0, 1))
         if _num_cells(column, row) > MAX_RASTER_CELLS:
             gap = _window(reach_m, cell_m) + 4  # an opening looks two radii far, from what a filter of 5 by 5 filled in
             column, row = _without_gaps(column, gap), _without_gaps(row, gap)
         if _num_cells(column, row) <= MAX_RASTER_CELLS:
             break
         cell_m *= 2
-    lowest = np.full((column.max() + 1, row.max() + 1), np.inf)
-    np.minimum.at(lowest, (column, row), coord[:, 2])
-    return lowest, (column, row), cell_m
+    shape = (int(column.max()) + 1, int(row.max()) + 1)
+    cells = column * shape[1] + row
+    lowest = np.full(shape, np.inf)
+    np.minimum.at(lowest.ravel(), cells, np.ascontiguousarray(coord[:, 2]))
+    return lowest, cells, cell_m
 
 
 def _num_cells(column: np.ndarray, row: np.ndarray) -> float:
@@ -112,9 +115,9 @@ def _without_gaps(index: np.ndarray, gap: int) -> np.ndarray:
     return np.minimum(np.diff(occupied, prepend=0), gap).cumsum()[inverse]
 
 
-def height_over(surface: np.ndarray, cells: tuple[np.ndarray, np.ndarray], z: np.ndarray) -> np.ndarray:
+def height_over(surface: np.ndarray, cells: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Height of each point over the surface in its cell, 0 where the surface is unknown."""
-    below = surface[cells]
+    below = np.take(surface, cells)
     return z - np.where(np.isfinite(below), below, z)
 
 

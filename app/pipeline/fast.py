@@ -1,6 +1,6 @@
 """``mode=fast``: one pass over the voxels, tile by tile where they are many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,16 @@ from .inference import Inference
 from .opinion import Opinion
 from .prepare import Prepared
 from .run import Run
+from .tiling import Tile
 
 
 def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> np.ndarray:
     """float32 (V, num_classes), joined from tiles of about ``tile_voxels``."""
 
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
-        return inference.logits(feat, plan, run).softmax(1)
+        logits = inference.logits(feat, plan, run)
+        with run.stage("network"):
+            return logits.softmax(1)
 
     return _join(inference, prepared, tile_voxels, ask, run)
 
@@ -57,17 +60,33 @@ def _join(
     """float32 (V, W), what ``ask`` says of the features and the plan of each tile, W values a voxel."""
     joined = np.empty(0)
     weight = np.zeros((len(prepared.voxels), 1), np.float32)
-    for tile in tiling.cut(prepared.grid_coord, tile_voxels):
-        plan = inference.plan([(prepared.grid_coord[tile.rows] - tile.origin, prepared.coord[tile.rows])], run)
-        said = ask(prepared.feat[tile.rows], plan)
+    tiles = tiling.cut(prepared.grid_coord, tile_voxels)
+    while (part := _next(tiles, prepared, run)) is not None:
+        tile, grid_coord, coord, feat = part
+        said = ask(feat, inference.plan([(grid_coord, coord)], run))
         with run.stage("project"):
             if not joined.size:
                 joined = np.zeros((len(prepared.voxels), said.shape[1]), np.float32)
             share = tile.weights[:, None]
             joined[tile.rows] += said.cpu().numpy() * share
             weight[tile.rows] += share
-    joined /= weight
+    with run.stage("project"):
+        joined /= weight
     return joined
+
+
+def _next(
+    tiles: Iterator[Tile], prepared: Prepared, run: Run
+) -> tuple[Tile, np.ndarray, np.ndarray, np.ndarray] | None:
+    """The next tile with voxels, positions and features of its rows; None after the last."""
+    with run.stage("plan"):
+        tile = next(tiles, None)
+        if tile is None:
+            return None
+        grid_coord, coord, feat = (
+            np.take(of_voxels, tile.rows, axis=0) for of_voxels in (prepared.grid_coord, prepared.coord, prepared.feat)
+        )
+        return tile, grid_coord - tile.origin, coord, feat
 
 
 def opinion(prepared: Prepared, probabilities: np.ndarray) -> Opinion:

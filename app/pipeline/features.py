@@ -7,6 +7,7 @@ import numpy as np
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud
 
+from . import narrow
 from .normals import estimate_normals
 from .recipe import Recipe, Transform
 from .sample import Sample
@@ -37,11 +38,11 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.
     Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
     box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too high then.
     """
-    usable = np.flatnonzero(np.isfinite(xyz).all(1))
+    usable = np.flatnonzero(narrow.finite(xyz))
     num_left_out = len(xyz) - len(usable)
     if num_left_out:
         warnings.append(f"Points with NaN or infinite coordinates: {num_left_out:,}; they get the ignore label.")
-    if len(usable) and np.ptp(xyz[usable], axis=0).max() >= VOXELS_A_SIDE * grid_size:
+    if len(usable) and narrow.extent(_chosen(xyz, usable)).max() >= VOXELS_A_SIDE * grid_size:
         inside = _near_the_bulk(xyz[usable])
         if not inside.all():
             warnings.append(
@@ -55,7 +56,7 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.
                 "the model expects metres: check the unit and the order of the columns."
             )
     if len(usable):
-        _warn_of_units(xyz[usable], grid_size, warnings)
+        _warn_of_units(_chosen(xyz, usable), grid_size, warnings)
     return usable
 
 
@@ -67,9 +68,9 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
     network reads and the cloud lacks: normals are estimated, colour becomes mid grey (127.5), strength 0.5, each with
     a warning. Values that are not finite become 0. Columns of ``cloud.extra`` are float32 (M, 1).
     """
-    xyz = cloud.xyz[rows]
+    xyz = _chosen(cloud.xyz, rows)
     if np.abs(xyz).max() > LOCAL_ORIGIN_FROM:
-        xyz = xyz - np.floor(xyz.min(0))
+        xyz = xyz - np.floor(narrow.lowest(xyz))
     columns = feature_columns(recipe)
     sample: Sample = {"coord": xyz.astype(np.float32)}
     if "color" in columns:
@@ -88,6 +89,11 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
         sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
     _replace_non_finite(sample, warnings)
     return sample
+
+
+def _chosen(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``values[rows]`` of ascending rows, without a copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
@@ -116,10 +122,9 @@ def _copied(transforms: Sequence[Transform]) -> set[str]:
 
 def _replace_non_finite(sample: Sample, warnings: list[str]) -> None:
     for name, values in sample.items():
-        finite = np.isfinite(values)
-        if not finite.all():
-            warnings.append(f"Points with NaN or infinite {name}: {np.count_nonzero(~finite.all(1)):,}; taken as 0.")
-            sample[name] = np.where(finite, values, np.float32(0))
+        if not (finite := narrow.finite(values)).all():
+            warnings.append(f"Points with NaN or infinite {name}: {np.count_nonzero(~finite):,}; taken as 0.")
+            sample[name] = np.where(np.isfinite(values), values, np.float32(0))
 
 
 def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
@@ -130,7 +135,7 @@ def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_units(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> None:
-    extent = np.ptp(xyz, axis=0)
+    extent = narrow.extent(xyz)
     widest, across = extent.max(), extent[:2].max()
     if widest > PLAUSIBLE_EXTENT_M * max(1, grid_size) or 0 < widest < PLAUSIBLE_VOXELS * grid_size:
         warnings.append(

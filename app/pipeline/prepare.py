@@ -70,8 +70,11 @@ def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> S
                     stand_in = np.where(stand_in < 0, -1, sample.pop("inverse")[stand_in])
                 continue
             num_points = len(sample["coord"])
-            sample = transforms.apply([transform], sample | {"row": np.arange(num_points)}, rng)
+            numbers = np.arange(num_points)
+            sample = transforms.apply([transform], sample | {"row": numbers}, rng)
             kept = sample.pop("row")
+            if kept is numbers:
+                continue
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
             stand_in = np.where(stand_in < 0, -1, place[stand_in])
@@ -85,7 +88,7 @@ def grid(sample: Sample, recipe: Recipe) -> Voxels:
 
 def represent(sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
-    chosen = take(sample, points) | {"grid_coord": voxels.grid_coord[points], "index": points}
+    chosen = take(sample, points) | {"grid_coord": np.take(voxels.grid_coord, points, axis=0), "index": points}
     collected = transforms.apply(recipe.post_transform, chosen)
     return collected["coord"].astype(np.float32, copy=False), collected["feat"]
 
@@ -99,4 +102,5 @@ def prepare(cloud: Cloud, recipe: Recipe, seed: int, run: Run) -> Prepared | Non
         voxels = grid(staged.sample, recipe)
         first = voxels.first_points()
         coord, feat = represent(staged.sample, voxels, first, recipe)
-    return Prepared(staged.rows, staged.stand_in, voxels, voxels.grid_coord[first], coord, feat)
+        grid_coord = np.take(voxels.grid_coord, first, axis=0)
+    return Prepared(staged.rows, staged.stand_in, voxels, grid_coord, coord, feat)

@@ -23,4 +23,5 @@ def per_point(sample: Sample) -> list[str]:
 
 def take(sample: Sample, rows: np.ndarray) -> Sample:
     """A new sample of the points ``rows`` (indices or mask); other entries are shared."""
-    return sample | {key: sample[key][rows] for key in per_point(sample)}
+    chosen = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return sample | {key: np.take(sample[key], chosen, axis=0) for key in per_point(sample)}

@@ -7,6 +7,7 @@ import numpy as np
 
 from app.errors import BadModel
 
+from . import narrow
 from .sample import Sample, take
 
 FNV_OFFSET, FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
@@ -66,8 +67,8 @@ def fnv_keys(grid_coord: np.ndarray) -> np.ndarray:
 
 def ravel_keys(grid_coord: np.ndarray) -> np.ndarray:
     """uint64 (N,) place of int (N, D) voxel coordinates in their bounding box, the last axis running fastest."""
-    lowest = grid_coord.min(0)
-    extent = (grid_coord.max(0) - lowest + 1).astype(np.uint64)
+    lowest = narrow.lowest(grid_coord)
+    extent = (narrow.highest(grid_coord) - lowest + 1).astype(np.uint64)
     keys = np.zeros(len(grid_coord), np.uint64)
     for axis, size in zip((grid_coord - lowest).astype(np.uint64).T, extent, strict=True):
         keys = keys * size + axis
@@ -89,7 +90,7 @@ def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], h
         raise BadModel(f"GridSample: grid_size must be one positive number or three, got {grid_size!r}")
     size = np.broadcast_to(size, 3)  # a scalar would divide in float32 under NumPy 1
     grid_coord = np.floor(coord / size).astype(np.int64)
-    lowest = grid_coord.min(0)
+    lowest = narrow.lowest(grid_coord)
     grid_coord -= lowest
     keys = HASHES[hash_type](grid_coord)
     order = np.argsort(keys, kind="stable")
@@ -123,16 +124,16 @@ def grid_sample(
     if mode != "train":
         raise BadModel(f"GridSample: mode={mode!r} stands only in test_cfg.voxelize; among the transforms use 'train'")
     voxels = voxelize(sample["coord"], grid_size, hash_type)
-    rows = voxels.random_points(rng)
-    out = take(sample, rows)
+    chosen = voxels.random_points(rng)
+    out = take(sample, chosen)
     if return_inverse:
         out["inverse"] = voxels.inverse
     if return_grid_coord:
-        out["grid_coord"] = voxels.grid_coord[rows]
+        out["grid_coord"] = voxels.grid_coord[chosen]
     if return_min_coord:
         out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3)
     if return_displacement:
-        displacement = voxels.displacement(sample["coord"], rows)
+        displacement = voxels.displacement(sample["coord"], chosen)
         if project_displacement:
             displacement = (displacement * out["normal"]).sum(1, keepdims=True)
         out["displacement"] = displacement

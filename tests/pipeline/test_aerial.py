@@ -40,4 +40,4 @@ def test_points_scattered_over_a_wide_land_get_larger_cells_instead_of_a_larger_
     lowest, cells, cell_m = aerial.lowest_of_cells(coord, 2.0, 40.0)
     assert lowest.size <= aerial.MAX_RASTER_CELLS
     assert cell_m > 2
-    assert (lowest[cells] <= coord[:, 2]).all()
+    assert (np.take(lowest, cells) <= coord[:, 2]).all()
