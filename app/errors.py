@@ -4,20 +4,24 @@ Each class states its HTTP consequence; ``app.http.errors`` turns any of them in
 command line into one line and an exit code. Messages say what was wrong, what was expected and what to do.
 """
 
+from collections.abc import Sequence
+
 
 class Problem(Exception):
     """Base of every error that pointserve raises on purpose.
 
-    ``detail`` is shown to the user as it stands. ``retry_after_s`` is sent as Retry-After where it is set.
+    ``detail`` is shown to the user as it stands. ``retry_after_s`` is sent as Retry-After where it is set. ``columns``
+    are those of a file whose channels could not be told from their names.
     """
 
     status = 500
     title = "Internal error"
 
-    def __init__(self, detail: str, *, retry_after_s: float | None = None):
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, columns: Sequence[str] = ()):
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.columns = list(columns)
 
 
 class BadRequest(Problem):

@@ -21,6 +21,8 @@ class Cloud:
         extra: further columns by name, each (N,) numeric. Names that matter downstream: ``classification``,
             ``return_number``, ``number_of_returns``, ``gps_time``, ``ring``, ``segment``, ``instance``.
         warnings: what the reader had to assume, one sentence each, for the answer.
+        columns: for every column of the file by its own name, in the file's order, the channels that it feeds, names of
+            ``app.clouds.columns.NAMES``.
     """
 
     xyz: np.ndarray
@@ -31,6 +33,7 @@ class Cloud:
     normals: np.ndarray | None = None
     extra: dict[str, np.ndarray] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.xyz)

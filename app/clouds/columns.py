@@ -37,6 +37,8 @@ VECTORS = {
 NAMES = tuple(ALIASES)
 
 Column = tuple[str, np.ndarray]
+Wanted = tuple[str, ...] | dict[str, str]
+"""What a request says of the columns: names of all, in order, or the file's column by meaning (``SKIP`` for none)."""
 
 
 def _key(name: str) -> str:
@@ -64,6 +66,34 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def parse_wanted(columns: Sequence[str]) -> Wanted:
+    """A request's ``columns`` as they are, or, where they are pairs ``meaning:column``, the column by meaning.
+
+    BadRequest for pairs beside names, an unknown or repeated meaning, and coordinates that are left out.
+    """
+    if not any(":" in entry for entry in columns):
+        return tuple(columns)
+    bindings: dict[str, str] = {}
+    for entry in columns:
+        meaning, colon, name = (part.strip() for part in entry.partition(":"))
+        target = canonical(meaning)
+        if not colon or not name:
+            raise BadRequest(f"columns= says '{entry:.60}' beside pairs such as intensity:amplitude; give pairs only.")
+        if target not in NAMES:
+            raise BadRequest(f"columns= feeds '{meaning:.60}'; known are {', '.join(NAMES)}.")
+        if target in bindings:
+            raise BadRequest(f"columns= feeds {target} more than once.")
+        if target in XYZ and name == SKIP:
+            raise BadRequest(f"columns= leaves {target} out; only channels beside the coordinates can be left out.")
+        bindings[target] = name
+    return bindings
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for columns that have none: their places, from 1."""
+    return tuple(str(place) for place in range(1, count + 1))
+
+
 def split_vectors(name: str, array: np.ndarray) -> list[Column]:
     """``array`` (N,) or (N, C) as columns: x y z and so on for a name in ``VECTORS``, else name_0, name_1 …"""
     if array.ndim == 1:
@@ -78,33 +108,32 @@ def split_vectors(name: str, array: np.ndarray) -> list[Column]:
 
 @np.errstate(over="ignore", invalid="ignore")
 def cloud_from_columns(
-    format: str, columns: Iterable[Column], *, intensity_scale: float | None = None, warnings: Sequence[str] = ()
+    format: str,
+    columns: Iterable[Column],
+    *,
+    wanted: Wanted | None = None,
+    intensity_scale: float | None = None,
+    warnings: Sequence[str] = (),
 ) -> Cloud:
     """Build a Cloud from columns (N,) of one length; any numeric dtype, byte order and stride.
 
-    The first column of a meaning gets it; columns without a meaning, or repeated, go to ``extra`` by their own name.
-    ``intensity_scale`` where the caller knows it, else 255 for bytes and for 16-bit integers the least of 8, 12 or 16
-    bits that holds them. Normals and intensities beyond float32 become inf.
+    ``wanted`` pairs decide what feeds their meanings. The first column of another meaning gets it; columns without a
+    meaning, or repeated, go to ``extra`` by their own name. ``intensity_scale`` is that of a column called intensity,
+    where the caller knows it, else 255 for bytes and for 16-bit integers the least of 8, 12 or 16 bits that holds them.
+    Normals and intensities beyond float32 become inf. BadRequest where ``wanted`` names a column that is not there.
     """
-    known: dict[str, Column] = {}
-    extra: dict[str, np.ndarray] = {}
-    names = []
-    for name, values in columns:
-        if name == SKIP:
-            continue
+    given = [(name, values) for name, values in columns if name != SKIP]
+    for name, values in given:
         if values.dtype.kind not in "biuf":
             raise BadCloud(f"Column '{name}' holds {values.dtype}, not numbers.")
-        names.append(name)
-        target = canonical(name)
-        if target in NAMES and target not in known:
-            known[target] = name, values
-        else:
-            extra.setdefault(name, values)
+    names = [name for name, _ in given]
+    known, extra = _sorted(given, wanted if isinstance(wanted, dict) else {})
+    told = {meaning: name for meaning, (name, _) in known.items()}
     xyz = _take(known, XYZ)
     if xyz is None:
-        found = ", ".join(names) or "none"
         raise BadCloud(
-            f"No columns x, y and z; found: {found:.200}. Name them in the file, or with columns= where it can."
+            f"No columns x, y and z; found: {', '.join(names) or 'none':.200}. Say which: columns=x:…,y:…,z:….",
+            columns=names,
         )
     cloud = Cloud(np.stack(xyz, axis=1).astype(np.float64, copy=False), format, warnings=list(warnings))
     rgb = _take(known, RGB)
@@ -115,13 +144,63 @@ def cloud_from_columns(
     if normals is not None:
         cloud.normals = np.stack(normals, axis=1).astype(np.float32, copy=False)
     if "intensity" in known:
-        _, intensity = known.pop("intensity")
+        name, intensity = known.pop("intensity")
         cloud.intensity = np.ascontiguousarray(intensity, np.float32)
-        cloud.intensity_scale = intensity_scale or _full_scale(intensity)
+        stated = intensity_scale if canonical(name) == "intensity" else None
+        cloud.intensity_scale = stated or _full_scale(intensity)
+    halves = {meaning for meaning in known if meaning in RGB + NORMAL}
     for meaning, (name, values) in known.items():
-        extra.setdefault(name if meaning in RGB + NORMAL else meaning, values)
+        extra.setdefault(name if meaning in halves else meaning, values)
     cloud.extra = {name: _plain(values) for name, values in extra.items()}
+    cloud.columns = {name: [] for name in names}
+    for meaning, name in told.items():
+        if meaning not in halves:
+            cloud.columns[name].append(meaning)
     return cloud
+
+
+def bound(cloud: Cloud, wanted: Wanted | None) -> Cloud:
+    """``cloud`` of a format whose channels have fixed names, with what ``wanted`` pairs say, and its ``columns``."""
+    fixed = [*XYZ]
+    fixed += RGB if cloud.rgb is not None else ()
+    fixed += ("intensity",) if cloud.intensity is not None else ()
+    if not isinstance(wanted, dict):
+        cloud.columns = {name: [name] for name in fixed}
+        cloud.columns |= {name: [name] if name in NAMES else [] for name in cloud.extra if name not in fixed}
+        return cloud
+    columns: list[Column] = list(zip(XYZ, cloud.xyz.T, strict=True))
+    if cloud.rgb is not None:
+        columns += zip(RGB, cloud.rgb.T, strict=True)
+    if cloud.intensity is not None:
+        columns.append(("intensity", cloud.intensity))
+    columns += [(name, values) for name, values in cloud.extra.items() if name not in fixed]
+    own = {meaning: meaning for meaning, _ in columns if meaning in NAMES}
+    return cloud_from_columns(
+        cloud.format,
+        columns,
+        wanted=dict.fromkeys(NAMES, SKIP) | own | wanted,
+        intensity_scale=cloud.intensity_scale,
+        warnings=cloud.warnings,
+    )
+
+
+def _sorted(given: list[Column], bindings: dict[str, str]) -> tuple[dict[str, Column], dict[str, np.ndarray]]:
+    """Name and values by meaning, and the other columns by name."""
+    by_name = dict(reversed(given))
+    missing = [name for name in bindings.values() if name != SKIP and name not in by_name]
+    if missing:
+        found = ", ".join(by_name) or "none"
+        raise BadRequest(f"columns= names '{missing[0]:.60}', which the file does not have; it has {found:.300}.")
+    known = {meaning: (name, by_name[name]) for meaning, name in bindings.items() if name != SKIP}
+    used = set(bindings.values())
+    extra: dict[str, np.ndarray] = {}
+    for name, values in given:
+        target = canonical(name)
+        if target in NAMES and target not in known and target not in bindings:
+            known[target] = name, values
+        elif name not in used and not (target in bindings and name in NAMES):
+            extra.setdefault(name, values)
+    return known, extra
 
 
 def _take(known: dict[str, Column], names: Sequence[str]) -> list[np.ndarray] | None:
@@ -141,11 +220,12 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values, dtype)
 
 
-def assumed_names(table: np.ndarray) -> tuple[tuple[str, ...], list[str]]:
+def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tuple[str, ...], list[str]]:
     """Names for the columns of ``table`` (N, C) that states none, and a warning unless C is 3.
 
     3: x y z. 4: and intensity. 6: and red green blue where the three are whole numbers from 0 to 255 or all within
-    0 to 1, nx ny nz where each row of them has length 1 or 0. 9: colours, then normals. Anything else: BadCloud.
+    0 to 1, nx ny nz where each row of them has length 1 or 0. 9: colours, then normals. Anything else: ``numbered``
+    where there are ``wanted`` pairs, else BadCloud.
     """
     count = table.shape[1]
     names: tuple[str, ...] = ()
@@ -159,10 +239,13 @@ def assumed_names(table: np.ndarray) -> tuple[tuple[str, ...], list[str]]:
         names = XYZ + RGB
     elif count == 9 and _looks_colour(table[:, 3:6]) and _looks_unit(table[:, 6:]):
         names = XYZ + RGB + NORMAL
+    if not names and isinstance(wanted, dict):
+        return numbered(count), []
     if not names:
         raise BadCloud(
             f"{count} columns without names; say what they are, for example columns=x,y,z,intensity,"
-            f"{SKIP} where {SKIP} skips a column. Known names: {', '.join(NAMES)}."
+            f"{SKIP} where {SKIP} skips a column. Known names: {', '.join(NAMES)}.",
+            columns=numbered(count),
         )
     return names, [f"The columns have no names and were read as {' '.join(names)}; columns= says otherwise."]
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
+from app.clouds.columns import Wanted, bound
 from app.errors import BadCloud, Problem, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ INVALID = {CARTESIAN: "cartesianInvalidState", SPHERICAL: "sphericalInvalidState
 FULL_SCALES = (1, 255, 4095, 65535)
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """All scans of an E57 file one after the other, each moved by its pose; ``extra["scan"]`` is each point's scan.
 
-    Points that the file marks as invalid are kept with NaN coordinates. ``columns`` means nothing here: the format
-    names its own.
+    Points that the file marks as invalid are kept with NaN coordinates. ``columns`` may pair channels with ``x``,
+    ``red``, ``intensity``, ``scan`` and so on.
 
     Raises:
         UnsupportedFormat: pye57 is not installed.
@@ -43,7 +44,7 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         spool.flush()
         try:
             with pye57.E57(f"/dev/fd/{spool.fileno()}") as file:  # the library opens paths only
-                return _read_scans(file, len(data), max_points)
+                return bound(_read_scans(file, len(data), max_points), columns)
         except (KeyboardInterrupt, SystemExit, MemoryError, Problem):
             raise
         except BaseException as error:

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from app.clouds.checks import check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import Wanted, parse_wanted
 from app.clouds.sniff import is_text, sniff
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 
@@ -17,7 +18,8 @@ from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 class Reader:
     """A format that is read: ``function`` of ``app.clouds.<module>``; files with ``extensions`` usually hold it.
 
-    ``takes_columns`` where a request may name the columns because the file does not.
+    ``takes_columns`` where a request may name the columns because the file does not; to say which of them feeds what
+    is possible with every format.
     """
 
     title: str
@@ -93,13 +95,17 @@ def read(
         BadRequest: ``columns`` that make no sense.
         TooLarge: more than ``max_points``.
     """
-    name = find_format(data, filename, format, columns)
+    wanted = parse_wanted(columns) if columns else None
+    name = find_format(data, filename, format, wanted)
     reader = READERS[name]
-    if columns and not reader.takes_columns:
-        raise BadRequest(f"columns= does not apply to {name}: the format names its own columns. Leave it out.")
+    if isinstance(wanted, tuple) and not reader.takes_columns:
+        raise BadRequest(
+            f"columns= does not apply to {name}: the format names its own columns. Leave it out, or say which of them "
+            "feeds what: columns=intensity:amplitude."
+        )
     try:
         decode = _function(reader)
-        cloud = decode(data, columns or None, max_points)
+        cloud = decode(data, wanted, max_points)
     except (Problem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except ImportError as error:
@@ -149,9 +155,7 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def find_format(
-    data: memoryview, filename: str = "", format: str | None = None, columns: tuple[str, ...] | None = None
-) -> str:
+def find_format(data: memoryview, filename: str = "", format: str | None = None, columns: Wanted | None = None) -> str:
     """The key of ``READERS`` for ``data``; see ``read``."""
     wanted = _named(format) if format else None
     shown = sniff(data)
@@ -161,7 +165,7 @@ def find_format(
         )
     if wanted:
         return wanted if wanted not in ("las", "laz") else shown or wanted
-    name = shown or _by_filename(filename) or ("bin" if columns else None)
+    name = shown or _by_filename(filename) or ("bin" if isinstance(columns, tuple) else None)
     if name is None:
         if is_text(data):
             raise UnsupportedFormat(
@@ -173,7 +177,7 @@ def find_format(
             f"{shows} a format that is read: {', '.join(READERS)}. "
             "A raw float32 sweep needs format=kitti, format=nuscenes, format=xyzrgb or columns=x,y,z,…."
         )
-    if name == "nuscenes" and columns:
+    if name == "nuscenes" and isinstance(columns, tuple):
         return "bin"
     return name
 

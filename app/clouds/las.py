@@ -7,6 +7,7 @@ import numpy as np
 from app.clouds import las_writer, laz
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.columns import Wanted, bound
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
 from app.clouds.records import column
@@ -21,12 +22,12 @@ DEGREE_SCALE = 1e-6
 SCAN_ANGLE_DEGREES = 0.006
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """The cloud in a LAS or LAZ file, every point of it.
 
     ``extra`` holds ``classification``, ``return_number``, ``number_of_returns``, ``scan_angle`` (degrees), ``gps_time``
     where the format has it, and numeric extra dimensions (``name_0``, ``name_1`` … where a dimension has elements).
-    ``columns`` means nothing here: the format names its own.
+    ``columns`` may pair channels with these names.
 
     Raises:
         BadCloud: the header contradicts the bytes, the compressed points are damaged, or there are no points.
@@ -40,7 +41,7 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
     cloud.intensity, cloud.intensity_scale = _intensity(file, records)
     cloud.extra = _extra_dimensions(file, records) | _standard_columns(file, records)
     cloud.warnings += _unit_warnings(file, cloud.xyz)
-    return cloud
+    return bound(cloud, columns)
 
 
 def write_las(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:

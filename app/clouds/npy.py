@@ -9,7 +9,7 @@ from numpy.lib import format as npy_format
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.clouds.columns import Column, assumed_names, check_columns, cloud_from_columns, split_vectors
+from app.clouds.columns import Column, Wanted, assumed_names, check_columns, cloud_from_columns, split_vectors
 from app.errors import BadCloud, BadRequest
 
 MAX_HEADER_BYTES = 65536
@@ -35,7 +35,7 @@ class ArrayHeader:
         return flat.reshape(self.shape, order="F" if self.fortran_order else "C")
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """An array (N, C) of numbers, or a structured (N,) one whose fields are named.
 
     The columns of (N, C) are named by ``columns``, else by the rules of ``columns.assumed_names``.
@@ -93,16 +93,19 @@ def check_table(header: ArrayHeader, max_points: int | None, what: str) -> None:
     check_num_points(header.shape[0], max_points, what)
 
 
-def cloud_from_array(format: str, array: np.ndarray, columns: tuple[str, ...] | None) -> Cloud:
+def cloud_from_array(format: str, array: np.ndarray, columns: Wanted | None) -> Cloud:
     """A Cloud of a table that ``check_table`` passed."""
     if array.dtype.names:
-        if columns:
-            raise BadRequest("columns= does not apply to a structured array: its fields have names.")
-        return cloud_from_columns(format, _field_columns(array))
-    names, warnings = (check_columns(columns), []) if columns else assumed_names(array)
+        if isinstance(columns, tuple):
+            raise BadRequest(
+                "columns= does not apply to a structured array: its fields have names. Leave it out, or say which of "
+                "them feeds what: columns=intensity:amplitude."
+            )
+        return cloud_from_columns(format, _field_columns(array), wanted=columns)
+    names, warnings = (check_columns(columns), []) if isinstance(columns, tuple) else assumed_names(array, columns)
     if len(names) != array.shape[1]:
         raise BadCloud(f"columns= names {len(names)} columns, but the array has {array.shape[1]}.")
-    return cloud_from_columns(format, zip(names, array.T, strict=True), warnings=warnings)
+    return cloud_from_columns(format, zip(names, array.T, strict=True), wanted=columns, warnings=warnings)
 
 
 def _field_columns(array: np.ndarray) -> list[Column]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import VECTORS, XYZ, Column, canonical, cloud_from_columns, split_vectors
+from app.clouds.columns import VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
 from app.clouds.memory_file import MemoryFile
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
 from app.clouds.sniff import CHECKPOINT, foreign
@@ -36,7 +36,7 @@ DAMAGE = (
 )
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Arrays of N rows by name: coord|xyz|points, color|rgb, normal, strength|intensity; others (N,) go to ``extra``.
 
     A zip with one array only is read as NPY is. Arrays of other lengths are left out with a warning. ``strength`` of
@@ -47,9 +47,12 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
             entries = _entries(archive, len(data), max_points)
             if len(entries) == 1:
                 return _read_single(archive, next(iter(entries.values())), columns, max_points)
-            if columns:
-                raise BadRequest("columns= does not apply to a zip of several arrays: their names tell what they are.")
-            return _read_named(archive, entries, max_points)
+            if isinstance(columns, tuple):
+                raise BadRequest(
+                    "columns= does not apply to a zip of several arrays: their names tell what they are. Leave it out, "
+                    "or say which of them feeds what: columns=intensity:amplitude."
+                )
+            return _read_named(archive, entries, columns, max_points)
     except DAMAGE as error:
         raise BadCloud(f"The zip is damaged or cut short: {error}") from None
 
@@ -116,24 +119,18 @@ def _entries(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -
 
 
 def _read_single(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, columns: tuple[str, ...] | None, max_points: int | None
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, columns: Wanted | None, max_points: int | None
 ) -> Cloud:
     header = _header(archive, info)
     check_table(header, max_points, f"'{info.filename:.60}'")
     return cloud_from_array("npz", _array(archive, info, header), columns)
 
 
-def _read_named(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], max_points: int | None) -> Cloud:
-    name = next((name for name in entries if name.lower() in COORDINATES), None)
-    if name is None:
-        raise BadCloud(
-            f"None of the arrays in the zip is called {', '.join(COORDINATES)}; found: {', '.join(entries)[:200]}."
-        )
-    coordinates = _header(archive, entries[name])
-    if len(coordinates.shape) != 2 or coordinates.shape[1] != 3:
-        raise BadCloud(f"Array '{name}' has shape {coordinates.shape}; expected (N, 3).")
-    num_points = coordinates.shape[0]
-    check_num_points(num_points, max_points, f"Array '{name}'")
+def _read_named(
+    archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], wanted: dict[str, str] | None, max_points: int | None
+) -> Cloud:
+    num_points = _num_points(archive, entries, wanted or {})
+    check_num_points(num_points, max_points, "The zip")
     columns: list[Column] = []
     warnings: list[str] = []
     for name, info in entries.items():
@@ -149,7 +146,32 @@ def _read_named(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], m
             warnings.append(f"Array '{name:.60}' has no number for each point and was left out.")
     strength = next((values for name, values in columns if name.lower() == "strength"), None)
     scale = 1.0 if strength is not None and strength.max(initial=0) <= 1 else None
-    return cloud_from_columns("npz", columns, intensity_scale=scale, warnings=warnings)
+    return cloud_from_columns("npz", columns, wanted=wanted, intensity_scale=scale, warnings=warnings)
+
+
+def _num_points(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], wanted: dict[str, str]) -> int:
+    """Rows of the array of coordinates, or of the one that is to feed x."""
+    feeding = wanted.get("x", "")
+    for name, info in entries.items():
+        header = _header(archive, info)
+        if feeding in _column_names(name, header):
+            return header.shape[0]
+        if not feeding and name.lower() in COORDINATES:
+            if len(header.shape) != 2 or header.shape[1] != 3:
+                raise BadCloud(f"Array '{name}' has shape {header.shape}; expected (N, 3).")
+            return header.shape[0]
+    found = [part for name, info in entries.items() for part in _column_names(name, _header(archive, info))]
+    raise BadCloud(
+        f"None of the arrays in the zip is called {', '.join(COORDINATES)}; found: {', '.join(entries)[:200]}. "
+        "Say which they are: columns=x:…,y:…,z:….",
+        columns=found,
+    )
+
+
+def _column_names(name: str, header: ArrayHeader) -> list[str]:
+    if header.dtype.kind not in "biuf" or len(header.shape) not in (1, 2):
+        return []
+    return [part for part, _ in split_vectors(name, np.empty((0, *header.shape[1:])))]
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArrayHeader:

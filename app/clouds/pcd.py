@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Column, cloud_from_columns
+from app.clouds.columns import Column, Wanted, cloud_from_columns
 from app.clouds.pcd_file import (
     DEFAULT_VIEWPOINT,
     PACKED_COLOUR,
@@ -18,11 +18,11 @@ from app.clouds.records import column, fits, free_name, suffices_float32, widen
 LABEL, CONFIDENCE = np.dtype("<i4"), np.dtype("<f4")
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """The cloud in a PCD file; organised clouds row by row, their NaN points kept.
 
     Fields without a meaning of their own go to ``extra``, those with COUNT above 1 as ``name_0``, ``name_1`` …
-    The viewpoint is not applied, as in PCL. ``columns`` means nothing here: the format names its own.
+    The viewpoint is not applied, as in PCL. ``columns`` may pair channels with fields.
 
     Raises:
         BadCloud: the header cannot be understood, or the body does not hold what it states.
@@ -30,7 +30,8 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
     """
     header = parse_header(data)
     records = read_records(data, header, max_points)
-    return cloud_from_columns("pcd", [pair for field in header.fields for pair in _columns(field, records)])
+    pairs = [pair for field in header.fields for pair in _columns(field, records)]
+    return cloud_from_columns("pcd", pairs, wanted=columns)
 
 
 def _columns(field: Field, records: np.ndarray) -> list[Column]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import cloud_from_columns
+from app.clouds.columns import Wanted, cloud_from_columns
 from app.clouds.memory_file import MemoryFile
 from app.clouds.ply_data import check_counts, find_rows, read_columns
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
@@ -16,13 +16,13 @@ from app.errors import BadCloud
 TYPE_NAMES = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double"}
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """The vertices; other elements are skipped. Lists of the vertices must be of one length and are left out."""
     header = read_header(data)
     vertex = _vertex(header)
     check_num_points(vertex.count, max_points, "The PLY")
     check_counts(data, header)
-    return cloud_from_columns("ply", read_columns(data, header, vertex).items())
+    return cloud_from_columns("ply", read_columns(data, header, vertex).items(), wanted=columns)
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:

@@ -5,14 +5,14 @@ import orjson
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import XYZ, check_columns, cloud_from_columns
+from app.clouds.columns import XYZ, Wanted, check_columns, cloud_from_columns, numbered
 from app.errors import BadCloud, BadRequest, TooLarge
 
 SHAPE = 'expected {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}'
 CHUNK_BYTES = 1 << 24
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Rows of numbers, null for not-a-number; ``fields`` or ``columns`` name them, needed unless a row is x, y, z."""
     if max_points is not None and _count_brackets(data) > max_points + 3:
         raise TooLarge(f"The JSON holds more than {max_points:,} points. Send large clouds as LAZ, PLY or NPY.")
@@ -25,15 +25,20 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):
             raise BadCloud(f"'fields' is not a list of names; {SHAPE}.")
         names = tuple(fields)
-    elif columns is not None:
+    elif isinstance(columns, tuple):
         names = check_columns(columns)
     elif table.shape[1] == 3:
         names = XYZ
+    elif columns is not None:
+        names = numbered(table.shape[1])
     else:
-        raise BadCloud(f"Points have {table.shape[1]} values each; add 'fields' to name them: {SHAPE}.")
+        raise BadCloud(
+            f"Points have {table.shape[1]} values each; add 'fields' to name them: {SHAPE}.",
+            columns=numbered(table.shape[1]),
+        )
     if len(names) != table.shape[1]:
         raise BadCloud(f"'fields' names {len(names)} columns but points have {table.shape[1]} values each.")
-    return cloud_from_columns("json", zip(names, table.T, strict=True))
+    return cloud_from_columns("json", zip(names, table.T, strict=True), wanted=columns)
 
 
 def _count_brackets(data: memoryview) -> int:

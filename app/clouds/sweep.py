@@ -4,7 +4,7 @@ import numpy as np
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import check_columns, cloud_from_columns
+from app.clouds.columns import Wanted, check_columns, cloud_from_columns
 from app.errors import BadCloud, UnsupportedFormat
 
 KITTI = ("x", "y", "z", "intensity")
@@ -12,33 +12,40 @@ NUSCENES = ("x", "y", "z", "intensity", "ring")
 XYZRGB = ("x", "y", "z", "red", "green", "blue")
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Rows of float32 with the names in ``columns``; UnsupportedFormat without them, since the bytes do not say."""
-    if columns is None:
+    if not isinstance(columns, tuple):
         raise UnsupportedFormat(
             "A raw .bin file does not say what its columns are. Send format=kitti (x y z intensity), format=nuscenes "
             "(x y z intensity ring; files named .pcd.bin are read so), format=xyzrgb (x y z red green blue), "
             "or columns=x,y,z,… with one name for each float32 of a point."
         )
-    return _read("bin", data, check_columns(columns), max_points, None)
+    return _read("bin", data, check_columns(columns), None, max_points, None)
 
 
-def read_kitti(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read_kitti(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """KITTI: x y z intensity, intensity from 0 to 1."""
-    return _read("kitti", data, KITTI, max_points, 1.0)
+    return _read("kitti", data, KITTI, columns, max_points, 1.0)
 
 
-def read_nuscenes(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read_nuscenes(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """nuScenes: x y z intensity ring, intensity from 0 to 255."""
-    return _read("nuscenes", data, NUSCENES, max_points, 255.0)
+    return _read("nuscenes", data, NUSCENES, columns, max_points, 255.0)
 
 
-def read_xyzrgb(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read_xyzrgb(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """ScanNet or S3DIS dumps: x y z red green blue."""
-    return _read("xyzrgb", data, XYZRGB, max_points, None)
+    return _read("xyzrgb", data, XYZRGB, columns, max_points, None)
 
 
-def _read(format: str, data: memoryview, names: tuple[str, ...], max_points: int | None, scale: float | None) -> Cloud:
+def _read(
+    format: str,
+    data: memoryview,
+    names: tuple[str, ...],
+    wanted: Wanted | None,
+    max_points: int | None,
+    scale: float | None,
+) -> Cloud:
     row_bytes = 4 * len(names)
     num_points, rest = divmod(len(data), row_bytes)
     if rest:
@@ -48,4 +55,4 @@ def _read(format: str, data: memoryview, names: tuple[str, ...], max_points: int
         )
     check_num_points(num_points, max_points)
     table = np.frombuffer(data, "<f4").reshape(num_points, len(names))
-    return cloud_from_columns(format, zip(names, table.T, strict=True), intensity_scale=scale)
+    return cloud_from_columns(format, zip(names, table.T, strict=True), wanted=wanted, intensity_scale=scale)

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import SKIP, XYZ, assumed_names, canonical, check_columns, cloud_from_columns
+from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, check_columns, cloud_from_columns
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows, split_fields
 from app.errors import BadCloud
@@ -33,7 +33,7 @@ class Head:
     line_number: int = 0
 
 
-def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: int | None = None) -> Cloud:
+def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Rows of numbers; names from ``columns``, else the header, else by the rules of ``columns.assumed_names``.
 
     A header is the line before the rows, or the last comment among those that names x, y and z. Columns of other text
@@ -48,11 +48,14 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         check_num_points(head.num_points, max_points, "The count in the first line")
 
     warnings = []
-    names = check_columns(columns) if columns else _header_names(head, delimiter, len(fields))
+    if isinstance(columns, tuple):
+        names: tuple[str, ...] | None = check_columns(columns)
+    else:
+        names = _header_names(head, delimiter, len(fields), columns or {})
     while names and len(names) < len(fields) and not fields[len(names)]:
         names = (*names, SKIP)
     if names and len(names) != len(fields):
-        stated = "columns= names" if columns else "The header names"
+        stated = "columns= names" if isinstance(columns, tuple) else "The header names"
         raise BadCloud(f"{stated} {len(names)} columns, but line {head.line_number} has {len(fields)}.")
     used = [i for i, text in enumerate(fields) if is_number(text) or (names and canonical(names[i]) in XYZ)]
     if names:
@@ -70,9 +73,9 @@ def read(data: memoryview, columns: tuple[str, ...] | None = None, max_points: i
         chosen, assumed = PTS, [f"The columns have no names and were read as {' '.join(PTS)}; columns= says otherwise."]
         warnings += assumed
     else:
-        chosen, assumed = assumed_names(table)
+        chosen, assumed = assumed_names(table, columns)
         warnings += assumed
-    return cloud_from_columns("text", zip(chosen, table.T, strict=True), warnings=warnings)
+    return cloud_from_columns("text", zip(chosen, table.T, strict=True), wanted=columns, warnings=warnings)
 
 
 def _read_head(data: memoryview) -> Head:
@@ -122,17 +125,21 @@ def _delimiter(row: str) -> str | None:
     return None
 
 
-def _header_names(head: Head, delimiter: str | None, width: int) -> tuple[str, ...] | None:
+def _header_names(head: Head, delimiter: str | None, width: int, bindings: dict[str, str]) -> tuple[str, ...] | None:
     stated = [head.header] if head.header is not None else head.comments[::-1]
     for line in stated:
         for separator in (delimiter, None):
             names = tuple(split_fields(line, separator))
-            is_header = set(XYZ) <= {canonical(name) for name in names}
+            bound = {meaning for meaning, name in bindings.items() if name in names}
+            is_header = set(XYZ) <= bound | {canonical(name) for name in names}
             if is_header and (len(names) == width or head.header is not None):
                 return names
     if head.header is None:
         return None
-    raise BadCloud(f"The header '{head.header:.80}' does not name x, y and z; name the columns with columns=.")
+    raise BadCloud(
+        f"The header '{head.header:.80}' does not name x, y and z; name the columns with columns=.",
+        columns=[name for name in split_fields(head.header, delimiter) if name],
+    )
 
 
 def _comments(data: memoryview, start: int) -> tuple[str, ...]:

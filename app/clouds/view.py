@@ -53,6 +53,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "block_points": BLOCK_POINTS,
         "columns": [column.described() for column in columns],
         "reference": found.described(segmentation.classes) if found else None,
+        "file_columns": [{"name": name, "feeds": feeds} for name, feeds in cloud.columns.items()],
     }
     text = orjson.dumps(header)
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 8)

@@ -59,7 +59,7 @@ def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
     columns = {name: getattr(cloud, name) for name in _CLOUD}
     columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
-    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings])
+    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings], cloud.columns)
     return Packed(*arrays.pack(_present(columns)), meta)
 
 
@@ -75,6 +75,7 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
         intensity_scale=meta.intensity_scale,
         extra=extra,
         warnings=list(meta.warnings),
+        columns=meta.columns,
     )
 
 

@@ -30,6 +30,7 @@ class CloudMeta:
     format: str
     intensity_scale: float | None = None
     warnings: list[str] = field(default_factory=list)
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,13 @@ class Unload:
 
 @dataclass(frozen=True)
 class Failure:
-    """A problem, carried over the boundary by its HTTP status; ``job_id`` is '' from readers."""
+    """A problem, carried over the boundary by its HTTP status; ``job_id`` is '' from readers, which alone state the
+    ``columns`` of a file."""
 
     status: int
     detail: str
     job_id: str = ""
+    columns: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def serve(channel: Channel, memory_mib: int) -> None:
         answer, result = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
         results.append(result)
     except Problem as problem:
-        answer = Failure(problem.status, problem.detail)
+        answer = Failure(problem.status, problem.detail, columns=problem.columns)
     except MemoryError:
         answer = Failure(
             BadCloud.status,

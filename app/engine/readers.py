@@ -131,7 +131,7 @@ class ReaderPool:
             answer, received = self._exchange(reader, message, fds, what, term)
             try:
                 if isinstance(answer, Failure):
-                    raise by_status(answer.status)(answer.detail)
+                    raise by_status(answer.status)(answer.detail, columns=answer.columns)
                 if not isinstance(answer, expected) or len(received) != 1:
                     raise ValueError(f"{type(answer).__name__} with {len(received)} descriptors")
                 return accept(answer, received[0])

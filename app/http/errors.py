@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from apiflask import APIFlask
@@ -19,10 +19,15 @@ log = structlog.get_logger()
 
 
 def problem_response(
-    status: int, title: str, detail: str, headers: Iterable[tuple[str, str]] = (), retry_after_s: float | None = None
+    status: int,
+    title: str,
+    detail: str,
+    headers: Iterable[tuple[str, str]] = (),
+    retry_after_s: float | None = None,
+    columns: Sequence[str] = (),
 ) -> Response:
     """The one shape of an error."""
-    body = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": title,
         "status": status,
@@ -30,6 +35,8 @@ def problem_response(
         "error": detail,
         "request_id": request_id(),
     }
+    if columns:
+        body["columns"] = list(columns)
     response = Response(json.dumps(body) + "\n", status, mimetype=MEDIA_TYPE)
     for name, value in headers:
         response.headers[name] = value
@@ -42,7 +49,9 @@ def from_problem(problem: Problem) -> Response:
     """An error that pointserve raised on purpose."""
     if problem.status == 500:
         log.error("problem", detail=problem.detail, request_id=request_id(), exc_info=problem)
-    return problem_response(problem.status, problem.title, problem.detail, retry_after_s=problem.retry_after_s)
+    return problem_response(
+        problem.status, problem.title, problem.detail, retry_after_s=problem.retry_after_s, columns=problem.columns
+    )
 
 
 def from_http_exception(error: HTTPException) -> Response:

@@ -44,7 +44,13 @@ PROBLEM = _object(
         "detail": {"type": "string", "description": "What was wrong, what was expected, what to do."},
         "error": {"type": "string", "description": "The same as detail, for Open Inference clients."},
         "request_id": {"type": "string"},
-    }
+        "columns": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Those of a file whose channels could not be told from their names.",
+        },
+    },
+    optional=("columns",),
 )
 PREDICTION = _object(
     {

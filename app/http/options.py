@@ -46,7 +46,9 @@ class Options(BaseModel):
         None, description="Format of the file, where its bytes and its name leave it open."
     )
     columns: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = Field(
-        None, description="Names of the columns of a table or a sweep, comma-separated."
+        None,
+        description="Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as "
+        "intensity:amplitude,nx:_ where _ leaves a channel out.",
     )
     output: Annotated[str, OneOf(WRITERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the answer; by default taken from Accept, else json."

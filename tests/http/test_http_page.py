@@ -1,6 +1,7 @@
 """The page's files, samples, and how far a prediction has come; what the page does is tested under tests/page."""
 
 import io
+import json
 import re
 import time
 
@@ -87,3 +88,21 @@ def test_progress_follows_a_slow_upload(server: Server):
     assert seen["received_bytes"] == 1 << 20
     assert seen["total_bytes"] is None
     assert server.get("/progress/slow-one").status_code == 204
+
+
+def test_columns_feed_channels_and_a_view_says_which(server: Server):
+    columns = dict(zip(clouds.FIELDS, clouds.table().T, strict=True))
+    table = np.rec.fromarrays(columns.values(), names=["east", "north", "up", *clouds.FIELDS[3:]])
+    buffer = io.BytesIO()
+    np.save(buffer, table)
+    problem = server.post(data=buffer.getvalue())
+    assert problem.status_code == 422
+    assert problem.json()["columns"] == ["east", "north", "up", *clouds.FIELDS[3:]]
+    answer = server.post("/predict?columns=x:east,y:north,z:up", data=buffer.getvalue()).json()
+    np.testing.assert_array_equal(answer["labels"], clouds.LABELS)
+    path = "/predict?output=view&columns=x:east,y:north,z:up,intensity:red,nx:_"
+    view = server.post(path, data=buffer.getvalue()).content
+    header = json.loads(view[12 : 12 + int.from_bytes(view[8:12], "little")])
+    feeds = {column["name"]: column["feeds"] for column in header["file_columns"]}
+    assert (feeds["east"], feeds["red"], feeds["ny"]) == (["x"], ["intensity", "red"], [])
+    assert server.post("/predict?columns=intensity:amplitude", data=buffer.getvalue()).status_code == 400
