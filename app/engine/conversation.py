@@ -20,6 +20,7 @@ START_S = 600.0
 LOAD_S = 600.0
 NAP_S = 2.0  # without a look this process was itself suspended, or waited for something else
 OVERRUN_S_A_POINT = 20e-6
+DEVICE_STAGES = ("plan", "network")
 
 
 class Hung(Exception):
@@ -98,6 +99,8 @@ class Conversation:
                 raise
             del open_jobs[job.id]
             job.num_voxels, job.batch_size = answer.num_voxels, answer.batch_size
+            pass_ms = sum(answer.meta.timings_ms.get(stage, 0.0) for stage in DEVICE_STAGES)
+            job.device_s = pass_ms / 1000 / answer.batch_size  # each cloud of a pass is told the time of all of it
             scheduler.finish(job, result)
 
     def _receive_answer(self, jobs: Sequence[Job], open_jobs: dict[str, Job]) -> tuple[Any, list[int]]:

@@ -4,6 +4,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -34,7 +35,8 @@ class EngineStatus:
     """State of one engine; ``reason`` of the last trouble.
 
     ``state`` is starting, ready, paused (lost too often, tried again later), failed (needs its operator) or stopped;
-    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start.
+    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start. ``busy_s`` are the seconds
+    in which it had clouds, ``device_busy_s`` those of them in which its device ran plan and network.
     """
 
     device: str
@@ -45,6 +47,8 @@ class EngineStatus:
     restarts: dict[str, int] = field(default_factory=dict)
     device_name: str = ""
     threads: int = 0
+    busy_s: float = 0.0
+    device_busy_s: float = 0.0
     memory: Memory = field(default_factory=Memory)
     warnings: list[str] = field(default_factory=list)
 
@@ -82,6 +86,7 @@ class Engine:
         self._patience = patience
         self._breaker = breaker
         self._restarts: Counter[str] = Counter()
+        self._busy_s = self._device_busy_s = 0.0
         self._num_failures = 0
         self._open_jobs: dict[str, Job] = {}
         self._changes: queue.SimpleQueue[tuple[Load | Unload, Future[None]]] = queue.SimpleQueue()
@@ -93,7 +98,8 @@ class Engine:
     def status(self) -> EngineStatus:
         """At this moment."""
         conversation = self._conversation
-        return replace(self._status, memory=conversation.pulse.memory) if conversation else self._status
+        status = replace(self._status, busy_s=self._busy_s, device_busy_s=self._device_busy_s)
+        return replace(status, memory=conversation.pulse.memory) if conversation else status
 
     def start(self) -> None:
         """Start the process; ``status`` says when it is ready."""
@@ -188,8 +194,16 @@ class Engine:
             if not self._changes.empty():
                 self._change(conversation, *self._changes.get())
             elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):
-                conversation.serve(jobs, self._scheduler, self._open_jobs)
+                self._serve(conversation, jobs)
                 self._num_failures = 0
+
+    def _serve(self, conversation: Conversation, jobs: list[Job]) -> None:
+        begin_s = time.monotonic()
+        try:
+            conversation.serve(jobs, self._scheduler, self._open_jobs)
+        finally:
+            self._busy_s += time.monotonic() - begin_s
+            self._device_busy_s += sum(job.device_s for job in jobs)
 
     def _change(self, conversation: Conversation, message: Load | Unload, done: "Future[None]") -> None:
         try:

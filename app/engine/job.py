@@ -25,6 +25,7 @@ class Job:
         result: the packed segmentation, or the problem that the job ended in.
         submitted, started: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
         num_voxels, batch_size: of the cloud, and clouds in its pass, once it is answered.
+        device_s: its part of the seconds that the device took for plan and network, once it is answered.
     """
 
     cloud: Packed[CloudMeta]
@@ -40,6 +41,7 @@ class Job:
     started: float = math.nan
     num_voxels: int = 0
     batch_size: int = 1
+    device_s: float = 0.0
 
     @property
     def num_points(self) -> int:

@@ -109,6 +109,14 @@ class EngineCollector(Collector):
         restarts = CounterMetricFamily(
             "pointserve_engine_restarts", "Restarts of the engine, by reason.", labels=["device", "reason"]
         )
+        busy = CounterMetricFamily(
+            "pointserve_engine_busy_seconds", "Seconds in which the engine had clouds.", labels=["device"]
+        )
+        device_busy = CounterMetricFamily(
+            "pointserve_device_busy_seconds",
+            "Seconds in which the device ran plan and network of clouds that were answered.",
+            labels=["device"],
+        )
         memory = GaugeMetricFamily(
             "pointserve_device_memory_bytes",
             "Memory of the device: total, used, and what of that are models.",
@@ -118,8 +126,12 @@ class EngineCollector(Collector):
             ready.add_metric([engine.device], engine.state == "ready")
             for reason in RESTARTS:
                 restarts.add_metric([engine.device, reason], engine.restarts.get(reason, 0))
+            busy.add_metric([engine.device], engine.busy_s)
+            device_busy.add_metric([engine.device], engine.device_busy_s)
             for kind in ("total", "used", "models"):
                 memory.add_metric([engine.device, kind], getattr(engine.memory, kind))
         yield ready
         yield restarts
+        yield busy
+        yield device_busy
         yield memory

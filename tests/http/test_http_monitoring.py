@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,19 @@ def test_phases_add_up_to_the_stages(server: Server):
     assert server.post(data=clouds.npy()).status_code == 200
     after = seconds("pointserve_phase_seconds_sum"), seconds("pointserve_stage_seconds_sum")
     assert after[0] - before[0] == pytest.approx(after[1] - before[1])
+
+
+def test_busy_seconds_grow_by_what_the_passes_took(server: Server):
+    def busy_s(who: str) -> float:
+        families = text_string_to_metric_families(server.get("/metrics").text)
+        name = f"pointserve_{who}_busy_seconds_total"
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    before = busy_s("device"), busy_s("engine")
+    timings_ms = server.post(json=clouds.json_cloud()).json()["timings_ms"]
+    deadline_s = time.monotonic() + 10
+    while busy_s("device") == before[0]:
+        assert time.monotonic() < deadline_s
+    after = busy_s("device"), busy_s("engine")
+    assert after[0] - before[0] == pytest.approx((timings_ms["plan"] + timings_ms["network"]) / 1000, abs=1e-4)
+    assert after[1] - before[1] >= after[0] - before[0]
