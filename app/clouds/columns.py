@@ -190,7 +190,10 @@ def _sorted(given: list[Column], bindings: dict[str, str]) -> tuple[dict[str, Co
     missing = [name for name in bindings.values() if name != SKIP and name not in by_name]
     if missing:
         found = ", ".join(by_name) or "none"
-        raise BadRequest(f"columns= names '{missing[0]:.60}', which the file does not have; it has {found:.300}.")
+        raise BadRequest(
+            f"columns= names '{missing[0]:.60}', which the file does not have; it has {found:.300}.",
+            columns=list(by_name),
+        )
     known = {meaning: (name, by_name[name]) for meaning, name in bindings.items() if name != SKIP}
     used = set(bindings.values())
     extra: dict[str, np.ndarray] = {}

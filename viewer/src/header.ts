@@ -15,6 +15,12 @@ export interface FileClass {
   key: number | null;
 }
 
+/** A column of the file that was sent, and the channels that it feeds. */
+export interface FileColumn {
+  name: string;
+  feeds: string[];
+}
+
 export interface Column {
   name: string;
   type: "uint8" | "uint16" | "uint32" | "int32";
@@ -32,6 +38,8 @@ export interface Header {
   ignore_label: number;
   num_ignored: number;
   columns: Column[];
+  /** Absent in view files of earlier versions. */
+  file_columns?: FileColumn[];
   reference: { column: string; key: "asprs" | "id"; values: FileClass[] } | null;
   warnings: string[];
   timings_ms: Record<string, number>;

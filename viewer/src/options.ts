@@ -1,5 +1,6 @@
 /** The form in which one says how to classify. */
 
+import { Channels } from "./channels";
 import { by, make, options, show } from "./dom";
 import { short } from "./numbers";
 import { type Choices, type Model, accepted, models } from "./service";
@@ -17,6 +18,7 @@ export class Options {
   private mode = by<HTMLSelectElement>("mode");
   private format = by<HTMLSelectElement>("format");
   private columns = by<HTMLInputElement>("columns");
+  readonly channels = new Channels(this.columns);
   private passes = by<HTMLInputElement>("max-passes");
   private condition = by<HTMLInputElement>("condition");
   private known: Model[] = [];
@@ -67,6 +69,13 @@ export class Options {
     this.describe();
   }
 
+  /** Let one say what `columns` are, because nobody else can. */
+  ask(columns: string[]): void {
+    this.channels.offerAnew(columns.map((name) => ({ name, feeds: [] })));
+    by<HTMLDetailsElement>("reading").open = true;
+    by("channels").scrollIntoView({ block: "center" });
+  }
+
   private field(name: string): HTMLLabelElement {
     const box = make("input", { type: "checkbox", name: "field", value: name, checked: name === "confidence" });
     return make("label", { className: "check" }, box, ` ${FIELDS[name] ?? name}`);
@@ -81,6 +90,7 @@ export class Options {
     show(by("passes-label"), this.mode.value === "exact");
     if (!model) return;
     const grid = model.grid_size_m ? `, voxels of ${model.grid_size_m} m` : "";
+    this.channels.mark(model.feat_keys);
     const reads = model.feat_keys.map((name) => make("code", {}, name));
     by("card").replaceChildren(
       `${model.backbone}, ${short(model.num_parameters)} parameters, ${model.num_classes} classes${grid}; reads `,

@@ -41,7 +41,15 @@ const POLL_MS = 400;
 const CHOSEN = ["model", "mode", "max_passes", "condition", "format", "columns"] as const;
 
 /** An answer that says in words what went wrong. */
-export class Problem extends Error {}
+export class Problem extends Error {
+  /** `columns` are those of a file whose channels could not be told from their names. */
+  constructor(
+    text: string,
+    readonly columns: string[] = [],
+  ) {
+    super(text);
+  }
+}
 
 export async function models(): Promise<Model[]> {
   return (await json<{ models: Model[] }>("/models")).models;
@@ -122,13 +130,13 @@ async function json<T>(url: string): Promise<T> {
 async function checked(response: Response): Promise<Response> {
   if (response.ok) return response;
   const text = await response.text();
-  let detail = `The server answered ${response.status}.`;
+  let told: { detail?: string; columns?: string[] } = {};
   try {
-    detail = (JSON.parse(text) as { detail?: string }).detail ?? detail;
+    told = JSON.parse(text) as typeof told;
   } catch {
     // not one of the service's own answers
   }
-  throw new Problem(detail);
+  throw new Problem(told.detail ?? `The server answered ${response.status}.`, told.columns);
 }
 
 function identifier(): string {

@@ -7,7 +7,7 @@ import { Options } from "./options";
 import { Progress } from "./progress";
 import { report, serverTiming } from "./report";
 import { save, savedName } from "./saving";
-import { type Choices, download, predict, samples } from "./service";
+import { type Choices, Problem, download, predict, samples } from "./service";
 import { find, fingerprint, forget, keep } from "./store";
 import { readView } from "./stream";
 import type { Viewer } from "./viewer";
@@ -27,6 +27,8 @@ export class Session {
   readonly options = new Options();
   private progress = new Progress();
   private source: Source | null = null;
+  /** What is on the screen; another than `source` while that is on its way, or cannot be read. */
+  private shown: Source | null = null;
   private choices: Choices | null = null;
   private running: AbortController | null = null;
   private answer: Blob | null = null;
@@ -109,7 +111,7 @@ export class Session {
   }
 
   private async again(): Promise<void> {
-    const view = { ...this.view, hidden: [], hiddenFile: [], point: -1 };
+    const view = this.shown === this.source ? { ...this.view, hidden: [], hiddenFile: [], point: -1 } : this.fresh();
     if (this.source) await this.attempt(() => this.classify(view));
   }
 
@@ -117,6 +119,7 @@ export class Session {
   private async classify(view: View): Promise<void> {
     const { file, name, key } = this.source!;
     const choices = (this.choices = this.options.choices);
+    by<HTMLButtonElement>("again").disabled = false;
     await this.abortable("Sending", async (signal) => {
       const begin = performance.now();
       const response = await predict(file, name, choices, "view", signal, (stage) => this.progress.stage(stage));
@@ -143,7 +146,9 @@ export class Session {
     this.answer = await readView(stream, {
       header: (header) => {
         all = header.num_shown;
+        this.shown = this.source;
         this.viewer.begin(header, view);
+        this.options.channels.offer(this.source ? (header.file_columns ?? []) : []);
         report(header.warnings, header.timings_ms);
       },
       block: (block) => {
@@ -191,7 +196,7 @@ export class Session {
   }
 
   private write(): void {
-    if (!this.viewer.cloud || this.running || !this.source) return;
+    if (!this.viewer.cloud || this.running || !this.source || this.shown !== this.source) return;
     this.written = toHash(this.view);
     history.replaceState(null, "", `#${this.written}`);
   }
@@ -234,6 +239,7 @@ export class Session {
       by("problem").replaceChildren(make("p", {}, text), close);
       show(by("problem"), true);
       press(by("measure"), false);
+      if (error instanceof Problem && error.columns.length) this.options.ask(error.columns);
     }
   }
 
