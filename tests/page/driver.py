@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.http.server import Server
 
 DROP = """([name, text]) => {
@@ -14,6 +16,15 @@ DROP = """([name, text]) => {
   for (const kind of ["dragenter", "dragover", "drop"]) {
     document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
   }
+}"""
+TO_PIXELS = """async (png) => {
+  const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+  const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+  context.drawImage(picture, 0, 0);
+  const bytes = context.getImageData(0, 0, picture.width, picture.height).data;
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return [picture.width, picture.height, btoa(text)];
 }"""
 WAIT_MS = 120_000
 
@@ -71,6 +82,13 @@ class Driver:
         self.wait_drawn()
         self.tab.wait_for_timeout(100)  # a frame to reach the screen
         return self.tab.locator("#view").screenshot()
+
+    def pixels(self) -> np.ndarray:
+        """The canvas as uint8 (height, width, 3)."""
+        empty = self.tab.context.new_page()
+        width, height, text = empty.evaluate(TO_PIXELS, base64.b64encode(self.picture()).decode())
+        empty.close()
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
 
     def card(self) -> dict[str, str]:
         """What is told of the point that was picked."""
