@@ -9,6 +9,7 @@ Models = Annotated[
     typer.Option(help="Experiment folders or parents of such, joined by ':'. [default: the bundled model]"),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")]
+Precision = Annotated[str | None, typer.Option(help="Of the network: auto, fp32, fp16 or bf16. [default: auto]")]
 LegacyColours = Annotated[
     str | None,
     typer.Option(help="Whether colours go in from -1 to 1, as before Pointcept 1.6: auto, yes, no. [default: auto]"),

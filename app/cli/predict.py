@@ -37,6 +37,7 @@ def predict(
         str, typer.Option(help="Dataset whose classes are wanted, of a model with several. [default: its config's]")
     ] = "",
     device: options.Device = None,
+    precision: options.Precision = None,
     threads: options.Threads = None,
     legacy_colours: options.LegacyColours = None,
     legacy_blocks: options.LegacyBlocks = None,
@@ -53,7 +54,7 @@ def predict(
     jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
     _check(jobs)
     if url:
-        local = {"models": models, "device": device, "threads": threads, "score": score or None}
+        local = {"models": models, "device": device, "precision": precision, "threads": threads, "score": score or None}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
         _refuse([name for name, value in local.items() if value is not None])
         asked = {"model": model, "format": format, "columns": columns, "fields": fields, "condition": condition}
@@ -65,6 +66,7 @@ def predict(
         models=models,
         default_model=model,
         device=device,
+        precision=precision,
         threads=threads,
         max_passes=max_passes,
         legacy_colours=legacy_colours,
@@ -123,11 +125,9 @@ def _segmenter(settings: "Settings") -> "Segmenter":
     folder = choose(settings)
     device = open_device(settings)
 
-    from app.pipeline.segmenter import Segmenter
     from app.zoo.loading import load_model
 
-    loaded = load_model(folder)
-    return Segmenter(loaded.network, loaded.experiment.recipe, device, settings.tile_voxels)
+    return load_model(folder).segmenter(device, settings.tile_voxels)
 
 
 def _read(data: memoryview, file: Path, format: str | None, columns: tuple[str, ...], settings: "Settings") -> "Cloud":

@@ -24,6 +24,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="A folder of goldens, or one of them.", exists=True, file_okay=False)],
     only: Annotated[list[str] | None, typer.Option(help="Only cases whose name matches; may be repeated.")] = None,
     device: options.Device = None,
+    precision: Annotated[str, typer.Option(help="Of the networks: fp32, fp16 or bf16.")] = "fp32",
     threads: options.Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -35,7 +36,7 @@ def verify(
     found = []
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
-        for result in goldens.verify(folder, only or (), torch_device):
+        for result in goldens.verify(folder, only or (), torch_device, precision):
             found.append(result)
             bar.update(task, advance=1, description=f"{result.name}: {result.verdict}")
     if as_json:

@@ -101,7 +101,7 @@ class ModelSet:
         loaded = loading.load_model(folder)
         card = ModelCard(**loaded.card())
         tensors = [*loaded.network.parameters(), *loaded.network.buffers()]
-        segmenter = Segmenter(loaded.network, loaded.experiment.recipe, self._device, self._tile_voxels)
+        segmenter = loaded.segmenter(self._device, self._tile_voxels)
         del loaded
         segmenter.segment(cloud_of(256, 2.0))
         bytes_per_voxel = _bytes_per_voxel(segmenter, self._device)

@@ -15,6 +15,7 @@ class DefaultSegmentor(Network):
         super().__init__()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
+        self.halves = backbone.halves
         self.gives_features = backbone.gives_features
 
     def plan(self, scene: Scene) -> Any:
@@ -40,6 +41,7 @@ class DefaultSegmentorV2(Network):
         self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
+        self.halves = backbone.halves
 
     def plan(self, scene: Scene) -> Any:
         """The backbone's plan."""
@@ -63,6 +65,7 @@ class Encoder(Network):
         super().__init__()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
+        self.halves = backbone.halves
 
     def plan(self, scene: Scene) -> Any:
         """The backbone's plan."""

@@ -11,11 +11,13 @@ class Network(nn.Module):
     """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike.
 
     ``plans_positions`` is False where ``plan`` reads the voxels of a scene and not ``coord``, so that scenes with equal
-    voxels may share a plan. ``gives_features`` is True where ``describe`` may be called.
+    voxels may share a plan. ``gives_features`` is True where ``describe`` may be called, ``halves`` where the network
+    runs in half precision.
     """
 
     plans_positions: bool = True
     gives_features: bool = False
+    halves: bool = False
 
     def plan(self, scene: Scene) -> Any:
         """All that ``forward`` needs of the geometry."""

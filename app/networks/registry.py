@@ -4,14 +4,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from app.errors import BadModel
 
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2, Encoder
 from .litept import LitePT
 from .lora import LoraSegmentor
+from .network import Network
 from .oacnns import OACNNs
 from .pointgroup import PointGroup
 from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
@@ -23,7 +22,7 @@ from .ptv3.sonata import PointTransformerV3m2, PointTransformerV3m3
 from .spunet import SpUNet
 from .spunet_prompted import PromptedSpUNet
 
-BACKBONES: dict[str, type[nn.Module]] = {
+BACKBONES: dict[str, type[Network]] = {
     "LitePT-v1": LitePT,
     "OACNNs": OACNNs,
     "PT-v2m1": GroupedPointTransformerV2,
@@ -38,12 +37,12 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "SpUNet-v1m1": SpUNet,
     "SpUNet-v1m3": PromptedSpUNet,
 }
-PROMPTS: dict[str, type[nn.Module]] = {
+PROMPTS: dict[str, type[Network]] = {
     "PPT-v1m1": LanguagePrompts,
     "PPT-v1m2": DecoupledPrompts,
     "PPT-v1m3": JointLanguagePrompts,
 }
-SEGMENTORS: dict[str, type[nn.Module]] = {
+SEGMENTORS: dict[str, type[Network]] = {
     "CAC-v1m1": ContextAwareClassifier,
     "DefaultLORASegmentorV2": LoraSegmentor,
     "DefaultSegmentor": DefaultSegmentor,
@@ -56,7 +55,7 @@ SEGMENTORS: dict[str, type[nn.Module]] = {
 TRAINING_ONLY = {"criteria", "freeze_backbone"}
 
 
-def build(model: Mapping[str, Any]) -> nn.Module:
+def build(model: Mapping[str, Any]) -> Network:
     """The network that ``model`` (the config's ``model=dict(...)``) describes, in eval mode, weights not loaded.
 
     The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
@@ -65,7 +64,7 @@ def build(model: Mapping[str, Any]) -> nn.Module:
     return _build(SEGMENTORS, model, "model").eval()
 
 
-def _build(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where: str) -> nn.Module:
+def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> Network:
     """The network of ``config``, around that of its backbone where it is of a kind that has one."""
     kind = _look_up(kinds, config, where)
     arguments = {key: value for key, value in config.items() if key != "type"}
@@ -79,14 +78,14 @@ def _build(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where: 
     return _construct(kind, arguments, where)
 
 
-def _look_up(kinds: dict[str, type[nn.Module]], config: Mapping[str, Any], where: str) -> type[nn.Module]:
+def _look_up(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> type[Network]:
     name = config.get("type")
     if name not in kinds:
         raise BadModel(f"{where}.type {name!r} is not served yet; served are {', '.join(sorted(kinds))}")
     return kinds[name]
 
 
-def _construct(kind: type[nn.Module], arguments: dict[str, Any], where: str) -> nn.Module:
+def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Network:
     accepted = _accepted(kind)
     unknown = sorted(set(arguments) - set(accepted))
     if unknown:
@@ -97,7 +96,7 @@ def _construct(kind: type[nn.Module], arguments: dict[str, Any], where: str) -> 
         raise BadModel(f"{where}: {error}") from error
 
 
-def _accepted(kind: type[nn.Module]) -> list[str]:
+def _accepted(kind: type[Network]) -> list[str]:
     """Names of the arguments of ``kind``; where it has **keywords, those of the class it extends come after."""
     names: list[str] = []
     for each in kind.__mro__:

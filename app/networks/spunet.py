@@ -124,6 +124,7 @@ class SpUNet(Network):
 
     plans_positions = False
     gives_features = True
+    halves = True
 
     def __init__(
         self,

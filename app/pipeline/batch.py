@@ -123,13 +123,18 @@ def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:
 
 
 def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] | None:
-    """float32 (V, num_classes) of each cloud, None where the pass fails; each is told the time of the whole pass."""
+    """float32 (V, num_classes) of each cloud; each is told the time of the whole pass.
+
+    None where the pass fails or warns, as of an overflow, which may be another cloud's.
+    """
     run = Run([])
     try:
         logits = _logits(segmenter, [waiting.prepared for waiting in group], run)
         probabilities = [each.softmax(1).cpu().numpy() for each in logits]
     except Exception:
         return None  # whatever it was, each cloud meets it again alone
+    if run.warnings:
+        return None
     for waiting in group:
         waiting.run.timings_ms.update(run.timings_ms)
     return probabilities

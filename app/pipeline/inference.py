@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.pointgroup import Instances, PointGroup
+from app.networks.precision import PRECISIONS, in_precision
 from app.networks.scene import Scene
 
 from .run import Run
+
+OVERFLOW = "Half precision overflowed; the network ran in float32."
 
 
 class Inference:
@@ -24,10 +27,20 @@ class Inference:
         num_classes: width that its logits must have.
         device: a torch device.
         condition: the dataset whose norms and classes a network with several is to use.
+        precision: a key of PRECISIONS; the network's ``halves`` says whether it may be other than fp32.
     """
 
-    def __init__(self, network: nn.Module, num_classes: int, device: str, condition: str | None = None):
-        self.network: Any = fold(network.to(device).eval())
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        device: str,
+        condition: str | None = None,
+        precision: str = "fp32",
+    ):
+        self.exact: Any = fold(network.to(device).eval())
+        self.dtype = PRECISIONS[precision]
+        self.network: Any = in_precision(self.exact, self.dtype)
         self.num_classes = num_classes
         self.condition = condition
         self.device = torch.device(device)
@@ -67,31 +80,47 @@ class Inference:
     def logits(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of features float32 (V, C) of all voxels of the plan."""
         with run.stage("network"):
-            logits = self.network(self._there(feat), plan).float()
+            logits = self._in_range(lambda network, feat: network(feat, plan).float(), feat, run)
             self._wait()
         return self._checked(logits)
 
     @torch.inference_mode()
     def described(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
-        return self._beside(self.network.describe, feat, plan, run)
+        return self._beside("describe", feat, plan, run)
 
     @torch.inference_mode()
     def votes(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
         """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
-        return self._beside(self.network.votes, feat, plan, run)
+        return self._beside("votes", feat, plan, run)
 
     @torch.inference_mode()
     def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
 
-    def _beside(self, answer: Callable[..., tuple[Tensor, Tensor]], feat: np.ndarray, plan: Any, run: Run) -> Tensor:
-        """Probabilities of the logits that ``answer`` gives, and its second part beside them."""
+    def _beside(self, method: str, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+        """Probabilities of the logits that the network's ``method`` gives, and its second part beside them."""
+
+        def joined(network: Any, feat: Tensor) -> Tensor:
+            logits, others = getattr(network, method)(feat, plan)
+            return torch.cat([self._checked(logits), others], 1).float()
+
         with run.stage("network"):
-            logits, others = (each.float() for each in answer(self._there(feat), plan))
+            both = self._in_range(joined, feat, run)
             self._wait()
-        return torch.cat([self._checked(logits).softmax(1), others], 1)
+        logits, others = both.split([self.num_classes, both.shape[1] - self.num_classes], 1)
+        return torch.cat([logits.softmax(1), others], 1)
+
+    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: Run) -> Tensor:
+        """What ``answer`` makes of a network and its features; of that in float32 where half precision overflows."""
+        there = self._there(feat)
+        out = answer(self.network, there.to(self.dtype))
+        if self.dtype == torch.float32 or bool(out.isfinite().all()):
+            return out
+        if OVERFLOW not in run.warnings:
+            run.warnings.append(OVERFLOW)
+        return answer(self.exact, there)
 
     def _checked(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != self.num_classes:

@@ -31,18 +31,26 @@ class Segmenter:
         recipe: transforms, voxels and classes of the model.
         device: a torch device.
         tile_voxels: clouds of more voxels are cut into tiles of about so many.
+        precision: fp32, or fp16 or bf16 for a network that ``halves``.
 
     Raises BadModel where a transform of the recipe is not served.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, device: str = "cpu", tile_voxels: int = 400_000):
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        device: str = "cpu",
+        tile_voxels: int = 400_000,
+        precision: str = "fp32",
+    ):
         for transform in (*recipe.transform, recipe.voxelize, *recipe.post_transform):
             transforms.check(transform)
         if recipe.voxelize["type"] != "GridSample":
             raise BadModel(f"test_cfg.voxelize must be a GridSample, got {recipe.voxelize['type']!r}")
         if not any(transform["type"] == "Collect" for transform in recipe.post_transform):
             raise BadModel("test_cfg.post_transform must end in a Collect, which names the features")
-        self.inference = Inference(network, len(recipe.classes), device, recipe.condition)
+        self.inference = Inference(network, len(recipe.classes), device, recipe.condition, precision)
         self.recipe = recipe
         self.tile_voxels = tile_voxels
         self.warnings = recipe.remarks

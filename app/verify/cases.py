@@ -9,15 +9,18 @@ from typing import Any
 from app.errors import BadRequest
 
 from . import experiments, networks, operators, pipelines, transforms
-from .result import CaseResult
+from .result import CaseResult, not_served
 
 
-def verify(folder: Path | str, only: Sequence[str] = (), device: str = "cpu") -> Iterator[CaseResult]:
+def verify(
+    folder: Path | str, only: Sequence[str] = (), device: str = "cpu", precision: str = "fp32"
+) -> Iterator[CaseResult]:
     """Run the cases of ``folder``, one result after the other.
 
     ``folder`` is a case, a folder of cases, or one with cases under experiments/ as well. A case is a folder with
     config.json, input.npz and output.npz, or an experiment folder with expected.npz. ``only`` are patterns (``*``,
-    ``?``) of which a case's name must match one. Raises BadRequest where no case is left.
+    ``?``) of which a case's name must match one. With a ``precision`` other than fp32 cases of networks and experiments
+    alone are run, and what is allowed is wider. Raises BadRequest where no case is left.
     """
     cases = [case for case in _find(Path(folder)) if not only or any(fnmatch(case.name, pattern) for pattern in only)]
     if not cases:
@@ -26,7 +29,7 @@ def verify(folder: Path | str, only: Sequence[str] = (), device: str = "cpu") ->
             f"{folder} holds no cases{named}; a case is a folder with config.json, input.npz and output.npz, "
             "or an experiment folder with expected.npz"
         )
-    return (_run(case, device) for case in cases)
+    return (_run(case, device, precision) for case in cases)
 
 
 def _find(folder: Path) -> list[Path]:
@@ -39,15 +42,17 @@ def _is_case(path: Path) -> bool:
     return (path / "config.json").is_file() or ((path / "config.py").is_file() and (path / "expected.npz").is_file())
 
 
-def _run(case: Path, device: str) -> CaseResult:
+def _run(case: Path, device: str, precision: str) -> CaseResult:
     kind = "case"
     try:
         config = json.loads((case / "config.json").read_text()) if (case / "config.json").is_file() else None
         kind = _kind(config)
         if config is None:
-            return experiments.run(case, device)
+            return experiments.run(case, device, precision)
         if kind == "network":
-            return networks.run(case, config, device)
+            return networks.run(case, config, device, precision)
+        if precision != "fp32":
+            return not_served(case.name, kind, f"it is computed in float32, {precision} was asked for")
         if kind == "transforms":
             return transforms.run(case, config)
         if kind == "operation":

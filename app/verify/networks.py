@@ -1,6 +1,7 @@
 """Network cases: logits of a network built from a config and weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,26 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
-from app.networks.fold import fold
 from app.networks.scene import Scene
+from app.pipeline.inference import Inference
+from app.pipeline.run import Run
 from app.zoo import loading
 from app.zoo.legacy import has_blocks, with_old_blocks
 
 from . import instances
 from .arrays import distance, read
-from .result import CaseResult, judge, not_served
+from .result import AGREEMENT, CaseResult, judge, not_served
 
 FEATURES_TOLERANCE = 1e-3  # of the largest
 LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
+OF_HALF = {"fp16": (0.08, 0.99), "bf16": (0.5, 0.96)}  # logits have a standard deviation of 1.5
 
 
-def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
-    """Compare the logits of the case's input, and instances where it has them, with its output."""
+def run(case: Path, config: Mapping[str, Any], device: str, precision: str = "fp32") -> CaseResult:
+    """Compare the logits of the case's input, and instances where it has them, with its output.
+
+    Features and instances are compared in float32 alone.
+    """
     model, reason = config["model"], ""
     if config.get("legacy"):
         if has_blocks(model):
@@ -35,8 +41,13 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     reason = reason or why_not_served(model)
     if reason:
         return not_served(case.name, "network", reason)
-    network: Any = fold(loading.build(model, load_file(case / "weights.safetensors")).to(device))
+    plain: Any = loading.build(model, load_file(case / "weights.safetensors"))
+    if precision != "fp32" and not plain.halves:
+        return not_served(case.name, "network", "the network runs in float32 alone")
     given, expected = read(case / "input.npz"), read(case / "output.npz")
+    target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
+    inference = Inference(plain, target.shape[1], device, precision=precision)
+    network = inference.network
     batch = np.repeat(np.arange(len(given["offset"])), np.diff(given["offset"], prepend=0))
     coords = np.column_stack([batch, given["grid_coord"]]).astype(np.int64)
     with torch.inference_mode():
@@ -44,15 +55,17 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
         condition = str(given["condition"][0]) if "condition" in given else None
         shuffles = torch.from_numpy(expected["perms"]) if "perms" in expected else None
         plan = network.plan(Scene(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
+        run = Run([])
+        logits = inference.logits(given["feat"], plan, run).cpu().numpy()
         feat = torch.from_numpy(given["feat"]).to(device)
-        logits = network(feat, plan).float().cpu().numpy()
-        far = _features_differ(network, feat, plan, expected)
         has_instances = "pred_masks_packed" in expected
-        wrong = instances.wrong(network, feat, plan, given, expected, logits_tolerance(device)) if has_instances else []
-        wrong += ["backbone_feat"] if far else []
-    target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
+        wrong = instances.wrong(network, feat, plan, given, expected, allowed(device)[0]) if has_instances else []
+        if precision == "fp32" and _features_differ(network, feat, plan, expected):
+            wrong.append("backbone_feat")
     agreement = float((logits.argmax(1) == target.argmax(1)).mean())
-    return judge(case.name, "network", distance(logits, target), logits_tolerance(device), agreement, wrong)
+    tolerance, least = allowed(device, precision)
+    result = judge(case.name, "network", distance(logits, target), tolerance, agreement, wrong, least)
+    return replace(result, detail=" ".join([result.detail, *run.warnings]).strip())
 
 
 def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[str, np.ndarray]) -> bool:
@@ -74,6 +87,8 @@ def why_not_served(model: Mapping[str, Any]) -> str:
     return ""
 
 
-def logits_tolerance(device: str) -> float:
-    """Largest difference allowed between logits."""
-    return LOGITS_TOLERANCE if device == "cpu" else LOGITS_TOLERANCE_GPU
+def allowed(device: str, precision: str = "fp32") -> tuple[float, float]:
+    """Largest difference between logits and least share of equal labels."""
+    if precision != "fp32":
+        return OF_HALF[precision]
+    return (LOGITS_TOLERANCE if device == "cpu" else LOGITS_TOLERANCE_GPU), AGREEMENT

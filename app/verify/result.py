@@ -30,9 +30,10 @@ def judge(
     tolerance: float,
     agreement: float | None,
     wrong: Sequence[str] = (),
+    least_agreement: float = AGREEMENT,
 ) -> CaseResult:
     """The result of a case that was run; ``wrong`` are the names of outputs that miss their answer."""
-    close = max_abs_diff <= tolerance and (agreement is None or agreement >= AGREEMENT)
+    close = max_abs_diff <= tolerance and (agreement is None or agreement >= least_agreement)
     detail = f"different: {', '.join(wrong)}" if wrong else ""
     return CaseResult(name, kind, "pass" if close and not wrong else "fail", max_abs_diff, tolerance, agreement, detail)
 

@@ -13,6 +13,7 @@ from typing import Any
 from app.pipeline.recipe import Recipe, Transform
 from app.settings import settings
 
+from .by_model import chosen
 from .digest import sha256
 
 SHA256_OF_OLD_BLOCKS = {
@@ -40,7 +41,7 @@ class Choice:
 
 def choice_for(name: str) -> Choice:
     """What the settings want for the model ``name``."""
-    return Choice(_chosen(settings().legacy_colours, name), _chosen(settings().legacy_blocks, name))
+    return Choice(chosen(settings().legacy_colours, name), chosen(settings().legacy_blocks, name))
 
 
 def apply(model: dict[str, Any], recipe: Recipe, checkpoint: Path, choice: Choice) -> tuple[dict[str, Any], Recipe]:
@@ -74,16 +75,6 @@ def with_old_blocks(model: Mapping[str, Any]) -> dict[str, Any]:
 def has_blocks(model: Any) -> bool:
     """Whether the config's ``model`` is or stands on a PT-v3m1."""
     return isinstance(model, Mapping) and (model.get("type") == BACKBONE or has_blocks(model.get("backbone")))
-
-
-def _chosen(setting: str, name: str) -> str:
-    """The value of ``name=value`` in a setting, else the last one without a name, else "auto"."""
-    parts = [part.strip().rpartition("=") for part in setting.split(",")]
-    for wanted in (name, ""):
-        values = [value for model, _, value in parts if model.strip() == wanted]
-        if values:
-            return values[-1]
-    return "auto"
 
 
 def _signed(steps: list[Transform]) -> list[Transform]:

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
+from app.networks.network import Network
+from app.pipeline.segmenter import Segmenter
 
 from . import encoder, lora, text_embeddings, widths
 from .checkpoint import read
 from .experiment import Experiment, load
 from .legacy import Choice
+from .precision import precision_for
 
 SHOWN = 4
 COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and inference does not read it
@@ -25,11 +28,16 @@ class LoadedModel:
     """An experiment with its network in eval mode on the CPU."""
 
     experiment: Experiment
-    network: nn.Module
+    network: Network
 
     def card(self) -> dict[str, Any]:
         """The experiment's card, with the number of parameters."""
         return self.experiment.card(sum(parameter.numel() for parameter in self.network.parameters()))
+
+    def segmenter(self, device: str, tile_voxels: int) -> Segmenter:
+        """The network at work on ``device``, in the precision that the settings want. Raises BadModel."""
+        precision = precision_for(self.experiment.name, self.network.halves, device)
+        return Segmenter(self.network, self.experiment.recipe, device, tile_voxels, precision)
 
 
 def load_model(folder: Path, semantics: Choice | None = None) -> LoadedModel:
@@ -41,14 +49,14 @@ def load_model(folder: Path, semantics: Choice | None = None) -> LoadedModel:
     return LoadedModel(experiment, build_for(experiment, read(experiment.checkpoint)))
 
 
-def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> nn.Module:
+def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> Network:
     """The network of ``experiment`` with the weights of its checkpoint and what lies beside it; as ``build``."""
     if encoder.is_encoder(experiment.path):
         return build(experiment.model, encoder.assemble(experiment.path, weights))
     return build(experiment.model, text_embeddings.add(experiment.model, weights, experiment.path))
 
 
-def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
     """The network of a config's ``model`` with ``weights``, every one of them used and none missing.
 
     Names and shapes are compared before memory is taken for the network.

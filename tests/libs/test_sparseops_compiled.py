@@ -113,6 +113,17 @@ def test_a_row_is_the_same_to_the_bit_for_any_number_of_threads_and_in_any_compa
     assert torch.equal(alone, results[0][: len(one)])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_packed_weight_in_another_dtype_is_the_one_packed_in_it(dtype):
+    weight = torch.randn(20, 3, 3, 3, 5)
+    expected = pack_weight(weight.to(dtype))
+    packed = pack_weight(weight).to(dtype)
+    assert torch.equal(packed.data, expected.data)
+    assert (packed.out_channels, packed.num_offsets, packed.in_channels) == (20, 27, 5)
+    again = packed.to(torch.float32)
+    assert torch.equal(again.data, pack_weight(weight.to(dtype).float()).data)
+
+
 def test_table_entries_that_are_no_rows_count_as_absent():
     features, weight = torch.randn(3, 4), torch.randn(5, 1, 1, 1, 4)
     rows = torch.tensor([[3, -7, 2]], dtype=torch.int32)

@@ -69,6 +69,7 @@ class Hierarchy(Network):
     """
 
     plans_positions = False
+    halves = True
     decodes_skip = False
     shares_patches = False
 

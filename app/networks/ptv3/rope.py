@@ -27,8 +27,8 @@ class Rope(nn.Module):
         self.register_buffer("inv_freq", inv_freq, persistent=in_checkpoints)
 
     def forward(self, qkv: Tensor, positions: Tensor) -> Tensor:  # (T, 3, H, D), (T, 3) -> (T, 3, H, D)
-        angles = (positions.to(qkv.dtype)[:, :, None] * self.inv_freq)[:, None, None]  # (T, 1, 1, 3, D / 6)
-        cos, sin = angles.cos(), angles.sin()
+        angles = (positions.to(self.inv_freq.dtype)[:, :, None] * self.inv_freq)[:, None, None]  # (T, 1, 1, 3, D / 6)
+        cos, sin = angles.cos().to(qkv.dtype), angles.sin().to(qkv.dtype)
         first, second = qkv[:, :2].unflatten(-1, (3, 2, -1)).unbind(-2)  # (T, 2, H, 3, D / 6) each
         turned = torch.stack([first * cos - second * sin, second * cos + first * sin], -2).flatten(-3)
         return torch.cat([turned, qkv[:, 2:]], 1)

@@ -6,6 +6,8 @@ from torch import Tensor
 from . import reference_serial as reference
 from .extension import compiled_for
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
 
 def patch_attention(
     qkv: Tensor,
@@ -16,27 +18,28 @@ def patch_attention(
 ) -> Tensor:
     """softmax(scale * q @ k.T + bias) @ v for every patch and head.
 
-    Exact in float32; no more than one patch's scores are held by a thread of the CPU. On other devices runs of patches
-    of one length go through torch's own attention.
+    Exact in float32; no more than one patch's scores are held by a thread of the CPU, which computes float16 and
+    bfloat16 in float32. On other devices runs of patches of one length go through torch's own attention.
 
     Args:
-        qkv: float32 (T, 3, H, D), contiguous: query, key and value of each padded point and head.
+        qkv: float32, float16 or bfloat16 (T, 3, H, D), contiguous: query, key and value of each padded point and head.
         cu_seqlens: int32 (P + 1,), contiguous, ascending from 0 to T; patch p is the rows between two of them.
         scale: of the scores; None for D ** -0.5.
-        bias: float32 (P, H, L, L), contiguous, added to the scores where all patches have the length L.
+        bias: (P, H, L, L), float32 or the dtype of ``qkv``, contiguous, added to the scores where all patches have the
+            length L.
         cast: torch.bfloat16 (or torch.float16, as before August 2025) rounds query, key, value and the result as
             upstream does around flash attention; None rounds nothing.
 
     Returns:
-        float32 (T, H * D).
+        (T, H * D) in the dtype of ``qkv``.
 
     Raises:
         ValueError: wrong shape, dtype or device; cu_seqlens that do not ascend from 0 to T.
     """
     if qkv.ndim != 4 or qkv.shape[1] != 3 or not qkv.is_contiguous():
         raise ValueError(f"qkv must be contiguous (T, 3, H, D), got {tuple(qkv.shape)}, strides {qkv.stride()}")
-    if qkv.dtype != torch.float32:
-        raise ValueError(f"qkv must be float32, got {qkv.dtype}")
+    if qkv.dtype not in DTYPES:
+        raise ValueError(f"qkv must be float32, float16 or bfloat16, got {qkv.dtype}")
     if cu_seqlens.ndim != 1 or cu_seqlens.dtype != torch.int32 or not len(cu_seqlens):
         raise ValueError(f"cu_seqlens must be int32 (P + 1,), got {cu_seqlens.dtype} {tuple(cu_seqlens.shape)}")
     if cu_seqlens.device != qkv.device or not cu_seqlens.is_contiguous():
@@ -47,8 +50,12 @@ def patch_attention(
         _check_bias(bias, qkv, cu_seqlens)
     if cast is not None:
         qkv = qkv.to(cast).float()
-    operators = torch.ops.sparseops if compiled_for(qkv) and qkv.device.type == "cpu" else reference
-    out = operators.patch_attention(qkv, cu_seqlens, qkv.shape[3] ** -0.5 if scale is None else scale, bias)
+    scale = qkv.shape[3] ** -0.5 if scale is None else scale
+    if compiled_for(qkv) and qkv.device.type == "cpu":
+        exact = None if bias is None else bias.float()
+        out = torch.ops.sparseops.patch_attention(qkv.float(), cu_seqlens, scale, exact).to(qkv.dtype)
+    else:
+        out = reference.patch_attention(qkv, cu_seqlens, scale, bias)
     return out if cast is None else out.to(cast).float()
 
 
@@ -58,7 +65,9 @@ def _check_bias(bias: Tensor, qkv: Tensor, cu_seqlens: Tensor) -> None:
         raise ValueError(f"bias needs patches of one length, got lengths {min(lengths)} to {max(lengths)}")
     length = lengths.pop() if lengths else 0
     expected = (len(cu_seqlens) - 1, qkv.shape[2], length, length)
-    if tuple(bias.shape) != expected or bias.dtype != torch.float32 or not bias.is_contiguous():
-        raise ValueError(f"bias must be contiguous float32 {expected}, got {bias.dtype} {tuple(bias.shape)}")
+    if tuple(bias.shape) != expected or bias.dtype not in (torch.float32, qkv.dtype) or not bias.is_contiguous():
+        raise ValueError(
+            f"bias must be contiguous float32 {expected} or of qkv's dtype, got {bias.dtype} {tuple(bias.shape)}"
+        )
     if bias.device != qkv.device:
         raise ValueError(f"bias must be on {qkv.device} with qkv, got {bias.device}")

@@ -10,6 +10,7 @@ from .extension import compiled_for
 from .kernel_map import KernelMap
 
 ACTIVATIONS = ("none", "relu")
+PANEL = 16  # output channels side by side in a packed weight on the CPU
 GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
@@ -31,6 +32,19 @@ class PackedWeight:
     num_offsets: int
     in_channels: int
 
+    def to(self, dtype: torch.dtype) -> "PackedWeight":
+        """The weight rounded to ``dtype``, packed for it."""
+        return _pack(self._kernels().to(dtype))
+
+    def _kernels(self) -> Tensor:
+        """(C_out, K, C_in)."""
+        if self.data.ndim == 3:
+            return self.data
+        panels = self.data.shape[1]
+        split = self.data.unflatten(-1, (PANEL, -1))  # (K, panels, units, 16, inputs of a unit)
+        kernels = split.permute(1, 3, 0, 2, 4).reshape(panels * PANEL, self.num_offsets, -1)
+        return kernels[: self.out_channels, :, : self.in_channels].contiguous()
+
 
 def pack_weight(weight: Tensor) -> PackedWeight:
     """Pack a weight once for many calls of ``sparse_conv``.
@@ -38,8 +52,11 @@ def pack_weight(weight: Tensor) -> PackedWeight:
     ``weight`` is (C_out, kx, ky, kz, C_in), spconv's layout, on the device and in the dtype of the features to come.
     """
     _check_weight(weight)
-    kernels = weight.detach().flatten(1, 3).contiguous()  # (C_out, K, C_in)
-    data = torch.ops.sparseops.pack_weight(kernels) if _has_kernel(kernels) and not weight.is_cuda else kernels
+    return _pack(weight.detach().flatten(1, 3).contiguous())
+
+
+def _pack(kernels: Tensor) -> PackedWeight:  # (C_out, K, C_in)
+    data = torch.ops.sparseops.pack_weight(kernels) if _has_kernel(kernels) and not kernels.is_cuda else kernels
     return PackedWeight(data, *kernels.shape)
 
 

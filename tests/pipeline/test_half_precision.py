@@ -1,0 +1,56 @@
+"""The pipeline with a network in half precision: what overflows runs in float32, for that cloud alone."""
+
+import copy
+
+import numpy as np
+import pytest
+from pipeline_samples import make_terrain
+
+from app.pipeline.batch import Request, segment_batch
+from app.pipeline.inference import OVERFLOW
+from app.pipeline.run import go_on
+from app.pipeline.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def overflowing(network):
+    """Activations of bright points are past what float16 holds, those of dark ones are not."""
+    scaled = copy.deepcopy(network)
+    scaled.backbone.conv_input[0].weight.data *= 3e4
+    scaled.backbone.conv_input[1].bias.data.zero_()
+    scaled.backbone.conv_input[1].running_mean.zero_()
+    return scaled
+
+
+def dark():
+    cloud = make_terrain(1500, seed=1)
+    cloud.rgb[:] = 0
+    cloud.normals[:] = 0
+    return cloud
+
+
+def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, recipe):
+    cloud = make_terrain()
+    exact = Segmenter(network, recipe).segment(cloud).labels
+    half = Segmenter(network, recipe, precision="bf16").segment(cloud)
+    assert half.warnings == []
+    assert 0.95 < (half.labels == exact).mean() < 1
+
+
+@pytest.mark.parametrize("fields", [("probabilities",), ("features", "probabilities")])
+def test_what_overflows_runs_in_float32_with_a_warning(overflowing, recipe, fields):
+    exact = Segmenter(overflowing, recipe).segment(make_terrain(), fields)
+    half = Segmenter(overflowing, recipe, precision="fp16").segment(make_terrain(), fields)
+    assert half.warnings == [OVERFLOW]
+    np.testing.assert_array_equal(half.probabilities, exact.probabilities)
+
+
+def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, recipe):
+    segmenter = Segmenter(overflowing, recipe, precision="fp16")
+    alone = [segmenter.segment(cloud, ("probabilities",)) for cloud in (dark(), make_terrain())]
+    requests = [Request(cloud, ("probabilities",), 0, go_on) for cloud in (dark(), make_terrain())]
+    together = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
+    assert [result.warnings for result in alone] == [[], [OVERFLOW]]
+    for index, result in enumerate(alone):
+        assert together[index].warnings == result.warnings
+        np.testing.assert_array_equal(together[index].probabilities, result.probabilities)
