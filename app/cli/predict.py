@@ -25,7 +25,9 @@ def predict(
     model: Annotated[str | None, typer.Option(help="Name of the model. [default: the first one found]")] = None,
     models: options.Models = None,
     format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
-    columns: Annotated[str, typer.Option(help="Columns of raw sweeps and tables: x,y,z,intensity …")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
+    ] = "",
     output: Annotated[
         str | None, typer.Option(help="Format to write. [default: OUT's suffix; in a folder, the cloud's own]")
     ] = None,

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from app.clouds.formats import WRITERS
 from app.engine.protocol import ModelCard
+from app.http.examples import add_examples
 from app.http.options import Options
 from app.http.v2.description import describe
 
@@ -199,6 +200,7 @@ def complete(spec: Any) -> Any:
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
     describe(spec)
+    add_examples(spec)
     return spec
 
 
