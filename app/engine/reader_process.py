@@ -32,6 +32,8 @@ def main() -> None:
     logging.basicConfig(format="reader %(levelname)s %(message)s")
     channel = Channel(socket.socket(fileno=arguments.fd))
     formats.load_all()
+    gc.collect()
+    gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
     limit_memory(arguments.memory_mib)
     try:
         channel.send(Started())
