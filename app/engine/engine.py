@@ -35,7 +35,7 @@ class EngineStatus:
     """State of one engine; ``reason`` of the last trouble.
 
     ``state`` is starting, ready, paused (lost too often, tried again later), failed (needs its operator) or stopped;
-    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start. ``busy_s`` are the seconds
+    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start. ``busy_s`` are seconds
     in which it had clouds, ``device_busy_s`` those of them in which its device ran plan and network.
     """
 
