@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import diagnose, key, models, predict, sample, serve, verify
+from . import bench, diagnose, key, models, predict, sample, serve, verify
 
 app = typer.Typer(
     help="Segment point clouds with networks trained in Pointcept.",
@@ -19,6 +19,7 @@ app.add_typer(models.app, name="models")
 app.command("diagnose")(diagnose.diagnose)
 app.command("verify")(verify.verify)
 app.command("sample")(sample.sample)
+app.command("bench")(bench.bench)
 app.command("key")(key.key)
 
 

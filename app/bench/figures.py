@@ -1,0 +1,100 @@
+"""What a load showed, in numbers that JSON can hold."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.bench.load import Shot
+from app.bench.watch import Look, Watch
+
+MIB = 1 << 20
+PERCENTILES = (50, 95, 99)
+NETWORK = ("voxelize", "plan", "network")
+PIPELINE = ("features", *NETWORK, "project", "instances")
+NO_SHARE = 3  # looks at memory, below which nothing is said of its growth
+
+Figures = dict[str, Any]
+
+
+def figures(shots: Sequence[Shot], elapsed_s: float, watch: Watch) -> Figures:
+    """Of all shots, and of each label by itself under ``clouds``."""
+    labels = dict.fromkeys(shot.label for shot in shots)
+    return {
+        "elapsed_s": elapsed_s,
+        "statuses": dict(sorted(Counter(str(shot.status) for shot in shots).items())),
+        "wrong": sum(not shot.is_right for shot in shots),
+        **_speed(shots, elapsed_s),
+        **_overhead(shots),
+        "clouds": {label: _speed([shot for shot in shots if shot.label == label], elapsed_s) for label in labels},
+        "engines": _engines(watch, elapsed_s),
+        "live": {"asked": len(watch.live_s), "longest_s": max(watch.live_s, default=0.0), "silent": watch.num_silences},
+        "memory": _memory(watch.looks),
+    }
+
+
+def _speed(shots: Sequence[Shot], elapsed_s: float) -> Figures:
+    good = [shot for shot in shots if shot.status == 200]
+    seconds = [shot.seconds for shot in good]
+    latency = {f"p{share}_s": float(np.percentile(seconds, share)) for share in PERCENTILES} if seconds else {}
+    return {
+        "answers": len(good),
+        **latency,
+        "longest_s": max(seconds, default=0.0),
+        "requests_a_s": len(good) / elapsed_s,
+        "points_a_s": sum(shot.num_points for shot in good) / elapsed_s,
+    }
+
+
+def _overhead(shots: Sequence[Shot]) -> Figures:
+    """Mean milliseconds by stage, those of no stage (upload, answer, waits), and shares of all but the queue."""
+    good = [shot for shot in shots if shot.status == 200]
+    if not good:
+        return {"stages_ms": {}, "outside_network": 0.0, "outside_pipeline": 0.0}
+    names = dict.fromkeys(name for shot in good for name in shot.timings_ms)
+    stages_ms = {name: sum(shot.timings_ms.get(name, 0.0) for shot in good) / len(good) for name in names}
+    total_ms = 1000 * sum(shot.seconds for shot in good) / len(good)
+    whole_ms = total_ms - stages_ms.get("queue", 0.0)
+
+    def outside(stages: Sequence[str]) -> float:
+        return 1 - sum(stages_ms.get(name, 0.0) for name in stages) / whole_ms
+
+    return {
+        "stages_ms": stages_ms | {"none": total_ms - sum(stages_ms.values())},
+        "outside_network": outside(NETWORK),
+        "outside_pipeline": outside(PIPELINE),
+    }
+
+
+def _engines(watch: Watch, elapsed_s: float) -> list[Figures]:
+    """Shares of the time in which each engine had clouds, and in which its device ran plan and network."""
+    before = {engine["device"]: engine for engine in watch.before["engines"]}
+    return [
+        {
+            "device": engine["device"],
+            "name": engine["device_name"],
+            "busy": (engine["busy_s"] - before[engine["device"]]["busy_s"]) / elapsed_s,
+            "device_busy": (engine["device_busy_s"] - before[engine["device"]]["device_busy_s"]) / elapsed_s,
+            "restarts": engine["num_restarts"] - before[engine["device"]]["num_restarts"],
+            "memory_mib": engine["memory"]["used"] / MIB,
+        }
+        for engine in watch.after["engines"]
+        if engine["device"] in before
+    ]
+
+
+def _memory(looks: Sequence[Look]) -> Figures:
+    """By kind of process, in MiB: first, last, highest, and growth an hour, by a line through the second half."""
+    if not looks:
+        return {}
+    half = looks[len(looks) // 2 :]
+    found: Figures = {}
+    for kind in looks[0].memory_bytes:
+        mib = [look.memory_bytes.get(kind, 0) / MIB for look in looks]
+        found[kind] = {"first": mib[0], "last": mib[-1], "highest": max(mib)}
+        if len(half) >= NO_SHARE:
+            slope = np.polyfit([look.elapsed_s for look in half], mib[len(looks) // 2 :], 1)[0]
+            found[kind]["growth_an_hour"] = 3600 * float(slope)
+    found["open_files"] = {"first": looks[0].num_descriptors, "last": looks[-1].num_descriptors}
+    return found

@@ -1,0 +1,127 @@
+"""Many clients of one service: in a closed loop, or at a rate that does not wait for answers."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.bench.clouds import Cloud
+from app.client.client import Client, Prediction
+from app.errors import Problem
+
+TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One request: seconds from when it was due to its whole answer, the status, and what a good answer told.
+
+    ``is_right`` says whether the answer is the one that the same cloud got before the load.
+    """
+
+    label: str
+    seconds: float
+    status: int
+    num_points: int = 0
+    is_right: bool = True
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+class Term:
+    """When a load ends: after so many seconds, or requests, or when it is told. For any number of threads."""
+
+    def __init__(self, seconds: float, num_requests: int | None):
+        self._end_s = time.monotonic() + seconds
+        self._left = num_requests
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def take(self) -> bool:
+        """Whether there may be one request more, which is counted."""
+        with self._lock:
+            if self._over.is_set() or time.monotonic() >= self._end_s or self._left == 0:
+                self._over.set()
+                return False
+            self._left = self._left - 1 if self._left is not None else None
+            return True
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait, at most to the end; whether that is not yet there."""
+        return not self._over.wait(min(seconds, max(0.0, self._end_s - time.monotonic())))
+
+    def stop(self) -> None:
+        """No request more."""
+        self._over.set()
+
+
+class Load:
+    """Requests for ``clouds``, each of which is asked for once before; ``shots`` grows while it runs."""
+
+    def __init__(self, url: str, key: str, clouds: Sequence[Cloud]):
+        self.shots: list[Shot] = []
+        self._client = Client(url, key, timeout_s=TIMEOUT_S, patience_s=0.0)
+        self._clouds = clouds
+        patient = Client(url, key, timeout_s=TIMEOUT_S)
+        self._expected = [_labels(patient, cloud).content for cloud in clouds]
+
+    def closed(self, num_clients: int, term: Term) -> None:
+        """Each client sends the next cloud once it was answered; one that got 429 comes back after Retry-After."""
+        with _threads(num_clients, term) as pool:
+            for seed in range(num_clients):
+                pool.submit(self._client_loop, random.Random(seed), term)
+
+    def open(self, rate: float, num_clients: int, term: Term) -> None:
+        """``rate`` requests a second on average, as from strangers (exponential pauses), by ``num_clients`` at most.
+
+        A request is due when it comes, also where no client is free to send it: what it waits is part of its seconds.
+        """
+        chance = random.Random(0)
+        due_s = time.monotonic()
+        with _threads(num_clients, term) as pool:
+            while term.sleep(due_s - time.monotonic()) and term.take():
+                pool.submit(self._shoot, self._choose(chance), due_s)
+                due_s += chance.expovariate(rate)
+
+    def _client_loop(self, chance: random.Random, term: Term) -> None:
+        while term.take():
+            retry_after_s = self._shoot(self._choose(chance), time.monotonic())
+            if retry_after_s:
+                term.sleep(retry_after_s * chance.uniform(0.2, 1))
+
+    def _choose(self, chance: random.Random) -> int:
+        return chance.choices(range(len(self._clouds)), [cloud.weight for cloud in self._clouds])[0]
+
+    def _shoot(self, index: int, due_s: float) -> float | None:
+        """Send one cloud; Retry-After of a refusal."""
+        cloud = self._clouds[index]
+        try:
+            answer = _labels(self._client, cloud)
+        except Problem as problem:
+            self.shots.append(Shot(cloud.label, time.monotonic() - due_s, problem.status))
+            return problem.retry_after_s
+        seconds = time.monotonic() - due_s
+        is_right = answer.content == self._expected[index]
+        self.shots.append(Shot(cloud.label, seconds, 200, answer.num_points, is_right, answer.timings_ms))
+        return None
+
+
+def _labels(client: Client, cloud: Cloud) -> Prediction:
+    options: dict[str, Any] = dict(cloud.options)
+    return client.predict(cloud.data, output="npy", **options)
+
+
+@contextmanager
+def _threads(number: int, term: Term) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads are awaited at the end, soon where that is an exception."""
+    with ThreadPoolExecutor(number) as pool:
+        try:
+            yield pool
+            pool.shutdown()
+        except BaseException:
+            term.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

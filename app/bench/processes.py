@@ -1,0 +1,59 @@
+"""The processes of a service that runs on this machine, and the memory that they hold."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+KINDS = {"app.engine.process": "engines", "app.engine.reader_process": "readers"}
+
+
+def family(engine_pid: int) -> dict[int, str]:
+    """What each process of the service is whose engine is ``engine_pid``: web, readers or engines.
+
+    Empty where no such engine runs here: the service is on another machine or in a container of its own.
+    """
+    if _kind(engine_pid) != "engines":
+        return {}
+    worker = _parent(engine_pid)
+    return {worker: "web", _parent(worker): "web"} | {pid: _kind(pid) for pid in _children(worker)}
+
+
+def memory_bytes(processes: dict[int, str]) -> dict[str, int]:
+    """Bytes by kind of process; pages that several of them share count once among them."""
+    found = dict.fromkeys(processes.values(), 0)
+    for pid, kind in processes.items():
+        with suppress(OSError, StopIteration):  # gone meanwhile
+            found[kind] += _proportional_bytes(pid)
+    return found
+
+
+def num_descriptors(processes: dict[int, str]) -> int:
+    """Open files of all of them."""
+    count = 0
+    for pid in processes:
+        with suppress(OSError):
+            count += len(list((PROC / str(pid) / "fd").iterdir()))
+    return count
+
+
+def _proportional_bytes(pid: int) -> int:
+    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _kind(pid: int) -> str:
+    try:
+        arguments = (PROC / str(pid) / "cmdline").read_text().split("\0")
+    except OSError:
+        return ""
+    return next((kind for module, kind in KINDS.items() if module in arguments), "web")
+
+
+def _parent(pid: int) -> int:
+    return int((PROC / str(pid) / "stat").read_text().rpartition(") ")[2].split()[1])
+
+
+def _children(pid: int) -> Iterator[int]:
+    for task in (PROC / str(pid) / "task").glob("*/children"):
+        yield from map(int, task.read_text().split())

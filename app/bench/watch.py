@@ -1,0 +1,99 @@
+"""What a service under load holds, and whether it still answers, looked at from outside now and then."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.bench.processes import family, memory_bytes, num_descriptors
+from app.client.transport import Transport
+from app.errors import Problem
+
+HEALTH_S = 0.5
+MEMORY_S = 2.0
+ANSWER_S = 600.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """At one moment: bytes by kind of process, open files, where the service runs on this machine."""
+
+    elapsed_s: float
+    memory_bytes: dict[str, int]
+    num_descriptors: int
+
+
+@dataclass
+class Watch:
+    """Looks at a service every ``MEMORY_S``, and asks for /health/live every ``HEALTH_S``.
+
+    ``live_s`` are the seconds that the latter took, ``num_silences`` counts those that got no answer; ``before`` and
+    ``after`` are what GET /health said around the load.
+    """
+
+    url: str
+    key: str
+    looks: list[Look] = field(default_factory=list)
+    live_s: list[float] = field(default_factory=list)
+    num_silences: int = 0
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch what runs within."""
+        transport = Transport(self.url, self.key, ANSWER_S, 0.0, lambda problem, wait_s: None)
+        over = threading.Event()
+        self.before = _health(transport)
+        threads = [threading.Thread(target=work, args=(transport, over)) for work in (self._ask, self._look)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+            self.after = _health(transport)
+
+    def _ask(self, transport: Transport, over: threading.Event) -> None:
+        while not over.wait(HEALTH_S):
+            begin_s = time.monotonic()
+            try:
+                transport.ask("GET", "/health/live")
+                self.live_s.append(time.monotonic() - begin_s)
+            except Problem:
+                self.num_silences += 1
+
+    def _look(self, transport: Transport, over: threading.Event) -> None:
+        begin_s = time.monotonic()
+        while True:
+            processes = _processes(transport)
+            if processes:
+                look = Look(time.monotonic() - begin_s, memory_bytes(processes), num_descriptors(processes))
+                self.looks.append(look)
+            if over.wait(MEMORY_S):
+                return
+
+
+def _health(transport: Transport) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(transport.ask("GET", "/health").content)
+    except Problem:  # not ready at this moment
+        return {"engines": []}
+    return found
+
+
+def _processes(transport: Transport) -> dict[int, str]:
+    """Of the service, where it runs here."""
+    found: dict[int, str] = {}
+    for engine in _health(transport)["engines"]:
+        if engine["pid"]:
+            try:
+                found |= family(engine["pid"])
+            except (OSError, ValueError):  # it ended meanwhile
+                continue
+    return found

@@ -1,0 +1,74 @@
+"""``pointserve bench``."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .terminal import messages
+
+if TYPE_CHECKING:
+    from app.bench.clouds import Cloud
+
+
+def bench(
+    url: Annotated[str, typer.Argument(help="The service, such as http://localhost:5001.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Clouds to send.", exists=True, dir_okay=False, readable=True)
+    ] = None,
+    points: Annotated[
+        str, typer.Option(help="Without FILES: sizes of made-up clouds, each with its weight where it has one.")
+    ] = "2000,10000,50000",
+    clients: Annotated[int, typer.Option(help="Clients; with --rate, the most at once.", min=1, max=1000)] = 8,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests a second, whether or not others are answered. [default: as they are]"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long.", min=0.1)] = 30.0,
+    requests: Annotated[int | None, typer.Option(help="End after so many requests, too.", min=1)] = None,
+    model: Annotated[str, typer.Option(help="Name of the model. [default: the first one]")] = "",
+    key: Annotated[str, typer.Option(help="Key for the service.", envvar="POINTSERVE_KEY", show_default=False)] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Put a service under load: latency, throughput, answers by status, time outside the network, memory over time.
+
+    Every answer is compared with what the same cloud got before the load; the exit code is 1 where one differs or its
+    status is neither 200 nor 429.
+    """
+    from app.bench.figures import figures
+    from app.bench.load import Load, Term
+    from app.bench.report import report
+    from app.bench.watch import Watch
+
+    if rate is not None and rate <= 0:
+        raise typer.BadParameter("--rate must be positive.")
+    messages.print("asking once for every cloud", style="dim")
+    load = Load(url, key, _clouds(url, key, files or [], points, model))
+    watch = Watch(url, key)
+    begin_s = time.monotonic()
+    term = Term(seconds, requests)
+    with watch.watching():
+        if rate is None:
+            load.closed(clients, term)
+        else:
+            load.open(rate, clients, term)
+        elapsed_s = time.monotonic() - begin_s
+    found = figures(load.shots, elapsed_s, watch)
+    print(json.dumps(found) if as_json else report(found), end="\n" if as_json else "")
+    if found["wrong"] or set(found["statuses"]) - {"200", "429"}:
+        raise typer.Exit(1)
+
+
+def _clouds(url: str, key: str, files: list[Path], points: str, model: str) -> "list[Cloud]":
+    from app.bench.clouds import made_up, of_file, sizes
+    from app.client.client import Client
+    from app.errors import NotFound
+
+    if files:
+        return [of_file(path, model) for path in files]
+    cards = [card for card in Client(url, key).models() if card["served"] and model in ("", card["name"])]
+    if not cards:
+        raise NotFound(f"{url} serves no model {model}".rstrip() + ".")
+    return [cloud for size in sizes(points) for cloud in made_up(size, cards[0])]
