@@ -1,11 +1,15 @@
-"""Take the pictures of docs/images from the page: ``python docs/screenshots.py`` (needs Chromium and playwright)."""
+"""Take the pictures of docs/images from the page: ``python -m docs.screenshots`` (needs Chromium and playwright)."""
 
 import base64
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from app.sample.tile import make_tile
 from tests.http.server import Server
 from tests.page.browser import launched
+from tests.page.clouds import ply
 from tests.page.driver import Driver
 
 IMAGES = Path(__file__).parent / "images"
@@ -20,7 +24,7 @@ TO_WEBP = """async (png) => {
 
 
 def main() -> None:
-    """Classes, comparison, a walk in the dark, a phone."""
+    """Classes, comparison, channels, a walk in the dark, a phone."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log", models="") as server:
         server.wait_ready()
@@ -35,6 +39,19 @@ def main() -> None:
             desk.tab.keyboard.press("Escape")
             desk.tab.locator("#compare-section").scroll_into_view_if_needed()
             save(desk, "page-compare")
+            bound = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="light"), server)
+            survey = Path(folder) / "survey.ply"
+            survey.write_bytes(ply(parcels()))
+            bound.open()
+            bound.tab.set_input_files("#file", survey)
+            bound.tab.wait_for_selector("#problem:not([hidden])")
+            for channel, column in {"x": "east", "y": "north", "z": "up", "instance": "parcel"}.items():
+                bound.tab.select_option(f"[data-channel={channel}]", column)
+            bound.tab.click("#again")
+            bound.wait_classes()
+            bound.tab.select_option("#colour-mode", "instance")
+            bound.tab.locator("#channels").evaluate("(box) => box.scrollIntoView()")
+            save(bound, "page-channels")
             dark = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="dark"), server)
             dark.open("/#sample=forest&colour=height&size=4")
             dark.wait_classes()
@@ -45,6 +62,14 @@ def main() -> None:
             phone.open("/#sample=village")
             phone.wait_classes()
             save(phone, "page-phone")
+
+
+def parcels() -> np.ndarray:
+    """A made-up village whose columns have names that nobody can know."""
+    tile = make_tile("village", size_m=70, density=12)
+    parcel = (tile.xyz[:, 0] // 18 + 4 * (tile.xyz[:, 1] // 18)).astype(np.int32)
+    names = ["east", "north", "up", "amplitude", "parcel"]
+    return np.rec.fromarrays([*tile.xyz.T, tile.intensity, parcel], names=names)
 
 
 def save(driver: Driver, name: str) -> None:

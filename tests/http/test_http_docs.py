@@ -45,9 +45,9 @@ def shown(bundled: Server) -> dict[str, str]:
     found = {}
     for section in re.findall(r"<section>(.*?)</section>", page, re.DOTALL):
         named = re.search(r'<h2><code class="\w+">(\w+)</code> <code>(.*?)</code></h2>', section)
-        examples = [html.unescape(text) for text in re.findall(r'<pre class="example">(.*?)</pre>', section, re.DOTALL)]
+        sources = re.findall(r'<pre class="example"[^>]*>(.*?)</pre>', section, re.DOTALL)
         names = [" ".join(named.groups())] if named else sorted(UNDESCRIBED)
-        found |= dict(zip(names, examples, strict=False))
+        found |= dict(zip(names, map(html.unescape, sources), strict=False))
     return found
 
 

@@ -43,7 +43,25 @@ def test_axe_finds_nothing_serious(page: Driver, tile: Path, scheme: str):
     page.tab.click("#legend button.class >> nth=0")
     page.click_at(0.5, 0.5)
     assert violations(page) == []
+    page.tab.click("#reading summary")
+    assert page.tab.is_visible("#channels")
+    assert violations(page) == []
     page.tab.keyboard.press("?")
+    assert violations(page) == []
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="no viewer/node_modules: run npm ci in viewer/")
+def test_axe_finds_nothing_serious_in_a_problem_on_a_phone_and_in_the_docs(page: Driver, tile: Path, tmp_path: Path):
+    page.tab.set_viewport_size({"width": 390, "height": 844})
+    path = tmp_path / "table.txt"
+    path.write_text("1 2 3 4 5\n2 3 4 5 6\n")
+    page.tab.set_input_files("#file", path)
+    page.tab.wait_for_selector("#problem:not([hidden])")
+    assert violations(page) == []
+    page.errors.clear()  # the browser itself logs answers of 4xx
+    page.drop(tile)
+    assert violations(page) == []
+    page.tab.goto(f"{page.server.url}/docs")
     assert violations(page) == []
 
 

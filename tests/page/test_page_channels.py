@@ -74,6 +74,8 @@ def test_a_file_that_does_not_name_its_places_is_asked_about(page: Driver, tmp_p
     page.tab.set_input_files("#file", path)
     page.tab.wait_for_selector("#problem:not([hidden])")
     assert "east, north, up" in page.tab.inner_text("#problem p")
+    assert "How to read the file" in page.tab.inner_text("#problem p")
+    assert offered(page, "y") == ["by its name", *table.dtype.names]
     for channel, column in (("x", "east"), ("y", "north"), ("z", "up")):
         assert page.tab.is_visible(f"[data-channel={channel}]")
         choose(page, channel, column)

@@ -34,23 +34,14 @@ export class Channels {
     this.text.addEventListener("change", () => this.read());
   }
 
-  /** Let one choose among `columns`; none where they are not known. */
+  /** Let one choose among the columns that were read; none where they are not known. */
   offer(columns: FileColumn[]): void {
-    const chosen = pairs(this.text.value);
-    const isList = this.text.value.trim() !== "" && chosen.size === 0;
-    show(this.box, columns.length > 0 && !isList);
-    for (const [channel, select] of this.selects) {
-      const feeding = columns.find(({ feeds }) => feeds.includes(channel))?.name;
-      const usual = chosen.has(channel) ? "by its name" : `by its name: ${feeding ?? "none"}`;
-      const none: [string, string][] = "xyz".includes(channel) ? [] : [[NOTHING, "nothing"]];
-      options(select, [["", usual], ...columns.map(({ name }): [string, string] => [name, name]), ...none]);
-    }
-    this.read();
+    this.list(columns, (channel) => columns.find(({ feeds }) => feeds.includes(channel))?.name ?? "none");
   }
 
-  /** The same, where the file does not have what was chosen. */
-  offerAnew(columns: FileColumn[]): void {
-    this.offer(columns);
+  /** Let one choose among the columns of a file that could not be read; what it does not have is chosen no more. */
+  ask(names: string[]): void {
+    this.list(names.map((name) => ({ name, feeds: [] })), () => "");
     this.write();
   }
 
@@ -60,6 +51,19 @@ export class Channels {
       const unread = feature !== "" && feature !== "coord" && !features.includes(feature);
       element.textContent = unread ? `${title} (not read by this model)` : title;
     }
+  }
+
+  private list(columns: FileColumn[], feeding: (channel: string) => string): void {
+    const chosen = pairs(this.text.value);
+    const isList = this.text.value.trim() !== "" && chosen.size === 0;
+    show(this.box, columns.length > 0 && !isList);
+    for (const [channel, select] of this.selects) {
+      const told = chosen.has(channel) ? "" : feeding(channel);
+      const usual = told ? `by its name: ${told}` : "by its name";
+      const none: [string, string][] = "xyz".includes(channel) ? [] : [[NOTHING, "nothing"]];
+      options(select, [["", usual], ...columns.map(({ name }): [string, string] => [name, name]), ...none]);
+    }
+    this.read();
   }
 
   private row(channel: string): HTMLLabelElement {

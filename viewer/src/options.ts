@@ -71,7 +71,7 @@ export class Options {
 
   /** Let one say what `columns` are, because nobody else can. */
   ask(columns: string[]): void {
-    this.channels.offerAnew(columns.map((name) => ({ name, feeds: [] })));
+    this.channels.ask(columns);
     by<HTMLDetailsElement>("reading").open = true;
     by("channels").scrollIntoView({ block: "center" });
   }

@@ -234,12 +234,14 @@ export class Session {
       await work();
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") return;
-      const text = error instanceof TypeError ? "The server cannot be reached." : (error as Error).message;
+      const columns = error instanceof Problem ? error.columns : [];
+      const hint = columns.length ? " Choose them under “How to read the file” and classify again." : "";
+      const text = error instanceof TypeError ? "The server cannot be reached." : (error as Error).message + hint;
       const close = make("button", { type: "button", onclick: () => show(by("problem"), false) }, "Close");
       by("problem").replaceChildren(make("p", {}, text), close);
       show(by("problem"), true);
       press(by("measure"), false);
-      if (error instanceof Problem && error.columns.length) this.options.ask(error.columns);
+      if (columns.length) this.options.ask(columns);
     }
   }
 
