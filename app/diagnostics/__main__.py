@@ -1,24 +1,39 @@
-"""``python -m app.diagnostics [--json]``: print the report; exit code 0 where serving works, else 1."""
+"""``python -m app.diagnostics``: print the report; exit code 0 where serving works, else 1.
+
+Needs nothing but Python for ``--json`` and ``--log``, so that it also tells what is wrong where nothing is installed.
+"""
 
 import argparse
 import json
+import os
 import sys
 
-from rich.console import Console
+from .faults import explain
+from .report import LIMIT_S, report
 
-from .report import report
-from .table import show
+PRIORITY, PATIENCE_S = 10, 90.0  # of --background, where others have the processor
 
 
 def main() -> int:
     """Print the report and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m app.diagnostics", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m app.diagnostics", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--deep", action="store_true", help="run and time every operator and the bundled model")
+    parser.add_argument("--background", action="store_true", help="leave the processor to others that want it")
+    parser.add_argument("--log", metavar="FILE", help="name the known faults that this log of a build or a run shows")
     arguments = parser.parse_args()
-    facts = report()
+    if arguments.log:
+        return explain(arguments.log)
+    if arguments.background:
+        os.nice(PRIORITY)
+    facts = report(PATIENCE_S if arguments.background else LIMIT_S, arguments.deep)
     if arguments.json:
         print(json.dumps(facts, indent=2))
     else:
+        from rich.console import Console
+
+        from .table import show
+
         show(facts, Console())
     return 0 if facts["ok"] else 1
 

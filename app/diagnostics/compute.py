@@ -3,6 +3,7 @@
 from typing import Any
 
 from .child import answer
+from .faults import ARCHITECTURE
 
 
 def compute() -> dict[str, Any]:
@@ -43,6 +44,7 @@ def _device(torch: Any, index: int, architectures: list[str]) -> dict[str, Any]:
             f"this torch has code for {', '.join(architectures)}, none of which runs on "
             f"compute capability {entry['compute_capability']}"
         )
+        entry["fault"] = ARCHITECTURE.name
         entry["remedy"] = (
             "Install a torch build made for this GPU (https://pytorch.org/get-started), "
             "or serve on the processor with POINTSERVE_DEVICE=cpu."

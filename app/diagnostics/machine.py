@@ -1,4 +1,4 @@
-"""The machine without torch: processor, memory, NVIDIA driver."""
+"""The machine without torch: processor and memory."""
 
 import os
 import platform
@@ -43,61 +43,6 @@ def memory() -> dict[str, Any]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit_bytes = int(limit) if limit.isdigit() and int(limit) < total else None
     return {"total_bytes": total, "available_bytes": _available_bytes(), "limit_bytes": limit_bytes}
-
-
-def driver() -> dict[str, Any]:
-    """NVIDIA's driver as the management library sees it: state ok, absent or broken, version, GPUs."""
-    try:
-        import pynvml
-    except ImportError as error:
-        return _no_driver("broken", f"nvidia-ml-py cannot be imported: {error}", "Run `pip install nvidia-ml-py`.")
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError_LibraryNotFound:
-        remedy = (
-            "Nothing to do on a machine without an NVIDIA GPU; else install NVIDIA's driver, "
-            "and in a container start it with `--gpus all`."
-        )
-        return _no_driver("absent", "libnvidia-ml.so was not found", remedy)
-    except pynvml.NVMLError as error:
-        remedy = (
-            "Make `nvidia-smi` work first: load the kernel module, or reboot after a driver update, "
-            "and in a container start it with `--gpus all`."
-        )
-        return _no_driver("broken", str(error), remedy)
-    try:
-        cuda = pynvml.nvmlSystemGetCudaDriverVersion()
-        return {
-            "state": "ok",
-            "version": _text(pynvml.nvmlSystemGetDriverVersion()),
-            "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",
-            "gpus": [_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())],
-        }
-    except pynvml.NVMLError as error:
-        return _no_driver("broken", str(error), "Make `nvidia-smi` work first; a GPU may have fallen off the bus.")
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _no_driver(state: str, reason: str, remedy: str) -> dict[str, Any]:
-    return {"state": state, "version": None, "cuda": None, "gpus": [], "reason": reason, "remedy": remedy}
-
-
-def _gpu(pynvml: Any, index: int) -> dict[str, Any]:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    try:
-        total_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-    except pynvml.NVMLError_NotSupported:  # GPUs that share the memory of the machine
-        total_bytes = None
-    return {
-        "name": _text(pynvml.nvmlDeviceGetName(handle)),
-        "uuid": _text(pynvml.nvmlDeviceGetUUID(handle)),
-        "memory_bytes": total_bytes,
-    }
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _cpu_facts() -> dict[str, str]:

@@ -13,19 +13,35 @@ Check = tuple[str, float]
 
 
 def check_library(name: str) -> dict[str, Any]:
-    """Whether ``name`` is compiled (and for what) or runs its reference, and how far its operators are off."""
-    import torch
+    """Whether ``name`` is compiled (and for what) or runs its reference, and how far its operators are off.
 
+    ``unloaded`` says why the compiled extension is not there; '' where it is.
+    """
     library = importlib.import_module(name)
     architectures = list(getattr(library, "ARCHITECTURES", ()))
-    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() * torch.cuda.is_available()))]
-    checks = [_run(device, CHECKS[name]) for device in devices]
+    checks = [_run(device, CHECKS[name]) for device in devices()]
     return {
         "name": name,
         "state": "compiled" if architectures else "reference",
         "architectures": architectures,
+        "unloaded": _unloaded(f"{name}._C"),
         "checks": [check for group in checks for check in group],
     }
+
+
+def devices() -> list[str]:
+    """The processor and every CUDA device."""
+    import torch
+
+    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() * torch.cuda.is_available()))]
+
+
+def _unloaded(extension: str) -> str:
+    try:
+        importlib.import_module(extension)
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 def sparseops_checks(device: str) -> Iterator[Check]:

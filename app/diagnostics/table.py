@@ -3,7 +3,10 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from .libraries import miss
 
 STYLES = {"ok": "green", "compiled": "green", "reference": "yellow", "absent": "dim", "broken": "red"}
 GIB = 1 << 30
@@ -16,10 +19,28 @@ def show(report: dict[str, Any], console: Console) -> None:
     for part, state, detail in _rows(report):
         table.add_row(part, f"[{STYLES.get(state, '')}]{state}[/]" if state in STYLES else state, detail)
     console.print(table)
+    if "timings" in report:
+        console.print(_deep(report))
     for problem in report["problems"]:
         style = "red" if problem["required"] else "yellow"
-        console.print(f"[{style}]{problem['part']}[/]: {problem['problem']}\n  → {problem['remedy']}", highlight=False)
+        name = f" ({problem['fault']})" if problem["fault"] else ""
+        told = f"{problem['problem']}{name}\n  → {problem['remedy']}"
+        console.print(f"[{style}]{problem['part']}[/]: {escape(told)}", highlight=False)
     console.print(_verdict(report))
+
+
+def _deep(report: dict[str, Any]) -> Table:
+    table = Table("what", "device", "result", title="run and timed")
+    table.add_column("ms", justify="right")
+    for library in report["timings"]:
+        for work in library["operators"]:
+            result = "[green]ok[/]" if work["ok"] else f"[red]{escape(miss(work))}[/]"
+            table.add_row(f"{library['name']}.{work['operator']}", work["device"], result, f"{work.get('ms', '')}")
+    for entry in report["forward"]:
+        result = f"{entry['right']:.1%} of {entry['points']} points" if "right" in entry else escape(entry["reason"])
+        style = "green" if entry["ok"] else "red"
+        table.add_row("forward pass", entry["device"], f"[{style}]{result}[/]", f"{entry.get('ms', '')}")
+    return table
 
 
 def _verdict(report: dict[str, Any]) -> str:
@@ -37,15 +58,27 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
         ("python", "ok", f"{report['python']['version']}  {report['python']['executable']}"),
         ("platform", "ok", report["platform"]),
+        ("environment", report["environment"]["state"], _environment(report["environment"])),
         ("processor", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores, {' '.join(cpu['flags'])}"),
         ("memory", "ok", f"{memory['total_bytes'] / GIB:.1f} GiB{limit}"),
         ("torch", torch["state"], _torch(torch)),
         ("driver", report["driver"]["state"], _detail(report["driver"])),
+        ("to compile", "ok" if report["build"]["compiler"] else "absent", _build(report["build"])),
     ]
     rows += [(f"cuda:{device['index']}", *_device(device)) for device in report["devices"]]
     rows += [(f"operators {entry['name']}", entry["state"], _operators(entry)) for entry in report["operators"]]
     rows += [(entry["name"], entry["state"], _detail(entry)) for entry in (*report["libraries"], *report["stack"])]
     return rows
+
+
+def _environment(environment: dict[str, Any]) -> str:
+    return environment.get("reason") or environment["name"] or "no conda environment"
+
+
+def _build(build: dict[str, Any]) -> str:
+    nvcc = f"nvcc {build['nvcc']}" if build["nvcc"] else "no nvcc"
+    compiler = f"g++ {build['compiler']}" if build["compiler"] else "no g++"
+    return f"{compiler}, {nvcc}, {build['jobs']} at once"
 
 
 def _torch(torch: dict[str, Any]) -> str:

@@ -43,7 +43,8 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)
-    app.extensions[KEY] = State(settings, service, measures, BoundedSemaphore(settings.queue_requests), Report(), {})
+    permits = BoundedSemaphore(settings.queue_requests)
+    app.extensions[KEY] = State(settings, service, measures, permits, Report(), Report(deep=True), {})
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)

@@ -1,8 +1,9 @@
 """GET /diagnostics: versions, devices, operators and the optional stack."""
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, request
 
+from app.errors import BadRequest
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -10,7 +11,11 @@ blueprint = APIBlueprint("diagnostics", __name__)
 
 
 @blueprint.get("/diagnostics")
-@blueprint.doc(responses=responses("Diagnostics", 503))
+@blueprint.doc(responses=responses("Diagnostics", 400, 503))
 def diagnostics() -> Response:
-    """Versions, devices, operators, optional stack"""
-    return Response(state().report.get(), mimetype="application/json")
+    """Versions, devices, operators, optional stack; what is wrong with them and what to do"""
+    deep = request.args.get("deep", "0")
+    if deep not in ("0", "1"):
+        raise BadRequest(f"deep must be 0 or 1, got {deep[:50]!r}.")
+    report = state().deep_report if deep == "1" else state().report
+    return Response(report.get(), mimetype="application/json")

@@ -153,6 +153,12 @@ CLOUD = _object(
     },
     optional=("fields",),
 )
+DEEP: Schema = {
+    "name": "deep",
+    "in": "query",
+    "description": "1: every operator and the bundled model are run too, and timed",
+    "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+}
 
 
 def reference(name: str) -> Schema:
@@ -195,6 +201,7 @@ def complete(spec: Any) -> Any:
     }
     spec["security"] = [{}, {"bearer": []}, {"header": []}]
     spec["paths"] = {"/predict": spec["paths"].pop("/predict"), **spec["paths"]}
+    spec["paths"]["/diagnostics"]["get"]["parameters"] = [DEEP]
     predict = spec["paths"]["/predict"]["post"]
     options = Options.model_json_schema()["properties"]
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]

@@ -8,29 +8,34 @@ from threading import Lock
 from app.engine.child import PACKAGE_ROOT
 from app.errors import NotReady
 
-FRESH_S = 10.0
-GATHER_S = 120.0
+FRESH_S, DEEP_FRESH_S = 10.0, 60.0
+GATHER_S, DEEP_GATHER_S = 120.0, 240.0
 
 
 class Report:
-    """The last report. One request gathers it at a time; others get the one before, or are told to come back."""
+    """The last report. One request gathers it at a time; others get the one before, or are told to come back.
 
-    def __init__(self) -> None:
+    A ``deep`` one runs and times every operator and the bundled model, while it lets everything else go first.
+    """
+
+    def __init__(self, deep: bool = False) -> None:
+        self.options = ("--deep", "--background") if deep else ()
+        self.fresh_s, self.gather_s = (DEEP_FRESH_S, DEEP_GATHER_S) if deep else (FRESH_S, GATHER_S)
         self.lock = Lock()
         self.text: bytes | None = None
         self.gathered_s = 0.0
 
     def get(self) -> bytes:
-        """The report as JSON, at most ``FRESH_S`` old unless a newer one is being gathered.
+        """The report as JSON, at most ``fresh_s`` old unless a newer one is being gathered.
 
         Raises:
-            NotReady: another request is gathering the first report, or gathering took longer than ``GATHER_S``.
+            NotReady: another request is gathering the first report, or gathering took longer than ``gather_s``.
         """
-        if self.text is not None and time.monotonic() - self.gathered_s < FRESH_S:
+        if self.text is not None and time.monotonic() - self.gathered_s < self.fresh_s:
             return self.text
         if self.lock.acquire(blocking=False):
             try:
-                self.text = _gather()
+                self.text = self._gather()
                 self.gathered_s = time.monotonic()
             finally:
                 self.lock.release()
@@ -38,20 +43,19 @@ class Report:
             raise NotReady("The first report is being gathered. Ask again in some seconds.", retry_after_s=3)
         return self.text
 
-
-def _gather() -> bytes:
-    """Standard output of ``python -m app.diagnostics --json``; its exit code only says whether all is well."""
-    command = [sys.executable, "-m", "app.diagnostics", "--json"]
-    try:
-        done = subprocess.run(
-            command, cwd=PACKAGE_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=GATHER_S
-        )
-    except subprocess.TimeoutExpired:
-        raise NotReady(
-            f"Gathering the report took longer than {GATHER_S:.0f} s. Run `pointserve diagnose` on the machine to see "
-            "where it stops.",
-            retry_after_s=60,
-        ) from None
-    if not done.stdout:
-        raise RuntimeError(f"the report failed: {done.stderr.decode(errors='replace')[-2000:]}")
-    return done.stdout
+    def _gather(self) -> bytes:
+        """Standard output of ``python -m app.diagnostics --json``; its exit code only says whether all is well."""
+        command = [sys.executable, "-m", "app.diagnostics", "--json", *self.options]
+        try:
+            done = subprocess.run(
+                command, cwd=PACKAGE_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=self.gather_s
+            )
+        except subprocess.TimeoutExpired:
+            raise NotReady(
+                f"Gathering the report took longer than {self.gather_s:.0f} s. Run `pointserve diagnose` on the "
+                "machine to see where it stops.",
+                retry_after_s=60,
+            ) from None
+        if not done.stdout:
+            raise RuntimeError(f"the report failed: {done.stderr.decode(errors='replace')[-2000:]}")
+        return done.stdout

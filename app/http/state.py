@@ -27,6 +27,7 @@ class State:
     measures: Measures
     uploads: BoundedSemaphore
     report: Report
+    deep_report: Report
     under_way: dict[str, "Progress"]
 
 

@@ -11,8 +11,9 @@ import sparseops
 
 from app.diagnostics.child import PACKAGE_ROOT, Outcome
 from app.diagnostics.compute import is_supported
+from app.diagnostics.libraries import entry as library_entry
 from app.diagnostics.operators import check_library
-from app.diagnostics.report import _operators_entry, report
+from app.diagnostics.report import report
 
 HANGS = """
 import os, pathlib, subprocess, sys, time
@@ -129,17 +130,40 @@ def test_broken_torch_is_reported_and_fails(tmp_path):
     assert "torch" in problem["remedy"]
 
 
-def test_operators_without_their_extension_are_slow_and_say_what_to_do(tmp_path):
+NOT_BUILT = "raise ModuleNotFoundError(\"No module named 'sparseops._C'\")"
+
+
+def hidden(tmp_path, extension):
+    """Variables of a process that finds sparseops with this text for its extension."""
     installed = Path(sparseops.__file__).parent
     shutil.copytree(installed, tmp_path / "sparseops", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    (tmp_path / "sparseops/_C.py").write_text("raise ImportError('undefined symbol')")
+    (tmp_path / "sparseops/_C.py").write_text(extension)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = run_module(env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"})
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+
+
+def test_operators_without_their_extension_are_slow_and_say_what_to_do(tmp_path):
+    done = run_module(env=hidden(tmp_path, NOT_BUILT) | {"MAX_JOBS": "1"})
     assert done.returncode == 0, done.stdout
-    assert "sparseops: slow: its compiled extension was not built or does not load" in done.stdout
-    assert "Install a C++ compiler" in done.stdout
+    assert "sparseops: slow: its compiled extension was not built" in done.stdout
+    assert "(extension missing)" in done.stdout
     assert "./libs/sparseops`" in done.stdout
     assert "Serving works, but slowly: sparseops runs without" in done.stdout
+
+
+def test_an_extension_that_was_not_built_for_want_of_memory_says_so(tmp_path):
+    done = run_module("--json", env=hidden(tmp_path, NOT_BUILT) | {"MAX_JOBS": "1000"})
+    (found,) = [problem for problem in json.loads(done.stdout)["problems"] if problem["part"] == "sparseops"]
+    assert "1000 compilers at once take up to 2000 GB" in found["problem"]
+    assert "--build-arg MAX_JOBS=" in found["remedy"]
+
+
+def test_an_extension_of_another_torch_is_told_from_one_that_is_missing(tmp_path):
+    done = run_module("--json", env=hidden(tmp_path, "raise ImportError('_C.so: undefined symbol: _ZN2at')"))
+    (found,) = [problem for problem in json.loads(done.stdout)["problems"] if problem["part"] == "sparseops"]
+    assert found["fault"] == "extension of another torch"
+    assert "does not load (_C.so: undefined symbol: _ZN2at)" in found["problem"]
+    assert not found["required"]
 
 
 def test_operators_that_are_off_are_found(monkeypatch):
@@ -159,7 +183,8 @@ def test_operators_that_are_off_are_found(monkeypatch):
 def test_operators_compiled_for_other_devices_say_for_which():
     check = {"device": "cuda:0", "operator": "all", "ok": False, "reason": "RuntimeError: no kernel image is available"}
     found = {"name": "pointops", "state": "compiled", "architectures": ["cpu", "sm_80"], "checks": [check]}
-    entry = _operators_entry("pointops", Outcome(found))
+    entry = library_entry("pointops", Outcome(found), {})
+    assert entry["fault"] == "architecture not compiled for this card"
     assert entry["state"] == "broken"
     assert "cuda:0: RuntimeError: no kernel image" in entry["reason"]
     assert "compiled for cpu, sm_80: set TORCH_CUDA_ARCH_LIST" in entry["remedy"]

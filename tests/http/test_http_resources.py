@@ -50,6 +50,19 @@ def test_diagnostics_come_from_a_child_and_are_kept_for_a_while(server: Server):
     assert server.get("/diagnostics").content == first.content
 
 
+def test_deep_diagnostics_are_gathered_beside_predictions(server: Server):
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(requests.get, server.url + "/diagnostics?deep=1", timeout=300)
+        while not asked.done():
+            assert server.post(json=clouds.json_cloud()).status_code == 200
+    facts = asked.result().json()
+    assert facts["forward"][0]["ok"], facts["problems"]
+    assert facts["timings"][0]["operators"][0]["ms"] > 0
+    assert "timings" not in json.loads(Report().get())
+    refused = server.get("/diagnostics?deep=yes")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "deep must be 0 or 1, got 'yes'.")
+
+
 def test_diagnostics_are_those_of_this_package_wherever_the_server_was_started(tmp_path, monkeypatch):
     (tmp_path / "app").mkdir()
     (tmp_path / "app/__init__.py").write_text("raise SystemExit('the wrong app')")

@@ -1,0 +1,56 @@
+"""Child process: the bundled model classifies a made-up tile on every device, timed and compared with the truth."""
+
+import time
+from typing import Any
+
+from .child import answer
+from .operators import devices
+
+SIZE_M, POINTS_PER_M2 = 40.0, 20.0
+PASSES = 3
+RIGHT = 0.9
+
+
+def forward() -> list[dict[str, Any]]:
+    """Per device: model, points, ms of the first and of a later pass, the share of points that got their class."""
+    from app.sample.tile import make_tile
+    from app.zoo.experiment import find
+    from app.zoo.loading import load_model
+
+    began_s = time.perf_counter()
+    model = load_model(find("")[0])
+    load_ms = _since(began_s)
+    tile = make_tile("town", 0, SIZE_M, POINTS_PER_M2)
+    return [{"device": device, "load_ms": load_ms} | _passes(device, model, tile) for device in devices()]
+
+
+def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from app.pipeline.segmenter import Segmenter
+    from app.score import score
+
+    entry = {"model": model.experiment.name, "points": len(tile)}
+    times_ms = []
+    try:
+        segmenter = Segmenter(model.network, model.experiment.recipe, device)
+        for _ in range(PASSES):
+            began_s = time.perf_counter()
+            found = segmenter.segment(tile)
+            times_ms.append(_since(began_s))
+    except Exception as error:
+        return entry | {"ok": False, "reason": f"{type(error).__name__}: {error}"[:300]}
+    confusion = score(tile.extra["classification"], found).confusion
+    right = float(np.trace(confusion) / confusion.sum())
+    entry |= {"first_ms": times_ms[0], "ms": min(times_ms[1:]), "right": round(right, 4), "ok": right >= RIGHT}
+    if not entry["ok"]:
+        entry["reason"] = f"{right:.0%} of the points got their class, at least {RIGHT:.0%} should"
+    return entry
+
+
+def _since(began_s: float) -> float:
+    return round(1e3 * (time.perf_counter() - began_s), 1)
+
+
+if __name__ == "__main__":
+    answer(forward())

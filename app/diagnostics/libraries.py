@@ -1,0 +1,76 @@
+"""The report's entries of pointserve's libraries of operators."""
+
+from typing import Any
+
+from . import faults, operators
+from .child import Outcome
+
+Entry = dict[str, Any]
+
+
+def entry(name: str, outcome: Outcome | None, hindrance: Entry) -> Entry:
+    """State compiled, reference, absent (``outcome`` None) or broken, with reason, fault and remedy.
+
+    ``hindrance`` says what would keep it from compiling, as ``building.hindrance`` does.
+    """
+    if outcome is None:
+        remedy = f"In a checkout of pointserve, run {_install(name)}."
+        return {"name": name, "state": "absent", "fault": faults.EXTENSION.name, "remedy": remedy}
+    remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
+    if outcome.reason:
+        return {"name": name, "state": "broken", "reason": f"its check {outcome.reason}", "remedy": remedy}
+    found: Entry = outcome.value
+    wrong = [check for check in found["checks"] if not check["ok"]]
+    if not wrong:
+        return found | _slowness(found, hindrance)
+    reason = "; ".join(f"{check['operator']} on {check['device']}: {miss(check)}" for check in wrong)
+    if faults.recognise(reason) is not faults.ARCHITECTURE:
+        return found | {"state": "broken", "reason": reason, "remedy": remedy}
+    remedy = (
+        f"It is compiled for {', '.join(found['architectures'])}: set TORCH_CUDA_ARCH_LIST to the compute capability "
+        f"of the device, such as 9.0; then, in a checkout of pointserve, run {_install(name)}. The GPU image compiles "
+        "for the device that is there with INSTALL_POINTOPS_AT_RUNTIME=1."
+    )
+    return found | {"state": "broken", "reason": reason, "fault": faults.ARCHITECTURE.name, "remedy": remedy}
+
+
+def timed(name: str, outcome: Outcome) -> Entry:
+    """The entry of a library whose operators were all run and timed."""
+    remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
+    if outcome.reason:
+        reason = f"timing its operators {outcome.reason}"
+        return {"name": name, "state": "broken", "operators": [], "reason": reason, "remedy": remedy}
+    wrong = [work for work in outcome.value if not work["ok"]]
+    if not wrong:
+        return {"name": name, "state": "ok", "operators": outcome.value}
+    reason = "; ".join(f"{work['operator']} on {work['device']}: {miss(work)}" for work in wrong)
+    return {"name": name, "state": "broken", "operators": outcome.value, "reason": reason, "remedy": remedy}
+
+
+def miss(check: Entry) -> str:
+    """What is wrong with a check that is not ok."""
+    return check.get("reason") or f"off by {check['max_abs_error']:.3g}, allowed is {operators.TOLERANCE:g}"
+
+
+def _slowness(found: Entry, hindrance: Entry) -> Entry:
+    """State, reason, fault and remedy of operators that run their reference on a device; empty where none does."""
+    on_gpu = any(check["device"] != "cpu" for check in found["checks"])
+    if not found["architectures"]:
+        fault = faults.recognise(found["unloaded"]) or faults.OTHER_TORCH
+        built = fault is not faults.EXTENSION
+        what = f"does not load ({found['unloaded']})" if built else "was not built"
+    elif on_gpu and found["architectures"] == ["cpu"]:
+        fault, built, what = faults.ARCHITECTURE, False, "was built for processors only"
+    else:
+        return {}
+    install = f"in a checkout of pointserve, run {_install(found['name'])}."
+    if hindrance and not built:
+        what, remedy = f"{what}, and {hindrance['reason']}", f"{hindrance['remedy']} Then, {install}"
+    else:
+        remedy = f"{install[0].upper()}{install[1:]}"
+    reason = f"slow: its compiled extension {what}, so the reference in plain torch runs instead"
+    return {"state": "reference", "reason": reason, "fault": fault.name, "remedy": remedy}
+
+
+def _install(name: str) -> str:
+    return f"`pip install --no-build-isolation --no-deps --force-reinstall ./libs/{name}`"

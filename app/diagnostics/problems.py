@@ -1,0 +1,50 @@
+"""From a report's entries to the list of what is not as it should be."""
+
+import os
+from collections.abc import Collection
+from typing import Any
+
+from . import faults
+
+FORWARD = (
+    "Look at the problems of torch and the operators first; else install pointserve again. "
+    "POINTSERVE_DEVICE=cpu serves on the processor."
+)
+
+Entry = dict[str, Any]
+
+
+def problems(facts: Entry, optional: Collection[str]) -> list[Entry]:
+    """Every entry of ``facts`` that has a remedy and is either broken or needed.
+
+    Libraries named in ``optional`` may be absent. A GPU is needed where POINTSERVE_DEVICE names one.
+    """
+    found: list[Entry] = []
+
+    def look(part: str, entry: Entry, required: bool) -> None:
+        if "remedy" in entry and (required or entry.get("state") != "absent"):
+            problem = entry.get("reason") or "is not installed"
+            remedy = {"remedy": entry["remedy"], "fault": entry.get("fault")}
+            found.append({"part": part, "problem": problem, **remedy, "required": required})
+
+    elsewhere = facts["environment"]["state"] == "broken"
+    needs_gpu = "cuda" in os.environ.get("POINTSERVE_DEVICE", "") and not facts["devices"]
+    look("environment", facts["environment"], False)
+    look("torch", facts["torch"], facts["torch"]["state"] != "ok" or needs_gpu)
+    look("driver", facts["driver"], needs_gpu)
+    for device in facts["devices"]:
+        look(f"cuda:{device['index']}", device, True)
+    for library in facts["libraries"]:
+        if elsewhere and library["state"] == "absent":
+            library = library | {"fault": faults.ENVIRONMENT.name, "remedy": faults.ENVIRONMENT.remedy}
+        look(library["name"], library, library["name"] not in optional)
+    for entry in facts["operators"]:
+        look(entry["name"], entry, entry["state"] != "reference")
+    for entry in facts["stack"]:
+        look(entry["name"], entry, False)
+    for entry in facts.get("timings", ()):
+        look(f"timings of {entry['name']}", entry, True)
+    for entry in facts.get("forward", ()):
+        if not entry["ok"]:
+            look(f"forward pass on {entry['device']}", entry | {"remedy": FORWARD}, True)
+    return found

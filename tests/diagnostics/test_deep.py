@@ -1,0 +1,134 @@
+"""The deep report: every operator and the bundled model, run and timed in processes of their own."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pointops
+import pytest
+import sparseops
+from rich.console import Console
+
+from app.diagnostics import forward, report, table, timings
+from app.diagnostics.child import Outcome
+from app.diagnostics.libraries import timed
+from app.diagnostics.problems import problems
+
+NOT_TIMED = {  # containers, constants, and what only combines operators
+    "ARCHITECTURES",
+    "COORD_LIMIT",
+    "CURVES",
+    "Clustering",
+    "KernelMap",
+    "PackedWeight",
+    "PatchPadding",
+    "Serialization",
+    "ball_query_and_group",
+    "batch2offset",
+    "grouping2",
+    "interpolation2",
+    "knn_query_and_group",
+    "offset2batch",
+    "pack_keys",
+    "pack_weight",
+    "query_and_group",
+    "serialization_depth",
+}
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Exit code and report of a process."""
+    command = [sys.executable, "-m", "app.diagnostics", "--json", "--deep"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_every_operator_and_the_model_are_run_and_timed(deep):
+    code, facts = deep
+    assert code == 0, facts["problems"]
+    assert [entry["name"] for entry in facts["timings"]] == ["sparseops", "pointops", "pointgroup_ops"]
+    for entry in facts["timings"]:
+        public = set(__import__(entry["name"]).__all__) - NOT_TIMED
+        works = [work for work in entry["operators"] if work["device"] == "cpu"]
+        assert {work["operator"].partition(",")[0] for work in works} == public
+        assert all(work["ok"] and work["ms"] > 0 for work in works)
+    (passed, *_) = facts["forward"]
+    assert (passed["device"], passed["ok"]) == ("cpu", True)
+    assert passed["model"] == "aerial-semseg-spunet-v1m1"
+    assert passed["right"] > 0.9
+    assert passed["ms"] > 0
+
+
+def test_an_operator_that_is_wrong_is_found(monkeypatch):
+    right = pointops.subtraction
+    monkeypatch.setattr(pointops, "subtraction", lambda *arguments: right(*arguments) + 0.01)
+    entry = timed("pointops", Outcome(timings.time_library("pointops")))
+    assert entry["state"] == "broken"
+    assert entry["reason"].startswith("subtraction on cpu: off by 0.01")
+
+
+def test_an_operator_that_fails_is_named_by_the_one_before(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(sparseops, "serialize", fail)
+    entry = timed("sparseops", Outcome(timings.time_library("sparseops")))
+    assert "all on cpu: RuntimeError after sparse_conv, strided: CUDA error" in entry["reason"]
+
+
+def test_a_model_that_answers_nonsense_is_found(monkeypatch):
+    from app.pipeline.segmenter import Segmenter
+
+    right = Segmenter.segment
+
+    def wrong(self, tile):
+        found = right(self, tile)
+        found.labels[:] = found.labels[0]
+        return found
+
+    monkeypatch.setattr(Segmenter, "segment", wrong)
+    (passed, *_) = forward.forward()
+    assert not passed["ok"]
+    assert "at least 90% should" in passed["reason"]
+
+
+def test_weights_that_cannot_be_read_are_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "safetensors").mkdir()
+    (tmp_path / "safetensors/__init__.py").write_text("raise ImportError('no safetensors here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (failed,) = report._deep([])["forward"]
+    assert not failed["ok"]
+    assert "no safetensors here" in failed["reason"]
+
+
+def test_it_is_bounded(monkeypatch):
+    monkeypatch.setattr(report, "DEEP_LIMIT_S", 0.5)
+    began_s = time.monotonic()
+    facts = report._deep(["sparseops"])
+    assert time.monotonic() - began_s < 10
+    assert facts["timings"][0]["reason"] == "timing its operators gave no answer in the time allowed"
+    assert "gave no answer" in facts["forward"][0]["reason"]
+
+
+def test_as_text_with_what_failed(deep):
+    facts = deep[1]
+    wrong = {"device": "cuda:0", "ok": False, "reason": "RuntimeError: [out of memory]", "model": "m", "points": 1}
+    facts = facts | {"forward": [*facts["forward"], wrong]}
+    console = Console(width=200, record=True, file=io.StringIO())
+    table.show(facts | {"problems": problems(facts, ())}, console)
+    text = console.export_text()
+    for part in ("sparseops.patch_attention", "pointops.knn_query", "pointgroup_ops.bfs_cluster", "forward pass"):
+        assert part in text
+    assert "forward pass on cuda:0: RuntimeError: [out of memory]" in text
+
+
+def test_a_library_that_dies():
+    assert (
+        timed("pointops", Outcome(reason="was killed by SIGSEGV"))["reason"]
+        == "timing its operators was killed by SIGSEGV"
+    )
