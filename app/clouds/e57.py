@@ -59,7 +59,8 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cl
         scan.check_size(num_bytes)
     scans = [scan for scan in scans if scan.num_points]
     tables = [scan.read() for scan in scans]
-    cloud = Cloud(np.concatenate([table["xyz"] for table in tables]), "e57")
+    xyz = np.concatenate([table["xyz"] for table in tables])
+    cloud = Cloud(np.ascontiguousarray(xyz), "e57")  # a rotation leaves columns contiguous
     cloud.extra["scan"] = np.repeat(
         np.array([scan.index for scan in scans], np.int32), [scan.num_points for scan in scans]
     )

@@ -1,6 +1,7 @@
 """One process that decodes and encodes files, seen from its parent."""
 
 import logging
+import mmap
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from app.errors import DeadlineExceeded, NotReady
 START_S = 60.0
 TAKE_S = 1.0  # for taking a message that lies here already
 END_S = 2.0
+GROWTH_SHARE = 4  # of the memory that one file may take: what a process may keep of all files before
 
 # Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
 _ENVIRONMENT = {
@@ -41,6 +43,7 @@ class Reader:
         self._environment = _ENVIRONMENT | ({"TMPDIR": str(spool_dir.absolute())} if spool_dir else {})
         self._child: Child | None = None
         self._started = False
+        self._begin_bytes = 0
         self._start_until = 0.0
         self._stopped = False
         self._lock = threading.Lock()  # between ``start`` and ``stop``
@@ -99,20 +102,28 @@ class Reader:
                 self._child.end(0.0)
 
     def _awake(self, deadline: float) -> Child:
-        """The present process once it has started; one that died while idle is replaced first."""
+        """The present process once it has started; one that died or has grown while idle is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
+        elif self._started and _resident_bytes(self._child) - self._begin_bytes > self._may_keep_bytes:
+            self._child.end(0.0)  # some decoders leak a little with every damaged file
+            self.start()
         if self._child is None:
             raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
         if not self._started:
             self._await_start(self._child, deadline)
         return self._child
 
+    @property
+    def _may_keep_bytes(self) -> float:
+        return (self._memory_mib << 20) / GROWTH_SHARE
+
     def _await_start(self, child: Child, deadline: float) -> None:
         until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start
         try:
             message, _ = child.channel.receive(min(deadline, until))
             self._started = isinstance(message, Started)
+            self._begin_bytes = _resident_bytes(child)
         except TimeoutError:
             if time.monotonic() < until:
                 raise DeadlineExceeded("The process to read the file did not start in time.") from None
@@ -121,3 +132,10 @@ class Reader:
         except ChannelError:
             how = self.replace(END_S)
             raise NotReady(f"The process to read the file {how} before it could start.", retry_after_s=5.0) from None
+
+
+def _resident_bytes(child: Child) -> int:
+    try:
+        return int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
+    except OSError:  # it was ended meanwhile
+        return 0

@@ -5,7 +5,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from app.clouds import e57
+from app.clouds import e57, formats
 from app.errors import BadCloud, TooLarge
 
 pye57 = pytest.importorskip("pye57", reason="needs the extra e57")
@@ -30,6 +30,14 @@ def file_of(path, *scans):
 
 def xyz_of(data):
     return np.stack([data[f"cartesian{axis}"] for axis in "XYZ"], axis=1)
+
+
+def test_one_scan_with_a_pose(tmp_path):
+    given = scan(50)
+    data = file_of(tmp_path / "one.e57", (given, {"rotation": TURN, "translation": np.array([1.0, 2.0, 3.0])}))
+    xyz = xyz_of(given)
+    turned = np.stack([1 - xyz[:, 1], 2 + xyz[:, 0], 3 + xyz[:, 2]], axis=1)
+    np.testing.assert_allclose(formats.read(data).xyz, turned, atol=1e-5)
 
 
 def test_two_scans_with_poses(tmp_path):

@@ -192,6 +192,18 @@ def test_readers_work_at_the_same_time(settings):
             assert [reading.result() for reading in readings] == [1_500_000] * 2
 
 
+def test_process_that_keeps_memory_is_replaced_between_two_files(settings, monkeypatch):
+    for pool in started(settings):
+        before = pool.pids
+        assert num_points(pool, npy_bytes()) == 500
+        assert pool.pids == before
+        monkeypatch.setattr("app.engine.reader.GROWTH_SHARE", 1e9)
+        assert num_points(pool, npy_bytes()) == 500
+        assert pool.pids != before
+        assert not is_running(before[0])
+        assert pool.num_lost == 0
+
+
 def test_stopping_ends_processes_and_requests(settings):
     for pool in started(settings):
         pid = pool.pids[0]
