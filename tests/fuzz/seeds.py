@@ -1,0 +1,146 @@
+"""A small sound file of every format that is read, in each of its encodings, and ways to damage it."""
+
+import io
+import json
+import struct
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.clouds import formats
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from tests.clouds.las_samples import las_bytes
+
+POINTS = 200
+CLASSES = [ClassInfo(0, "ground", (120, 90, 60), 2), ClassInfo(1, "building", (200, 0, 0), 6)]
+ODD = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1]
+TOKENS = [b"nan", b"inf", b"-1", b"1e400", b"99999999999999999999", b"\0", b"\r\n", b",", b"[", b"{", b'"', b"<", b" "]
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A file of ``format`` in the encoding ``name``; ``columns`` where a request has to name them."""
+
+    name: str
+    format: str
+    data: bytes
+    columns: tuple[str, ...] | None = None
+
+
+def seeds() -> list[Seed]:
+    """At least one of every key of READERS."""
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(0, 50, (POINTS, 3))
+    rgb = rng.integers(0, 256, (POINTS, 3)).astype(np.uint8)
+    names = ("x", "y", "z", "red", "green", "blue")
+    table = np.hstack([xyz, rgb])
+    rows = [" ".join(f"{value:.6g}" for value in row) for row in table]
+    structured = np.zeros(POINTS, [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("intensity", "<u2")])
+    sweep = rng.uniform(0, 1, (POINTS, 6)).astype("<f4")
+    found = [Seed(f"las {kind}", "las", las_bytes(point_format=kind, num_points=POINTS)) for kind in (1, 3, 7)]
+    found += [Seed(f"laz {kind}", "laz", las_bytes(True, point_format=kind, num_points=POINTS)) for kind in (1, 3, 7)]
+    found += [_written("ply", xyz, rgb), Seed("ply ascii", "ply", _ply(rows))]
+    found += [_written("pcd", xyz, rgb), Seed("pcd ascii", "pcd", _pcd("ascii", "\n".join(rows).encode()))]
+    found += [Seed("pcd compressed", "pcd", _pcd("binary_compressed", _literal_lzf(table.astype("<f4").T.tobytes())))]
+    found += [Seed("e57", "e57", _e57(xyz))]
+    found += [Seed("npy", "npy", _npy(table), names), Seed("npy structured", "npy", _npy(structured))]
+    found += [Seed("npz", "npz", _npz(coord=xyz, color=rgb)), Seed("npz folder", "npz", _zip(xyz, rgb))]
+    found += [Seed("text", "text", "\n".join(rows).encode(), names), Seed("csv", "text", _csv(rows))]
+    found += [Seed("json", "json", json.dumps({"points": table.tolist(), "fields": names}).encode())]
+    found += [Seed("bin", "bin", sweep.tobytes(), names), Seed("kitti", "kitti", sweep[:, :4].tobytes())]
+    found += [Seed("nuscenes", "nuscenes", sweep[:, :5].tobytes()), Seed("xyzrgb", "xyzrgb", sweep.tobytes())]
+    return found
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """``data`` with one to four faults: bits, odd numbers, cuts, repetitions, tokens, mostly near its beginning."""
+    out = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        reach = len(out) if rng.random() < 0.5 else min(len(out), 500)
+        at = int(rng.integers(0, reach + 1))
+        kind = rng.integers(0, 7)
+        length = int(rng.integers(1, 65))
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << int(rng.integers(0, 8))
+        elif kind == 1:
+            out[at : at + 1] = bytes([rng.integers(0, 256)])
+        elif kind == 2:
+            size = int(rng.choice([1, 2, 4, 8]))
+            number = ODD[rng.integers(0, len(ODD))] & ((1 << 8 * size) - 1)
+            out[at : at + size] = number.to_bytes(size, "little")
+        elif kind == 3:
+            del out[at : at + length]
+        elif kind == 4:
+            out[at:at] = out[at : at + length] * int(rng.integers(1, 20))
+        elif kind == 5:
+            token = TOKENS[rng.integers(0, len(TOKENS))]
+            out[at : at + len(token)] = token
+        elif rng.random() < 0.3:
+            del out[at:]
+    return bytes(out)
+
+
+def labelled(num_points: int) -> Segmentation:
+    """An answer for a cloud of so many points."""
+    return Segmentation(np.arange(num_points, dtype=np.int32) % 2, CLASSES, model="m")
+
+
+def _written(format: str, xyz: np.ndarray, rgb: np.ndarray) -> Seed:
+    cloud = Cloud(xyz.copy(), "npy", rgb=rgb.copy())
+    return Seed(f"{format} binary", format, formats.write(format, cloud, labelled(len(xyz))))
+
+
+def _ply(rows: list[str]) -> bytes:
+    kinds = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"]
+    header = ["ply", "format ascii 1.0", f"element vertex {len(rows)}", *(f"property {kind}" for kind in kinds)]
+    return "\n".join([*header, "end_header", *rows, ""]).encode()
+
+
+def _pcd(encoding: str, body: bytes) -> bytes:
+    header = ["VERSION 0.7", "FIELDS x y z r g b", "SIZE 4 4 4 4 4 4", "TYPE F F F F F F", "COUNT 1 1 1 1 1 1"]
+    header += [f"WIDTH {POINTS}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {POINTS}", f"DATA {encoding}", ""]
+    return "\n".join(header).encode() + body
+
+
+def _literal_lzf(data: bytes) -> bytes:
+    """LZF that holds ``data`` as it is: runs of up to 32 bytes, each after its length less one."""
+    runs = [data[start : start + 32] for start in range(0, len(data), 32)]
+    packed = b"".join(bytes([len(run) - 1]) + run for run in runs)
+    return struct.pack("<II", len(packed), len(data)) + packed
+
+
+def _e57(xyz: np.ndarray) -> bytes:
+    import pye57
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seed.e57"
+        with pye57.E57(str(path), mode="w") as file:
+            file.write_scan_raw({f"cartesian{axis}": xyz[:, i].copy() for i, axis in enumerate("XYZ")})
+        return path.read_bytes()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def _zip(xyz: np.ndarray, rgb: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("scene/coord.npy", _npy(xyz))
+        archive.writestr("scene/color.npy", _npy(rgb))
+    return file.getvalue()
+
+
+def _csv(rows: list[str]) -> bytes:
+    return "\n".join(["x,y,z,red,green,blue", *(row.replace(" ", ",") for row in rows)]).encode()
