@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.sample.tile import las_bytes, make_tile
-from tests.http.server import Server
+from tests.http.server import MODEL, ROOT, Server
 from tests.page.browser import find_chromium, launched
 from tests.page.driver import Driver
 
@@ -22,7 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "stderr.log", models="") as started:
+    models = f"{ROOT / 'app/bundled'}:{MODEL}"
+    with Server(tmp_path_factory.mktemp("server") / "stderr.log", models=models) as started:
         yield started.wait_ready()
 
 

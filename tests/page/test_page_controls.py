@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+from tests.http import clouds
+from tests.http.server import MODEL
 from tests.page.driver import Driver
 
 CHANNELS = {"class", "confidence", "height", "intensity", "entropy", "features"}
@@ -126,6 +128,55 @@ def test_another_run_with_other_options(page: Driver, tile: Path):
     page.tab.wait_for_selector("#colour-mode option[value=entropy]", state="attached")
     page.wait_classes()
     assert "fields=confidence.entropy" in page.tab.url or page.address("fields") == "confidence.entropy"
+
+
+def test_another_model_and_mode(page: Driver, tmp_path: Path):
+    path = tmp_path / "room.ply"
+    path.write_bytes(clouds.ply())
+    page.tab.select_option("#model", MODEL.name)
+    assert "20 classes" in page.tab.inner_text("#card")
+    page.drop(path)
+    assert {"wall", "floor", "chair"} <= set(page.classes())
+    assert page.tab.is_hidden("#passes-label")
+    page.tab.select_option("#mode", "exact")
+    page.tab.fill("#max-passes", "2")
+    with page.tab.expect_response(lambda response: "/predict" in response.url) as waiting:
+        page.tab.click("#again")
+    assert waiting.value.headers["x-pointserve-passes"].startswith("2/")
+    page.wait_classes()
+    assert any("passes" in text for text in page.tab.locator("#warnings li").all_inner_texts())
+    assert page.address("passes") == "2"
+    assert page.address("mode") == "exact"
+    page.tab.click("#reading summary")
+    assert "not read by this model" not in page.tab.inner_text("#channels p >> text=Colour")
+    assert "not read by this model" in page.tab.inner_text("#channels p >> text=Strength")
+
+
+def test_by_the_keyboard_alone(page: Driver, tile: Path):
+    page.tab.on("filechooser", lambda chooser: None)  # choosers are caught from here on
+    page.tab.reload()
+    page.tab.wait_for_selector("[data-sample=town]", state="attached")
+    with page.tab.expect_file_chooser() as waiting:
+        page.tab.keyboard.press("o")
+    waiting.value.set_files(tile)
+    page.wait_classes()
+    for _ in range(40):
+        page.tab.keyboard.press("Tab")
+        if page.tab.evaluate("document.activeElement.matches('#legend button.class')"):
+            break
+    page.tab.keyboard.press("Space")
+    assert list(page.classes().values()) == [False, True, True, True]
+    page.tab.keyboard.press("Tab")
+    page.tab.keyboard.press("Enter")
+    assert list(page.classes().values()) == [True, False, False, False]
+    page.tab.keyboard.press("0")
+    page.tab.keyboard.press("m")
+    page.tab.keyboard.press("p")
+    page.tab.focus("#view")
+    page.tab.keyboard.press("ArrowLeft")
+    page.wait_drawn()
+    page.tab.keyboard.press("p")
+    page.tab.wait_for_selector("#picked dt >> text=distance")
 
 
 def test_sample_by_its_link(page: Driver):
