@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo lint lock verify docs clean
+.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -82,13 +82,19 @@ demo: $(VENV)/.installed
 verify: $(VENV)/.installed
 	$(BIN)/pointserve verify tests/golden
 
+# every reader under coverage-guided mutation, FUZZ_S seconds each; needs Python 3.11 or newer
+FUZZ_S ?= 60
+fuzz: $(VENV)/.installed-dev
+	$(PIP_INSTALL) --constraint $(LOCK) --no-build-isolation -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ_S)
+
 # the README's tables, printed from the code
 docs: $(VENV)/.installed
 	$(BIN)/python docs/tables.py
 
 # the exact versions of every dependency, for Python 3.10 and newer
 lock: $(VENV)/.installed-dev
-	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --upgrade --extra dev --extra e57 \
+	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --upgrade --extra dev --extra e57 --extra fuzz \
 		--constraint - --no-emit-package sparseops --no-emit-package pointops --no-emit-package pointgroup-ops \
 		--no-annotate --custom-compile-command "make lock" \
 		pyproject.toml -o $(LOCK)
