@@ -25,6 +25,7 @@ REPORT=${REPORT:-build_report.txt}
 BUILD_OPTIONS=${BUILD_OPTIONS:-} RUN_OPTIONS=${RUN_OPTIONS:-} # further options of docker buildx build and docker run
 failed=0
 container=
+log=
 
 command -v docker >/dev/null || { echo "docker is not installed: https://docs.docker.com/engine/install" >&2; exit 1; }
 docker info >/dev/null || { echo "the docker engine does not answer: is it started, and may you use it?" >&2; exit 1; }
@@ -33,7 +34,10 @@ gpus=()
 if docker info --format '{{json .Runtimes}}' | grep -q nvidia || [ -e /etc/cdi/nvidia.yaml ]; then gpus=(--gpus all); fi
 
 # shellcheck disable=SC2329  # called by the trap
-clean() { if [ -n "$container" ]; then docker rm --force "$container" >/dev/null 2>&1 || true; fi; }
+clean() {
+    rm -f "$log"
+    if [ -n "$container" ]; then docker rm --force "$container" >/dev/null 2>&1 || true; fi
+}
 trap clean EXIT
 
 report() { echo "$*" | tee -a "$REPORT"; }
@@ -60,10 +64,10 @@ run_in() {
     docker run --rm "${gpus[@]}" $RUN_OPTIONS "${options[@]}" "$IMAGE" "$@"
 }
 
-# what pointserve diagnose says, with more patience: a first start reads gigabytes
+# what pointserve diagnose --deep says, with more patience: a first start reads gigabytes
 DIAGNOSE='import json, sys
 from app.diagnostics.report import report
-facts = report(limit_s=240)
+facts = report(limit_s=240, deep=True)
 print(json.dumps(facts["problems"], indent=1))
 sys.exit(not facts["ok"])'
 
@@ -110,10 +114,16 @@ stops() { # SIGTERM reaches the service, which ends by itself
 report "$IMAGE from $DOCKERFILE, $(date -u +%Y-%m-%dT%H:%MZ), $(git rev-parse --short HEAD 2>/dev/null || echo 'no revision')"
 if $build; then
     started=$SECONDS
+    log=$(mktemp)
     # shellcheck disable=SC2086  # several options
-    docker buildx build --load $BUILD_OPTIONS --file "$DOCKERFILE" --tag "$IMAGE" \
-        --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" "${build_args[@]}" .
-    report "ok      build ($((SECONDS - started)) s)"
+    if docker buildx build --load $BUILD_OPTIONS --file "$DOCKERFILE" --tag "$IMAGE" \
+        --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" "${build_args[@]}" . 2>&1 | tee "$log"; then
+        report "ok      build ($((SECONDS - started)) s)"
+    else
+        report "FAILED  build"
+        report "$(python3 -m app.diagnostics --log "$log" || true)"
+        exit 1
+    fi
 fi
 report "        size $(docker image inspect --format '{{.Size}}' "$IMAGE" | awk '{printf "%.1f GB", $1 / 1e9}')"
 if [ "$DOCKERFILE" = Dockerfile.gpu ]; then

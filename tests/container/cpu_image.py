@@ -56,7 +56,7 @@ def wait_until(true, container, limit_s=180):
     while not true():
         said = run("docker", "logs", "--tail", "20", container)
         assert time.monotonic() < deadline, said.stdout + said.stderr
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
 def predict(body, query=""):
@@ -92,9 +92,9 @@ def test_large_bodies_go_to_the_volume(service):
 
 def test_sigterm_lets_a_request_end(service, tile):
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(json.loads(predict(tile.read_bytes()))))
+    thread = threading.Thread(target=lambda: answers.append(json.loads(predict(tile.read_bytes(), "?mode=exact"))))
     thread.start()
-    wait_until(lambda: busy(), service)
+    wait_until(busy, service)
     started = time.monotonic()
     run("docker", "kill", "--signal", signal.SIGTERM.name, service)
     run("docker", "wait", service)
@@ -117,6 +117,15 @@ def test_report_of_build_and_test(cpu_image, tmp_path):
     environment = {"REPORT": str(tmp_path / "report"), "RUN_OPTIONS": "--network none" if STANDINS else ""}
     done = run(str(ROOT / "build_and_test.sh"), "--cpu", "--no-build", env=os.environ | environment)
     assert done.stdout.endswith("all tests passed\n")
+
+
+def test_operators_and_model_are_right_in_the_image(cpu_image):
+    confined = ["--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp"]
+    facts = json.loads(run("docker", "run", *confined, cpu_image, "pointserve", "diagnose", "--deep", "--json").stdout)
+    assert facts["problems"] == []
+    assert {entry["state"] for entry in facts["operators"]} == {"compiled"}
+    assert len([work for entry in facts["timings"] for work in entry["operators"]]) > 20
+    assert facts["forward"][0]["ok"]
 
 
 def test_labels(cpu_image):

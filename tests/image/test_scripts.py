@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 STACK = ROOT / "test_cuda124_stack.sh"
 DOCKER = """
 echo "$*" >> calls
+if [ "$1" = buildx ] && [ -n "$BUILD_SAYS" ]; then echo "$BUILD_SAYS" >&2; exit 1; fi
 case "$1 $2" in
     "info "*) echo '{"runc":{}}' ;;
     "image inspect") echo 1500000000 ;;
@@ -85,6 +86,15 @@ def test_a_failure_is_reported_and_is_the_exit_code(build):
     assert "FAILED  not root" in done.stdout
     assert done.stdout.endswith(f"1 failed; details in {build.folder / 'report'}\n")
     assert "buildx" not in (build.folder / "calls").read_text()
+
+
+def test_a_build_that_fails_is_explained(build):
+    done = build(BUILD_SAYS="nvcc error : 'cicc' died due to signal 9 (Kill signal)")
+    assert done.returncode == 1
+    report = (build.folder / "report").read_text()
+    assert "FAILED  build\nout of memory while building: nvcc error" in report
+    assert "--build-arg MAX_JOBS=1" in report
+    assert "image inspect" not in (build.folder / "calls").read_text()
 
 
 def test_unknown_argument(build):
