@@ -47,6 +47,7 @@ def test_another_column_feeds_the_strength_and_a_link_keeps_it(page: Driver, tmp
     assert "rgb" not in ways
     page.click_at(0.7, 0.5)
     assert page.card()["intensity"] in ("10", "200")
+    assert page.address("point")
     assert page.address("columns") == "red%3A_%2Cintensity%3Aamplitude"
     page.tab.reload()
     page.wait_classes()
