@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -59,6 +59,24 @@ gpu-sanitize: gpu-libs
 
 gpu-bench: gpu-libs
 	$(GPU_PYTHON) benchmarks/operators_gpu.py
+
+# The service on such a machine: what is missing there comes as wheels, fetched by gpu-wheels where there is a network.
+WHEELS := build/wheels
+WHEEL_PYTHON ?= 3.12
+WHEEL_NAMES := annotated-types apiflask apispec blinker dnspython email-validator flask flask-httpauth flask-marshmallow gunicorn \
+	itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings python-dotenv python-neo-lzf structlog \
+	typing-inspection webargs
+gpu-wheels: $(VENV)/.python
+	rm -rf $(WHEELS)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version $(WHEEL_PYTHON) \
+		$(foreach glibc,35 34 31 28 27 24 17,--platform manylinux_2_$(glibc)_x86_64) --platform manylinux2014_x86_64 \
+		--platform manylinux1_x86_64 --constraint $(LOCK) --dest $(WHEELS) $(WHEEL_NAMES)
+
+# requests and points a second by size of cloud, and the share of the time in which the device is busy
+gpu-serve-bench: gpu-libs
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/site $(WHEELS)/*.whl
+	PYTHONPATH=$(abspath build/site):$(subst $(SPACE),:,$(abspath $(dir $(LIBS)))) $(PYTHON) -m benchmarks.service --device cuda \
+		$(BENCH_ARGS)
 
 # linters and schemas over Dockerfiles, scripts, compose, Kubernetes and environment.yml, by tools in a place of their own
 IMAGE_LINTERS := .venv-image
