@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 KEYS = r"^([^,=\s]+=[0-9a-f]{64}(,[^,=\s]+=[0-9a-f]{64})*)?$"
 CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all models, or by their names
+BACKENDS = CHOICES.replace("auto|yes|no", "auto|native|upstream")
 PRECISIONS = CHOICES.replace("auto|yes|no", "auto|fp32|fp16|bf16")
 
 
@@ -39,6 +40,12 @@ class Settings(BaseSettings):
         pattern=PRECISIONS,
         description="of the network: fp32, fp16, bf16, or auto, which is fp16 on a GPU where the network can and "
         "fp32 otherwise; or by model as above",
+    )
+    backend: str = Field(
+        "auto",
+        pattern=BACKENDS,
+        description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or auto, "
+        "which is upstream for types that are not native; or by model as above",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
     threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")

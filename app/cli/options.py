@@ -10,6 +10,10 @@ Models = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")]
 Precision = Annotated[str | None, typer.Option(help="Of the network: auto, fp32, fp16 or bf16. [default: auto]")]
+Backend = Annotated[
+    str | None,
+    typer.Option(help="What runs the network: auto, native, or upstream, that is Pointcept itself. [default: auto]"),
+]
 LegacyColours = Annotated[
     str | None,
     typer.Option(help="Whether colours go in from -1 to 1, as before Pointcept 1.6: auto, yes, no. [default: auto]"),

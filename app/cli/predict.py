@@ -40,6 +40,7 @@ def predict(
     ] = "",
     device: options.Device = None,
     precision: options.Precision = None,
+    backend: options.Backend = None,
     threads: options.Threads = None,
     legacy_colours: options.LegacyColours = None,
     legacy_blocks: options.LegacyBlocks = None,
@@ -56,7 +57,8 @@ def predict(
     jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
     _check(jobs)
     if url:
-        local = {"models": models, "device": device, "precision": precision, "threads": threads, "score": score or None}
+        local = {"models": models, "device": device, "threads": threads, "score": score or None}
+        local |= {"precision": precision, "backend": backend}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
         _refuse([name for name, value in local.items() if value is not None])
         asked = {"model": model, "format": format, "columns": columns, "fields": fields, "condition": condition}
@@ -69,6 +71,7 @@ def predict(
         default_model=model,
         device=device,
         precision=precision,
+        backend=backend,
         threads=threads,
         max_passes=max_passes,
         legacy_colours=legacy_colours,

@@ -25,6 +25,7 @@ def verify(
     only: Annotated[list[str] | None, typer.Option(help="Only cases whose name matches; may be repeated.")] = None,
     device: options.Device = None,
     precision: Annotated[str, typer.Option(help="Of the networks: fp32, fp16 or bf16.")] = "fp32",
+    backend: Annotated[str, typer.Option(help="What runs the networks: auto, native or upstream.")] = "auto",
     threads: options.Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -36,7 +37,7 @@ def verify(
     found = []
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
-        for result in goldens.verify(folder, only or (), torch_device, precision):
+        for result in goldens.verify(folder, only or (), torch_device, precision, backend):
             found.append(result)
             bar.update(task, advance=1, description=f"{result.name}: {result.verdict}")
     if as_json:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.errors import BadModel
 
+from . import upstream
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2, Encoder
 from .litept import LitePT
@@ -61,7 +62,16 @@ def build(model: Mapping[str, Any]) -> Network:
     The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
     key is unknown to it.
     """
+    if model.get("type") == upstream.TYPE:
+        return upstream.Upstream(model["model"], model["inputs"]).eval()
     return _build(SEGMENTORS, model, "model").eval()
+
+
+def is_native(model: Any) -> bool:
+    """Whether ``model`` and all that it stands on are of types that are served natively."""
+    if not isinstance(model, Mapping) or model.get("type") not in SEGMENTORS | BACKBONES:
+        return False
+    return "backbone" not in model or is_native(model["backbone"])
 
 
 def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> Network:
@@ -81,7 +91,7 @@ def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: st
 def _look_up(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> type[Network]:
     name = config.get("type")
     if name not in kinds:
-        raise BadModel(f"{where}.type {name!r} is not served yet; served are {', '.join(sorted(kinds))}")
+        raise BadModel(f"{where}.type {name!r} is not served natively; that are {', '.join(sorted(kinds))}")
     return kinds[name]
 
 

@@ -13,14 +13,15 @@ from .result import CaseResult, not_served
 
 
 def verify(
-    folder: Path | str, only: Sequence[str] = (), device: str = "cpu", precision: str = "fp32"
+    folder: Path | str, only: Sequence[str] = (), device: str = "cpu", precision: str = "fp32", backend: str = "auto"
 ) -> Iterator[CaseResult]:
     """Run the cases of ``folder``, one result after the other.
 
     ``folder`` is a case, a folder of cases, or one with cases under experiments/ as well. A case is a folder with
     config.json, input.npz and output.npz, or an experiment folder with expected.npz. ``only`` are patterns (``*``,
     ``?``) of which a case's name must match one. With a ``precision`` other than fp32 cases of networks and experiments
-    alone are run, and what is allowed is wider. Raises BadRequest where no case is left.
+    alone are run, and what is allowed is wider. ``backend`` is auto, native or upstream. Raises BadRequest where no
+    case is left.
     """
     cases = [case for case in _find(Path(folder)) if not only or any(fnmatch(case.name, pattern) for pattern in only)]
     if not cases:
@@ -29,7 +30,7 @@ def verify(
             f"{folder} holds no cases{named}; a case is a folder with config.json, input.npz and output.npz, "
             "or an experiment folder with expected.npz"
         )
-    return (_run(case, device, precision) for case in cases)
+    return (_run(case, device, precision, backend) for case in cases)
 
 
 def _find(folder: Path) -> list[Path]:
@@ -42,15 +43,15 @@ def _is_case(path: Path) -> bool:
     return (path / "config.json").is_file() or ((path / "config.py").is_file() and (path / "expected.npz").is_file())
 
 
-def _run(case: Path, device: str, precision: str) -> CaseResult:
+def _run(case: Path, device: str, precision: str, backend: str) -> CaseResult:
     kind = "case"
     try:
         config = json.loads((case / "config.json").read_text()) if (case / "config.json").is_file() else None
         kind = _kind(config)
         if config is None:
-            return experiments.run(case, device, precision)
+            return experiments.run(case, device, precision, backend)
         if kind == "network":
-            return networks.run(case, config, device, precision)
+            return networks.run(case, config, device, precision, backend)
         if precision != "fp32":
             return not_served(case.name, kind, f"it is computed in float32, {precision} was asked for")
         if kind == "transforms":

@@ -18,15 +18,16 @@ from .result import CaseResult, judge, not_served
 OLD_BLOCKS = "-legacy"  # ends the names of folders from before Pointcept v1.5.2
 
 
-def run(case: Path, device: str, precision: str = "fp32") -> CaseResult:
+def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto") -> CaseResult:
     """Compare what both modes make of the cloud of expected.npz with the answers beside it.
 
     The share of equal labels is that of the mode with fewer. Sums of ``mode=exact`` are compared in float32 alone.
     """
-    reason = why_not_served(experiment.load(case).model)
+    choice = Choice(blocks="yes") if case.name.endswith(OLD_BLOCKS) else Choice()
+    reason = why_not_served(experiment.load(case, choice, backend).model)
     if reason:
         return not_served(case.name, "experiment", reason)
-    model = loading.load_model(case, Choice(blocks="yes") if case.name.endswith(OLD_BLOCKS) else Choice())
+    model = loading.load_model(case, choice, backend)
     expected = read(case / "expected.npz")
     cloud = cloud_of(expected)
     segmenter = Segmenter(model.network, model.experiment.recipe, device, precision=precision)

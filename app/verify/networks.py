@@ -12,11 +12,15 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
+from app.networks.registry import is_native
 from app.networks.scene import Scene
+from app.networks.upstream import TYPE, lacks_flash
 from app.pipeline.inference import Inference
 from app.pipeline.run import Run
 from app.zoo import loading
+from app.zoo.backend import wrap
 from app.zoo.legacy import has_blocks, with_old_blocks
+from app.zoo.procedure import FEATURE_WIDTHS
 
 from . import instances
 from .arrays import distance, read
@@ -27,24 +31,32 @@ LOGITS_TOLERANCE, LOGITS_TOLERANCE_GPU = 5e-4, 1e-3
 OF_HALF = {"fp16": (0.08, 0.99), "bf16": (0.5, 0.96)}  # logits have a standard deviation of 1.5
 
 
-def run(case: Path, config: Mapping[str, Any], device: str, precision: str = "fp32") -> CaseResult:
+def run(
+    case: Path, config: Mapping[str, Any], device: str, precision: str = "fp32", backend: str = "auto"
+) -> CaseResult:
     """Compare the logits of the case's input, and instances where it has them, with its output.
 
     Features and instances are compared in float32 alone.
     """
     model, reason = config["model"], ""
+    given, expected = read(case / "input.npz"), read(case / "output.npz")
     if config.get("legacy"):
         if has_blocks(model):
             model = with_old_blocks(model)
         else:
             reason = "semantics of old Pointcept versions are served for PT-v3m1 alone"
+    extra = [name for name in given if name in FEATURE_WIDTHS and name != "coord"]
+    if backend == "upstream" or (backend == "auto" and not is_native(model)):
+        model = wrap(model, {name: given[name].shape[1] for name in ("feat", *extra)} if extra else {})
+        given["feat"] = np.column_stack([given[name] for name in ("feat", *extra)])
+        if "perms" in expected or (len(given["offset"]) > 1 and lacks_flash(config["model"])):
+            reason = "Pointcept does not shuffle here, and without flash_attn cuts the clouds of a batch otherwise"
     reason = reason or why_not_served(model)
     if reason:
         return not_served(case.name, "network", reason)
     plain: Any = loading.build(model, load_file(case / "weights.safetensors"))
     if precision != "fp32" and not plain.halves:
         return not_served(case.name, "network", "the network runs in float32 alone")
-    given, expected = read(case / "input.npz"), read(case / "output.npz")
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     inference = Inference(plain, target.shape[1], device, precision=precision)
     network = inference.network
@@ -80,7 +92,7 @@ def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[st
 def why_not_served(model: Mapping[str, Any]) -> str:
     """Why the network cannot be built, '' where it can."""
     try:
-        with torch.device("meta"):
+        with torch.device("cpu" if model["type"] == TYPE else "meta"):
             registry.build(model)
     except BadModel as error:
         return error.detail

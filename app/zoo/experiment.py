@@ -9,7 +9,7 @@ from app.clouds.cloud import ClassInfo
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe
 
-from . import encoder, legacy, procedure
+from . import backend, encoder, legacy, procedure
 from .conditions import classes_by_condition
 from .config import evaluate
 
@@ -61,8 +61,9 @@ class Experiment:
 
     def card(self, num_parameters: int = 0, reason: str = "") -> dict[str, Any]:
         """The fields of a model card, plain values only; a ``reason`` says why the model is not served."""
-        backbone = self.model.get("backbone")
-        kind = backbone.get("type") if isinstance(backbone, dict) else self.model.get("type")
+        model = self.model.get("model", self.model)  # that which Pointcept runs
+        backbone = model.get("backbone")
+        kind = backbone.get("type") if isinstance(backbone, dict) else model.get("type")
         return {
             "name": self.name,
             "path": str(self.path),
@@ -102,8 +103,9 @@ def find(setting: str) -> list[Path]:
     return found
 
 
-def load(folder: Path, semantics: legacy.Choice | None = None) -> Experiment:
-    """What config.py says and where the weights are; ``semantics`` None as the settings have it for this model.
+def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | None = None) -> Experiment:
+    """What config.py says and where the weights are; ``semantics``, and ``run_by`` (auto, native or upstream), None as
+    the settings have them for this model.
 
     Raises BadModel naming the key that is missing or contradicts.
     """
@@ -121,6 +123,7 @@ def load(folder: Path, semantics: legacy.Choice | None = None) -> Experiment:
     procedure.check_in_channels(model, feat_keys)
     checkpoint = _checkpoint(folder)
     model, recipe = legacy.apply(model, recipe, checkpoint, semantics or legacy.choice_for(folder.name))
+    model, recipe = backend.apply(model, recipe, run_by or backend.choice_for(folder.name))
     return Experiment(
         name=folder.name,
         path=folder,

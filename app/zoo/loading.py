@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.errors import BadModel
-from app.networks import registry
+from app.networks import registry, upstream
 from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
 
@@ -40,12 +40,12 @@ class LoadedModel:
         return Segmenter(self.network, self.experiment.recipe, device, tile_voxels, precision)
 
 
-def load_model(folder: Path, semantics: Choice | None = None) -> LoadedModel:
-    """The network of ``folder`` with its weights; ``semantics`` None as the settings have it for this model.
+def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None = None) -> LoadedModel:
+    """The network of ``folder`` with its weights; ``semantics`` and ``run_by`` as of ``experiment.load``.
 
     Raises BadModel where config, checkpoint and network do not agree.
     """
-    experiment = load(folder, semantics)
+    experiment = load(folder, semantics, run_by)
     return LoadedModel(experiment, build_for(experiment, read(experiment.checkpoint)))
 
 
@@ -61,6 +61,12 @@ def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
 
     Names and shapes are compared before memory is taken for the network.
     """
+    if model["type"] == upstream.TYPE:
+        network = registry.build(model)
+        own = network.get_submodule("module")
+        _compare(own.state_dict(), weights)
+        own.load_state_dict({**own.state_dict(), **weights})
+        return network.requires_grad_(False)
     model, weights = widths.complete(model, weights), lora.merge(model, weights)
     with torch.device("meta"):
         expected = registry.build(model).state_dict()

@@ -148,7 +148,7 @@ def test_norms_by_dataset_serve_without_a_ppt():
         (DECOUPLED | {"backbone": SPUNET}, "reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1"),
         (DECOUPLED | {"backbone": BACKBONE | {"enc_mode": True}}, "model.backbone: SpUNet-v1m3: enc_mode=True"),
         (DECOUPLED | {"backbone": BACKBONE | {"depth": 1}}, "model.backbone: unknown key depth"),
-        (DECOUPLED | {"backbone": {"type": "SpUNet-v9"}}, "model.backbone.type 'SpUNet-v9' is not served yet"),
+        (DECOUPLED | {"backbone": {"type": "SpUNet-v9"}}, "model.backbone.type 'SpUNet-v9' is not served natively"),
         (LANGUAGE | {"valid_index": ((0,), (1,), (5,))}, "names a class beyond the 5 of class_name"),
         ({key: value for key, value in LANGUAGE.items() if key != "class_name"}, "model: .*'class_name'"),
         (JOINT | {"class_names": (("wall",),)}, "class_names has 1 entries, conditions 3"),

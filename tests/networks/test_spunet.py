@@ -87,8 +87,8 @@ def test_without_classes_the_last_features_come_out():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served yet; served are "),
-        (with_backbone(type="Swin3D-v1m1"), "model.backbone.type 'Swin3D-v1m1' is not served yet"),
+        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served natively; that are "),
+        (with_backbone(type="Swin3D-v1m1"), "model.backbone.type 'Swin3D-v1m1' is not served natively"),
         ({"type": "DefaultSegmentor"}, "model.backbone must be a dict"),
         (with_backbone(depth=3), "model.backbone: unknown key depth; SpUNet accepts in_channels"),
         (with_backbone(layers=(1, 1)), "channels and layers must have the same even length, got 6 and 2"),
