@@ -29,7 +29,8 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
         shutil.copy(path, folder)
     commands = subprocess.run([NVCC, "--dryrun", "-x", "cu", "/dev/null"], capture_output=True, text=True).stderr
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
-    flags = ["-std=c++17", "-O2", "-w", "-fPIC", "-shared", f"-I{include}", "-x", "c++"]
+    # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
+    flags = ["-std=c++17", "-O2", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", f"-I{include}", "-x", "c++"]
     subprocess.run(["g++", *flags, "maps.cu", "conv.cu", "entry.cpp", "-o", "emulated.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "emulated.so"))
 
