@@ -8,7 +8,7 @@ import numpy as np
 
 from app.errors import BadModel, BadRequest
 
-from . import aerial, narrow
+from . import aerial, narrow, roughness
 from .sample import Sample, take
 from .voxelize import grid_sample
 
@@ -205,6 +205,7 @@ TRANSFORMS: dict[str, Callable[..., Sample]] = {
     "RandomRotateTargetAngle": random_rotate_target_angle,
     "RandomScale": random_scale,
     "Returns": aerial.returns,
+    "Roughness": roughness.roughness,
     "SphereCrop": sphere_crop,
     "ToTensor": to_tensor,
     "Update": update,

@@ -81,28 +81,42 @@ def grow(tile: Tile, rng: Generator) -> Tile:
     longest_m = max(20.0, np.ptp(tile.xyz[:, :2], axis=0).max() / 2)
     length_m, width_m = np.exp(rng.uniform(np.log(15), np.log(longest_m), 2)) / 2
     field = ground[(np.abs(along) < length_m) & (np.abs(across) < width_m)]
-    height_m, label = (open_crop if rng.random() < 0.5 else closed_crop)(len(field), rng.uniform(0.3, 1.6), rng)
+    canopy_m = np.maximum(rng.uniform(0.3, 1.6) + swell(tile.xyz[field, :2], rng), 0.1)
+    height_m, label = (open_crop if rng.random() < 0.5 else closed_crop)(canopy_m, rng)
     xyz, labels = tile.xyz.copy(), tile.label.copy()
     xyz[field, 2] += height_m
     labels[field] = label
     return replace(tile, xyz=xyz, label=labels)
 
 
-def open_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def swell(plane: np.ndarray, rng: Generator) -> np.ndarray:
+    """How much higher or lower a canopy is here than elsewhere, in metres at plane (N, 2): rows, tufts, patches."""
+    total_m = np.zeros(len(plane))
+    for _ in range(rng.integers(0, 6)):
+        length_m = np.exp(rng.uniform(np.log(1.5), np.log(40)))
+        heading, phase = rng.uniform(0, 2 * np.pi, 2)
+        along = plane @ [np.cos(heading), np.sin(heading)]
+        total_m += rng.uniform(0, 0.1) * np.sin(2 * np.pi * along / length_m + phase)
+    return total_m
+
+
+def open_crop(canopy_m: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Heights and labels where 30 to 90 % of the pulses stop anywhere between the canopy and the ground.
 
     Labels count from a ground that, as surveys have it, may lie up to half a canopy high.
     """
+    num_points = len(canopy_m)
     stopped = rng.random(num_points) < rng.uniform(0.3, 0.9)
     height_m = canopy_m * np.sqrt(rng.random(num_points)) * stopped
     return height_m, label_of_height(height_m - canopy_m * rng.uniform(0, 0.5))
 
 
-def closed_crop(num_points: int, canopy_m: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def closed_crop(canopy_m: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Heights and labels where pulses stop near the top, rough by 7 to 30 cm, but for one in 7 to 100.
 
     Those that reach the ground tell how high the others are; surveys call a part of the others ground all the same.
     """
+    num_points = len(canopy_m)
     height_m = canopy_m - np.abs(rng.normal(0, rng.uniform(0.1, 0.45), num_points))
     height_m = np.maximum(height_m, 0)
     height_m[rng.random(num_points) < np.exp(rng.uniform(np.log(0.01), np.log(0.15)))] = 0
@@ -117,7 +131,7 @@ def label_of_height(height_m: np.ndarray) -> np.ndarray:
 
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         tile = grow(tile, rng)
     tile = turn(hide(tile, rng), rng)
     if rng.random() < 0.6:
