@@ -39,7 +39,7 @@ def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
             found = segmenter.segment(tile)
             times_ms.append(_since(began_s))
     except Exception as error:
-        return entry | {"ok": False, "reason": f"{type(error).__name__}: {error}"[:300]}
+        return entry | {"ok": False, "reason": f"{type(error).__name__}: {error}".partition("\n")[0][:300]}
     confusion = score(tile.extra["classification"], found).confusion
     right = float(np.trace(confusion) / confusion.sum())
     entry |= {"first_ms": times_ms[0], "ms": min(times_ms[1:]), "right": round(right, 4), "ok": right >= RIGHT}

@@ -16,35 +16,27 @@ def entry(name: str, outcome: Outcome | None, hindrance: Entry) -> Entry:
     if outcome is None:
         remedy = f"In a checkout of pointserve, run {_install(name)}."
         return {"name": name, "state": "absent", "fault": faults.EXTENSION.name, "remedy": remedy}
-    remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
     if outcome.reason:
-        return {"name": name, "state": "broken", "reason": f"its check {outcome.reason}", "remedy": remedy}
+        return {"name": name, "state": "broken", "reason": f"its check {outcome.reason}", "remedy": _again(name)}
     found: Entry = outcome.value
     wrong = [check for check in found["checks"] if not check["ok"]]
     if not wrong:
         return found | _slowness(found, hindrance)
-    reason = "; ".join(f"{check['operator']} on {check['device']}: {miss(check)}" for check in wrong)
-    if faults.recognise(reason) is not faults.ARCHITECTURE:
-        return found | {"state": "broken", "reason": reason, "remedy": remedy}
-    remedy = (
-        f"It is compiled for {', '.join(found['architectures'])}: set TORCH_CUDA_ARCH_LIST to the compute capability "
-        f"of the device, such as 9.0; then, in a checkout of pointserve, run {_install(name)}. The GPU image compiles "
-        "for the device that is there with INSTALL_POINTOPS_AT_RUNTIME=1."
-    )
-    return found | {"state": "broken", "reason": reason, "fault": faults.ARCHITECTURE.name, "remedy": remedy}
+    return found | {"state": "broken"} | _blame(name, wrong, f"It is compiled for {', '.join(found['architectures'])}")
 
 
 def timed(name: str, outcome: Outcome) -> Entry:
     """The entry of a library whose operators were all run and timed."""
-    remedy = f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
     if outcome.reason:
+        remedy = _again(name)
         reason = f"timing its operators {outcome.reason}"
         return {"name": name, "state": "broken", "operators": [], "reason": reason, "remedy": remedy}
     wrong = [work for work in outcome.value if not work["ok"]]
     if not wrong:
         return {"name": name, "state": "ok", "operators": outcome.value}
-    reason = "; ".join(f"{work['operator']} on {work['device']}: {miss(work)}" for work in wrong)
-    return {"name": name, "state": "broken", "operators": outcome.value, "reason": reason, "remedy": remedy}
+    return {"name": name, "state": "broken", "operators": outcome.value} | _blame(
+        name, wrong, "It has no code for the device"
+    )
 
 
 def miss(check: Entry) -> str:
@@ -70,6 +62,23 @@ def _slowness(found: Entry, hindrance: Entry) -> Entry:
         remedy = f"{install[0].upper()}{install[1:]}"
     reason = f"slow: its compiled extension {what}, so the reference in plain torch runs instead"
     return {"state": "reference", "reason": reason, "fault": fault.name, "remedy": remedy}
+
+
+def _blame(name: str, wrong: list[Entry], built: str) -> Entry:
+    """Reason, remedy and perhaps the fault of checks that are not ok; ``built`` says for what the library is."""
+    reason = "; ".join(f"{check['operator']} on {check['device']}: {miss(check)}" for check in wrong)
+    if faults.recognise(reason) is not faults.ARCHITECTURE:
+        return {"reason": reason, "remedy": _again(name)}
+    remedy = (
+        f"{built}: set TORCH_CUDA_ARCH_LIST to the compute capability of the device, such as 9.0; then, in a checkout "
+        f"of pointserve, run {_install(name)}. The GPU image compiles for the device that is there with "
+        "INSTALL_POINTOPS_AT_RUNTIME=1."
+    )
+    return {"reason": reason, "fault": faults.ARCHITECTURE.name, "remedy": remedy}
+
+
+def _again(name: str) -> str:
+    return f"Install {name} again, after torch: in a checkout of pointserve, run {_install(name)}."
 
 
 def _install(name: str) -> str:

@@ -176,7 +176,8 @@ def _run(device: str, checks: Callable[[str], Iterator[Check]]) -> list[dict[str
             for operator, error in checks(device)
         ]
     except Exception as error:
-        return [{"device": device, "operator": "all", "ok": False, "reason": f"{type(error).__name__}: {error}"[:300]}]
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        return [{"device": device, "operator": "all", "ok": False, "reason": reason}]
 
 
 if __name__ == "__main__":

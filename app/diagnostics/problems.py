@@ -42,8 +42,10 @@ def problems(facts: Entry, optional: Collection[str]) -> list[Entry]:
         look(entry["name"], entry, entry["state"] != "reference")
     for entry in facts["stack"]:
         look(entry["name"], entry, False)
+    known = {entry["name"] for entry in facts["operators"] if entry["state"] == "broken"}
     for entry in facts.get("timings", ()):
-        look(f"timings of {entry['name']}", entry, True)
+        if entry["name"] not in known:
+            look(f"timings of {entry['name']}", entry, True)
     for entry in facts.get("forward", ()):
         if not entry["ok"]:
             look(f"forward pass on {entry['device']}", entry | {"remedy": FORWARD}, True)

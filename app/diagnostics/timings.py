@@ -168,7 +168,7 @@ def _time(device: str, works: Callable[[Cloud], Iterator[Work]]) -> list[dict[st
             entries.append(entry)
     except Exception as error:
         after = f" after {entries[-1]['operator']}" if entries else ""
-        reason = f"{type(error).__name__}{after}: {error}"[:300]
+        reason = f"{type(error).__name__}{after}: {error}".partition("\n")[0][:300]
         entries.append({"device": device, "operator": "all", "ok": False, "reason": reason})
     return entries
 

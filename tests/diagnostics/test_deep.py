@@ -14,7 +14,7 @@ from rich.console import Console
 
 from app.diagnostics import forward, report, table, timings
 from app.diagnostics.child import Outcome
-from app.diagnostics.libraries import timed
+from app.diagnostics.libraries import entry, timed
 from app.diagnostics.problems import problems
 
 NOT_TIMED = {  # containers, constants, and what only combines operators
@@ -51,10 +51,10 @@ def deep():
 def test_every_operator_and_the_model_are_run_and_timed(deep):
     code, facts = deep
     assert code == 0, facts["problems"]
-    assert [entry["name"] for entry in facts["timings"]] == ["sparseops", "pointops", "pointgroup_ops"]
-    for entry in facts["timings"]:
-        public = set(__import__(entry["name"]).__all__) - NOT_TIMED
-        works = [work for work in entry["operators"] if work["device"] == "cpu"]
+    assert [library["name"] for library in facts["timings"]] == ["sparseops", "pointops", "pointgroup_ops"]
+    for library in facts["timings"]:
+        public = set(__import__(library["name"]).__all__) - NOT_TIMED
+        works = [work for work in library["operators"] if work["device"] == "cpu"]
         assert {work["operator"].partition(",")[0] for work in works} == public
         assert all(work["ok"] and work["ms"] > 0 for work in works)
     (passed, *_) = facts["forward"]
@@ -67,9 +67,9 @@ def test_every_operator_and_the_model_are_run_and_timed(deep):
 def test_an_operator_that_is_wrong_is_found(monkeypatch):
     right = pointops.subtraction
     monkeypatch.setattr(pointops, "subtraction", lambda *arguments: right(*arguments) + 0.01)
-    entry = timed("pointops", Outcome(timings.time_library("pointops")))
-    assert entry["state"] == "broken"
-    assert entry["reason"].startswith("subtraction on cpu: off by 0.01")
+    found = timed("pointops", Outcome(timings.time_library("pointops")))
+    assert found["state"] == "broken"
+    assert found["reason"].startswith("subtraction on cpu: off by 0.01")
 
 
 def test_an_operator_that_fails_is_named_by_the_one_before(monkeypatch):
@@ -77,8 +77,8 @@ def test_an_operator_that_fails_is_named_by_the_one_before(monkeypatch):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(sparseops, "serialize", fail)
-    entry = timed("sparseops", Outcome(timings.time_library("sparseops")))
-    assert "all on cpu: RuntimeError after sparse_conv, strided: CUDA error" in entry["reason"]
+    found = timed("sparseops", Outcome(timings.time_library("sparseops")))
+    assert "all on cpu: RuntimeError after sparse_conv, strided: CUDA error" in found["reason"]
 
 
 def test_a_model_that_answers_nonsense_is_found(monkeypatch):
@@ -125,6 +125,22 @@ def test_as_text_with_what_failed(deep):
     for part in ("sparseops.patch_attention", "pointops.knn_query", "pointgroup_ops.bfs_cluster", "forward pass"):
         assert part in text
     assert "forward pass on cuda:0: RuntimeError: [out of memory]" in text
+
+
+def test_a_library_that_is_broken_is_one_problem(deep):
+    facts = deep[1]
+    check = {"device": "cuda:0", "operator": "all", "ok": False, "reason": "CUDA error: no kernel image is available"}
+    found = next(entry for entry in facts["operators"] if entry["name"] == "pointops")
+    broken = entry("pointops", Outcome(found | {"checks": [check]}), {})
+    late = timed("pointops", Outcome([check]))
+    assert late["fault"] == broken["fault"] == "architecture not compiled for this card"
+
+    def named(operators):
+        parts = [problem["part"] for problem in problems(facts | {"operators": operators, "timings": [late]}, ())]
+        return [part for part in parts if "pointops" in part]
+
+    assert named([broken]) == ["pointops"]
+    assert named([found]) == ["timings of pointops"]
 
 
 def test_a_library_that_dies():
