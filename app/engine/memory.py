@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from app.engine.pulse import Memory
+from app.pipeline.shortage import is_out_of_memory
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -45,13 +46,6 @@ def peak_bytes(device: str, work: Callable[[], object]) -> int:
     before = _resident_bytes()
     work()
     return max(0, _highest_resident_bytes() - before)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device, or the machine, had no memory left; torch has no class of its own for the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "bad_alloc" in str(error))
 
 
 def is_device_lost(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from app.clouds.cloud import Segmentation
-from app.engine.memory import is_device_lost, is_out_of_memory, release
+from app.engine.memory import is_device_lost, release
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
@@ -16,6 +16,7 @@ from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
 from app.pipeline.batch import Outcome, Request, segment_batch
 from app.pipeline.modes import MAX_PASSES
 from app.pipeline.segmenter import Segmenter
+from app.pipeline.shortage import is_out_of_memory
 
 SMALLEST_TILE_VOXELS = 1000
 RETRIES = 4

@@ -41,6 +41,8 @@ class ContextAwareClassifier(Network):
         conf_thresh: voxels whose first guess is less probable have no say in the prototypes.
     """
 
+    gives_features = True
+
     def __init__(
         self,
         num_classes: int,
@@ -77,13 +79,17 @@ class ContextAwareClassifier(Network):
         )
 
     def forward(self, features: Tensor, plan: ContextPlan) -> Tensor:  # (V, C) -> (V, num_classes)
+        return self.describe(features, plan)[0]
+
+    def describe(self, features: Tensor, plan: ContextPlan) -> tuple[Tensor, Tensor]:
+        """Logits, and the backbone's features."""
         features = self.backbone(features, plan.backbone)
         guess = self.seg_head(features).softmax(1)
         if self.conf_thresh > 0:
             guess = guess * (guess.amax(1, keepdim=True) >= self.conf_thresh)
         directions = normalize(self.feat_proj_layer(features))
         clouds = zip(*(values.split(plan.counts) for values in (features, guess, directions)), strict=True)
-        return torch.cat([self.cosines(*cloud) for cloud in clouds]) * self.cos_temp
+        return torch.cat([self.cosines(*cloud) for cloud in clouds]) * self.cos_temp, features
 
     def cosines(self, features: Tensor, guess: Tensor, directions: Tensor) -> Tensor:
         """(V, num_classes) of one cloud."""

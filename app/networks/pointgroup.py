@@ -47,6 +47,8 @@ class PointGroup(Network):
         voxel_size: in metres.
     """
 
+    gives_features = True
+
     def __init__(
         self,
         backbone: Network,
@@ -83,6 +85,11 @@ class PointGroup(Network):
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, in) -> (V, semantic_num_classes)
         return self.seg_head(self.backbone(features, plan))
+
+    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """Logits, and the backbone's features."""
+        described = self.backbone(features, plan)
+        return self.seg_head(described), described
 
     def votes(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits (V, semantic_num_classes), and offsets (V, 3) in metres to the middle of the object."""

@@ -26,6 +26,8 @@ class PromptPlan:
 class PromptTraining(Network):
     """What the kinds of PPT share: a backbone that is told the dataset, or a context learnt for it."""
 
+    gives_features = True
+
     def __init__(
         self,
         backbone: Network,
@@ -48,6 +50,11 @@ class PromptTraining(Network):
     def forward(self, features: Tensor, plan: PromptPlan) -> Tensor:  # (V, C) -> (V, classes of the dataset)
         features = self.features(features, plan)
         return features if self.backbone_mode else self.logits(features, plan.condition)
+
+    def describe(self, features: Tensor, plan: PromptPlan) -> tuple[Tensor, Tensor]:
+        """Logits, and the backbone's features."""
+        described = self.features(features, plan)
+        return self.logits(described, plan.condition), described
 
     def features(self, features: Tensor, plan: PromptPlan) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""

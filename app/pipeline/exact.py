@@ -19,6 +19,7 @@ from .prepare import Staged, represent
 from .recipe import Recipe
 from .run import Run
 from .sample import Sample
+from .shortage import is_out_of_memory
 from .views import View
 from .voxelize import Voxels
 
@@ -115,13 +116,29 @@ def _add(
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
             for batch in _batches(held, min(BATCH_VOXELS, tile_voxels) // len(tile.rows)):
-                plan = plans.of([(voxels_of_tile, fragment.coord[tile.rows]) for fragment in batch])
-                feat = np.concatenate([fragment.feat[tile.rows] for fragment in batch])
-                logits = inference.logits(feat, plan, run)
+                said = _probabilities(inference, plans, batch, voxels_of_tile, tile.rows, run)
                 with run.stage("project"):
-                    said = np.split(logits.softmax(1).cpu().numpy(), len(batch))
                     for fragment, probabilities in zip(batch, said, strict=True):
                         sums[fragment.points[tile.rows]] += probabilities * (weights * fragment.stands_for)
+
+
+def _probabilities(
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: Run
+) -> list[np.ndarray]:
+    """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time where memory does not suffice."""
+    try:
+        plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
+        feat = np.concatenate([fragment.feat[rows] for fragment in batch])
+        logits = inference.logits(feat, plan, run)
+        return np.split(logits.softmax(1).cpu().numpy(), len(batch))
+    except Exception as error:
+        if len(batch) == 1 or not is_out_of_memory(error):
+            raise
+    plan = None  # its memory is needed
+    plans.forget()
+    middle = len(batch) // 2
+    halves = (batch[:middle], batch[middle:])
+    return [said for half in halves for said in _probabilities(inference, plans, half, voxels, rows, run)]
 
 
 def _fragments(looks: Iterable[tuple[Sample, Voxels, int, int]], recipe: Recipe, run: Run) -> Iterator[_Fragment]:
@@ -141,6 +158,10 @@ class _Plans:
         self.run = run
         self.voxels: np.ndarray | None = None
         self.kept: dict[int, Any] = {}
+
+    def forget(self) -> None:
+        """Give back the memory of what is kept."""
+        self.kept = {}
 
     def of(self, clouds: list[tuple[np.ndarray, np.ndarray]]) -> Any:
         """The plan of a batch of clouds, which have the same voxels."""

@@ -22,9 +22,11 @@ RETURN_COLUMNS = ("return_number", "number_of_returns")
 
 
 def feature_columns(recipe: Recipe) -> set[str]:
-    """Names of the columns that the recipe's Collect joins for the network."""
+    """Names of the columns that the recipe's Collect joins for the network, or its GridSample projects on."""
     names: set[str] = set()
-    for transform in (*recipe.transform, *recipe.post_transform):
+    for transform in (*recipe.transform, recipe.voxelize, *recipe.post_transform):
+        if transform.get("project_displacement"):
+            names.add("normal")
         if transform["type"] == "Collect":
             for key, columns in transform.items():
                 if key.endswith("_keys"):

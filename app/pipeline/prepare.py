@@ -89,6 +89,11 @@ def grid(sample: Sample, recipe: Recipe) -> Voxels:
 def represent(sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
     chosen = take(sample, points) | {"grid_coord": np.take(voxels.grid_coord, points, axis=0), "index": points}
+    if recipe.voxelize.get("return_displacement"):
+        displacement = voxels.displacement(sample["coord"], points)
+        if recipe.voxelize.get("project_displacement"):
+            displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
+        chosen["displacement"] = displacement
     collected = transforms.apply(recipe.post_transform, chosen)
     return collected["coord"].astype(np.float32, copy=False), collected["feat"]
 

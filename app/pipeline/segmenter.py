@@ -106,9 +106,11 @@ class Segmenter:
             )
         if wants_features(fields) and not self.inference.gives_features:
             raise BadRequest(
-                f"model {self.recipe.name} gives no features; encoders and models of type DefaultSegmentorV2 do: leave "
+                f"model {self.recipe.name} gives no features; encoders and models with a head of their own do: leave "
                 "features and features_rgb out of fields"
             )
+        if wants_features(fields) and "instances" in fields:
+            raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
         if mode != "fast" and not self.recipe.classes:
             raise BadRequest(f"model {self.recipe.name} knows no classes to vote on: ask for mode=fast")
         of_one_pass = [name for name in fields if name in ("instances", "features", "features_rgb")]

@@ -9,7 +9,7 @@ from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
 from app.engine.channel import close_all
-from app.engine.memory import is_device_lost, is_out_of_memory, memory
+from app.engine.memory import is_device_lost, memory
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, unpack_segmentation
 from app.engine.process import choose_device
@@ -17,6 +17,7 @@ from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptio
 from app.engine.pulse import Pulse
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, NotFound
+from app.pipeline.shortage import is_out_of_memory
 
 
 @pytest.fixture(scope="module")

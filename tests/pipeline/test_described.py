@@ -32,6 +32,13 @@ PROBE = {
 }
 
 
+HEADS = [
+    {"type": "CAC-v1m1", "num_classes": 4},
+    {"type": "PG-v1m1", "semantic_num_classes": 4},
+    {"type": "PPT-v1m3", "class_names": [["a", "b", "c", "d"]], "conditions": ["ScanNet"]},
+]
+
+
 @pytest.fixture(scope="module")
 def probe():
     torch.manual_seed(0)
@@ -129,10 +136,28 @@ def test_what_gives_none_says_so(described, monkeypatch):
     with pytest.raises(TooLarge, match="24 features for each of 3,000 points are 288,000 bytes"):
         described.segment(make_terrain(), ("features",))
     assert described.segment(make_terrain(), ("features_rgb",)).features_rgb.any()
-    network = build({"type": "CAC-v1m1", "num_classes": 4, "backbone_out_channels": 24, "backbone": PROBE["backbone"]})
-    without = Segmenter(network, replace(make_recipe(num_classes=4), name="cac"))
-    with pytest.raises(BadRequest, match="model cac gives no features"):
+    network = build({"type": "DefaultSegmentor", "backbone": {"type": "PT-v2m2", "in_channels": 6, "num_classes": 4}})
+    without = Segmenter(network, replace(make_recipe(num_classes=4), name="plain"))
+    with pytest.raises(BadRequest, match="model plain gives no features"):
         without.segment(make_terrain(), ("features_rgb",))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["type"])
+def test_heads_of_all_kinds_give_the_features_of_their_backbone(described, probe, head):
+    torch.manual_seed(1)
+    network = build(head | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]}).requires_grad_(False)
+    network.backbone.load_state_dict(probe.backbone.state_dict())
+    answer = Segmenter(network, replace(make_recipe(num_classes=4), condition="ScanNet")).segment(
+        make_terrain(), ("features", "probabilities")
+    )
+    np.testing.assert_array_equal(answer.features, described.segment(make_terrain(), ("features",)).features)
+    assert answer.probabilities.shape == (3000, 4)
+
+
+def test_instances_and_features_are_asked_for_apart():
+    network = build(HEADS[1] | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]})
+    with pytest.raises(BadRequest, match="one or the other"):
+        Segmenter(network, make_recipe(num_classes=4)).segment(make_terrain(), ("instances", "features"))
 
 
 def test_a_cloud_without_a_usable_point_has_none(described):

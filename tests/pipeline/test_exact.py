@@ -260,3 +260,31 @@ def test_what_proceed_raises_ends_the_passes(network, recipe, monkeypatch):
     with pytest.raises(DeadlineExceeded):
         Segmenter(network, with_views(recipe, *QUARTERS)).segment(crowded(), mode="exact", proceed=proceed)
     assert len(calls) == 13
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, recipe, monkeypatch, error):
+    cloud, recipe = crowded(), with_views(recipe, *QUARTERS)
+    expected = Segmenter(network, recipe).segment(cloud, ("probabilities",), mode="exact")
+    sizes, logits = [], Inference.logits
+
+    def short_of_memory(self, feat, plan, run):
+        sizes.append(len(feat))
+        if len(feat) > 2500:
+            raise error
+        return logits(self, feat, plan, run)
+
+    monkeypatch.setattr(Inference, "logits", short_of_memory)
+    answer = Segmenter(network, recipe).segment(cloud, ("probabilities",), mode="exact")
+    assert max(sizes) > 2500 > min(sizes)
+    np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
+    assert answer.passes == expected.passes
+
+
+def test_one_fragment_that_does_not_fit_ends_the_run(network, recipe, monkeypatch):
+    def short_of_memory(self, feat, plan, run):
+        raise MemoryError
+
+    monkeypatch.setattr(Inference, "logits", short_of_memory)
+    with pytest.raises(MemoryError):
+        Segmenter(network, recipe).segment(crowded(), mode="exact")
