@@ -125,14 +125,18 @@ def test_client_that_takes_nothing_is_dropped(frail: Server) -> None:
             time.sleep(0.05)
 
 
-def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server) -> None:
+@pytest.mark.parametrize("way", ["body", "form", "v2"])
+def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server, way: str) -> None:
     worker = descendants(frail.process.pid)[0]
     data = clouds.ply() * 12
     assert len(data) > 1 << 20
     before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
-        refused = frail.post(data=data)
+        if way == "v2":
+            refused = frail.post(f"/v2/models/{MODEL.name}/infer", data=data)
+        else:
+            refused = frail.post(**({"data": data} if way == "body" else {"files": {"file": data}}))
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
     assert refused.status_code == 503, refused.text
