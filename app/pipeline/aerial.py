@@ -53,9 +53,12 @@ def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], s
     coord = sample["coord"].astype(np.float64)
     lowest, cells, cell_m = lowest_of_cells(coord, cell_m, max(radii_m))
     ground = ndimage.rank_filter(lowest, rank=1, size=3, mode="constant", cval=np.inf)
-    heights = [height_over(_erode(ground, _window(radius_m, cell_m)), cells, coord[:, 2]) for radius_m in radii_m]
-    height = np.clip(np.stack(heights, 1), -clip_m, clip_m) / scale_m
-    return sample | {"height": height.astype(np.float32)}
+    height = np.empty((len(coord), len(radii_m)), np.float32)
+    for column, radius_m in enumerate(radii_m):
+        over = height_over(_erode(ground, _window(radius_m, cell_m)), cells, coord[:, 2])
+        np.clip(over, -clip_m, clip_m, out=over)
+        np.divide(over, scale_m, out=height[:, column], casting="same_kind")
+    return sample | {"height": height}
 
 
 def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], pit_m: float) -> dict:
@@ -71,15 +74,19 @@ def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], 
     second = ndimage.rank_filter(lowest, rank=1, size=5, mode="constant", cval=np.inf)
     is_pit = np.isfinite(second) & (lowest < second - pit_m)
     ground = np.where(is_pit, second, lowest)
-    heights = []
-    for radius_m in radii_m:
+    relief = np.empty((len(coord), len(radii_m)), np.float32)
+    for column, radius_m in enumerate(radii_m):
         width = _window(radius_m, cell_m)
         eroded = _erode(ground, width)
         eroded[np.isinf(eroded)] = -np.inf
         opened = ndimage.maximum_filter(eroded, size=width, mode="constant", cval=-np.inf)
-        heights.append(height_over(opened, cells, coord[:, 2]))
-    height = np.stack(heights, 1)
-    return sample | {"relief": (np.sign(height) * np.log1p(np.abs(height) / 0.2) / 2).astype(np.float32)}
+        height = height_over(opened, cells, coord[:, 2])
+        sign = np.sign(height)
+        np.abs(height, out=height)
+        height /= 0.2
+        sign *= np.log1p(height, out=height)
+        np.divide(sign, 2, out=relief[:, column], casting="same_kind")
+    return sample | {"relief": relief}
 
 
 def lowest_of_cells(coord: np.ndarray, cell_m: float, reach_m: float) -> tuple[np.ndarray, np.ndarray, float]:
@@ -117,8 +124,10 @@ def _without_gaps(index: np.ndarray, gap: int) -> np.ndarray:
 
 def height_over(surface: np.ndarray, cells: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Height of each point over the surface in its cell, 0 where the surface is unknown."""
-    below = np.take(surface, cells)
-    return z - np.where(np.isfinite(below), below, z)
+    below = np.take(np.where(np.isfinite(surface), surface, np.nan), cells)
+    height = np.subtract(z, below, out=below)
+    height[np.isnan(height)] = 0.0
+    return height
 
 
 def _window(radius_m: float, cell_m: float) -> int:
