@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .condition import index_of
 from .network import Network, check_width
+from .rows import products
 from .scene import Scene
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
@@ -207,7 +208,7 @@ class JointLanguagePrompts(PromptTraining):
 
 
 def _cosines(features: Tensor, embeddings: Tensor, logit_scale: Tensor) -> Tensor:  # (V, E), (K, E) -> (V, K)
-    return logit_scale.exp() * (nn.functional.normalize(features) @ embeddings.t())
+    return logit_scale.exp() * products(nn.functional.normalize(features), embeddings)
 
 
 def _check_length(key: str, values: Sequence[object], conditions: Sequence[str]) -> None:

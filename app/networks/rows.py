@@ -40,6 +40,14 @@ class PackedLinear(nn.Module):
     def forward(
         self, x: Tensor, rows: KernelMap | None = None, residual: Tensor | None = None
     ) -> Tensor:  # (V, in), (W, out) -> (W, out)
-        if rows is None:
-            rows = KernelMap(torch.arange(len(x), dtype=torch.int32, device=x.device)[None])
-        return sparse_conv(x, self.weight, rows, self.bias, residual)
+        return sparse_conv(x, self.weight, own_rows(x) if rows is None else rows, self.bias, residual)
+
+
+def own_rows(x: Tensor) -> KernelMap:
+    """Every row of ``x`` onto itself."""
+    return KernelMap(torch.arange(len(x), dtype=torch.int32, device=x.device)[None])
+
+
+def products(x: Tensor, others: Tensor) -> Tensor:  # (V, C), (K, C) -> (V, K)
+    """Of every row with each of ``others``; the same whatever other rows ``x`` has."""
+    return sparse_conv(x.contiguous(), others[:, None, None, None].contiguous(), own_rows(x))
