@@ -17,42 +17,46 @@ constexpr int64_t kPairs = int64_t{1} << 26;  // candidates held at a time, 512 
 
 gpu::Clouds clouds(const Tensor& offset, const Tensor& xyz) { return {longs(offset), offset.size(0), xyz.size(0)}; }
 
-Tensor float4s(const Tensor& xyz, int64_t rows) { return at::empty({rows, 4}, xyz.options()); }
-
 const float4* vectors(const Tensor& tensor) { return reinterpret_cast<const float4*>(floats(tensor)); }
 
-// The points along the curve, whole leaves (…, 4).
-Tensor sorted_points(const Tensor& xyz, const Tensor& offset, cudaStream_t stream) {
-  const int64_t points = xyz.size(0);
-  const Tensor bounds = at::empty({6}, xyz.options().dtype(at::kInt));
-  uint32_t* limits = reinterpret_cast<uint32_t*>(bounds.mutable_data_ptr<int32_t>());
-  const Tensor codes = at::empty({points}, xyz.options().dtype(at::kLong));
-  C10_CUDA_CHECK(gpu::find_bounds(floats(xyz), points, limits, stream));
-  C10_CUDA_CHECK(
-      gpu::curve_codes(floats(xyz), clouds(offset, xyz), limits, codes.mutable_data_ptr<int64_t>(), stream));
-  const Tensor order = std::get<1>(at::sort(codes));
-  Tensor sorted = float4s(xyz, (points + gpu::kLeaf - 1) / gpu::kLeaf * gpu::kLeaf);
-  C10_CUDA_CHECK(gpu::pack_points(floats(xyz), longs(order), points,
-                                  reinterpret_cast<float4*>(sorted.mutable_data_ptr<float>()), stream));
-  return sorted;
-}
-
-// Points, their tree, and the queries along a curve of their own.
-struct Search {
-  Tensor points, boxes, queries;
+// Points along the curve, whole leaves (…, 4), and the boxes around them.
+struct SortedPoints {
+  Tensor points, boxes;
   gpu::Levels levels;
 
-  Search(const Tensor& xyz, const Tensor& offset, const Tensor& asked, const Tensor& asked_offset, cudaStream_t stream)
-      : points(sorted_points(xyz, offset, stream)), levels(xyz.size(0)) {
+  SortedPoints(const Tensor& xyz, const Tensor& offset, cudaStream_t stream) : levels(xyz.size(0)) {
+    const int64_t rows = xyz.size(0);
+    const gpu::Clouds in_clouds = clouds(offset, xyz);
+    const size_t sort_bytes = gpu::curve_scratch(in_clouds);
+    const auto words = xyz.options().dtype(at::kInt);
+    const Tensor limits = at::empty({6}, words), order = at::empty({2, rows}, words);
+    const Tensor codes = at::empty({2, rows}, xyz.options().dtype(at::kLong));
+    const Tensor bytes = at::empty({static_cast<int64_t>(sort_bytes)}, xyz.options().dtype(at::kByte));
+    points = at::empty({levels.boxes[0] * gpu::kLeaf, 4}, xyz.options());
     boxes = at::empty({levels.size(), static_cast<int64_t>(sizeof(gpu::Box) / sizeof(float))}, xyz.options());
-    C10_CUDA_CHECK(gpu::surround(vectors(points), levels, reinterpret_cast<gpu::Box*>(boxes.mutable_data_ptr<float>()),
-                                 stream));
+    auto* code = reinterpret_cast<uint64_t*>(codes.mutable_data_ptr<int64_t>());
+    auto* row = reinterpret_cast<uint32_t*>(order.mutable_data_ptr<int32_t>());
+    const gpu::CurveScratch scratch{
+        reinterpret_cast<uint32_t*>(limits.mutable_data_ptr<int32_t>()),
+        {{code, code + rows}, {row, row + rows}, bytes.mutable_data_ptr(), sort_bytes}};
+    C10_CUDA_CHECK(gpu::build_tree(floats(xyz), in_clouds, levels, scratch,
+                                   reinterpret_cast<float4*>(points.mutable_data_ptr<float>()),
+                                   reinterpret_cast<gpu::Box*>(boxes.mutable_data_ptr<float>()), stream));
+  }
+  gpu::Tree tree() const { return {vectors(points), reinterpret_cast<const gpu::Box*>(floats(boxes)), levels}; }
+};
+
+// The tree of the points, and the queries along a curve of their own.
+struct Search {
+  SortedPoints sorted;
+  Tensor queries;
+
+  Search(const Tensor& xyz, const Tensor& offset, const Tensor& asked, const Tensor& asked_offset, cudaStream_t stream)
+      : sorted(xyz, offset, stream) {
     const bool self = asked.is_same(xyz) && asked_offset.is_same(offset);
-    queries = self ? points : sorted_points(asked, asked_offset, stream);
+    queries = self ? sorted.points : SortedPoints(asked, asked_offset, stream).points;
   }
-  gpu::Tree tree() const {
-    return {vectors(points), reinterpret_cast<const gpu::Box*>(floats(boxes)), levels};
-  }
+  gpu::Tree tree() const { return sorted.tree(); }
 };
 
 Pair knn_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, const Tensor& query_offset, int64_t k) {
@@ -71,11 +75,9 @@ struct Part {
   int64_t first, last, candidates;
 };
 
-// Parts of whole leaves with at most kPairs candidates each, or of one leaf; ends (queries): cumulative candidates.
-std::vector<Part> parts_of(const Tensor& ends) {
+// Parts of whole leaves with at most kPairs of the candidates each, or of one leaf; ends (queries): cumulative counts.
+std::vector<Part> parts_of(const Tensor& ends, int64_t total) {
   const int64_t queries = ends.size(0);
-  if (queries == 0) return {};
-  const int64_t total = ends[queries - 1].item<int64_t>();  // waits for the device
   if (total <= kPairs) return {{0, queries, total}};
   const Tensor on_host = ends.cpu();
   const int64_t* end = longs(on_host);
@@ -99,15 +101,21 @@ Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, 
   const gpu::Ball ball{static_cast<float>(min_radius), static_cast<float>(max_radius), ints(rank)};
   const gpu::Clouds asked = clouds(query_offset, queries);
   const Tensor counts = at::empty({search.queries.size(0)}, index.options());
-  C10_CUDA_CHECK(gpu::count_candidates(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball,
-                                       counts.mutable_data_ptr<int32_t>(), stream));
+  Tensor crowded = at::empty({1}, index.options().dtype(at::kLong));
+  C10_CUDA_CHECK(gpu::draw_few(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz),
+                               static_cast<int>(samples), counts.mutable_data_ptr<int32_t>(),
+                               reinterpret_cast<uint64_t*>(crowded.mutable_data_ptr<int64_t>()),
+                               index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
+  const int64_t candidates = crowded.item<int64_t>();  // waits for the device
+  if (candidates == 0) return {index, distance2};
   const Tensor ends = at::cumsum(counts, 0, at::kLong);
-  for (const Part& part : parts_of(ends)) {
+  for (const Part& part : parts_of(ends, candidates)) {
     const Tensor pairs = at::empty({part.candidates}, ends.options());
-    C10_CUDA_CHECK(gpu::draw_candidates(
-        search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz), ints(counts), longs(ends),
-        part.first, part.last, reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()), static_cast<int>(samples),
-        index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
+    C10_CUDA_CHECK(gpu::draw_many(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz),
+                                  ints(counts), longs(ends), part.first, part.last,
+                                  reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()),
+                                  static_cast<int>(samples), index.mutable_data_ptr<int32_t>(),
+                                  distance2.mutable_data_ptr<float>(), stream));
   }
   return {index, distance2};
 }
@@ -116,9 +124,9 @@ Tensor farthest_point_sampling(const Tensor& xyz, const Tensor& offset, const Te
   const c10::cuda::CUDAGuard guard(xyz.device());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   Tensor index = at::zeros({samples}, xyz.options().dtype(at::kInt));
-  const Tensor sorted = sorted_points(xyz, offset, stream);
+  const SortedPoints sorted(xyz, offset, stream);
   const Tensor distance2 = at::empty({xyz.size(0)}, xyz.options());
-  C10_CUDA_CHECK(gpu::farthest_point_sampling(floats(xyz), vectors(sorted), clouds(offset, xyz),
+  C10_CUDA_CHECK(gpu::farthest_point_sampling(floats(xyz), vectors(sorted.points), clouds(offset, xyz),
                                               {longs(sample_offset), sample_offset.size(0), samples},
                                               distance2.mutable_data_ptr<float>(), index.mutable_data_ptr<int32_t>(),
                                               stream));

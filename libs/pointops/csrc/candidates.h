@@ -22,14 +22,21 @@ struct Strided {
 
 template <class Key>
 POINTOPS_BOTH void sift_down(Strided heap, int64_t root, int64_t size, Key key) {
+  const uint64_t moved = heap[root];
   for (int64_t child = 2 * root + 1; child < size; child = 2 * root + 1) {
-    if (child + 1 < size && key(heap[child + 1]) > key(heap[child])) ++child;
-    if (key(heap[root]) > key(heap[child])) return;
-    const uint64_t moved = heap[root];
-    heap[root] = heap[child];
-    heap[child] = moved;
+    uint64_t larger = heap[child];
+    if (child + 1 < size) {
+      const uint64_t other = heap[child + 1];
+      if (key(other) > key(larger)) {
+        larger = other;
+        ++child;
+      }
+    }
+    if (key(moved) > key(larger)) break;
+    heap[root] = larger;
     root = child;
   }
+  heap[root] = moved;
 }
 
 // Takes the root of the heap and puts it behind the rest, until nothing is left.

@@ -26,10 +26,16 @@ struct Curve {
   float scale;
   int axis_bits;
 
+  // how many low bits of a code can be set
+  static int code_bits(int64_t clouds) { return 3 * bits_per_axis(clouds) + bits_of(clouds - 1); }
+  POINTOPS_BOTH static int bits_per_axis(int64_t clouds) {
+    const int left = (63 - bits_of(clouds - 1)) / 3;
+    return left < 20 ? left : 20;
+  }
+
   // bounds: low x, y, z, high x, y, z of the finite coordinates; low > high where there are none
   POINTOPS_BOTH Curve(const float* bounds, int64_t clouds) {
-    const int left = (63 - bits_of(clouds - 1)) / 3;
-    axis_bits = left < 20 ? left : 20;
+    axis_bits = bits_per_axis(clouds);
     float extent = 0;
     for (int axis = 0; axis < 3; ++axis) {
       low[axis] = bounds[axis];

@@ -1,16 +1,21 @@
 // The kernels, on device pointers. Each function starts kernels on a stream and returns what a start failed with.
 //
-// Points are sorted along a curve, leaves of kLeaf of them get boxes, kFan boxes get a box, and so on. Offsets are not
-// trusted: whatever they hold, nothing is read or written out of bounds.
+// Points are sorted along a curve, leaves of kLeaf of them get boxes, kFan boxes get a box, and so on; a warp looks at a
+// leaf or at the boxes in a box at once. Offsets are not trusted: whatever they hold, nothing is read or written out of
+// bounds.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
+
+#include "radix_sort.h"
 
 namespace pointops::gpu {
 
-constexpr int kLeaf = 32, kFan = 8, kMaxLevels = 12, kMaxNeighbours = 128;
+constexpr int kLeaf = 32, kFanBits = 5, kFan = 1 << kFanBits;
+constexpr int kMaxLevels = 6, kMaxNeighbours = 128;
 
 struct Clouds {
   const int64_t* offset;  // (count)
@@ -37,6 +42,8 @@ struct Levels {
     }
   }
   int64_t size() const { return first[count - 1] + boxes[count - 1]; }
+  // the positions in a box of a level
+  __host__ __device__ static int64_t under(int level) { return int64_t{kLeaf} << kFanBits * level; }
 };
 
 // Points and the bits of their index, along the curve, leaves filled up with what is not a number and index -1.
@@ -46,12 +53,16 @@ struct Tree {
   Levels levels;
 };
 
-// bounds (6): the finite coordinates, as numbers that sort like the floats; read by curve_codes
-cudaError_t find_bounds(const float* xyz, int64_t points, uint32_t* bounds, cudaStream_t stream);
-cudaError_t curve_codes(const float* xyz, Clouds clouds, const uint32_t* bounds, int64_t* codes, cudaStream_t stream);
-// sorted (whole leaves) = the points in order
-cudaError_t pack_points(const float* xyz, const int64_t* order, int64_t points, float4* sorted, cudaStream_t stream);
-cudaError_t surround(const float4* sorted, Levels levels, Box* boxes, cudaStream_t stream);
+// What building a tree overwrites: bounds (6), codes and rows (points) twice each, and bytes of curve_scratch.
+struct CurveScratch {
+  uint32_t* bounds;
+  SortBuffers pairs;
+};
+
+size_t curve_scratch(Clouds clouds);
+// points (whole leaves) and boxes (levels.size()) of a tree
+cudaError_t build_tree(const float* xyz, Clouds clouds, Levels levels, CurveScratch scratch, float4* points, Box* boxes,
+                       cudaStream_t stream);
 
 // queries: as the points of a tree; results in rows of their index, see cpu.h
 cudaError_t knn_query(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, int k, int32_t* index,
@@ -62,13 +73,16 @@ struct Ball {
   const int32_t* rank;  // null: none
 };
 
-// counts (whole leaves of queries) of the candidates of every sorted query
-cudaError_t count_candidates(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
-                             int32_t* counts, cudaStream_t stream);
-// For sorted queries first … last - 1, both whole leaves: the pairs of query i end at ends[i] - ends[first - 1].
-cudaError_t draw_candidates(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
-                            const float* xyz, const int32_t* counts, const int64_t* ends, int64_t first, int64_t last,
-                            uint64_t* pairs, int samples, int32_t* index, float* distance2, cudaStream_t stream);
+// Answers the queries with few candidates. counts (whole leaves of queries): the candidates of each of the others, 0 for
+// those answered; crowded (1): their sum.
+cudaError_t draw_few(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,
+                     int samples, int32_t* counts, uint64_t* crowded, int32_t* index, float* distance2,
+                     cudaStream_t stream);
+// Answers the others of the sorted queries first … last - 1, both whole leaves: the pairs of query i end at
+// ends[i] - ends[first - 1].
+cudaError_t draw_many(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
+                      const float* xyz, const int32_t* counts, const int64_t* ends, int64_t first, int64_t last,
+                      uint64_t* pairs, int samples, int32_t* index, float* distance2, cudaStream_t stream);
 
 // distance2 (points): scratch
 cudaError_t farthest_point_sampling(const float* xyz, const float4* sorted, Clouds clouds, Clouds samples,

@@ -44,8 +44,12 @@ POINTOPS_BOTH float squared_length(float x, float y, float z) {
 // The way along an axis to an interval that begins `below` above and ends `above` below. Subtraction, product and sum
 // round monotonically: the squared length of three gaps is never above that of a point in the box, as computed.
 POINTOPS_BOTH float gap(float below, float above) {
+#ifdef __CUDA_ARCH__
+  return fmaxf(fmaxf(below, above), 0.0f);
+#else
   const float larger = below > above ? below : above;
   return larger > 0 ? larger : 0;
+#endif
 }
 
 constexpr uint64_t kFarthest = uint64_t{0x7f7fffff} << 32;  // high word: bits of the largest finite float

@@ -1,140 +1,164 @@
-// Farthest point sampling, one block a cloud. Each thread keeps the box and the farthest point of one bucket of points;
-// a new sample changes only buckets that are nearer to it than their farthest point is to the samples before.
-#include <math_constants.h>
-
+// Farthest point sampling, one block a cloud. Points lie in buckets along the curve; each lane keeps the boxes of a few
+// of them and how far their farthest points are. A new sample changes only buckets that are nearer to it than their
+// farthest point is to the samples before; their warp updates them, all points of a bucket at once.
 #include "device.cuh"
 
 namespace pointops::gpu {
 namespace {
 
-constexpr int kMaxThreads = 1024;
-constexpr int kMaxWarps = kMaxThreads / kWarp;
+// The larger is farther; of equal distances the lower index.
+struct Key {
+  uint32_t distance2, inverse_index;  // bits of the squared distance to the samples
 
-// (bits of the squared distance to the samples, ~index): the largest is the farthest point, the lowest index of equals
-using Farthest = uint64_t;
-
-__device__ Farthest warp_max(Farthest value) {
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const Farthest other = __shfl_xor_sync(kAllLanes, static_cast<unsigned long long>(value), step);
-    value = other > value ? other : value;
+  __device__ uint64_t whole() const { return uint64_t{distance2} << 32 | inverse_index; }
+  __device__ bool beyond(const Key& other) const {
+    return whole() > other.whole();
   }
-  return value;
+};
+
+struct alignas(16) Farthest {
+  float x, y, z;
+  Key key;
+};
+
+// A lane with the largest key.
+__device__ __forceinline__ int largest_lane(const Key& key) {
+  const uint32_t most = warp_max(key.distance2);
+  const unsigned votes = __ballot_sync(kAllLanes, key.distance2 == most);
+  if ((votes & (votes - 1)) == 0) return __ffs(votes) - 1;
+  const uint32_t first = warp_max(key.distance2 == most ? key.inverse_index : 0);
+  return __ffs(__ballot_sync(kAllLanes, key.distance2 == most && key.inverse_index == first)) - 1;
 }
 
-struct Scratch {
-  Farthest farthest[kMaxThreads];  // of every bucket, and where it lies
-  float x[kMaxThreads], y[kMaxThreads], z[kMaxThreads];
-  int32_t changed[kMaxThreads];
-  int32_t num_changed[2];
-  Farthest of_warp[kMaxWarps];
-  int32_t bucket_of_warp[kMaxWarps];
-};
+__device__ __forceinline__ Key of_lane(const Key& key, int lane) {
+  return {__shfl_sync(kAllLanes, key.distance2, lane), __shfl_sync(kAllLanes, key.inverse_index, lane)};
+}
 
 struct Bucket {
-  int64_t begin, end;  // positions
+  int32_t begin, end;  // positions
 };
 
-__device__ Farthest farthest_at(float distance2, const float4& point) {
-  return Farthest{float_bits(distance2)} << 32 | static_cast<uint32_t>(~float_bits(point.w));
-}
-
-__device__ void keep(Scratch& scratch, int bucket, Farthest farthest, const float4& point) {
-  scratch.farthest[bucket] = farthest;
-  scratch.x[bucket] = point.x;
-  scratch.y[bucket] = point.y;
-  scratch.z[bucket] = point.z;
-}
-
-// One thread: the box of its bucket; all finite points are as far as can be.
-__device__ Box start_bucket(const float4* sorted, Bucket bucket, float* distance2, Scratch& scratch) {
-  Box box{make_float4(CUDART_INF_F, CUDART_INF_F, CUDART_INF_F, 0),
-          make_float4(-CUDART_INF_F, -CUDART_INF_F, -CUDART_INF_F, 0)};
-  Farthest farthest = 0;
-  float4 place = make_float4(0, 0, 0, 0);
-  for (int64_t i = bucket.begin; i < bucket.end; ++i) {
-    const float4 point = sorted[i];
-    distance2[i] = is_finite(point) ? bits_float(high(kFarthest)) : 0.0f;
-    if (is_finite(point)) {
-      box.low = make_float4(fminf(box.low.x, point.x), fminf(box.low.y, point.y), fminf(box.low.z, point.z), 0);
-      box.high = make_float4(fmaxf(box.high.x, point.x), fmaxf(box.high.y, point.y), fmaxf(box.high.z, point.z), 0);
+// The farthest point of a bucket, by one warp; shortened(d2, point) is what becomes of its distance. kBatch loads of a
+// lane are under way at once: behind the end they take the last point again, which changes nothing.
+template <int kBatch, typename Shortened>
+__device__ __forceinline__ Key update(const float4* points, Bucket bucket, float* distance2, Shortened shortened,
+                                      float3* place) {
+  const int lane = threadIdx.x % kWarp;
+  Key own{0, 0};
+  float3 own_place = make_float3(0, 0, 0);
+  for (int32_t first = bucket.begin; first < bucket.end; first += kBatch * kWarp) {
+    float4 point[kBatch];
+    float before[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t at = min(first + i * kWarp + lane, bucket.end - 1);
+      point[i] = __ldg(points + at);
+      before[i] = distance2[at];
     }
-    const Farthest here = farthest_at(distance2[i], point);
-    if (here > farthest) {
-      farthest = here;
-      place = point;
-    }
-  }
-  keep(scratch, threadIdx.x, farthest, place);
-  return box;
-}
-
-// One warp: shortens the distances in a bucket by that to a new sample.
-__device__ void update_bucket(const float4* sorted, Bucket range, int bucket, const float4& sample, float* distance2,
-                              Scratch& scratch) {
-  Farthest farthest = 0;
-  float4 place = make_float4(0, 0, 0, 0);
-  for (int64_t i = range.begin + threadIdx.x % kWarp; i < range.end; i += kWarp) {
-    const float4 point = sorted[i];
-    const float d2 = squared_length(sample.x - point.x, sample.y - point.y, sample.z - point.z);
-    const float before = distance2[i];
-    if (d2 < before) distance2[i] = d2;
-    const Farthest here = farthest_at(d2 < before ? d2 : before, point);
-    if (here > farthest) {
-      farthest = here;
-      place = point;
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const float after = shortened(before[i], point[i]);
+      distance2[min(first + i * kWarp + lane, bucket.end - 1)] = after;
+      const Key key{float_bits(after), ~float_bits(point[i].w)};
+      const bool farther = key.beyond(own);
+      own.distance2 = farther ? key.distance2 : own.distance2;
+      own.inverse_index = farther ? key.inverse_index : own.inverse_index;
+      own_place.x = farther ? point[i].x : own_place.x;
+      own_place.y = farther ? point[i].y : own_place.y;
+      own_place.z = farther ? point[i].z : own_place.z;
     }
   }
-  const Farthest largest = warp_max(farthest);
-  if (farthest == largest && largest != 0) keep(scratch, bucket, farthest, place);  // one lane: indices differ
+  const int holder = largest_lane(own);
+  if (lane == holder) *place = own_place;
+  return of_lane(own, holder);
 }
 
-__global__ void __launch_bounds__(kMaxThreads) sample(const float* xyz, const float4* sorted, Clouds clouds,
-                                                     Clouds samples, float* distance2, int32_t* index) {
-  __shared__ Scratch scratch;
+template <int kThreads, int kBuckets, int kBatch>
+__global__ void __launch_bounds__(kThreads) sample(const float* xyz, const float4* sorted, Clouds clouds,
+                                                  Clouds samples, float* distance2, int32_t* index) {
+  constexpr int kWarps = kThreads / kWarp;
+  __shared__ float3 places[kBuckets * kWarp][kWarps];  // of the farthest points
+  __shared__ Farthest of_warps[2][kWarps];
   const int64_t cloud = blockIdx.x;
   const Range points = rows_of(clouds, cloud), wanted = rows_of(samples, cloud);
   if (points.begin >= points.end || wanted.begin >= wanted.end) return;  // the whole block
-  const int thread = threadIdx.x, lane = thread % kWarp, warp = thread / kWarp;
-  const int threads = blockDim.x, warps = threads / kWarp;
-  const int64_t size = ((points.end - points.begin + threads - 1) / threads + kWarp - 1) / kWarp * kWarp;
-  const auto bucket_at = [&](int64_t bucket) {
-    const int64_t begin = points.begin + bucket * size, end = begin + size;
-    return Bucket{begin < points.end ? begin : points.end, end < points.end ? end : points.end};
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const auto share = static_cast<int32_t>(blocks_of(points.end - points.begin, kThreads * kBuckets));
+  const int32_t size = max(share, kWarp);
+  // neighbours along the curve are in different warps
+  const auto bucket_at = [&](int number) {
+    const int64_t begin = points.begin + int64_t{number * kWarps + warp} * size, end = begin + size;
+    return Bucket{static_cast<int32_t>(begin < points.end ? begin : points.end),
+                  static_cast<int32_t>(end < points.end ? end : points.end)};
   };
 
-  const Box box = start_bucket(sorted, bucket_at(thread), distance2, scratch);
-  if (thread < 2) scratch.num_changed[thread] = 0;
-  float4 last = make_float4(xyz[3 * points.begin], xyz[3 * points.begin + 1], xyz[3 * points.begin + 2], 0);
-  if (thread == 0) index[wanted.begin] = static_cast<int32_t>(points.begin);
-  __syncthreads();
-  for (int64_t next = wanted.begin + 1; next < wanted.end; ++next) {
-    int32_t& num_changed = scratch.num_changed[next & 1];
-    const bool changes = box_distance2(last, last, box) < bits_float(high(scratch.farthest[thread]));
-    const unsigned votes = __ballot_sync(kAllLanes, changes);
-    int base = 0;
-    if (lane == 0 && votes != 0) base = atomicAdd(&num_changed, __popc(votes));
-    base = __shfl_sync(kAllLanes, base, 0);
-    if (changes) scratch.changed[base + __popc(votes & ((1u << lane) - 1))] = thread;
-    __syncthreads();
-    if (thread == 0) scratch.num_changed[(next + 1) & 1] = 0;
-    for (int i = warp; i < num_changed; i += warps)
-      update_bucket(sorted, bucket_at(scratch.changed[i]), scratch.changed[i], last, distance2, scratch);
-    __syncthreads();
-
-    const Farthest own = scratch.farthest[thread];
-    const Farthest of_warp = warp_max(own);
-    const int first_lane = __ffs(__ballot_sync(kAllLanes, own == of_warp)) - 1;
-    if (lane == first_lane) {
-      scratch.of_warp[warp] = own;
-      scratch.bucket_of_warp[warp] = thread;
+  Box boxes[kBuckets];
+  Key keys[kBuckets];
+#pragma unroll
+  for (int slot = 0; slot < kBuckets; ++slot) {
+    boxes[slot] = empty_box();
+    keys[slot] = {0, 0};
+    for (int of = 0; of < kWarp; ++of) {
+      const Bucket bucket = bucket_at(slot * kWarp + of);
+      if (bucket.begin == bucket.end) break;  // the whole warp; those behind have no points either
+      Box box = empty_box();
+      for (int32_t i = bucket.begin + lane; i < bucket.end; i += kWarp) {
+        const float4 point = sorted[i];
+        const bool finite = is_finite(point);
+        distance2[i] = finite ? bits_float(high(kFarthest)) : 0.0f;
+        if (finite) box = join(box, {point, point});
+      }
+      box = warp_union(box);
+      const auto same = [](float before, const float4&) { return before; };
+      const Key key = update<1>(sorted, bucket, distance2, same, &places[slot * kWarp + of][warp]);
+      if (lane != of) continue;
+      boxes[slot] = box;
+      keys[slot] = key;
     }
+  }
+
+  float4 last = make_float4(xyz[3 * points.begin], xyz[3 * points.begin + 1], xyz[3 * points.begin + 2], 0);
+  if (threadIdx.x == 0) index[wanted.begin] = static_cast<int32_t>(points.begin);
+  const auto shortened = [&](float before, const float4& point) {
+    const float d2 = squared_length(last.x - point.x, last.y - point.y, last.z - point.z);
+    return d2 < before ? d2 : before;
+  };
+  Farthest of_warp{};
+  bool stale = true;
+  for (int64_t next = wanted.begin + 1; next < wanted.end; ++next) {
+#pragma unroll
+    for (int slot = 0; slot < kBuckets; ++slot) {
+      const bool changes = box_distance2(last, last, boxes[slot]) < bits_float(keys[slot].distance2);
+      for (unsigned votes = __ballot_sync(kAllLanes, changes); votes != 0; votes &= votes - 1) {
+        const int number = slot * kWarp + __ffs(votes) - 1;
+        const Key key = update<kBatch>(sorted, bucket_at(number), distance2, shortened, &places[number][warp]);
+        if (number == slot * kWarp + lane) keys[slot] = key;
+        stale = true;
+      }
+    }
+    if (stale) {
+      Key own = keys[0];
+      int own_slot = 0;
+#pragma unroll
+      for (int slot = 1; slot < kBuckets; ++slot) {
+        const bool farther = keys[slot].beyond(own);
+        own.distance2 = farther ? keys[slot].distance2 : own.distance2;
+        own.inverse_index = farther ? keys[slot].inverse_index : own.inverse_index;
+        own_slot = farther ? slot : own_slot;
+      }
+      const int holder = largest_lane(own);
+      __syncwarp();
+      const float3 place = places[__shfl_sync(kAllLanes, own_slot, holder) * kWarp + holder][warp];
+      of_warp = {place.x, place.y, place.z, of_lane(own, holder)};
+      stale = false;
+    }
+    // one barrier a sample: what is written here was last read before the barrier of the sample before
+    Farthest* const all = of_warps[next & 1];
+    if (lane == 0) all[warp] = of_warp;
     __syncthreads();
-    const Farthest candidate = lane < warps ? scratch.of_warp[lane] : 0;
-    const Farthest farthest = warp_max(candidate);
-    const int from = __ffs(__ballot_sync(kAllLanes, lane < warps && candidate == farthest)) - 1;
-    const int bucket = scratch.bucket_of_warp[from];
-    last = make_float4(scratch.x[bucket], scratch.y[bucket], scratch.z[bucket], 0);
-    if (thread == 0) index[next] = static_cast<int32_t>(~low(farthest));
+    const Farthest& chosen = all[largest_lane(all[lane % kWarps].key) % kWarps];
+    last = make_float4(chosen.x, chosen.y, chosen.z, 0);
+    if (threadIdx.x == 0) index[next] = static_cast<int32_t>(~chosen.key.inverse_index);
   }
 }
 
@@ -142,9 +166,8 @@ __global__ void __launch_bounds__(kMaxThreads) sample(const float* xyz, const fl
 
 cudaError_t farthest_point_sampling(const float* xyz, const float4* sorted, Clouds clouds, Clouds samples,
                                     float* distance2, int32_t* index, cudaStream_t stream) {
-  int threads = kWarp;
-  while (threads < kMaxThreads && int64_t{threads} * kWarp < clouds.rows) threads *= 2;
-  return launch(sample, clouds.count, threads, stream, xyz, sorted, clouds, samples, distance2, index);
+  constexpr int kThreads = 512;
+  return launch(sample<kThreads, 2, 8>, clouds.count, kThreads, stream, xyz, sorted, clouds, samples, distance2, index);
 }
 
 }  // namespace pointops::gpu

@@ -14,43 +14,54 @@ std::unique_ptr<Item[]> array(int64_t size) {
   return std::unique_ptr<Item[]>(new Item[size]);
 }
 
-std::unique_ptr<float4[]> sorted_points(const float* xyz, Clouds clouds) {
-  const int64_t points = clouds.rows;
-  uint32_t bounds[6];
-  const auto codes = array<int64_t>(points), order = array<int64_t>(points);
-  find_bounds(xyz, points, bounds, nullptr);
-  curve_codes(xyz, clouds, bounds, codes.get(), nullptr);
-  std::iota(order.get(), order.get() + points, 0);
-  std::sort(order.get(), order.get() + points, [&](int64_t a, int64_t b) { return codes[a] < codes[b]; });
-  auto sorted = array<float4>((points + kLeaf - 1) / kLeaf * kLeaf);
-  pack_points(xyz, order.get(), points, sorted.get(), nullptr);
-  return sorted;
-}
-
-struct Search {
-  std::unique_ptr<float4[]> points, queries;
+struct SortedPoints {
+  std::unique_ptr<float4[]> points;
   std::unique_ptr<Box[]> boxes;
   Levels levels;
 
-  Search(const float* xyz, Clouds clouds, const float* asked, Clouds asked_clouds)
-      : points(sorted_points(xyz, clouds)), queries(sorted_points(asked, asked_clouds)), levels(clouds.rows) {
-    boxes = array<Box>(levels.size());
-    surround(points.get(), levels, boxes.get(), nullptr);
+  SortedPoints(const float* xyz, Clouds clouds)
+      : points(array<float4>(blocks(clouds.rows) * kLeaf)), boxes(array<Box>(Levels(clouds.rows).size())),
+        levels(clouds.rows) {
+    uint32_t bounds[6];
+    const auto codes = array<uint64_t>(2 * clouds.rows);
+    const auto rows = array<uint32_t>(2 * clouds.rows);
+    const SortBuffers pairs{{codes.get(), codes.get() + clouds.rows}, {rows.get(), rows.get() + clouds.rows}, nullptr, 0};
+    build_tree(xyz, clouds, levels, {bounds, pairs}, points.get(), boxes.get(), nullptr);
   }
+  static int64_t blocks(int64_t rows) { return (rows + kLeaf - 1) / kLeaf; }
   Tree tree() const { return {points.get(), boxes.get(), levels}; }
 };
 
 }  // namespace
 
+namespace pointops::gpu {
+
+size_t radix_sort_scratch(int, int) { return 0; }
+
+cudaError_t radix_sort(SortBuffers buffers, int num_pairs, int, cudaStream_t, const uint32_t** sorted) {
+  std::copy_n(buffers.values[0], num_pairs, buffers.values[1]);
+  std::stable_sort(buffers.values[1], buffers.values[1] + num_pairs,
+                   [&](uint32_t a, uint32_t b) { return buffers.keys[0][a] < buffers.keys[0][b]; });
+  *sorted = buffers.values[1];
+  return cudaSuccess;
+}
+
+}  // namespace pointops::gpu
+
 extern "C" {
+
+cudaError_t cudaMemsetAsync(void* at, int byte, size_t size, cudaStream_t) {
+  std::memset(at, byte, size);
+  return cudaSuccess;
+}
 
 void set_backwards(bool backwards) { emulated::backwards = backwards; }
 
 void emulated_knn_query(const float* xyz, int64_t n, const int64_t* offset, int64_t clouds, const float* queries,
                         int64_t m, const int64_t* query_offset, int64_t k, int32_t* index, float* distance2) {
   const Clouds of_points{offset, clouds, n}, of_queries{query_offset, clouds, m};
-  const Search search(xyz, of_points, queries, of_queries);
-  knn_query(search.tree(), of_points, search.queries.get(), of_queries, static_cast<int>(k), index, distance2, nullptr);
+  const SortedPoints search(xyz, of_points), asked(queries, of_queries);
+  knn_query(search.tree(), of_points, asked.points.get(), of_queries, static_cast<int>(k), index, distance2, nullptr);
 }
 
 // In parts of `leaves` leaves of queries.
@@ -58,18 +69,21 @@ void emulated_ball_query(const float* xyz, int64_t n, const int64_t* offset, int
                          int64_t m, const int64_t* query_offset, int64_t samples, float min_radius, float max_radius,
                          const int32_t* rank, int64_t leaves, int32_t* index, float* distance2) {
   const Clouds of_points{offset, clouds, n}, of_queries{query_offset, clouds, m};
-  const Search search(xyz, of_points, queries, of_queries);
+  const SortedPoints search(xyz, of_points), asked(queries, of_queries);
   const Ball ball{min_radius, max_radius, rank};
-  const int64_t places = (m + kLeaf - 1) / kLeaf * kLeaf;
+  const int64_t places = SortedPoints::blocks(m) * kLeaf;
   const auto counts = array<int32_t>(places);
   const auto ends = array<int64_t>(places);
-  count_candidates(search.tree(), of_points, search.queries.get(), of_queries, ball, counts.get(), nullptr);
+  uint64_t crowded;
+  draw_few(search.tree(), of_points, asked.points.get(), of_queries, ball, xyz, static_cast<int>(samples), counts.get(),
+           &crowded, index, distance2, nullptr);
   std::partial_sum(counts.get(), counts.get() + places, ends.get(), [](int64_t a, int64_t b) { return a + b; });
+  if (places > 0 && static_cast<int64_t>(crowded) != ends[places - 1]) emulated::fail("crowded is not the sum");
   for (int64_t first = 0; first < places; first += leaves * kLeaf) {
     const int64_t last = std::min(places, first + leaves * kLeaf);
     const auto pairs = array<uint64_t>(ends[last - 1] - (first > 0 ? ends[first - 1] : 0));
-    draw_candidates(search.tree(), of_points, search.queries.get(), of_queries, ball, xyz, counts.get(), ends.get(),
-                    first, last, pairs.get(), static_cast<int>(samples), index, distance2, nullptr);
+    draw_many(search.tree(), of_points, asked.points.get(), of_queries, ball, xyz, counts.get(), ends.get(), first, last,
+              pairs.get(), static_cast<int>(samples), index, distance2, nullptr);
   }
 }
 
@@ -77,7 +91,7 @@ void emulated_farthest_point_sampling(const float* xyz, int64_t n, const int64_t
                                       const int64_t* sample_offset, int64_t samples, int32_t* index) {
   const Clouds of_points{offset, clouds, n};
   const auto distance2 = array<float>(n);
-  farthest_point_sampling(xyz, sorted_points(xyz, of_points).get(), of_points, {sample_offset, clouds, samples},
+  farthest_point_sampling(xyz, SortedPoints(xyz, of_points).points.get(), of_points, {sample_offset, clouds, samples},
                           distance2.get(), index, nullptr);
 }
 

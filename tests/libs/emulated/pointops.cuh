@@ -5,6 +5,9 @@
 
 #include "emulator.cuh"
 
+#undef __grid_constant__
+#define __grid_constant__
+
 inline float __int_as_float(int bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
@@ -35,8 +38,18 @@ Value __shfl_xor_sync(unsigned, Value value, int mask) {
   return shuffle(value, [mask](int lane) { return lane ^ mask; });
 }
 
-inline int atomicAdd(int* at, int value) {
-  return exchange(at, [=](int before) { return before + value; });
+// Lane gets what the lane step before it brings, of the same group of width lanes; its own where there is none.
+inline int __shfl_up_sync(unsigned, int value, int step, int width) {
+  return shuffle(value, [=](int lane) { return lane % width >= step ? lane - step : lane; });
+}
+
+template <typename Value>
+Value __shfl_sync(unsigned, Value value, int source, int width) {
+  return shuffle(value, [=](int lane) { return lane / width * width + source; });
+}
+
+inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long value) {
+  return exchange(at, [=](unsigned long long before) { return before + value; });
 }
 
 namespace pointops::gpu {
