@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -52,10 +52,14 @@ gpu-libs:
 gpu-test: gpu-libs
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
-# the same under the tools that find accesses out of bounds and races within a block
-gpu-sanitize: gpu-libs
-	for tool in memcheck racecheck; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool \
-		--error-exitcode 1 --target-processes all env $(GPU_PYTHON) -m pytest -m gpu -k "not large" tests/gpu $(PYTEST_ARGS) || exit 1; done
+# the same, small clouds and few examples, under the tools that find accesses out of bounds and races within a block;
+# with -j2 both tools at once
+SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not (ball_query and sizes2)
+gpu-sanitize: gpu-memcheck gpu-racecheck
+
+gpu-memcheck gpu-racecheck: gpu-%: gpu-libs
+	GPU_TEST_EXAMPLES=3 PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $* --error-exitcode 1 \
+		--target-processes all env $(GPU_PYTHON) -m pytest -m gpu -k "$(SANITIZED)" tests/gpu $(PYTEST_ARGS)
 
 gpu-bench: gpu-libs
 	$(GPU_PYTHON) benchmarks/operators_gpu.py

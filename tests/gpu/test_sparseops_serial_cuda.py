@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sparseops
 import torch
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseops import CURVES, patch_attention, patch_padding, reference_serial, segment_reduce, serialize, sort_codes
@@ -39,7 +40,7 @@ def test_the_golden_codes():
     assert same(got.inverses, case["cloud_inverse"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     num_points=st.integers(0, 3000) | st.sampled_from([100_000, 300_000]),
@@ -101,7 +102,7 @@ def test_values_out_of_range_are_named():
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     lengths=st.lists(st.integers(0, 40) | st.sampled_from([3000, 100_000]), max_size=30),
@@ -135,7 +136,7 @@ def test_offsets_out_of_range_read_nothing_outside():
     assert segment_reduce(torch.ones(4, 2).cuda(), offsets, "sum")[:, 0].tolist() == [2, 0, 3, 0, 0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(counts=st.lists(st.integers(0, 3000), max_size=80), patch_size=st.integers(1, 1024))
 def test_padding_is_the_reference(counts, patch_size):
     offset = torch.tensor(counts, dtype=torch.int64).cumsum(0)
