@@ -1,5 +1,5 @@
-// A warp takes neighbouring queries down the boxes that can hold a neighbour of any of them, nearest box first. In a
-// leaf, kParts lanes share a query and the points.
+// A warp takes neighbouring queries down the boxes that can hold a neighbour of any of them, nearest box first, of those
+// equally near the one with the nearest middle. In a leaf, kParts lanes share a query and the points.
 #pragma once
 
 #include "device.cuh"
@@ -65,6 +65,12 @@ struct LeafPart {
   }
 };
 
+// Four times the squared distance between the middles of two boxes.
+__device__ __forceinline__ float middle_distance2(const Box& a, const Box& b) {
+  return squared_length((a.low.x + a.high.x) - (b.low.x + b.high.x), (a.low.y + a.high.y) - (b.low.y + b.high.y),
+                        (a.low.z + a.high.z) - (b.low.z + b.high.z));
+}
+
 // Calls visit(leaf) for the leaves with points that can be within bound2() of a lane's query; all lanes of a warp
 // together. bound2() only shrinks, and in a visit.
 template <int kParts, typename Bound2, typename Visit>
@@ -98,16 +104,19 @@ __device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk&
       const int64_t under = Levels::under(level);
       bool wanted = child < tree.levels.boxes[level] && child * under < last && (child + 1) * under > first;
       float distance2 = 0;
+      uint64_t order = 0;
       if (wanted) {
-        distance2 = box_distance2(around.low, around.high, tree.boxes[tree.levels.first[level] + child]);
+        const Box box = tree.boxes[tree.levels.first[level] + child];
+        distance2 = box_distance2(around.low, around.high, box);
+        order = uint64_t{float_bits(distance2)} << 32 | float_bits(middle_distance2(around, box));
         wanted = distance2 <= reach;
       }
       const unsigned all = __ballot_sync(kAllLanes, wanted);
       int slot = 0;  // the farthest first, so that the nearest is taken first
       for (unsigned rest = all; rest != 0; rest &= rest - 1) {
         const int other_lane = __ffs(rest) - 1;
-        const float other = __shfl_sync(kAllLanes, distance2, other_lane);
-        slot += other > distance2 || (other == distance2 && other_lane > lane);
+        const uint64_t other = __shfl_sync(kAllLanes, static_cast<unsigned long long>(order), other_lane);
+        slot += other > order || (other == order && other_lane > lane);
       }
       if (wanted) shared.stack[height + slot] = {distance2, level, static_cast<int32_t>(child), height};
       height += __popc(all);
