@@ -18,11 +18,18 @@ WITH_CUDA = FORCE_CUDA or (torch.version.cuda is not None and CUDA_HOME is not N
 
 
 def architectures() -> list[str]:
-    """What is compiled for: cpu, and sm_75 … as TORCH_CUDA_ARCH_LIST has them."""
+    """What is compiled for: cpu, and sm_75 … as TORCH_CUDA_ARCH_LIST has them.
+
+    9.0 is compiled as 9.0a, for its own instructions: machine code for the same devices, and reported as sm_90.
+    """
     if not WITH_CUDA:
         return ["cpu"]
-    listed = os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;8.9;9.0").replace(" ", ";").split(";")
-    return ["cpu", *(f"sm_{entry.removesuffix('+PTX').replace('.', '')}" for entry in listed if entry)]
+    listed = os.environ.get("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;8.9;9.0").replace(" ", ";").split(";")
+    own = {"9.0": ["9.0a"], "9.0+PTX": ["9.0a", "9.0+PTX"]}
+    compiled = [name for entry in listed if entry for name in own.get(entry, [entry])]
+    os.environ["TORCH_CUDA_ARCH_LIST"] = ";".join(compiled)
+    names = [entry.removesuffix("+PTX").removesuffix("a").replace(".", "") for entry in compiled]
+    return ["cpu", *(f"sm_{name}" for name in dict.fromkeys(names))]
 
 
 def extension() -> CppExtension:

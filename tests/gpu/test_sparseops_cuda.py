@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sparseops
 import torch
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseops import COORD_LIMIT, KernelMap, reference, sparse_conv, strided_map, submanifold_map
@@ -98,7 +99,7 @@ def test_compiled_for_this_device():
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10**6), number=st.integers(0, 3000), size=st.sampled_from([2, 9, 40, COORD_LIMIT]))
 def test_submanifold_maps(kernel_size, seed, number, size):
     coords = voxels(seed, number, size)
@@ -121,7 +122,7 @@ def test_voxels_at_the_border_do_not_meet_across_it():
         assert_same_map(submanifold_map(coords.cuda(), kernel_size), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     number=st.sampled_from([0, 1, 5, 1023, 1024, 1025, 20_000]),
@@ -160,6 +161,8 @@ def test_submanifold_convolution(kind, in_channels, out_channels):
 def test_wide_channels(kind):
     kernel_map = submanifold_map(voxels(2, 20_000, 30), 3)
     check(kind, kernel_map, 256, 256, 3)
+    check(kind, kernel_map, 96, 96, 3)
+    check(kind, kernel_map, 72, 136, 3)
     check(kind, kernel_map, 24, 320, 3)
 
 
@@ -203,9 +206,36 @@ def test_grouped_rows_give_the_same_bits(kind):
         assert torch.equal(grouped, plain)
 
 
-def test_rows_that_are_none_of_the_features_count_as_absent():
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [64, 96, 128, 256])
+def test_many_voxels_give_the_same_bits_again_and_in_other_tiles(kind, channels):
+    kernel_map = submanifold_map(voxels(12, 100_000, 60).cuda(), 3)
+    few = 32 if kind in ("float32", "tf32") else 64  # output channels, of a narrower tile
+    with arithmetic(kind) as dtype:
+        features, weight, _, _ = (tensor.cuda() for tensor in operands(kernel_map, channels, channels, 3, dtype))
+        found = sparse_conv(features, weight, kernel_map)
+        for _ in range(3):
+            assert torch.equal(sparse_conv(features, weight, kernel_map), found)
+        assert torch.equal(sparse_conv(features, weight[:few].contiguous(), kernel_map), found[:, :few])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [32, 64, 96, 256])
+def test_a_cloud_alone_and_in_a_batch_gives_the_same_bits(kind, channels):
+    alone = voxels(10, 500, 9, batches=1)
+    other = voxels(11, 30_000, 45, batches=1) + torch.tensor([1, 0, 0, 0])
+    together = torch.cat([alone, other])
+    maps = [submanifold_map(coords.cuda(), 3) for coords in (alone, together)]
+    with arithmetic(kind) as dtype:
+        features, weight, bias, _ = (tensor.cuda() for tensor in operands(maps[1], channels, channels, 3, dtype))
+        found = sparse_conv(features[: len(alone)].contiguous(), weight, maps[0], bias)
+        assert torch.equal(sparse_conv(features, weight, maps[1], bias)[: len(alone)], found)
+
+
+@pytest.mark.parametrize("channels", [32, 64])
+def test_rows_that_are_none_of_the_features_count_as_absent(channels):
     kernel_map = submanifold_map(voxels(6, 1000, 12), 3)
-    features, weight, _, _ = operands(kernel_map, 32, 32, 3, torch.float16)
+    features, weight, _, _ = operands(kernel_map, channels, channels, 3, torch.float16)
     wrong = kernel_map.forwards.clone()
     wrong[5, ::3], wrong[9, ::2] = kernel_map.num_in, -(2**31)
     absent = kernel_map.forwards.clone()

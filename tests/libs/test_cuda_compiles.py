@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("libs/*/csrc/*.cu"))
-ARCHITECTURES = (75, 80, 86, 89, 90)
+ARCHITECTURES = ("75", "80", "86", "89", "90", "90a")
 # as torch compiles extensions
 MACROS = ["HALF_OPERATORS", "HALF_CONVERSIONS", "BFLOAT16_CONVERSIONS", "HALF2_OPERATORS"]
 TORCH_FLAGS = [*(f"-D__CUDA_NO_{name}__" for name in MACROS), "--expt-relaxed-constexpr"]

@@ -12,7 +12,8 @@ import torch
 from sparseops import COORD_LIMIT, reference
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in ("maps.cu", "conv.cu", "maps_cuda.h", "conv_cuda.h")]
+NAMES = ("maps.cu", "conv.cu", "maps_cuda.h", "conv_cuda.h", "conv_store.cuh")
+SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in NAMES]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")
 

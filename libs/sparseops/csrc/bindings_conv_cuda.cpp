@@ -174,7 +174,8 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   arguments.in_channels = static_cast<int>(features.size(1));
   arguments.out_channels = static_cast<int>(weight.size(0));
   arguments.relu = relu;
-  C10_CUDA_CHECK(convolve(type, arguments, c10::cuda::getCurrentCUDAStream()));
+  const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
+  C10_CUDA_CHECK(run(type, arguments, c10::cuda::getCurrentCUDAStream()));
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }
 

@@ -7,7 +7,7 @@
 // products in a fixed order, whatever tile it lies in, so results repeat bit by bit.
 #include <cmath>
 
-#include "conv_cuda.h"
+#include "conv_store.cuh"
 #include "launch.cuh"
 #include "ptx.cuh"
 
@@ -74,23 +74,28 @@ struct TensorCores {
   }
 };
 
-// The same in float32 throughout: lane (m, n) of 8 by 4 holds rows m + 8 i and columns n + 4 j.
+// The same in float32 throughout: lane (m, n) of 8 by 4 holds rows m + 8 i and columns n + 4 j. Lanes that differ in the
+// lowest bit share rows, in the next bit columns: their loads are then served together.
 template <int kRows, int kColumns>
 struct FloatUnits {
   using Element = float;
   float sums[kRows / 8][kColumns / 4] = {};
 
+  __device__ static int row_of(int lane) { return lane >> 1 & 7; }
+  __device__ static int column_of(int lane) { return lane >> 4 << 1 | (lane & 1); }
+
   __device__ void multiply(const char* rows, const char* columns, int lane) {
+    const int row = row_of(lane), column = column_of(lane);
 #pragma unroll 1  // one chunk's operands at a time in registers
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       float4 a[kRows / 8];
 #pragma unroll
       for (int i = 0; i < kRows / 8; ++i) {
-        a[i] = *reinterpret_cast<const float4*>(rows + i * kPatternBytes + chunk_at(lane & 7, chunk));
+        a[i] = *reinterpret_cast<const float4*>(rows + i * kPatternBytes + chunk_at(row, chunk));
       }
 #pragma unroll
       for (int j = 0; j < kColumns / 4; ++j) {
-        const float4 b = *reinterpret_cast<const float4*>(columns + chunk_at(j * 4 + (lane >> 3), chunk));
+        const float4 b = *reinterpret_cast<const float4*>(columns + chunk_at(j * 4 + column, chunk));
 #pragma unroll
         for (int i = 0; i < kRows / 8; ++i) {
           float sum = sums[i][j];
@@ -109,30 +114,11 @@ struct FloatUnits {
       if (i >> 1 != slice) continue;
 #pragma unroll
       for (int j = 0; j < kColumns / 4; ++j) {
-        buffer[((i & 1) * 8 + (lane & 7)) * stride + j * 4 + (lane >> 3)] = sums[i][j];
+        buffer[((i & 1) * 8 + row_of(lane)) * stride + j * 4 + column_of(lane)] = sums[i][j];
       }
     }
   }
 };
-
-template <typename T>
-struct alignas(16) Pack {
-  T values[16 / sizeof(T)];
-};
-
-__device__ __forceinline__ float to_float(__half value) { return __half2float(value); }
-__device__ __forceinline__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
-__device__ __forceinline__ float to_float(float value) { return value; }
-__device__ __forceinline__ void from_float(float value, __half& out) { out = __float2half_rn(value); }
-__device__ __forceinline__ void from_float(float value, __nv_bfloat16& out) { out = __float2bfloat16_rn(value); }
-__device__ __forceinline__ void from_float(float value, float& out) { out = value; }
-
-template <typename T>
-__device__ __forceinline__ void add(float (&sums)[16 / sizeof(T)], const T* values) {
-  const Pack<T> pack = *reinterpret_cast<const Pack<T>*>(values);
-#pragma unroll
-  for (int i = 0; i < static_cast<int>(16 / sizeof(T)); ++i) sums[i] += to_float(pack.values[i]);
-}
 
 // Sizes of a tile, and where its parts lie in shared memory.
 template <int kRows_, int kColumns_, int kWarpsDown_, int kWarpsAcross_>
@@ -194,14 +180,23 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
                                                                         : __ldg(arguments.order + column);
   }
   __syncthreads();
-  for (int offset = warp; offset < num_offsets; offset += Shape::kWarps) {
-    const int* neighbours = arguments.forwards + static_cast<int64_t>(offset) * num_out;
-    bool any = false;
+  constexpr int kAtOnce = 8;  // offsets, whose loads are all under way
+  for (int base = warp; base < num_offsets; base += Shape::kWarps * kAtOnce) {
+    bool any[kAtOnce] = {};
 #pragma unroll
-    for (int row = lane; row < Shape::kRows; row += 32) {
-      if (first_row + row < num_out) any |= __ldg(neighbours + first_row + row) >= 0;
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int offset = base + i * Shape::kWarps;
+      const int* neighbours = arguments.forwards + static_cast<int64_t>(offset) * num_out;
+#pragma unroll
+      for (int row = lane; row < Shape::kRows; row += 32) {
+        if (offset < num_offsets && first_row + row < num_out) any[i] |= __ldg(neighbours + first_row + row) >= 0;
+      }
     }
-    if (__any_sync(kWarp, any) && lane == 0) atomicOr(present + offset / 32, 1u << offset % 32);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int offset = base + i * Shape::kWarps;
+      if (__any_sync(kWarp, any[i]) && lane == 0) atomicOr(present + offset / 32, 1u << offset % 32);
+    }
   }
   __syncthreads();
   // the steps that have any, in ascending order
@@ -287,32 +282,12 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
 
   // 16 rows at a time through the warp's own buffer, for stores of 16 bytes
   float* buffer = reinterpret_cast<float*>(shared) + warp * 16 * Shape::kBufferStride;
-  constexpr int kPacks = Shape::kWarpColumns / kPerChunk;
 #pragma unroll
   for (int slice = 0; slice < Shape::kWarpRows / 16; ++slice) {
     math.write(slice, buffer, Shape::kBufferStride, lane);
     __syncwarp();
-    for (int index = lane; index < 16 * kPacks; index += 32) {
-      const int row = index / kPacks, pack = index % kPacks;
-      const int out_row = out_rows[warp_row + slice * 16 + row];
-      const int column = first_column + warp_column + pack * kPerChunk;
-      if (static_cast<unsigned>(out_row) >= static_cast<unsigned>(num_out) || column >= arguments.out_channels) continue;
-      const int64_t element = static_cast<int64_t>(out_row) * arguments.out_channels + column;
-      float sums[kPerChunk];
-#pragma unroll
-      for (int i = 0; i < kPerChunk; ++i) sums[i] = buffer[row * Shape::kBufferStride + pack * kPerChunk + i];
-      if (arguments.bias != nullptr) {
-#pragma unroll
-        for (int i = 0; i < kPerChunk; ++i) sums[i] += __ldg(arguments.bias + column + i);
-      }
-      if (arguments.residual != nullptr) add(sums, static_cast<const T*>(arguments.residual) + element);
-      Pack<T> result;
-#pragma unroll
-      for (int i = 0; i < kPerChunk; ++i) {
-        from_float(arguments.relu && sums[i] < 0 ? 0.f : sums[i], result.values[i]);
-      }
-      *reinterpret_cast<Pack<T>*>(static_cast<T*>(arguments.out) + element) = result;
-    }
+    store_rows<T, Shape::kWarpColumns, Shape::kBufferStride>(arguments, buffer, out_rows + warp_row + slice * 16,
+                                                             first_column + warp_column, lane);
     __syncwarp();
   }
 }
@@ -322,6 +297,7 @@ using Tile64 = Tile<128, 64, 2, 2>;
 using Tile96 = Tile<128, 96, 2, 2>;
 using Tile128 = Tile<128, 128, 2, 4>;
 using Tile256 = Tile<128, 256, 2, 4>;
+using FloatTile128 = Tile<64, 128, 1, 4>;  // fewer rows have fewer offsets between them
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;
@@ -425,7 +401,7 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
     case ConvType::kTf32:
       return run_best<Tf32Math, float, Tile32, Tile64, Tile128>({arguments, limit}, processors, stream);
     case ConvType::kFloat:
-      return run_best<FloatMath, float, Tile32, Tile64, Tile128>({arguments, limit}, processors, stream);
+      return run_best<FloatMath, float, Tile32, Tile64, FloatTile128>({arguments, limit}, processors, stream);
   }
   return cudaErrorInvalidValue;
 }

@@ -32,4 +32,11 @@ bool convolve_supports(ConvType type);
 // cudaErrorNotSupported where the current device cannot, cudaErrorInvalidValue for channels or sizes it has no room for.
 cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t stream);
 
+// Whether convolve_hopper does this convolution on the current device; depends on nothing but sizes of the kernel and
+// channels, so that a cloud's results do not depend on what else is in the batch.
+bool hopper_supports(ConvType type, const ConvArguments& arguments);
+
+// The same as convolve, faster, its sums rounded differently.
+cudaError_t convolve_hopper(ConvType type, const ConvArguments& arguments, cudaStream_t stream);
+
 }  // namespace sparseops::gpu
