@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     backend: str = Field(
         "auto",
         pattern=BACKENDS,
-        description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or auto, "
-        "which is upstream for types that are not native; or by model as above",
+        description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or "
+        "auto, which is upstream for types that are not native; or by model as above",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
     threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")

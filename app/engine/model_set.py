@@ -113,6 +113,7 @@ class ModelSet:
         self.segmenters[card.name] = segmenter
         self._cards[folder] = replace(
             card,
+            precision=segmenter.inference.precision,
             memory_bytes=sum(tensor.nbytes for tensor in tensors),
             bytes_per_voxel=bytes_per_voxel,
             shares_passes=answers_alike(segmenter, clouds),
@@ -121,7 +122,7 @@ class ModelSet:
 
 def _unloaded(card: ModelCard) -> ModelCard:
     reason = UNLOADED.format(card.name)
-    return replace(card, served=False, is_unloaded=True, reason=reason, memory_bytes=0, bytes_per_voxel=0)
+    return replace(card, served=False, is_unloaded=True, reason=reason, precision="", memory_bytes=0, bytes_per_voxel=0)
 
 
 def cloud_of(num_points: int, extent_m: float) -> Cloud:

@@ -77,7 +77,8 @@ class SegmentOptions:
 class ModelCard:
     """What is known of one model without its weights; what GET /models shows.
 
-    ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
+    ``backend`` is native or upstream, ``precision`` that of its passes: fp32, fp16 or bf16, empty where it is not
+    loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
     ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
     ``is_unloaded`` that it is not served because somebody wanted it so.
     """
@@ -94,6 +95,8 @@ class ModelCard:
     dataset: str | None = None
     served: bool = True
     reason: str = ""
+    backend: str = "native"
+    precision: str = ""
     memory_bytes: int = 0
     bytes_per_voxel: int = 0
     shares_passes: bool = False

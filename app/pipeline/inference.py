@@ -39,6 +39,7 @@ class Inference:
         precision: str = "fp32",
     ):
         self.exact: Any = fold(network.to(device).eval())
+        self.precision = precision
         self.dtype = PRECISIONS[precision]
         self.network: Any = in_precision(self.exact, self.dtype)
         self.num_classes = num_classes
