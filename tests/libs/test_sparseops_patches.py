@@ -96,7 +96,7 @@ def test_attention_is_exact(seed, lengths, heads, dim, threads):
     expected = written_out(qkv, cu_seqlens, dim**-0.5).float()
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     reference = reference_serial.patch_attention(qkv, cu_seqlens, dim**-0.5, None)
-    torch.testing.assert_close(reference, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(reference, expected, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("length", [1, 12, 16, 37])
