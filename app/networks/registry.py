@@ -9,6 +9,7 @@ from app.errors import BadModel
 from . import upstream
 from .context_aware import ContextAwareClassifier
 from .heads import DefaultSegmentor, DefaultSegmentorV2, Encoder
+from .kinds import UPSTREAM
 from .litept import LitePT
 from .lora import LoraSegmentor
 from .network import Network
@@ -62,16 +63,9 @@ def build(model: Mapping[str, Any]) -> Network:
     The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel where a type is not served or a
     key is unknown to it.
     """
-    if model.get("type") == upstream.TYPE:
+    if model.get("type") == UPSTREAM:
         return upstream.Upstream(model["model"], model["inputs"]).eval()
     return _build(SEGMENTORS, model, "model").eval()
-
-
-def is_native(model: Any) -> bool:
-    """Whether ``model`` and all that it stands on are of types that are served natively."""
-    if not isinstance(model, Mapping) or model.get("type") not in SEGMENTORS | BACKBONES:
-        return False
-    return "backbone" not in model or is_native(model["backbone"])
 
 
 def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> Network:

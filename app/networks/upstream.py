@@ -15,7 +15,6 @@ from app.errors import BadModel
 from .network import Network
 from .scene import Scene
 
-TYPE = "Upstream"  # of a model that wraps another's config
 FILES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 # what brings a module that Pointcept imports
 PACKAGES = {

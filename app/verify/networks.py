@@ -12,9 +12,9 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
-from app.networks.registry import is_native
+from app.networks.kinds import UPSTREAM, is_native
 from app.networks.scene import Scene
-from app.networks.upstream import TYPE, lacks_flash
+from app.networks.upstream import lacks_flash
 from app.pipeline.inference import Inference
 from app.pipeline.run import Run
 from app.zoo import loading
@@ -92,7 +92,7 @@ def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[st
 def why_not_served(model: Mapping[str, Any]) -> str:
     """Why the network cannot be built, '' where it can."""
     try:
-        with torch.device("cpu" if model["type"] == TYPE else "meta"):
+        with torch.device("cpu" if model["type"] == UPSTREAM else "meta"):
             registry.build(model)
     except BadModel as error:
         return error.detail

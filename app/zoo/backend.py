@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.errors import BadModel
-from app.networks.registry import is_native
-from app.networks.upstream import TYPE
+from app.networks.kinds import UPSTREAM, is_native
 from app.pipeline.recipe import Recipe, Transform
 from app.settings import settings
 
@@ -38,7 +37,7 @@ def apply(model: dict[str, Any], recipe: Recipe, choice: str) -> tuple[dict[str,
 
 def wrap(model: Mapping[str, Any], inputs: Mapping[str, int]) -> dict[str, Any]:
     """The ``model`` of a config for ``registry.build``, as Pointcept's; ``inputs`` as of ``Upstream``."""
-    return {"type": TYPE, "model": dict(model), "inputs": dict(inputs)}
+    return {"type": UPSTREAM, "model": dict(model), "inputs": dict(inputs)}
 
 
 def _inputs(steps: list[Transform]) -> tuple[dict[str, int], list[Transform]]:

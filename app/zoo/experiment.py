@@ -7,7 +7,7 @@ from typing import Any
 
 from app.clouds.cloud import ClassInfo
 from app.errors import BadModel
-from app.networks import upstream
+from app.networks.kinds import UPSTREAM
 from app.pipeline.recipe import Recipe
 
 from . import backend, encoder, legacy, procedure
@@ -78,7 +78,7 @@ class Experiment:
             "dataset": self.dataset,
             "served": not reason,
             "reason": reason,
-            "backend": "upstream" if self.model.get("type") == upstream.TYPE else "native",
+            "backend": "upstream" if self.model.get("type") == UPSTREAM else "native",
         }
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from app.errors import BadModel
-from app.networks import registry, upstream
+from app.networks import registry
+from app.networks.kinds import UPSTREAM
 from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
 
@@ -61,7 +62,7 @@ def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
 
     Names and shapes are compared before memory is taken for the network.
     """
-    if model["type"] == upstream.TYPE:
+    if model["type"] == UPSTREAM:
         network = registry.build(model)
         own = network.get_submodule("module")
         _compare(own.state_dict(), weights)

@@ -11,6 +11,7 @@ import torch
 from network_samples import SPUNET, make_network
 from point_samples import join, make_cloud
 
+from app.networks import kinds
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
 from app.networks.registry import BACKBONES, SEGMENTORS
@@ -52,6 +53,7 @@ HALVES += ["DefaultLORASegmentorV2", "DefaultSegmentor", "DefaultSegmentorV2", "
 def test_no_type_is_left_out():
     assert set(BACKBONES_HERE) == set(BACKBONES)
     assert set(SEGMENTORS_HERE) == set(SEGMENTORS)
+    assert (set(BACKBONES), set(SEGMENTORS)) == (kinds.BACKBONES, kinds.SEGMENTORS)
 
 
 @pytest.mark.parametrize(
