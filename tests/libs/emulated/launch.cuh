@@ -5,6 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -30,9 +31,13 @@ struct Copy {
   void run() const { present ? std::memcpy(to, from, 16) : std::memset(to, 0, 16); }
 };
 
+// longjmp without the check, where the compiler adds it, that the stack stays the same.
+extern "C" [[noreturn]] void jump(jmp_buf, int) __asm__("_longjmp");
+
 struct Thread {
-  ucontext_t context;
-  std::unique_ptr<char[]> stack;
+  ucontext_t start;
+  jmp_buf place;  // where it goes on; unlike swapcontext, a jump takes no call of the system
+  bool started = false;
   uint3 index;
   bool done = false;
   void* offer = nullptr;                    // what this lane brings to an operation of its warp
@@ -51,11 +56,13 @@ struct Block {
   std::vector<Meeting> warps;
   Meeting all;
   std::vector<char> shared;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   int running = 0;
   std::function<void()> kernel;
 };
 
+constexpr size_t kStackBytes = 64 << 10;
+inline std::vector<std::unique_ptr<char[]>> stacks;  // of the threads, for one block after the other
 inline Block* block = nullptr;
 inline bool late_copies = true;  // copies land when they are waited for, else at once
 inline bool backwards = false;   // the order in which threads take their turns
@@ -66,7 +73,17 @@ inline void fail(const char* what) {
 }
 
 inline Thread& self() { return block->threads[block->running]; }
-inline void yield() { swapcontext(&self().context, &block->scheduler); }
+
+[[gnu::noinline]] inline void yield() {
+  if (_setjmp(self().place) == 0) jump(block->scheduler, 1);
+}
+
+[[gnu::noinline]] inline void take_turn() {
+  if (_setjmp(block->scheduler) != 0) return;
+  if (self().started) jump(self().place, 1);
+  self().started = true;
+  setcontext(&self().start);
+}
 
 // Waits for `members` threads; the last to come runs `together` for all.
 inline void meet(Meeting& meeting, int members, const std::function<void()>& together) {
@@ -116,17 +133,17 @@ inline void run_block(Block& current, int num_threads, size_t shared_bytes) {
   for (int i = 0; i < num_threads; ++i) {
     Thread& thread = current.threads[i];
     thread.index = {static_cast<unsigned>(i), 0, 0};
-    thread.stack.reset(new char[64 << 10]);
-    getcontext(&thread.context);
-    thread.context.uc_stack.ss_sp = thread.stack.get();
-    thread.context.uc_stack.ss_size = 64 << 10;
-    makecontext(&thread.context, enter, 0);
+    if (i == static_cast<int>(stacks.size())) stacks.emplace_back(new char[kStackBytes]);
+    getcontext(&thread.start);
+    thread.start.uc_stack.ss_sp = stacks[i].get();
+    thread.start.uc_stack.ss_size = kStackBytes;
+    makecontext(&thread.start, enter, 0);
   }
   for (int left = num_threads; left > 0;) {
     for (int turn = 0; turn < num_threads; ++turn) {
       current.running = backwards ? num_threads - 1 - turn : turn;
       if (self().done) continue;
-      swapcontext(&current.scheduler, &self().context);
+      take_turn();
       left -= self().done;
     }
   }
