@@ -1,8 +1,20 @@
 """Which of the datasets that a network was trained on it is to answer for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from app.errors import BadRequest
+
+Plan = TypeVar("Plan")
+
+
+@dataclass(frozen=True)
+class ConditionPlan(Generic[Plan]):
+    """A plan of the geometry, and the place of the scene's dataset among the network's conditions."""
+
+    geometry: Plan
+    condition: int
 
 
 def index_of(condition: str | None, conditions: Sequence[str]) -> int:

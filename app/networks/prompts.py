@@ -1,27 +1,18 @@
 """Point Prompt Training: one backbone for several datasets, with classes by dataset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import signature
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .condition import index_of
+from .condition import ConditionPlan, index_of
 from .network import Network, check_width
 from .rows import products
 from .scene import Scene
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
-
-
-@dataclass(frozen=True)
-class PromptPlan:
-    """The backbone's plan, and the place of the scene's dataset among the network's conditions."""
-
-    backbone: Any
-    condition: int
 
 
 class PromptTraining(Network):
@@ -43,21 +34,21 @@ class PromptTraining(Network):
         self.out_channels = backbone_out_channels
         self.plans_positions = backbone.plans_positions
 
-    def plan(self, scene: Scene) -> PromptPlan:
+    def plan(self, scene: Scene) -> ConditionPlan:
         """The backbone's plan for the scene's dataset. Raises BadRequest where the network knows it not."""
         condition = index_of(scene.condition, self.conditions)
-        return PromptPlan(self.backbone.plan(replace(scene, condition=self.conditions[condition])), condition)
+        return ConditionPlan(self.backbone.plan(replace(scene, condition=self.conditions[condition])), condition)
 
-    def forward(self, features: Tensor, plan: PromptPlan) -> Tensor:  # (V, C) -> (V, classes of the dataset)
+    def forward(self, features: Tensor, plan: ConditionPlan) -> Tensor:  # (V, C) -> (V, classes of the dataset)
         features = self.features(features, plan)
         return features if self.backbone_mode else self.logits(features, plan.condition)
 
-    def describe(self, features: Tensor, plan: PromptPlan) -> tuple[Tensor, Tensor]:
+    def describe(self, features: Tensor, plan: ConditionPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         described = self.features(features, plan)
         return self.logits(described, plan.condition), described
 
-    def features(self, features: Tensor, plan: PromptPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
         raise NotImplementedError
 
@@ -82,10 +73,10 @@ class ContextPromptTraining(PromptTraining):
             raise ValueError("the backbone reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1")
         self.embedding_table = nn.Embedding(len(self.conditions), context_channels)
 
-    def features(self, features: Tensor, plan: PromptPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
         context = self.embedding_table.weight[plan.condition, None]  # (1, context_channels)
-        return self.backbone(features, plan.backbone, context)
+        return self.backbone(features, plan.geometry, context)
 
 
 class LanguagePrompts(ContextPromptTraining):
@@ -197,9 +188,9 @@ class JointLanguagePrompts(PromptTraining):
             self.proj_head = nn.Linear(backbone_out_channels, embedding_channels)
             self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def features(self, features: Tensor, plan: PromptPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
-        return self.backbone(features, plan.backbone)
+        return self.backbone(features, plan.geometry)
 
     def logits(self, features: Tensor, condition: int) -> Tensor:
         """Cosines between features and the names of the dataset's classes, scaled."""

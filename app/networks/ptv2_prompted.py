@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 
-from .condition import index_of
+from .condition import ConditionPlan, index_of
 from .layers import Layers
 from .ptv2 import Plan, PointTransformerV2
 from .scene import Scene
@@ -19,14 +18,6 @@ from .spunet_prompted import Norm, PromptedBatchNorm, Resolve
 from .vector_attention import Attention, PointNorm
 
 PROJECTIONS = ("proj", "proj_skip")
-
-
-@dataclass(frozen=True)
-class PromptedPlan:
-    """``geometry`` as of a plain network, and the place of the scene's dataset among the network's conditions."""
-
-    geometry: Plan
-    condition: int
 
 
 class PromptedPointTransformerV2(PointTransformerV2):
@@ -67,13 +58,13 @@ class PromptedPointTransformerV2(PointTransformerV2):
         """From features to logits."""
         return nn.Sequential(nn.Linear(channels, num_classes))
 
-    def plan(self, scene: Scene) -> PromptedPlan:  # type: ignore[override]
+    def plan(self, scene: Scene) -> ConditionPlan[Plan]:  # type: ignore[override]
         """Cells and neighbours, and the scene's dataset. Raises BadRequest where the network knows it not."""
-        return PromptedPlan(super().plan(scene), index_of(scene.condition, self.conditions))
+        return ConditionPlan(super().plan(scene), index_of(scene.condition, self.conditions))
 
     @torch.no_grad()
     def forward(  # type: ignore[override]
-        self, features: Tensor, plan: PromptedPlan, context: Tensor | None = None
+        self, features: Tensor, plan: ConditionPlan[Plan], context: Tensor | None = None
     ) -> Tensor:  # (V, in_channels), (1, context_channels) -> (V, num_classes)
         if self.norm_adaptive and context is None:
             raise BadModel("PT-v2m3 with norm_adaptive=True reads a context, which a PPT around it gives")

@@ -1,7 +1,6 @@
 """SpUNet-v1m3: the sparse residual U-Net whose batch norms depend on the dataset, with Pointcept's parameter names."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -10,19 +9,11 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 
-from .condition import index_of
+from .condition import ConditionPlan, index_of
 from .fold import fold
 from .network import Network
 from .scene import Scene
 from .spunet import SpUNet, SpUNetPlan, Stage, batch_norm, plan_levels
-
-
-@dataclass(frozen=True)
-class PromptedPlan:
-    """``geometry`` as of a plain network, and the place of the scene's dataset among the network's conditions."""
-
-    geometry: SpUNetPlan
-    condition: int
 
 
 class PromptedBatchNorm(nn.Module):
@@ -165,12 +156,12 @@ class PromptedSpUNet(Network):
         self.dec = nn.ModuleList(PromptedStage(stage, norm) for stage in cast("list[Stage]", plain.dec))
         self.final = plain.final
 
-    def plan(self, scene: Scene) -> PromptedPlan:
+    def plan(self, scene: Scene) -> ConditionPlan[SpUNetPlan]:
         """Kernel maps of every level, and the scene's dataset. Raises BadRequest where the network knows it not."""
-        return PromptedPlan(plan_levels(scene, self.num_stages), index_of(scene.condition, self.conditions))
+        return ConditionPlan(plan_levels(scene, self.num_stages), index_of(scene.condition, self.conditions))
 
     def forward(
-        self, features: Tensor, plan: PromptedPlan, context: Tensor | None = None
+        self, features: Tensor, plan: ConditionPlan[SpUNetPlan], context: Tensor | None = None
     ) -> Tensor:  # (V, in_channels), (1, context_channels) -> (V, num_classes)
         return self.resolved(plan.condition, context)(features, plan.geometry)
 
@@ -207,11 +198,11 @@ class FoldedPromptedSpUNet(Network):
         self.network = network
         self._of_condition: dict[int, nn.Module] = {}
 
-    def plan(self, scene: Scene) -> PromptedPlan:
+    def plan(self, scene: Scene) -> ConditionPlan[SpUNetPlan]:
         """As of the network."""
         return self.network.plan(scene)
 
-    def forward(self, features: Tensor, plan: PromptedPlan, context: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, plan: ConditionPlan[SpUNetPlan], context: Tensor | None = None) -> Tensor:
         if plan.condition not in self._of_condition:
             self._of_condition[plan.condition] = fold(self.network.resolved(plan.condition, context))
         return self._of_condition[plan.condition](features, plan.geometry)
