@@ -23,7 +23,10 @@ def main() -> int:
     parser.add_argument("--log", metavar="FILE", help="name the known faults that this log of a build or a run shows")
     arguments = parser.parse_args()
     if arguments.log:
-        return explain(arguments.log)
+        try:
+            return explain(arguments.log)
+        except OSError as error:
+            parser.error(f"the log cannot be read: {error}")
     if arguments.background:
         os.nice(PRIORITY)
     facts = report(PATIENCE_S if arguments.background else LIMIT_S, arguments.deep)

@@ -1,15 +1,18 @@
 """Cases: found in a folder, told apart, run."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from app.errors import BadRequest
+from app.networks.precision import PRECISIONS
 
 from . import experiments, networks, operators, pipelines, transforms
 from .result import CaseResult, not_served
+
+BACKENDS = ("auto", "native", "upstream")
 
 
 def verify(
@@ -20,9 +23,11 @@ def verify(
     ``folder`` is a case, a folder of cases, or one with cases under experiments/ as well. A case is a folder with
     config.json, input.npz and output.npz, or an experiment folder with expected.npz. ``only`` are patterns (``*``,
     ``?``) of which a case's name must match one. With a ``precision`` other than fp32 cases of networks and experiments
-    alone are run, and what is allowed is wider. ``backend`` is auto, native or upstream. Raises BadRequest where no
-    case is left.
+    alone are run, and what is allowed is wider. Raises BadRequest where no case is left, ``precision`` is none of
+    PRECISIONS or ``backend`` none of BACKENDS.
     """
+    _check("precision", precision, PRECISIONS)
+    _check("backend", backend, BACKENDS)
     cases = [case for case in _find(Path(folder)) if not only or any(fnmatch(case.name, pattern) for pattern in only)]
     if not cases:
         named = f" that match {', '.join(only)}" if only else ""
@@ -31,6 +36,11 @@ def verify(
             "or an experiment folder with expected.npz"
         )
     return (_run(case, device, precision, backend) for case in cases)
+
+
+def _check(option: str, value: str, accepted: Collection[str]) -> None:
+    if value not in accepted:
+        raise BadRequest(f"{option} is {value!r:.50}; accepted are {', '.join(accepted)}")
 
 
 def _find(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 from cli_samples import EXPERIMENT, ROOT
 
 TINY = ROOT / "tests/golden/spunet_v1m1_tiny"
@@ -21,6 +22,13 @@ def test_a_long_name_fits_into_80_columns(pointserve):
     assert done.returncode == 0, done.stdout
     assert f"{EXPERIMENT.name} " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("option", "accepted"), [("precision", "fp32, fp16, bf16"), ("backend", "auto, native")])
+def test_a_wrong_option_names_what_is_accepted(pointserve, option, accepted):
+    done = pointserve("verify", TINY, f"--{option}", "wrong")
+    assert done.returncode == 1
+    assert f"{option} is 'wrong'; accepted are {accepted}" in done.stderr
 
 
 def test_a_miss_ends_with_1(pointserve, tmp_path):

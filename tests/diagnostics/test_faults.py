@@ -100,6 +100,14 @@ def test_a_log_without_faults(tmp_path):
     assert (done.returncode, done.stdout) == (0, "No fault that is known here shows in it.\n")
 
 
+def test_a_log_that_is_not_there(tmp_path):
+    command = [sys.executable, "-m", "app.diagnostics", "--log", str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "the log cannot be read: [Errno 2] No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_python_of_another_environment(tmp_path):
     """A Python without packages, as one that was not activated: all that is missing has the same cause."""
     bare = tmp_path / "base"
