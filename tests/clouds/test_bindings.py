@@ -5,6 +5,7 @@ import io
 import laspy
 import numpy as np
 import pytest
+from cloud_samples import npy, npz
 from plyfile import PlyData, PlyElement
 
 from app.clouds import formats
@@ -31,18 +32,6 @@ def structured() -> np.ndarray:
     for name, values in names.items():
         array[name] = values
     return array
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def ply() -> bytes:
