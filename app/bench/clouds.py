@@ -10,7 +10,7 @@ import numpy as np
 
 from app.errors import BadRequest
 
-KINDS = 3  # different clouds of each size
+CLOUDS_A_SIZE = 3
 SPACING_VOXELS = 0.7  # between neighbouring points, which makes two or three points a voxel, as in scans
 SPACING_M = 0.014  # where the model does not say how large its voxels are
 COLUMNS = {"color": ("red", "green", "blue"), "normal": ("nx", "ny", "nz"), "strength": ("intensity",)}
@@ -57,10 +57,10 @@ def made_up(size: Size, card: Mapping[str, Any]) -> list[Cloud]:
     names = ["x", "y", "z", *(column for name in wanted for column in COLUMNS[name])]
     options = {"columns": ",".join(names), "format": "npy", "model": card["name"]}
     clouds = []
-    for seed in range(KINDS):
+    for seed in range(CLOUDS_A_SIZE):
         file = io.BytesIO()
         np.save(file, room(size.num_points, spacing_m, wanted, seed))
-        clouds.append(Cloud(f"{size.num_points:,}", file.getvalue(), options, size.weight / KINDS))
+        clouds.append(Cloud(f"{size.num_points:,}", file.getvalue(), options, size.weight / CLOUDS_A_SIZE))
     return clouds
 
 

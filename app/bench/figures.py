@@ -13,7 +13,7 @@ MIB = 1 << 20
 PERCENTILES = (50, 95, 99)
 NETWORK = ("voxelize", "plan", "network")
 PIPELINE = ("features", *NETWORK, "project", "instances")
-NO_SHARE = 3  # looks at memory, below which nothing is said of its growth
+LEAST_LOOKS = 3  # at memory, for a line through them
 
 Figures = dict[str, Any]
 
@@ -93,7 +93,7 @@ def _memory(looks: Sequence[Look]) -> Figures:
     for kind in looks[0].memory_bytes:
         mib = [look.memory_bytes.get(kind, 0) / MIB for look in looks]
         found[kind] = {"first": mib[0], "last": mib[-1], "highest": max(mib)}
-        if len(half) >= NO_SHARE:
+        if len(half) >= LEAST_LOOKS:
             slope = np.polyfit([look.elapsed_s for look in half], mib[len(looks) // 2 :], 1)[0]
             found[kind]["growth_an_hour"] = 3600 * float(slope)
     found["open_files"] = {"first": looks[0].num_descriptors, "last": looks[-1].num_descriptors}

@@ -68,7 +68,8 @@ def _clouds(url: str, key: str, files: list[Path], points: str, model: str) -> "
 
     if files:
         return [of_file(path, model) for path in files]
-    cards = [card for card in Client(url, key).models() if card["served"] and model in ("", card["name"])]
-    if not cards:
-        raise NotFound(f"{url} serves no model {model}".rstrip() + ".")
-    return [cloud for size in sizes(points) for cloud in made_up(size, cards[0])]
+    cards = {card["name"]: card for card in Client(url, key).models() if card["served"]}
+    card = cards.get(model or next(iter(cards), ""))
+    if card is None:
+        raise NotFound(f"{url} serves no model {model}".rstrip() + f"; it serves {', '.join(cards) or 'none'}.")
+    return [cloud for size in sizes(points) for cloud in made_up(size, card)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 from cli_samples import ROOT, command, environment
 
-from app.bench.clouds import KINDS
+from app.bench.clouds import CLOUDS_A_SIZE
 from app.bench.processes import family
 from tests.http import clouds
 from tests.http.server import Server, descendants
@@ -86,7 +86,7 @@ def test_requests_that_fail_are_counted_and_the_command_with_them(server):
     before = num_answered(server, name)
     arguments = ["bench", server.url, "--points", 500, "--clients", 2, "--requests", 300, "--json"]
     with subprocess.Popen(command(*arguments), env=environment(), cwd=ROOT, stdout=subprocess.PIPE) as running:
-        while num_answered(server, name) <= before + KINDS:
+        while num_answered(server, name) <= before + CLOUDS_A_SIZE:
             assert running.poll() is None
         server.post(f"/models/{name}/unload")
         try:
@@ -115,3 +115,10 @@ def test_no_server(pointserve):
 def test_load_is_made_without_torch():
     code = "import sys, app.bench.report, app.bench.load, app.bench.watch; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "False"
+
+
+def test_a_model_that_is_not_served_is_refused_with_those_that_are(server, pointserve):
+    name = server.get("/models").json()["models"][0]["name"]
+    done = pointserve("bench", server.url, "--model", "nobody")
+    assert done.returncode == 1
+    assert f"serves no model nobody; it serves {name}" in done.stderr
