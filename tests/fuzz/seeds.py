@@ -1,6 +1,5 @@
 """A small sound file of every format that is read, in each of its encodings, and ways to damage it."""
 
-import io
 import json
 import struct
 import tempfile
@@ -12,6 +11,7 @@ import numpy as np
 
 from app.clouds import formats
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from tests.clouds.cloud_samples import npy, npz, zipped
 from tests.clouds.las_samples import las_bytes
 
 POINTS = 200
@@ -46,8 +46,10 @@ def seeds() -> list[Seed]:
     found += [_written("pcd", xyz, rgb), Seed("pcd ascii", "pcd", _pcd("ascii", "\n".join(rows).encode()))]
     found += [Seed("pcd compressed", "pcd", _pcd("binary_compressed", _literal_lzf(table.astype("<f4").T.tobytes())))]
     found += [Seed("e57", "e57", _e57(xyz))]
-    found += [Seed("npy", "npy", _npy(table), names), Seed("npy structured", "npy", _npy(structured))]
-    found += [Seed("npz", "npz", _npz(coord=xyz, color=rgb)), Seed("npz folder", "npz", _zip(xyz, rgb))]
+    found += [Seed("npy", "npy", npy(table), names), Seed("npy structured", "npy", npy(structured))]
+    folder = {"scene/coord.npy": npy(xyz), "scene/color.npy": npy(rgb)}
+    found += [Seed("npz", "npz", npz(coord=xyz, color=rgb))]
+    found += [Seed("npz folder", "npz", zipped(folder, zipfile.ZIP_STORED))]
     found += [Seed("text", "text", "\n".join(rows).encode(), names), Seed("csv", "text", _csv(rows))]
     found += [Seed("json", "json", json.dumps({"points": table.tolist(), "fields": names}).encode())]
     found += [Seed("bin", "bin", sweep.tobytes(), names), Seed("kitti", "kitti", sweep[:, :4].tobytes())]
@@ -120,26 +122,6 @@ def _e57(xyz: np.ndarray) -> bytes:
         with pye57.E57(str(path), mode="w") as file:
             file.write_scan_raw({f"cartesian{axis}": xyz[:, i].copy() for i, axis in enumerate("XYZ")})
         return path.read_bytes()
-
-
-def _npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def _zip(xyz: np.ndarray, rgb: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("scene/coord.npy", _npy(xyz))
-        archive.writestr("scene/color.npy", _npy(rgb))
-    return file.getvalue()
 
 
 def _csv(rows: list[str]) -> bytes:
