@@ -85,7 +85,7 @@ def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: st
 def _look_up(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> type[Network]:
     name = config.get("type")
     if name not in kinds:
-        raise BadModel(f"{where}.type {name!r} is not served natively; that are {', '.join(sorted(kinds))}")
+        raise BadModel(f"{where}.type {name!r} is not served natively; served so are {', '.join(sorted(kinds))}")
     return kinds[name]
 
 

@@ -87,7 +87,7 @@ def test_without_classes_the_last_features_come_out():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served natively; that are "),
+        ({"type": "NoSuchSegmentor"}, "model.type 'NoSuchSegmentor' is not served natively; served so are "),
         (with_backbone(type="Swin3D-v1m1"), "model.backbone.type 'Swin3D-v1m1' is not served natively"),
         ({"type": "DefaultSegmentor"}, "model.backbone must be a dict"),
         (with_backbone(depth=3), "model.backbone: unknown key depth; SpUNet accepts in_channels"),
