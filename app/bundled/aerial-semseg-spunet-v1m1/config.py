@@ -4,7 +4,7 @@ model = dict(
     type='DefaultSegmentor',
     backbone=dict(
         type='SpUNet-v1m1',
-        in_channels=12,
+        in_channels=20,
         num_classes=4,
         base_channels=16,
         channels=(24, 32, 48, 64, 80, 80, 64, 48, 32, 24),
@@ -38,11 +38,12 @@ data = dict(
             post_transform=[
                 dict(type='VoxelOffset', grid_size=0.5),
                 dict(type='Occupancy'),
+                dict(type='Roughness', neighbours=(10, 32)),
                 dict(type='ToTensor'),
                 dict(
                     type='Collect',
                     keys=('coord', 'grid_coord', 'index'),
-                    feat_keys=('occupancy', 'offset', 'height', 'returns', 'relief'))
+                    feat_keys=('occupancy', 'offset', 'height', 'returns', 'relief', 'roughness'))
             ],
             aug_transform=[
                 [dict(type='RandomRotateTargetAngle', angle=[0], axis='z', center=[0, 0, 0], p=1)],
