@@ -24,7 +24,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(root):
     """Two engines on the CPU."""
-    service = Service(Settings(models=str(root), device="cpu,cpu", threads=1, readers=2))
+    service = Service(Settings(models=str(root), device="cpu,cpu", threads=1, readers=2, batch_requests=1))
     service.start()
     wait_until(lambda: all(engine.state == "ready" for engine in service.status().engines), 120)
     yield service
@@ -86,7 +86,9 @@ def test_models_come_and_go_on_every_engine(service, root):
     assert model_of(service, "first") == "first"
 
 
-def test_what_was_unloaded_stays_so_in_an_engine_that_is_replaced(service):
+def test_what_was_unloaded_stays_so_in_an_engine_that_is_replaced(service, root):
+    shutil.copytree(EXPERIMENT, root / "second", dirs_exist_ok=True)
+    service.load("second")
     service.unload("first")
     pid = engine_pid(service, 0)
     os.kill(pid, signal.SIGKILL)

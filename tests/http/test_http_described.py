@@ -78,4 +78,4 @@ def test_answers_to_right_requests_are_described(operation, service: Server):
 @pytest.mark.parametrize("operation", WITH_OPTIONS, ids=lambda operation: operation.label)
 def test_answers_to_wrong_requests_are_described(operation, service: Server):
     found = statuses(operation, GenerationMode.NEGATIVE, service)
-    assert sum(found[status] for status in range(400, 500)) > EXAMPLES, found
+    assert sum(found[status] for status in range(400, 500)) > (EXAMPLES if operation.body else 0), found
