@@ -22,6 +22,7 @@ WHY = {
     406: "No media type in Accept can be answered",
     408: "The body stopped arriving",
     413: "The body or the cloud is over a limit",
+    414: "The address with its options is longer than 4094 bytes",
     415: "The bytes are in no known format, or Content-Encoding is neither gzip nor deflate",
     422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
@@ -176,7 +177,7 @@ def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> Response
     """A view that answers 200 and ``same`` with the component ``name``, and ``statuses`` with a problem."""
     content = {"application/json": {"schema": reference(name)}}
     done = {status: {"description": HTTPStatus(status).phrase, "content": content} for status in (200, *same)}
-    return {**done, **problems(*statuses)}
+    return {**done, **problems(414, *statuses)}
 
 
 def predict_responses() -> Responses:
@@ -184,7 +185,7 @@ def predict_responses() -> Responses:
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
     content["application/json"] = {"schema": reference("Prediction")}
     done = {"description": "A class for every point, in input order", "content": content}
-    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 503, 504)}
+    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 414, 415, 422, 429, 503, 504)}
 
 
 def complete(spec: Any) -> Any:

@@ -19,7 +19,7 @@ def test_list_fits_into_80_columns_with_whole_names(pointserve):
     assert done.stdout.splitlines() == [
         "aerial-semseg-spunet-v1m1",
         "  SpUNet-v1m1, 4 classes, voxels of 0.5 m",
-        "  reads occupancy, offset, height, returns, relief",
+        "  reads occupancy, offset, height, returns, relief, roughness",
     ]
 
 
