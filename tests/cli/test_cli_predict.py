@@ -162,7 +162,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path):
     pipe = tmp_path / "cloud.npy"
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        command("predict", pipe, "-o", tmp_path / "out.npy", *MODELS),
+        ["env", "--default-signal=INT", *command("predict", pipe, "-o", tmp_path / "out.npy", *MODELS)],
         env=environment(),
         cwd=ROOT,
         stderr=subprocess.PIPE,
