@@ -36,6 +36,7 @@ def slow(page: Driver) -> Driver:
 
 
 def test_upload_work_and_points_are_followed_and_points_are_shown_as_they_arrive(slow: Driver, wide_tile: Path):
+    slow.tab.select_option("#mode", "exact")  # takes longer than the page waits between two questions
     slow.drop(wide_tile)
     told = slow.tab.evaluate("window.told")
     assert any(text.startswith("Sending · ") and " of " in text for text in told)
