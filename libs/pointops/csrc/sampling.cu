@@ -108,6 +108,7 @@ __global__ void __launch_bounds__(kThreads) sample(const float* xyz, const float
         distance2[i] = finite ? bits_float(high(kFarthest)) : 0.0f;
         if (finite) box = join(box, {point, point});
       }
+      __syncwarp();  // lanes behind the end read what another wrote
       box = warp_union(box);
       const auto same = [](float before, const float4&) { return before; };
       const Key key = update<1>(sorted, bucket, distance2, same, &places[slot * kWarp + of][warp]);
@@ -116,6 +117,7 @@ __global__ void __launch_bounds__(kThreads) sample(const float* xyz, const float
       keys[slot] = key;
     }
   }
+  __syncwarp();  // places and distances of the first update may be written by other lanes than those of the next
 
   float4 last = make_float4(xyz[3 * points.begin], xyz[3 * points.begin + 1], xyz[3 * points.begin + 2], 0);
   if (threadIdx.x == 0) index[wanted.begin] = static_cast<int32_t>(points.begin);
