@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.clouds.cloud import Cloud, Segmentation
 
-from . import fast, prepare
+from . import fast
 from .prepare import Prepared
 from .run import Run
 from .segmenter import Segmenter, wants_features
@@ -90,7 +90,7 @@ def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | O
     try:
         segmenter.check_fields(request.fields, "fast")
         run = Run([*request.cloud.warnings, *segmenter.warnings], request.proceed)
-        prepared = prepare.prepare(request.cloud, segmenter.recipe, request.seed, run)
+        prepared = segmenter.prepare(request.cloud, request.seed, run)
         if prepared is None:
             return Outcome(index, segmenter.answer(len(request.cloud), None, request.fields, run))
     except Exception as error:

@@ -111,7 +111,7 @@ def _add(
         for tile in tiles:
             share[tile.rows] += tile.weights
     plans = _Plans(inference, run)
-    for held in _batches(_fragments(looks, recipe, run), HELD_VOXELS // len(voxels)):
+    for held in _batches(_fragments(looks, recipe, str(inference.device), run), HELD_VOXELS // len(voxels)):
         for tile in tiles:
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
@@ -141,12 +141,14 @@ def _probabilities(
     return [said for half in halves for said in _probabilities(inference, plans, half, voxels, rows, run)]
 
 
-def _fragments(looks: Iterable[tuple[Sample, Voxels, int, int]], recipe: Recipe, run: Run) -> Iterator[_Fragment]:
+def _fragments(
+    looks: Iterable[tuple[Sample, Voxels, int, int]], recipe: Recipe, device: str, run: Run
+) -> Iterator[_Fragment]:
     """The first so many fragments of each view."""
     for sample, voxels, weight, count in looks:
         for points in islice(voxels.fragments(), count):
             with run.stage("voxelize"):
-                fragment = _Fragment(points, *represent(sample, voxels, points, recipe), weight)
+                fragment = _Fragment(points, *represent(sample, voxels, points, recipe, device), weight)
             yield fragment
 
 

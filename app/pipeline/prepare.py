@@ -86,7 +86,9 @@ def grid(sample: Sample, recipe: Recipe) -> Voxels:
     return voxelize(sample["coord"], recipe.voxelize.get("grid_size", 0.05), recipe.voxelize.get("hash_type", "fnv"))
 
 
-def represent(sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def represent(
+    sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe, device: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
     chosen = take(sample, points) | {"grid_coord": np.take(voxels.grid_coord, points, axis=0), "index": points}
     if recipe.voxelize.get("return_displacement"):
@@ -94,18 +96,21 @@ def represent(sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe
         if recipe.voxelize.get("project_displacement"):
             displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
         chosen["displacement"] = displacement
-    collected = transforms.apply(recipe.post_transform, chosen)
+    collected = transforms.apply(recipe.post_transform, chosen, device=device)
     return collected["coord"].astype(np.float32, copy=False), collected["feat"]
 
 
-def prepare(cloud: Cloud, recipe: Recipe, seed: int, run: Run) -> Prepared | None:
-    """Voxels and features of ``cloud`` for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
+def prepare(cloud: Cloud, recipe: Recipe, seed: int, device: str, run: Run) -> Prepared | None:
+    """Voxels and features of ``cloud`` for one pass; None where no point is usable. Raises BadCloud and BadRequest.
+
+    ``device`` helps with what it is good at; all results are on the processor.
+    """
     staged = stage(cloud, recipe, seed, run, thin=False)
     if staged is None:
         return None
     with run.stage("voxelize"):
         voxels = grid(staged.sample, recipe)
         first = voxels.first_points()
-        coord, feat = represent(staged.sample, voxels, first, recipe)
+        coord, feat = represent(staged.sample, voxels, first, recipe, device)
         grid_coord = np.take(voxels.grid_coord, first, axis=0)
     return Prepared(staged.rows, staged.stand_in, voxels, grid_coord, coord, feat)

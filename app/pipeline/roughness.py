@@ -5,35 +5,55 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from pointops import knn_query
+from torch import Tensor
 
-CHUNK_POINTS = 10_000
+from .shortage import is_out_of_memory
+
+CHUNK_POINTS = {"cpu": 10_000, "cuda": 1_000_000}  # what caches hold, what any card has room for
 SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 
 
-def roughness(sample: dict, neighbours: Sequence[int]) -> dict:
-    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), four values for each number of neighbours.
+def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
+    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), as of ``roughness_of``; computed on
+    ``device``, or on the processor where that lacks the memory."""
+    coord = torch.from_numpy(np.ascontiguousarray(sample["coord"], np.float32))
+    try:
+        values = roughness_of(coord.to(device), neighbours).cpu()
+    except Exception as error:
+        if device == "cpu" or not is_out_of_memory(error):
+            raise
+        values = roughness_of(coord, neighbours)
+    return sample | {"roughness": values.numpy()}
+
+
+def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
+    """float32 (N, 4 * len(neighbours)) of one cloud ``coord`` float32 (N, 3): four values a number of neighbours.
 
     Through the k nearest points (the point itself among them; fewer where there are fewer) lies the plane of least
     squares in z. The values are the standard deviation of their heights over it, the cosine of its slope, the height
     of the point over it, and the height of the point over the lowest of them. Heights h become tanh(h / 0.3 m). The
     values do not change where the cloud is turned around z.
     """
-    coord = np.ascontiguousarray(sample["coord"], np.float32)
-    values = np.zeros((len(coord), 4 * len(neighbours)), np.float32)
-    if len(coord):
-        most = min(max(neighbours), len(coord))
-        rows = knn_query(most, torch.from_numpy(coord), torch.tensor([len(coord)]))[0].numpy()
-        for start in range(0, len(coord), CHUNK_POINTS):
-            chunk = slice(start, start + CHUNK_POINTS)
-            around = coord.T[:, rows[chunk]] - coord.T[:, chunk, None]
-            values[chunk] = np.concatenate([_of_groups(*around[:, :, :number]) for number in neighbours], 1)
-    return sample | {"roughness": values}
+    values = coord.new_zeros((len(coord), 4 * len(neighbours)))
+    if not len(coord):
+        return values
+    most = min(max(neighbours), len(coord))
+    rows, _ = knn_query(most, coord, torch.tensor([len(coord)], device=coord.device))
+    axes = coord.T.contiguous()
+    step = CHUNK_POINTS[coord.device.type]
+    for start in range(0, len(coord), step):
+        chunk = slice(start, start + step)
+        near = rows[chunk].reshape(-1)
+        around = [(axis.index_select(0, near).view(-1, most) - axis[chunk, None]) for axis in axes]
+        for place, number in enumerate(neighbours):
+            values[chunk, 4 * place : 4 * place + 4] = _of_groups(*(axis[:, :number] for axis in around))
+    return values
 
 
-def _of_groups(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _of_groups(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """(M, 4) of the places x, y, z (M, K) of K points seen from the point they surround."""
-    lowest = z.min(1)
+    lowest = z.amin(1)
     middle = [axis.mean(1) for axis in (x, y, z)]
     x, y, z = (axis - mean[:, None] for axis, mean in zip((x, y, z), middle, strict=True))
     least = LEAST_SPREAD_M**2
@@ -42,7 +62,8 @@ def _of_groups(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     xx, yy = xx + least, yy + least
     determinant = xx * yy - xy * xy
     along_x, along_y = (yy * xz - xy * yz) / determinant, (xx * yz - xy * xz) / determinant
-    spread_m = np.sqrt((zz - along_x * xz - along_y * yz).clip(0))
+    spread_m = (zz - along_x * xz - along_y * yz).clamp_(min=0).sqrt_()
     over_plane_m = along_x * middle[0] + along_y * middle[1] - middle[2]
-    heights = np.tanh(np.stack([spread_m, over_plane_m, -lowest], 1) / SCALE_M)
-    return np.column_stack([heights[:, 0], 1 / np.sqrt(1 + along_x**2 + along_y**2), heights[:, 1:]])
+    heights = (torch.stack([spread_m, over_plane_m, -lowest], 1) / SCALE_M).tanh_()
+    slope = (1 + along_x**2 + along_y**2).rsqrt_()
+    return torch.column_stack([heights[:, :1], slope, heights[:, 1:]])

@@ -123,9 +123,9 @@ class Segmenter:
                 "features"
             )
 
-    def prepare(self, cloud: Cloud, seed: int = 0) -> Prepared | None:
+    def prepare(self, cloud: Cloud, seed: int = 0, run: Run | None = None) -> Prepared | None:
         """Voxels and features for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
-        return prepare.prepare(cloud, self.recipe, seed, Run([]))
+        return prepare.prepare(cloud, self.recipe, seed, str(self.inference.device), run or Run([]))
 
     def logits(self, prepared: Prepared) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
@@ -141,7 +141,7 @@ class Segmenter:
         return fast.opinion(prepared, fast.probabilities(self.inference, prepared, self.tile_voxels, run))
 
     def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: Run) -> Opinion | None:
-        prepared = prepare.prepare(cloud, self.recipe, seed, run)
+        prepared = self.prepare(cloud, seed, run)
         return None if prepared is None else self.opinion(prepared, fields, run)
 
     def _exact(self, cloud: Cloud, seed: int, max_passes: int, run: Run) -> Opinion | None:

@@ -219,19 +219,28 @@ def check(transform: Mapping[str, Any]) -> None:
     if name not in TRANSFORMS:
         raise BadModel(f"transform {name!r} is not served at test time; served are {', '.join(TRANSFORMS)}")
     parameters = inspect.signature(TRANSFORMS[name]).parameters
-    accepted = [key for key in parameters if key not in ("sample", "rng", "joined")]
+    accepted = [key for key in parameters if key not in ("sample", "rng", "device", "joined")]
     unknown = [key for key in transform if key != "type" and key not in accepted]
     if unknown and "joined" not in parameters:
         raise BadModel(f"{name}: unknown key {', '.join(unknown)}; accepted are {', '.join(accepted) or 'none'}")
 
 
-def apply(transforms: Sequence[Mapping[str, Any]], sample: Sample, rng: np.random.RandomState | None = None) -> Sample:
-    """The sample after every transform in turn; ``rng`` feeds those that sample. Raises BadModel as ``check`` does."""
+def apply(
+    transforms: Sequence[Mapping[str, Any]],
+    sample: Sample,
+    rng: np.random.RandomState | None = None,
+    device: str = "cpu",
+) -> Sample:
+    """The sample after every transform in turn; ``rng`` feeds those that sample, ``device`` works for those that ask
+    for neighbours. Raises BadModel as ``check`` does."""
     for transform in transforms:
         check(transform)
         function = TRANSFORMS[transform["type"]]
         arguments = {key: value for key, value in transform.items() if key != "type"}
-        if "rng" in inspect.signature(function).parameters:
+        parameters = inspect.signature(function).parameters
+        if "rng" in parameters:
             arguments["rng"] = rng or np.random.RandomState(0)
+        if "device" in parameters:
+            arguments["device"] = device
         sample = function(sample, **arguments)
     return sample

@@ -15,7 +15,7 @@ def prepared(**voxelize):
     recipe = replace(recipe, voxelize=recipe.voxelize | {"return_displacement": True} | voxelize)
     cloud = make_terrain()
     cloud.normals[:] = (0.6, 0, 0.8)
-    return prepare.prepare(cloud, recipe, 0, Run([]))
+    return prepare.prepare(cloud, recipe, 0, "cpu", Run([]))
 
 
 def test_displacement_is_seen_from_the_middle_of_the_voxel():

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from pipeline_samples import make_terrain
 
-from app.pipeline.roughness import LEAST_SPREAD_M, SCALE_M, roughness
+from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness
 
 
 def values_of(coord, *neighbours):
-    return roughness({"coord": coord.astype(np.float32)}, neighbours)["roughness"]
+    return roughness({"coord": coord.astype(np.float32)}, neighbours, "cpu")["roughness"]
 
 
 def plainly(coord, number):
@@ -73,5 +73,5 @@ def test_points_without_a_plane(coord):
 def test_no_point_depends_on_where_chunks_begin(monkeypatch):
     coord = make_terrain(3000, 60.0).xyz
     whole = values_of(coord, 10)
-    monkeypatch.setattr("app.pipeline.roughness.CHUNK_POINTS", 700)
+    monkeypatch.setitem(CHUNK_POINTS, "cpu", 700)
     np.testing.assert_array_equal(values_of(coord, 10), whole)

@@ -1,9 +1,9 @@
-"""Changes that a survey could have had: density, orientation, terrain, scale, noise, echoes lost, crops grown."""
+"""Changes that a survey could have had: density, heading, terrain, noise, echoes lost, crops grown, parts exchanged."""
 
 from dataclasses import replace
 
 import numpy as np
-from tiles import IGNORE, Tile
+from tiles import IGNORE, Tile, join
 
 Generator = np.random.Generator
 
@@ -69,6 +69,30 @@ def hide(tile: Tile, rng: Generator) -> Tile:
     return tile.take(keep) if keep.sum() > 100 else tile
 
 
+def graft(tile: Tile, other: Tile, rng: Generator) -> Tile:
+    """A part of another tile in the place of one of this, up to two thirds of it long and wide, grounds level.
+
+    What surrounds a thing then tells less of what it is (S. Yun et al., CutMix, ICCV 2019).
+    """
+    if len(other) < 200:
+        return tile
+    half_m = np.ptp(tile.xyz[:, :2], axis=0) * rng.uniform(0.1, 1 / 3, 2)
+    hole, source = (each.xyz[rng.integers(len(each)), :2] for each in (tile, other))
+    gone = tile.take((np.abs(tile.xyz[:, :2] - hole) < half_m).all(1))
+    rest = tile.take((np.abs(tile.xyz[:, :2] - hole) >= half_m).any(1))
+    part = other.take((np.abs(other.xyz[:, :2] - source) < half_m).all(1))
+    if min(len(gone), len(part), len(rest)) < 20:
+        return tile
+    shift = np.append(hole - source, ground_height_m(gone) - ground_height_m(part))
+    return join(rest, replace(part, xyz=part.xyz + shift))
+
+
+def ground_height_m(tile: Tile) -> float:
+    """The middle height of what is labelled ground, or the height of the lowest tenth of the points."""
+    ground = tile.xyz[tile.label == 0, 2]
+    return float(np.median(ground) if len(ground) else np.quantile(tile.xyz[:, 2], 0.1))
+
+
 def grow(tile: Tile, rng: Generator) -> Tile:
     """A field of crops, 0.3 to 1.6 m high, on a strip of open ground from 15 m to half the tile long and wide."""
     ground = np.flatnonzero(tile.label == 0)
@@ -131,7 +155,7 @@ def label_of_height(height_m: np.ndarray) -> np.ndarray:
 
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         tile = grow(tile, rng)
     tile = turn(hide(tile, rng), rng)
     if rng.random() < 0.6:

@@ -36,28 +36,29 @@ class Level:
     coords: Tensor
     parent: Tensor | None
 
-    def to(self, device: str) -> "Level":
-        return Level(
-            *(part if part is None else part.to(device, non_blocking=True) for part in (self.coords, self.parent))
-        )
-
 
 def levels_of(coords: Tensor, num_stages: int) -> list[Level]:
-    """The voxels of every level, from fine to coarse; computed where the data is read, since ``unique`` waits."""
+    """The voxels of every level, from fine to coarse."""
     levels = []
     for _ in range(num_stages):
         halved = torch.cat([coords[:, :1], coords[:, 1:] >> 1], 1)
-        coarse, parent = halved.unique(dim=0, return_inverse=True)
+        keys, parent = keys_of(halved, 0).unique(return_inverse=True)
+        coarse = halved.new_empty(len(keys), 4).index_copy_(0, parent, halved)
         levels.append(Level(coords, parent))
         coords = coarse
     return [*levels, Level(coords, None)]
 
 
+def keys_of(coords: Tensor, margin: int) -> Tensor:
+    """One int64 (V,) for each of the voxels (V, 4); no step of up to ``margin`` borrows from the next coordinate."""
+    batch, x, y, z = coords.unbind(1)
+    return (((batch << COORD_BITS) + x + margin << COORD_BITS) + y + margin << COORD_BITS) + z + margin
+
+
 def submanifold_table(coords: Tensor, kernel_size: int) -> Table:
     """Neighbours of voxels int64 (V, 4) in a centred kernel."""
     half = kernel_size // 2
-    batch, x, y, z = coords.unbind(1)  # + half: no shift borrows from the next coordinate
-    keys = (((batch << COORD_BITS) + x + half << COORD_BITS) + y + half << COORD_BITS) + z + half
+    keys = keys_of(coords, half)
     steps = torch.arange(-half, half + 1, device=coords.device)
     shifts = ((steps[:, None, None] << 2 * COORD_BITS) + (steps[:, None] << COORD_BITS) + steps).reshape(-1)
     ordered, order = keys.sort()
@@ -79,18 +80,14 @@ def strided_table(level: Level, num_coarse: int) -> Table:
     return Table(children, parents)
 
 
-def plan_of(levels: list[Level]) -> SpUNetPlan:
-    """The network's plan with tables in place of kernel maps."""
+def plan(network: SpUNet, scene: Scene) -> SpUNetPlan:
+    """``SpUNet.plan`` with tables."""
+    levels = levels_of(scene.voxels, network.num_stages)
     return SpUNetPlan(
         submanifold_table(levels[0].coords, 5),
         [submanifold_table(level.coords, 3) for level in levels],
         [strided_table(fine, len(coarse.coords)) for fine, coarse in pairwise(levels)],
     )
-
-
-def plan(network: SpUNet, scene: Scene) -> SpUNetPlan:
-    """``SpUNet.plan`` with tables."""
-    return plan_of(levels_of(scene.voxels, network.num_stages))
 
 
 def gather(features: Tensor, rows: Tensor) -> Tensor:

@@ -1,31 +1,35 @@
-"""Random crops of tiles, ready for the network."""
+"""Random crops of tiles, ready for the network but for what a device with many cores works out sooner: roughness."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from augment import augment, thin
-from convolution import Level, levels_of
+from augment import augment, graft, thin
 from tiles import Tile
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from app.pipeline.roughness import roughness_of
 from app.pipeline.transforms import apply
 
 SPARSEST_PER_M2 = 0.08
 
 
 class Crops(IterableDataset):
-    """Endless crops: (grid coordinates int64 (V, 3), features float32 (V, C), labels int64 (V,)).
+    """Endless crops: (grid coordinates int64 (V, 3), coordinates float32 (V, 3), features without roughness float32
+    (V, C), labels int64 (V,)).
 
     A tile is drawn with the square root of its labelled points; its own density, or one between the sparsest worth
-    serving and its own; a square of about ``points`` points at that density; then ``augment`` changes it.
+    serving and its own; a square of about ``points`` points at that density, in which every other one has a part of
+    another tile; then ``augment`` changes it.
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
         self.tiles = tiles
         self.test = test
+        self.post_transform = [_without_roughness(each) for each in test["test_cfg"]["post_transform"]]
+        self.post_transform = [each for each in self.post_transform if each["type"] != "Roughness"]
         self.points = points
         self.seed = seed
         weight = np.array(
@@ -39,14 +43,17 @@ class Crops(IterableDataset):
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
             crop = self._crop(rng)
+            if len(crop) > 200 and rng.random() < 0.5:
+                crop = graft(crop, self._crop(rng, crop.density_per_m2), rng)
             if len(crop) >= 200 and (crop.label >= 0).sum() >= 50:
                 yield self._tensors(augment(crop, rng), rng)
 
-    def _crop(self, rng: np.random.Generator) -> Tile:
+    def _crop(self, rng: np.random.Generator, density_per_m2: float | None = None) -> Tile:
+        """A square of a tile, of ``density_per_m2`` or what the tile has of it; of any density where that is None."""
         index = rng.choice(len(self.tiles), p=self.chance)
         tile, density = self.tiles[index], self.density_per_m2[index]
-        target = density
-        if rng.random() < 0.5 and density > SPARSEST_PER_M2:
+        target = min(density, density_per_m2 or density)
+        if density_per_m2 is None and rng.random() < 0.5 and density > SPARSEST_PER_M2:
             target = np.exp(rng.uniform(np.log(SPARSEST_PER_M2), np.log(density)))
         side_m = np.clip(np.sqrt(self.points * rng.uniform(0.3, 1.2) / target), 30, 700)
         centre = tile.xyz[rng.integers(len(tile)), :2]
@@ -54,37 +61,57 @@ class Crops(IterableDataset):
         crop = tile.take(inside)
         return thin(crop, target, rng) if len(crop) > 200 else crop
 
-    def _tensors(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _tensors(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         config = self.test["test_cfg"]
         sample = apply(self.test["transform"], tile.sample())
         picker = np.random.RandomState(rng.integers(1 << 31))
         sample = apply([config["voxelize"] | {"mode": "train"}], sample, picker)
-        sample = apply(config["post_transform"], sample) | {"segment": sample["segment"]}
+        sample = apply(self.post_transform, sample) | {"segment": sample["segment"]}
         return (
             torch.from_numpy(sample["grid_coord"].astype(np.int64)),
+            torch.from_numpy(sample["coord"].astype(np.float32)),
             torch.from_numpy(sample["feat"]),
             torch.from_numpy(sample["segment"].astype(np.int64)),
         )
 
 
+def _without_roughness(transform: dict[str, Any]) -> dict[str, Any]:
+    """A Collect without roughness, which must come last in it; any other transform as it is."""
+    if transform["type"] != "Collect":
+        return transform
+    *keys, last = transform["feat_keys"]
+    if last != "roughness":
+        raise ValueError(f"the last of feat_keys must be roughness, not {last}")
+    return transform | {"feat_keys": keys}
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Voxels of every level, features float32 (V, C) and labels int64 (V,)."""
+    """Voxels int64 (V, 4), their crop's number first; coordinates float32 (V, 3), so many ``sizes`` a crop; features
+    float32 (V, C) and labels int64 (V,)."""
 
-    levels: list[Level]
+    voxels: Tensor
+    coord: Tensor
+    sizes: list[int]
     features: Tensor
     labels: Tensor
 
     def to(self, device: str) -> "Batch":
-        return Batch(
-            [level.to(device) for level in self.levels],
-            self.features.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
+        voxels, coord, features, labels = (
+            part.to(device, non_blocking=True) for part in (self.voxels, self.coord, self.features, self.labels)
         )
+        return Batch(voxels, coord, self.sizes, features, labels)
+
+    def with_roughness(self, neighbours: tuple[int, ...]) -> Tensor:
+        """All features, as the config's Collect orders them."""
+        values = [roughness_of(coord, neighbours) for coord in self.coord.split(self.sizes)]
+        return torch.cat([self.features, torch.cat(values)], 1)
 
 
-def collate(crops: list[tuple[Tensor, Tensor, Tensor]], num_stages: int) -> Batch:
-    """Several crops as one batch, the crop's index before the coordinates."""
-    grids, features, labels = zip(*crops, strict=True)
-    index = torch.cat([torch.full((len(grid), 1), i) for i, grid in enumerate(grids)])
-    return Batch(levels_of(torch.cat([index, torch.cat(grids)], 1), num_stages), torch.cat(features), torch.cat(labels))
+def collate(crops: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Batch:
+    """Several crops as one batch."""
+    grids, coords, features, labels = zip(*crops, strict=True)
+    sizes = [len(grid) for grid in grids]
+    number = torch.arange(len(grids)).repeat_interleave(torch.tensor(sizes))
+    voxels = torch.cat([number[:, None], torch.cat(grids)], 1)
+    return Batch(voxels, torch.cat(coords), sizes, torch.cat(features), torch.cat(labels))

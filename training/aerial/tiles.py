@@ -1,5 +1,6 @@
 """Labelled airborne tiles, read once and kept as arrays."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,12 @@ class Tile:
             "number_of_returns": self.number_of_returns,
             "segment": self.label,
         }
+
+
+def join(one: Tile, other: Tile) -> Tile:
+    """The points of both."""
+    pairs = zip(dataclasses.astuple(one)[1:], dataclasses.astuple(other)[1:], strict=True)
+    return Tile(one.name, *(np.concatenate(pair) for pair in pairs))
 
 
 def read(path: Path) -> Tile:

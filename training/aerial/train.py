@@ -12,12 +12,11 @@ import copy
 import json
 import shutil
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from convolution import plan_of, use_compiled, use_tables
+from convolution import use_compiled, use_tables
 from crops import Crops, collate
 from loss import Loss
 from score import report
@@ -80,9 +79,14 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         Crops(tiles, config["data"]["test"], options.points, options.seed),
         batch_size=options.crops,
         num_workers=options.workers,
-        collate_fn=partial(collate, num_stages=len(config["model"]["backbone"]["channels"]) // 2),
+        collate_fn=collate,
         prefetch_factor=4 if options.workers else None,
     )
+    (neighbours,) = [
+        each["neighbours"]
+        for each in config["data"]["test"]["test_cfg"]["post_transform"]
+        if each["type"] == "Roughness"
+    ]
     network = build(config["model"]).to(device).train()
     if options.start:
         resume(network, checkpoint.read(options.start / "model" / "model_best.pth"))
@@ -97,8 +101,8 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, options.learning_rate)
         batch = batch.to(device)
-        plan = plan_of(batch.levels) if device == "cuda" else network.plan(Scene(batch.levels[0].coords))
-        loss = loss_of(network(batch.features, plan), batch.labels)
+        logits = network(batch.with_roughness(neighbours), network.plan(Scene(batch.voxels)))
+        loss = loss_of(logits, batch.labels)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
