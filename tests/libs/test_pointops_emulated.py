@@ -30,7 +30,9 @@ def library(tmp_path_factory) -> ctypes.CDLL:
         shutil.copy(HERE / "emulated" / name, folder / place)
     commands = subprocess.run([NVCC, "--dryrun", "-x", "cu", "/dev/null"], capture_output=True, text=True).stderr
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
-    flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", f"-I{include}", "-x", "c++"]
+    # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
+    flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", "-ffp-contract=off"]
+    flags += [f"-I{include}", "-x", "c++"]
     subprocess.run(["g++", *flags, *UNITS, "pointops.cpp", "-o", "emulated.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "emulated.so"))
 
