@@ -1,7 +1,10 @@
 """``mode=fast`` for several clouds in one pass, each answered as it would be alone."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from .prepare import Prepared
 from .run import Run
 from .segmenter import Segmenter, wants_features
 
+MAX_PREPARING_THREADS = 8  # more would wait for Python's lock
 MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
 
 
@@ -60,8 +64,7 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
     clouds goes alone.
     """
     group: list[_Waiting] = []
-    for index, request in enumerate(requests):
-        waiting = _prepare(segmenter, index, request)
+    for waiting in _prepared(segmenter, requests):
         if isinstance(waiting, Outcome):
             yield waiting
         elif not _may_share(waiting, min(max_voxels, segmenter.tile_voxels)):
@@ -84,6 +87,17 @@ def answers_alike(segmenter: Segmenter, clouds: Sequence[Cloud]) -> bool:
         torch.equal(one, first) and torch.equal(one, second)
         for one, first, second in zip(alone, together, backwards, strict=True)
     )
+
+
+def _prepared(segmenter: Segmenter, requests: Sequence[Request]) -> Iterator[_Waiting | Outcome]:
+    """Every request made ready, in their order; while a GPU runs the network, the processor goes on with the next."""
+    prepare = partial(_prepare, segmenter)
+    num_threads = min(MAX_PREPARING_THREADS, torch.get_num_threads() // 2, len(requests))
+    if segmenter.inference.device.type == "cpu" or num_threads < 2:
+        yield from map(prepare, count(), requests)
+        return
+    with ThreadPoolExecutor(num_threads, "prepare") as pool:
+        yield from pool.map(prepare, count(), requests)
 
 
 def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | Outcome:

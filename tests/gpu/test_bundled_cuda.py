@@ -1,0 +1,53 @@
+"""The bundled model on a CUDA device: the same as on the processor but for rounding, batches prepared side by side."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.clouds.cloud import Cloud
+from app.pipeline.batch import Request, segment_batch
+from app.pipeline.roughness import CHUNK_POINTS, roughness
+from app.pipeline.run import go_on
+from app.zoo.loading import load_model
+
+pytestmark = pytest.mark.gpu
+FOLDER = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1"
+FIELDS = ("probabilities",)
+
+
+def hills(num_points: int, seed: int) -> Cloud:
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 100, (2, num_points))
+    above_m = np.where(rng.random(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)
+    return Cloud(xyz=np.column_stack([x, y, 5 * np.sin(x / 20) * np.cos(y / 30) + above_m]), format="npy")
+
+
+def test_roughness_is_that_of_the_processor(monkeypatch):
+    sample = {"coord": hills(20_000, 0).xyz.astype(np.float32)}
+    expected = roughness(sample, (10, 32), "cpu")["roughness"]
+    whole = roughness(sample, (10, 32), "cuda")["roughness"]
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    monkeypatch.setitem(CHUNK_POINTS, "cuda", 7000)
+    np.testing.assert_array_equal(roughness(sample, (10, 32), "cuda")["roughness"], whole)
+
+
+def test_labels_are_those_of_the_processor():
+    cloud = hills(30_000, 1)
+    here, there = (load_model(FOLDER).segmenter(device, 400_000).segment(cloud) for device in ("cpu", "cuda"))
+    assert (here.labels == there.labels).mean() > 0.995  # half precision there
+
+
+def test_answers_do_not_depend_on_what_is_prepared_beside():
+    assert torch.get_num_threads() >= 4, "the clouds would be prepared one after the other"
+    segmenter = load_model(FOLDER).segmenter("cuda", 400_000)
+    clouds = [hills(2000 + 3000 * seed, seed) for seed in range(12)]
+    requests = [Request(cloud, FIELDS, 0, go_on) for cloud in clouds]
+    outcomes = {outcome.index: outcome for outcome in segment_batch(segmenter, requests, 60_000)}
+    assert sorted(outcomes) == list(range(12))
+    assert max(outcome.batch_size for outcome in outcomes.values()) > 1
+    for index, cloud in enumerate(clouds):
+        alone = segmenter.segment(cloud, FIELDS)
+        np.testing.assert_array_equal(outcomes[index].result.labels, alone.labels)
+        np.testing.assert_array_equal(outcomes[index].result.probabilities, alone.probabilities)
