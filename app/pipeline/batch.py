@@ -18,6 +18,7 @@ from .run import Run
 from .segmenter import Segmenter, wants_features
 
 MAX_PREPARING_THREADS = 8  # more would wait for Python's lock
+MIN_PREPARING_POINTS = 10_000  # of a cloud that is worth a thread: smaller ones wait for that lock
 MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
 
 
@@ -92,7 +93,8 @@ def answers_alike(segmenter: Segmenter, clouds: Sequence[Cloud]) -> bool:
 def _prepared(segmenter: Segmenter, requests: Sequence[Request]) -> Iterator[_Waiting | Outcome]:
     """Every request made ready, in their order; while a GPU runs the network, the processor goes on with the next."""
     prepare = partial(_prepare, segmenter)
-    num_threads = min(MAX_PREPARING_THREADS, torch.get_num_threads() // 2, len(requests))
+    num_large = sum(len(request.cloud) >= MIN_PREPARING_POINTS for request in requests)
+    num_threads = min(MAX_PREPARING_THREADS, torch.get_num_threads() // 2, num_large)
     if segmenter.inference.device.type == "cpu" or num_threads < 2:
         yield from map(prepare, count(), requests)
         return

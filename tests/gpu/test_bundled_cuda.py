@@ -42,7 +42,7 @@ def test_labels_are_those_of_the_processor():
 def test_answers_do_not_depend_on_what_is_prepared_beside():
     assert torch.get_num_threads() >= 4, "the clouds would be prepared one after the other"
     segmenter = load_model(FOLDER).segmenter("cuda", 400_000)
-    clouds = [hills(2000 + 3000 * seed, seed) for seed in range(12)]
+    clouds = [hills(2000 + 4000 * seed, seed) for seed in range(12)]
     requests = [Request(cloud, FIELDS, 0, go_on) for cloud in clouds]
     outcomes = {outcome.index: outcome for outcome in segment_batch(segmenter, requests, 60_000)}
     assert sorted(outcomes) == list(range(12))
