@@ -1,0 +1,118 @@
+"""The training of the bundled model: a run of a moment as anyone would start it, and the parts it rests on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import convolution
+import numpy as np
+import pytest
+import torch
+from augment import graft, ground_height_m
+from tiles import Tile, join
+
+import app.networks.sparse
+from app.networks.registry import build
+from app.networks.scene import Scene
+from app.networks.spunet import SpUNet
+from app.sample.tile import las_bytes, make_tile
+from app.zoo.config import evaluate
+from app.zoo.loading import load_model
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "app/bundled/aerial-semseg-spunet-v1m1/config.py"
+
+
+def hill(num_points: int, height_m: float, seed: int) -> Tile:
+    """60 m of ground that rises, a tenth of it covered by trees."""
+    rng = np.random.default_rng(seed)
+    xyz = np.column_stack([rng.uniform(0, 60, (num_points, 2)), np.zeros(num_points)])
+    xyz[:, 2] = height_m + 0.1 * xyz[:, 0]
+    label = np.where(rng.random(num_points) < 0.1, 2, 0)
+    xyz[label == 2, 2] += 5
+    ones = np.ones(num_points, np.uint8)
+    return Tile(f"hill {seed}", xyz, ones, ones, label)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    """The folder that a short training wrote, and what it printed."""
+    folder = tmp_path_factory.mktemp("training")
+    for place, kind, seed in (("train", "town", 1), ("train", "village", 2), ("val", "town", 3)):
+        (folder / place).mkdir(exist_ok=True)
+        (folder / place / f"{kind}_{seed}.laz").write_bytes(las_bytes(make_tile(kind, seed, 60.0, 4.0), compress=True))
+    paths = [ROOT, *(each.parent for each in ROOT.glob("libs/*/pyproject.toml"))]
+    arguments = ["--data", folder, "--out", folder / "out", "--minutes", "0.03", "--workers", "0", "--crops", "2"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "training/aerial/train.py", *arguments, "--points", "3000", "--without", "village"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "out", done.stdout
+
+
+def test_a_training_ends_in_an_experiment_that_is_served(trained):
+    folder, _ = trained
+    cloud = make_tile("town", 4, 40.0, 4.0)
+    answer = load_model(folder).segmenter("cpu", 400_000).segment(cloud)
+    assert len(answer.labels) == len(cloud)
+    assert {info.name for info in answer.classes} >= {"ground", "building"}
+
+
+def test_a_training_scores_val_and_what_was_held_out(trained):
+    folder, printed = trained
+    scores = json.loads((folder / "scores.json").read_text())
+    assert list(scores["val"]["as is"]["tiles"]) == ["town_3"]
+    assert list(scores["held out"]["no returns"]["tiles"]) == ["village_2"]
+    assert 0 <= scores["val"]["1 point per m2"]["miou"] <= 1
+    assert "step 0" in printed
+
+
+def test_a_graft_takes_the_place_of_what_was_there():
+    tile, other = hill(4000, 10.0, 1), hill(4000, 300.0, 2)
+    other = Tile(other.name, other.xyz, other.return_number * 2, other.number_of_returns * 2, other.label)
+    made = graft(tile, other, np.random.default_rng(5))
+    is_new = made.return_number == 2
+    assert 20 < is_new.sum() < len(made)
+    kept = {tuple(point) for point in made.xyz[~is_new]}
+    assert kept < {tuple(point) for point in tile.xyz}
+    low, high = made.xyz[is_new, :2].min(0), made.xyz[is_new, :2].max(0)
+    inside = ((made.xyz[~is_new, :2] > low) & (made.xyz[~is_new, :2] < high)).all(1)
+    assert not inside.any()
+    gone = tile.take(((tile.xyz[:, :2] >= low) & (tile.xyz[:, :2] <= high)).all(1))
+    assert ground_height_m(made.take(is_new)) == pytest.approx(ground_height_m(gone), abs=0.5)
+
+
+def test_joined_tiles_have_the_points_of_both():
+    one, other = hill(30, 0.0, 1), hill(50, 0.0, 2)
+    both = join(one, other)
+    assert len(both) == 80
+    np.testing.assert_array_equal(both.label, np.concatenate([one.label, other.label]))
+
+
+def test_convolution_along_tables_is_that_of_the_operator(monkeypatch):
+    torch.manual_seed(0)
+    config = evaluate(CONFIG)["model"]
+    network = build(config).eval()
+    spots = torch.randint(0, 40, (3000, 3)).unique(dim=0)
+    voxels = torch.cat([torch.zeros(len(spots), 1, dtype=torch.long), spots], 1)
+    features = torch.randn(len(spots), config["backbone"]["in_channels"])
+
+    def outcome() -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        logits = network(features, network.plan(Scene(voxels)))
+        logits.square().mean().backward()
+        return logits.detach(), network.backbone.conv_input[0].weight.grad.clone()
+
+    monkeypatch.setattr(app.networks.sparse, "sparse_conv", convolution.convolve_compiled)
+    logits, gradient = outcome()
+    monkeypatch.setattr(app.networks.sparse, "sparse_conv", convolution.convolve)
+    monkeypatch.setattr(SpUNet, "plan", convolution.plan)
+    of_tables, gradient_of_tables = outcome()
+    assert (of_tables - logits).abs().max() < 0.05 * logits.std()  # bfloat16
+    assert (gradient_of_tables - gradient).norm() < 0.05 * gradient.norm()
