@@ -12,38 +12,11 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 
+from . import packages
 from .network import Network
 from .scene import Scene
 
 FILES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
-# what brings a module that Pointcept imports
-PACKAGES = {
-    "MinkowskiEngine": "MinkowskiEngine (github.com/NVIDIA/MinkowskiEngine)",
-    "SharedArray": "sharedarray",
-    "Swin3D": "Swin3D (github.com/microsoft/Swin3D)",
-    "clip": "clip (github.com/openai/CLIP)",
-    "flash_attn": "flash-attn",
-    "pointcept": "Pointcept (github.com/Pointcept/Pointcept), on PYTHONPATH",
-    "pointops2": "pointops2 (libs/pointops2 of Pointcept)",
-    "spconv": "spconv, or spconv-cu… for the version of CUDA",
-    "torch_cluster": "torch-cluster",
-    "torch_geometric": "torch-geometric",
-    "torch_points3d": "torch-points3d",
-    "torch_points_kernels": "torch-points-kernels",
-    "torch_scatter": "torch-scatter",
-    "torchsparse": "torchsparse (github.com/mit-han-lab/torchsparse)",
-}
-# modules without which types that begin so cannot be built, though Pointcept is imported without them
-NEEDS = {
-    "LitePT": ("flash_attn",),
-    "MinkUNet": ("MinkowskiEngine",),
-    "OctFormer": ("ocnn",),
-    "PPT-v1m1": ("clip",),
-    "PPT-v1m3": ("clip",),
-    "SPVCNN": ("torchsparse",),
-    "ST-": ("torch_points3d", "torch_points_kernels", "torch_geometric", "pointops2"),
-    "Swin3D": ("MinkowskiEngine", "Swin3D"),
-}
 EXTRA_MODULES = {"Swin3D-v1m1": "pointcept.models.swin3d"}  # which pointcept.models leaves out
 
 
@@ -132,10 +105,9 @@ def _build(model: Mapping[str, Any]) -> nn.Module:
                 import_module(EXTRA_MODULES[kind])
     except ImportError as error:
         raise BadModel(f"{told}: {_missing(error)}") from error
-    needed = [names for kind in kinds for prefix, names in NEEDS.items() if kind.startswith(prefix)]
-    absent = [name for names in needed for name in names if find_spec(name) is None]
+    absent = packages.absent(kinds)
     if absent:
-        raise BadModel(f"{told}: {'; '.join(map(_absent, dict.fromkeys(absent)))}")
+        raise BadModel(f"{told}: {'; '.join(map(packages.told, absent))}")
     if any(kind.startswith("OctFormer") for kind in kinds) and find_spec("dwconv") is None:
         _convolve_by_ocnn()
     try:
@@ -187,12 +159,8 @@ def _kinds(model: Any) -> Iterator[str]:
 
 def _missing(error: ImportError) -> str:
     if error.name and isinstance(error, ModuleNotFoundError):
-        return _absent(error.name.partition(".")[0])
+        return packages.told(error.name.partition(".")[0])
     return f"it cannot be imported: {error}"
-
-
-def _absent(name: str) -> str:
-    return f"there is no module {name}, which the package {PACKAGES.get(name, name)} brings"
 
 
 def _refuse_files(value: Any) -> None:
