@@ -12,7 +12,10 @@ RIGHT = 0.9
 
 
 def forward() -> list[dict[str, Any]]:
-    """Per device: model, points, ms of the first and of a later pass, the share of points that got their class."""
+    """Per device: model, points, precision, ms of the first and of a later pass, how many points got their class.
+
+    A GPU takes the precision of the service; a processor, which may lack that, float32.
+    """
     from app.sample.tile import make_tile
     from app.zoo.experiment import find
     from app.zoo.loading import load_model
@@ -29,11 +32,14 @@ def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
 
     from app.pipeline.segmenter import Segmenter
     from app.score import score
+    from app.zoo.precision import precision_for
 
-    entry = {"model": model.experiment.name, "points": len(tile)}
+    experiment, network = model.experiment, model.network
+    entry = {"model": experiment.name, "points": len(tile)}
     times_ms = []
     try:
-        segmenter = Segmenter(model.network, model.experiment.recipe, device)
+        entry["precision"] = "fp32" if device == "cpu" else precision_for(experiment.name, network.halves, device)
+        segmenter = Segmenter(network, experiment.recipe, device, precision=entry["precision"])
         for _ in range(PASSES):
             began_s = time.perf_counter()
             found = segmenter.segment(tile)

@@ -37,7 +37,9 @@ def _deep(report: dict[str, Any]) -> Table:
             result = "[green]ok[/]" if work["ok"] else f"[red]{escape(miss(work))}[/]"
             table.add_row(f"{library['name']}.{work['operator']}", work["device"], result, f"{work.get('ms', '')}")
     for entry in report["forward"]:
-        result = f"{entry['right']:.1%} of {entry['points']} points" if "right" in entry else escape(entry["reason"])
+        result = escape(entry.get("reason", ""))
+        if "right" in entry:
+            result = f"{entry['right']:.1%} of {entry['points']} points, {entry['precision']}"
         style = "green" if entry["ok"] else "red"
         table.add_row("forward pass", entry["device"], f"[{style}]{result}[/]", f"{entry.get('ms', '')}")
     return table

@@ -58,7 +58,7 @@ def test_every_operator_and_the_model_are_run_and_timed(deep):
         assert {work["operator"].partition(",")[0] for work in works} == public
         assert all(work["ok"] and work["ms"] > 0 for work in works)
     (passed, *_) = facts["forward"]
-    assert (passed["device"], passed["ok"]) == ("cpu", True)
+    assert (passed["device"], passed["precision"], passed["ok"]) == ("cpu", "fp32", True)
     assert passed["model"] == "aerial-semseg-spunet-v1m1"
     assert passed["right"] > 0.9
     assert passed["ms"] > 0
@@ -95,6 +95,20 @@ def test_a_model_that_answers_nonsense_is_found(monkeypatch):
     (passed, *_) = forward.forward()
     assert not passed["ok"]
     assert "at least 90% should" in passed["reason"]
+
+
+def test_a_gpu_takes_the_precision_of_the_service(monkeypatch):
+    wanted = []
+
+    def refuse(network, recipe, device, precision):
+        wanted.append((device, precision))
+        raise RuntimeError("no device")
+
+    monkeypatch.setattr("app.pipeline.segmenter.Segmenter", refuse)
+    monkeypatch.setattr(forward, "devices", lambda: ["cpu", "cuda:0"])
+    found = forward.forward()
+    assert wanted == [("cpu", "fp32"), ("cuda:0", "fp16")]
+    assert [passed["precision"] for passed in found] == ["fp32", "fp16"]
 
 
 def test_weights_that_cannot_be_read_are_a_problem(tmp_path, monkeypatch):
