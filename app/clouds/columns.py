@@ -69,7 +69,8 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
 def parse_wanted(columns: Sequence[str]) -> Wanted:
     """A request's ``columns`` as they are, or, where they are pairs ``meaning:column``, the column by meaning.
 
-    BadRequest for pairs beside names, an unknown or repeated meaning, and coordinates that are left out.
+    BadRequest for pairs beside names or without a column, an unknown or repeated meaning, and coordinates that are left
+    out.
     """
     if not any(":" in entry for entry in columns):
         return tuple(columns)
@@ -77,7 +78,12 @@ def parse_wanted(columns: Sequence[str]) -> Wanted:
     for entry in columns:
         meaning, colon, name = (part.strip() for part in entry.partition(":"))
         target = canonical(meaning)
-        if not colon or not name:
+        if colon and not name:
+            raise BadRequest(
+                f"columns= says '{entry:.60}' without a column; name one, as in intensity:amplitude, or {SKIP} to leave "
+                f"a channel out, as in intensity:{SKIP}."
+            )
+        if not colon:
             raise BadRequest(f"columns= says '{entry:.60}' beside pairs such as intensity:amplitude; give pairs only.")
         if target not in NAMES:
             raise BadRequest(f"columns= feeds '{meaning:.60}'; known are {', '.join(NAMES)}.")

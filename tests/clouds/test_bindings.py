@@ -155,7 +155,7 @@ def test_a_truth_may_come_from_any_column():
     ("columns", "says"),
     [
         (["intensity:echo", "x"], "give pairs only"),
-        (["intensity:"], "give pairs only"),
+        (["intensity:"], "'intensity:' without a column"),
         (["colour:echo"], "feeds 'colour'"),
         (["intensity:echo", "strength:up"], "intensity more than once"),
         (["x:_"], "leaves x out"),
