@@ -127,18 +127,24 @@ def _probabilities(
 ) -> list[np.ndarray]:
     """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time where memory does not suffice."""
     try:
-        plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
-        feat = np.concatenate([fragment.feat[rows] for fragment in batch])
-        logits = inference.logits(feat, plan, run)
-        return np.split(logits.softmax(1).cpu().numpy(), len(batch))
+        return _pass(inference, plans, batch, voxels, rows, run)
     except Exception as error:
         if len(batch) == 1 or not is_out_of_memory(error):
             raise
-    plan = None  # its memory is needed
-    plans.forget()
+    plans.forget()  # out of the handler, where the error no longer holds what the pass had
     middle = len(batch) // 2
     halves = (batch[:middle], batch[middle:])
     return [said for half in halves for said in _probabilities(inference, plans, half, voxels, rows, run)]
+
+
+def _pass(
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: Run
+) -> list[np.ndarray]:
+    """float32 (V, num_classes) for each fragment of ``batch``."""
+    plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
+    feat = np.concatenate([fragment.feat[rows] for fragment in batch])
+    logits = inference.logits(feat, plan, run)
+    return np.split(logits.softmax(1).cpu().numpy(), len(batch))
 
 
 def _fragments(

@@ -19,12 +19,13 @@ def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
     ``device``, or on the processor where that lacks the memory."""
     coord = torch.from_numpy(np.ascontiguousarray(sample["coord"], np.float32))
     try:
-        values = roughness_of(coord.to(device), neighbours).cpu()
+        return sample | {"roughness": roughness_of(coord.to(device), neighbours).cpu().numpy()}
     except Exception as error:
         if device == "cpu" or not is_out_of_memory(error):
             raise
-        values = roughness_of(coord, neighbours)
-    return sample | {"roughness": values.numpy()}
+    return sample | {
+        "roughness": roughness_of(coord, neighbours).numpy()
+    }  # the error no longer holds the device's memory
 
 
 def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
