@@ -80,8 +80,8 @@ def parse_wanted(columns: Sequence[str]) -> Wanted:
         target = canonical(meaning)
         if colon and not name:
             raise BadRequest(
-                f"columns= says '{entry:.60}' without a column; name one, as in intensity:amplitude, or {SKIP} to leave "
-                f"a channel out, as in intensity:{SKIP}."
+                f"columns= says '{entry:.60}' without a column; name one, as in intensity:amplitude, or {SKIP} to "
+                f"leave a channel out, as in intensity:{SKIP}."
             )
         if not colon:
             raise BadRequest(f"columns= says '{entry:.60}' beside pairs such as intensity:amplitude; give pairs only.")

@@ -23,9 +23,8 @@ def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
     except Exception as error:
         if device == "cpu" or not is_out_of_memory(error):
             raise
-    return sample | {
-        "roughness": roughness_of(coord, neighbours).numpy()
-    }  # the error no longer holds the device's memory
+    # out of the handler, where the error no longer holds the device's memory
+    return sample | {"roughness": roughness_of(coord, neighbours).numpy()}
 
 
 def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
