@@ -6,12 +6,11 @@ import pickle
 from pathlib import Path
 
 import pytest
-import torch
 from cli_samples import EXPERIMENT
 from hub_stand_in import Hub, Repository
 
 from app.errors import BadRequest
-from app.networks import registry
+from tests.encoder_samples import write_encoder, write_head
 
 hub_library = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 from app.zoo.hub import Address  # noqa: E402
@@ -20,21 +19,6 @@ NAME = EXPERIMENT.name
 CONFIG = (EXPERIMENT / "config.py").read_bytes()
 WEIGHTS = (EXPERIMENT / "model/model_best.pth").read_bytes()
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
-BACKBONE = {
-    "in_channels": 9,
-    "order": ("z", "hilbert"),
-    "stride": (2,),
-    "enc_depths": (1, 1),
-    "enc_channels": (12, 24),
-    "enc_num_head": (2, 2),
-    "enc_patch_size": (64, 64),
-    "layer_scale": None,
-    "shuffle_orders": True,
-    "traceable": True,
-    "mask_token": True,
-    "enc_mode": True,
-    "freeze_encoder": False,
-}
 
 
 @pytest.fixture
@@ -235,11 +219,8 @@ def test_weights_without_a_config_wait_for_one(pull, pointserve, hub, tmp_path):
 
 
 def test_a_head_comes_with_its_encoder(pull, hub, tmp_path):
-    network = registry.build({"type": "Encoder", "backbone": {"type": "PT-v3m2", **BACKBONE}}).backbone
-    head = torch.nn.Linear(36, 20)
-    state = {"seg_head.weight": head.weight.detach(), "seg_head.bias": head.bias.detach()}
-    torch.save({"config": BACKBONE, "state_dict": network.state_dict()}, tmp_path / "e.pth")
-    torch.save({"config": {"backbone_out_channels": 36, "num_classes": 20}, "state_dict": state}, tmp_path / "h.pth")
+    write_encoder(tmp_path / "e.pth")
+    write_head(tmp_path / "h.pth")
     hub.repositories["lab/enc"] = repository = Repository()
     name = "enc_linear_prob_head_sc.pth"
     repository.commit({"enc.pth": (tmp_path / "e.pth").read_bytes(), name: (tmp_path / "h.pth").read_bytes()})

@@ -9,47 +9,15 @@ import torch
 from app.clouds.cloud import Cloud
 from app.engine.model_set import ModelSet, cloud_of
 from app.errors import BadModel
-from app.networks import registry
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 from app.zoo.check import check
-
-CONFIG = {
-    "in_channels": 9,
-    "order": ("z", "z-trans", "hilbert", "hilbert-trans"),
-    "stride": (2, 2),
-    "enc_depths": (1, 1, 1),
-    "enc_channels": (12, 24, 36),
-    "enc_num_head": (2, 2, 2),
-    "enc_patch_size": (64, 64, 64),
-    "layer_scale": None,
-    "shuffle_orders": True,
-    "traceable": True,
-    "mask_token": True,
-    "enc_mode": True,
-    "freeze_encoder": False,
-}
+from tests.encoder_samples import write_encoder, write_head
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
-
-
-def write_encoder(path: Path, kind: str = "PT-v3m2", changes: dict | None = None) -> torch.nn.Module:
-    torch.manual_seed(0)
-    network = registry.build({"type": "Encoder", "backbone": {"type": kind, **CONFIG}}).backbone
-    torch.save({"config": CONFIG | (changes or {}), "state_dict": network.state_dict()}, path)
-    return network
-
-
-def write_head(path: Path, width: int = 72, num_classes: int = 20, **more) -> torch.nn.Linear:
-    head = torch.nn.Linear(width, num_classes)
-    state = {"seg_head.weight": head.weight.detach(), "seg_head.bias": head.bias.detach()}
-    torch.save(
-        {"config": {"backbone_out_channels": width, "num_classes": num_classes, **more}, "state_dict": state}, path
-    )
-    return head
 
 
 def room(num_points: int = 2000) -> Cloud:
