@@ -21,8 +21,8 @@ class Crops(IterableDataset):
     (V, C), labels int64 (V,)).
 
     A tile is drawn with the square root of its labelled points; its own density, or one between the sparsest worth
-    serving and its own; a square of about ``points`` points at that density, in which every other one has a part of
-    another tile; then ``augment`` changes it.
+    serving and its own; a square of about ``points`` points at that density. Every other square has a part of another
+    tile put into it; then ``augment`` changes it.
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
