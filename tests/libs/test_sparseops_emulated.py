@@ -12,8 +12,9 @@ import torch
 from sparseops import COORD_LIMIT, reference
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("maps.cu", "conv.cu", "maps_cuda.h", "conv_cuda.h", "conv_store.cuh")
-SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in NAMES]
+UNITS = ("submanifold_map.cu", "strided_map.cu", "neighbour_order.cu", "conv.cu")
+HEADERS = ("maps_cuda.h", "threads.cuh", "voxel_table.cuh", "conv_cuda.h", "conv_math.cuh", "conv_store.cuh")
+SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in (*UNITS, *HEADERS)]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")
 
@@ -32,7 +33,7 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
     # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
     flags = ["-std=c++17", "-O2", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", f"-I{include}", "-x", "c++"]
-    subprocess.run(["g++", *flags, "maps.cu", "conv.cu", "entry.cpp", "-o", "emulated.so"], cwd=folder, check=True)
+    subprocess.run(["g++", *flags, *UNITS, "entry.cpp", "-o", "emulated.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "emulated.so"))
 
 

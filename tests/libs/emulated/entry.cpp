@@ -1,4 +1,4 @@
-// The launch functions of maps.cu and conv.cu under C names, and the few calls of the CUDA runtime they make.
+// The launch functions of kernel maps and convolution under C names, and the few calls of the CUDA runtime they make.
 #include "conv_cuda.h"
 #include "launch.cuh"
 #include "maps_cuda.h"

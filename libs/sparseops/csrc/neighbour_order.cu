@@ -1,0 +1,65 @@
+// Output rows of a kernel map in an order in which those with like neighbours lie together.
+#include <algorithm>
+#include <numeric>
+
+#include "launch.cuh"
+#include "maps_cuda.h"
+#include "threads.cuh"
+
+namespace sparseops::gpu {
+namespace {
+
+// The offsets by how much they weigh in the order of rows, the heaviest first.
+struct Ranking {
+  int8_t offsets[kMaxGroupedOffsets];
+};
+
+// Of a kernel of size 3 the corners, then the edges, then the faces: on surfaces the rarer a neighbour is the more steps
+// are left out where the rows that have it lie together.
+Ranking ranking_for(int num_offsets) {
+  Ranking ranking{};
+  const auto end = ranking.offsets + num_offsets;
+  std::iota(ranking.offsets, end, int8_t{0});
+  const auto distance = [](int offset) { return (offset / 9 != 1) + (offset / 3 % 3 != 1) + (offset % 3 != 1); };
+  if (num_offsets == 27) {
+    std::stable_sort(ranking.offsets, end, [&](int8_t a, int8_t b) { return distance(a) > distance(b); });
+  }
+  return ranking;
+}
+
+// Masks in the order of a Gray code, backwards: rows that follow each other differ in few offsets, and those with the
+// most neighbours come first, so that the last blocks to run are short.
+__global__ void key_neighbours(const int* forwards, int num_offsets, int num_out, Ranking ranking, int* keys) {
+  const int64_t row = thread_index();
+  if (row >= num_out) return;
+  uint32_t mask = 0;
+  for (int rank = 0; rank < num_offsets; ++rank) {
+    const int64_t offset = ranking.offsets[rank];
+    mask = mask << 1 | static_cast<uint32_t>(__ldg(forwards + offset * num_out + row) >= 0);
+  }
+  for (int shift = 1; shift < 32; shift *= 2) mask ^= mask >> shift;
+  keys[row] = static_cast<int>(~mask & ((1u << num_offsets) - 1));
+}
+
+__global__ void gather_columns(const int* forwards, int num_out, const int64_t* order, int* grouped, int* order32) {
+  const int64_t column = thread_index();
+  if (column >= num_out) return;
+  const int64_t offset = static_cast<int64_t>(blockIdx.y) * num_out, row = __ldg(order + column);
+  grouped[offset + column] = __ldg(forwards + offset + row);
+  if (blockIdx.y == 0) order32[column] = static_cast<int>(row);
+}
+
+}  // namespace
+
+cudaError_t neighbour_keys(const int* forwards, int num_offsets, int num_out, int* keys, cudaStream_t stream) {
+  return launch(key_neighbours, dim3(blocks_for(num_out)), kThreads, 0, stream, forwards, num_offsets,
+                num_out, ranking_for(num_offsets), keys);
+}
+
+cudaError_t permute_columns(const int* forwards, int num_offsets, int num_out, const int64_t* order, int* grouped,
+                            int* order32, cudaStream_t stream) {
+  const dim3 blocks(blocks_for(num_out), static_cast<unsigned>(num_offsets));
+  return launch(gather_columns, blocks, kThreads, 0, stream, forwards, num_out, order, grouped, order32);
+}
+
+}  // namespace sparseops::gpu

@@ -1,0 +1,213 @@
+// Coarser voxels and their children: kernel 2, stride 2.
+//
+// A coarse voxel is counted at the first of its children, its representative. Representatives with the same parity of
+// x and y ascend with their coarse voxels, so they make four sorted lists, and the place of a coarse voxel among all
+// is the sum of its places in the lists.
+#include "launch.cuh"
+#include "maps_cuda.h"
+#include "threads.cuh"
+#include "voxel_table.cuh"
+
+namespace sparseops::gpu {
+namespace {
+
+constexpr int kScanThreads = 1024;
+constexpr unsigned kWarp = 0xffffffffu;
+
+struct Parent {
+  Key key;
+  unsigned first;  // row of the representative
+  int id;          // row of the coarse voxel
+};
+
+constexpr int kLists = 4;
+
+__device__ Key parent_key(Voxel v) { return Voxel{v.batch, v.x >> 1, v.y >> 1, v.z >> 1}.key(); }
+__device__ int list_of(Voxel v) { return static_cast<int>((v.x & 1) * 2 + (v.y & 1)); }
+
+// Where the parts lie in scratch memory.
+struct Scratch {
+  Parent* parents;     // (capacity)
+  uint32_t* slots;     // (num_voxels), of each voxel's parent
+  Key* list_keys;      // (num_voxels), the four lists, one after the other
+  uint32_t* list_slots;  // (num_voxels)
+  int* counts;         // (kLists, blocks) representatives, then where they begin; (1) their number
+};
+
+__global__ void insert_parents(const int64_t* coords, int num_voxels, Scratch scratch, uint32_t mask,
+                               StridedResult* result) {
+  const int64_t row = thread_index();
+  if (row >= num_voxels) return;
+  const Voxel voxel = voxel_at(coords, row);
+  if (!within_limits(voxel)) atomicOr(&result->outside, 1);
+  if (row > 0 && voxel_at(coords, row - 1).key() >= voxel.key()) atomicOr(&result->disordered, 1);
+  const uint32_t slot = insert(scratch.parents, mask, parent_key(voxel));
+  scratch.slots[row] = slot;
+  atomicMin(&scratch.parents[slot].first, static_cast<unsigned>(row));
+}
+
+// The list that a row is in as a representative, or -1.
+__device__ int representative_list(const int64_t* coords, int num_voxels, const Scratch& scratch, int64_t row) {
+  if (row >= num_voxels || scratch.parents[scratch.slots[row]].first != static_cast<unsigned>(row)) return -1;
+  return list_of(voxel_at(coords, row));
+}
+
+__global__ void count_representatives(const int64_t* coords, int num_voxels, Scratch scratch) {
+  const int own = representative_list(coords, num_voxels, scratch, thread_index());
+  for (int list = 0; list < kLists; ++list) {
+    const int count = __syncthreads_count(own == list);
+    if (threadIdx.x == 0) scratch.counts[list * gridDim.x + blockIdx.x] = count;
+  }
+}
+
+// One block: counts (length) become their sums before each, the sum of all goes to counts[length].
+__global__ void sum_before(int* counts, int length, StridedResult* result) {
+  __shared__ int warp_sums[kScanThreads / 32];
+  const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+  int before = 0;
+  for (int base = 0; base < length; base += kScanThreads) {
+    const int own = base + thread < length ? counts[base + thread] : 0;
+    int sum = own;
+    for (int step = 1; step < 32; step *= 2) {
+      const int other = __shfl_up_sync(kWarp, sum, step);
+      if (lane >= step) sum += other;
+    }
+    if (lane == 31) warp_sums[warp] = sum;
+    __syncthreads();
+    int all = 0;
+    for (int i = 0; i < kScanThreads / 32; ++i) {
+      if (i == warp) sum += all;
+      all += warp_sums[i];
+    }
+    if (base + thread < length) counts[base + thread] = before + sum - own;
+    before += all;
+    __syncthreads();
+  }
+  if (thread == 0) {
+    counts[length] = before;
+    result->num_coarse = before;
+  }
+}
+
+__global__ void list_representatives(const int64_t* coords, int num_voxels, Scratch scratch) {
+  __shared__ int warp_counts[kLists][kScanThreads / 32];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t row = thread_index();
+  const int own = representative_list(coords, num_voxels, scratch, row);
+  int place = 0;
+  for (int list = 0; list < kLists; ++list) {
+    const unsigned votes = __ballot_sync(kWarp, own == list);
+    if (lane == 0) warp_counts[list][warp] = __popc(votes);
+    if (own == list) place = __popc(votes & ((1u << lane) - 1));
+  }
+  __syncthreads();
+  if (own < 0) return;
+  for (int i = 0; i < warp; ++i) place += warp_counts[own][i];
+  place += scratch.counts[own * gridDim.x + blockIdx.x];
+  const uint32_t slot = scratch.slots[row];
+  scratch.list_keys[place] = scratch.parents[slot].key;
+  scratch.list_slots[place] = slot;
+}
+
+// `blocks` is the grid of count_representatives.
+__global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse) {
+  const int64_t place = thread_index();
+  const int* counts = scratch.counts;
+  if (place >= counts[kLists * blocks]) return;
+  const Key key = scratch.list_keys[place];
+  int id = 0;
+  for (int list = 0; list < kLists; ++list) {
+    const int begin = counts[list * blocks];
+    int low = begin, high = counts[(list + 1) * blocks];
+    while (low < high) {
+      const int middle = low + (high - low) / 2;
+      if (scratch.list_keys[middle] < key) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    id += low - begin;
+  }
+  id = min(id, counts[kLists * blocks] - 1);  // within bounds even where the rows do not ascend
+  scratch.parents[scratch.list_slots[place]].id = id;
+  const Key low_bits = kCoordLimit - 1;
+  int64_t* voxel = coarse + static_cast<int64_t>(id) * 4;
+  voxel[0] = static_cast<int64_t>(key >> 3 * kCoordBits);
+  voxel[1] = static_cast<int64_t>(key >> 2 * kCoordBits & low_bits);
+  voxel[2] = static_cast<int64_t>(key >> kCoordBits & low_bits);
+  voxel[3] = static_cast<int64_t>(key & low_bits);
+}
+
+// children is -1 throughout before.
+__global__ void connect(const int64_t* coords, int num_voxels, Scratch scratch, const StridedResult* result,
+                        int* children, int* parents) {
+  const int64_t row = thread_index();
+  if (row >= num_voxels) return;
+  const Voxel voxel = voxel_at(coords, row);
+  const int own = list_of(voxel) * 2 + static_cast<int>(voxel.z & 1);
+  const int id = scratch.parents[scratch.slots[row]].id;
+  children[static_cast<int64_t>(own) * result->num_coarse + id] = static_cast<int>(row);
+  for (int offset = 0; offset < 8; ++offset) {
+    parents[static_cast<int64_t>(offset) * num_voxels + row] = offset == own ? id : -1;
+  }
+}
+
+constexpr int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+// Splits scratch memory; returns the bytes it takes.
+int64_t split(char* memory, int num_voxels, Scratch* scratch) {
+  int64_t used = 0;
+  auto part = [&](int64_t bytes) {
+    char* at = memory + used;
+    used += aligned(bytes);
+    return at;
+  };
+  const int64_t voxels = num_voxels;
+  scratch->parents = reinterpret_cast<Parent*>(part(sizeof(Parent) * static_cast<int64_t>(capacity_for(num_voxels))));
+  scratch->slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
+  scratch->list_keys = reinterpret_cast<Key*>(part(sizeof(Key) * voxels));
+  scratch->list_slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
+  scratch->counts = reinterpret_cast<int*>(
+      part(sizeof(int) * (kLists * static_cast<int64_t>(blocks_for(voxels, kScanThreads)) + 1)));
+  return used;
+}
+
+}  // namespace
+
+int64_t strided_map_scratch(int num_voxels) {
+  Scratch unused;
+  return split(nullptr, num_voxels, &unused);
+}
+
+cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
+                        StridedResult* result, void* memory, cudaStream_t stream) {
+  if (num_voxels == 0) return cudaMemsetAsync(result, 0, sizeof(StridedResult), stream);
+  Scratch scratch;
+  split(static_cast<char*>(memory), num_voxels, &scratch);
+  const uint32_t capacity = capacity_for(num_voxels);
+  const unsigned blocks = blocks_for(num_voxels), scan_blocks = blocks_for(num_voxels, kScanThreads);
+  cudaError_t error = cudaMemsetAsync(scratch.parents, 0xff, capacity * sizeof(Parent), stream);
+  if (error != cudaSuccess) return error;
+  error = cudaMemsetAsync(children, 0xff, 8 * static_cast<size_t>(num_voxels) * sizeof(int), stream);
+  if (error != cudaSuccess) return error;
+  error = cudaMemsetAsync(result, 0, sizeof(StridedResult), stream);
+  if (error != cudaSuccess) return error;
+  error = launch(insert_parents, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, capacity - 1,
+                 result);
+  if (error != cudaSuccess) return error;
+  error = launch(count_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels,
+                 scratch);
+  if (error != cudaSuccess) return error;
+  error = launch(sum_before, dim3(1), kScanThreads, 0, stream, scratch.counts, kLists * static_cast<int>(scan_blocks),
+                 result);
+  if (error != cudaSuccess) return error;
+  error = launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
+  if (error != cudaSuccess) return error;
+  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, scratch, static_cast<int>(scan_blocks), coarse);
+  if (error != cudaSuccess) return error;
+  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, result, children,
+                parents);
+}
+
+}  // namespace sparseops::gpu
