@@ -1,17 +1,9 @@
-"""pointops on the processor: the goldens, and the compiled operators against the reference."""
+"""pointops on the processor: the goldens, groups, and what is refused."""
 
-from pathlib import Path
-
-import numpy as np
 import pointops
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pointops import reference
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-OPERATORS = torch.ops.pointops if pointops.ARCHITECTURES else reference
+from pointops_samples import assert_close, golden
 
 
 @pytest.fixture(params=["reference", "compiled"])
@@ -21,17 +13,6 @@ def implementation(request, monkeypatch):
             monkeypatch.setattr(module, "compiled_for", lambda *tensors: False)
     elif not pointops.ARCHITECTURES:
         pytest.skip("pointops is not compiled here")
-
-
-def golden(case):
-    return [
-        {key: torch.from_numpy(values) for key, values in np.load(GOLDEN / case / f"{part}.npz").items()}
-        for part in ("input", "output")
-    ]
-
-
-def assert_close(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_knn_query_meets_the_golden(implementation):
@@ -101,190 +82,6 @@ def test_attention_steps_meet_the_golden(implementation):
     assert_close(relation, expected["relation"])
     fusion = pointops.attention_fusion_step(expected["relation"], data["key"], *edges)
     assert_close(fusion, expected["fusion"])
-
-
-# side is that of the space: one place, dense, as a room, far apart; lattices have equal distances and duplicates
-SCENES = st.fixed_dictionaries(
-    {
-        "seed": st.integers(0, 2**31),
-        "sizes": st.lists(st.integers(0, 120), min_size=1, max_size=5),
-        "side": st.sampled_from([0.0, 0.01, 5.0, 1e6]),
-        "origin": st.sampled_from([0.0, -5e5]),
-        "flat": st.integers(0, 3),
-        "lattice": st.booleans(),
-        "broken": st.booleans(),
-    }
-)
-
-
-def points_of(seed, sizes, side, origin, flat, lattice, broken):
-    """Points with duplicates, in space, a plane, a line or one place, with an outlier, with NaN and infinity."""
-    rng = np.random.default_rng(seed)
-    coords = origin + rng.uniform(0, side, (sum(sizes), 3))
-    if lattice:
-        coords = np.round(coords)
-    coords[:, :flat] = coords[:1, :flat]
-    if broken and len(coords):
-        rows = rng.integers(0, len(coords), 4)
-        coords[rows, rng.integers(0, 3, 4)] = [np.nan, np.inf, -np.inf, 3e38]
-    return torch.from_numpy(coords.astype("f4")), torch.tensor(sizes).cumsum(0)
-
-
-def assert_same(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
-
-
-@settings(max_examples=80, deadline=None)
-@given(SCENES, st.sampled_from([1, 3, 8, 9, 16, 17, 40, 70, 128]), st.booleans())
-def test_knn_query_is_the_reference(scene, k, own):
-    xyz, offset = points_of(**scene)
-    queries, query_offset = (xyz, offset) if own else points_of(**scene | {"seed": 1, "sizes": scene["sizes"][::-1]})
-    arguments = xyz, offset, queries, query_offset, k
-    assert_same(OPERATORS.knn_query(*arguments), reference.knn_query(*arguments))
-
-
-@settings(max_examples=80, deadline=None)
-@given(SCENES, st.sampled_from([1, 5, 200]), st.sampled_from([(0.0, 1.0), (0.5, 2.0), (0.0, 1e4)]), st.booleans())
-def test_ball_query_is_the_reference(scene, samples, radii, ranked):
-    xyz, offset = points_of(**scene)
-    rank = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(0)).int() if ranked else None
-    arguments = xyz, offset, xyz, offset, samples, *radii, rank
-    assert_same(OPERATORS.ball_query(*arguments), reference.ball_query(*arguments))
-
-
-@settings(max_examples=80, deadline=None)
-@given(SCENES, st.sampled_from([0.1, 1.0, 1.5]))
-def test_farthest_point_sampling_is_the_reference(scene, share):
-    xyz, offset = points_of(**scene)
-    counts = (offset.diff(prepend=offset.new_zeros(1)) * share).long()
-    arguments = xyz, offset, counts.cumsum(0), int(counts.sum())
-    assert_same([OPERATORS.farthest_point_sampling(*arguments)], [reference.farthest_point_sampling(*arguments)])
-
-
-def test_many_points_are_found_by_any_number_of_threads():
-    generator = torch.Generator().manual_seed(0)
-    xyz = torch.rand(300_000, 3, generator=generator) * torch.tensor([100.0, 100.0, 0.1])
-    xyz[17] = 1e6
-    offset, samples = torch.tensor([100_000, 100_000, 300_000]), torch.tensor([5_000, 5_000, 15_000])
-    rows = torch.randperm(300_000, generator=generator)[:40]
-    results = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        idx, distance = pointops.knn_query(16, xyz, offset)
-        ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
-        results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
-    assert_same(*results)
-    for begin, end in ((0, 100_000), (100_000, 300_000)):
-        inside = rows[(rows >= begin) & (rows < end)]
-        d2 = (xyz[inside, None].double() - xyz[begin:end].double()).square().sum(2)
-        expected = d2.topk(16, largest=False).values.sqrt()
-        torch.testing.assert_close(results[0][1][inside].double(), expected, rtol=1e-5, atol=1e-6)
-        assert ((results[0][0][inside] >= begin) & (results[0][0][inside] < end)).all()
-
-
-def test_random_ball_query_is_seeded_and_takes_any_candidate():
-    xyz, offset = torch.rand(400, 3), torch.tensor([100, 400])
-    runs = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        runs.append(pointops.random_ball_query(4, 0.5, 0.1, xyz, offset))
-    assert_same(runs[0], runs[1])
-    assert not torch.equal(runs[0][0], runs[2][0])
-    idx, distance = runs[0]
-    found = idx >= 0
-    true = (xyz[idx.clamp(min=0).long()] - xyz[:, None]).norm(dim=2)
-    assert_close(distance[found], true[found])
-    assert ((distance[found] < 0.5) & ((distance[found] >= 0.1) | (distance[found] < 0.0032))).all()
-    assert ((idx >= 100) == (torch.arange(400)[:, None] >= 100))[found].all()
-
-
-def features_of(seed):
-    generator = torch.Generator().manual_seed(seed)
-
-    def floats(*shape):
-        return torch.randn(*shape, generator=generator).requires_grad_()
-
-    def index(rows, *shape):
-        return torch.randint(-1, rows, shape, generator=generator).int()
-
-    return floats, index
-
-
-def case(name, seed=0):
-    """A function of one output and its arguments, those with derivatives first."""
-    floats, index = features_of(seed)
-    if name == "grouping2":
-        idx = index(30, 20, 5)
-        return lambda feat: pointops.grouping2(feat, idx), [floats(30, 7)]
-    if name == "grouping":
-        idx = index(30, 20, 5)
-        return lambda feat, xyz, new: pointops.grouping(idx, feat, xyz, new, True), [
-            floats(30, 7),
-            floats(30, 3),
-            floats(20, 3),
-        ]
-    if name == "subtraction":
-        idx = index(25, 20, 5)
-        return lambda a, b: pointops.subtraction(a, b, idx), [floats(20, 6), floats(25, 6)]
-    if name == "aggregation":
-        idx = index(30, 20, 5)
-        return lambda a, p, w: pointops.aggregation(a, p, w, idx), [floats(30, 10), floats(20, 5, 10), floats(20, 5, 4)]
-    if name == "interpolation":
-        xyz, new = floats(30, 3).detach(), floats(40, 3).detach()
-        offset, new_offset = torch.tensor([2, 30]), torch.tensor([10, 40])
-        return lambda feat: pointops.interpolation(xyz, new, feat, offset, new_offset), [floats(30, 6)]
-    target, refer = index(20, 50), index(20, 50)
-    if name == "relation":
-        arguments = [floats(20, 3, 4), floats(20, 3, 4), floats(4)]
-        return lambda q, k, w: pointops.attention_relation_step(q, k, w, target, refer), arguments
-    return lambda w, v: pointops.attention_fusion_step(w, v, target, refer), [floats(50, 3), floats(20, 3, 4)]
-
-
-CASES = ["grouping2", "grouping", "subtraction", "aggregation", "interpolation", "relation", "fusion"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**31),
-    table_rows=st.integers(0, 40),
-    rows=st.integers(0, 40),
-    degree=st.integers(0, 17),
-    channels=st.sampled_from([0, 1, 3, 16, 33]),
-    width=st.sampled_from([1, 2, 5]),
-)
-def test_features_are_those_of_the_reference(seed, table_rows, rows, degree, channels, width):
-    floats, index = features_of(seed)
-    table, idx = floats(table_rows, channels).detach(), index(table_rows, rows, degree)
-    position, weight = floats(rows, degree, channels).detach(), floats(rows, degree, width).detach()
-    for name, arguments in (
-        ("gather", (table, idx)),
-        ("subtract", (floats(rows, channels).detach(), table, idx)),
-        ("aggregate", (table, position, weight, idx)),
-        ("row_sum", (table, idx, weight[..., 0].contiguous())),
-    ):
-        assert_close(getattr(OPERATORS, name)(*arguments), getattr(reference, name)(*arguments))
-    heads, edges = floats(table_rows, width, channels).detach(), index(table_rows, 2, rows)
-    arguments = heads, heads, *edges, floats(channels).detach()
-    assert_close(OPERATORS.edge_dot(*arguments), reference.edge_dot(*arguments))
-    weight = floats(rows, width).detach()
-    assert_close(pointops.attention_fusion_step(weight, heads, *edges), reference.group_sum(weight, heads, *edges))
-
-
-@pytest.mark.skipif(not pointops.ARCHITECTURES, reason="pointops is not compiled here")
-@pytest.mark.parametrize("name", CASES)
-def test_derivatives_are_those_of_the_reference(name, monkeypatch):
-    function, arguments = case(name)
-    found = function(*arguments)
-    incoming = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
-    gradients = torch.autograd.grad(found, arguments, incoming)
-    for module in (pointops.neighbours, pointops.features, pointops.attention):
-        monkeypatch.setattr(module, "compiled_for", lambda *tensors: False)
-    expected = function(*arguments)
-    assert_close(found, expected)
-    for one, other in zip(gradients, torch.autograd.grad(expected, arguments, incoming), strict=True):
-        assert_close(one, other)
 
 
 def test_a_missing_neighbour_takes_nothing_from_the_first_row(implementation):

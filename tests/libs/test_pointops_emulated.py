@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pointops import reference
-from test_pointops import assert_close, assert_same, golden, points_of
+from pointops_samples import assert_close, assert_same, golden, points_of
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "libs/pointops/csrc"
