@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Wanted, parse_wanted
+from app.clouds.columns import Wanted
 from app.clouds.sniff import is_text, sniff
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 

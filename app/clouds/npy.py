@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib import format as npy_format
 
+from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.clouds.columns import Column, Wanted, assumed_names, check_columns, cloud_from_columns, split_vectors
+from app.clouds.columns import Column, Wanted, assumed_names, cloud_from_columns, split_vectors
 from app.errors import BadCloud, BadRequest
 
 MAX_HEADER_BYTES = 65536

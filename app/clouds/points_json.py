@@ -3,9 +3,10 @@
 import numpy as np
 import orjson
 
+from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import XYZ, Wanted, check_columns, cloud_from_columns, numbered
+from app.clouds.columns import XYZ, Wanted, cloud_from_columns, numbered
 from app.errors import BadCloud, BadRequest, TooLarge
 
 SHAPE = 'expected {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}'

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import Wanted, check_columns, cloud_from_columns
+from app.clouds.columns import Wanted, cloud_from_columns
 from app.errors import BadCloud, UnsupportedFormat
 
 KITTI = ("x", "y", "z", "intensity")

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, check_columns, cloud_from_columns
+from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, cloud_from_columns
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows, split_fields
 from app.errors import BadCloud

@@ -9,9 +9,9 @@ from cloud_samples import npy, npz
 from plyfile import PlyData, PlyElement
 
 from app.clouds import formats
+from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_cloud
 from app.clouds.cloud import Cloud
-from app.clouds.columns import parse_wanted
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 
 EAST, NORTH, UP = np.array([[10.0, 11, 12], [20, 21, 22], [30, 31, 33]])
