@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .shortage import is_out_of_memory
 
-CHUNK_POINTS = {"cpu": 10_000, "cuda": 1_000_000}  # what caches hold, what any card has room for
+CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
 SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 

@@ -98,7 +98,7 @@ class Batch:
 
     def to(self, device: str) -> "Batch":
         voxels, coord, features, labels = (
-            part.to(device, non_blocking=True) for part in (self.voxels, self.coord, self.features, self.labels)
+            part.to(device) for part in (self.voxels, self.coord, self.features, self.labels)
         )
         return Batch(voxels, coord, self.sizes, features, labels)
 
