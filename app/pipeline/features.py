@@ -14,6 +14,7 @@ from .sample import Sample
 
 LOCAL_ORIGIN_FROM = 8192.0
 VOXELS_A_SIDE = 1 << 18
+MAX_VOXELS_WIDE = 1 << 24  # float32 tells no more places apart
 PLAUSIBLE_EXTENT_M = 20_000  # for voxels of up to a metre, and more for larger ones
 PLAUSIBLE_VOXELS = 10
 NEUTRAL_COLOR = 127.5
@@ -38,25 +39,23 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.
     """int64 (M,), the points of ``xyz`` (N, 3) that a network can take; ``warnings`` says what was left out and is odd.
 
     Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
-    box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too high then.
+    box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too wide or too
+    high then.
     """
     usable = np.flatnonzero(narrow.finite(xyz))
     num_left_out = len(xyz) - len(usable)
     if num_left_out:
         warnings.append(f"Points with NaN or infinite coordinates: {num_left_out:,}; they get the ignore label.")
-    if len(usable) and narrow.extent(_chosen(xyz, usable)).max() >= VOXELS_A_SIDE * grid_size:
+    if len(usable) and _extent(_chosen(xyz, usable)).max() >= VOXELS_A_SIDE * grid_size:
         inside = _near_the_bulk(xyz[usable])
-        if not inside.all():
+        if inside.any() and not inside.all():
             warnings.append(
                 f"Points far away from all others: {np.count_nonzero(~inside):,}; they get the ignore label."
             )
-        usable = usable[inside]
-        height = np.ptp(xyz[usable, 2])
-        if height >= VOXELS_A_SIDE * grid_size:
-            raise BadCloud(
-                f"The cloud is {height:g} units high, more than {VOXELS_A_SIDE} voxels of {grid_size:g}; "
-                "the model expects metres: check the unit and the order of the columns."
-            )
+            usable = usable[inside]
+        *across, height = _extent(xyz[usable])
+        _check_voxels(max(across), MAX_VOXELS_WIDE, "wide", grid_size)
+        _check_voxels(height, VOXELS_A_SIDE, "high", grid_size)
     if len(usable):
         _warn_of_units(_chosen(xyz, usable), grid_size, warnings)
     return usable
@@ -129,6 +128,20 @@ def _replace_non_finite(sample: Sample, warnings: list[str]) -> None:
             sample[name] = np.where(np.isfinite(values), values, np.float32(0))
 
 
+@np.errstate(over="ignore")
+def _extent(xyz: np.ndarray) -> np.ndarray:
+    return narrow.extent(xyz)
+
+
+def _check_voxels(size: float, most: int, how: str, grid_size: float) -> None:
+    if size >= most * grid_size:
+        raise BadCloud(
+            f"The cloud is {size:g} units {how}, more than {most} voxels of {grid_size:g}; the model expects metres: "
+            "check the unit and the order of the columns, or name the format with format=."
+        )
+
+
+@np.errstate(over="ignore")
 def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
     low, high = np.quantile(xyz, 0.01, axis=0, method="higher"), np.quantile(xyz, 0.99, axis=0, method="lower")
     low, high = np.minimum(low, high), np.maximum(low, high)

@@ -42,13 +42,15 @@ def test_damage_ends_as_a_cloud_or_a_problem_within_memory(format):
 
 def test_service_refuses_what_is_broken_and_loses_no_process_and_no_memory(tmp_path):
     rng = np.random.default_rng(1)
-    files = [(seed, damaged(seed.data, rng)) for _ in range(TO_THE_SERVICE) for seed in seeds()]
+    files = [(seed.format, seed.columns, damaged(seed.data, rng)) for _ in range(TO_THE_SERVICE) for seed in seeds()]
+    files += [("kitti", None, rng.bytes(16 * int(rng.integers(1, 5000)))) for _ in range(10 * TO_THE_SERVICE)]
+    rng.shuffle(files)
     with Server(tmp_path / "log", max_points=200_000) as server, ThreadPoolExecutor(4) as clients:
         server.wait_ready()
 
         def ask(item) -> int:
-            seed, data = item
-            options = {"format": seed.format, "columns": ",".join(seed.columns or ())}
+            format, columns, data = item
+            options = {"format": format, "columns": ",".join(columns or ())}
             answer = server.post(data=data, params=options)
             assert answer.status_code == 200 or answer.json()["detail"], answer.text
             return answer.status_code

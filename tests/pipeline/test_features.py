@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pipeline_samples import make_recipe, make_terrain
 
-from app.errors import BadRequest
+from app.errors import BadCloud, BadRequest
 from app.pipeline import features, transforms
 from app.pipeline.normals import estimate_normals
 
@@ -89,7 +89,7 @@ def test_a_missing_pair_of_return_numbers_is_said_once():
     ("scale", "grid_size", "expected"),
     [
         ((1e-6, 1e-6, 1), 0.5, "look like degrees"),
-        ((1e7, 1e7, 1), 0.5, "are its coordinates in metres?"),
+        ((1e5, 1e5, 1), 0.5, "are its coordinates in metres?"),
         ((1e3, 1e3, 1e3), 0.5, "measures 40,000 at its widest; are its coordinates in metres?"),
         ((0.1, 0.1, 0.1), 0.5, "measures 4 at its widest; are its coordinates in metres?"),
         ((1e3, 1e3, 1e3), 4.0, None),
@@ -131,3 +131,37 @@ def test_points_on_a_spot_have_an_upright_normal(num_points):
     np.testing.assert_array_equal(
         np.abs(estimate_normals(np.zeros((num_points, 3), np.float32))), [[0, 0, 1]] * num_points
     )
+
+
+BULK = np.random.default_rng(1).random((2000, 3)) * [50, 50, 10]
+
+
+@pytest.mark.parametrize(
+    ("xyz", "how"),
+    [
+        ([[0, 0, 0], [1e19, 0, 0], [1, 1, 1]], "wide"),
+        ([[0, 0, 0], [6e30, 6e30, 0]], "wide"),
+        ([[2.0**64, 0, 0], [0, 0, 0]], "wide"),
+        ([[1e308, -1e308, 0], [-1e308, 1e308, 0]], "wide"),
+        ([[0, 0, 0], [0, 0, 1e300]], "high"),
+        (np.vstack([BULK, BULK + [1e12, 0, 0]]), "wide"),
+        (BULK * 1e300, "wide"),
+    ],
+)
+def test_a_cloud_that_no_grid_holds_is_refused_with_its_size(xyz, how):
+    with pytest.raises(BadCloud, match=f"units {how}, more than .* voxels"):
+        features.usable_points(np.array(xyz, np.float64), 0.5, [])
+
+
+@pytest.mark.parametrize("far", [[[1e300, 0, 0]], [[1e308, -1e308, 0], [-1e308, 1e308, 0]]])
+def test_points_beyond_all_measure_are_left_out(far):
+    warnings: list[str] = []
+    usable = features.usable_points(np.vstack([BULK, far]), 0.5, warnings)
+    np.testing.assert_array_equal(usable, np.arange(len(BULK)))
+    assert f"Points far away from all others: {len(far)}; they get the ignore label." in warnings
+
+
+@pytest.mark.parametrize("distance_m", [1e3, 1e6, 8e6])
+def test_a_few_points_far_apart_are_all_kept(distance_m):
+    xyz = np.array([[0, 0, 0], [distance_m, 0, 0], [1, 1, 1]])
+    assert len(features.usable_points(xyz, 0.5, [])) == 3
