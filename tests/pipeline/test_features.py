@@ -144,7 +144,7 @@ BULK = np.random.default_rng(1).random((2000, 3)) * [50, 50, 10]
         ([[2.0**64, 0, 0], [0, 0, 0]], "wide"),
         ([[1e308, -1e308, 0], [-1e308, 1e308, 0]], "wide"),
         ([[0, 0, 0], [0, 0, 1e300]], "high"),
-        (np.vstack([BULK, BULK + [1e12, 0, 0]]), "wide"),
+        (np.vstack([BULK, np.add(BULK, (1e12, 0, 0))]), "wide"),
         (BULK * 1e300, "wide"),
     ],
 )
