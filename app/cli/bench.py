@@ -68,8 +68,11 @@ def _clouds(url: str, key: str, files: list[Path], points: str, model: str) -> "
 
     if files:
         return [of_file(path, model) for path in files]
-    cards = {card["name"]: card for card in Client(url, key).models() if card["served"]}
+    client = Client(url, key)
+    cards = {card["name"]: card for card in client.models() if card["served"]}
+    if not cards:
+        client.wait_ready(0)  # raises the reason
     card = cards.get(model or next(iter(cards), ""))
     if card is None:
-        raise NotFound(f"{url} serves no model {model}".rstrip() + f"; it serves {', '.join(cards) or 'none'}.")
+        raise NotFound(f"{url} serves no model {model}; it serves {', '.join(cards)}.")
     return [cloud for size in sizes(points) for cloud in made_up(size, card)]

@@ -28,7 +28,9 @@ __all__ = ["Answer", "Service", "ServiceStatus"]
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """State of the service: stopped, starting, ready, failed or stopping; ``reason`` of the last trouble.
+    """State of the service: stopped, starting, ready, empty, paused, failed or stopping; ``reason`` why not ready.
+
+    It is empty while its engines run but no model is served.
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
     ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
@@ -118,6 +120,9 @@ class Service:
         engines = self._supervisor.engines
         state = self._supervisor.state if self._phase == "started" else self._phase
         reason = "" if state == "ready" else next((status.reason for status in engines if status.reason), "")
+        cards = self.models()
+        if state == "ready" and not any(card.served for card in cards):
+            state, reason = "empty", nothing_served(cards)
         scheduler = self._scheduler
         lost, refusals = self._readers.num_lost, dict(scheduler.refusals)
         return ServiceStatus(state, reason, engines, *scheduler.load, lost, refusals, len(scheduler.quarantine))
@@ -214,8 +219,9 @@ class Service:
             raise NotReady(STOPPING)
         cards = self.models()
         is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
-        if status.state != "ready" and not is_back_soon:
-            retry_after_s = None if status.state == "failed" else 5.0
+        is_named_in_vain = status.state == "empty" and name  # told below what is wrong with that one
+        if status.state != "ready" and not is_back_soon and not is_named_in_vain:
+            retry_after_s = None if status.state in ("failed", "empty") else 5.0
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=retry_after_s)
         served = {card.name: card for card in cards if card.served}
         name = name or self._settings.default_model or next(iter(served), "")
@@ -224,6 +230,14 @@ class Service:
             why = "does not exist" if reason is None else f"is not served: {reason}"
             raise NotFound(f"Model {name!r} {why.rstrip('.')}. Served are: {', '.join(served) or 'none'}.")
         return served[name]
+
+
+def nothing_served(cards: list[ModelCard]) -> str:
+    """What to do where none of ``cards`` is served: load what was unloaded, or mend what could not be."""
+    unloaded = [card.name for card in cards if card.is_unloaded]
+    if unloaded:
+        return f"No model is loaded. POST /models/NAME/load loads one; NAME can be: {', '.join(unloaded)}."
+    return "No model is served. " + "; ".join(f"{card.name}: {card.reason.rstrip('.')}" for card in cards) + "."
 
 
 def check_options(read: ReadOptions, segment: SegmentOptions, output: str, max_passes: int) -> None:

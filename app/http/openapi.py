@@ -26,7 +26,7 @@ WHY = {
     415: "The bytes are in no known format, or Content-Encoding is neither gzip nor deflate",
     422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
-    503: "No engine can take work at the moment",
+    503: "No engine can take work at the moment, or no model is loaded",
     504: "The work took longer than allowed",
 }
 COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}
@@ -133,7 +133,7 @@ SAMPLES = _object(
 )
 HEALTH = _object(
     {
-        "state": {"enum": ["stopped", "starting", "ready", "failed", "stopping"]},
+        "state": {"enum": ["stopped", "starting", "ready", "empty", "paused", "failed", "stopping"]},
         "reason": {"type": "string", "description": "The last trouble, where it is not ready."},
         "engines": {"type": "array", "items": {"type": "object"}},
         "queue": _object({"requests": {"type": "integer"}, "points": {"type": "integer"}}),

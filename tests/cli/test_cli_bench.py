@@ -122,3 +122,14 @@ def test_a_model_that_is_not_served_is_refused_with_those_that_are(server, point
     done = pointserve("bench", server.url, "--model", "nobody")
     assert done.returncode == 1
     assert f"serves no model nobody; it serves {name}" in done.stderr
+
+
+def test_a_service_without_a_model_is_told_in_one_sentence(server, pointserve):
+    name = server.get("/models").json()["models"][0]["name"]
+    server.post(f"/models/{name}/unload")
+    try:
+        done = pointserve("bench", server.url)
+    finally:
+        server.post(f"/models/{name}/load")
+    assert done.returncode == 1
+    assert f"pointserve: No model is loaded. POST /models/NAME/load loads one; NAME can be: {name}." in done.stderr

@@ -148,12 +148,38 @@ def test_models_are_changed_while_the_service_runs(frail: Server) -> None:
     name = MODEL.name
     unloaded = frail.post(f"/models/{name}/unload").json()
     assert (unloaded["served"], unloaded["memory_bytes"]) == (False, 0)
-    assert frail.post(data=clouds.ply()).status_code == 404
+    assert frail.post(f"/predict?model={name}", data=clouds.ply()).status_code == 404
     assert frail.post(f"/models/{name}/unload").status_code == 404
     assert frail.post("/models/other/load").status_code == 404
     assert frail.post(f"/models/{name}/load").json()["memory_bytes"] > 0
     assert frail.post(f"/models/{name}/reload").json()["served"]
     assert frail.post(data=clouds.ply()).json()["labels"] == clouds.LABELS.tolist()
+
+
+def test_without_a_model_the_service_is_not_ready_and_says_how_to_load_one(frail: Server) -> None:
+    name = MODEL.name
+    frail.post(f"/models/{name}/unload")
+    try:
+        for refused in (
+            *(frail.get(path) for path in ("/health/ready", "/v2/health/ready")),
+            *(frail.post(path, data=clouds.ply()) for path in ("/predict", "/predict?model=")),
+        ):
+            assert refused.status_code == 503
+            detail = refused.json()["detail"]
+            assert detail == f"No model is loaded. POST /models/NAME/load loads one; NAME can be: {name}."
+        health = frail.get("/health")
+        assert (health.status_code, health.json()["state"]) == (503, "empty")
+        assert "pointserve_ready 0.0" in frail.get("/metrics").text
+        assert frail.get("/health/live").status_code == frail.get("/v2/health/live").status_code == 200
+        unknown = frail.post("/predict?model=nobody", data=clouds.ply())
+        assert unknown.status_code == 404
+        assert frail.get(f"/v2/models/{name}/ready").status_code == 404
+        assert "nobody" in unknown.json()["detail"]
+    finally:
+        assert frail.post(f"/models/{name}/load").status_code == 200
+    assert frail.get("/health/ready").status_code == frail.get("/v2/health/ready").status_code == 200
+    assert "pointserve_ready 1.0" in frail.get("/metrics").text
+    assert frail.post(data=clouds.ply()).status_code == 200
 
 
 def test_operator_may_keep_models_as_they_are() -> None:
