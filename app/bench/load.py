@@ -11,6 +11,7 @@ from typing import Any
 
 from app.bench.clouds import Cloud
 from app.client.client import Client, Prediction
+from app.client.transport import OnWait
 from app.errors import Problem
 
 TIMEOUT_S = 600.0
@@ -59,13 +60,14 @@ class Term:
 
 
 class Load:
-    """Requests for ``clouds``, each of which is asked for once before; ``shots`` grows while it runs."""
+    """Requests for ``clouds``, each of which is asked for once before, patiently, with ``on_wait`` told of waits;
+    ``shots`` grows while it runs."""
 
-    def __init__(self, url: str, key: str, clouds: Sequence[Cloud]):
+    def __init__(self, url: str, key: str, clouds: Sequence[Cloud], on_wait: OnWait = lambda problem, wait_s: None):
         self.shots: list[Shot] = []
         self._client = Client(url, key, timeout_s=TIMEOUT_S, patience_s=0.0)
         self._clouds = clouds
-        patient = Client(url, key, timeout_s=TIMEOUT_S)
+        patient = Client(url, key, timeout_s=TIMEOUT_S, on_wait=on_wait)
         self._expected = [_labels(patient, cloud).content for cloud in clouds]
 
     def closed(self, num_clients: int, term: Term) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .terminal import messages
+from .waits import warn_once
 
 if TYPE_CHECKING:
     from app.bench.clouds import Cloud
+    from app.client.client import Client
 
 
 def bench(
@@ -41,11 +43,13 @@ def bench(
     from app.bench.load import Load, Term
     from app.bench.report import report
     from app.bench.watch import Watch
+    from app.client.client import PATIENCE_S, Client
 
     if rate is not None and rate <= 0:
         raise typer.BadParameter("--rate must be positive.")
     messages.print("asking once for every cloud", style="dim")
-    load = Load(url, key, _clouds(url, key, files or [], points, model))
+    on_wait = warn_once(url, PATIENCE_S)
+    load = Load(url, key, _clouds(Client(url, key, on_wait=on_wait), url, files or [], points, model), on_wait)
     watch = Watch(url, key)
     begin_s = time.monotonic()
     term = Term(seconds, requests)
@@ -61,14 +65,12 @@ def bench(
         raise typer.Exit(1)
 
 
-def _clouds(url: str, key: str, files: list[Path], points: str, model: str) -> "list[Cloud]":
+def _clouds(client: "Client", url: str, files: list[Path], points: str, model: str) -> "list[Cloud]":
     from app.bench.clouds import made_up, of_file, sizes
-    from app.client.client import Client
     from app.errors import NotFound
 
     if files:
         return [of_file(path, model) for path in files]
-    client = Client(url, key)
     cards = {card["name"]: card for card in client.models() if card["served"]}
     if not cards:
         client.wait_ready(0)  # raises the reason

@@ -1,10 +1,12 @@
 """``pointserve predict --url``: the same, computed by a server."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .job import Job
 from .terminal import paused, progress, results, warn
+from .waits import warn_once
 
 if TYPE_CHECKING:
     from app.client.client import Prediction
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, str | int | None]) -> None:
     """Send the files of ``jobs`` one by one with ``options`` of POST /predict, and write what comes back."""
-    from app.client.client import Client
+    from app.client.client import PATIENCE_S, Client
 
+    warn_of = warn_once(url, PATIENCE_S)
     with progress() as bar:
         task = bar.add_task(f"asking {url}", total=len(jobs))
 
         def on_wait(problem: "Problem", wait_s: float) -> None:
-            bar.update(task, description=f"again in {wait_s:.0f} s: {problem.detail}")
+            warn_of(problem, wait_s)
+            bar.update(task, description=f"again in {max(1, math.ceil(wait_s))} s: {problem.detail}")
 
         client = Client(url, key, on_wait=on_wait)
         for job in jobs:

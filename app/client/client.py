@@ -22,6 +22,8 @@ import numpy as np
 from app.client.transport import OnSent, OnWait, Source, Transport
 from app.errors import NotReady
 
+PATIENCE_S = 120.0
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -65,7 +67,7 @@ class Client:
         key: str = "",
         *,
         timeout_s: float = 600.0,
-        patience_s: float = 120.0,
+        patience_s: float = PATIENCE_S,
         on_wait: OnWait = lambda problem, wait_s: None,
     ):
         """``key`` where the server needs one. ``timeout_s`` is for silence of the server; ``patience_s`` for all waits

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from app.errors import BadRequest, NotReady, Problem, by_status
 
@@ -44,11 +44,8 @@ class Transport:
     """
 
     def __init__(self, url: str, key: str, timeout_s: float, patience_s: float, on_wait: OnWait):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadRequest(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST.")
         self.url = url.rstrip("/")
-        self._parts = parts
+        self._parts = _parts(url)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout_s = timeout_s
         self._patience_s = patience_s
@@ -98,6 +95,7 @@ class Transport:
         with ExitStack() as held:
             connection = self._connection()
             held.callback(connection.close)
+            self._connect(connection)
             sent = None
             if body is not None:
                 stream, size = opened(body)
@@ -108,13 +106,27 @@ class Transport:
                 with suppress(BrokenPipeError, ConnectionResetError):  # refused while it was sent: the answer says why
                     connection.request(method, self._parts.path.rstrip("/") + path, sent, headers)
                 response = connection.getresponse()
-            except (socket.gaierror, ssl.SSLCertVerificationError) as error:
-                raise BadRequest(f"{self.url} is not to be trusted or found: {error}.") from error
             except (OSError, HTTPException) as error:
                 if sent and sent.error:
                     raise sent.error from None
                 raise _broken_off(error) from error
             return _received(response, to)
+
+    def _connect(self, connection: HTTPConnection) -> None:
+        """Raise NotReady where the server is not reached, BadRequest where its address cannot be right."""
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise BadRequest(f"{self.url} is not to be trusted: {error}.") from error
+        except ssl.SSLError as error:
+            plain = self.url.replace("https", "http", 1)
+            raise BadRequest(
+                f"{self.url} does not speak TLS ({error.reason or error}): where it is plain HTTP, ask {plain}."
+            ) from error
+        except (socket.gaierror, UnicodeError) as error:
+            raise BadRequest(f"{self.url} is not found: {error}.") from error
+        except OSError as error:
+            raise NotReady(f"The server was not reached: {error}.") from error
 
     def _connection(self) -> HTTPConnection:
         host, port = str(self._parts.hostname), self._parts.port
@@ -144,6 +156,16 @@ class Counted:
         self._num_sent += len(data)
         self._on_sent(self._num_sent, self._size)
         return data
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; raises BadRequest where it is none."""
+    with suppress(ValueError):  # a port that is no number, brackets that do not close
+        parts = urlsplit(url)
+        is_plain = url.isprintable() and " " not in url
+        if is_plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    raise BadRequest(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST.")
 
 
 def opened(body: Source) -> tuple[BinaryIO, int]:
@@ -208,7 +230,7 @@ def _write(path: Path, chunks: Iterator[bytes]) -> None:
 
 
 def _broken_off(reason: object) -> NotReady:
-    return NotReady(f"The server was not reached, or broke off: {str(reason) or type(reason).__name__}.")
+    return NotReady(f"The server broke off: {str(reason) or type(reason).__name__}.")
 
 
 def _problem(status: int, reason: str, headers: Mapping[str, str], content: bytes) -> Problem:

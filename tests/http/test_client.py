@@ -3,6 +3,7 @@
 import email.utils
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import laspy
 import numpy as np
 import pytest
 
+from app.cli.waits import warn_once
 from app.client.client import Client
 from app.client.transport import retry_after_s
 from app.errors import BadCloud, BadRequest, Busy, NotFound, NotReady, TooLarge
@@ -208,7 +210,10 @@ def test_a_disk_that_cannot_be_written_is_no_fault_of_the_server(tmp_path):
         Client(server.url).predict(b"cloud", to=tmp_path / "file" / "out")
 
 
-@pytest.mark.parametrize("url", ["localhost:5001", "ftp://x", "http://", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:5001", "ftp://x", "http://", "", "http://x:5999x", "http://x:70000", "http://[x", "http://x y"],
+)
 def test_addresses_that_are_none(url):
     with pytest.raises(BadRequest, match="address"):
         Client(url)
@@ -219,6 +224,38 @@ def test_nobody_there():
         Client(f"http://127.0.0.1:{free_port()}", patience_s=0.2).models()
     with pytest.raises(BadRequest, match="found"):
         Client("http://nowhere.invalid").models()
+
+
+def test_tls_to_a_plain_server_ends_at_once_and_names_the_remedy():
+    waits = []
+    with Scripted([]) as server, pytest.raises(BadRequest) as caught:
+        Client(server.url.replace("http", "https"), on_wait=lambda *told: waits.append(told)).models()
+    assert "does not speak TLS" in caught.value.detail
+    assert f"ask {server.url}." in caught.value.detail
+    assert not waits
+
+
+@pytest.mark.parametrize("words", [["predict", "-o", "out.laz", "--url"], ["bench"]])
+def test_commands_say_at_once_that_nobody_is_there(words, tmp_path):
+    (tmp_path / "tile.laz").write_bytes(b"cloud")
+    url = f"http://127.0.0.1:{free_port()}"
+    clouds_given = [tmp_path / "tile.laz"] if "predict" in words else []
+    arguments = [sys.executable, "-m", "app.cli", words[0], *map(str, clouds_given), *words[1:], url]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            if line.startswith("Warning: "):
+                break
+        assert running.poll() is None
+        running.terminate()
+    assert line.startswith(f"Warning: {url}: The server was not reached: ")
+    assert re.search(r"Connection refused. It is asked again until \d\d:\d\d:\d\d\.$", line)
+
+
+def test_an_attempt_that_failed_is_told_once(capsys):
+    on_wait = warn_once("http://x", 60.0)
+    for _ in range(3):
+        on_wait(NotReady("Not there."), 0.2)
+    assert capsys.readouterr().err.count("Not there.") == 1
 
 
 def test_retry_after():
