@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from app.cli.commands import app as command_line
+from app.clouds.cloud import FIELDS
 from app.http.options import Options
 from app.networks.registry import BACKBONES, SEGMENTORS
 from app.pipeline.transforms import TRANSFORMS
@@ -113,6 +114,16 @@ def test_options_of_a_prediction_exist():
     assert found <= set(Options.model_fields), found - set(Options.model_fields)
     listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     assert set(Options.model_fields) <= set(re.findall(r"`([a-z_]+)`", listed))
+
+
+def test_every_field_is_listed():
+    listed = re.search(r"`fields` \(([^)]*)\)", (ROOT / "README.md").read_text())[1]
+    assert re.findall(r"`([a-z_]+)`", listed) == list(FIELDS)
+
+
+def test_every_option_of_serve_is_listed():
+    paragraph = (ROOT / "docs" / "operations.md").read_text().split("\n\n")[1]
+    assert set(re.findall(r"`(--[a-z-]+)`", paragraph)) == commands()["serve"] - {"--help"}
 
 
 def test_everything_served_is_named():
