@@ -116,6 +116,15 @@ def test_options_of_a_prediction_exist():
     assert set(Options.model_fields) <= set(re.findall(r"`([a-z_]+)`", listed))
 
 
+@ALL
+def test_extras_are_installed_as_a_checkout_has_them(document):
+    text = document.read_text()
+    assert "pointserve[" not in text
+    _, _, extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")
+    for extra in re.findall(r"'\.\[([a-z0-9]+)\]'", text):
+        assert f"\n{extra} = [" in extras, extra
+
+
 def test_every_field_is_listed():
     listed = re.search(r"`fields` \(([^)]*)\)", (ROOT / "README.md").read_text())[1]
     assert re.findall(r"`([a-z_]+)`", listed) == list(FIELDS)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,7 +113,10 @@ def pull_model(
     from app.errors import Problem
 
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise Problem("Pulling models needs an optional library: run `pip install 'pointserve[hub]'`.")
+        raise Problem(
+            "Pulling models needs huggingface-hub, which is not installed: "
+            f"run `{sys.executable} -m pip install huggingface-hub`."
+        )
     from app.zoo.hub import Address, Repository
 
     address = Address.parse(source)

@@ -1,6 +1,7 @@
 """E57 (ASTM E2807): every scan of the file, in the file's common coordinate system. Needs the extra ``e57``."""
 
 import math
+import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         import pye57
     except ImportError:
         raise UnsupportedFormat(
-            "Reading E57 needs an optional library: run `pip install pointserve[e57]` where the server runs."
+            f"Reading E57 needs pye57, which is not installed: run `{sys.executable} -m pip install pye57`."
         ) from None
     with tempfile.TemporaryFile() as spool:  # without a name, so that none is left if this process is killed
         spool.write(data)

@@ -46,7 +46,7 @@ READERS = {
     "laz": Reader("LAZ, and COPC as LAZ", "las", (".laz",)),
     "ply": Reader("PLY, ascii or binary", "ply", (".ply",)),
     "pcd": Reader("PCD, ascii, binary or compressed", "pcd", (".pcd",)),
-    "e57": Reader("E57 (needs pointserve[e57])", "e57", (".e57",)),
+    "e57": Reader("E57 (needs pye57)", "e57", (".e57",)),
     "npy": Reader("NPY, (N, C) or structured", "npy", (".npy",), takes_columns=True),
     "npz": Reader("NPZ, or a Pointcept sample in a zip", "npz", (".npz", ".zip"), takes_columns=True),
     "text": Reader(

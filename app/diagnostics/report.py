@@ -18,7 +18,7 @@ from .problems import problems
 LIMIT_S = 30.0
 DEEP_LIMIT_S = 120.0
 LIBRARIES = ("numpy", "scipy", "laspy", "lazrs", "python-neo-lzf", "pye57", "apiflask", "gunicorn")
-OPTIONAL = {"pye57": "pip install 'pointserve[e57]'"}
+OPTIONAL = {"pye57"}
 
 Entry = dict[str, Any]
 
@@ -95,7 +95,7 @@ def _library_entry(name: str) -> Entry:
     version = _version(name)
     if version:
         return {"name": name, "state": "ok", "version": version}
-    return {"name": name, "state": "absent", "remedy": f"Run `{OPTIONAL.get(name, f'pip install {name}')}`."}
+    return {"name": name, "state": "absent", "remedy": f"Run `{sys.executable} -m pip install {name}`."}
 
 
 def _compute_entry(outcome: Outcome) -> Entry:

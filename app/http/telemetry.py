@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +103,10 @@ def check(traces: bool) -> None:
     except ModuleNotFoundError as error:
         missing = error.name or "opentelemetry"
     if missing:
-        raise BadRequest(f"POINTSERVE_TRACES needs {missing}, which is not installed: pip install 'pointserve[otel]'.")
+        raise BadRequest(
+            f"POINTSERVE_TRACES needs {missing}, which is not installed: run `{sys.executable} -m pip install "
+            "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http`."
+        )
 
 
 def _tracer() -> Any:

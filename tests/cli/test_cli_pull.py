@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -259,9 +260,9 @@ def test_addresses():
     assert Address.parse(str(address)) == address
 
 
-def test_without_the_library_the_extra_is_named(pointserve, tmp_path):
+def test_without_the_library_the_remedy_is_named(pointserve, tmp_path):
     empty = tmp_path / "sitecustomize.py"
     empty.write_text("import sys\nsys.modules['huggingface_hub'] = None\n")
     done = pointserve("models", "pull", "hf://lab/rooms", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert "pointserve[hub]" in done.stderr
+    assert f"`{sys.executable} -m pip install huggingface-hub`" in done.stderr

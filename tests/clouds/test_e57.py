@@ -142,7 +142,7 @@ def test_limit_no_scans_and_damage(tmp_path):
             e57.read(memoryview(broken))
 
 
-def test_without_the_library_the_answer_names_the_extra():
+def test_without_the_library_the_answer_names_the_remedy():
     program = (
         "import sys; sys.modules['pye57'] = None\n"
         "from app.clouds import e57\n"
@@ -151,4 +151,4 @@ def test_without_the_library_the_answer_names_the_extra():
         "except UnsupportedFormat as problem: print(problem.detail)\n"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "pip install pointserve[e57]" in child.stdout
+    assert f"`{sys.executable} -m pip install pye57`" in child.stdout

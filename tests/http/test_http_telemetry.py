@@ -110,7 +110,7 @@ def test_traces_without_opentelemetry_are_refused_at_the_start(monkeypatch):
     check(True)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     check(False)
-    with pytest.raises(BadRequest, match="pip install"):
+    with pytest.raises(BadRequest, match="-m pip install opentelemetry-sdk"):
         check(True)
 
 
