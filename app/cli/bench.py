@@ -26,11 +26,11 @@ def bench(
     clients: Annotated[int, typer.Option(help="Clients; with --rate, the most at once.", min=1, max=1000)] = 8,
     rate: Annotated[
         float | None,
-        typer.Option(help="Requests a second, whether or not others are answered. [default: as they are]"),
+        typer.Option(help="Requests a second, whether or not others are answered. Default: as they are."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long.", min=0.1)] = 30.0,
     requests: Annotated[int | None, typer.Option(help="End after so many requests, too.", min=1)] = None,
-    model: Annotated[str, typer.Option(help="Name of the model. [default: the first one]")] = "",
+    model: Annotated[str, typer.Option(help="Name of the model. Default: the first one.")] = "",
     key: Annotated[str, typer.Option(help="Key for the service.", envvar="POINTSERVE_KEY", show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:

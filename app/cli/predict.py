@@ -22,21 +22,28 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Point clouds.", exists=True, dir_okay=False, readable=True)],
     out: Annotated[Path, typer.Option("-o", "--out", help="A file for one cloud, a folder for several.")],
-    model: Annotated[str | None, typer.Option(help="Name of the model. [default: the first one found]")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model. Default: the first one found.")] = None,
     models: options.Models = None,
     format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
     columns: Annotated[
         str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
     ] = "",
     output: Annotated[
-        str | None, typer.Option(help="Format to write. [default: OUT's suffix; in a folder, the cloud's own]")
+        str | None,
+        typer.Option(
+            help="Format to write: json, las, laz, ply, pcd, npz, npy, safetensors, csv, view. Default: OUT's suffix; "
+            "in a folder, the cloud's own."
+        ),
     ] = None,
     fields: Annotated[
         str,
-        typer.Option(help="Also write these: confidence,probabilities,entropy,instances,features,features_rgb."),
+        typer.Option(
+            help="Also write these, joined by ',': confidence, probabilities, entropy, instances, features, "
+            "features_rgb."
+        ),
     ] = "",
     condition: Annotated[
-        str, typer.Option(help="Dataset whose classes are wanted, of a model with several. [default: its config's]")
+        str, typer.Option(help="Dataset whose classes are wanted, of a model with several. Default: its config's.")
     ] = "",
     device: options.Device = None,
     precision: options.Precision = None,
@@ -47,7 +54,7 @@ def predict(
     mode: Annotated[
         str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
     ] = "fast",
-    max_passes: Annotated[int | None, typer.Option(help="Most passes of --mode exact. [default: 128]", min=1)] = None,
+    max_passes: Annotated[int | None, typer.Option(help="Most passes of --mode exact. Default: 128.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of any sampling.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Compare with the classification in FILES.")] = False,
     url: Annotated[str, typer.Option(help="Ask the server at this address, instead of computing here.")] = "",

@@ -18,7 +18,7 @@ def sample(
     size_m: Annotated[float, typer.Option(help="Width of the square tile in metres.")] = 120.0,
     density: Annotated[float, typer.Option(help="Points per square metre, about.")] = 20.0,
     output: Annotated[
-        str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}. [default: OUT's suffix, else laz]")
+        str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: OUT's suffix, else laz.")
     ] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Leave the classification out.")] = False,
 ) -> None:

@@ -1,8 +1,12 @@
 import os
+import re
 import subprocess
 import sys
 
 from cli_samples import ROOT, environment
+
+from app.clouds.cloud import FIELDS
+from app.clouds.formats import WRITERS
 
 HEAVY = ("torch", "numpy", "flask", "laspy", "pydantic_settings", "scipy")
 
@@ -19,6 +23,14 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     for name in ("serve", "predict", "models", "diagnose", "verify", "sample"):
         assert f"{name} " in done.stdout
     assert "loaded []" in done.stdout
+
+
+def test_help_at_80_columns_names_every_field_and_format_whole(pointserve):
+    done = pointserve("predict", "--help", COLUMNS="80")
+    words = re.findall(r"\w+", done.stdout)
+    assert "…" not in done.stdout.replace("x,y,z …", "").replace("intensity:amplitude …", "")
+    assert {*FIELDS, *WRITERS} <= set(words)
+    assert "Default" in words
 
 
 def test_version(pointserve):
