@@ -7,7 +7,8 @@ from app.errors import BadModel
 from app.pipeline.segmenter import Segmenter
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .experiment import Experiment, load
+from .encoder import is_encoder
+from .experiment import Experiment, below, load
 from .loading import build_for
 
 SHOWN = 6
@@ -60,8 +61,21 @@ def check(folder: Path) -> Report:
     return report
 
 
+def _check_place(folder: Path) -> None:
+    """Raise BadModel where ``folder`` is neither an experiment folder nor the file of an encoder."""
+    if not folder.exists():
+        raise BadModel(f"{folder} does not exist; expected is an experiment folder, which holds config.py")
+    if folder.is_file() and not is_encoder(folder):
+        raise BadModel(f"{folder} is a file; expected is the experiment folder around it, or the .pth of an encoder")
+    experiments = below(folder)
+    if experiments and experiments != [folder]:
+        names = _some([str(experiment.relative_to(folder)) for experiment in experiments])
+        raise BadModel(f"{folder} holds no config.py; name one of the {len(experiments)} experiments below it: {names}")
+
+
 def _check_config(folder: Path, report: Report) -> Experiment | None:
     try:
+        _check_place(folder)
         experiment = load(folder)
     except BadModel as error:
         report.failed("config", error)

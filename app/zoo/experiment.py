@@ -94,15 +94,20 @@ def find(setting: str) -> list[Path]:
         if encoder.is_encoder(root):
             found += [root] if root not in found else []
             continue
-        depths = ["*/" * levels + "config.py" for levels in range(MAX_LEVELS_BELOW + 1)]
-        folders = next((hits for depth in depths if (hits := sorted(root.glob(depth)))), [])
+        folders = below(root)
         if not folders:
             raise BadModel(
                 f"no experiment at {part!r}; expected a folder with config.py and model/model_best.pth as Pointcept "
                 "writes it, a parent of such folders, or the .pth of a pretrained encoder"
             )
-        found += [config.parent for config in folders if config.parent not in found]
+        found += [folder for folder in folders if folder not in found]
     return found
+
+
+def below(root: Path) -> list[Path]:
+    """The experiment folders at ``root`` or on the first level below it that holds any."""
+    depths = ["*/" * levels + "config.py" for levels in range(MAX_LEVELS_BELOW + 1)]
+    return next(([config.parent for config in hits] for depth in depths if (hits := sorted(root.glob(depth)))), [])
 
 
 def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | None = None) -> Experiment:

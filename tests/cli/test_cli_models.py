@@ -33,6 +33,20 @@ def test_list_shows_why_one_is_refused(pointserve, tmp_path):
     assert "import" in done.stdout
 
 
+def test_check_says_what_the_folder_is_where_it_is_no_experiment(pointserve, tmp_path):
+    (tmp_path / "exp/one").mkdir(parents=True)
+    (tmp_path / "exp/one/config.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    for path, said in (
+        ("/nope", "/nope does not exist"),
+        (tmp_path, f"{tmp_path} holds no config.py; name one of the 1 experiments below it: exp/one"),
+        (tmp_path / "notes.txt", "is a file"),
+    ):
+        done = pointserve("models", "check", path)
+        assert done.returncode == 1
+        assert said in done.stdout
+
+
 def test_check(pointserve, tmp_path):
     done = pointserve("models", "check", EXPERIMENT)
     assert done.returncode == 0
