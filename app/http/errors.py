@@ -57,7 +57,7 @@ def from_problem(problem: Problem) -> Response:
 def from_http_exception(error: HTTPException) -> Response:
     """An error that Flask or Werkzeug raised; its headers (Allow, Location) stay."""
     headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
-    return problem_response(error.code or 500, error.name, _detail(error), headers)
+    return problem_response(error.code or 500, error.name.capitalize(), _detail(error), headers)
 
 
 def from_exception(error: Exception) -> Response:

@@ -172,6 +172,11 @@ def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) ->
         return files["file"]
     for file in (file for _, file in files.items(multi=True)):
         file.close()
+    if (num_files := len(files.getlist("file"))) > 1:
+        raise BadRequest(
+            f"The form holds {num_files} parts 'file'; a request takes one cloud: send each in a request of its own "
+            "(curl -F file=@tile.laz)."
+        )
     if "file" in form and not files:
         given = form["file"][:50]
         raise BadRequest(

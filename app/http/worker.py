@@ -88,7 +88,7 @@ def closing(application: Callable) -> Callable:
 
 def _write_problem(connection: socket.socket, status: int, reason: str, message: str) -> None:
     """Answer a request that is not even HTTP; takes the place of gunicorn's page."""
-    problem = {"type": "about:blank", "title": reason, "status": status, "request_id": str(uuid4())}
+    problem = {"type": "about:blank", "title": reason.capitalize(), "status": status, "request_id": str(uuid4())}
     detail = message or "The server failed before it could read the request."
     body = json.dumps({**problem, "detail": detail, "error": detail}).encode()
     head = (

@@ -89,6 +89,17 @@ def test_what_is_no_http_is_told_in_the_same_shape(server: Server, request_line:
         got, headers, body = raw_exchange(connection, f"{request_line}\r\nHost: x\r\n\r\n".encode())
     assert (got, headers["content-type"]) == (status, "application/problem+json")
     assert set(json.loads(body)) == {"type", "title", "status", "detail", "error", "request_id"}
+    assert json.loads(body)["title"] == json.loads(body)["title"].capitalize()
+
+
+def test_the_title_of_a_status_is_the_same_wherever_it_comes_from(server: Server):
+    for path in ("/nothing", "/models/nothere"):
+        assert server.get(path).json()["title"] == "Not found"
+
+
+def test_a_form_with_two_files_is_told_so(server: Server):
+    files = [("file", ("a.ply", clouds.ply())), ("file", ("b.ply", clouds.ply()))]
+    assert "The form holds 2 parts 'file'; a request takes one cloud" in problem(server.post(files=files), 400)
 
 
 def test_wrong_method_is_405_with_allow(server: Server):
