@@ -64,10 +64,10 @@ def predict(
     jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
     _check(jobs)
     if url:
-        local = {"models": models, "device": device, "threads": threads, "score": score or None}
+        local = {"models": models, "device": device, "threads": threads}
         local |= {"precision": precision, "backend": backend}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
-        _refuse([name for name, value in local.items() if value is not None])
+        _refuse([name for name, value in local.items() if value is not None], score)
         asked = {"model": model, "format": format, "columns": columns, "fields": fields, "condition": condition}
         remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed})
         return
@@ -102,11 +102,14 @@ def predict(
                 _show(job, cloud, segmentation, score)
 
 
-def _refuse(given: list[str]) -> None:
-    """Refuse options that say how to compute here."""
-    if given:
-        names = ", ".join(f"--{name}" for name in given)
-        raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
+def _refuse(given: list[str], score: bool) -> None:
+    """Refuse options that say how to compute here, and a score, which needs what was computed here."""
+    names = ", ".join(f"--{name}" for name in given)
+    reasons = [f"the server of --url computes as it is set: leave {names} out."] if given else []
+    if score:
+        reasons.append("--score compares classes that are computed here: leave it out, or --url.")
+    if reasons:
+        raise typer.BadParameter(" ".join(reasons))
 
 
 def _target(file: Path, out: Path, output: str | None, *, single: bool) -> tuple[Path, str]:
