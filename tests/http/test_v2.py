@@ -205,7 +205,7 @@ def test_timeout_is_in_microseconds_and_what_fails_is_counted(client):
         ({"inputs": [{**COORD, "data": ["a"] * 6}]}, (), "not a list of FP32"),
         ({"inputs": [{**COORD, "datatype": "INT8", "data": [0] * 6}]}, (), "FP64, FP32"),
         ({"inputs": [{**COORD, "shape": [3, 2], "data": [0] * 6}]}, (), "shape"),
-        ({"inputs": [{**COORD, "shape": [-2, 3], "data": [0] * 6}]}, (), "shape"),
+        ({"inputs": [{**COORD, "shape": [-1, 3], "data": [0] * 6}]}, (), "[N, 3], N being the number of points, 0 or"),
         ({"inputs": [{**COORD, "data": [0] * 6}] * 2}, (), "twice"),
         ({"inputs": [{**COORD, "name": "xyz", "data": [0] * 6}]}, (), "no input 'xyz'"),
         ({"inputs": [{**COORD, "data": [0] * 6}], "outputs": [{"name": "x"}]}, (), "no output 'x'"),
@@ -240,6 +240,12 @@ def test_what_does_not_fit_is_told(server: Server, header, parts, why):
     data, headers = body(header, *parts)
     told = problem(server.post(URL, data=data, headers=headers))
     assert any(part in told for part in why.split("|")), told
+
+
+def test_an_unknown_output_is_told_those_of_the_model(server: Server):
+    data, headers = body({"inputs": [{**COORD, "data": [0] * 6}], "outputs": [{"name": "x"}]})
+    told = problem(server.post(URL, data=data, headers=headers))
+    assert told.endswith("there are labels, confidence, probabilities, entropy, features, features_rgb.")
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "999999999", "٣", ""])

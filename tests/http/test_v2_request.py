@@ -42,7 +42,7 @@ def read(data: bytes, length: str | None) -> None:
         suppress(BadRequest, TooLarge),
         opened(body, length) as tensors,
     ):
-        outputs = tensors.wanted(["labels"])
+        outputs = tensors.wanted(["labels"], ["labels"])
         options_of(tensors.request.parameters, "model", list(outputs))
         assert tensors.file is not None or len({len(array) for array in tensors.arrays.values()}) == 1
 
@@ -65,7 +65,7 @@ def test_a_sound_request_is_read():
         np.testing.assert_array_equal(tensors.arrays["coord"], COORD)
         np.testing.assert_array_equal(tensors.arrays["color"], COLOR)
         np.testing.assert_array_equal(tensors.arrays["strength"], [[0.5], [1], [0], [1e300]])
-        assert tensors.wanted([]) == {"labels": True, "entropy": True}
+        assert tensors.wanted([], ["labels"]) == {"labels": True, "entropy": True}
         assert options_of(tensors.request.parameters, "m", ["labels", "entropy"]).timeout_s == 1
         del tensors
 

@@ -21,7 +21,7 @@ from app.http.state import state
 from app.http.trace import answered, request_id
 from app.http.upload import MIB, body_stream, part_file
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
-from app.http.v2.models import VERSION, check_version, default_outputs, is_served
+from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
 from app.settings import Settings
@@ -92,7 +92,7 @@ def _receive(name: str, progress: Progress) -> Asked:
     with body_stream(request, settings, limit_bytes, progress.received) as stream:
         body = Body.from_stream(cast(Any, stream), limit_bytes, memory_bytes, settings.spool_dir)
     with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
-        outputs = tensors.wanted(default_outputs(name))
+        outputs = tensors.wanted(default_outputs(name), possible_outputs(name))
         chosen = options_of(tensors.request.parameters, name, list(outputs))
         read = chosen.read_options("", "npz" if tensors.file is None else None)
         return Asked(tensors.request.id, chosen, read, outputs, _cloud(tensors, settings))

@@ -163,13 +163,25 @@ def served(name: str) -> ModelCard:
 
 def is_served(name: str) -> bool:
     """Whether there is such a model and it can be asked."""
-    return any(card.name == name and card.served for card in state().service.models())
+    return _found(name) is not None
 
 
 def default_outputs(name: str) -> list[str]:
     """Outputs of a request that names none: features of a model without classes, else labels and how sure they are."""
-    found = next((card for card in state().service.models() if card.name == name and card.served), None)
+    found = _found(name)
     return [FEATURES] if found and not found.num_classes else list(OUTPUTS)
+
+
+def possible_outputs(name: str) -> list[str]:
+    """Outputs that a request to the model can name; all that there are where it is not served."""
+    card = _found(name)
+    if card is None:
+        return [*OUTPUTS, *EXTRA_OUTPUTS]
+    return list(dict.fromkeys([*_outputs(card), FEATURES, "features_rgb"]))
+
+
+def _found(name: str) -> ModelCard | None:
+    return next((card for card in state().service.models() if card.name == name and card.served), None)
 
 
 def _outputs(card: ModelCard) -> dict[str, str]:

@@ -76,8 +76,11 @@ class Tensors:
             )
         self._check()
 
-    def wanted(self, unnamed: Iterable[str]) -> dict[str, bool]:
-        """Names of the outputs in order, ``unnamed`` where the request has none, and whether each is to be binary."""
+    def wanted(self, unnamed: Iterable[str], possible: Iterable[str]) -> dict[str, bool]:
+        """Names of the outputs in order, ``unnamed`` where the request has none, and whether each is to be binary.
+
+        Raises BadRequest for one that no model has, naming those that are ``possible`` here.
+        """
         by_default = self.request.parameters.get("binary_data_output") is True
         if not self.request.outputs:
             return dict.fromkeys(unnamed, by_default)
@@ -85,7 +88,7 @@ class Tensors:
         wanted = {}
         for output in self.request.outputs:
             if output.name not in known:
-                raise BadRequest(f"There is no output {output.name!r:.100}; there are {', '.join(known)}.")
+                raise BadRequest(f"There is no output {output.name!r:.100}; there are {', '.join(possible)}.")
             given = output.parameter("binary_data")
             wanted[output.name] = by_default if given is None else given is True
         return wanted
@@ -118,7 +121,7 @@ class Tensors:
                 raise BadRequest(f"Input {FILE!r} holds the whole cloud; leave {', '.join(self.arrays)} out.")
             return
         if "coord" not in self.arrays:
-            raise BadRequest(f"Input 'coord' is missing: FP32 or FP64 of shape [-1, 3], or {FILE!r}, a whole file.")
+            raise BadRequest(f"Input 'coord' is missing: FP32 or FP64 of shape [N, 3], or {FILE!r}, a whole file.")
         num_points = len(self.arrays["coord"])
         for name, array in self.arrays.items():
             if len(array) != num_points:

@@ -57,7 +57,10 @@ def check_points(name: str, datatype: str, shape: Sequence[int]) -> int:
         raise BadRequest(f"Input {name!r} has datatype {datatype!r:.20}; it can be {', '.join(spec.datatypes)}.")
     fits = list(shape[1:]) == [spec.width] or (spec.width == 1 and len(shape) == 1)
     if not fits or shape[0] < 0:
-        raise BadRequest(f"Input {name!r} has shape {list(shape)[:9]}; expected {spec.shape}, a row a point.")
+        expected = "[N]" if spec.width == 1 else f"[N, {spec.width}]"
+        raise BadRequest(
+            f"Input {name!r} has shape {list(shape)[:9]}; expected {expected}, N being the number of points, 0 or more."
+        )
     return shape[0]
 
 
