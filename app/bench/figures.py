@@ -14,6 +14,7 @@ PERCENTILES = (50, 95, 99)
 NETWORK = ("voxelize", "plan", "network")
 PIPELINE = ("features", *NETWORK, "project", "instances")
 LEAST_LOOKS = 3  # at memory, for a line through them
+LEAST_S = 60.0  # of looking, for a growth an hour
 
 Figures = dict[str, Any]
 
@@ -85,7 +86,8 @@ def _engines(watch: Watch, elapsed_s: float) -> list[Figures]:
 
 
 def _memory(looks: Sequence[Look]) -> Figures:
-    """By kind of process, in MiB: first, last, highest, and growth an hour, by a line through the second half."""
+    """By kind of process, in MiB: first, last, highest, and growth an hour, by a line through the second half
+    of a minute or more."""
     if not looks:
         return {}
     half = looks[len(looks) // 2 :]
@@ -93,7 +95,7 @@ def _memory(looks: Sequence[Look]) -> Figures:
     for kind in looks[0].memory_bytes:
         mib = [look.memory_bytes.get(kind, 0) / MIB for look in looks]
         found[kind] = {"first": mib[0], "last": mib[-1], "highest": max(mib)}
-        if len(half) >= LEAST_LOOKS:
+        if len(half) >= LEAST_LOOKS and looks[-1].elapsed_s - looks[0].elapsed_s >= LEAST_S:
             slope = np.polyfit([look.elapsed_s for look in half], mib[len(looks) // 2 :], 1)[0]
             found[kind]["growth_an_hour"] = 3600 * float(slope)
     found["open_files"] = {"first": looks[0].num_descriptors, "last": looks[-1].num_descriptors}

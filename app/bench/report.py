@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from app.bench.figures import PERCENTILES, Figures
 
 CELLS = ["answers", *(f"p{share}" for share in PERCENTILES), "longest", "requests/s", "points/s"]
+MEMORY_CELLS = ("first", "last", "highest", "growth_an_hour")
 
 
 def report(found: Figures) -> str:
@@ -67,11 +68,11 @@ def _engines(engines: Sequence[Figures]) -> str:
 def _memory(memory: Mapping[str, Figures]) -> str:
     if not memory:
         return "Memory of its processes: unknown, as it runs elsewhere."
-    shown = ("first", "last", "highest", "growth_an_hour")
+    shown = [name for name in MEMORY_CELLS if any(name in values for values in memory.values())]
     rows = [
         [kind, *(f"{values[name]:.0f}" if name in values else "–" for name in shown)] for kind, values in memory.items()
     ]
-    return _table(["MiB", "first", "last", "highest", "growth an hour"], rows)
+    return _table(["MiB", *(name.replace("_", " ") for name in shown)], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
