@@ -97,7 +97,10 @@ def check_folder(
 @app.command("pull")
 def pull_model(
     source: Annotated[
-        str, typer.Argument(help="hf://owner/repo[@revision][/folder or file.pth], on the Hugging Face hub.")
+        str,
+        typer.Argument(
+            help="On the Hugging Face hub: hf://owner/repo, with @revision and /folder or /file.pth where needed."
+        ),
     ],
     to: Annotated[Path, typer.Option(help="Folder that the model is put into, under its own name.")] = Path("models"),
     sha256: Annotated[str, typer.Option(help="SHA-256 that the weights must have.", show_default=False)] = "",

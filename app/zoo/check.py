@@ -70,7 +70,7 @@ def _check_place(folder: Path) -> None:
     experiments = below(folder)
     if experiments and experiments != [folder]:
         names = _some([str(experiment.relative_to(folder)) for experiment in experiments])
-        raise BadModel(f"{folder} holds no config.py; name one of the {len(experiments)} experiments below it: {names}")
+        raise BadModel(f"{folder} holds no config.py; name an experiment below it: {names}")
 
 
 def _check_config(folder: Path, report: Report) -> Experiment | None:

@@ -39,7 +39,7 @@ def test_check_says_what_the_folder_is_where_it_is_no_experiment(pointserve, tmp
     (tmp_path / "notes.txt").write_text("")
     for path, said in (
         ("/nope", "/nope does not exist"),
-        (tmp_path, f"{tmp_path} holds no config.py; name one of the 1 experiments below it: exp/one"),
+        (tmp_path, f"{tmp_path} holds no config.py; name an experiment below it: exp/one"),
         (tmp_path / "notes.txt", "is a file"),
     ):
         done = pointserve("models", "check", path)

@@ -3,8 +3,11 @@ import re
 import subprocess
 import sys
 
+import pytest
 from cli_samples import ROOT, environment
 
+from app.cli.commands import app
+from app.cli.models import app as models
 from app.clouds.cloud import FIELDS
 from app.clouds.formats import WRITERS
 
@@ -31,6 +34,16 @@ def test_help_at_80_columns_names_every_field_and_format_whole(pointserve):
     assert "…" not in done.stdout.replace("x,y,z …", "").replace("intensity:amplitude …", "")
     assert {*FIELDS, *WRITERS} <= set(words)
     assert "Default" in words
+
+
+@pytest.mark.parametrize("command", ["models", *(command.name for command in app.registered_commands)])
+def test_every_command_has_help(pointserve, command):
+    assert pointserve(command, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("command", [command.name for command in models.registered_commands])
+def test_every_command_of_models_has_help(pointserve, command):
+    assert pointserve("models", command, "--help").returncode == 0
 
 
 def test_version(pointserve):
