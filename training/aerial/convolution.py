@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from sparseops import KernelMap, sparse_conv
+from sparseops import KernelMap, pack_keys, sparse_conv
 from sparseops.reference import COORD_BITS
 from torch import Tensor, nn
 
@@ -42,23 +42,17 @@ def levels_of(coords: Tensor, num_stages: int) -> list[Level]:
     levels = []
     for _ in range(num_stages):
         halved = torch.cat([coords[:, :1], coords[:, 1:] >> 1], 1)
-        keys, parent = keys_of(halved, 0).unique(return_inverse=True)
+        keys, parent = pack_keys(halved).unique(return_inverse=True)
         coarse = halved.new_empty(len(keys), 4).index_copy_(0, parent, halved)
         levels.append(Level(coords, parent))
         coords = coarse
     return [*levels, Level(coords, None)]
 
 
-def keys_of(coords: Tensor, margin: int) -> Tensor:
-    """One int64 (V,) for each of the voxels (V, 4); no step of up to ``margin`` borrows from the next coordinate."""
-    batch, x, y, z = coords.unbind(1)
-    return (((batch << COORD_BITS) + x + margin << COORD_BITS) + y + margin << COORD_BITS) + z + margin
-
-
 def submanifold_table(coords: Tensor, kernel_size: int) -> Table:
     """Neighbours of voxels int64 (V, 4) in a centred kernel."""
     half = kernel_size // 2
-    keys = keys_of(coords, half)
+    keys = pack_keys(coords + coords.new_tensor([0, half, half, half]))  # no shift borrows from the next coordinate
     steps = torch.arange(-half, half + 1, device=coords.device)
     shifts = ((steps[:, None, None] << 2 * COORD_BITS) + (steps[:, None] << COORD_BITS) + steps).reshape(-1)
     ordered, order = keys.sort()

@@ -28,8 +28,7 @@ class Crops(IterableDataset):
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
         self.tiles = tiles
         self.test = test
-        self.post_transform = [_without_roughness(each) for each in test["test_cfg"]["post_transform"]]
-        self.post_transform = [each for each in self.post_transform if each["type"] != "Roughness"]
+        self.post_transform, self.neighbours = _without_roughness(test["test_cfg"]["post_transform"])
         self.points = points
         self.seed = seed
         weight = np.array(
@@ -75,14 +74,14 @@ class Crops(IterableDataset):
         )
 
 
-def _without_roughness(transform: dict[str, Any]) -> dict[str, Any]:
-    """A Collect without roughness, which must come last in it; any other transform as it is."""
-    if transform["type"] != "Collect":
-        return transform
-    *keys, last = transform["feat_keys"]
+def _without_roughness(transforms: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """``transforms`` with a Collect at their end, without roughness, its last feature; and the neighbours asked for."""
+    *others, collect = [each for each in transforms if each["type"] != "Roughness"]
+    (roughness,) = [each for each in transforms if each["type"] == "Roughness"]
+    *keys, last = collect["feat_keys"]
     if last != "roughness":
         raise ValueError(f"the last of feat_keys must be roughness, not {last}")
-    return transform | {"feat_keys": keys}
+    return [*others, collect | {"feat_keys": keys}], roughness["neighbours"]
 
 
 @dataclass(frozen=True)

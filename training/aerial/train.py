@@ -75,18 +75,14 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
     """The averaged network after ``minutes`` of training."""
     torch.manual_seed(options.seed)
     tiles = read_folder(options.data / "train", tuple(options.without))
+    crops = Crops(tiles, config["data"]["test"], options.points, options.seed)
     loader = DataLoader(
-        Crops(tiles, config["data"]["test"], options.points, options.seed),
+        crops,
         batch_size=options.crops,
         num_workers=options.workers,
         collate_fn=collate,
         prefetch_factor=4 if options.workers else None,
     )
-    (neighbours,) = [
-        each["neighbours"]
-        for each in config["data"]["test"]["test_cfg"]["post_transform"]
-        if each["type"] == "Roughness"
-    ]
     network = build(config["model"]).to(device).train()
     if options.start:
         resume(network, checkpoint.read(options.start / "model" / "model_best.pth"))
@@ -101,7 +97,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, options.learning_rate)
         batch = batch.to(device)
-        logits = network(batch.with_roughness(neighbours), network.plan(Scene(batch.voxels)))
+        logits = network(batch.with_roughness(crops.neighbours), network.plan(Scene(batch.voxels)))
         loss = loss_of(logits, batch.labels)
         optimizer.zero_grad()
         loss.backward()
