@@ -16,8 +16,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     cases = defaultdict(list)
     for item in items:
         cases[item.path, getattr(item, "originalname", item.name)].append(item)
-    kept = [each[round(i * (len(each) - 1) / max(1, most - 1))] for each in cases.values() for i in range(most)]
-    chosen = set(kept)
+    chosen = {each[round(i * (len(each) - 1) / max(1, most - 1))] for each in cases.values() for i in range(most)}
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 

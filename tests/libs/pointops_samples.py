@@ -6,6 +6,7 @@ import numpy as np
 import pointops
 import torch
 from hypothesis import strategies as st
+from point_scenes import scattered
 from pointops import reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -40,17 +41,8 @@ SCENES = st.fixed_dictionaries(
 def points_of(seed, sizes, side, origin, flat, lattice, broken):
     """Points with duplicates, in space, a plane, a line or one place, with an outlier, with NaN and infinity."""
     rng = np.random.default_rng(seed)
-    coords = origin + rng.uniform(0, side, (sum(sizes), 3))
-    if lattice:
-        coords = np.round(coords)
-    coords[:, :flat] = coords[:1, :flat]
+    coords = scattered(rng, sizes, side, origin, flat, lattice)
     if broken and len(coords):
         rows = rng.integers(0, len(coords), 4)
         coords[rows, rng.integers(0, 3, 4)] = [np.nan, np.inf, -np.inf, 3e38]
     return torch.from_numpy(coords.astype("f4")), torch.tensor(sizes).cumsum(0)
-
-
-def assert_same(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)

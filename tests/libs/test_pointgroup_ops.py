@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point_scenes import assert_same, scattered
 from pointgroup_ops import ballquery_batch_p, bfs_cluster, reference
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -30,12 +31,6 @@ def clouds_of(sizes):
     return batch_idxs, torch.tensor([0, *np.cumsum(sizes)], dtype=torch.int32)
 
 
-def assert_equal(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
-
-
 # side is that of the space of the points: all in one ball, dense, sparse, cells much larger than the ball
 SCENES = st.fixed_dictionaries(
     {
@@ -53,10 +48,7 @@ SCENES = st.fixed_dictionaries(
 def points_of(seed, sizes, side, origin, flat, lattice, broken):
     """Points with duplicates, in space or with ``flat`` constant axes, with equal distances, NaN."""
     rng = np.random.default_rng(seed)
-    coords = origin + rng.uniform(0, side, (sum(sizes), 3))
-    if lattice:
-        coords = np.round(coords)
-    coords[:, :flat] = coords[:1, :flat]
+    coords = scattered(rng, sizes, side, origin, flat, lattice)
     if len(coords):
         coords[rng.integers(0, len(coords), len(coords) // 4)] = coords[0]
     if broken:
@@ -67,22 +59,22 @@ def points_of(seed, sizes, side, origin, flat, lattice, broken):
 def test_ball_query_meets_the_golden():
     given_, expected = golden("input"), golden("output")
     found = ballquery_batch_p(given_["xyz"], given_["batch_idxs"], given_["batch_offsets"], RADIUS, MEAN_ACTIVE)
-    assert_equal(found, (expected["idx"], expected["start_len"]))
-    assert_equal(reference.ball_query(given_["xyz"], given_["batch_idxs"], given_["batch_offsets"], RADIUS), found)
+    assert_same(found, (expected["idx"], expected["start_len"]))
+    assert_same(reference.ball_query(given_["xyz"], given_["batch_idxs"], given_["batch_offsets"], RADIUS), found)
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_clusters_meet_the_golden(implementation):
     labels, expected = golden("input")["labels"], golden("output")
     found = implementation.bfs_cluster(labels, expected["idx"], expected["start_len"], THRESHOLD)
-    assert_equal(found, (expected["cluster_idxs"], expected["cluster_offsets"]))
+    assert_same(found, (expected["cluster_idxs"], expected["cluster_offsets"]))
 
 
 @settings(max_examples=150, deadline=None)
 @given(scene=SCENES, radius=st.sampled_from([1e-30, 0.05, 1.0, 1.7, 2.0, 1e3, 1e25]))
 def test_ball_query_is_the_reference(scene, radius):
     coords, clouds = points_of(**scene), clouds_of(scene["sizes"])
-    assert_equal(ballquery_batch_p(coords, *clouds, radius), reference.ball_query(coords, *clouds, radius))
+    assert_same(ballquery_batch_p(coords, *clouds, radius), reference.ball_query(coords, *clouds, radius))
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,7 +84,7 @@ def test_clusters_are_the_reference(scene, classes, threshold):
     labels = torch.randint(classes, (len(coords),), generator=torch.Generator().manual_seed(scene["seed"])).int() - 1
     neighbours = ballquery_batch_p(coords, *clouds, 1.0)
     found = bfs_cluster(labels, *neighbours, threshold)
-    assert_equal(found, reference.bfs_cluster(labels, *neighbours, threshold))
+    assert_same(found, reference.bfs_cluster(labels, *neighbours, threshold))
 
     rows, offsets = found
     point, start = neighbours[0].long(), neighbours[1].long()
@@ -112,7 +104,7 @@ def test_a_point_keeps_its_first_thousand_neighbours():
     assert start_len[:, 1].tolist() == [1, *[1000] * 2499]
     assert torch.equal(idx[1:1001], torch.arange(1, 2001, 2).int())
     assert torch.equal(idx[1001:2001], torch.arange(2, 2002, 2).int())
-    assert_equal((idx, start_len), reference.ball_query(coords, *clouds_of([1, 2499]), 1.0))
+    assert_same((idx, start_len), reference.ball_query(coords, *clouds_of([1, 2499]), 1.0))
 
 
 def test_a_large_cloud_in_clumps_and_thin_air_whatever_the_threads():
@@ -127,7 +119,7 @@ def test_a_large_cloud_in_clumps_and_thin_air_whatever_the_threads():
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            assert_equal(ballquery_batch_p(coords, *clouds, 1.0), expected)
+            assert_same(ballquery_batch_p(coords, *clouds, 1.0), expected)
     finally:
         torch.set_num_threads(threads)
 
@@ -146,14 +138,14 @@ def test_points_barely_within_reach(side):
     coords, clouds = barely_within_reach(2000, side, 1.3), clouds_of([4000])
     expected = reference.ball_query(coords, *clouds, 1.3)
     assert len(expected[0]) > len(coords)
-    assert_equal(ballquery_batch_p(coords, *clouds, 1.3), expected)
+    assert_same(ballquery_batch_p(coords, *clouds, 1.3), expected)
 
 
 def test_many_clouds():
     sizes = [3] * 3000
     coords = torch.rand(9000, 3)
     found = ballquery_batch_p(coords, *clouds_of(sizes), 0.5)
-    assert_equal(found, reference.ball_query(coords, *clouds_of(sizes), 0.5))
+    assert_same(found, reference.ball_query(coords, *clouds_of(sizes), 0.5))
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [0, 0, 0]])
@@ -253,7 +245,7 @@ def test_the_inner_module_fills_what_fits_and_tells_how_many_there_are():
     pointgroup_ops_cuda.bfs_cluster(
         given_["labels"], expected["idx"], expected["start_len"], rows, offsets, num_points, THRESHOLD
     )
-    assert_equal((rows, offsets), (expected["cluster_idxs"], expected["cluster_offsets"]))
+    assert_same((rows, offsets), (expected["cluster_idxs"], expected["cluster_offsets"]))
 
 
 @pytest.mark.skipif(not pointgroup_ops.ARCHITECTURES, reason="pointgroup_ops is not compiled here")

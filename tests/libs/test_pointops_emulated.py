@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from point_scenes import assert_same
 from pointops import reference
-from pointops_samples import assert_close, assert_same, golden, points_of
+from pointops_samples import assert_close, golden, points_of
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "libs/pointops/csrc"

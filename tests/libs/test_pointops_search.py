@@ -4,8 +4,9 @@ import pointops
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point_scenes import assert_same
 from pointops import reference
-from pointops_samples import OPERATORS, SCENES, assert_close, assert_same, points_of
+from pointops_samples import OPERATORS, SCENES, assert_close, points_of
 
 
 @settings(max_examples=80, deadline=None)
