@@ -152,10 +152,9 @@ def check_ready() -> None:
 
 def served(name: str) -> ModelCard:
     """The card of a model that is served; raises NotFound for any other."""
+    if found := _found(name):
+        return found
     cards = state().service.models()
-    for card in cards:
-        if card.name == name and card.served:
-            return card
     reason = next((f" is not served: {card.reason}" for card in cards if card.name == name), " does not exist.")
     names = ", ".join(card.name for card in cards if card.served)
     raise NotFound(f"Model {name!r}{reason} Served are: {names or 'none'}.")
