@@ -9,6 +9,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
+#include <c10/core/Event.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -67,7 +68,7 @@ Tensor submanifold_map_cuda(const Tensor& given, int64_t kernel_size) {
 
 using StridedMap = std::tuple<Tensor, Tensor, Tensor>;  // coarse, children, parents
 
-// Waits for the device; none where the rows of coords do not ascend.
+// Waits until the size is known; none where the rows of coords do not ascend.
 std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
   const int num_voxels = check_coords(given);
   const Tensor coords = aligned_to_16(given);
@@ -75,22 +76,26 @@ std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
   const Tensor coarse = at::empty({num_voxels, 4}, coords.options());
   const Tensor children = at::empty({8 * static_cast<int64_t>(num_voxels)}, table);
   const Tensor parents = at::empty({8, num_voxels}, table);
-  const Tensor told = bytes_on(coords, sizeof(StridedResult));
   const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
+  const Tensor here = at::empty({sizeof(StridedResult)}, at::TensorOptions(at::kByte).pinned_memory(true));
+  auto* told = static_cast<StridedResult*>(here.mutable_data_ptr());
+  const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
+  C10_CUDA_CHECK(strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, told, scratch.mutable_data_ptr(),
+                                  stream));
+  c10::Event size_known(at::kCUDA);
+  size_known.record(stream);
   C10_CUDA_CHECK(strided_map(coords.const_data_ptr<int64_t>(), num_voxels, coarse.mutable_data_ptr<int64_t>(),
                              children.mutable_data_ptr<int32_t>(), parents.mutable_data_ptr<int32_t>(),
-                             static_cast<StridedResult*>(told.mutable_data_ptr()), scratch.mutable_data_ptr(),
-                             c10::cuda::getCurrentCUDAStream()));
-  const Tensor here = told.cpu();
-  const auto& result = *static_cast<const StridedResult*>(here.const_data_ptr());
-  if (result.outside != 0) {
+                             scratch.mutable_data_ptr(), stream));
+  size_known.synchronize();
+  if (told->inside == 0) {
     const Tensor low = coords.amin(0).cpu(), high = coords.amax(0).cpu();
     TORCH_CHECK_VALUE(false, "voxel coordinates must lie in [0, ", kCoordLimit, ") and batch indices in [0, ",
                       kBatchLimit, "), got ", at::IntArrayRef(low.const_data_ptr<int64_t>(), 4), " to ",
                       at::IntArrayRef(high.const_data_ptr<int64_t>(), 4), "; use a larger grid size or smaller tiles");
   }
-  if (result.disordered != 0) return std::nullopt;
-  const int64_t num_coarse = result.num_coarse;
+  if (told->ascending == 0) return std::nullopt;
+  const int64_t num_coarse = told->num_coarse;
   return StridedMap{coarse.narrow(0, 0, num_coarse), children.narrow(0, 0, 8 * num_coarse).view({8, num_coarse}),
                     parents};
 }

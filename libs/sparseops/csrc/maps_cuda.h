@@ -17,19 +17,24 @@ int64_t submanifold_map_scratch(int num_voxels);
 cudaError_t submanifold_map(const int64_t* coords, int num_voxels, int kernel_size, int* forwards, void* scratch,
                             cudaStream_t stream);
 
-// What strided_map tells of its result.
+// What is known of a strided map before it is there.
 struct StridedResult {
   int num_coarse;
-  int disordered;  // not 0 where the rows do not ascend: then nothing else of the result is right
-  int outside;     // not 0 where a coordinate lies outside the limits: likewise
+  int ascending;  // 0 where the rows do not ascend: then nothing else of the map is right
+  int inside;     // 0 where a coordinate lies outside the limits: likewise
 };
 
 int64_t strided_map_scratch(int num_voxels);
 
-// Rows must ascend by batch, x, y, z. Writes `result` (on the device), the first num_coarse rows of coarse, int64
-// (num_voxels, 4), the first 8 * num_coarse of children, int32 (8, num_coarse), and parents, int32 (8, num_voxels).
+// Rows must ascend by batch, x, y, z. Writes `told`, which may be page-locked memory of the host: it can be read as soon
+// as this is done, while strided_map, which follows with the same scratch memory, is under way.
+cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResult* told, void* scratch,
+                             cudaStream_t stream);
+
+// Writes the first num_coarse rows of coarse, int64 (num_voxels, 4), the first 8 * num_coarse of children, int32
+// (8, num_coarse), and parents, int32 (8, num_voxels).
 cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
-                        StridedResult* result, void* scratch, cudaStream_t stream);
+                        void* scratch, cudaStream_t stream);
 
 constexpr int kMaxGroupedOffsets = 31;
 

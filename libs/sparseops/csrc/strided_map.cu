@@ -27,20 +27,20 @@ __device__ int list_of(Voxel v) { return static_cast<int>((v.x & 1) * 2 + (v.y &
 
 // Where the parts lie in scratch memory.
 struct Scratch {
-  Parent* parents;     // (capacity)
+  Parent* parents;       // (capacity)
+  StridedResult* result;  // before it is told
   uint32_t* slots;     // (num_voxels), of each voxel's parent
   Key* list_keys;      // (num_voxels), the four lists, one after the other
   uint32_t* list_slots;  // (num_voxels)
   int* counts;         // (kLists, blocks) representatives, then where they begin; (1) their number
 };
 
-__global__ void insert_parents(const int64_t* coords, int num_voxels, Scratch scratch, uint32_t mask,
-                               StridedResult* result) {
+__global__ void insert_parents(const int64_t* coords, int num_voxels, Scratch scratch, uint32_t mask) {
   const int64_t row = thread_index();
   if (row >= num_voxels) return;
   const Voxel voxel = voxel_at(coords, row);
-  if (!within_limits(voxel)) atomicOr(&result->outside, 1);
-  if (row > 0 && voxel_at(coords, row - 1).key() >= voxel.key()) atomicOr(&result->disordered, 1);
+  if (!within_limits(voxel)) atomicAnd(&scratch.result->inside, 0);
+  if (row > 0 && voxel_at(coords, row - 1).key() >= voxel.key()) atomicAnd(&scratch.result->ascending, 0);
   const uint32_t slot = insert(scratch.parents, mask, parent_key(voxel));
   scratch.slots[row] = slot;
   atomicMin(&scratch.parents[slot].first, static_cast<unsigned>(row));
@@ -60,8 +60,9 @@ __global__ void count_representatives(const int64_t* coords, int num_voxels, Scr
   }
 }
 
-// One block: counts (length) become their sums before each, the sum of all goes to counts[length].
-__global__ void sum_before(int* counts, int length, StridedResult* result) {
+// One block: counts (length) become their sums before each, the sum of all goes to counts[length], and the result is told.
+__global__ void sum_before(Scratch scratch, int length, StridedResult* told) {
+  int* counts = scratch.counts;
   __shared__ int warp_sums[kScanThreads / 32];
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   int before = 0;
@@ -85,7 +86,7 @@ __global__ void sum_before(int* counts, int length, StridedResult* result) {
   }
   if (thread == 0) {
     counts[length] = before;
-    result->num_coarse = before;
+    *told = {before, scratch.result->ascending, scratch.result->inside};
   }
 }
 
@@ -109,11 +110,12 @@ __global__ void list_representatives(const int64_t* coords, int num_voxels, Scra
   scratch.list_slots[place] = slot;
 }
 
-// `blocks` is the grid of count_representatives.
-__global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse) {
+// `blocks` is the grid of count_representatives. No coarse voxel has a child yet.
+__global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse, int* children) {
   const int64_t place = thread_index();
   const int* counts = scratch.counts;
-  if (place >= counts[kLists * blocks]) return;
+  const int num_coarse = counts[kLists * blocks];
+  if (place >= num_coarse) return;
   const Key key = scratch.list_keys[place];
   int id = 0;
   for (int list = 0; list < kLists; ++list) {
@@ -129,7 +131,7 @@ __global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse) {
     }
     id += low - begin;
   }
-  id = min(id, counts[kLists * blocks] - 1);  // within bounds even where the rows do not ascend
+  id = min(id, num_coarse - 1);  // within bounds even where the rows do not ascend
   scratch.parents[scratch.list_slots[place]].id = id;
   const Key low_bits = kCoordLimit - 1;
   int64_t* voxel = coarse + static_cast<int64_t>(id) * 4;
@@ -137,17 +139,17 @@ __global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse) {
   voxel[1] = static_cast<int64_t>(key >> 2 * kCoordBits & low_bits);
   voxel[2] = static_cast<int64_t>(key >> kCoordBits & low_bits);
   voxel[3] = static_cast<int64_t>(key & low_bits);
+  for (int offset = 0; offset < 8; ++offset) children[static_cast<int64_t>(offset) * num_coarse + id] = -1;
 }
 
-// children is -1 throughout before.
-__global__ void connect(const int64_t* coords, int num_voxels, Scratch scratch, const StridedResult* result,
-                        int* children, int* parents) {
+__global__ void connect(const int64_t* coords, int num_voxels, Scratch scratch, int blocks, int* children,
+                        int* parents) {
   const int64_t row = thread_index();
   if (row >= num_voxels) return;
   const Voxel voxel = voxel_at(coords, row);
   const int own = list_of(voxel) * 2 + static_cast<int>(voxel.z & 1);
   const int id = scratch.parents[scratch.slots[row]].id;
-  children[static_cast<int64_t>(own) * result->num_coarse + id] = static_cast<int>(row);
+  children[static_cast<int64_t>(own) * scratch.counts[kLists * blocks] + id] = static_cast<int>(row);
   for (int offset = 0; offset < 8; ++offset) {
     parents[static_cast<int64_t>(offset) * num_voxels + row] = offset == own ? id : -1;
   }
@@ -165,6 +167,7 @@ int64_t split(char* memory, int num_voxels, Scratch* scratch) {
   };
   const int64_t voxels = num_voxels;
   scratch->parents = reinterpret_cast<Parent*>(part(sizeof(Parent) * static_cast<int64_t>(capacity_for(num_voxels))));
+  scratch->result = reinterpret_cast<StridedResult*>(part(sizeof(StridedResult)));
   scratch->slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
   scratch->list_keys = reinterpret_cast<Key*>(part(sizeof(Key) * voxels));
   scratch->list_slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
@@ -180,34 +183,36 @@ int64_t strided_map_scratch(int num_voxels) {
   return split(nullptr, num_voxels, &unused);
 }
 
-cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
-                        StridedResult* result, void* memory, cudaStream_t stream) {
-  if (num_voxels == 0) return cudaMemsetAsync(result, 0, sizeof(StridedResult), stream);
+cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResult* told, void* memory,
+                             cudaStream_t stream) {
   Scratch scratch;
   split(static_cast<char*>(memory), num_voxels, &scratch);
   const uint32_t capacity = capacity_for(num_voxels);
+  const unsigned scan_blocks = blocks_for(num_voxels, kScanThreads);
+  // all bits set: the table is free, and nothing speaks against the rows
+  const auto cleared = reinterpret_cast<char*>(scratch.result + 1) - reinterpret_cast<char*>(scratch.parents);
+  cudaError_t error = cudaMemsetAsync(scratch.parents, 0xff, cleared, stream);
+  if (error != cudaSuccess) return error;
+  error = launch(insert_parents, dim3(blocks_for(num_voxels)), kThreads, 0, stream, coords, num_voxels, scratch,
+                 capacity - 1);
+  if (error != cudaSuccess) return error;
+  error = launch(count_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
+  if (error != cudaSuccess) return error;
+  return launch(sum_before, dim3(1), kScanThreads, 0, stream, scratch, kLists * static_cast<int>(scan_blocks), told);
+}
+
+cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
+                        void* memory, cudaStream_t stream) {
+  Scratch scratch;
+  split(static_cast<char*>(memory), num_voxels, &scratch);
   const unsigned blocks = blocks_for(num_voxels), scan_blocks = blocks_for(num_voxels, kScanThreads);
-  cudaError_t error = cudaMemsetAsync(scratch.parents, 0xff, capacity * sizeof(Parent), stream);
+  const int grid = static_cast<int>(scan_blocks);
+  cudaError_t error =
+      launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
   if (error != cudaSuccess) return error;
-  error = cudaMemsetAsync(children, 0xff, 8 * static_cast<size_t>(num_voxels) * sizeof(int), stream);
+  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, scratch, grid, coarse, children);
   if (error != cudaSuccess) return error;
-  error = cudaMemsetAsync(result, 0, sizeof(StridedResult), stream);
-  if (error != cudaSuccess) return error;
-  error = launch(insert_parents, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, capacity - 1,
-                 result);
-  if (error != cudaSuccess) return error;
-  error = launch(count_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels,
-                 scratch);
-  if (error != cudaSuccess) return error;
-  error = launch(sum_before, dim3(1), kScanThreads, 0, stream, scratch.counts, kLists * static_cast<int>(scan_blocks),
-                 result);
-  if (error != cudaSuccess) return error;
-  error = launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
-  if (error != cudaSuccess) return error;
-  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, scratch, static_cast<int>(scan_blocks), coarse);
-  if (error != cudaSuccess) return error;
-  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, result, children,
-                parents);
+  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, grid, children, parents);
 }
 
 }  // namespace sparseops::gpu

@@ -42,8 +42,9 @@ int emulated_strided_map(const int64_t* coords, int num_voxels, int64_t* coarse,
                          int* result) {
   std::vector<char> scratch(strided_map_scratch(num_voxels) + 256);
   char* aligned = scratch.data() + 256 - reinterpret_cast<uintptr_t>(scratch.data()) % 256;
-  return strided_map(coords, num_voxels, coarse, children, parents, reinterpret_cast<StridedResult*>(result), aligned,
-                     nullptr);
+  const cudaError_t error =
+      strided_map_size(coords, num_voxels, reinterpret_cast<StridedResult*>(result), aligned, nullptr);
+  return error != cudaSuccess ? error : strided_map(coords, num_voxels, coarse, children, parents, aligned, nullptr);
 }
 
 int emulated_neighbour_keys(const int* forwards, int num_offsets, int num_out, int* keys) {

@@ -222,6 +222,9 @@ template <typename T>
 T atomicMin(T* at, T value) {
   return exchange(at, [=](T before) { return std::min(before, value); });
 }
+inline int atomicAnd(int* at, int value) {
+  return exchange(at, [=](int before) { return before & value; });
+}
 inline unsigned atomicOr(unsigned* at, unsigned value) {
   return exchange(at, [=](unsigned before) { return before | value; });
 }
