@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import sparseops
+import torch
+from sparseops.reference_grid import HASHES
 
-from app.errors import BadModel
+from app.errors import BadCloud, BadModel
 
-from . import narrow
 from .sample import Sample, take
-
-FNV_OFFSET, FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
 
 
 @dataclass(frozen=True)
@@ -56,50 +56,27 @@ class Voxels:
             yield self.order[self.starts + i % self.counts]
 
 
-def fnv_keys(grid_coord: np.ndarray) -> np.ndarray:
-    """uint64 (N,) FNV hash of int (N, D) voxel coordinates: multiply by the prime, xor a coordinate, for each axis."""
-    keys = np.full(len(grid_coord), FNV_OFFSET)
-    for axis in grid_coord.astype(np.uint64).T:
-        keys *= FNV_PRIME
-        keys ^= axis
-    return keys
-
-
-def ravel_keys(grid_coord: np.ndarray) -> np.ndarray:
-    """uint64 (N,) place of int (N, D) voxel coordinates in their bounding box, the last axis running fastest."""
-    lowest = narrow.lowest(grid_coord)
-    extent = (narrow.highest(grid_coord) - lowest + 1).astype(np.uint64)
-    keys = np.zeros(len(grid_coord), np.uint64)
-    for axis, size in zip((grid_coord - lowest).astype(np.uint64).T, extent, strict=True):
-        keys = keys * size + axis
-    return keys
-
-
-HASHES = {"fnv": fnv_keys, "ravel": ravel_keys}
-
-
 def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:
     """Voxels of ``grid_size`` (one edge, or one an axis) of float ``coord`` (N, 3), N > 0; divided in float64.
 
-    Raises BadModel for an unknown ``hash_type`` or a grid size that is not positive.
+    Raises BadModel for an unknown ``hash_type`` or a grid size that is not positive, BadCloud for coordinates without
+    a voxel.
     """
     if hash_type not in HASHES:
         raise BadModel(f"GridSample: hash_type {hash_type!r} is unknown; known are {', '.join(HASHES)}")
     size = np.asarray(grid_size, np.float64)
-    if size.shape not in ((), (3,)) or not (size > 0).all():
+    if size.shape not in ((), (3,)) or not ((size > 0) & np.isfinite(size)).all():
         raise BadModel(f"GridSample: grid_size must be one positive number or three, got {grid_size!r}")
-    size = np.broadcast_to(size, 3)  # a scalar would divide in float32 under NumPy 1
-    grid_coord = np.floor(coord / size).astype(np.int64)
-    lowest = narrow.lowest(grid_coord)
-    grid_coord -= lowest
-    keys = HASHES[hash_type](grid_coord)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    is_start = np.r_[True, keys[1:] != keys[:-1]]
-    inverse = np.empty(len(keys), np.int64)
-    inverse[order] = np.cumsum(is_start) - 1
-    starts = np.flatnonzero(is_start)
-    return Voxels(grid_coord, order, starts, np.diff(starts, append=len(keys)), inverse, lowest, size)
+    points = torch.from_numpy(np.require(coord, requirements=["C", "W"]))
+    size = np.broadcast_to(size, 3)
+    try:
+        found = sparseops.grid_sample(points, tuple(size), hash_type)
+    except ValueError as error:
+        raise BadCloud(f"The points cannot be put into voxels of {size.min():g}: {error}") from None
+    grid_coord, order, offsets, inverse, lowest = (
+        part.numpy() for part in (found.grid_coord, found.order, found.offsets, found.inverse, found.lowest)
+    )
+    return Voxels(grid_coord, order, offsets[:-1], np.diff(offsets), inverse, lowest, size)
 
 
 def grid_sample(

@@ -105,7 +105,8 @@ def strided(kernels, coords: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, 
 
 
 @pytest.mark.parametrize(
-    ("row", "told"), [([0, 0, 0, 0], (False, True)), ([2, 5, COORD_LIMIT, 5], (True, False)), ([512, 0, 0, 0], (True, False))]
+    ("row", "told"),
+    [([0, 0, 0, 0], (False, True)), ([2, 5, COORD_LIMIT, 5], (True, False)), ([512, 0, 0, 0], (True, False))],
 )
 def test_strided_maps_tell_of_rows_out_of_order_and_coordinates_outside(kernels, row, told):
     coords = torch.cat([voxels(0, 100, 9), torch.tensor([row])])

@@ -1,5 +1,5 @@
-"""The CUDA sources of serialization, segments and patches, run on the processor by emulated threads; only CUB's sort is
-stood in for."""
+"""The CUDA sources of serialization, segments, patches and grids, run on the processor by emulated threads; only CUB's
+sort and sum are stood in for."""
 
 import ctypes
 import re
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from sparseops import reference_grid
 from sparseops import reference_serial as reference
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / "libs/sparseops/csrc"
-UNITS = ["serialization.cu", "segments.cu", "patches.cu"]
-HEADERS = ["curves.h", "radix_sort.h", "serial_cpu.h", "serial_cuda.h"]
+UNITS = ["serialization.cu", "segments.cu", "patches.cu", "grid.cu"]
+HEADERS = ["curves.h", "grid.h", "grid_cpu.h", "grid_cuda.h", "host_device.h", "radix_sort.h", "scan.h"]
+HEADERS += ["serial_cpu.h", "serial_cuda.h", "threads.cuh"]
 STAND_INS = ["launch.cuh", "serial.cpp"]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")
@@ -31,7 +33,8 @@ def library(tmp_path_factory) -> ctypes.CDLL:
         shutil.copy(path, folder)
     commands = subprocess.run([NVCC, "--dryrun", "-x", "cu", "/dev/null"], capture_output=True, text=True).stderr
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
-    flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", f"-I{include}", "-x", "c++"]
+    # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
+    flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", f"-I{include}", "-x", "c++"]
     subprocess.run(["g++", *flags, *UNITS, "serial.cpp", "-o", "serial.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "serial.so"))
 
@@ -118,3 +121,26 @@ def test_padding_is_the_reference(kernels, counts, patch_size):
     assert kernels.emulated_padding(*given) == 0
     expected = reference.patch_padding(offset, patch_size, sum(counts), num_padded, sum(patches))
     assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("hash_number", [0, 1])
+@pytest.mark.parametrize(("num_points", "scale"), [(1, 1.0), (600, 0.6), (900, 1e9)])
+def test_grid_samples_are_the_reference(kernels, hash_number, num_points, scale):
+    coord = torch.randn(num_points, 3, generator=torch.Generator().manual_seed(num_points), dtype=torch.float64) * scale
+    sizes = torch.tensor([0.3, 0.2, 0.5], dtype=torch.float64)
+    expected = reference_grid.grid_sample(coord, sizes.tolist(), hash_number)
+    got = [poisoned(num_points, 3), poisoned(3), *(poisoned(num_points + more) for more in (0, 1, 0))]
+    told = poisoned(2, dtype=torch.int32)
+    assert kernels.emulated_grid(*arguments(coord, num_points, sizes, hash_number, *got, told)) == 0
+    num_voxels, inside = told.tolist()
+    assert inside
+    got[3] = got[3][: num_voxels + 1]
+    assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+    coord[num_points // 2, 1] = float("nan")
+    assert (
+        kernels.emulated_grid(
+            *arguments(coord, num_points, sizes, hash_number, *got[:3], poisoned(num_points + 1), got[4], told)
+        )
+        == 0
+    )
+    assert not told[1]

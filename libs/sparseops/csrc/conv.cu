@@ -195,7 +195,10 @@ using Tile64 = Tile<128, 64, 2, 2>;
 using Tile96 = Tile<128, 96, 2, 2>;
 using Tile128 = Tile<128, 128, 2, 4>;
 using Tile256 = Tile<128, 256, 2, 4>;
-using FloatTile128 = Tile<64, 128, 1, 4>;  // fewer rows have fewer offsets between them
+// for float units; fewer rows have fewer offsets between them
+using FloatTile64 = Tile<64, 64, 1, 4>;
+using FloatTile96 = Tile<64, 96, 2, 2>;
+using FloatTile128 = Tile<64, 128, 1, 4>;
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;
@@ -297,9 +300,11 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
       return run_best<Bfloat16Math, __nv_bfloat16, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit},
                                                                                              processors, stream);
     case ConvType::kTf32:
-      return run_best<Tf32Math, float, Tile32, Tile64, Tile128>({arguments, limit}, processors, stream);
+      return run_best<Tf32Math, float, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors,
+                                                                      stream);
     case ConvType::kFloat:
-      return run_best<FloatMath, float, Tile32, Tile64, FloatTile128>({arguments, limit}, processors, stream);
+      return run_best<FloatMath, float, Tile32, FloatTile64, FloatTile96, FloatTile128>({arguments, limit},
+                                                                                       processors, stream);
   }
   return cudaErrorInvalidValue;
 }

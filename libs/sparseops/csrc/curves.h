@@ -3,11 +3,7 @@
 
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define SPARSEOPS_INLINE __host__ __device__ __forceinline__
-#else
-#define SPARSEOPS_INLINE inline __attribute__((always_inline))
-#endif
+#include "host_device.h"
 
 namespace sparseops {
 

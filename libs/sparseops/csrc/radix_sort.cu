@@ -14,12 +14,12 @@ size_t radix_sort_scratch(int num_pairs, int num_bits) {
 }
 
 cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void* scratch, size_t scratch_bytes,
-                       cudaStream_t stream, const uint32_t** sorted) {
+                       cudaStream_t stream, SortedPairs* sorted) {
   cub::DoubleBuffer<uint64_t> keys(pairs.keys[0], pairs.keys[1]);
   cub::DoubleBuffer<uint32_t> values(pairs.values[0], pairs.values[1]);
   const cudaError_t error =
       cub::DeviceRadixSort::SortPairs(scratch, scratch_bytes, keys, values, num_pairs, 0, num_bits, stream);
-  *sorted = values.Current();
+  *sorted = {keys.Current(), values.Current()};
   return error;
 }
 

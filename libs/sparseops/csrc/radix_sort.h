@@ -13,10 +13,16 @@ struct Pairs {
   uint32_t* values[2];
 };
 
+// The buffers that hold what is sorted.
+struct SortedPairs {
+  const uint64_t* keys;
+  const uint32_t* values;
+};
+
 size_t radix_sort_scratch(int num_pairs, int num_bits);
 
-// Sorts by the low `num_bits` of the keys; `*sorted` becomes the buffer that holds the sorted values.
+// Sorts by the low `num_bits` of the keys.
 cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void* scratch, size_t scratch_bytes,
-                       cudaStream_t stream, const uint32_t** sorted);
+                       cudaStream_t stream, SortedPairs* sorted);
 
 }  // namespace sparseops::gpu

@@ -131,10 +131,10 @@ cudaError_t sort_codes(const int64_t* codes, int64_t num_rows, int64_t n, int nu
     cudaError_t error = launch(pairs_kernel, blocks, kThreads, 0, stream, codes + row * n, n, num_bits, pairs.keys[0],
                                pairs.values[0]);
     if (error != cudaSuccess) return error;
-    const uint32_t* sorted = nullptr;
+    SortedPairs sorted{};
     error = radix_sort(pairs, num_pairs, plan.num_bits, at, sort_bytes, stream, &sorted);
     if (error != cudaSuccess) return error;
-    error = launch(ranks_kernel, blocks, kThreads, 0, stream, sorted, n, orders + row * n, inverses + row * n);
+    error = launch(ranks_kernel, blocks, kThreads, 0, stream, sorted.values, n, orders + row * n, inverses + row * n);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

@@ -3,6 +3,7 @@
 from .attention import patch_attention
 from .conv import PackedWeight, pack_weight, sparse_conv
 from .extension import ARCHITECTURES
+from .grid import GridSample, grid_sample
 from .kernel_map import KernelMap
 from .maps import sort_voxels, strided_map, submanifold_map
 from .patches import PatchPadding, patch_padding
@@ -17,10 +18,12 @@ __all__ = [
     "ARCHITECTURES",
     "COORD_LIMIT",
     "CURVES",
+    "GridSample",
     "KernelMap",
     "PackedWeight",
     "PatchPadding",
     "Serialization",
+    "grid_sample",
     "pack_keys",
     "pack_weight",
     "patch_attention",

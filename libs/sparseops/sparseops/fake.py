@@ -65,3 +65,14 @@ def _sparse_conv_grouped(
 @register_fake("sparseops::group_rows")
 def _group_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.new_empty(rows.shape[1]), torch.empty_like(rows)
+
+
+@register_fake("sparseops::grid_sample")
+def _grid_sample(
+    coord: Tensor, grid_size: list[float], hash_number: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    whole, num_points = coord.new_empty(0, dtype=torch.int64), coord.shape[0]
+    num_offsets = torch.library.get_ctx().new_dynamic_size(min=2)
+    sizes = ((num_points, 3), (3,), (num_points,), (num_offsets,), (num_points,))
+    grid_coord, lowest, order, offsets, inverse = (whole.new_empty(size) for size in sizes)
+    return grid_coord, lowest, order, offsets, inverse

@@ -1,6 +1,9 @@
-// The launch functions of serialization.cu, segments.cu and patches.cu under C names, and a sort in CUB's place.
+// The launch functions of serialization.cu, segments.cu, patches.cu and grid.cu under C names, and a sort and a sum in
+// CUB's place.
+#include "grid_cuda.h"
 #include "launch.cuh"
 #include "radix_sort.h"
+#include "scan.h"
 #include "serial_cuda.h"
 
 namespace sparseops::gpu {
@@ -8,15 +11,24 @@ namespace sparseops::gpu {
 size_t radix_sort_scratch(int, int) { return 8; }
 
 cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void*, size_t, cudaStream_t,
-                       const uint32_t** sorted) {
+                       SortedPairs* sorted) {
   const uint64_t mask = num_bits < 64 ? (uint64_t{1} << num_bits) - 1 : ~uint64_t{0};
-  std::copy_n(pairs.values[0], num_pairs, pairs.values[1]);
   std::vector<int> order(num_pairs);
   for (int i = 0; i < num_pairs; ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(),
                    [&](int a, int b) { return (pairs.keys[0][a] & mask) < (pairs.keys[0][b] & mask); });
-  for (int i = 0; i < num_pairs; ++i) pairs.values[1][i] = pairs.values[0][order[i]];
-  *sorted = pairs.values[1];
+  for (int i = 0; i < num_pairs; ++i) {
+    pairs.keys[1][i] = pairs.keys[0][order[i]];
+    pairs.values[1][i] = pairs.values[0][order[i]];
+  }
+  *sorted = {pairs.keys[1], pairs.values[1]};
+  return cudaSuccess;
+}
+
+size_t running_sum_scratch(int) { return 8; }
+
+cudaError_t running_sum(int* values, int num_values, void*, size_t, cudaStream_t) {
+  for (int i = 1; i < num_values; ++i) values[i] += values[i - 1];
   return cudaSuccess;
 }
 
@@ -25,6 +37,11 @@ cudaError_t radix_sort(Pairs pairs, int num_pairs, int num_bits, void*, size_t, 
 using namespace sparseops;
 
 extern "C" {
+
+cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, cudaStream_t) {
+  std::memset(at, value, bytes);
+  return cudaSuccess;
+}
 
 void set_backwards(bool backwards) { emulated::backwards = backwards; }
 
@@ -53,5 +70,14 @@ int emulated_padding(const int64_t* offset, int64_t num_clouds, int64_t patch_si
   std::vector<char> scratch(gpu::patch_padding_scratch(num_clouds));
   return gpu::patch_padding(offset, num_clouds, patch_size, num_padded, num_patches, pad, unpad, cu_seqlens,
                             scratch.data(), nullptr);
+}
+
+int emulated_grid(const double* coord, int64_t n, const double* grid_size, int64_t hash, int64_t* grid_coord,
+                  int64_t* lowest, int64_t* order, int64_t* offsets, int64_t* inverse, int32_t* told) {
+  std::vector<char> scratch(gpu::grid_sample_scratch(static_cast<int>(n)) + 256);
+  char* aligned = scratch.data() + 256 - reinterpret_cast<uintptr_t>(scratch.data()) % 256;
+  return gpu::grid_sample(coord, static_cast<int>(n), {grid_size[0], grid_size[1], grid_size[2]},
+                          static_cast<Hash>(hash), {grid_coord, lowest, order, offsets, inverse},
+                          reinterpret_cast<gpu::GridResult*>(told), aligned, nullptr);
 }
 }
