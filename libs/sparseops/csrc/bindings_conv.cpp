@@ -95,7 +95,7 @@ Tensor pack_weight(const Tensor& weight) {
   }
   const Tensor packed = at::empty({offsets, panels, (in + 1) / 2, PANEL * 2}, weight.options());
   pack_bfloat16(reinterpret_cast<const uint16_t*>(weight.const_data_ptr<at::BFloat16>()), out, offsets, in,
-                       reinterpret_cast<uint16_t*>(packed.mutable_data_ptr<at::BFloat16>()));
+                reinterpret_cast<uint16_t*>(packed.mutable_data_ptr<at::BFloat16>()));
   return packed;
 }
 

@@ -194,7 +194,7 @@ int main() {
   std::vector<int32_t> rows = check_submanifold(coords, 3);
   const int64_t num = coords.size() / 4;
   rows[5] = static_cast<int32_t>(num), rows[6] = INT32_MAX, rows[7] = INT32_MIN;  // no rows of the input
-  const std::pair<int64_t, int64_t> widths[] = {{1, 1}, {6, 32}, {7, 20}, {16, 16}, {33, 49}};
+  const std::pair<int64_t, int64_t> widths[] = {{0, 0}, {0, 17}, {5, 0}, {1, 1}, {6, 32}, {7, 20}, {16, 16}, {33, 49}};
   for (const auto& [in, out] : widths) {
     for (const BlockFunction function : functions)
       for (const bool bfloat16 : {false, true}) check_convolution(function, bfloat16, rows, num, in, out);
