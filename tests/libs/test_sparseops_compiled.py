@@ -174,7 +174,9 @@ def refusals() -> dict:
         "gives no gradients": conv(features.clone().requires_grad_(), pack_weight(weight), kernel_map),
         r"coords must be contiguous int64 \(V, 4\).*torch.int32": lambda: submanifold(coords.int(), 3),
         "not contiguous": lambda: strided_map(coords.t().contiguous().t()),
-        "more than once": lambda: submanifold(torch.cat([coords, coords[:1]]), 3),
+        "holds a voxel more than once": lambda: submanifold(torch.cat([coords, coords[:1]]), 3),
+        "coords holds a voxel more": lambda: strided_map(torch.cat([coords, coords[:1]])),
+        "coords holds a voxel more than": lambda: reference.strided_map(torch.cat([coords, coords[:1]])),
         "kernel_size must be odd, from 1 to 7, got 9": lambda: submanifold(coords, 9),
         "weight, BFloat16": lambda: torch.ops.sparseops.sparse_conv(
             features, pack_weight(weight.bfloat16()).data, 6, kernel_map.forwards, None, None, False

@@ -66,7 +66,7 @@ void check_strided(const std::vector<int64_t>& coords) {
   std::vector<int64_t> coarse(4 * num);
   const int64_t num_coarse = coarser_voxels(coords.data(), num, parent.data(), coarse.data());
   std::vector<int32_t> children(8 * num_coarse);
-  strided_tables(coords.data(), num, parent.data(), num_coarse, children.data(), parents.data());
+  require(strided_tables(coords.data(), num, parent.data(), num_coarse, children.data(), parents.data()), "distinct");
   for (int64_t i = 0; i < num; ++i) {
     const int64_t offset = coords[4 * i + 1] % 2 * 4 + coords[4 * i + 2] % 2 * 2 + coords[4 * i + 3] % 2;
     require(parents[offset * num + i] == parent[i], "parents");
@@ -178,6 +178,9 @@ int main() {
   check_strided(corners);
   const std::vector<int64_t> twice{0, 1, 2, 3, 0, 1, 2, 3};
   require(has_duplicates(sort_keys(twice.data(), 2, 1, 0)), "duplicates");
+  const std::vector<int32_t> parent{0, 0};
+  std::vector<int32_t> children(8), parents(16);
+  require(!strided_tables(twice.data(), 2, parent.data(), 1, children.data(), parents.data()), "strided duplicates");
   const std::vector<int64_t> outside{0, COORD_LIMIT, 0, 0};
   require(!within_limits(outside.data(), 1), "outside");
 
