@@ -244,6 +244,24 @@ def test_rows_that_are_none_of_the_features_count_as_absent(channels):
     assert torch.equal(found, sparse_conv(features.cuda(), weight.cuda(), KernelMap(absent.cuda())))
 
 
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(0, 16), (16, 0), (0, 0), (0, 5)])
+def test_no_channels_give_zeros_and_what_is_added(in_channels, out_channels):
+    kernel_map = to_device(submanifold_map(voxels(7, 900, 12), 3))
+    features = torch.rand(kernel_map.num_in, in_channels, device="cuda")
+    weight = torch.rand(out_channels, 3, 3, 3, in_channels, device="cuda")
+    bias = torch.rand(out_channels, device="cuda")
+    residual = -2 * torch.rand(kernel_map.num_out, out_channels, device="cuda")
+    found = sparse_conv(features, weight, kernel_map, bias, residual, "relu")
+    assert torch.equal(found, (bias + residual).relu())
+
+
+def test_too_many_channels_are_named_with_the_limit():
+    kernel_map = KernelMap(torch.zeros(1, 1, dtype=torch.int32, device="cuda"))
+    features, weight = torch.zeros(1, 16392, device="cuda"), torch.zeros(8, 1, 1, 1, 16392, device="cuda")
+    with pytest.raises(ValueError, match="weight has 16392 input channels at 1 offsets; the limits are 16384 channels"):
+        sparse_conv(features, weight, kernel_map)
+
+
 def test_memory_that_is_not_aligned():
     kernel_map = submanifold_map(voxels(7, 900, 12), 3)
     features, weight, _, _ = operands(kernel_map, 16, 32, 3, torch.float16)

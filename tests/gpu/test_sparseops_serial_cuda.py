@@ -93,6 +93,26 @@ def test_nothing_is_read_back_where_all_is_given():
     assert patch_padding(ends, 4, "cuda").pad.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7]
 
 
+def test_unchecked_clouds_out_of_range_do_no_harm():
+    batch, coord = torch.tensor([0, -7, 5, 1 << 40]).cuda(), torch.ones(4, 3, dtype=torch.int32).cuda()
+    got = serialize(coord, batch, torch.tensor([7, 6]).cuda(), num_clouds=2, check=False)
+    assert got.orders.sort().values.tolist() == [[0, 1, 2, 3]] * 4
+
+
+@pytest.mark.parametrize("starts", [[0, 3], [0, 9], [0, 4, 3, 6]])
+def test_patches_out_of_range_are_refused(starts):
+    with pytest.raises(ValueError, match="cu_seqlens must"):
+        patch_attention(torch.zeros(6, 3, 2, 4).cuda(), torch.tensor(starts, dtype=torch.int32).cuda())
+
+
+def test_gradients_of_a_reduction_are_those_of_the_processor():
+    values, offsets = torch.randn(12, 3, requires_grad=True), torch.tensor([0, 4, 4, 5, 12])
+    (expected,) = torch.autograd.grad(segment_reduce(values, offsets, "mean").square().sum(), values)
+    on_device = values.detach().cuda().requires_grad_()
+    (found,) = torch.autograd.grad(segment_reduce(on_device, offsets.cuda(), "mean").square().sum(), on_device)
+    torch.testing.assert_close(found.cpu(), expected)
+
+
 def test_values_out_of_range_are_named():
     coord = torch.full((4, 3), 8, dtype=torch.int32).cuda()
     with pytest.raises(ValueError, match="got 8 to 8"):

@@ -70,8 +70,8 @@ def test_many_voxels_and_the_ends_of_the_keys():
 @given(
     seed=st.integers(0, 10**6),
     num=st.integers(0, 400),
-    in_channels=st.integers(1, 70),
-    out_channels=st.integers(1, 70),
+    in_channels=st.integers(0, 70),
+    out_channels=st.integers(0, 70),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     others=st.tuples(st.booleans(), st.booleans(), st.sampled_from(["none", "relu"])),
     kind=st.sampled_from(["1", "3", "down", "up"]),
@@ -82,7 +82,7 @@ def test_convolutions_are_those_of_the_reference(seed, num, in_channels, out_cha
     down = strided_map(coords)[1]
     kernel_map = {"1": submanifold(coords, 1), "3": submanifold(coords, 3), "down": down, "up": down.inverse()}[kind]
     size = 2 if kind in ("down", "up") else int(kind)
-    weight = torch.randn(out_channels, size, size, size, in_channels, dtype=dtype) / in_channels**0.5
+    weight = torch.randn(out_channels, size, size, size, in_channels, dtype=dtype) / max(in_channels, 1) ** 0.5
     features = torch.randn(kernel_map.num_in, in_channels, dtype=dtype)
     with_bias, with_residual, activation = others
     bias = torch.randn(out_channels) if with_bias else None
@@ -113,13 +113,23 @@ def test_a_row_is_the_same_to_the_bit_for_any_number_of_threads_and_in_any_compa
     assert torch.equal(alone, results[0][: len(one)])
 
 
+@pytest.mark.parametrize(("out_channels", "in_channels"), [(0, 4), (0, 0), (5, 0)])
+def test_no_channels_give_zeros_and_what_is_added(out_channels, in_channels):
+    kernel_map = submanifold(torch.tensor([[0, 1, 1, 1], [0, 1, 1, 2]]), 3)
+    features, weight = torch.rand(2, in_channels), torch.rand(out_channels, 3, 3, 3, in_channels)
+    bias, residual = torch.rand(out_channels), -2 * torch.rand(2, out_channels)
+    found = sparse_conv(features, weight, kernel_map, bias, residual, "relu")
+    assert torch.equal(found, (bias + residual).relu())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_packed_weight_in_another_dtype_is_the_one_packed_in_it(dtype):
-    weight = torch.randn(20, 3, 3, 3, 5)
+@pytest.mark.parametrize(("out_channels", "in_channels"), [(20, 5), (0, 5), (20, 0)])
+def test_a_packed_weight_in_another_dtype_is_the_one_packed_in_it(dtype, out_channels, in_channels):
+    weight = torch.randn(out_channels, 3, 3, 3, in_channels)
     expected = pack_weight(weight.to(dtype))
     packed = pack_weight(weight).to(dtype)
     assert torch.equal(packed.data, expected.data)
-    assert (packed.out_channels, packed.num_offsets, packed.in_channels) == (20, 27, 5)
+    assert (packed.out_channels, packed.num_offsets, packed.in_channels) == (out_channels, 27, in_channels)
     again = packed.to(torch.float32)
     assert torch.equal(again.data, pack_weight(weight.to(dtype).float()).data)
 
@@ -164,7 +174,9 @@ def refusals() -> dict:
         "gives no gradients": conv(features.clone().requires_grad_(), pack_weight(weight), kernel_map),
         r"coords must be contiguous int64 \(V, 4\).*torch.int32": lambda: submanifold(coords.int(), 3),
         "not contiguous": lambda: strided_map(coords.t().contiguous().t()),
-        "more than once": lambda: submanifold(torch.cat([coords, coords[:1]]), 3),
+        "holds a voxel more than once": lambda: submanifold(torch.cat([coords, coords[:1]]), 3),
+        "coords holds a voxel more": lambda: strided_map(torch.cat([coords, coords[:1]])),
+        "coords holds a voxel more than": lambda: reference.strided_map(torch.cat([coords, coords[:1]])),
         "kernel_size must be odd, from 1 to 7, got 9": lambda: submanifold(coords, 9),
         "weight, BFloat16": lambda: torch.ops.sparseops.sparse_conv(
             features, pack_weight(weight.bfloat16()).data, 6, kernel_map.forwards, None, None, False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sparseops import ARCHITECTURES, patch_attention, patch_padding, reference_serial
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "attention_padding"
+OPERATORS = [reference_serial] + ([torch.ops.sparseops] if ARCHITECTURES else [])
 GIVEN, EXPECTED = np.load(GOLDEN / "input.npz"), np.load(GOLDEN / "output.npz")
 
 
@@ -172,7 +173,6 @@ QKV, STARTS = torch.zeros(6, 3, 2, 4), torch.tensor([0, 3, 6], dtype=torch.int32
         ({"cu_seqlens": STARTS.to("meta")}, "on cpu"),
         ({"cast": torch.int8}, "got torch.int8"),
         ({"bias": torch.zeros(2, 2, 3, 4)}, r"float32 \(2, 2, 3, 3\) .*, got torch.float32 \(2, 2, 3, 4\)"),
-        ({"bias": torch.zeros(2), "cu_seqlens": torch.tensor([0, 2, 6], dtype=torch.int32)}, "lengths 2 to 4"),
     ],
 )
 def test_wrong_attention_is_named(arguments, message):
@@ -180,18 +180,82 @@ def test_wrong_attention_is_named(arguments, message):
         patch_attention(**{"qkv": QKV, "cu_seqlens": STARTS, **arguments})
 
 
-@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
-@pytest.mark.parametrize("starts", [[0, 3], [0, 7], [1, 6], [0, 4, 3, 6], [0, -2, 6]])
-def test_patches_out_of_range_are_refused(starts):
+@pytest.mark.parametrize("operators", OPERATORS, ids=str)
+@pytest.mark.parametrize("starts", [[0, 3], [0, 7], [0, 9], [1, 6], [0, 4, 3, 6], [0, -2, 6]])
+def test_patches_out_of_range_are_refused(operators, starts):
     with pytest.raises(ValueError, match="cu_seqlens must"):
-        patch_attention(QKV, torch.tensor(starts, dtype=torch.int32))
+        operators.patch_attention(QKV, torch.tensor(starts, dtype=torch.int32), 0.5, None)
+
+
+@pytest.mark.parametrize("operators", OPERATORS, ids=str)
+def test_a_bias_beside_patches_of_several_lengths_is_refused(operators):
+    starts = torch.tensor([0, 3, 4, 6], dtype=torch.int32)
+    with pytest.raises(ValueError, match="bias has the length 2, patch 0 has 3"):
+        operators.patch_attention(QKV, starts, 0.5, torch.zeros(3, 2, 2, 2))
+    with pytest.raises(ValueError, match="bias has the length 2, patch 0 has 3"):
+        patch_attention(QKV, starts, bias=torch.zeros(3, 2, 2, 2))
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 2, 0), (6, 3, 0, 4), (0, 3, 2, 4)])
+def test_nothing_to_attend_to(shape):
+    qkv, starts = torch.zeros(shape), torch.tensor([0, shape[0]], dtype=torch.int32)
+    assert patch_attention(qkv, starts).shape == (shape[0], shape[2] * shape[3])
+    assert reference_serial.patch_attention(qkv, starts, 1.0, None).shape == (shape[0], shape[2] * shape[3])
+
+
+@pytest.mark.parametrize("cast", [None, torch.bfloat16])
+def test_gradients_reach_qkv_and_bias(cast):
+    qkv, cu_seqlens = patches(4, [3, 3], 2, 4)
+    bias = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
+    found, expected = [], []
+    for function, inputs, gradients in [
+        (lambda q, b: patch_attention(q, cu_seqlens, 0.5, b, cast), (qkv, bias), found),
+        (lambda q, b: reference_serial.patch_attention(q, cu_seqlens, 0.5, b), (qkv.double(), bias.double()), expected),
+    ]:
+        leaves = [tensor.requires_grad_() for tensor in inputs]
+        (function(*leaves) * weights).sum().backward()
+        gradients += [leaf.grad.double() for leaf in leaves]
+    tolerance = 1e-5 if cast is None else 0.1
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_gradients_of_the_reference_are_right():
+    qkv, cu_seqlens = patches(5, [3, 1, 2], 2, 4)
+    assert torch.autograd.gradcheck(
+        lambda q: reference_serial.patch_attention(q, cu_seqlens, 0.5, None), qkv.double().requires_grad_()
+    )
 
 
 @pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
-def test_torch_compile_sees_through():
+def test_torch_compile_sees_through_attention():
+    def doubled(qkv: torch.Tensor, starts: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return 2 * patch_attention(qkv * 2, starts, bias=bias)
+
+    qkv, starts = patches(6, [3, 3], 2, 4)
+    compiled = torch.compile(doubled, backend="aot_eager", fullgraph=True)
+    for bias in (None, torch.randn(2, 2, 3, 3)):
+        assert torch.equal(compiled(qkv, starts, bias), doubled(qkv, starts, bias))
+    with pytest.raises(ValueError, match="bias has the length 3, patch 0 has 2"):
+        compiled(qkv, torch.tensor([0, 2, 6], dtype=torch.int32), torch.randn(2, 2, 3, 3))
+
+
+@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+def test_torch_compile_goes_on_around_the_padding():
+    def filled(x: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        padding = patch_padding(offset, 4)
+        return (x * 2)[padding.pad] + 1
+
+    x, offset = torch.arange(12.0), torch.tensor([9, 12])
+    assert torch.equal(torch.compile(filled, backend="aot_eager")(x, offset), filled(x, offset))
+
+
+@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+def test_the_operators_are_registered_as_torch_wants_them():
     operators = torch.ops.sparseops
     for operator, arguments in [
         (operators.patch_padding, (torch.tensor([9, 12]), 4, 12, 15, 4)),
         (operators.patch_attention, (QKV, STARTS, 0.5, None)),
+        (operators.patch_attention, (QKV, STARTS, 0.5, torch.zeros(2, 2, 3, 3))),
     ]:
         torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))

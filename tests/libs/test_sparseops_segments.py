@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseops import ARCHITECTURES, reference_serial, segment_reduce
 
+OPERATORS = [reference_serial] + ([torch.ops.sparseops] if ARCHITECTURES else [])
 REDUCTIONS = reference_serial.REDUCTIONS
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
@@ -78,14 +79,34 @@ def test_wrong_input_is_named(values, offsets, reduction, message):
         segment_reduce(values, offsets, reduction)
 
 
-@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+@pytest.mark.parametrize("operators", OPERATORS, ids=str)
 @pytest.mark.parametrize("offsets", [[0, 2, 6], [1, 5], [0, 4, 2, 5], [0, -1, 5], [0, 9, 5]])
-def test_offsets_out_of_range_are_refused(offsets):
+def test_offsets_out_of_range_are_refused(operators, offsets):
     with pytest.raises(ValueError, match="offsets must"):
-        segment_reduce(VALUES, torch.tensor(offsets), "sum")
+        operators.segment_reduce(VALUES, torch.tensor(offsets), 0)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradients_reach_the_values(reduction):
+    offsets = torch.tensor([0, 4, 4, 5, 12])
+    values = values_of(2, 12, 3, torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda given: segment_reduce(given, offsets, reduction), values)
 
 
 @pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
-def test_torch_compile_sees_through():
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_torch_compile_sees_through(reduction, requires_grad):
+    def twice(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+        return segment_reduce(values * 2, offsets, reduction) + 1
+
+    values, offsets = values_of(3, 12, 3, torch.float32).requires_grad_(requires_grad), torch.tensor([0, 4, 4, 5, 12])
+    assert torch.equal(
+        torch.compile(twice, backend="aot_eager", fullgraph=True)(values, offsets), twice(values, offsets)
+    )
+
+
+@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+def test_the_operator_is_registered_as_torch_wants_it():
     operator = torch.ops.sparseops.segment_reduce.default
     torch.library.opcheck(operator, (VALUES, OFFSETS, 2), test_utils=("test_schema", "test_faketensor"))

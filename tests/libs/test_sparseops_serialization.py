@@ -162,6 +162,7 @@ BATCH = torch.zeros(4, dtype=torch.int64)
         ({"grid_coord": COORD, "batch": BATCH + 2, "num_clouds": 2}, r"batch must lie in \[0, 2\), got 2 to 2"),
         ({"grid_coord": COORD, "batch": BATCH - 1}, "got -1 to -1"),
         ({"grid_coord": COORD, "num_clouds": 2}, "without a batch"),
+        ({"grid_coord": COORD[:0], "batch": BATCH[:0], "num_clouds": 0}, "num_clouds must be at least 1, got 0"),
         ({"grid_coord": COORD, "batch": BATCH + (1 << 15), "depth": 16}, "need 64 bits, 63 are there"),
         ({"grid_coord": COORD, "curves": ["peano"]}, "got 'peano'"),
         (
@@ -191,8 +192,29 @@ def test_wrong_codes_are_named(codes, num_bits, message):
         sort_codes(codes, num_bits)
 
 
+@pytest.mark.parametrize("index", [-7, 2, 5, 1 << 40])
+def test_unchecked_clouds_out_of_range_do_no_harm(index):
+    batch = torch.tensor([0, index, 1, 0])
+    got = serialize(COORD + 1, batch, torch.tensor([7, 6]), num_clouds=2, check=False)
+    assert torch.equal(got.orders.sort().values, torch.arange(4).expand(4, -1))
+    right = serialize(COORD + 1, batch.clamp(0, 1), torch.tensor([7, 6]), num_clouds=2)
+    assert torch.equal(got.codes[:, [0, 2, 3]], right.codes[:, [0, 2, 3]])
+
+
 @pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
-def test_torch_compile_sees_through():
+@pytest.mark.parametrize("check", [False, True])
+def test_torch_compile_sees_through(check):
+    def ordered(coord: torch.Tensor, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = serialize(coord + 1, batch, 7, 2, check=check)
+        return found.codes, found.orders, found.inverses, *sort_codes(found.codes >> 3)
+
+    coord, batch = points(3, 50, 6), torch.arange(50) // 25
+    compiled = torch.compile(ordered, backend="aot_eager", fullgraph=True)
+    assert all(map(torch.equal, compiled(coord, batch), ordered(coord, batch)))
+
+
+@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+def test_the_operators_are_registered_as_torch_wants_them():
     coord = points(3, 50, 6)
     operators = torch.ops.sparseops
     for operator, arguments in [

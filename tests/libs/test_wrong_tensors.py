@@ -1,4 +1,6 @@
-"""Every public function, each of its tensors in turn wrong in one way: a ValueError that states what was given."""
+"""Every public function, each of its tensors in turn wrong in one way: a ValueError that states what was given.
+
+All of them on the meta device are no fault to sparseops."""
 
 import inspect
 import re
@@ -48,6 +50,7 @@ CALLS = {
         "start_len": torch.tensor([[0, 1], [1, 1], [2, 1]]).int(),
         "threshold": 1,
     },
+    sparseops.grid_sample: {"coord": XYZ, "grid_size": 0.1},
     sparseops.pack_keys: {"coords": COORDS},
     sparseops.sort_voxels: {"coords": COORDS},
     sparseops.submanifold_map: {"coords": COORDS, "kernel_size": 3},
@@ -98,6 +101,7 @@ COPIED = [
     (sparseops.patch_padding, "offset"),
 ]
 ANY_SHAPE = {(sparseops.serialization_depth, "grid_coord")}
+SIZED_BY_VALUES = {sparseops.grid_sample, sparseops.strided_map, sparseops.serialization_depth, sparseops.patch_padding}
 
 
 def cases():
@@ -144,3 +148,34 @@ def test_no_public_function_is_forgotten():
     for library in (pointops, pointgroup_ops, sparseops):
         functions = {getattr(library, name) for name in library.__all__ if inspect.isfunction(getattr(library, name))}
         assert functions <= CALLS.keys()
+
+
+def shapes(result) -> list:
+    """Shapes and dtypes of all tensors in a result."""
+    if isinstance(result, torch.Tensor):
+        return [(tuple(result.shape), result.dtype)]
+    if isinstance(result, sparseops.KernelMap):
+        return shapes((result.forwards, result.backwards))
+    if isinstance(result, sparseops.PackedWeight):
+        return [result.out_channels, result.num_offsets, result.in_channels]
+    return [shape for part in result for shape in shapes(part)] if isinstance(result, tuple) else [result]
+
+
+def without_values(argument):
+    if isinstance(argument, sparseops.KernelMap):
+        return sparseops.KernelMap(argument.forwards.to("meta"))
+    return argument.to("meta") if isinstance(argument, torch.Tensor) else argument
+
+
+@pytest.mark.skipif(not sparseops.ARCHITECTURES, reason="the operators are not compiled")
+@pytest.mark.parametrize("function", [function for function in CALLS if function.__module__.startswith("sparseops")])
+def test_meta_tensors_give_shapes_or_are_refused(function):
+    arguments = CALLS[function]
+    if function is sparseops.serialize:
+        arguments = arguments | {"depth": 3, "num_clouds": 2}
+    found = {name: without_values(argument) for name, argument in arguments.items()}
+    if function in SIZED_BY_VALUES:
+        with pytest.raises(ValueError, match="got a meta tensor"):
+            function(**found)
+    else:
+        assert shapes(function(**found)) == shapes(function(**arguments))

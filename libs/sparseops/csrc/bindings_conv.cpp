@@ -70,8 +70,9 @@ std::tuple<Tensor, Tensor, Tensor> strided_map(const Tensor& coords) {
   const int64_t num_coarse =
       coarser_voxels(from, num, parent.mutable_data_ptr<int32_t>(), coarse.mutable_data_ptr<int64_t>());
   const Tensor children = allocate({8, num_coarse}, table), parents = allocate({8, num}, table);
-  strided_tables(from, num, parent.const_data_ptr<int32_t>(), num_coarse, children.mutable_data_ptr<int32_t>(),
-                 parents.mutable_data_ptr<int32_t>());
+  const bool distinct = strided_tables(from, num, parent.const_data_ptr<int32_t>(), num_coarse,
+                                       children.mutable_data_ptr<int32_t>(), parents.mutable_data_ptr<int32_t>());
+  TORCH_CHECK_VALUE(distinct, "coords holds a voxel more than once");
   return {coarse.narrow(0, 0, num_coarse), children, parents};
 }
 
@@ -95,7 +96,7 @@ Tensor pack_weight(const Tensor& weight) {
   }
   const Tensor packed = at::empty({offsets, panels, (in + 1) / 2, PANEL * 2}, weight.options());
   pack_bfloat16(reinterpret_cast<const uint16_t*>(weight.const_data_ptr<at::BFloat16>()), out, offsets, in,
-                       reinterpret_cast<uint16_t*>(packed.mutable_data_ptr<at::BFloat16>()));
+                reinterpret_cast<uint16_t*>(packed.mutable_data_ptr<at::BFloat16>()));
   return packed;
 }
 

@@ -144,9 +144,9 @@ ConvType type_for(const Tensor& features) {
   }
 }
 
-// `dim` filled up with zeros to a multiple.
+// `dim` filled up with zeros to a multiple that is not 0.
 Tensor padded(const Tensor& tensor, int64_t dim, int64_t multiple) {
-  const int64_t missing = (multiple - tensor.size(dim) % multiple) % multiple;
+  const int64_t size = tensor.size(dim), missing = size == 0 ? multiple : (multiple - size % multiple) % multiple;
   if (missing == 0) return aligned_to_16(tensor);
   std::vector<int64_t> pad(2 * (tensor.dim() - dim), 0);
   pad.back() = missing;
@@ -180,7 +180,11 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   arguments.out_channels = static_cast<int>(weight.size(0));
   arguments.relu = relu;
   const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
-  C10_CUDA_CHECK(run(type, arguments, c10::cuda::getCurrentCUDAStream()));
+  const cudaError_t error = run(type, arguments, c10::cuda::getCurrentCUDAStream());
+  TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "weight has ", given_weight.size(2), " input channels at ",
+                    rows.size(0), " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
+                    " offsets and the shared memory of the device, in which both together need room");
+  C10_CUDA_CHECK(error);
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }
 

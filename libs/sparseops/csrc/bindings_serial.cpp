@@ -1,4 +1,4 @@
-// Operators of serialized attention: their schemas, and their CPU and Meta implementations.
+// Operators of serialized attention: their schemas, and their CPU implementations.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -11,24 +11,15 @@ namespace sparseops {
 namespace {
 
 using at::Tensor;
-using c10::SymInt;
-
-Tensor empty_codes(const Tensor& grid_coord, int64_t num_curves) {
-  return at::empty_symint({num_curves, grid_coord.sym_size(0)}, grid_coord.options().dtype(at::kLong));
-}
-
-Tensor codes_meta(const Tensor& grid_coord, const std::optional<Tensor>&, const std::optional<Tensor>&, int64_t,
-                  at::IntArrayRef curves) {
-  return empty_codes(grid_coord, static_cast<int64_t>(curves.size()));
-}
 
 Tensor codes_cpu(const Tensor& grid_coord, const std::optional<Tensor>& batch, const std::optional<Tensor>& depths,
                  int64_t depth, at::IntArrayRef curves) {
-  Tensor codes = empty_codes(grid_coord, static_cast<int64_t>(curves.size()));
+  const auto num_curves = static_cast<int64_t>(curves.size());
+  Tensor codes = at::empty({num_curves, grid_coord.size(0)}, grid_coord.options().dtype(at::kLong));
   auto fill = [&](const auto* coord) {
     serialization_codes_cpu(coord, batch ? batch->const_data_ptr<int64_t>() : nullptr,
                             depths ? depths->const_data_ptr<int64_t>() : nullptr, grid_coord.size(0),
-                            static_cast<int>(depth), curves.data(), codes.size(0), codes.mutable_data_ptr<int64_t>());
+                            static_cast<int>(depth), curves.data(), num_curves, codes.mutable_data_ptr<int64_t>());
   };
   if (grid_coord.scalar_type() == at::kInt) {
     fill(grid_coord.const_data_ptr<int32_t>());
@@ -38,12 +29,8 @@ Tensor codes_cpu(const Tensor& grid_coord, const std::optional<Tensor>& batch, c
   return codes;
 }
 
-std::tuple<Tensor, Tensor> sort_meta(const Tensor& codes, int64_t) {
-  return {at::empty_symint(codes.sym_sizes(), codes.options()), at::empty_symint(codes.sym_sizes(), codes.options())};
-}
-
 std::tuple<Tensor, Tensor> sort_cpu(const Tensor& codes, int64_t num_bits) {
-  auto [orders, inverses] = sort_meta(codes, num_bits);
+  Tensor orders = at::empty(codes.sizes(), codes.options()), inverses = at::empty(codes.sizes(), codes.options());
   sort_codes_cpu(codes.const_data_ptr<int64_t>(), codes.size(0), codes.size(1), static_cast<int>(num_bits),
                  orders.mutable_data_ptr<int64_t>(), inverses.mutable_data_ptr<int64_t>());
   return {orders, inverses};
@@ -61,13 +48,9 @@ void check_offsets(const char* name, const Tensor& offsets, int64_t end) {
   }
 }
 
-Tensor segment_reduce_meta(const Tensor& values, const Tensor& offsets, int64_t) {
-  return at::empty_symint({offsets.sym_size(0) - 1, values.sym_size(1)}, values.options());
-}
-
 Tensor segment_reduce_cpu_(const Tensor& values, const Tensor& offsets, int64_t reduction) {
   check_offsets<int64_t>("offsets", offsets, values.size(0));
-  Tensor out = segment_reduce_meta(values, offsets, reduction);
+  Tensor out = at::empty({offsets.size(0) - 1, values.size(1)}, values.options());
   auto reduce = [&](auto value) {
     using Value = decltype(value);
     segment_reduce_cpu(values.const_data_ptr<Value>(), offsets.const_data_ptr<int64_t>(), out.size(0), out.size(1),
@@ -83,27 +66,34 @@ Tensor segment_reduce_cpu_(const Tensor& values, const Tensor& offsets, int64_t 
   return out;
 }
 
-std::tuple<Tensor, Tensor, Tensor> padding_meta(const Tensor& offset, int64_t, SymInt num_points, SymInt num_padded,
-                                                SymInt num_patches) {
-  return {at::empty_symint({num_padded}, offset.options()), at::empty_symint({num_points}, offset.options()),
-          at::empty_symint({num_patches + 1}, offset.options().dtype(at::kInt))};
-}
-
 std::tuple<Tensor, Tensor, Tensor> padding_cpu(const Tensor& offset, int64_t patch_size, int64_t num_points,
                                                int64_t num_padded, int64_t num_patches) {
-  auto [pad, unpad, cu_seqlens] = padding_meta(offset, patch_size, num_points, num_padded, num_patches);
+  Tensor pad = at::empty({num_padded}, offset.options()), unpad = at::empty({num_points}, offset.options());
+  Tensor cu_seqlens = at::empty({num_patches + 1}, offset.options().dtype(at::kInt));
   patch_padding_cpu(offset.const_data_ptr<int64_t>(), offset.size(0), patch_size, pad.mutable_data_ptr<int64_t>(),
                     unpad.mutable_data_ptr<int64_t>(), cu_seqlens.mutable_data_ptr<int32_t>());
   return {pad, unpad, cu_seqlens};
 }
 
-Tensor attention_meta(const Tensor& qkv, const Tensor&, double, const std::optional<Tensor>&) {
-  return at::empty_symint({qkv.sym_size(0), qkv.sym_size(2) * qkv.sym_size(3)}, qkv.options());
+// A bias must have an entry for every pair of points in a patch, or reads would leave it.
+void check_bias(const Tensor& bias, const Tensor& cu_seqlens, int64_t heads) {
+  const int64_t patches = cu_seqlens.size(0) - 1, length = bias.dim() == 4 ? bias.size(3) : 0;
+  TORCH_CHECK_VALUE(bias.scalar_type() == at::kFloat && bias.is_contiguous() &&
+                        bias.sizes() == at::IntArrayRef({patches, heads, length, length}),
+                    "bias must be contiguous float32 (", patches, ", ", heads, ", L, L), got ", bias.scalar_type(), " ",
+                    bias.sizes());
+  const int32_t* starts = cu_seqlens.const_data_ptr<int32_t>();
+  for (int64_t patch = 0; patch < patches; ++patch) {
+    const int64_t own = starts[patch + 1] - starts[patch];
+    TORCH_CHECK_VALUE(own == length, "bias has the length ", length, ", patch ", patch, " has ", own,
+                      "; a bias needs patches of one length");
+  }
 }
 
 Tensor attention_cpu(const Tensor& qkv, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& bias) {
   check_offsets<int32_t>("cu_seqlens", cu_seqlens, qkv.size(0));
-  Tensor out = attention_meta(qkv, cu_seqlens, scale, bias);
+  if (bias) check_bias(*bias, cu_seqlens, qkv.size(2));
+  Tensor out = at::empty({qkv.size(0), qkv.size(2) * qkv.size(3)}, qkv.options());
   patch_attention_cpu(qkv.const_data_ptr<float>(), cu_seqlens.const_data_ptr<int32_t>(), cu_seqlens.size(0) - 1,
                       qkv.size(2), qkv.size(3), static_cast<float>(scale),
                       bias ? bias->const_data_ptr<float>() : nullptr, out.mutable_data_ptr<float>());
@@ -128,14 +118,6 @@ TORCH_LIBRARY_IMPL(sparseops, CPU, m) {
   m.impl("segment_reduce", &segment_reduce_cpu_);
   m.impl("patch_padding", &padding_cpu);
   m.impl("patch_attention", &attention_cpu);
-}
-
-TORCH_LIBRARY_IMPL(sparseops, Meta, m) {
-  m.impl("serialization_codes", &codes_meta);
-  m.impl("sort_codes", &sort_meta);
-  m.impl("segment_reduce", &segment_reduce_meta);
-  m.impl("patch_padding", &padding_meta);
-  m.impl("patch_attention", &attention_meta);
 }
 
 }  // namespace sparseops

@@ -286,7 +286,7 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
   if (arguments.num_out == 0 || arguments.out_channels == 0) return cudaSuccess;
   const int multiple = type == ConvType::kHalf || type == ConvType::kBfloat16 ? 8 : 4;
   if (arguments.in_channels <= 0 || arguments.in_channels % multiple != 0 || arguments.out_channels % multiple != 0 ||
-      arguments.in_channels > 1 << 14 || arguments.num_offsets > 1 << 12) {
+      arguments.in_channels > kMaxInChannels || arguments.num_offsets > kMaxKernelOffsets) {
     return cudaErrorInvalidValue;
   }
   if (!convolve_supports(type)) return cudaErrorNotSupported;

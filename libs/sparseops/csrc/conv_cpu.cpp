@@ -58,11 +58,12 @@ void pack_float(const float* weight, int64_t out_channels, int64_t num_offsets, 
 }
 
 void pack_bfloat16(const uint16_t* weight, int64_t out_channels, int64_t num_offsets, int64_t in_channels,
-                          uint16_t* to) {
+                   uint16_t* to) {
   pack(weight, out_channels, num_offsets, in_channels, 2, to);
 }
 
 void convolve(const Convolution& conv) {
+  if (conv.panels == 0) return;
   const BlockFunction convolve_block = fastest(conv.bfloat16);
   const int64_t num_threads = at::get_num_threads();
   const int64_t block_panels = std::min(conv.panels, BLOCK_PANELS);

@@ -29,7 +29,10 @@ struct ConvArguments {
 // Whether the current device multiplies this type (bfloat16 and tf32 from sm_80 on).
 bool convolve_supports(ConvType type);
 
-// cudaErrorNotSupported where the current device cannot, cudaErrorInvalidValue for channels or sizes it has no room for.
+constexpr int kMaxInChannels = 1 << 14, kMaxKernelOffsets = 1 << 12;
+
+// cudaErrorNotSupported where the current device cannot, cudaErrorInvalidValue beyond these limits and where its shared
+// memory has no room for so many channels and offsets.
 cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t stream);
 
 // Whether convolve_hopper does this convolution on the current device; depends on nothing but sizes of the kernel and

@@ -33,14 +33,15 @@ void submanifold_table(const Keys& keys, int64_t kernel_size, int32_t* rows);
 // Fills parent (num) with the row of each voxel's coarser voxel, coarse (at most num, 4) with these; gives their number.
 int64_t coarser_voxels(const int64_t* coords, int64_t num, int32_t* parent, int64_t* coarse);
 
-// children (8, num_coarse) and parents (8, num): the tables of a convolution of kernel 2, stride 2.
-void strided_tables(const int64_t* coords, int64_t num, const int32_t* parent, int64_t num_coarse, int32_t* children,
+// children (8, num_coarse) and parents (8, num): the tables of a convolution of kernel 2, stride 2. False where a voxel is
+// there more than once.
+bool strided_tables(const int64_t* coords, int64_t num, const int32_t* parent, int64_t num_coarse, int32_t* children,
                     int32_t* parents);
 
 // to (num_offsets, panels, units, PANEL) from the weight (out_channels, num_offsets, in_channels), zeros beyond.
 void pack_float(const float* weight, int64_t out_channels, int64_t num_offsets, int64_t in_channels, float* to);
 void pack_bfloat16(const uint16_t* weight, int64_t out_channels, int64_t num_offsets, int64_t in_channels,
-                          uint16_t* to);
+                   uint16_t* to);
 
 void convolve(const Convolution& conv);
 

@@ -133,16 +133,20 @@ int64_t coarser_voxels(const int64_t* coords, int64_t num, int32_t* parent, int6
   return num_coarse;
 }
 
-void strided_tables(const int64_t* coords, int64_t num, const int32_t* parent, int64_t num_coarse, int32_t* children,
+bool strided_tables(const int64_t* coords, int64_t num, const int32_t* parent, int64_t num_coarse, int32_t* children,
                     int32_t* parents) {
   std::fill(children, children + 8 * num_coarse, -1);
   std::fill(parents, parents + 8 * num, -1);
+  bool distinct = true;
   for (int64_t i = 0; i < num; ++i) {
     const int64_t* at = coords + 4 * i;
     const int64_t offset = (at[1] & 1) * 4 + (at[2] & 1) * 2 + (at[3] & 1);
-    children[offset * num_coarse + parent[i]] = static_cast<int32_t>(i);
+    int32_t& child = children[offset * num_coarse + parent[i]];
+    distinct &= child < 0;
+    child = static_cast<int32_t>(i);
     parents[offset * num + i] = parent[i];
   }
+  return distinct;
 }
 
 }  // namespace sparseops

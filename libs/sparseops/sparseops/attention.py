@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for
+from .extension import compiled_for, needs_gradient
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -19,14 +19,15 @@ def patch_attention(
     """softmax(scale * q @ k.T + bias) @ v for every patch and head.
 
     Exact in float32; no more than one patch's scores are held by a thread of the CPU, which computes float16 and
-    bfloat16 in float32. On other devices runs of patches of one length go through torch's own attention.
+    bfloat16 in float32. On other devices, and for gradients, runs of patches of one length go through torch's own
+    attention, which reads ``cu_seqlens`` back: torch.compile breaks its graph there.
 
     Args:
         qkv: float32, float16 or bfloat16 (T, 3, H, D), contiguous: query, key and value of each padded point and head.
         cu_seqlens: int32 (P + 1,), contiguous, ascending from 0 to T; patch p is the rows between two of them.
         scale: of the scores; None for D ** -0.5.
-        bias: (P, H, L, L), float32 or the dtype of ``qkv``, contiguous, added to the scores where all patches have the
-            length L.
+        bias: (P, H, L, L), float32 or the dtype of ``qkv``, contiguous, added to the scores; all patches then have the
+            length L = T / P.
         cast: torch.bfloat16 (or torch.float16, as before August 2025) rounds query, key, value and the result as
             upstream does around flash attention; None rounds nothing.
 
@@ -34,7 +35,8 @@ def patch_attention(
         (T, H * D) in the dtype of ``qkv``.
 
     Raises:
-        ValueError: wrong shape, dtype or device; cu_seqlens that do not ascend from 0 to T.
+        ValueError: wrong shape, dtype or device; cu_seqlens that do not ascend from 0 to T; a bias beside patches of
+            several lengths.
     """
     if qkv.ndim != 4 or qkv.shape[1] != 3 or not qkv.is_contiguous():
         raise ValueError(f"qkv must be contiguous (T, 3, H, D), got {tuple(qkv.shape)}, strides {qkv.stride()}")
@@ -50,21 +52,19 @@ def patch_attention(
         _check_bias(bias, qkv, cu_seqlens)
     if cast is not None:
         qkv = qkv.to(cast).float()
-    scale = qkv.shape[3] ** -0.5 if scale is None else scale
-    if compiled_for(qkv) and qkv.device.type == "cpu":
-        exact = None if bias is None else bias.float()
-        out = torch.ops.sparseops.patch_attention(qkv.float(), cu_seqlens, scale, exact).to(qkv.dtype)
-    else:
-        out = reference.patch_attention(qkv, cu_seqlens, scale, bias)
+    scale = max(qkv.shape[3], 1) ** -0.5 if scale is None else scale
+    precision = torch.float32 if qkv.device.type == "cpu" else qkv.dtype
+    bias = None if bias is None else bias.to(precision)
+    compiled = compiled_for(qkv) and not qkv.is_cuda and not needs_gradient(qkv, bias)
+    operators = torch.ops.sparseops if compiled else reference
+    out = operators.patch_attention(qkv.to(precision), cu_seqlens, scale, bias).to(qkv.dtype)
     return out if cast is None else out.to(cast).float()
 
 
 def _check_bias(bias: Tensor, qkv: Tensor, cu_seqlens: Tensor) -> None:
-    lengths = set(cu_seqlens.diff().tolist())
-    if len(lengths) > 1:
-        raise ValueError(f"bias needs patches of one length, got lengths {min(lengths)} to {max(lengths)}")
-    length = lengths.pop() if lengths else 0
-    expected = (len(cu_seqlens) - 1, qkv.shape[2], length, length)
+    num_patches = len(cu_seqlens) - 1
+    length = len(qkv) // max(num_patches, 1)
+    expected = (num_patches, qkv.shape[2], length, length)
     if tuple(bias.shape) != expected or bias.dtype not in (torch.float32, qkv.dtype) or not bias.is_contiguous():
         raise ValueError(
             f"bias must be contiguous float32 {expected} or of qkv's dtype, got {bias.dtype} {tuple(bias.shape)}"

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .extension import compiled_for
+from .extension import compiled_for, needs_gradient
 from .kernel_map import KernelMap
 
 ACTIVATIONS = ("none", "relu")
-PANEL = 16  # output channels side by side in a packed weight on the CPU
 GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
     "cuda": (torch.float32, torch.float16, torch.bfloat16),
+    "meta": (torch.float64, torch.float32, torch.float16, torch.bfloat16),
 }
 
 
@@ -40,9 +40,9 @@ class PackedWeight:
         """(C_out, K, C_in)."""
         if self.data.ndim == 3:
             return self.data
-        panels = self.data.shape[1]
-        split = self.data.unflatten(-1, (PANEL, -1))  # (K, panels, units, 16, inputs of a unit)
-        kernels = split.permute(1, 3, 0, 2, 4).reshape(panels * PANEL, self.num_offsets, -1)
+        per_unit = 2 if self.data.dtype == torch.bfloat16 else 1
+        split = self.data.unflatten(-1, (-1, per_unit))  # (K, panels, units, 16, inputs of a unit)
+        kernels = split.permute(1, 3, 0, 2, 4).flatten(0, 1).flatten(2)
         return kernels[: self.out_channels, :, : self.in_channels].contiguous()
 
 
@@ -56,7 +56,8 @@ def pack_weight(weight: Tensor) -> PackedWeight:
 
 
 def _pack(kernels: Tensor) -> PackedWeight:  # (C_out, K, C_in)
-    data = torch.ops.sparseops.pack_weight(kernels) if _has_kernel(kernels) and not kernels.is_cuda else kernels
+    on_cpu = kernels.device.type == "cpu"
+    data = torch.ops.sparseops.pack_weight(kernels) if on_cpu and _has_kernel(kernels) else kernels
     return PackedWeight(data, *kernels.shape)
 
 
@@ -86,15 +87,16 @@ def sparse_conv(
         (num_out, C_out) in the dtype of the features.
 
     Raises:
-        ValueError: a shape, dtype, device or name is wrong, or a tensor is not contiguous.
+        ValueError: a shape, dtype, device or name is wrong, or a tensor is not contiguous; on a GPU also more than
+            16384 input channels, or more of them than its shared memory has room for at so many offsets.
     """
     _check(features, weight, kernel_map, bias, residual, activation)
-    given = [tensor for tensor in (features, weight, bias, residual) if isinstance(tensor, Tensor)]
-    needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    if needs_gradient and isinstance(weight, PackedWeight):
+    data = weight.data if isinstance(weight, PackedWeight) else weight
+    recorded = needs_gradient(features, data, bias, residual)
+    if recorded and isinstance(weight, PackedWeight):
         raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
-    if needs_gradient or not _has_kernel(features):
-        kernels = weight.data if isinstance(weight, PackedWeight) else weight.flatten(1, 3)
+    if recorded or not _has_kernel(features):
+        kernels = data if isinstance(weight, PackedWeight) else data.flatten(1, 3)
         return reference.sparse_conv(features, kernels, kernel_map, bias, residual, activation)
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
     bias = None if bias is None else bias.detach().float().contiguous()

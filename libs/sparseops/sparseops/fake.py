@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.library import register_fake
 
-PANEL = 16
+PANEL = 16  # output channels side by side in a packed weight on the CPU, as in csrc/conv.h
 
 
 @register_fake("sparseops::sort_voxels")
@@ -36,28 +36,9 @@ def _pack_weight(weight: Tensor) -> Tensor:
 
 
 @register_fake("sparseops::sparse_conv")
-def _sparse_conv(
-    features: Tensor,
-    weight: Tensor,
-    out_channels: int,
-    rows: Tensor,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    relu: bool,
-) -> Tensor:
-    return features.new_empty(rows.shape[1], out_channels)
-
-
 @register_fake("sparseops::sparse_conv_grouped")
-def _sparse_conv_grouped(
-    features: Tensor,
-    weight: Tensor,
-    out_channels: int,
-    rows: Tensor,
-    order: Tensor | None,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    relu: bool,
+def _sparse_conv(
+    features: Tensor, weight: Tensor, out_channels: int, rows: Tensor, *others: Tensor | bool | None
 ) -> Tensor:
     return features.new_empty(rows.shape[1], out_channels)
 
@@ -76,3 +57,33 @@ def _grid_sample(
     sizes = ((num_points, 3), (3,), (num_points,), (num_offsets,), (num_points,))
     grid_coord, lowest, order, offsets, inverse = (whole.new_empty(size) for size in sizes)
     return grid_coord, lowest, order, offsets, inverse
+
+
+@register_fake("sparseops::serialization_codes")
+def _serialization_codes(
+    grid_coord: Tensor, batch: Tensor | None, depths: Tensor | None, depth: int, curves: list[int]
+) -> Tensor:
+    return grid_coord.new_empty(len(curves), grid_coord.shape[0], dtype=torch.int64)
+
+
+@register_fake("sparseops::sort_codes")
+def _sort_codes(codes: Tensor, num_bits: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(codes), torch.empty_like(codes)
+
+
+@register_fake("sparseops::segment_reduce")
+def _segment_reduce(values: Tensor, offsets: Tensor, reduction: int) -> Tensor:
+    return values.new_empty(offsets.shape[0] - 1, values.shape[1])
+
+
+@register_fake("sparseops::patch_padding")
+def _patch_padding(
+    offset: Tensor, patch_size: int, num_points: int, num_padded: int, num_patches: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    cu_seqlens = offset.new_empty(num_patches + 1, dtype=torch.int32)
+    return offset.new_empty(num_padded), offset.new_empty(num_points), cu_seqlens
+
+
+@register_fake("sparseops::patch_attention")
+def _patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor | None) -> Tensor:
+    return qkv.new_empty(qkv.shape[0], qkv.shape[2] * qkv.shape[3])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import reference_grid as reference
-from .extension import compiled_for
+from .extension import compiled_for, need_values
 from .reference_grid import HASHES
 
 MOST_POINTS = (1 << 31) - 1
@@ -65,6 +65,7 @@ def grid_sample(coord: Tensor, grid_size: float | tuple[float, ...], hash_type: 
         raise ValueError(f"grid_size must be one positive number or three, got {grid_size!r}")
     if hash_type not in HASHES:
         raise ValueError(f"hash_type must be one of {', '.join(HASHES)}, got {hash_type!r}")
+    need_values("coord", coord)
     if not len(coord):
         none = torch.zeros(0, dtype=torch.int64, device=coord.device)
         return GridSample(none.view(0, 3), none.new_zeros(3), none, none.new_zeros(1), none)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .extension import compiled_for
+from .extension import compiled_for, need_values
 from .kernel_map import KernelMap
 
 LARGEST_KERNEL = 7
@@ -26,7 +26,9 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
 
     ``coords`` is int64 (V, 4), contiguous, of batch, x, y, z in any order, no voxel twice. ``kernel_size`` is odd, at
     most 7. The offset (i, j, k) of the kernel reads the voxel at (i, j, k) - (kernel_size - 1) / 2 from the output
-    voxel. Raises ValueError where coordinates or sizes are not so.
+    voxel. Raises ValueError where coordinates or sizes are not so; the compiled operator on a GPU looks at no value,
+    which would wait for the device: there voxels outside the limits meet nothing or one another, and of a voxel given
+    twice the neighbours meet one.
     """
     _check(coords)
     if kernel_size % 2 == 0 or not 1 <= kernel_size <= LARGEST_KERNEL:
@@ -40,9 +42,11 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
     """Coarser voxels, int64 (W, 4) in ascending order, and the kernel map of a convolution of kernel 2, stride 2.
 
     ``coords`` as for ``submanifold_map``. The output voxel of c is floor(c / 2); the offset is the remainder. The
-    inverse convolution uses ``inverse()`` of the map. Raises ValueError where coordinates are not so.
+    inverse convolution uses ``inverse()`` of the map. Waits for the device. Raises ValueError where coordinates are not
+    so.
     """
     _check(coords)
+    need_values("coords", coords)
     if compiled_for(coords):
         coarse, children, parents = torch.ops.sparseops.strided_map(coords)
         return coarse, KernelMap(children, parents)

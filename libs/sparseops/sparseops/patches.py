@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for
+from .extension import compiled_for, need_values
 
 
 class PatchPadding(NamedTuple):
@@ -29,6 +29,8 @@ def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | 
     tail of the patch before. So it is upstream with flash attention; without it all clouds of a batch share
     ``patch_size = min(patch_size, points of the smallest cloud)``, which the caller passes.
 
+    How many patches there are depends on the values, so torch.compile breaks its graph here.
+
     Args:
         offset: int64 (B,), where each cloud ends, ascending; best on the CPU: on a GPU it is read back once.
         patch_size: points in a patch, at least 1.
@@ -41,6 +43,7 @@ def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | 
         raise ValueError(f"offset must be int64 (B,), got {offset.dtype} {tuple(offset.shape)}")
     if patch_size < 1:
         raise ValueError(f"patch_size must be at least 1, got {patch_size}")
+    need_values("offset", offset)
     num_padded, num_patches, start = 0, 0, 0
     ends = offset.tolist()
     for end in ends:

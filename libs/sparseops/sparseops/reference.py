@@ -9,6 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from .extension import can_be_read
 from .kernel_map import KernelMap
 
 COORD_BITS = 18
@@ -25,13 +26,19 @@ def pack_keys(coords: Tensor) -> Tensor:
     if coords.ndim != 2 or coords.shape[1] != 4:
         raise ValueError(f"coords must be (V, 4) of batch, x, y, z, got {tuple(coords.shape)}")
     coords = coords.long()
-    if coords.numel() and (coords.min() < 0 or coords[:, 1:].max() >= COORD_LIMIT or coords[:, 0].max() >= 512):
+    if can_be_read(coords) and not _within_limits(coords):
         raise ValueError(
             f"voxel coordinates must lie in [0, {COORD_LIMIT}) and batch indices in [0, 512), got "
             f"{coords.amin(0).tolist()} to {coords.amax(0).tolist()}; use a larger grid size or smaller tiles"
         )
     batch, x, y, z = coords.unbind(1)
     return ((batch << COORD_BITS | x) << COORD_BITS | y) << COORD_BITS | z
+
+
+def _within_limits(coords: Tensor) -> bool:
+    if not coords.numel():
+        return True
+    return bool(coords.min() >= 0 and coords[:, 1:].max() < COORD_LIMIT and coords[:, 0].max() < 512)
 
 
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
@@ -71,6 +78,8 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
     parents = torch.full((8, len(coords)), -1, dtype=torch.int32, device=coords.device)
     rows = torch.arange(len(coords), device=coords.device)
     children[offset, parent] = rows.int()
+    if (children >= 0).sum() < len(coords):
+        raise ValueError("coords holds a voxel more than once")
     parents[offset, rows] = parent.int()
     return coarse, KernelMap(children, parents)
 

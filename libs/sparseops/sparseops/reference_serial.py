@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from .extension import can_be_read
+
 CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
 REDUCTIONS = ("sum", "mean", "max", "min")
 
@@ -66,9 +68,22 @@ def sort_codes(codes: Tensor, num_bits: int) -> tuple[Tensor, Tensor]:
     return orders, torch.empty_like(orders).scatter_(1, orders, places)
 
 
+def _check_offsets(name: str, offsets: Tensor, end: int) -> None:
+    """ValueError where ``offsets``, on the CPU, do not ascend from 0 to ``end``."""
+    if offsets[0] != 0 or offsets[-1] != end:
+        raise ValueError(f"{name} must begin with 0 and end with {end}, got {offsets[0]} and {offsets[-1]}")
+    descents = (offsets.diff() < 0).nonzero().flatten()
+    if len(descents):
+        at = int(descents[0])
+        raise ValueError(f"{name} must ascend, got {offsets[at]} before {offsets[at + 1]} at {at}")
+
+
 def segment_reduce(values: Tensor, offsets: Tensor, reduction: int) -> Tensor:
     """(S, C) in the dtype of ``values``; sums and means are formed in float64."""
-    segment = torch.repeat_interleave(torch.arange(len(offsets) - 1, device=values.device), offsets.diff())
+    if can_be_read(offsets):
+        _check_offsets("offsets", offsets.cpu(), len(values))
+    numbers = torch.arange(len(offsets) - 1, device=values.device)
+    segment = torch.repeat_interleave(numbers, offsets.diff(), output_size=len(values))
     out = values.new_zeros(len(offsets) - 1, values.shape[1], dtype=torch.float64)
     torch_name = ("sum", "mean", "amax", "amin")[reduction]
     out.scatter_reduce_(0, segment[:, None].expand_as(values), values.double(), torch_name, include_self=False)
@@ -95,8 +110,12 @@ def patch_padding(
 
 def patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor | None) -> Tensor:
     """(T, H * D): runs of patches of one length go through torch's attention together."""
-    starts = cu_seqlens.tolist()
+    on_cpu = cu_seqlens.cpu()
+    _check_offsets("cu_seqlens", on_cpu, len(qkv))
+    starts = on_cpu.tolist()
     lengths = [end - begin for begin, end in pairwise(starts)]
+    if bias is not None:
+        _check_lengths(lengths, bias.shape[-1])
     out = qkv.new_empty(qkv.shape[0], qkv.shape[2], qkv.shape[3])
     first = 0
     while first < len(lengths):
@@ -106,8 +125,16 @@ def patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor 
         rows = slice(starts[first], starts[last])
         if lengths[first]:
             query, key, value = qkv[rows].unflatten(0, (last - first, lengths[first])).permute(2, 0, 3, 1, 4)
-            mask = None if bias is None else bias[first:last].to(qkv.dtype)
+            mask = None if bias is None else bias[first:last]
             attended = scaled_dot_product_attention(query, key, value, mask, scale=scale)  # (P, H, L, D)
             out[rows] = attended.transpose(1, 2).flatten(0, 1)
         first = last
     return out.flatten(1)
+
+
+def _check_lengths(lengths: list[int], length: int) -> None:
+    for patch, own in enumerate(lengths):
+        if own != length:
+            raise ValueError(
+                f"bias has the length {length}, patch {patch} has {own}; a bias needs patches of one length"
+            )

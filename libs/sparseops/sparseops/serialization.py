@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for
+from .extension import can_be_read, compiled_for, need_values
 from .reference_serial import CURVES
 
 MAX_DEPTH = 16
@@ -32,6 +32,7 @@ def serialization_depth(grid_coord: Tensor) -> int:
     Raises ValueError where ``grid_coord`` is not int32 or int64.
     """
     _check_integers(grid_coord)
+    need_values("grid_coord", grid_coord)
     return max(int(grid_coord.max()) + 1, 1).bit_length() if grid_coord.numel() else 1
 
 
@@ -57,8 +58,10 @@ def serialize(
             None: ``serialization_depth(grid_coord)``.
         num_clouds: clouds in ``batch``; None: as many as its largest index asks for.
         curves: names out of ``CURVES``.
-        check: whether values are checked too. On a GPU that waits for the device, as does what is left None;
-            unchecked values out of range give meaningless codes, nothing worse.
+        check: whether values are checked too; under torch.compile they never are. On a GPU that waits for the device.
+            Checked or not, it is waited for where depth is None or a tensor, whose largest is read, and where
+            num_clouds is None beside a batch; torch.compile breaks its graph there. Unchecked values out of range give
+            meaningless codes, nothing worse.
 
     Raises:
         ValueError: wrong shape, dtype, device or name; coordinates or batch indices out of range; codes that would
@@ -73,6 +76,7 @@ def serialize(
     if not grid_coord.is_contiguous():
         raise ValueError(f"grid_coord must be contiguous, got strides {grid_coord.stride()}")
     num_points = len(grid_coord)
+    check = check and num_points > 0 and can_be_read(grid_coord)
     if num_points >= 1 << 31:
         raise ValueError(f"at most 2**31 - 1 points can be ordered, got {num_points}")
     if batch is None:
@@ -82,21 +86,23 @@ def serialize(
     else:
         _check_vector("batch", batch, num_points, grid_coord)
         if num_clouds is None:
+            need_values("batch", batch)
             num_clouds = max(int(batch.max()) + 1, 1) if num_points else 1
-        if check and num_points:
-            lowest, highest = (int(bound) for bound in batch.aminmax())
-            if lowest < 0 or highest >= num_clouds:
-                raise ValueError(f"batch must lie in [0, {num_clouds}), got {lowest} to {highest}")
+        if num_clouds < 1:
+            raise ValueError(f"num_clouds must be at least 1, got {num_clouds}")
+        if check:
+            _check_batch(batch, num_clouds)
 
     depths = None
     if depth is None:
         depth = serialization_depth(grid_coord)
     elif isinstance(depth, Tensor):
         _check_vector("depth", depth, num_clouds, grid_coord)
+        need_values("depth", depth)
         lowest, highest = (int(bound) for bound in depth.aminmax())
         if lowest < 1:
             raise ValueError(f"depth must be 1 to {MAX_DEPTH}, got {lowest}")
-        depths, depth = (depth if batch is None else depth[batch]), highest
+        depths, depth = (depth if batch is None else depth[batch.clamp(0, num_clouds - 1)]), highest
         depths = depths.expand(num_points).contiguous()
     cloud_bits = (num_clouds - 1).bit_length()
     if not 1 <= depth <= MAX_DEPTH:
@@ -109,7 +115,7 @@ def serialize(
             f"codes of depth {depth} for {num_clouds} clouds need {3 * depth + cloud_bits} bits, 63 are there; "
             "use a larger grid size or fewer clouds at once"
         )
-    if check and num_points:
+    if check:
         _check_coordinates(grid_coord, depth, depths)
 
     operators = torch.ops.sparseops if compiled_for(grid_coord) else reference
@@ -152,6 +158,12 @@ def _check_vector(name: str, vector: Tensor, length: int, beside: Tensor) -> Non
         raise ValueError(f"{name} must be contiguous int64 ({length},), got {vector.dtype} {tuple(vector.shape)}")
     if vector.device != beside.device:
         raise ValueError(f"{name} must be on {beside.device} with grid_coord, got {vector.device}")
+
+
+def _check_batch(batch: Tensor, num_clouds: int) -> None:
+    lowest, highest = (int(bound) for bound in batch.aminmax())
+    if lowest < 0 or highest >= num_clouds:
+        raise ValueError(f"batch must lie in [0, {num_clouds}), got {lowest} to {highest}")
 
 
 def _check_coordinates(grid_coord: Tensor, depth: int, depths: Tensor | None) -> None:

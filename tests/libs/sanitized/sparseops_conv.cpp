@@ -66,7 +66,7 @@ void check_strided(const std::vector<int64_t>& coords) {
   std::vector<int64_t> coarse(4 * num);
   const int64_t num_coarse = coarser_voxels(coords.data(), num, parent.data(), coarse.data());
   std::vector<int32_t> children(8 * num_coarse);
-  strided_tables(coords.data(), num, parent.data(), num_coarse, children.data(), parents.data());
+  require(strided_tables(coords.data(), num, parent.data(), num_coarse, children.data(), parents.data()), "distinct");
   for (int64_t i = 0; i < num; ++i) {
     const int64_t offset = coords[4 * i + 1] % 2 * 4 + coords[4 * i + 2] % 2 * 2 + coords[4 * i + 3] % 2;
     require(parents[offset * num + i] == parent[i], "parents");
@@ -178,6 +178,9 @@ int main() {
   check_strided(corners);
   const std::vector<int64_t> twice{0, 1, 2, 3, 0, 1, 2, 3};
   require(has_duplicates(sort_keys(twice.data(), 2, 1, 0)), "duplicates");
+  const std::vector<int32_t> parent{0, 0};
+  std::vector<int32_t> children(8), parents(16);
+  require(!strided_tables(twice.data(), 2, parent.data(), 1, children.data(), parents.data()), "strided duplicates");
   const std::vector<int64_t> outside{0, COORD_LIMIT, 0, 0};
   require(!within_limits(outside.data(), 1), "outside");
 
@@ -194,7 +197,7 @@ int main() {
   std::vector<int32_t> rows = check_submanifold(coords, 3);
   const int64_t num = coords.size() / 4;
   rows[5] = static_cast<int32_t>(num), rows[6] = INT32_MAX, rows[7] = INT32_MIN;  // no rows of the input
-  const std::pair<int64_t, int64_t> widths[] = {{1, 1}, {6, 32}, {7, 20}, {16, 16}, {33, 49}};
+  const std::pair<int64_t, int64_t> widths[] = {{0, 0}, {0, 17}, {5, 0}, {1, 1}, {6, 32}, {7, 20}, {16, 16}, {33, 49}};
   for (const auto& [in, out] : widths) {
     for (const BlockFunction function : functions)
       for (const bool bfloat16 : {false, true}) check_convolution(function, bfloat16, rows, num, in, out);
