@@ -8,6 +8,7 @@ from typing import Any
 from .child import answer
 
 TOLERANCE = 1e-4
+EXTENSIONS = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
 
 Check = tuple[str, float]
 
@@ -24,7 +25,7 @@ def check_library(name: str) -> dict[str, Any]:
         "name": name,
         "state": "compiled" if architectures else "reference",
         "architectures": architectures,
-        "unloaded": _unloaded(f"{name}._C"),
+        "unloaded": _unloaded(EXTENSIONS[name]),
         "checks": [check for group in checks for check in group],
     }
 

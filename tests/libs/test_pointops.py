@@ -196,9 +196,9 @@ def test_what_is_wrong_is_said(call, said):
 def test_the_extension_imports():
     if not pointops.ARCHITECTURES:
         pytest.skip("pointops is not compiled here")
-    from pointops import _C
+    from pointops import _compiled
 
-    assert "cpu" in _C.ARCHITECTURES.split(",")
+    assert "cpu" in _compiled.ARCHITECTURES.split(",")
 
 
 def test_diagnostics_find_what_is_off(monkeypatch):
