@@ -5,7 +5,7 @@ The counts that come first must be those of the tensors. Nothing is recorded for
 wrong counts, shapes, dtypes and devices.
 """
 
-# a folder and not a file: of an extension of this name, left there by an older build, a file would be hidden
+# a folder, for an extension of this name that an older build left beside it would hide a file
 from .attention import (
     attention_fusion_step_backward_cuda,
     attention_fusion_step_forward_cuda,

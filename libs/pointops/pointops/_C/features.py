@@ -107,7 +107,10 @@ def aggregation_backward_cuda(
     grad_position: Tensor,
     grad_weight: Tensor,
 ) -> None:
-    """Adds to grad_input and grad_weight and writes grad_position, the derivatives of pointops.aggregation."""
+    """Adds to grad_input (n', c) and grad_weight (n, nsample, w_c), writes grad_position (n, nsample, c).
+
+    They are the derivatives of pointops.aggregation, from grad_output (n, c).
+    """
 
     def total(*inputs: Tensor) -> Tensor:
         return aggregation(*inputs, idx)
