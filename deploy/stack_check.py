@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 600
 CUDA = "12.4"
-LIBRARIES = ("sparseops", "pointops", "pointgroup_ops")
+LIBRARIES = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
 POINTCEPT_NEEDS = ("ocnn", "clip", "peft", "timm", "einops", "addict", "open3d", "plyfile", "h5py", "wandb")
 
 
@@ -204,7 +204,7 @@ def libraries() -> Iterator[Callable[[], str]]:
         import torch  # noqa: F401  before the extensions, which link to it
 
         expect(callable(pointgroup_ops_cuda.ballquery_batch_p), True, "pointgroup_ops_cuda.ballquery_batch_p")
-        built = {name: importlib.import_module(f"{name}._C").ARCHITECTURES for name in LIBRARIES}
+        built = {name: importlib.import_module(extension).ARCHITECTURES for name, extension in LIBRARIES.items()}
         if len(set(built.values())) > 1:
             raise AssertionError(f"built for different architectures: {built}")
         return f"built for {built['pointops']}"
@@ -215,8 +215,8 @@ def libraries() -> Iterator[Callable[[], str]]:
             raise Absent("built without CUDA")
         import torch  # noqa: F401
 
-        for name in LIBRARIES:
-            command = ["cuobjdump", "--list-elf", importlib.import_module(f"{name}._C").__file__]
+        for name, extension in LIBRARIES.items():
+            command = ["cuobjdump", "--list-elf", importlib.import_module(extension).__file__]
             done = subprocess.run(
                 command, capture_output=True, text=True
             )  # fails where there is no machine code at all

@@ -45,7 +45,7 @@ BUILD = Fault(
 )
 EXTENSION = Fault(
     "extension missing",
-    (r"No module named '(\w+\._C|pointgroup_ops_cuda|pointops|sparseops|pointgroup_ops)'",),
+    (r"No module named '(\w+\.(_C|_compiled)|pointgroup_ops_cuda|pointops|sparseops|pointgroup_ops)'",),
     "Install the libraries, after torch: in a checkout of pointserve, run `pip install --no-build-isolation --no-deps "
     "-e libs/sparseops -e libs/pointops -e libs/pointgroup_ops`.",
 )

@@ -8,6 +8,7 @@ from typing import Any
 from .child import answer
 
 TOLERANCE = 1e-4
+EXTENSIONS = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
 
 Check = tuple[str, float]
 
@@ -24,7 +25,7 @@ def check_library(name: str) -> dict[str, Any]:
         "name": name,
         "state": "compiled" if architectures else "reference",
         "architectures": architectures,
-        "unloaded": _unloaded(f"{name}._C"),
+        "unloaded": _unloaded(EXTENSIONS[name]),
         "checks": [check for group in checks for check in group],
     }
 
@@ -46,8 +47,22 @@ def _unloaded(extension: str) -> str:
 
 def sparseops_checks(device: str) -> Iterator[Check]:
     """What networks need of sparseops, on small clouds on ``device``."""
+    yield from _grid_checks(device)
     yield from _convolution_checks(device)
     yield from _serialization_checks(device)
+
+
+def _grid_checks(device: str) -> Iterator[Check]:
+    """Points in the middle of the cells of a cube, each cell twice: which two points each voxel holds."""
+    import sparseops
+    import torch
+
+    cells = torch.cartesian_prod(*[torch.arange(5)] * 3)
+    points = (torch.cat([cells, cells]) + 0.5) * 0.1
+    found = sparseops.grid_sample(points.to(device), 0.1, "ravel")
+    expected = torch.arange(len(cells))
+    pairs = torch.stack([found.pick(0).cpu(), found.pick(1).cpu() - len(cells)])
+    yield "grid sampling", float((pairs != expected).sum())
 
 
 def _convolution_checks(device: str) -> Iterator[Check]:

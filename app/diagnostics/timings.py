@@ -60,6 +60,7 @@ def sparseops_works(cloud: Cloud) -> Iterator[Work]:
     around, (_, below) = sparseops.submanifold_map(coords, 3), sparseops.strided_map(coords)
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(CHANNELS, n, n, n, CHANNELS, generator=generator).to(device) / 30 for n in (3, 2)]
+    yield Work("grid_sample", lambda: sparseops.grid_sample(cloud.xyz, 0.2))
     yield Work("sort_voxels", lambda: sparseops.sort_voxels(coords))
     yield Work("submanifold_map", lambda: sparseops.submanifold_map(coords, 3))
     yield Work("strided_map", lambda: sparseops.strided_map(coords))

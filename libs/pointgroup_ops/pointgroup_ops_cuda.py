@@ -1,6 +1,8 @@
 """The functions of the module that lies under Pointcept's pointgroup_ops: they fill tensors of the caller."""
 
 import pointgroup_ops
+import torch
+from pointgroup_ops.checks import check
 from torch import Tensor
 
 __all__ = ["ballquery_batch_p", "bfs_cluster"]
@@ -16,15 +18,18 @@ def ballquery_batch_p(
     mean_active: int,
     radius: float,
 ) -> int:
-    """Fill ``idx``, int32 (n * mean_active,), as far as the neighbours reach or fit, and ``start_len``, int32 (n, 2).
+    """Fill ``idx``, int32 (n * mean_active,) or longer, as far as neighbours fit, and ``start_len``, int32 (n, 2).
 
-    Returns the number of neighbours, which may be more than fitted; see ``pointgroup_ops.ballquery_batch_p``.
+    Returns the number of neighbours, which may be more than fitted; see ``pointgroup_ops.ballquery_batch_p``. Raises
+    ValueError for what is refused there, and where ``idx``, ``start_len``, n or mean_active are not as above.
     """
-    _check_count("xyz", xyz, n)
+    check("xyz", xyz, torch.float32, (n, 3))
+    check("idx", idx, torch.int32, ("n * mean_active",), xyz.device)
+    check("start_len", start_len, torch.int32, (n, 2), xyz.device)
+    if not 0 <= n * mean_active <= len(idx):
+        raise ValueError(f"idx must have n * mean_active = {n * mean_active} entries, got {len(idx)}")
     neighbours, ranges = pointgroup_ops.ballquery_batch_p(xyz, batch_idxs, batch_offsets, radius)
     fitting = neighbours[: n * mean_active]
-    if len(idx) < len(fitting):
-        raise ValueError(f"idx must have n * mean_active = {n * mean_active} entries, got {len(idx)}")
     idx[: len(fitting)] = fitting
     start_len.copy_(ranges)
     return len(neighbours)
@@ -39,13 +44,15 @@ def bfs_cluster(
     n: int,
     threshold: int,
 ) -> None:
-    """Resize and fill ``cluster_idxs`` and ``cluster_offsets``, int32; see ``pointgroup_ops.bfs_cluster``."""
-    _check_count("start_len", start_len, n)
+    """Resize and fill ``cluster_idxs`` and ``cluster_offsets``, int32 of any shape, of clusters of n points.
+
+    See ``pointgroup_ops.bfs_cluster``. Raises ValueError for what is refused there, and where n or the dtype or device
+    of the two are not as above.
+    """
+    cpu = torch.device("cpu")
+    check("start_len", start_len, torch.int32, (n, 2), cpu)
+    check("cluster_idxs", cluster_idxs, torch.int32, None, cpu)
+    check("cluster_offsets", cluster_offsets, torch.int32, None, cpu)
     rows, offsets = pointgroup_ops.bfs_cluster(semantic_label, ball_query_idxs, start_len, threshold)
     cluster_idxs.resize_(rows.shape).copy_(rows)
     cluster_offsets.resize_(offsets.shape).copy_(offsets)
-
-
-def _check_count(name: str, tensor: Tensor, n: int) -> None:
-    if len(tensor) != n:
-        raise ValueError(f"n must be the length of {name}, {len(tensor)}, got {n}")

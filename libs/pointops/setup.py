@@ -1,4 +1,4 @@
-"""Builds pointops._C: for the CPU always, for CUDA where torch has it and nvcc is found, or FORCE_CUDA=1.
+"""Builds pointops._compiled: for the CPU always, for CUDA where torch has it and nvcc is found, or FORCE_CUDA=1.
 
 TORCH_CUDA_ARCH_LIST names the architectures. Where nothing can be compiled the package installs without the extension
 and runs its torch reference; with FORCE_CUDA=1 that is an error instead.
@@ -35,8 +35,8 @@ def extension() -> CppExtension:
     flags = ["-O3", "-fopenmp", "-ffp-contract=off", f"-DARCHITECTURES={','.join(architectures())}"]
     if WITH_CUDA:
         compile_args = {"cxx": flags, "nvcc": ["-O3"]}
-        return CUDAExtension(f"{NAME}._C", sources, extra_compile_args=compile_args, optional=not FORCE_CUDA)
-    return CppExtension(f"{NAME}._C", sources, extra_compile_args=flags, optional=True)
+        return CUDAExtension(f"{NAME}._compiled", sources, extra_compile_args=compile_args, optional=not FORCE_CUDA)
+    return CppExtension(f"{NAME}._compiled", sources, extra_compile_args=flags, optional=True)
 
 
 class Build(BuildExtension):

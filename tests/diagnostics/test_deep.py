@@ -22,6 +22,7 @@ NOT_TIMED = {  # containers, constants, and what only combines operators
     "COORD_LIMIT",
     "CURVES",
     "Clustering",
+    "GridSample",
     "KernelMap",
     "PackedWeight",
     "PatchPadding",

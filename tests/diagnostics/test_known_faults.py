@@ -36,6 +36,7 @@ BUILD = {
         ("#error -- unsupported GNU version! gcc versions later than 13", "extension does not compile"),
         ("nvcc fatal : Unsupported gpu architecture 'compute_120'", "extension does not compile"),
         ("ModuleNotFoundError: No module named 'pointgroup_ops_cuda'", "extension missing"),
+        ("ModuleNotFoundError: No module named 'pointops._compiled'", "extension missing"),
         ("libmkl: undefined symbol: iJIT_NotifyEvent", "MKL too new"),
         ("_C.so: undefined symbol: _ZN2at4_ops5zeros4callE", "extension of another torch"),
         ("CUDA error: no kernel image is available for execution", "architecture not compiled for this card"),

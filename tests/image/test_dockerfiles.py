@@ -60,7 +60,7 @@ def test_only_what_is_needed_is_sent():
         ".git/config",
         ".venv/bin/python",
         "tests/golden/README.md",
-        "libs/pointops/pointops/_C.cpython-310-x86_64-linux-gnu.so",
+        "libs/pointops/pointops/_compiled.cpython-310-x86_64-linux-gnu.so",
         "libs/sparseops/build/x",
         "app/__pycache__/x.pyc",
         "models/scannet/model/model_best.pth",

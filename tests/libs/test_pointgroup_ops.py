@@ -173,6 +173,10 @@ def ball_query_arguments(**changes):
         ({"batch_idxs": clouds_of([2, 3])[0].long()}, r"batch_idxs .*torch.int32 .*got torch.int64"),
         ({"batch_idxs": clouds_of([2, 2])[0]}, r"batch_idxs .*\(5\).*got torch.int32 \(4,\)"),
         ({"batch_idxs": clouds_of([2, 3])[0].to("meta")}, r"batch_idxs .*on cpu, got .*on meta"),
+        (
+            {name: values.to("meta") for name, values in ball_query_arguments().items() if name != "radius"},
+            r"coords .*got torch.float32 \(5, 3\) on meta, which has no values",
+        ),
         ({"batch_offsets": torch.zeros(0, dtype=torch.int32)}, "batch_offsets .*at least one entry"),
         ({"radius": 0.0}, "radius must be positive .*got 0.0"),
         ({"radius": -1.0}, "radius .*got -1.0"),
@@ -248,6 +252,34 @@ def test_the_inner_module_fills_what_fits_and_tells_how_many_there_are():
     assert_same((rows, offsets), (expected["cluster_idxs"], expected["cluster_offsets"]))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"idx": torch.zeros(10)}, r"idx .*torch.int32.*got torch.float32 \(10,\)"),
+        ({"idx": torch.zeros(9).int()}, "n \\* mean_active = 10 entries, got 9"),
+        ({"start_len": torch.zeros(5, 2).long()}, "start_len .*torch.int32.*got torch.int64"),
+        ({"start_len": torch.zeros(5, 3).int()}, r"start_len .*\(5, 2\).*got torch.int32 \(5, 3\)"),
+        ({"n": 4}, r"xyz .*\(4, 3\).*got torch.float32 \(5, 3\)"),
+        ({"mean_active": -1}, "n \\* mean_active = -5 entries"),
+    ],
+)
+def test_wrong_arguments_of_the_inner_ball_query_are_told(changes, message):
+    clouds = clouds_of([2, 3])
+    places = {"xyz": torch.rand(5, 3), "batch_idxs": clouds[0], "batch_offsets": clouds[1]}
+    filled = {"idx": torch.zeros(10).int(), "start_len": torch.zeros(5, 2).int()}
+    with pytest.raises(ValueError, match=message):
+        pointgroup_ops_cuda.ballquery_batch_p(**places | filled | {"n": 5, "mean_active": 2, "radius": 1.0} | changes)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("cluster_idxs", torch.int64), ("cluster_offsets", torch.float32)])
+def test_wrong_outputs_of_the_inner_clustering_are_told(name, dtype):
+    outputs = {"cluster_idxs": torch.zeros(0).int(), "cluster_offsets": torch.zeros(0).int()}
+    outputs[name] = outputs[name].to(dtype)
+    given_ = torch.zeros(1).int(), torch.zeros(1).int(), torch.tensor([[0, 1]]).int()
+    with pytest.raises(ValueError, match=f"{name} .*torch.int32.*got {dtype}"):
+        pointgroup_ops_cuda.bfs_cluster(*given_, **outputs, n=1, threshold=1)
+
+
 @pytest.mark.skipif(not pointgroup_ops.ARCHITECTURES, reason="pointgroup_ops is not compiled here")
 def test_compiled_by_torch():
     for operator, arguments in (
@@ -255,42 +287,3 @@ def test_compiled_by_torch():
         (OPERATORS.bfs_cluster, (torch.zeros(1).int(), torch.zeros(1).int(), torch.tensor([[0, 1]]).int(), 1)),
     ):
         torch.library.opcheck(operator.default, arguments)
-
-
-def box(center, num_points, rng):
-    return center + rng.uniform(-0.1, 0.1, (num_points, 3))
-
-
-def test_instances_of_a_cloud():
-    rng = np.random.default_rng(0)
-    # two things of one class, one of another that touches the second, one too small, and a class without instances
-    groups = [(0, 60, 1), (3, 80, 1), (3.15, 70, 2), (6, 20, 2), (9, 90, 0)]
-    vertices = np.concatenate([box([x, 0, 0], number, rng) for x, number, _ in groups])
-    labels = np.concatenate([np.full(number, label) for _, number, label in groups])
-    group = np.concatenate([np.full(number, i) for i, (_, number, _) in enumerate(groups)])
-    order = rng.permutation(len(labels))
-    vertices, labels, group = vertices[order], labels[order], group[order]
-    scores = torch.zeros(len(labels), 3).scatter_(1, torch.from_numpy(labels)[:, None], 0.5)
-    scores[:, 1] += torch.linspace(0, 0.4, len(labels)) * (torch.from_numpy(labels) == 1)
-
-    clustering = pointgroup_ops.Clustering(
-        ignored_labels=[4], class_mapping=torch.tensor([4, 30, 31]), thresh=0.15, min_points=15, propose_points=59
-    )
-    instances = clustering.get_instances(torch.from_numpy(vertices), scores)
-    found = {tuple(np.unique(group[entry["pred_mask"] == 1])): entry for entry in instances.values()}
-    assert sorted(instances) == [0, 1, 2]
-    assert set(found) == {(0,), (1,), (2,)}
-    assert [int(found[i,]["label_id"]) for i in range(3)] == [30, 30, 31]
-    for i in range(3):
-        mask = found[i,]["pred_mask"]
-        assert mask.dtype == np.int32
-        assert mask.sum() == groups[i][1]
-        assert found[i,]["conf"] == scores[group == i, groups[i][2]].max().numpy()
-
-
-def test_a_cloud_without_instances():
-    clustering = pointgroup_ops.Clustering(ignored_labels=[7], class_mapping=torch.tensor([7]))
-    vertices, labels = torch.rand(5, 3), torch.zeros(5).long()
-    assert clustering.get_instances(vertices, torch.ones(5, 1)) == {}
-    rows, offsets = clustering.cluster_(vertices, labels)
-    assert (rows.shape, offsets.tolist()) == ((0, 2), [0])

@@ -150,6 +150,20 @@ def test_query_and_group_dilates(implementation):
     assert torch.equal(pointops.query_and_group(4, xyz, xyz, feat, idx, offset, offset, with_feat=False), idx)
 
 
+def test_query_and_group_spreads_over_every_small_cloud(implementation):
+    sizes, queries = [1, 0, 2, 5, 6, 7, 12, 3], [3, 2, 0, 4, 1, 2, 9, 0]
+    offset, new_offset = torch.tensor(sizes).cumsum(0).int(), torch.tensor(queries).cumsum(0).int()
+    xyz, new_xyz = torch.rand(sum(sizes), 3), torch.rand(sum(queries), 3)
+    for nsample, dilation in ((4, 1), (4, 0), (1, 5), (6, 2)):
+        reach = 1 + (nsample - 1) * (dilation + 1)
+        wide, _ = pointops.knn_query(reach, xyz, offset, new_xyz, new_offset)
+        idx = pointops.query_and_group(nsample, xyz, new_xyz, xyz, None, offset, new_offset, dilation, with_feat=False)
+        cloud = torch.arange(len(sizes)).repeat_interleave(torch.tensor(queries))
+        for query, size in enumerate(torch.tensor(sizes)[cloud].tolist()):
+            step = dilation + 1 if size >= reach or nsample == 1 else (size - 1) / (nsample - 1)
+            assert torch.equal(idx[query], wide[query, [int(step * sample) for sample in range(nsample)]])
+
+
 def test_offsets_and_batches():
     offset = torch.tensor([3, 3, 8], dtype=torch.int32)
     assert pointops.offset2batch(offset).tolist() == [0, 0, 0, 2, 2, 2, 2, 2]
@@ -163,6 +177,10 @@ XYZ, OFFSET, INDEX = torch.rand(10, 3), torch.tensor([4, 10]), torch.zeros(10, 2
     ("call", "said"),
     [
         (lambda: pointops.knn_query(129, XYZ, OFFSET), "nsample is 129"),
+        (
+            lambda: pointops.query_and_group(32, XYZ, XYZ, XYZ, None, OFFSET, OFFSET, dilation=4),
+            "nsample 32 with dilation 4 chooses from the 156 nearest; at most 128",
+        ),
         (lambda: pointops.knn_query(4, XYZ.double(), OFFSET), "torch.float64"),
         (lambda: pointops.knn_query(4, XYZ[:, :2], OFFSET), r"\(10, 2\)"),
         (lambda: pointops.knn_query(4, XYZ.t().contiguous().t(), OFFSET), "not contiguous"),
@@ -196,9 +214,9 @@ def test_what_is_wrong_is_said(call, said):
 def test_the_extension_imports():
     if not pointops.ARCHITECTURES:
         pytest.skip("pointops is not compiled here")
-    from pointops import _C
+    from pointops import _compiled
 
-    assert "cpu" in _C.ARCHITECTURES.split(",")
+    assert "cpu" in _compiled.ARCHITECTURES.split(",")
 
 
 def test_diagnostics_find_what_is_off(monkeypatch):

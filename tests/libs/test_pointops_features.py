@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point_scenes import assert_same
 from pointops import reference
 from pointops_samples import OPERATORS, assert_close
 
@@ -94,3 +95,54 @@ def test_derivatives_are_those_of_the_reference(name, monkeypatch):
     assert_close(found, expected)
     for one, other in zip(gradients, torch.autograd.grad(expected, arguments, incoming), strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "name", ["grouping", "knn_query_and_group", "ball_query_and_group", "query_and_group", "interpolation"]
+)
+def test_half_features_as_autocast_gives_them(name, dtype):
+    """float32 comes of them, as of Pointcept's, and a gradient of their own type."""
+    floats, index = features_of(0)
+    xyz, new, offset, new_offset = floats(30, 3), floats(20, 3), torch.tensor([10, 30]), torch.tensor([5, 20])
+    queries, idx = (xyz.detach(), offset, new.detach(), new_offset), index(30, 20, 4)
+    function = {
+        "grouping": lambda feat: pointops.grouping(idx, feat, xyz, new, with_xyz=True),
+        "knn_query_and_group": lambda feat: pointops.knn_query_and_group(feat, *queries, nsample=4, with_xyz=True)[0],
+        "ball_query_and_group": lambda feat: pointops.ball_query_and_group(feat, *queries, None, 0.5, 0, 4, True)[0],
+        "query_and_group": lambda feat: pointops.query_and_group(4, *queries[::2], feat, None, *queries[1::2])[0],
+        "interpolation": lambda feat: pointops.interpolation(*queries[::2], feat, *queries[1::2]),
+    }[name]
+    linear, inputs = torch.nn.Linear(6, 8), floats(30, 6)
+    with torch.autocast("cpu", dtype):
+        feat = linear(inputs)
+        found = function(feat)
+        (gradient,) = torch.autograd.grad(found.square().sum(), feat)
+    assert (feat.dtype, found.dtype, gradient.dtype) == (dtype, torch.float32, dtype)
+    with torch.no_grad():
+        assert torch.equal(function(feat), found)
+
+    feat = feat.detach().float().requires_grad_()
+    expected = function(feat)
+    assert torch.equal(found, expected)
+    assert torch.equal(gradient, torch.autograd.grad(expected.square().sum(), feat)[0].to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_neighbours_are_found_under_autocast(dtype):
+    xyz, offset = torch.rand(30, 3), torch.tensor([10, 30])
+    with torch.autocast("cpu", dtype):
+        found = *pointops.knn_query(4, xyz, offset), pointops.farthest_point_sampling(xyz, offset, offset // 2)
+    expected = *pointops.knn_query(4, xyz, offset), pointops.farthest_point_sampling(xyz, offset, offset // 2)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32])
+def test_features_that_would_lose_bits_are_told(dtype):
+    xyz, offset, idx = torch.rand(30, 3), torch.tensor([10, 30]), torch.zeros(30, 2).int()
+    for call in (
+        lambda: pointops.grouping(idx, xyz.to(dtype), xyz),
+        lambda: pointops.interpolation(xyz, xyz, xyz.to(dtype), offset, offset),
+    ):
+        with pytest.raises(ValueError, match=f"features is {dtype}, not torch.float32 or torch.float16"):
+            call()

@@ -42,12 +42,15 @@ def test_many_points_are_found_by_any_number_of_threads():
     xyz[17] = 1e6
     offset, samples = torch.tensor([100_000, 100_000, 300_000]), torch.tensor([5_000, 5_000, 15_000])
     rows = torch.randperm(300_000, generator=generator)[:40]
-    results = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        idx, distance = pointops.knn_query(16, xyz, offset)
-        ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
-        results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
+    results, threads_before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            idx, distance = pointops.knn_query(16, xyz, offset)
+            ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
+            results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
+    finally:
+        torch.set_num_threads(threads_before)
     assert_same(*results)
     for begin, end in ((0, 100_000), (100_000, 300_000)):
         inside = rows[(rows >= begin) & (rows < end)]

@@ -4,12 +4,15 @@ All of them on the meta device are no fault to sparseops."""
 
 import inspect
 import re
+from dataclasses import is_dataclass
 
 import pointgroup_ops
+import pointgroup_ops_cuda
 import pointops
 import pytest
 import sparseops
 import torch
+from pointops import _C
 
 XYZ, FEAT, OFFSET = torch.rand(10, 3), torch.rand(10, 4), torch.tensor([4, 10])
 NEW_XYZ, NEW_OFFSET = XYZ[::2].contiguous(), torch.tensor([2, 5])
@@ -20,8 +23,80 @@ CLOUDS = {"batch_idxs": torch.tensor([0, 0, 1]).int(), "batch_offsets": torch.te
 QUERY = {"xyz": XYZ, "offset": OFFSET, "new_xyz": NEW_XYZ, "new_offset": NEW_OFFSET}
 RADII = {"max_radius": 0.5, "min_radius": 0.0}
 EDGE = {"index_target": EDGES, "index_refer": EDGES}
+CLUSTERS = {
+    "semantic_label": torch.zeros(3).int(),
+    "ball_query_idxs": torch.arange(3).int(),
+    "start_len": torch.tensor([[0, 1], [1, 1], [2, 1]]).int(),
+    "threshold": 1,
+}
+FOUND = {"idx": torch.zeros(5, 2).int(), "dist2": torch.zeros(5, 2)}
+COUNTS = {"n": 10, "nsample": 2, "c": 4}
+AGGREGATED = {"input": FEAT, "position": torch.rand(10, 2, 4), "weight": torch.rand(10, 2, 2), "idx": IDX}
+GROUPED = {"m": 10, "nsample": 2, "c": 4, "idx": IDX}
+INTERPOLATED = {"n": 10, "c": 4, "k": 2, "idx": IDX, "weight": torch.rand(10, 2)}
+RELATION = {"m": 6, "g": 2, "c": 4, "query": HEADS, "key": HEADS, "weight": torch.rand(4), **EDGE}
+FUSION = {"m": 6, "g": 2, "c": 4, "weight": torch.rand(6, 2), "value": HEADS, **EDGE}
+CLUSTERING = pointgroup_ops.Clustering(ignored_labels=[], class_mapping=torch.arange(4), min_points=1, propose_points=0)
 
+RAW_CALLS = {
+    _C.knn_query_cuda: {"m": 5, "nsample": 2, **QUERY, **FOUND},
+    _C.ball_query_cuda: {"m": 5, "nsample": 2, **RADII, **QUERY, **FOUND},
+    _C.random_ball_query_cuda: {"m": 5, "nsample": 2, **RADII, "order": torch.arange(10).int(), **QUERY, **FOUND},
+    _C.farthest_point_sampling_cuda: {
+        "b": 2,
+        "n": 6,
+        "xyz": XYZ,
+        "offset": OFFSET,
+        "new_offset": NEW_OFFSET,
+        "tmp": torch.zeros(10),
+        "idx": torch.zeros(5).int(),
+    },
+    _C.grouping_forward_cuda: {**GROUPED, "input": FEAT, "output": torch.zeros(10, 2, 4)},
+    _C.grouping_backward_cuda: {**GROUPED, "grad_output": torch.rand(10, 2, 4), "grad_input": torch.zeros(10, 4)},
+    _C.interpolation_forward_cuda: {**INTERPOLATED, "input": FEAT, "output": torch.zeros(10, 4)},
+    _C.interpolation_backward_cuda: {**INTERPOLATED, "grad_output": FEAT, "grad_input": torch.zeros(10, 4)},
+    _C.subtraction_forward_cuda: {
+        **COUNTS,
+        "input1": FEAT,
+        "input2": FEAT,
+        "idx": IDX,
+        "output": torch.zeros(10, 2, 4),
+    },
+    _C.subtraction_backward_cuda: {
+        **COUNTS,
+        "idx": IDX,
+        "grad_output": torch.rand(10, 2, 4),
+        "grad_input1": torch.zeros(10, 4),
+        "grad_input2": torch.zeros(10, 4),
+    },
+    _C.aggregation_forward_cuda: {**COUNTS, "w_c": 2, **AGGREGATED, "output": torch.zeros(10, 4)},
+    _C.aggregation_backward_cuda: {
+        **COUNTS,
+        "w_c": 2,
+        **AGGREGATED,
+        "grad_output": FEAT,
+        "grad_input": torch.zeros(10, 4),
+        "grad_position": torch.zeros(10, 2, 4),
+        "grad_weight": torch.zeros(10, 2, 2),
+    },
+    _C.attention_relation_step_forward_cuda: {**RELATION, "output": torch.zeros(6, 2)},
+    _C.attention_relation_step_backward_cuda: {
+        **RELATION,
+        "grad_output": torch.rand(6, 2),
+        "grad_query": torch.zeros(10, 2, 4),
+        "grad_key": torch.zeros(10, 2, 4),
+        "grad_weight": torch.zeros(4),
+    },
+    _C.attention_fusion_step_forward_cuda: {**FUSION, "output": torch.zeros(10, 2, 4)},
+    _C.attention_fusion_step_backward_cuda: {
+        **FUSION,
+        "grad_output": torch.rand(10, 2, 4),
+        "grad_weight": torch.zeros(6, 2),
+        "grad_value": torch.zeros(10, 2, 4),
+    },
+}
 CALLS = {
+    **RAW_CALLS,
     pointops.knn_query: {"nsample": 2, **QUERY},
     pointops.ball_query: {"nsample": 2, **RADII, **QUERY},
     pointops.random_ball_query: {"nsample": 2, **RADII, **QUERY},
@@ -29,12 +104,7 @@ CALLS = {
     pointops.grouping: {"idx": IDX, "feat": FEAT, "xyz": XYZ, "new_xyz": XYZ, "with_xyz": True},
     pointops.grouping2: {"input": FEAT, "idx": IDX},
     pointops.subtraction: {"input1": FEAT, "input2": FEAT, "idx": IDX},
-    pointops.aggregation: {
-        "input": FEAT,
-        "position": torch.rand(10, 2, 4),
-        "weight": torch.rand(10, 2, 2),
-        "idx": IDX,
-    },
+    pointops.aggregation: AGGREGATED,
     pointops.interpolation: {**QUERY, "feat": FEAT},
     pointops.attention_relation_step: {"query": HEADS, "key": HEADS, "weight": torch.rand(4), **EDGE},
     pointops.attention_fusion_step: {"weight": torch.rand(6, 2), "value": HEADS, **EDGE},
@@ -44,11 +114,25 @@ CALLS = {
     pointops.offset2batch: {"offset": OFFSET},
     pointops.batch2offset: {"batch": torch.tensor([0, 0, 1])},
     pointgroup_ops.ballquery_batch_p: {"coords": torch.rand(3, 3), **CLOUDS, "radius": 1.0},
-    pointgroup_ops.bfs_cluster: {
-        "semantic_label": torch.zeros(3).int(),
-        "ball_query_idxs": torch.arange(3).int(),
-        "start_len": torch.tensor([[0, 1], [1, 1], [2, 1]]).int(),
-        "threshold": 1,
+    pointgroup_ops.bfs_cluster: CLUSTERS,
+    pointgroup_ops.Clustering: {"ignored_labels": [], "class_mapping": torch.arange(4)},
+    pointgroup_ops.Clustering.get_instances: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
+    pointgroup_ops.Clustering.cluster: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
+    pointgroup_ops.Clustering.cluster_: {"self": CLUSTERING, "vertices": XYZ, "labels": torch.arange(10) % 4},
+    pointgroup_ops_cuda.ballquery_batch_p: {
+        "xyz": torch.rand(3, 3),
+        **CLOUDS,
+        "idx": torch.zeros(6).int(),
+        "start_len": torch.zeros(3, 2).int(),
+        "n": 3,
+        "mean_active": 2,
+        "radius": 1.0,
+    },
+    pointgroup_ops_cuda.bfs_cluster: {
+        **CLUSTERS,
+        "cluster_idxs": torch.zeros(3, 2).int(),
+        "cluster_offsets": torch.zeros(4).int(),
+        "n": 3,
     },
     sparseops.grid_sample: {"coord": XYZ, "grid_size": 0.1},
     sparseops.pack_keys: {"coords": COORDS},
@@ -94,13 +178,24 @@ FAULTS = {
 COPIED = [
     (pointops.offset2batch, "offset"),
     (pointops.batch2offset, "batch"),
+    (pointgroup_ops.Clustering, "class_mapping"),
+    (pointgroup_ops.Clustering.get_instances, "vertices"),
+    (pointgroup_ops.Clustering.get_instances, "scores"),
+    (pointgroup_ops.Clustering.cluster, "vertices"),
+    (pointgroup_ops.Clustering.cluster, "scores"),
+    (pointgroup_ops.Clustering.cluster_, "vertices"),
+    (pointgroup_ops.Clustering.cluster_, "labels"),
     (sparseops.pack_keys, "coords"),
     (sparseops.pack_weight, "weight"),
     (sparseops.sparse_conv, "weight"),
     (sparseops.serialization_depth, "grid_coord"),
     (sparseops.patch_padding, "offset"),
 ]
-ANY_SHAPE = {(sparseops.serialization_depth, "grid_coord")}
+ANY_SHAPE = {
+    (sparseops.serialization_depth, "grid_coord"),
+    (pointgroup_ops_cuda.bfs_cluster, "cluster_idxs"),
+    (pointgroup_ops_cuda.bfs_cluster, "cluster_offsets"),
+}
 SIZED_BY_VALUES = {sparseops.grid_sample, sparseops.strided_map, sparseops.serialization_depth, sparseops.patch_padding}
 
 
@@ -116,7 +211,7 @@ def cases():
                 if fault == "device" and len(tensors) == 1:  # there is no other that it could differ from
                     continue
                 yield pytest.param(
-                    function, name, fault, id=f"{function.__module__}.{function.__name__}-{name}-{fault}"
+                    function, name, fault, id=f"{function.__module__}.{function.__qualname__}-{name}-{fault}"
                 )
 
 
@@ -139,15 +234,26 @@ def test_a_wrong_tensor_is_told(function, name, fault):
 def test_some_tensors_may_have_gaps(function, name):
     arguments = CALLS[function]
     found, expected = function(**arguments | {name: gapped(arguments[name])}), function(**arguments)
+    if isinstance(found, pointgroup_ops.Clustering):
+        found, expected = found.class_mapping, expected.class_mapping
     if isinstance(found, sparseops.PackedWeight):
         found, expected = found.data, expected.data
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+def public(library):
+    """The functions of a library, and its classes that are not mere containers, with their methods."""
+    for member in (getattr(library, name) for name in library.__all__):
+        if inspect.isfunction(member):
+            yield member
+        elif inspect.isclass(member) and not (is_dataclass(member) or issubclass(member, tuple)):
+            yield member
+            yield from (method for name, method in inspect.getmembers(member, inspect.isfunction) if name[0] != "_")
+
+
 def test_no_public_function_is_forgotten():
-    for library in (pointops, pointgroup_ops, sparseops):
-        functions = {getattr(library, name) for name in library.__all__ if inspect.isfunction(getattr(library, name))}
-        assert functions <= CALLS.keys()
+    for library in (pointops, _C, pointgroup_ops, pointgroup_ops_cuda, sparseops):
+        assert set(public(library)) <= CALLS.keys()
 
 
 def shapes(result) -> list:

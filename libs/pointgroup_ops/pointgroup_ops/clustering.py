@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import FLOATS, INTEGERS, check_kind
 from .functions import ballquery_batch_p, bfs_cluster
 
 
@@ -20,6 +21,9 @@ class Clustering:
         min_points: the least size of a group of points.
         propose_points: a group becomes an instance where it has more points than this.
         score_func: reduces the scores of an instance's points, (P,), to its confidence.
+
+    Raises:
+        ValueError: here and in the methods, a tensor is not as said, or there are fewer classes than columns.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Clustering:
         propose_points: int = 100,
         score_func: Callable[[Tensor], Tensor] = torch.max,
     ) -> None:
+        check_kind("class_mapping", class_mapping, INTEGERS, ("C",))
         self.ignored_labels = ignored_labels
         self.class_mapping = class_mapping
         self.thresh = thresh
@@ -60,6 +65,7 @@ class Clustering:
 
     def cluster(self, vertices: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Masks, int32 (I, N) on the CPU, and labels (I,), columns of ``scores``, of the instances."""
+        self._check_scores(vertices, scores)
         labels = scores.max(1).indices
         rows, offsets = self.cluster_(vertices, labels)
         number, point = rows.long().unbind(1)
@@ -70,7 +76,11 @@ class Clustering:
         return masks[kept], labels[first[kept].to(labels.device)]
 
     def cluster_(self, vertices: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Groups of at least ``min_points``: ``bfs_cluster``'s result with indices into ``vertices`` (N, 3)."""
+        """Groups of at least ``min_points``: ``bfs_cluster``'s result with indices into ``vertices`` (N, 3).
+
+        ``labels`` (N,) are columns of the scores.
+        """
+        self._check_labels(vertices, labels)
         wanted = torch.ones_like(labels, dtype=torch.bool)
         for ignored in self.ignored_labels:
             wanted &= self.class_mapping.to(labels.device)[labels] != ignored
@@ -83,3 +93,22 @@ class Clustering:
         rows, offsets = bfs_cluster(labels[points].int().cpu(), idxs.cpu(), start_len.cpu(), self.min_points)
         rows[:, 1] = points.cpu()[rows[:, 1].long()]
         return rows, offsets
+
+    def _check_scores(self, vertices: Tensor, scores: Tensor) -> None:
+        check_kind("vertices", vertices, FLOATS, ("N", 3))
+        check_kind("scores", scores, FLOATS, (len(vertices), "C"))
+        if not 1 <= scores.shape[1] <= len(self.class_mapping):
+            raise ValueError(
+                f"scores must have a column for each of the {len(self.class_mapping)} classes of class_mapping, "
+                f"got {tuple(scores.shape)}"
+            )
+
+    def _check_labels(self, vertices: Tensor, labels: Tensor) -> None:
+        check_kind("vertices", vertices, FLOATS, ("N", 3))
+        check_kind("labels", labels, INTEGERS, (len(vertices),))
+        classes = len(self.class_mapping)
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ValueError(
+                f"labels must be of the {classes} classes of class_mapping, 0 … {classes - 1}, "
+                f"got {int(labels.min())} … {int(labels.max())}"
+            )

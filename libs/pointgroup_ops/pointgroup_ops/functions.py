@@ -1,12 +1,12 @@
 """The public functions: arguments checked, then the compiled operators or, without them, the reference."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import reference
+from .checks import check
 from .extension import ARCHITECTURES, compiled_for
 
 if ARCHITECTURES:
@@ -43,9 +43,9 @@ def ballquery_batch_p(
     Raises:
         ValueError: an argument is not as above, or P does not fit into int32.
     """
-    _check("coords", coords, torch.float32, ("N", 3))
-    _check("batch_idxs", batch_idxs, torch.int32, (coords.shape[0],), coords.device)
-    _check("batch_offsets", batch_offsets, torch.int32, ("B + 1",), coords.device)
+    check("coords", coords, torch.float32, ("N", 3))
+    check("batch_idxs", batch_idxs, torch.int32, (coords.shape[0],), coords.device)
+    check("batch_offsets", batch_offsets, torch.int32, ("B + 1",), coords.device)
     if batch_offsets.shape[0] == 0:
         raise ValueError("batch_offsets must have at least one entry, 0, got none")
     if not 0 < _float32(radius) < math.inf:
@@ -74,29 +74,11 @@ def bfs_cluster(
         ValueError: an argument is not as above.
     """
     cpu = torch.device("cpu")
-    _check("semantic_label", semantic_label, torch.int32, ("N",), cpu)
-    _check("ball_query_idxs", ball_query_idxs, torch.int32, ("P",), cpu)
-    _check("start_len", start_len, torch.int32, (semantic_label.shape[0], 2), cpu)
+    check("semantic_label", semantic_label, torch.int32, ("N",), cpu)
+    check("ball_query_idxs", ball_query_idxs, torch.int32, ("P",), cpu)
+    check("start_len", start_len, torch.int32, (semantic_label.shape[0], 2), cpu)
     cluster = torch.ops.pointgroup_ops.bfs_cluster if compiled_for(semantic_label) else reference.bfs_cluster
     return cluster(semantic_label, ball_query_idxs, start_len, int(threshold))
-
-
-def _check(
-    name: str, tensor: Any, dtype: torch.dtype, shape: tuple[int | str, ...], device: torch.device | None = None
-) -> None:
-    """ValueError unless ``tensor`` is contiguous, of ``dtype``, of ``shape`` where that is a number, on ``device``."""
-    wanted = f"{name} must be a contiguous {dtype} tensor ({', '.join(map(str, shape))})"
-    if device is not None:
-        wanted += f" on {device}"
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"{wanted}, got {type(tensor).__name__}")
-    right_shape = tensor.dim() == len(shape) and all(
-        isinstance(size, str) or size == got for size, got in zip(shape, tensor.shape, strict=True)
-    )
-    right_device = device is None or tensor.device == device
-    if not (right_shape and right_device and tensor.dtype == dtype and tensor.is_contiguous()):
-        layout = "" if tensor.is_contiguous() else "non-contiguous "
-        raise ValueError(f"{wanted}, got {layout}{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}")
 
 
 def _float32(value: float) -> float:

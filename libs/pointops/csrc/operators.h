@@ -1,4 +1,4 @@
-// The schemas of torch.ops.pointops and what their CPU and CUDA implementations share.
+// What the CPU and CUDA implementations of torch.ops.pointops share; the schemas are in operators.cpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>

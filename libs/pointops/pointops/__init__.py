@@ -3,6 +3,7 @@
 On the CPU and on CUDA; without a compiler the operators run in plain torch.
 """
 
+from . import _C as _C
 from .attention import attention_fusion_step, attention_relation_step
 from .extension import ARCHITECTURES
 from .features import aggregation, grouping, grouping2, interpolation, interpolation2, subtraction

@@ -5,7 +5,7 @@ import warnings
 from torch import Tensor
 
 try:
-    from ._C import ARCHITECTURES as _BUILT_FOR
+    from ._compiled import ARCHITECTURES as _BUILT_FOR
 
     ARCHITECTURES: tuple[str, ...] = tuple(_BUILT_FOR.split(","))
 except ModuleNotFoundError:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .checks import check_devices, check_floats, check_index
+from .checks import as_float32, check_devices, check_floats, check_index
 from .extension import compiled_for
 from .neighbours import knn_query
 
@@ -16,12 +16,10 @@ from .neighbours import knn_query
 def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = None, with_xyz: bool = False) -> Tensor:
     """Features of neighbours (m, s, c), with_xyz (m, s, 3 + c): before them the neighbour's place seen from its query.
 
-    idx (m, s), feat (n, c), xyz (n, 3), new_xyz (m, 3) the queries, by default the points. Features of fewer bits are
-    made float32.
+    idx (m, s), feat (n, c) float32, or float16 or bfloat16, of which float32 is made, xyz (n, 3), new_xyz (m, 3) the
+    queries, by default the points.
     """
-    if not feat.is_floating_point():
-        raise ValueError(f"features are {feat.dtype}, not a floating type")
-    grouped = grouping2(feat.float(), idx)
+    grouped = grouping2(as_float32("features", feat), idx)
     if not with_xyz:
         return grouped
     if new_xyz is None:
@@ -67,16 +65,25 @@ def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) ->
 def interpolation(xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, new_offset: Tensor, k: int = 3) -> Tensor:
     """Features (n, c) at new_xyz (n, 3), from feat (m, c) at xyz (m, 3): the k nearest, weighted by 1 / (d + 1e-8).
 
-    Has a derivative by feat alone.
+    feat is float32, or float16 or bfloat16, of which float32 is made. Has a derivative by feat alone.
     """
     index, distance = knn_query(k, xyz, offset, new_xyz, new_offset)
+    feat = as_float32("features", feat)
     check_floats("features", feat, xyz.shape[0], None)
-    check_devices({"xyz": xyz, "features": feat})
     weight = 1 / (distance + 1e-8)
-    return _operators(feat).row_sum(feat, index, weight / weight.sum(1, keepdim=True))
+    return weighted_sum(feat, index, weight / weight.sum(1, keepdim=True))
 
 
 interpolation2 = interpolation
+
+
+def weighted_sum(feat: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
+    """Sum over k of feat[idx[n, k]] * weight[n, k] of (m, c) and (n, k) float32: (n, c)."""
+    check_floats("features", feat, None, None)
+    check_devices({"features": feat, "idx": idx, "weight": weight})
+    index = check_index("idx", idx, feat.shape[0], None, None)
+    check_floats("weight", weight, *idx.shape)
+    return _operators(feat).row_sum(feat, index, weight)
 
 
 def _operators(features: Tensor):

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .checks import check_batch, check_offset
 from .features import grouping
-from .neighbours import ball_query, knn_query
+from .neighbours import MAX_NEIGHBOURS, ball_query, knn_query
 
 
 def knn_query_and_group(
@@ -75,19 +75,23 @@ def _dilated_query(
     nsample: int, dilation: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor, new_offset: Tensor
 ) -> Tensor:
     reach = 1 + (nsample - 1) * (dilation + 1)
+    if dilation and reach > MAX_NEIGHBOURS:
+        raise ValueError(
+            f"nsample {nsample} with dilation {dilation} chooses from the {reach} nearest; "
+            f"at most {MAX_NEIGHBOURS} can be asked for"
+        )
     index, _ = knn_query(reach, xyz, offset, new_xyz, new_offset)
-    points = offset.diff(prepend=offset.new_zeros(1)).tolist()
-    queries = new_offset.diff(prepend=new_offset.new_zeros(1)).tolist()
-    chosen = []
-    for rows, count in zip(index.split(queries), points, strict=True):
-        step = dilation + 1 if count >= reach or nsample == 1 else (count - 1) / (nsample - 1)
-        chosen.append(rows[:, [int(step * sample) for sample in range(nsample)]])
-    return torch.cat(chosen)
+    points = offset.diff(prepend=offset.new_zeros(1)).double()  # of each cloud
+    step = torch.where(points >= reach, dilation + 1.0, (points - 1) / max(nsample - 1, 1))
+    rows = torch.arange(new_xyz.shape[0], device=offset.device)
+    cloud = torch.searchsorted(new_offset[:-1], rows.to(new_offset.dtype), right=True)
+    columns = (step[cloud, None] * torch.arange(nsample, device=offset.device)).long()
+    return index.gather(1, columns.clamp(min=0))  # an empty cloud would count backwards
 
 
 def offset2batch(offset: Tensor) -> Tensor:
     """The cloud of every point, (n,) int64, from the cumulative counts (b,), or a ValueError where they are none."""
-    check_offset("offset", offset.contiguous())
+    check_offset(offset.contiguous())
     counts = offset.diff(prepend=offset.new_zeros(1))
     return torch.arange(len(offset), device=offset.device).repeat_interleave(counts)
 

@@ -9,6 +9,8 @@ from .extension import compiled_for
 
 MAX_NEIGHBOURS = 128
 
+Clouds = tuple[Tensor, Tensor, Tensor, Tensor]  # points, their offset, queries, their offset
+
 
 @torch.no_grad()
 def knn_query(
@@ -21,13 +23,11 @@ def knn_query(
     points they are -1 and 1e5. Points with a coordinate that is not finite are no neighbours and have none. Raises
     ValueError for wrong shapes, dtypes, devices, offsets, and for nsample outside of 1 … 128.
     """
-    if not 1 <= nsample <= MAX_NEIGHBOURS:
-        raise ValueError(f"nsample is {nsample}; between 1 and {MAX_NEIGHBOURS} neighbours can be asked for")
-    clouds = _clouds(xyz, offset, new_xyz, new_offset)
-    index, distance2 = _operators(xyz).knn_query(*clouds, int(nsample))
+    index, distance2 = nearest(nsample, points_and_queries(xyz, offset, new_xyz, new_offset))
     return index, distance2.sqrt_()
 
 
+@torch.no_grad()
 def ball_query(
     nsample: int,
     max_radius: float,
@@ -43,9 +43,12 @@ def ball_query(
     Pointcept's kernel: only roughly by distance, for its heap sort starts from what is no heap. Distances are right for
     every choice; Pointcept's own are not where it thins.
     """
-    return _ball_query(nsample, max_radius, min_radius, xyz, offset, new_xyz, new_offset, ranked=False)
+    clouds = points_and_queries(xyz, offset, new_xyz, new_offset)
+    index, distance2 = in_shell(nsample, max_radius, min_radius, clouds, None)
+    return index, distance2.sqrt_()
 
 
+@torch.no_grad()
 def random_ball_query(
     nsample: int,
     max_radius: float,
@@ -56,44 +59,14 @@ def random_ball_query(
     new_offset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As ball_query, with the first nsample points of a random order of each cloud (from torch's global generator)."""
-    return _ball_query(nsample, max_radius, min_radius, xyz, offset, new_xyz, new_offset, ranked=True)
-
-
-@torch.no_grad()
-def _ball_query(
-    nsample: int,
-    max_radius: float,
-    min_radius: float,
-    xyz: Tensor,
-    offset: Tensor,
-    new_xyz: Tensor | None,
-    new_offset: Tensor | None,
-    ranked: bool,
-) -> tuple[Tensor, Tensor]:
-    if nsample < 1:
-        raise ValueError(f"nsample is {nsample}; it is 1 or more")
-    if not 0 <= min_radius < max_radius:
-        raise ValueError(f"radii are {min_radius} and {max_radius}; 0 ≤ min_radius < max_radius")
-    clouds = _clouds(xyz, offset, new_xyz, new_offset)
-    rank = _random_rank(offset) if ranked else None
-    radii = float(min_radius), float(max_radius)
-    index, distance2 = _operators(xyz).ball_query(*clouds, int(nsample), *radii, rank)
+    clouds = points_and_queries(xyz, offset, new_xyz, new_offset)
+    rank = _random_rank(xyz, offset)
+    index, distance2 = in_shell(nsample, max_radius, min_radius, clouds, rank)
     return index, distance2.sqrt_()
 
 
-def _random_rank(offset: Tensor) -> Tensor:
-    """The place of every point in a random order of its cloud, (n,) int32."""
-    ends = offset.tolist()
-    orders = [
-        torch.randperm(end - begin, device=offset.device, dtype=torch.int32)
-        for begin, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
-    return torch.cat([order.argsort() for order in orders]).to(torch.int32)
-
-
-def _clouds(
-    xyz: Tensor, offset: Tensor, new_xyz: Tensor | None, new_offset: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def points_and_queries(xyz: Tensor, offset: Tensor, new_xyz: Tensor | None, new_offset: Tensor | None) -> Clouds:
+    """Checked, offsets as int64; the points are the queries where there are no others."""
     offset = check_points("xyz", xyz, offset)
     if new_xyz is None or new_offset is None:
         return xyz, offset, xyz, offset
@@ -103,5 +76,35 @@ def _clouds(
     return xyz, offset, new_xyz, new_offset
 
 
-def _operators(xyz: Tensor):
-    return torch.ops.pointops if compiled_for(xyz) else reference
+def nearest(nsample: int, clouds: Clouds) -> tuple[Tensor, Tensor]:
+    """As knn_query, with squared distances, 1e10 where there is no neighbour."""
+    if not 1 <= nsample <= MAX_NEIGHBOURS:
+        raise ValueError(f"nsample is {nsample}; between 1 and {MAX_NEIGHBOURS} neighbours can be asked for")
+    return _operators(clouds).knn_query(*clouds, int(nsample))
+
+
+def in_shell(
+    nsample: int, max_radius: float, min_radius: float, clouds: Clouds, rank: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """As ball_query, or with rank (n,) int32 the points of lowest rank, with squared distances."""
+    if nsample < 1:
+        raise ValueError(f"nsample is {nsample}; it is 1 or more")
+    if not 0 <= min_radius < max_radius:
+        raise ValueError(f"radii are {min_radius} and {max_radius}; 0 ≤ min_radius < max_radius")
+    return _operators(clouds).ball_query(*clouds, int(nsample), float(min_radius), float(max_radius), rank)
+
+
+def _random_rank(xyz: Tensor, offset: Tensor) -> Tensor:
+    """The place of every point in a random order of its cloud, (n,) int32, drawn as Pointcept does."""
+    if torch.compiler.is_compiling():  # how many points a cloud has is not known: all of them in one order
+        return torch.randperm(xyz.shape[0], device=xyz.device, dtype=torch.int32)
+    ends = offset.tolist()
+    orders = [
+        torch.randperm(end - begin, device=offset.device, dtype=torch.int32)
+        for begin, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    return torch.cat([order.argsort() for order in orders]).to(torch.int32)
+
+
+def _operators(clouds: Clouds):
+    return torch.ops.pointops if compiled_for(clouds[0]) else reference

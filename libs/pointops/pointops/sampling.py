@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .checks import check_devices, check_offset, check_points, check_same_clouds
+from .checks import check_points, check_samples
 from .extension import compiled_for
 
 
@@ -17,14 +17,6 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor) -> 
     last. Raises ValueError for wrong shapes, dtypes, devices, offsets, and on the CPU where an empty cloud has samples.
     """
     offset = check_points("xyz", xyz, offset)
-    check_offset("new_offset", new_offset)
-    check_devices({"xyz": xyz, "new_offset": new_offset})
-    check_same_clouds(offset, new_offset)
-    sample_offset = new_offset.to(torch.int64)
-    if xyz.device.type == "cpu":
-        zero = offset.new_zeros(1)
-        points, samples = offset.diff(prepend=zero), sample_offset.diff(prepend=zero)
-        if bool(((points == 0) & (samples > 0)).any()):
-            raise ValueError(f"clouds of {points.tolist()[:8]} points cannot give {samples.tolist()[:8]} samples")
+    sample_offset = check_samples(xyz, offset, new_offset)
     operators = torch.ops.pointops if compiled_for(xyz) else reference
     return operators.farthest_point_sampling(xyz, offset, sample_offset, int(sample_offset[-1]))
