@@ -169,7 +169,7 @@ def test_an_extension_of_another_torch_is_told_from_one_that_is_missing(tmp_path
 def test_operators_that_are_off_are_found(monkeypatch):
     conv, attention, serialize = sparseops.sparse_conv, sparseops.patch_attention, sparseops.serialize
     grid_sample = sparseops.grid_sample
-    monkeypatch.setattr(sparseops, "grid_sample", lambda points, size, keys: grid_sample(points, 2 * size, keys))
+    monkeypatch.setattr(sparseops, "grid_sample", lambda points, *others: grid_sample(points.flip(1), *others))
     monkeypatch.setattr(sparseops, "sparse_conv", lambda *arguments: conv(*arguments) + 0.01)
     monkeypatch.setattr(sparseops, "patch_attention", lambda *arguments: attention(*arguments) + 0.01)
     monkeypatch.setattr(
