@@ -13,7 +13,8 @@ from sparseops import COORD_LIMIT, reference
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("submanifold_map.cu", "strided_map.cu", "neighbour_order.cu", "conv.cu")
-HEADERS = ("maps_cuda.h", "threads.cuh", "voxel_table.cuh", "conv_cuda.h", "conv_math.cuh", "conv_store.cuh")
+HEADERS = ("maps_cuda.h", "radix_sort.h", "scan.h", "threads.cuh", "voxel_table.cuh", "conv_cuda.h", "conv_math.cuh")
+HEADERS += ("conv_store.cuh",)
 SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in (*UNITS, *HEADERS)]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")
@@ -33,7 +34,7 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
     # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
     flags = ["-std=c++17", "-O2", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", f"-I{include}", "-x", "c++"]
-    subprocess.run(["g++", *flags, *UNITS, "entry.cpp", "-o", "emulated.so"], cwd=folder, check=True)
+    subprocess.run(["g++", *flags, *UNITS, "entry.cpp", "cub.cpp", "-o", "emulated.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "emulated.so"))
 
 
@@ -118,15 +119,10 @@ def test_strided_maps_tell_of_rows_out_of_order_and_coordinates_outside(kernels,
 
 def grouped(kernels, forwards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     num_offsets, num_out = forwards.shape
-    keys = poisoned(num_out)
-    assert kernels.emulated_neighbour_keys(pointer(forwards), num_offsets, num_out, pointer(keys)) == 0
-    order = keys.sort(stable=True).indices
-    columns, order32 = torch.empty_like(forwards), poisoned(num_out)
-    arguments = (num_offsets, num_out, pointer(order), pointer(columns), pointer(order32))
-    assert kernels.emulated_permute_columns(pointer(forwards), *arguments) == 0
-    assert torch.equal(columns, forwards[:, order])
-    assert torch.equal(order32.long(), order)
-    return order32, columns
+    order, columns = poisoned(num_out), torch.empty_like(forwards)
+    assert kernels.emulated_group_rows(pointer(forwards), num_offsets, num_out, pointer(columns), pointer(order)) == 0
+    assert torch.equal(columns, forwards[:, order.long()])
+    return order, columns
 
 
 def test_grouping_brings_rows_with_the_same_neighbours_together(kernels):

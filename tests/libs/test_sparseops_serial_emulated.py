@@ -17,7 +17,7 @@ FOLDER = HERE.parents[1] / "libs/sparseops/csrc"
 UNITS = ["serialization.cu", "segments.cu", "patches.cu", "grid.cu"]
 HEADERS = ["curves.h", "grid.h", "grid_cpu.h", "grid_cuda.h", "host_device.h", "radix_sort.h", "scan.h"]
 HEADERS += ["serial_cpu.h", "serial_cuda.h", "threads.cuh"]
-STAND_INS = ["launch.cuh", "serial.cpp"]
+STAND_INS = ["launch.cuh", "serial.cpp", "cub.cpp"]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")
 
@@ -27,15 +27,14 @@ def library(tmp_path_factory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("emulated")
     for path in [
         *(FOLDER / name for name in UNITS + HEADERS),
-        HERE / "emulated/launch.cuh",
-        HERE / "emulated/serial.cpp",
+        *(HERE / "emulated" / name for name in STAND_INS),
     ]:
         shutil.copy(path, folder)
     commands = subprocess.run([NVCC, "--dryrun", "-x", "cu", "/dev/null"], capture_output=True, text=True).stderr
     include = re.search(r"TOP=(.*)", commands)[1] + "/include"
     # its own stand-ins of the CUDA runtime, also where a torch with CUDA has loaded the real one
     flags = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-Wl,-Bsymbolic", f"-I{include}", "-x", "c++"]
-    subprocess.run(["g++", *flags, *UNITS, "serial.cpp", "-o", "serial.so"], cwd=folder, check=True)
+    subprocess.run(["g++", *flags, *UNITS, "serial.cpp", "cub.cpp", "-o", "serial.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "serial.so"))
 
 

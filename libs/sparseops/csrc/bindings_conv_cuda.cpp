@@ -117,21 +117,17 @@ StridedMap strided_map_cuda(const Tensor& coords) {
 
 // The rows of the output in an order that brings like neighbours together, int32 (num_out), and the columns of `rows`
 // in that order.
-std::tuple<Tensor, Tensor> group_rows(const Tensor& rows) {
+std::tuple<Tensor, Tensor> group_rows_cuda(const Tensor& rows) {
   check_rows(rows);
-  TORCH_CHECK_VALUE(rows.size(0) <= kMaxGroupedOffsets, "rows can be grouped by at most ", kMaxGroupedOffsets,
-                    " offsets, got ", rows.size(0));
+  TORCH_CHECK_VALUE(rows.size(0) >= 1 && rows.size(0) <= kMaxGroupedOffsets, "rows can be grouped by 1 to ",
+                    kMaxGroupedOffsets, " offsets, got ", rows.size(0));
   const c10::cuda::CUDAGuard guard(rows.device());
-  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   const int num_offsets = static_cast<int>(rows.size(0)), num_out = static_cast<int>(rows.size(1));
-  const Tensor keys = at::empty({num_out}, rows.options());
-  const Tensor order = at::empty_like(keys), grouped = at::empty_like(rows);
-  C10_CUDA_CHECK(neighbour_keys(rows.const_data_ptr<int32_t>(), num_offsets, num_out, keys.mutable_data_ptr<int32_t>(),
-                                stream));
-  const Tensor sorted = at::argsort(keys, /*stable=*/true);
-  C10_CUDA_CHECK(permute_columns(rows.const_data_ptr<int32_t>(), num_offsets, num_out,
-                                 sorted.const_data_ptr<int64_t>(), grouped.mutable_data_ptr<int32_t>(),
-                                 order.mutable_data_ptr<int32_t>(), stream));
+  const Tensor order = at::empty({num_out}, rows.options()), grouped = at::empty_like(rows);
+  const Tensor scratch = bytes_on(rows, group_rows_scratch(num_offsets, num_out));
+  C10_CUDA_CHECK(group_rows(rows.const_data_ptr<int32_t>(), num_offsets, num_out, grouped.mutable_data_ptr<int32_t>(),
+                            order.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
+                            c10::cuda::getCurrentCUDAStream()));
   return {order, grouped};
 }
 
@@ -239,7 +235,7 @@ TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
   m.impl("submanifold_map", &submanifold_map_cuda);
   m.impl("strided_map", &strided_map_cuda);
   m.impl("sparse_conv", &sparse_conv_cuda);
-  m.impl("group_rows", &group_rows);
+  m.impl("group_rows", &group_rows_cuda);
   m.impl("sparse_conv_grouped", &sparse_conv_grouped);
 }
 

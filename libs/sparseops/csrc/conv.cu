@@ -198,7 +198,7 @@ using Tile256 = Tile<128, 256, 2, 4>;
 // for float units; fewer rows have fewer offsets between them
 using FloatTile64 = Tile<64, 64, 1, 4>;
 using FloatTile96 = Tile<64, 96, 2, 2>;
-using FloatTile128 = Tile<64, 128, 1, 4>;
+using FloatTile128 = Tile<64, 128, 1, 8>;
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;

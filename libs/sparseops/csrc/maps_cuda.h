@@ -38,12 +38,12 @@ cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, 
 
 constexpr int kMaxGroupedOffsets = 31;
 
-// keys, int32 (num_out): alike for output rows with like neighbours, of forwards (num_offsets, num_out) with at most
-// kMaxGroupedOffsets offsets.
-cudaError_t neighbour_keys(const int* forwards, int num_offsets, int num_out, int* keys, cudaStream_t stream);
+// Bytes of scratch memory, aligned to 256 bytes, that group_rows asks for.
+int64_t group_rows_scratch(int num_offsets, int num_out);
 
-// grouped[k, c] = forwards[k, order[c]], and order as int32.
-cudaError_t permute_columns(const int* forwards, int num_offsets, int num_out, const int64_t* order, int* grouped,
-                            int* order32, cudaStream_t stream);
+// An order of output rows in which those with like neighbours lie together, int32 (num_out), of forwards (num_offsets,
+// num_out) with 1 to kMaxGroupedOffsets offsets; grouped[k, c] = forwards[k, order[c]].
+cudaError_t group_rows(const int* forwards, int num_offsets, int num_out, int* grouped, int* order, void* scratch,
+                       cudaStream_t stream);
 
 }  // namespace sparseops::gpu

@@ -47,13 +47,10 @@ int emulated_strided_map(const int64_t* coords, int num_voxels, int64_t* coarse,
   return error != cudaSuccess ? error : strided_map(coords, num_voxels, coarse, children, parents, aligned, nullptr);
 }
 
-int emulated_neighbour_keys(const int* forwards, int num_offsets, int num_out, int* keys) {
-  return neighbour_keys(forwards, num_offsets, num_out, keys, nullptr);
-}
-
-int emulated_permute_columns(const int* forwards, int num_offsets, int num_out, const int64_t* order, int* grouped,
-                             int* order32) {
-  return permute_columns(forwards, num_offsets, num_out, order, grouped, order32, nullptr);
+int emulated_group_rows(const int* forwards, int num_offsets, int num_out, int* grouped, int* order) {
+  std::vector<char> scratch(group_rows_scratch(num_offsets, num_out) + 256);
+  char* aligned = scratch.data() + 256 - reinterpret_cast<uintptr_t>(scratch.data()) % 256;
+  return group_rows(forwards, num_offsets, num_out, grouped, order, aligned, nullptr);
 }
 
 int emulated_convolve(int type, const void* features, const void* weight, const int* forwards, const int* order,
