@@ -1,25 +1,24 @@
-"""Times the ball query and the clustering of pointgroup_ops beside brute force in torch and SciPy, on the CPU.
+"""The ball query and the clustering of pointgroup_ops beside brute force in torch and SciPy, on the processor."""
 
-python benchmarks/clustering.py > benchmarks/results/clustering-cpu.md
-"""
-
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pointgroup_ops
-import scipy
 import torch
 from pointgroup_ops import reference
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from timing import by_name, cell, faster, machine
+from table import Table, print_alone
+from timing import by_name, cell, faster
 from torch import Tensor
 
 RADIUS_VOXELS = 1.5
 BRUTE_FORCE_LIMIT = 20_000
 LEAST_POINTS = 50
-ROUNDS = 5
+POINTS = (20_000, 100_000, 200_000)
+POINTS_OF_A_THING = 400
 
 
 def surfaces(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -33,8 +32,9 @@ def surfaces(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]
 
 def instances(num_points: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Points moved to the middles of their things, (N, 3) in voxels, as PointGroup clusters them, and their classes."""
-    thing = rng.integers(0, num_points // 400, num_points)
-    middles = rng.uniform(0, 12 * (num_points / 400) ** 0.5, (num_points // 400, 3)) * [1, 1, 0.2]
+    things = max(1, num_points // POINTS_OF_A_THING)
+    thing = rng.integers(0, things, num_points)
+    middles = rng.uniform(0, 12 * things**0.5, (things, 3)) * [1, 1, 0.2]
     coords = middles[thing] + rng.normal(0, 0.8, (num_points, 3))
     return torch.from_numpy(coords.astype(np.float32)), torch.from_numpy(thing % 18).int()
 
@@ -46,7 +46,37 @@ def scipy_clusters(labels: Tensor, idx: Tensor, start_len: Tensor) -> int:
     return connected_components(csr_array((same, idx, starts)), directed=False)[0]
 
 
-def measure(name: str, coords: Tensor, labels: Tensor) -> tuple[str, str]:
+def tables(scale: float, repeats: int) -> Iterator[Table]:
+    """Of the sizes times ``scale``, the times of ``repeats`` rounds."""
+    rng = np.random.default_rng(0)
+    scenes = [
+        (name, *make(round(num_points * scale), rng))
+        for name, make in (("surfaces", surfaces), ("instances", instances))
+        for num_points in POINTS
+    ]
+    measured = [_measure(*scene, repeats) for scene in scenes]
+    yield Table(
+        f"Ball query, radius {RADIUS_VOXELS} voxels",
+        [
+            ["scene", "points", "neighbours", "pointgroup_ops", "cKDTree", "faster by", "brute force"],
+            *(query for query, _ in measured),
+        ],
+        [
+            "SciPy's tree is built and asked with all threads; it gives lists of all neighbours, ours one array of at "
+            "most 1000 each. Brute force is the reference in torch."
+        ],
+    )
+    yield Table(
+        f"Clusters of at least {LEAST_POINTS} points",
+        [
+            ["scene", "points", "clusters", "pointgroup_ops", "SciPy", "faster by"],
+            *(clusters for _, clusters in measured),
+        ],
+        ["From the neighbours above; SciPy: connected components of the graph of equal labels, one thread as ours."],
+    )
+
+
+def _measure(name: str, coords: Tensor, labels: Tensor, repeats: int) -> tuple[list[str], list[str]]:
     """Rows of the two tables."""
     num_points = len(coords)
     clouds = torch.zeros(num_points, dtype=torch.int32), torch.tensor([0, num_points], dtype=torch.int32)
@@ -58,58 +88,22 @@ def measure(name: str, coords: Tensor, labels: Tensor) -> tuple[str, str]:
     queries = {"ours": lambda: pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS), "tree": tree}
     if num_points <= BRUTE_FORCE_LIMIT:
         queries["brute"] = lambda: reference.ball_query(coords, *clouds, RADIUS_VOXELS)
-    times = by_name(queries, ROUNDS)
+    times = by_name(queries, repeats)
     neighbours = pointgroup_ops.ballquery_batch_p(coords, *clouds, RADIUS_VOXELS)
-    mean = len(neighbours[0]) / num_points
-    query_row = (
-        f"| {name} | {num_points:,} | {mean:.0f} | {cell(times['ours'])} | {cell(times['tree'])} | "
-        f"{faster(times['ours'], times['tree'])} | "
-        f"{cell(times.get('brute'))} |"
-    )
+    query_row = [name, f"{num_points:,}", f"{len(neighbours[0]) / num_points:.0f}", cell(times["ours"])]
+    query_row += [cell(times["tree"]), faster(times["ours"], times["tree"]), cell(times.get("brute"))]
 
     times = by_name(
         {
             "ours": lambda: pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS),
             "scipy": lambda: scipy_clusters(labels, *neighbours),
         },
-        ROUNDS,
+        repeats,
     )
     clusters = len(pointgroup_ops.bfs_cluster(labels, *neighbours, LEAST_POINTS)[1]) - 1
-    cluster_row = (
-        f"| {name} | {num_points:,} | {clusters} | {cell(times['ours'])} | {cell(times['scipy'])} | "
-        f"{faster(times['ours'], times['scipy'])} |"
-    )
-    return query_row, cluster_row
-
-
-def main() -> None:
-    """Prints both tables."""
-    rng = np.random.default_rng(0)
-    scenes = [
-        (name, *make(num_points, rng))
-        for name, make in (("surfaces", surfaces), ("instances", instances))
-        for num_points in (20_000, 100_000, 200_000)
-    ]
-    rows = [measure(*scene) for scene in scenes]
-    print("# Ball query and clustering on the CPU\n")
-    print(
-        f"{machine()}, SciPy {scipy.__version__}. Milliseconds: median of {ROUNDS} rounds in turns "
-        f"(least–most). `python benchmarks/clustering.py`\n"
-    )
-    print(f"## Ball query, radius {RADIUS_VOXELS} voxels\n")
-    print(
-        "SciPy's tree is built and asked with all threads; it gives lists of all neighbours, ours one array of at most "
-        "1000 each. Brute force is the reference in torch.\n"
-    )
-    print("| scene | points | neighbours | pointgroup_ops | cKDTree | faster by | brute force |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    print(*(query for query, _ in rows), sep="\n")
-    print(f"\n## Clusters of at least {LEAST_POINTS} points\n")
-    print("From the neighbours above; SciPy: connected components of the graph of equal labels, one thread as ours.\n")
-    print("| scene | points | clusters | pointgroup_ops | SciPy | faster by |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    print(*(cluster for _, cluster in rows), sep="\n")
+    cluster_row = [name, f"{num_points:,}", str(clusters), cell(times["ours"]), cell(times["scipy"])]
+    return query_row, [*cluster_row, faster(times["ours"], times["scipy"])]
 
 
 if __name__ == "__main__":
-    main()
+    print_alone(tables, __doc__)

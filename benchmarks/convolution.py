@@ -1,19 +1,22 @@
-"""Kernel maps and submanifold convolutions on the processor, beside spconv and the plain matrix product."""
+"""Kernel maps and submanifold convolutions on the processor, beside spconv and the plain matrix product.
 
-import os
+spconv runs with one thread, since with more its results are wrong (the last table).
+"""
+
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 
+import peers
 import torch
 from sparseops import pack_weight, reference, sort_voxels, sparse_conv, strided_map, submanifold_map
+from spconv_peer import Peer
+from table import Table, print_alone
 from timing import in_turns, spread
 from torch import Tensor
 
+VOXELS = (20_000, 100_000)
+CHANNELS = (32, 64, 128, 256)
 Rows = list[list[str]]
 
 
@@ -28,72 +31,15 @@ def surface(num_voxels: int) -> Tensor:
     return torch.cat([ground, *(wall + torch.tensor([0, 0, 0, step]) for step in (1, 2, 3))]).unique(dim=0)
 
 
-class Peer:
-    """spconv's submanifold convolution of the same features and weight, in a process with ``threads`` threads."""
-
-    def __init__(self, coords: Tensor, features: Tensor, weight: Tensor, threads: int):
-        self.file = tempfile.NamedTemporaryFile(suffix=".pt")  # noqa: SIM115
-        torch.save((coords, features, weight), self.file.name)
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, self.file.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        )
-
-    def run(self, command: str = "run") -> str:
-        """Once, its kernel map known from the first time; the file with its result where the command is "save"."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{command}\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("done"):
-                return line[5:-1]
-        raise RuntimeError("spconv ended")
-
-    def error(self, expected: Tensor) -> float:
-        """Largest difference of its results of five runs from ``expected``."""
-        return max(float((torch.load(self.run("save")).double() - expected).abs().max()) for _ in range(5))
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
-        self.file.close()
-
-
-def serve_peer(path: str) -> None:
-    """The other side of ``Peer``."""
-    import spconv.pytorch as spconv
-
-    coords, features, weight = torch.load(path)
-    conv = spconv.SubMConv3d(weight.shape[4], weight.shape[0], 3, bias=False, indice_key="map")
-    shape = (coords.amax(0)[1:] + 1).tolist()
-    known: dict = {}
+def tables(scale: float, repeats: int) -> Iterator[Table]:
+    """Of the sizes times ``scale``, the times of ``repeats`` rounds."""
+    sizes = [round(size * scale) for size in VOXELS]
     with torch.inference_mode():
-        conv.weight.copy_(weight)
-        for command in sys.stdin:
-            cloud = spconv.SparseConvTensor(features, coords.int(), shape, 1, indice_dict=known)
-            out = conv(cloud)
-            known = out.indice_dict
-            if command == "save\n":
-                torch.save(out.features, path)
-            print("done", path, flush=True)
-
-
-def tables(sizes: Sequence[int], channels: Sequence[int], repeats: int) -> Iterator[tuple[str, Rows]]:
-    """Title and rows of each table, the header first."""
-    with torch.inference_mode():
-        yield "Kernel maps", _maps(sizes, repeats)
-        for dtype in (torch.float32, torch.bfloat16):
-            name = str(dtype).removeprefix("torch.")
-            yield (
-                f"Submanifold convolution k=3, {name}",
-                _convolutions(sizes, channels, repeats, dtype),
-            )
-        if find_spec("spconv") is not None:
-            yield "Largest error against float64, C = 64", _errors(sizes[0])
+        yield Table("Kernel maps", _maps(sizes, repeats))
+        rows = _convolutions(sizes, repeats, torch.float32)
+        yield Table("Submanifold convolution k=3, float32", rows, peers.notes("spconv"))
+        yield Table("Submanifold convolution k=3, bfloat16", _convolutions(sizes, repeats, torch.bfloat16))
+        yield Table("Largest error against float64, C = 64", _errors(sizes[0]), peers.notes("spconv"))
 
 
 def _maps(sizes: Sequence[int], repeats: int) -> Rows:
@@ -121,19 +67,14 @@ def _maps(sizes: Sequence[int], repeats: int) -> Rows:
     return rows
 
 
-def _convolutions(
-    sizes: Sequence[int],
-    channels: Sequence[int],
-    repeats: int,
-    dtype: torch.dtype,
-) -> Rows:
-    with_peer = find_spec("spconv") is not None and dtype == torch.float32
+def _convolutions(sizes: Sequence[int], repeats: int, dtype: torch.dtype) -> Rows:
+    beside_spconv = dtype == torch.float32
     rows = [["voxels", "C", "sparseops", "GFLOP/s", "matrix product GFLOP/s", "of that"]]
-    rows[0] += ["spconv, 1 thread", "times faster"] if with_peer else []
+    rows[0] += ["spconv, 1 thread", "times faster"] if beside_spconv else []
     for size in sizes:
         coords = surface(size)
         kernel_map = submanifold_map(coords, 3)
-        for width in channels:
+        for width in CHANNELS:
             torch.manual_seed(0)
             features, weight = torch.randn(len(coords), width), torch.randn(width, 3, 3, 3, width)
             given, packed = features.to(dtype), pack_weight(weight.to(dtype))
@@ -143,17 +84,18 @@ def _convolutions(
                 lambda f=given, w=matrix, out=product: torch.mm(f, w, out=out),
             ]
             with ExitStack() as stack:
-                if with_peer:
+                if beside_spconv and peers.present("spconv"):
                     peer = Peer(coords, features, weight, 1)
                     stack.callback(peer.close)
                     works.append(peer.run)
-                times = in_turns(works, repeats)
-            median = [statistics.median(of_work) for of_work in times]
-            rate = 2e-6 * sum(kernel_map.counts) * width**2 / median[0]
-            product_rate = 2e-6 * len(coords) * width**2 / median[1]
-            row = [str(len(coords)), str(width), spread(times[0]), f"{rate:.0f}", f"{product_rate:.0f}"]
+                ours, products, *theirs = in_turns(works, repeats)
+            rate = 2e-6 * sum(kernel_map.counts) * width**2 / statistics.median(ours)
+            product_rate = 2e-6 * len(coords) * width**2 / statistics.median(products)
+            row = [str(len(coords)), str(width), spread(ours), f"{rate:.0f}", f"{product_rate:.0f}"]
             row.append(f"{rate / product_rate:.0%}")
-            rows.append(row + ([spread(times[2]), f"{median[2] / median[0]:.1f}"] if with_peer else []))
+            for times in theirs:
+                row += [spread(times), f"{statistics.median(times) / statistics.median(ours):.1f}"]
+            rows.append(row + [peers.MISSING] * (len(rows[0]) - len(row)))
     return rows
 
 
@@ -166,11 +108,14 @@ def _errors(size: int) -> Rows:
     rows = [["", "threads", "error"]]
     rows.append(["sparseops", str(torch.get_num_threads()), f"{float((found - expected).abs().max()):.1e}"])
     for threads in (1, torch.get_num_threads()):
-        peer = Peer(coords, features, weight, threads)
-        rows.append(["spconv", str(threads), f"{peer.error(expected):.1e}"])
-        peer.close()
+        error = peers.MISSING
+        if peers.present("spconv"):
+            peer = Peer(coords, features, weight, threads)
+            error = f"{peer.error(expected):.1e}"
+            peer.close()
+        rows.append(["spconv", str(threads), error])
     return rows
 
 
 if __name__ == "__main__":
-    serve_peer(sys.argv[1])
+    print_alone(tables, __doc__)

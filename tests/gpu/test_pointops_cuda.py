@@ -142,6 +142,31 @@ def test_large_balls_are_drawn_from_in_parts():
     assert torch.equal(idx.cpu(), torch.arange(11_999, 11_994, -1).int().expand(12_000, 5))
 
 
+@pytest.mark.parametrize("sizes", SIZES[:3])
+@pytest.mark.parametrize("queried", [False, True])
+def test_random_balls_are_seeded_and_take_any_candidate(sizes, queried):
+    xyz, offset = scene(1, sizes)
+    queries = scene(2, sizes[::-1]) if queried else ()
+    every = pointops.ball_query(len(xyz), 1.1, 0.2, xyz, offset, *queries)[0].sort(1).values
+    runs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        runs.append(pointops.random_ball_query(4, 1.1, 0.2, *on_device(xyz, offset, *queries)))
+    assert_same(runs[0], [part.cpu() for part in runs[1]])
+    if len(xyz) > 1:
+        assert not torch.equal(runs[0][0], runs[2][0])
+    idx, distance = (part.cpu() for part in runs[0])
+    found, candidates = idx >= 0, every >= 0
+    assert torch.equal(found.sum(1), candidates.sum(1).clamp(max=4))
+    for row, taken, held in zip(idx, found, every, strict=True):
+        assert len(row[taken].unique()) == int(taken.sum())
+        assert torch.isin(row[taken], held[held >= 0]).all()
+    seen_from = queries[0] if queried else xyz
+    true = (xyz[idx.clamp(min=0).long()] - seen_from[:, None]).norm(dim=2)
+    assert_close(distance[found], true[found])
+    assert (distance[~found] == 1e5).all()
+
+
 @pytest.mark.parametrize("offset", [[-5, 9, 3], [200, 100, 1 << 60], [0, 0, 1], [64, -(1 << 60), 100]])
 def test_offsets_that_do_not_fit_read_nothing_outside(offset):
     xyz, offset, right = on_device(torch.rand(100, 3), torch.tensor(offset), torch.tensor([40, 60, 100]))

@@ -36,30 +36,6 @@ def test_farthest_point_sampling_is_the_reference(scene, share):
     assert_same([OPERATORS.farthest_point_sampling(*arguments)], [reference.farthest_point_sampling(*arguments)])
 
 
-def test_many_points_are_found_by_any_number_of_threads():
-    generator = torch.Generator().manual_seed(0)
-    xyz = torch.rand(300_000, 3, generator=generator) * torch.tensor([100.0, 100.0, 0.1])
-    xyz[17] = 1e6
-    offset, samples = torch.tensor([100_000, 100_000, 300_000]), torch.tensor([5_000, 5_000, 15_000])
-    rows = torch.randperm(300_000, generator=generator)[:40]
-    results, threads_before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            idx, distance = pointops.knn_query(16, xyz, offset)
-            ball, _ = pointops.ball_query(8, 0.5, 0.0, xyz, offset)
-            results.append((idx, distance, ball, pointops.farthest_point_sampling(xyz, offset, samples)))
-    finally:
-        torch.set_num_threads(threads_before)
-    assert_same(*results)
-    for begin, end in ((0, 100_000), (100_000, 300_000)):
-        inside = rows[(rows >= begin) & (rows < end)]
-        d2 = (xyz[inside, None].double() - xyz[begin:end].double()).square().sum(2)
-        expected = d2.topk(16, largest=False).values.sqrt()
-        torch.testing.assert_close(results[0][1][inside].double(), expected, rtol=1e-5, atol=1e-6)
-        assert ((results[0][0][inside] >= begin) & (results[0][0][inside] < end)).all()
-
-
 def test_random_ball_query_is_seeded_and_takes_any_candidate():
     xyz, offset = torch.rand(400, 3), torch.tensor([100, 400])
     runs = []

@@ -57,15 +57,6 @@ def test_kernel_maps_are_those_of_the_reference(seed, num, side, batches, flat, 
     assert torch.equal(sort_voxels(coords), reference.pack_keys(coords).argsort(stable=True))
 
 
-def test_many_voxels_and_the_ends_of_the_keys():
-    last = COORD_LIMIT - 1
-    ends = torch.tensor([[0, 0, 0, 0], [0, last, last, last], [511, 0, 0, 0], [511, last, last, last]])
-    coords = torch.cat([ends, voxels(0, 300_000, 90)[5:]]).unique(dim=0).contiguous()
-    assert torch.equal(strided_map(coords)[1].forwards, reference.strided_map(coords)[1].forwards)
-    few = torch.cat([coords[:60_000], coords[-2:]])
-    assert torch.equal(submanifold(few, 3).forwards, reference.submanifold_map(few, 3).forwards)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
