@@ -25,6 +25,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     "neighbours": neighbours.queries,
     "sampling": neighbours.sampling,
     "serialization": serial.orders,
+    "grids": serial.grids,
 }
 HEADER = "| what | ms | 10–90 % | TFLOP/s | floor ms | bound by | upstream ms | wanted ms | error |"
 
