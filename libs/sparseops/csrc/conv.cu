@@ -35,10 +35,10 @@ struct Tile {
 
   static constexpr int kOutRowsAt = kStages * kStageBytes;    // int (kRows)
   static constexpr int kNumStepsAt = kOutRowsAt + kRows * 4;  // int
-  static constexpr int kPresentAt = kNumStepsAt + 16;         // uint32 (ceil(num_offsets / 32)), then int (steps)
+  static constexpr int kPresentAt = kNumStepsAt + 16;  // uint32 (ceil(num_offsets / 32)), then int (steps + kStages)
 
   static size_t shared_bytes(int num_offsets, int num_steps) {
-    return kPresentAt + (static_cast<size_t>(num_offsets + 31) / 32 + num_steps) * 4;
+    return kPresentAt + (static_cast<size_t>(num_offsets + 31) / 32 + num_steps + kStages) * 4;
   }
 };
 
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
     }
   }
   __syncthreads();
-  // the steps that have any, in ascending order
+  // the steps that have any, in ascending order, then some beyond the last, of absent neighbours and weights
   if (warp == 0) {
     int count = 0;
     for (int base = 0; base < steps_of(num_chunks); base += 32) {
@@ -113,6 +113,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
       if (needed) steps[count + __popc(votes & ((1u << lane) - 1))] = step;
       count += __popc(votes);
     }
+    if (lane < kStages) steps[count + lane] = steps_of(num_chunks);
     if (lane == 0) num_steps = count;
   }
   __syncthreads();
@@ -156,17 +157,15 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   };
   int ahead = 0;
   auto copy_next = [&] {
-    if (ahead < count) {
-      copy(shared + ahead % kStages * Shape::kStageBytes);
-      if (++ahead < count) look_up(ahead);
-    }
+    if (ahead < count) copy(shared + ahead % kStages * Shape::kStageBytes);
+    look_up(++ahead);  // unconditionally: under a condition ptxas (12.4 and 13.0) adds the increment twice in some tiles
     copies_commit();
   };
 
   const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
   const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
   Math math;
-  if (count > 0) look_up(0);
+  look_up(0);
   for (int stage = 0; stage < kStages - 1; ++stage) copy_next();
   for (int index = 0; index < count; ++index) {
     copies_wait<kStages - 2>();
