@@ -1,15 +1,19 @@
-"""Serialization, segment reductions, patch padding and patch attention beside plain torch, on the processor."""
+"""Grid sampling, serialization, segment reductions, patch padding and patch attention beside numpy and plain torch, on
+the processor."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from sparseops import CURVES, patch_attention, patch_padding, segment_reduce, serialize, sort_codes
+from scenes import room
+from sparseops import CURVES, grid_sample, patch_attention, patch_padding, segment_reduce, serialize, sort_codes
 from sparseops import reference_serial as reference
 from table import Table, print_alone
 from timing import faster, in_turns, spread
 
 SIZES = ((100_000, 10), (1_000_000, 12))  # points and depth
+GRID_SIZE_M = 0.02
 ROWS, SEGMENTS, CHANNELS = 100_000, 25_000, 64
 CLOUDS, PATCH = 8, 1024
 ATTENTION_POINTS = 32 * 1024
@@ -29,16 +33,40 @@ class Work:
 def tables(scale: float, repeats: int) -> Iterator[Table]:
     """Of the sizes times ``scale``, the times of ``repeats`` rounds."""
     generator = torch.Generator().manual_seed(0)
-    rows = [["operator", "size", "sparseops", "plain torch", "faster by"]]
-    for works in (_orders, _segments, _padding, _attention):
+    rows = [["operator", "size", "sparseops", "beside it", "faster by"]]
+    for works in (_grids, _orders, _segments, _padding, _attention):
         for work in works(scale, generator):
             compiled, plain = in_turns((work.compiled, work.plain), repeats)
             rows.append([work.name, work.size, spread(compiled, 3), spread(plain, 3), faster(compiled, plain)])
     note = (
-        "Plain torch is `sparseops.reference_serial` for codes, orders and padding, `torch.segment_reduce` for "
-        "segments and `scaled_dot_product_attention` over all patches at once for attention."
+        "Beside it are the steps of Pointcept's `GridSample` in numpy for grids, and of torch "
+        "`sparseops.reference_serial` for codes, orders and padding, `torch.segment_reduce` for segments and "
+        "`scaled_dot_product_attention` over all patches at once for attention."
     )
-    yield Table("Beside plain torch", rows, [note])
+    yield Table("Beside numpy and plain torch", rows, [note])
+
+
+def _grids(scale: float, generator: torch.Generator) -> Iterator[Work]:
+    for most_points, _ in SIZES:
+        coord = room(round(most_points * scale), np.random.default_rng(0)).double()
+        yield Work(
+            "grid sampling",
+            f"{len(coord):,} points of a room, {GRID_SIZE_M} m",
+            lambda c=coord: grid_sample(c, GRID_SIZE_M),
+            lambda c=coord: _sampled(c.numpy()),
+        )
+
+
+def _sampled(coord: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Order, inverse and counts by FNV keys, a sort and a search for the distinct ones."""
+    cells = np.floor(coord / GRID_SIZE_M).astype(np.int64)
+    cells -= cells.min(0)
+    keys = np.full(len(cells), 14695981039346656037, np.uint64)
+    for axis in cells.astype(np.uint64).T:
+        keys = keys * np.uint64(1099511628211) ^ axis
+    order = np.argsort(keys)
+    _, inverse, counts = np.unique(keys[order], return_inverse=True, return_counts=True)
+    return order, inverse, counts
 
 
 def _orders(scale: float, generator: torch.Generator) -> Iterator[Work]:
