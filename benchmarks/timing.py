@@ -28,7 +28,7 @@ def in_turns(works: Sequence[Callable[[], object]], repeats: int, first: int = 1
 
 def by_name(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """``in_turns`` of named works; every round counts."""
-    return dict(zip(works, in_turns(list(works.values()), repeats, first=0), strict=True))
+    return dict(zip(works, in_turns(list(works.values()), repeats), strict=True))
 
 
 def spread(times: Sequence[float], decimals: int = 2) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import sparseops
 import torch
-from sparseops.reference_grid import HASHES
+from sparseops import HASHES
 
 from app.errors import BadCloud, BadModel
 

@@ -23,6 +23,7 @@ NOT_TIMED = {  # containers, constants, and what only combines operators
     "CURVES",
     "Clustering",
     "GridSample",
+    "HASHES",
     "KernelMap",
     "PackedWeight",
     "PatchPadding",

@@ -132,3 +132,28 @@ def test_fake_tensors_have_the_shapes_of_the_real():
     tests = ("test_schema", "test_faketensor")
     arguments = (points(0, 300, "volume", torch.float32), [0.3] * 3, 0)
     torch.library.opcheck(torch.ops.sparseops.grid_sample.default, arguments, test_utils=tests)
+
+
+@pytest.mark.skipif(not ARCHITECTURES, reason="nothing is compiled")
+@pytest.mark.parametrize(
+    ("coord", "sizes", "hash_number", "told"),
+    [
+        (torch.zeros(0, 3), [0.1] * 3, 0, "1 to 2"),
+        (torch.zeros(4, 2), [0.1] * 3, 0, "contiguous float32 or float64"),
+        (torch.zeros(1, 3).expand(9, 3), [0.1] * 3, 0, "contiguous"),
+        (torch.zeros(4, 3, dtype=torch.int64), [0.1] * 3, 0, "float32 or float64"),
+        (torch.zeros(4, 3), [0.1], 0, "three numbers"),
+        (torch.zeros(4, 3), [0.1] * 3, 2, "0 or 1"),
+    ],
+)
+def test_the_operator_itself_reads_nothing_out_of_bounds(coord, sizes, hash_number, told):
+    with pytest.raises(ValueError, match=told):
+        torch.ops.sparseops.grid_sample(coord, sizes, hash_number)
+
+
+def test_many_points_of_few_voxels_are_sorted():
+    coord = torch.rand(30_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 40
+    for hash_type in HASHES:
+        found = parts(grid_sample(coord, 1.0, hash_type))
+        for got, wanted in zip(found, expected(coord.numpy(), (1.0,) * 3, hash_type), strict=True):
+            np.testing.assert_array_equal(got, wanted)

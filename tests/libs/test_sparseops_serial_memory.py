@@ -1,4 +1,4 @@
-"""The CPU code of serialization, segments, patches, attention and grids under the address and undefined behaviour
+"""The CPU code of serialization, segments, patches and attention under the address and undefined behaviour
 sanitizers."""
 
 import os
@@ -12,7 +12,7 @@ from torch.utils.cpp_extension import include_paths
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "libs/sparseops/csrc"
-UNITS = ["serialization_cpu.cpp", "segments_cpu.cpp", "patches_cpu.cpp", "attention_cpu.cpp", "grid_cpu.cpp"]
+UNITS = ["serialization_cpu.cpp", "segments_cpu.cpp", "patches_cpu.cpp", "attention_cpu.cpp"]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

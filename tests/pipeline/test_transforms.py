@@ -4,7 +4,7 @@ import torch
 from pipeline_samples import GOLDEN
 from sparseops.reference_grid import grid_keys
 
-from app.errors import BadModel, BadRequest
+from app.errors import BadCloud, BadModel, BadRequest
 from app.pipeline import transforms
 from app.pipeline.voxelize import voxelize
 
@@ -68,6 +68,22 @@ def test_keys_are_those_of_the_golden(given, expected):
     raveled = voxelize(given["coord"], 0.05, "ravel")
     np.testing.assert_array_equal(raveled.grid_coord[raveled.first_points()], expected["ravel_grid_coord"])
     np.testing.assert_array_equal(raveled.inverse, expected["ravel_inverse"])
+
+
+def test_voxels_of_read_only_and_strided_points_are_those_of_a_copy(given):
+    expected_inverse = voxelize(given["coord"], 0.05).inverse
+    read_only = given["coord"].copy()
+    read_only.flags.writeable = False
+    strided = np.asfortranarray(given["coord"])
+    for coord in (read_only, strided):
+        np.testing.assert_array_equal(voxelize(coord, 0.05).inverse, expected_inverse)
+
+
+def test_points_without_a_voxel_are_told(given):
+    coord = given["coord"].copy()
+    coord[7, 1] = np.inf
+    with pytest.raises(BadCloud, match=r"cannot be put into voxels of 0.05"):
+        voxelize(coord, 0.05)
 
 
 @pytest.mark.parametrize(

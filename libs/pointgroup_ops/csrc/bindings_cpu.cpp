@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include "cpu.h"
 
@@ -63,8 +64,10 @@ std::tuple<Tensor, Tensor> bfs_cluster_cpu(
 }  // namespace pointgroup_ops
 
 TORCH_LIBRARY(pointgroup_ops, m) {
-  m.def("ball_query(Tensor coords, Tensor batch_idxs, Tensor batch_offsets, float radius) -> (Tensor, Tensor)");
-  m.def("bfs_cluster(Tensor labels, Tensor idxs, Tensor start_len, int threshold) -> (Tensor, Tensor)");
+  const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
+  m.def("ball_query(Tensor coords, Tensor batch_idxs, Tensor batch_offsets, float radius) -> (Tensor, Tensor)",
+        as_given);
+  m.def("bfs_cluster(Tensor labels, Tensor idxs, Tensor start_len, int threshold) -> (Tensor, Tensor)", as_given);
 }
 
 TORCH_LIBRARY_IMPL(pointgroup_ops, CPU, m) {

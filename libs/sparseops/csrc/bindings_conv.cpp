@@ -4,6 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <vector>
+
 #include <limits>
 
 #include "cpu.h"
@@ -134,18 +136,19 @@ Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_cha
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
-  m.def("sort_voxels(Tensor coords) -> Tensor");
-  m.def("submanifold_map(Tensor coords, int kernel_size) -> Tensor");
-  m.def("strided_map(Tensor coords) -> (Tensor, Tensor, Tensor)");
-  m.def("pack_weight(Tensor weight) -> Tensor");
+  const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
+  m.def("sort_voxels(Tensor coords) -> Tensor", as_given);
+  m.def("submanifold_map(Tensor coords, int kernel_size) -> Tensor", as_given);
+  m.def("strided_map(Tensor coords) -> (Tensor, Tensor, Tensor)", as_given);
+  m.def("pack_weight(Tensor weight) -> Tensor", as_given);
   m.def(
       "sparse_conv(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? bias, Tensor? residual, "
-      "bool relu) -> Tensor");
+      "bool relu) -> Tensor", as_given);
   // on CUDA alone: output rows with like neighbours side by side
-  m.def("group_rows(Tensor rows) -> (Tensor, Tensor)");
+  m.def("group_rows(Tensor rows) -> (Tensor, Tensor)", as_given);
   m.def(
       "sparse_conv_grouped(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? order, "
-      "Tensor? bias, Tensor? residual, bool relu) -> Tensor");
+      "Tensor? bias, Tensor? residual, bool relu) -> Tensor", as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

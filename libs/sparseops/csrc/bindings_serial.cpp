@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include <tuple>
+#include <vector>
 
 #include "serial_cpu.h"
 
@@ -103,13 +104,14 @@ Tensor attention_cpu(const Tensor& qkv, const Tensor& cu_seqlens, double scale, 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
-  m.def("serialization_codes(Tensor grid_coord, Tensor? batch, Tensor? depths, int depth, int[] curves) -> Tensor");
-  m.def("sort_codes(Tensor codes, int num_bits) -> (Tensor orders, Tensor inverses)");
-  m.def("segment_reduce(Tensor values, Tensor offsets, int reduction) -> Tensor");
+  const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
+  m.def("serialization_codes(Tensor grid_coord, Tensor? batch, Tensor? depths, int depth, int[] curves) -> Tensor", as_given);
+  m.def("sort_codes(Tensor codes, int num_bits) -> (Tensor orders, Tensor inverses)", as_given);
+  m.def("segment_reduce(Tensor values, Tensor offsets, int reduction) -> Tensor", as_given);
   m.def(
       "patch_padding(Tensor offset, int patch_size, SymInt num_points, SymInt num_padded, SymInt num_patches) -> "
-      "(Tensor pad, Tensor unpad, Tensor cu_seqlens)");
-  m.def("patch_attention(Tensor qkv, Tensor cu_seqlens, float scale, Tensor? bias) -> Tensor");
+      "(Tensor pad, Tensor unpad, Tensor cu_seqlens)", as_given);
+  m.def("patch_attention(Tensor qkv, Tensor cu_seqlens, float scale, Tensor? bias) -> Tensor", as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

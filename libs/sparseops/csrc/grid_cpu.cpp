@@ -13,7 +13,7 @@ namespace sparseops {
 namespace {
 
 constexpr int64_t kGrain = 1 << 14;    // points a thread takes at once
-constexpr int64_t kPartPoints = 512;   // of the sort: they stay in the first cache
+constexpr int64_t kPartPoints = 512;   // of the sort, where keys are even: they stay in the first cache
 constexpr int kMostPartBits = 12;
 
 struct Box {
@@ -24,6 +24,15 @@ struct Box {
       low[axis] = std::min(low[axis], other.low[axis]);
       high[axis] = std::max(high[axis], other.high[axis]);
     }
+  }
+};
+
+struct Range {
+  uint64_t low = UINT64_MAX, high = 0;
+
+  void include(const Range& other) {
+    low = std::min(low, other.low);
+    high = std::max(high, other.high);
   }
 };
 
@@ -74,35 +83,38 @@ bool find_cells(const Coord* coord, const Chunks& chunks, const double* grid_siz
   return all_there;
 }
 
-// Cells from 0 on, their keys, and the bits that any key has.
-uint64_t find_keys(const Chunks& chunks, const Box& box, Hash hash, int64_t* cells, uint64_t* keys) {
+// Cells from 0 on, their keys, and the range of these: of few voxels a thin part of 2^64, by either hash.
+Range find_keys(const Chunks& chunks, const Box& box, Hash hash, int64_t* cells, uint64_t* keys) {
   const auto height = static_cast<uint64_t>(box.high[1] - box.low[1] + 1);
   const auto depth = static_cast<uint64_t>(box.high[2] - box.low[2] + 1);
-  std::vector<uint64_t> bits(chunks.count);
+  std::vector<Range> ranges(chunks.count);
   chunks.each([&](int64_t chunk, int64_t begin, int64_t end) {
+    Range own;
     for (int64_t i = begin; i < end; ++i) {
       int64_t* cell = cells + 3 * i;
       for (int axis = 0; axis < 3; ++axis) cell[axis] -= box.low[axis];
       keys[i] = key_of(hash, cell[0], cell[1], cell[2], height, depth);
-      bits[chunk] |= keys[i];
+      own.include({keys[i], keys[i]});
     }
+    ranges[chunk] = own;
   });
-  uint64_t all = 0;
-  for (const uint64_t own : bits) all |= own;
-  return all;
+  Range range;
+  for (const Range& own : ranges) range.include(own);
+  return range;
 }
 
 int bit_length(uint64_t value) { return value == 0 ? 0 : 64 - __builtin_clzll(value); }
 
 // Keys with their points, ascending by both.
-std::unique_ptr<Keyed[]> sorted(const uint64_t* keys, const Chunks& chunks, uint64_t all_bits) {
+std::unique_ptr<Keyed[]> sorted(const uint64_t* keys, const Chunks& chunks, Range range) {
   const int part_bits = std::clamp(bit_length(chunks.n / kPartPoints), 1, kMostPartBits);
-  const int shift = std::max(0, bit_length(all_bits) - part_bits);
+  const int shift = std::max(0, bit_length(range.high - range.low) - part_bits);
   const int64_t parts = int64_t{1} << part_bits;
+  const auto part_of = [&](int64_t i) { return static_cast<int64_t>((keys[i] - range.low) >> shift); };
   std::unique_ptr<Keyed[]> pairs(new Keyed[chunks.n]);
   std::vector<int64_t> next(chunks.count * parts), part_starts(parts + 1);
   chunks.each([&](int64_t chunk, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) ++next[chunk * parts + (keys[i] >> shift)];
+    for (int64_t i = begin; i < end; ++i) ++next[chunk * parts + part_of(i)];
   });
   int64_t start = 0;
   for (int64_t part = 0; part < parts; ++part) {
@@ -112,7 +124,7 @@ std::unique_ptr<Keyed[]> sorted(const uint64_t* keys, const Chunks& chunks, uint
   part_starts[parts] = start;
   chunks.each([&](int64_t chunk, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      pairs[next[chunk * parts + (keys[i] >> shift)]++] = {keys[i], static_cast<uint32_t>(i)};
+      pairs[next[chunk * parts + part_of(i)]++] = {keys[i], static_cast<uint32_t>(i)};
     }
   });
   at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
@@ -132,8 +144,8 @@ int64_t grid_sample_cpu(const Coord* coord, int64_t n, const double* grid_size, 
   if (!find_cells(coord, chunks, grid_size, out.grid_coord, &box)) return -1;
   std::copy_n(box.low, 3, out.lowest);
   std::unique_ptr<uint64_t[]> keys(new uint64_t[n]);
-  const uint64_t all_bits = find_keys(chunks, box, hash, out.grid_coord, keys.get());
-  const std::unique_ptr<Keyed[]> pairs = sorted(keys.get(), chunks, all_bits);
+  const Range range = find_keys(chunks, box, hash, out.grid_coord, keys.get());
+  const std::unique_ptr<Keyed[]> pairs = sorted(keys.get(), chunks, range);
 
   const auto begins_voxel = [&](int64_t i) { return i == 0 || pairs[i].key != pairs[i - 1].key; };
   std::vector<int64_t> voxels_before(chunks.count);

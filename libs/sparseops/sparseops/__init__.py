@@ -8,6 +8,7 @@ from .kernel_map import KernelMap
 from .maps import sort_voxels, strided_map, submanifold_map
 from .patches import PatchPadding, patch_padding
 from .reference import COORD_LIMIT, pack_keys
+from .reference_grid import HASHES
 from .segments import segment_reduce
 from .serialization import CURVES, Serialization, serialization_depth, serialize, sort_codes
 
@@ -18,6 +19,7 @@ __all__ = [
     "ARCHITECTURES",
     "COORD_LIMIT",
     "CURVES",
+    "HASHES",
     "GridSample",
     "KernelMap",
     "PackedWeight",

@@ -1,6 +1,7 @@
 """Grid sampling: which voxel of a grid each point lies in, and which points each voxel holds."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class GridSample:
         return self.order[self.offsets[:-1] + draws % self.offsets.diff()]
 
 
-def grid_sample(coord: Tensor, grid_size: float | tuple[float, ...], hash_type: str = "fnv") -> GridSample:
+def grid_sample(coord: Tensor, grid_size: float | Sequence[float], hash_type: str = "fnv") -> GridSample:
     """The voxels of a grid that points lie in, by the keys and in the order of Pointcept's ``GridSample``.
 
     Coordinates are divided in float64, whatever their dtype. Voxels whose keys are equal are one. On a GPU it waits
@@ -52,7 +53,8 @@ def grid_sample(coord: Tensor, grid_size: float | tuple[float, ...], hash_type: 
         hash_type: "fnv" or "ravel", what keys are made by.
 
     Raises:
-        ValueError: wrong shape, dtype, size or name; a coordinate is not finite or 2**62 voxels from the origin.
+        ValueError: wrong shape, dtype, layout, size or name, more than 2**31 - 1 points, a meta tensor; a coordinate is
+            not finite or 2**62 voxels from the origin.
     """
     if coord.ndim != 2 or coord.shape[1] != 3 or coord.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"coord must be float32 or float64 (N, 3), got {coord.dtype} {tuple(coord.shape)}")
@@ -60,7 +62,7 @@ def grid_sample(coord: Tensor, grid_size: float | tuple[float, ...], hash_type: 
         raise ValueError(f"coord must be contiguous, got strides {coord.stride()} for {tuple(coord.shape)}")
     if len(coord) > MOST_POINTS:
         raise ValueError(f"coord must have at most {MOST_POINTS} points, got {len(coord)}")
-    sizes = [float(size) for size in grid_size] if isinstance(grid_size, tuple | list) else [float(grid_size)] * 3
+    sizes = [float(size) for size in grid_size] if isinstance(grid_size, Sequence) else [float(grid_size)] * 3
     if len(sizes) != 3 or not all(size > 0 and math.isfinite(size) for size in sizes):
         raise ValueError(f"grid_size must be one positive number or three, got {grid_size!r}")
     if hash_type not in HASHES:

@@ -1,4 +1,4 @@
-// Runs the CPU code of serialization, segments, patches, attention and grids on arrays of exactly their size.
+// Runs the CPU code of serialization, segments, patches and attention on arrays of exactly their size.
 #include <c10/util/Half.h>
 
 #include <cstdio>
@@ -7,7 +7,6 @@
 #include <random>
 #include <vector>
 
-#include "grid_cpu.h"
 #include "serial_cpu.h"
 
 using namespace sparseops;
@@ -84,19 +83,6 @@ void attend(const std::vector<int64_t>& lengths, int64_t heads, int64_t dim, boo
                       out.get());
 }
 
-void sample(int64_t n, double extent, Hash hash) {
-  const double grid_size[] = {0.3, 0.2, 0.5};
-  auto coord = array<double>(3 * n);
-  for (int64_t i = 0; i < 3 * n; ++i) coord[i] = extent * (static_cast<double>(below(1 << 20)) - (1 << 19));
-  auto grid_coord = array<int64_t>(3 * n), lowest = array<int64_t>(3), order = array<int64_t>(n);
-  auto offsets = array<int64_t>(n + 1), inverse = array<int64_t>(n);
-  const GridOutputs outputs{grid_coord.get(), lowest.get(), order.get(), offsets.get(), inverse.get()};
-  const int64_t num_voxels = grid_sample_cpu(coord.get(), n, grid_size, hash, outputs);
-  require(num_voxels > 0 && offsets[num_voxels] == n, "the last voxel does not end with the points");
-  coord[3 * n - 1] = NAN;
-  require(grid_sample_cpu(coord.get(), n, grid_size, hash, outputs) == -1, "a coordinate that is no number was taken");
-}
-
 }  // namespace
 
 int main() {
@@ -117,11 +103,5 @@ int main() {
   for (const int64_t dim : {1, 5, 16, 33}) {
     for (const auto& lengths : {std::vector<int64_t>{}, {0}, {1}, {15, 16, 17, 0, 100}}) attend(lengths, 3, dim, false);
     attend({31, 31}, 2, dim, true);
-  }
-  for (const int64_t n : {1, 500, 70000}) {
-    for (const double extent : {1e-9, 1e-4, 1e12}) {
-      sample(n, extent, kFnv);
-      sample(n, extent, kRavel);
-    }
   }
 }
