@@ -1,7 +1,6 @@
 // CUDA implementation of grid sampling; bindings_grid.cpp has its schema.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <c10/core/Event.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -11,6 +10,7 @@
 #include <tuple>
 
 #include "grid_cuda.h"
+#include "tensors_cuda.h"
 
 namespace sparseops::gpu {
 namespace {
@@ -29,21 +29,19 @@ Grid grid_sample_cuda(const Tensor& coord, at::ArrayRef<double> grid_size, int64
   const GridOutputs outputs{grid_coord.mutable_data_ptr<int64_t>(), lowest.mutable_data_ptr<int64_t>(),
                             order.mutable_data_ptr<int64_t>(), offsets.mutable_data_ptr<int64_t>(),
                             inverse.mutable_data_ptr<int64_t>()};
-  const Tensor scratch = at::empty({grid_sample_scratch(static_cast<int>(n))}, whole.dtype(at::kByte));
-  const Tensor here = at::empty({sizeof(GridResult)}, at::TensorOptions(at::kByte).pinned_memory(true));
-  auto* told = static_cast<GridResult*>(here.mutable_data_ptr());
+  const Tensor scratch = bytes_on(coord, grid_sample_scratch(static_cast<int>(n)));
+  Told<GridResult> told;
   GridSize size{};
   std::copy_n(grid_size.data(), 3, size.edges);
   const auto sample = [&](const auto* from) {
-    C10_CUDA_CHECK(grid_sample(from, static_cast<int>(n), size, static_cast<Hash>(hash), outputs, told,
+    C10_CUDA_CHECK(grid_sample(from, static_cast<int>(n), size, static_cast<Hash>(hash), outputs, told.memory(),
                                scratch.mutable_data_ptr(), stream));
   };
   coord.scalar_type() == at::kFloat ? sample(coord.const_data_ptr<float>()) : sample(coord.const_data_ptr<double>());
-  c10::Event done(at::kCUDA);
-  done.record(stream);
-  done.synchronize();
-  TORCH_CHECK_VALUE(told->inside != 0, "coord must be finite and within 2**62 cells of the origin");
-  return {grid_coord, lowest, order, offsets.narrow(0, 0, told->num_voxels + 1), inverse};
+  told.queued(stream);
+  const GridResult& result = told.wait();
+  TORCH_CHECK_VALUE(result.inside != 0, "coord must be finite and within 2**62 cells of the origin");
+  return {grid_coord, lowest, order, offsets.narrow(0, 0, result.num_voxels + 1), inverse};
 }
 
 }  // namespace
