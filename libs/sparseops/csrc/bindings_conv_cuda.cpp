@@ -172,9 +172,12 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   arguments.relu = relu;
   const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
   const cudaError_t error = run(type, arguments, c10::cuda::getCurrentCUDAStream());
-  TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "weight has ", given_weight.size(2), " input channels at ",
-                    rows.size(0), " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
-                    " offsets and the shared memory of the device, in which both together need room");
+  if (error == cudaErrorInvalidValue) {
+    cudaGetLastError();  // else the next launch would be told of it
+    TORCH_CHECK_VALUE(false, "weight has ", given_weight.size(2), " input channels at ", rows.size(0),
+                      " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
+                      " offsets and the shared memory of the device, in which both together need room");
+  }
   C10_CUDA_CHECK(error);
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }

@@ -46,9 +46,8 @@ cudaError_t run(const ConvArguments& arguments, cudaStream_t stream) {
                         ((arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns);
   const size_t bytes = Shape::shared_bytes(arguments.num_offsets, steps_of(arguments));
   CUtensorMap weight;
-  if (tiles > INT32_MAX || !describe<typename Shape::Element>(arguments, Shape::kColumns, &weight)) {
-    return cudaErrorInvalidValue;
-  }
+  if (tiles > INT32_MAX) return cudaErrorInvalidValue;
+  if (!describe<typename Shape::Element>(arguments, Shape::kColumns, &weight)) return cudaErrorNotSupported;
   const auto kernel = convolve_tile<Shape>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
