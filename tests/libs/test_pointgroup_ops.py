@@ -287,3 +287,16 @@ def test_compiled_by_torch():
         (OPERATORS.bfs_cluster, (torch.zeros(1).int(), torch.zeros(1).int(), torch.tensor([[0, 1]]).int(), 1)),
     ):
         torch.library.opcheck(operator.default, arguments)
+
+
+@pytest.mark.skipif(not pointgroup_ops.ARCHITECTURES, reason="pointgroup_ops is not compiled here")
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_functions_in_a_compiled_one(dynamic):
+    def groups(coords, labels, batch_idxs, batch_offsets):
+        neighbours = ballquery_batch_p(coords, batch_idxs, batch_offsets, 0.3)
+        return *neighbours, *bfs_cluster(labels, *neighbours, 5)
+
+    generator = torch.Generator().manual_seed(3)
+    coords, labels = torch.rand(100, 3, generator=generator), torch.randint(2, (100,), generator=generator).int()
+    given_ = coords, labels, *clouds_of([60, 40])
+    assert_same(torch.compile(groups, backend="aot_eager", dynamic=dynamic)(*given_), groups(*given_))

@@ -14,7 +14,7 @@ from sparseops import COORD_LIMIT, reference
 ROOT = Path(__file__).parents[2]
 UNITS = ("submanifold_map.cu", "strided_map.cu", "neighbour_order.cu", "conv.cu")
 HEADERS = ("maps_cuda.h", "radix_sort.h", "scan.h", "threads.cuh", "voxel_table.cuh", "conv_cuda.h", "conv_math.cuh")
-HEADERS += ("conv_store.cuh",)
+HEADERS += ("conv_store.cuh", "conv_tile.cuh", "scratch.h")
 SOURCES = [ROOT / "libs/sparseops/csrc" / name for name in (*UNITS, *HEADERS)]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / "libs/sparseops/csrc"
 UNITS = ["serialization.cu", "segments.cu", "patches.cu", "grid.cu"]
 HEADERS = ["curves.h", "grid.h", "grid_cpu.h", "grid_cuda.h", "host_device.h", "radix_sort.h", "scan.h"]
-HEADERS += ["serial_cpu.h", "serial_cuda.h", "threads.cuh"]
+HEADERS += ["scratch.h", "serial_cpu.h", "serial_cuda.h", "threads.cuh"]
 STAND_INS = ["launch.cuh", "serial.cpp", "cub.cpp"]
 NVCC = shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None or shutil.which("g++") is None, reason="needs the CUDA toolkit and g++")

@@ -67,7 +67,7 @@ class Clustering:
         """Masks, int32 (I, N) on the CPU, and labels (I,), columns of ``scores``, of the instances."""
         self._check_scores(vertices, scores)
         labels = scores.max(1).indices
-        rows, offsets = self.cluster_(vertices, labels)
+        rows, offsets = self._groups(vertices, labels)
         number, point = rows.long().unbind(1)
         masks = torch.zeros(len(offsets) - 1, len(vertices), dtype=torch.int32)
         masks[number, point] = 1
@@ -81,6 +81,9 @@ class Clustering:
         ``labels`` (N,) are columns of the scores.
         """
         self._check_labels(vertices, labels)
+        return self._groups(vertices, labels)
+
+    def _groups(self, vertices: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         wanted = torch.ones_like(labels, dtype=torch.bool)
         for ignored in self.ignored_labels:
             wanted &= self.class_mapping.to(labels.device)[labels] != ignored

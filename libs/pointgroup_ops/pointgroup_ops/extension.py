@@ -18,7 +18,7 @@ except ImportError as error:
     ARCHITECTURES = ()
 
 
-def compiled_for(*tensors: Tensor) -> bool:
-    """Whether torch.ops.pointgroup_ops has kernels for the device of ``tensors``."""
-    kinds = {tensor.device.type for tensor in tensors}
-    return bool(ARCHITECTURES) and (kinds == {"cpu"} or (kinds == {"cuda"} and len(ARCHITECTURES) > 1))
+def compiled_for(tensor: Tensor) -> bool:
+    """Whether torch.ops.pointgroup_ops has kernels for the device of ``tensor``."""
+    kind = tensor.device.type
+    return bool(ARCHITECTURES) and (kind == "cpu" or (kind == "cuda" and len(ARCHITECTURES) > 1))

@@ -9,7 +9,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
-#include <c10/core/Event.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -21,6 +20,7 @@
 
 #include "conv_cuda.h"
 #include "maps_cuda.h"
+#include "tensors_cuda.h"
 
 namespace sparseops::gpu {
 namespace {
@@ -28,10 +28,6 @@ namespace {
 using at::Tensor;
 
 constexpr int64_t kMaxRows = int64_t{1} << 30;
-
-Tensor bytes_on(const Tensor& beside, int64_t count) {
-  return at::empty({count}, beside.options().dtype(at::kByte));
-}
 
 // Shape and dtype; the values are not looked at.
 int check_coords(const Tensor& coords) {
@@ -77,25 +73,24 @@ std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
   const Tensor children = at::empty({8 * static_cast<int64_t>(num_voxels)}, table);
   const Tensor parents = at::empty({8, num_voxels}, table);
   const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
-  const Tensor here = at::empty({sizeof(StridedResult)}, at::TensorOptions(at::kByte).pinned_memory(true));
-  auto* told = static_cast<StridedResult*>(here.mutable_data_ptr());
+  Told<StridedResult> told;
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
-  C10_CUDA_CHECK(strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, told, scratch.mutable_data_ptr(),
-                                  stream));
-  c10::Event size_known(at::kCUDA);
-  size_known.record(stream);
-  C10_CUDA_CHECK(strided_map(coords.const_data_ptr<int64_t>(), num_voxels, coarse.mutable_data_ptr<int64_t>(),
-                             children.mutable_data_ptr<int32_t>(), parents.mutable_data_ptr<int32_t>(),
-                             scratch.mutable_data_ptr(), stream));
-  size_known.synchronize();
-  if (told->inside == 0) {
+  C10_CUDA_CHECK(strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, told.memory(),
+                                  scratch.mutable_data_ptr(), stream));
+  told.queued(stream);
+  const cudaError_t error = strided_map(coords.const_data_ptr<int64_t>(), num_voxels,
+                                        coarse.mutable_data_ptr<int64_t>(), children.mutable_data_ptr<int32_t>(),
+                                        parents.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(), stream);
+  const StridedResult& result = told.wait();  // before an error is thrown: until then the device may write to it
+  C10_CUDA_CHECK(error);
+  if (result.inside == 0) {
     const Tensor low = coords.amin(0).cpu(), high = coords.amax(0).cpu();
     TORCH_CHECK_VALUE(false, "voxel coordinates must lie in [0, ", kCoordLimit, ") and batch indices in [0, ",
                       kBatchLimit, "), got ", at::IntArrayRef(low.const_data_ptr<int64_t>(), 4), " to ",
                       at::IntArrayRef(high.const_data_ptr<int64_t>(), 4), "; use a larger grid size or smaller tiles");
   }
-  if (told->ascending == 0) return std::nullopt;
-  const int64_t num_coarse = told->num_coarse;
+  if (result.ascending == 0) return std::nullopt;
+  const int64_t num_coarse = result.num_coarse;
   return StridedMap{coarse.narrow(0, 0, num_coarse), children.narrow(0, 0, 8 * num_coarse).view({8, num_coarse}),
                     parents};
 }
@@ -177,9 +172,12 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   arguments.relu = relu;
   const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
   const cudaError_t error = run(type, arguments, c10::cuda::getCurrentCUDAStream());
-  TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "weight has ", given_weight.size(2), " input channels at ",
-                    rows.size(0), " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
-                    " offsets and the shared memory of the device, in which both together need room");
+  if (error == cudaErrorInvalidValue) {
+    cudaGetLastError();  // else the next launch would be told of it
+    TORCH_CHECK_VALUE(false, "weight has ", given_weight.size(2), " input channels at ", rows.size(0),
+                      " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
+                      " offsets and the shared memory of the device, in which both together need room");
+  }
   C10_CUDA_CHECK(error);
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }

@@ -1,5 +1,4 @@
 // CUDA implementation of grid sampling; bindings_grid.cpp has its schema.
-#include <c10/core/Event.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -9,6 +8,7 @@
 
 #include "grid_cuda.h"
 #include "grid_tensors.h"
+#include "tensors_cuda.h"
 
 namespace sparseops::gpu {
 namespace {
@@ -22,20 +22,18 @@ auto grid_sample_cuda(const Tensor& coord, at::ArrayRef<double> grid_size, int64
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
   const int num_points = static_cast<int>(coord.size(0));
   const GridTensors tensors(coord);
-  const Tensor scratch = at::empty({grid_sample_scratch(num_points)}, coord.options().dtype(at::kByte));
-  const Tensor here = at::empty({sizeof(GridResult)}, at::TensorOptions(at::kByte).pinned_memory(true));
-  auto* told = static_cast<GridResult*>(here.mutable_data_ptr());
+  const Tensor scratch = bytes_on(coord, grid_sample_scratch(num_points));
+  Told<GridResult> told;
   GridSize size{};
   std::copy_n(grid_size.data(), 3, size.edges);
   const auto sample = [&](const auto* from) {
-    C10_CUDA_CHECK(grid_sample(from, num_points, size, static_cast<Hash>(hash), tensors.outputs(), told,
+    C10_CUDA_CHECK(grid_sample(from, num_points, size, static_cast<Hash>(hash), tensors.outputs(), told.memory(),
                                scratch.mutable_data_ptr(), stream));
   };
   coord.scalar_type() == at::kFloat ? sample(coord.const_data_ptr<float>()) : sample(coord.const_data_ptr<double>());
-  c10::Event done(at::kCUDA);
-  done.record(stream);
-  done.synchronize();
-  return tensors.of(told->inside != 0 ? told->num_voxels : -1);
+  told.queued(stream);
+  const GridResult& result = told.wait();
+  return tensors.of(result.inside != 0 ? result.num_voxels : -1);
 }
 
 }  // namespace

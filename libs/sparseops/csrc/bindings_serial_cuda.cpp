@@ -9,15 +9,12 @@
 #include <tuple>
 
 #include "serial_cuda.h"
+#include "tensors_cuda.h"
 
 namespace sparseops::gpu {
 namespace {
 
 using at::Tensor;
-
-Tensor bytes_on(const Tensor& beside, int64_t count) {
-  return at::empty({count}, beside.options().dtype(at::kByte));
-}
 
 Tensor codes_cuda(const Tensor& grid_coord, const std::optional<Tensor>& batch, const std::optional<Tensor>& depths,
                   int64_t depth, at::IntArrayRef curves) {

@@ -39,7 +39,8 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
 // channels, so that a cloud's results do not depend on what else is in the batch.
 bool hopper_supports(ConvType type, const ConvArguments& arguments);
 
-// The same as convolve, faster, its sums rounded differently.
+// The same as convolve, faster, its sums rounded differently. cudaErrorNotSupported also where the driver cannot
+// describe the weight.
 cudaError_t convolve_hopper(ConvType type, const ConvArguments& arguments, cudaStream_t stream);
 
 }  // namespace sparseops::gpu

@@ -46,9 +46,8 @@ cudaError_t run(const ConvArguments& arguments, cudaStream_t stream) {
                         ((arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns);
   const size_t bytes = Shape::shared_bytes(arguments.num_offsets, steps_of(arguments));
   CUtensorMap weight;
-  if (tiles > INT32_MAX || !describe<typename Shape::Element>(arguments, Shape::kColumns, &weight)) {
-    return cudaErrorInvalidValue;
-  }
+  if (tiles > INT32_MAX) return cudaErrorInvalidValue;
+  if (!describe<typename Shape::Element>(arguments, Shape::kColumns, &weight)) return cudaErrorNotSupported;
   const auto kernel = convolve_tile<Shape>;
   const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
@@ -86,7 +85,7 @@ using Tile256 = Tile<T, 256, 2, 4, 4, 1>;
 
 bool hopper_supports(ConvType type, const ConvArguments& arguments) {
   if (type != ConvType::kHalf && type != ConvType::kBfloat16) return false;
-  if (arguments.num_offsets > kMaxOffsets || arguments.in_channels > kMaxChannels) return false;
+  if (arguments.num_offsets < 1 || arguments.num_offsets > kMaxOffsets || arguments.in_channels > kMaxChannels) return false;
   if (arguments.in_channels < kMinChannels || arguments.out_channels < kMinChannels) return false;
   cudaFuncAttributes attributes{};  // an empty kernel has no static shared memory
   const auto kernel = reinterpret_cast<const void*>(convolve_tile<Tile64<__half>>);

@@ -1,6 +1,5 @@
 // Points to the voxels of a grid on a GPU: cells and the box around them, keys, a sort, and where voxels begin.
 #include <algorithm>
-#include <utility>
 
 #include "grid_cuda.h"
 #include "launch.cuh"
@@ -92,10 +91,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
-
-// Where the parts lie in scratch memory.
-struct Scratch {
+// The parts of scratch memory.
+struct Parts {
   Box* box;
   Pairs pairs;
   int* numbers;
@@ -103,50 +100,47 @@ struct Scratch {
   size_t sort_bytes, sum_bytes;
 };
 
-// Splits scratch memory; returns the bytes it takes.
-int64_t split(char* memory, int num_points, Scratch* scratch) {
-  int64_t used = 0;
-  auto part = [&](int64_t bytes) { return memory + std::exchange(used, used + aligned(bytes)); };
-  const int64_t points = num_points;
-  scratch->box = reinterpret_cast<Box*>(part(sizeof(Box)));
-  for (auto& keys : scratch->pairs.keys) keys = reinterpret_cast<uint64_t*>(part(points * 8));
-  for (auto& values : scratch->pairs.values) values = reinterpret_cast<uint32_t*>(part(points * 4));
-  scratch->numbers = reinterpret_cast<int*>(part(points * 4));
-  scratch->sort_bytes = radix_sort_scratch(num_points, kKeyBits);
-  scratch->sum_bytes = running_sum_scratch(num_points);
-  scratch->library = part(static_cast<int64_t>(std::max(scratch->sort_bytes, scratch->sum_bytes)));
-  return used;
+Parts split(Scratch& scratch, int num_points) {
+  Parts parts{};
+  parts.box = scratch.take<Box>(1);
+  parts.pairs = take_pairs(scratch, num_points);
+  parts.numbers = scratch.take<int>(num_points);
+  parts.sort_bytes = radix_sort_scratch(num_points, kKeyBits);
+  parts.sum_bytes = running_sum_scratch(num_points);
+  parts.library = scratch.take<char>(static_cast<int64_t>(std::max(parts.sort_bytes, parts.sum_bytes)));
+  return parts;
 }
 
 }  // namespace
 
 int64_t grid_sample_scratch(int num_points) {
-  Scratch unused;
-  return split(nullptr, num_points, &unused);
+  Scratch counted;
+  split(counted, num_points);
+  return counted.used();
 }
 
 template <typename Coord>
 cudaError_t grid_sample(const Coord* coord, int num_points, GridSize grid_size, Hash hash, const GridOutputs& out,
                         GridResult* told, void* memory, cudaStream_t stream) {
-  Scratch scratch;
-  split(static_cast<char*>(memory), num_points, &scratch);
+  Scratch scratch(memory);
+  const Parts parts = split(scratch, num_points);
   const dim3 blocks(blocks_for(num_points)), box_blocks(std::min(blocks.x, kBoxBlocks));
-  cudaError_t error = cudaMemsetAsync(scratch.box, 0xff, sizeof(Box), stream);
+  cudaError_t error = cudaMemsetAsync(parts.box, 0xff, sizeof(Box), stream);
   if (error != cudaSuccess) return error;
   error = launch(find_cells<Coord>, box_blocks, kThreads, 0, stream, coord, num_points, grid_size, out.grid_coord,
-                 scratch.box);
+                 parts.box);
   if (error != cudaSuccess) return error;
-  error = launch(find_keys, blocks, kThreads, 0, stream, num_points, hash, scratch.box, out, scratch.pairs.keys[0],
-                 scratch.pairs.values[0]);
+  error = launch(find_keys, blocks, kThreads, 0, stream, num_points, hash, parts.box, out, parts.pairs.keys[0],
+                 parts.pairs.values[0]);
   if (error != cudaSuccess) return error;
   SortedPairs sorted{};
-  error = radix_sort(scratch.pairs, num_points, kKeyBits, scratch.library, scratch.sort_bytes, stream, &sorted);
+  error = radix_sort(parts.pairs, num_points, kKeyBits, parts.library, parts.sort_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
-  error = launch(mark_starts, blocks, kThreads, 0, stream, sorted.keys, num_points, scratch.numbers);
+  error = launch(mark_starts, blocks, kThreads, 0, stream, sorted.keys, num_points, parts.numbers);
   if (error != cudaSuccess) return error;
-  error = running_sum(scratch.numbers, num_points, scratch.library, scratch.sum_bytes, stream);
+  error = running_sum(parts.numbers, num_points, parts.library, parts.sum_bytes, stream);
   if (error != cudaSuccess) return error;
-  return launch(write_voxels, blocks, kThreads, 0, stream, sorted.values, scratch.numbers, num_points, scratch.box,
+  return launch(write_voxels, blocks, kThreads, 0, stream, sorted.values, parts.numbers, num_points, parts.box,
                 out, told);
 }
 

@@ -1,9 +1,10 @@
 // A tile of a sparse convolution in half precision by the tensor cores of compute capability 9.0.
 //
-// As conv.cu, an implicit matrix product, a tile of rows by columns a block, without the steps none of its voxels has;
-// but by warps with different parts. Producers fill a ring of shared buffers, a step of 128 bytes of the inner dimension
-// each: they gather features, and have the bulk engine copy weights. Consumers, groups of four warps with 64 rows each,
-// multiply; a group leaves out the steps that none of its own 64 voxels has. Sums are in the order of the steps.
+// As conv_tile.cuh, an implicit matrix product, a tile of rows by columns a block, without the steps none of its voxels
+// has; but by warps with different parts. Producers fill a ring of shared buffers, a step of 128 bytes of the inner
+// dimension each: they gather features, and have the bulk engine copy weights. Consumers, groups of four warps with 64
+// rows each, multiply; a group leaves out the steps that none of its own 64 voxels has. Sums are in the order of the
+// steps.
 #pragma once
 
 #include <cuda.h>

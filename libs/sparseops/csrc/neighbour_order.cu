@@ -53,41 +53,39 @@ __global__ void gather_columns(const int* forwards, int num_out, const uint32_t*
   if (blockIdx.y == 0) order_out[column] = static_cast<int>(row);
 }
 
-// Splits scratch memory for the sort, whose own comes last; returns the bytes it takes.
-int64_t split(char* memory, int num_offsets, int num_out, Pairs* pairs, void** sort_scratch) {
-  int64_t used = 0;
-  auto part = [&](int64_t bytes) {
-    char* at = memory + used;
-    used += (bytes + 255) / 256 * 256;
-    return at;
-  };
-  const int64_t rows = num_out;
-  for (auto& keys : pairs->keys) keys = reinterpret_cast<uint64_t*>(part(rows * 8));
-  for (auto& values : pairs->values) values = reinterpret_cast<uint32_t*>(part(rows * 4));
-  *sort_scratch = part(static_cast<int64_t>(radix_sort_scratch(num_out, num_offsets)));
-  return used;
+// The parts of scratch memory.
+struct Parts {
+  Pairs pairs;
+  size_t library_bytes;
+  void* library;  // of the sort
+};
+
+Parts split(Scratch& scratch, int num_offsets, int num_out) {
+  Parts parts{};
+  parts.pairs = take_pairs(scratch, num_out);
+  parts.library_bytes = radix_sort_scratch(num_out, num_offsets);
+  parts.library = scratch.take<char>(static_cast<int64_t>(parts.library_bytes));
+  return parts;
 }
 
 }  // namespace
 
 int64_t group_rows_scratch(int num_offsets, int num_out) {
-  Pairs pairs;
-  void* sort_scratch = nullptr;
-  return split(nullptr, num_offsets, num_out, &pairs, &sort_scratch);
+  Scratch counted;
+  split(counted, num_offsets, num_out);
+  return counted.used();
 }
 
 cudaError_t group_rows(const int* forwards, int num_offsets, int num_out, int* grouped, int* order, void* memory,
                        cudaStream_t stream) {
   if (num_out == 0) return cudaSuccess;
-  Pairs pairs;
-  void* sort_scratch = nullptr;
-  split(static_cast<char*>(memory), num_offsets, num_out, &pairs, &sort_scratch);
+  Scratch scratch(memory);
+  const Parts parts = split(scratch, num_offsets, num_out);
   cudaError_t error = launch(key_neighbours, dim3(blocks_for(num_out)), kThreads, 0, stream, forwards, num_offsets,
-                             num_out, ranking_for(num_offsets), pairs.keys[0], pairs.values[0]);
+                             num_out, ranking_for(num_offsets), parts.pairs.keys[0], parts.pairs.values[0]);
   if (error != cudaSuccess) return error;
   SortedPairs sorted{};
-  error = radix_sort(pairs, num_out, num_offsets, sort_scratch, radix_sort_scratch(num_out, num_offsets), stream,
-                     &sorted);
+  error = radix_sort(parts.pairs, num_out, num_offsets, parts.library, parts.library_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
   const dim3 blocks(blocks_for(num_out), static_cast<unsigned>(num_offsets));
   return launch(gather_columns, blocks, kThreads, 0, stream, forwards, num_out, sorted.values, grouped, order);

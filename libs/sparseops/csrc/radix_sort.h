@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cuda_runtime.h>
 
+#include "scratch.h"
+
 namespace sparseops::gpu {
 
 // Two buffers each: `keys[0]` and `values[0]` hold what is to be sorted, the others are free. All are overwritten.
@@ -12,6 +14,13 @@ struct Pairs {
   uint64_t* keys[2];
   uint32_t* values[2];
 };
+
+inline Pairs take_pairs(Scratch& scratch, int64_t num_pairs) {
+  Pairs pairs;
+  for (auto& keys : pairs.keys) keys = scratch.take<uint64_t>(num_pairs);
+  for (auto& values : pairs.values) values = scratch.take<uint32_t>(num_pairs);
+  return pairs;
+}
 
 // The buffers that hold what is sorted.
 struct SortedPairs {

@@ -1,6 +1,5 @@
 // Codes along space-filling curves and their sorted orders, on a GPU.
 #include <algorithm>
-#include <utility>
 
 #include "curves.h"
 #include "launch.cuh"
@@ -86,7 +85,20 @@ SortPlan plan_sort(int64_t num_rows, int64_t n, int num_bits) {
   return {together ? num_rows : 1, together ? num_rows * n : n, together ? num_bits + row_bits : num_bits};
 }
 
-int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+// The parts of scratch memory.
+struct Parts {
+  Pairs pairs;
+  size_t library_bytes;
+  void* library;  // of the sort
+};
+
+Parts split(Scratch& scratch, const SortPlan& plan) {
+  Parts parts{};
+  parts.pairs = take_pairs(scratch, plan.num_pairs);
+  parts.library_bytes = radix_sort_scratch(static_cast<int>(plan.num_pairs), plan.num_bits);
+  parts.library = scratch.take<char>(static_cast<int64_t>(parts.library_bytes));
+  return parts;
+}
 
 }  // namespace
 
@@ -109,30 +121,26 @@ template cudaError_t serialization_codes(const int64_t*, const int64_t*, const i
                                          int64_t, int64_t*, cudaStream_t);
 
 int64_t sort_codes_scratch(int64_t num_rows, int64_t n, int num_bits) {
-  const SortPlan plan = plan_sort(num_rows, n, num_bits);
-  const auto sort_bytes = static_cast<int64_t>(radix_sort_scratch(static_cast<int>(plan.num_pairs), plan.num_bits));
-  return 2 * aligned(plan.num_pairs * 8) + 2 * aligned(plan.num_pairs * 4) + sort_bytes;
+  Scratch counted;
+  split(counted, plan_sort(num_rows, n, num_bits));
+  return counted.used();
 }
 
 cudaError_t sort_codes(const int64_t* codes, int64_t num_rows, int64_t n, int num_bits, int64_t* orders,
-                       int64_t* inverses, void* scratch, cudaStream_t stream) {
+                       int64_t* inverses, void* memory, cudaStream_t stream) {
   if (num_rows == 0 || n == 0) return cudaSuccess;
   const SortPlan plan = plan_sort(num_rows, n, num_bits);
-  char* at = static_cast<char*>(scratch);
-  const auto take = [&at](int64_t bytes) { return std::exchange(at, at + aligned(bytes)); };
-  Pairs pairs;
-  for (auto& keys : pairs.keys) keys = reinterpret_cast<uint64_t*>(take(plan.num_pairs * 8));
-  for (auto& values : pairs.values) values = reinterpret_cast<uint32_t*>(take(plan.num_pairs * 4));
-  const int num_pairs = static_cast<int>(plan.num_pairs);
-  const size_t sort_bytes = radix_sort_scratch(num_pairs, plan.num_bits);
-
+  Scratch scratch(memory);
+  const Parts parts = split(scratch, plan);
+  const Pairs& pairs = parts.pairs;
   const dim3 blocks(blocks_for(n), static_cast<unsigned>(plan.rows_at_once));
   for (int64_t row = 0; row < num_rows; row += plan.rows_at_once) {
     cudaError_t error = launch(pairs_kernel, blocks, kThreads, 0, stream, codes + row * n, n, num_bits, pairs.keys[0],
                                pairs.values[0]);
     if (error != cudaSuccess) return error;
     SortedPairs sorted{};
-    error = radix_sort(pairs, num_pairs, plan.num_bits, at, sort_bytes, stream, &sorted);
+    error = radix_sort(pairs, static_cast<int>(plan.num_pairs), plan.num_bits, parts.library, parts.library_bytes,
+                       stream, &sorted);
     if (error != cudaSuccess) return error;
     error = launch(ranks_kernel, blocks, kThreads, 0, stream, sorted.values, n, orders + row * n, inverses + row * n);
     if (error != cudaSuccess) return error;

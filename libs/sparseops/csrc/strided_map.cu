@@ -5,6 +5,7 @@
 // is the sum of its places in the lists.
 #include "launch.cuh"
 #include "maps_cuda.h"
+#include "scratch.h"
 #include "threads.cuh"
 #include "voxel_table.cuh"
 
@@ -25,44 +26,45 @@ constexpr int kLists = 4;
 __device__ Key parent_key(Voxel v) { return Voxel{v.batch, v.x >> 1, v.y >> 1, v.z >> 1}.key(); }
 __device__ int list_of(Voxel v) { return static_cast<int>((v.x & 1) * 2 + (v.y & 1)); }
 
-// Where the parts lie in scratch memory.
-struct Scratch {
-  Parent* parents;       // (capacity)
+// The parts of scratch memory.
+struct Parts {
+  Parent* parents;        // (capacity)
   StridedResult* result;  // before it is told
-  uint32_t* slots;     // (num_voxels), of each voxel's parent
-  Key* list_keys;      // (num_voxels), the four lists, one after the other
-  uint32_t* list_slots;  // (num_voxels)
-  int* counts;         // (kLists, blocks) representatives, then where they begin; (1) their number
+  uint32_t* slots;        // (num_voxels), of each voxel's parent
+  Key* list_keys;         // (num_voxels), the four lists, one after the other
+  uint32_t* list_slots;   // (num_voxels)
+  int* counts;            // (kLists, blocks) representatives, then where they begin; (1) their number
 };
 
-__global__ void insert_parents(const int64_t* coords, int num_voxels, Scratch scratch, uint32_t mask) {
+__global__ void insert_parents(const int64_t* coords, int num_voxels, Parts parts, uint32_t mask) {
   const int64_t row = thread_index();
   if (row >= num_voxels) return;
   const Voxel voxel = voxel_at(coords, row);
-  if (!within_limits(voxel)) atomicAnd(&scratch.result->inside, 0);
-  if (row > 0 && voxel_at(coords, row - 1).key() >= voxel.key()) atomicAnd(&scratch.result->ascending, 0);
-  const uint32_t slot = insert(scratch.parents, mask, parent_key(voxel));
-  scratch.slots[row] = slot;
-  atomicMin(&scratch.parents[slot].first, static_cast<unsigned>(row));
+  if (!within_limits(voxel)) atomicAnd(&parts.result->inside, 0);
+  if (row > 0 && voxel_at(coords, row - 1).key() >= voxel.key()) atomicAnd(&parts.result->ascending, 0);
+  const uint32_t slot = insert(parts.parents, mask, parent_key(voxel));
+  parts.slots[row] = slot;
+  atomicMin(&parts.parents[slot].first, static_cast<unsigned>(row));
 }
 
 // The list that a row is in as a representative, or -1.
-__device__ int representative_list(const int64_t* coords, int num_voxels, const Scratch& scratch, int64_t row) {
-  if (row >= num_voxels || scratch.parents[scratch.slots[row]].first != static_cast<unsigned>(row)) return -1;
+__device__ int representative_list(const int64_t* coords, int num_voxels, const Parts& parts, int64_t row) {
+  if (row >= num_voxels || parts.parents[parts.slots[row]].first != static_cast<unsigned>(row)) return -1;
   return list_of(voxel_at(coords, row));
 }
 
-__global__ void count_representatives(const int64_t* coords, int num_voxels, Scratch scratch) {
-  const int own = representative_list(coords, num_voxels, scratch, thread_index());
+__global__ void count_representatives(const int64_t* coords, int num_voxels, Parts parts) {
+  const int own = representative_list(coords, num_voxels, parts, thread_index());
   for (int list = 0; list < kLists; ++list) {
     const int count = __syncthreads_count(own == list);
-    if (threadIdx.x == 0) scratch.counts[list * gridDim.x + blockIdx.x] = count;
+    if (threadIdx.x == 0) parts.counts[list * gridDim.x + blockIdx.x] = count;
   }
 }
 
-// One block: counts (length) become their sums before each, the sum of all goes to counts[length], and the result is told.
-__global__ void sum_before(Scratch scratch, int length, StridedResult* told) {
-  int* counts = scratch.counts;
+// One block: counts (length) become their sums before each, the sum of all goes to counts[length], and the result is
+// told.
+__global__ void sum_before(Parts parts, int length, StridedResult* told) {
+  int* counts = parts.counts;
   __shared__ int warp_sums[kScanThreads / 32];
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   int before = 0;
@@ -86,15 +88,15 @@ __global__ void sum_before(Scratch scratch, int length, StridedResult* told) {
   }
   if (thread == 0) {
     counts[length] = before;
-    *told = {before, scratch.result->ascending, scratch.result->inside};
+    *told = {before, parts.result->ascending, parts.result->inside};
   }
 }
 
-__global__ void list_representatives(const int64_t* coords, int num_voxels, Scratch scratch) {
+__global__ void list_representatives(const int64_t* coords, int num_voxels, Parts parts) {
   __shared__ int warp_counts[kLists][kScanThreads / 32];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t row = thread_index();
-  const int own = representative_list(coords, num_voxels, scratch, row);
+  const int own = representative_list(coords, num_voxels, parts, row);
   int place = 0;
   for (int list = 0; list < kLists; ++list) {
     const unsigned votes = __ballot_sync(kWarp, own == list);
@@ -104,26 +106,26 @@ __global__ void list_representatives(const int64_t* coords, int num_voxels, Scra
   __syncthreads();
   if (own < 0) return;
   for (int i = 0; i < warp; ++i) place += warp_counts[own][i];
-  place += scratch.counts[own * gridDim.x + blockIdx.x];
-  const uint32_t slot = scratch.slots[row];
-  scratch.list_keys[place] = scratch.parents[slot].key;
-  scratch.list_slots[place] = slot;
+  place += parts.counts[own * gridDim.x + blockIdx.x];
+  const uint32_t slot = parts.slots[row];
+  parts.list_keys[place] = parts.parents[slot].key;
+  parts.list_slots[place] = slot;
 }
 
 // `blocks` is the grid of count_representatives. No coarse voxel has a child yet.
-__global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse, int* children) {
+__global__ void number_parents(Parts parts, int blocks, int64_t* coarse, int* children) {
   const int64_t place = thread_index();
-  const int* counts = scratch.counts;
+  const int* counts = parts.counts;
   const int num_coarse = counts[kLists * blocks];
   if (place >= num_coarse) return;
-  const Key key = scratch.list_keys[place];
+  const Key key = parts.list_keys[place];
   int id = 0;
   for (int list = 0; list < kLists; ++list) {
     const int begin = counts[list * blocks];
     int low = begin, high = counts[(list + 1) * blocks];
     while (low < high) {
       const int middle = low + (high - low) / 2;
-      if (scratch.list_keys[middle] < key) {
+      if (parts.list_keys[middle] < key) {
         low = middle + 1;
       } else {
         high = middle;
@@ -132,7 +134,7 @@ __global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse, int
     id += low - begin;
   }
   id = min(id, num_coarse - 1);  // within bounds even where the rows do not ascend
-  scratch.parents[scratch.list_slots[place]].id = id;
+  parts.parents[parts.list_slots[place]].id = id;
   const Key low_bits = kCoordLimit - 1;
   int64_t* voxel = coarse + static_cast<int64_t>(id) * 4;
   voxel[0] = static_cast<int64_t>(key >> 3 * kCoordBits);
@@ -142,77 +144,67 @@ __global__ void number_parents(Scratch scratch, int blocks, int64_t* coarse, int
   for (int offset = 0; offset < 8; ++offset) children[static_cast<int64_t>(offset) * num_coarse + id] = -1;
 }
 
-__global__ void connect(const int64_t* coords, int num_voxels, Scratch scratch, int blocks, int* children,
-                        int* parents) {
+__global__ void connect(const int64_t* coords, int num_voxels, Parts parts, int blocks, int* children, int* parents) {
   const int64_t row = thread_index();
   if (row >= num_voxels) return;
   const Voxel voxel = voxel_at(coords, row);
   const int own = list_of(voxel) * 2 + static_cast<int>(voxel.z & 1);
-  const int id = scratch.parents[scratch.slots[row]].id;
-  children[static_cast<int64_t>(own) * scratch.counts[kLists * blocks] + id] = static_cast<int>(row);
+  const int id = parts.parents[parts.slots[row]].id;
+  children[static_cast<int64_t>(own) * parts.counts[kLists * blocks] + id] = static_cast<int>(row);
   for (int offset = 0; offset < 8; ++offset) {
     parents[static_cast<int64_t>(offset) * num_voxels + row] = offset == own ? id : -1;
   }
 }
 
-constexpr int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
-
-// Splits scratch memory; returns the bytes it takes.
-int64_t split(char* memory, int num_voxels, Scratch* scratch) {
-  int64_t used = 0;
-  auto part = [&](int64_t bytes) {
-    char* at = memory + used;
-    used += aligned(bytes);
-    return at;
-  };
-  const int64_t voxels = num_voxels;
-  scratch->parents = reinterpret_cast<Parent*>(part(sizeof(Parent) * static_cast<int64_t>(capacity_for(num_voxels))));
-  scratch->result = reinterpret_cast<StridedResult*>(part(sizeof(StridedResult)));
-  scratch->slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
-  scratch->list_keys = reinterpret_cast<Key*>(part(sizeof(Key) * voxels));
-  scratch->list_slots = reinterpret_cast<uint32_t*>(part(sizeof(uint32_t) * voxels));
-  scratch->counts = reinterpret_cast<int*>(
-      part(sizeof(int) * (kLists * static_cast<int64_t>(blocks_for(voxels, kScanThreads)) + 1)));
-  return used;
+Parts split(Scratch& scratch, int num_voxels) {
+  Parts parts{};
+  parts.parents = scratch.take<Parent>(capacity_for(num_voxels));
+  parts.result = scratch.take<StridedResult>(1);
+  parts.slots = scratch.take<uint32_t>(num_voxels);
+  parts.list_keys = scratch.take<Key>(num_voxels);
+  parts.list_slots = scratch.take<uint32_t>(num_voxels);
+  parts.counts = scratch.take<int>(kLists * static_cast<int64_t>(blocks_for(num_voxels, kScanThreads)) + 1);
+  return parts;
 }
 
 }  // namespace
 
 int64_t strided_map_scratch(int num_voxels) {
-  Scratch unused;
-  return split(nullptr, num_voxels, &unused);
+  Scratch counted;
+  split(counted, num_voxels);
+  return counted.used();
 }
 
 cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResult* told, void* memory,
                              cudaStream_t stream) {
-  Scratch scratch;
-  split(static_cast<char*>(memory), num_voxels, &scratch);
+  Scratch scratch(memory);
+  const Parts parts = split(scratch, num_voxels);
   const uint32_t capacity = capacity_for(num_voxels);
   const unsigned scan_blocks = blocks_for(num_voxels, kScanThreads);
   // all bits set: the table is free, and nothing speaks against the rows
-  const auto cleared = reinterpret_cast<char*>(scratch.result + 1) - reinterpret_cast<char*>(scratch.parents);
-  cudaError_t error = cudaMemsetAsync(scratch.parents, 0xff, cleared, stream);
+  const auto cleared = reinterpret_cast<char*>(parts.result + 1) - reinterpret_cast<char*>(parts.parents);
+  cudaError_t error = cudaMemsetAsync(parts.parents, 0xff, cleared, stream);
   if (error != cudaSuccess) return error;
-  error = launch(insert_parents, dim3(blocks_for(num_voxels)), kThreads, 0, stream, coords, num_voxels, scratch,
+  error = launch(insert_parents, dim3(blocks_for(num_voxels)), kThreads, 0, stream, coords, num_voxels, parts,
                  capacity - 1);
   if (error != cudaSuccess) return error;
-  error = launch(count_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
+  error = launch(count_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, parts);
   if (error != cudaSuccess) return error;
-  return launch(sum_before, dim3(1), kScanThreads, 0, stream, scratch, kLists * static_cast<int>(scan_blocks), told);
+  return launch(sum_before, dim3(1), kScanThreads, 0, stream, parts, kLists * static_cast<int>(scan_blocks), told);
 }
 
 cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
                         void* memory, cudaStream_t stream) {
-  Scratch scratch;
-  split(static_cast<char*>(memory), num_voxels, &scratch);
+  Scratch scratch(memory);
+  const Parts parts = split(scratch, num_voxels);
   const unsigned blocks = blocks_for(num_voxels), scan_blocks = blocks_for(num_voxels, kScanThreads);
   const int grid = static_cast<int>(scan_blocks);
   cudaError_t error =
-      launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, scratch);
+      launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, parts);
   if (error != cudaSuccess) return error;
-  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, scratch, grid, coarse, children);
+  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, parts, grid, coarse, children);
   if (error != cudaSuccess) return error;
-  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, scratch, grid, children, parents);
+  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, parts, grid, children, parents);
 }
 
 }  // namespace sparseops::gpu
