@@ -85,8 +85,9 @@ using Tile256 = Tile<T, 256, 2, 4, 4, 1>;
 
 bool hopper_supports(ConvType type, const ConvArguments& arguments) {
   if (type != ConvType::kHalf && type != ConvType::kBfloat16) return false;
-  if (arguments.num_offsets < 1 || arguments.num_offsets > kMaxOffsets || arguments.in_channels > kMaxChannels) return false;
-  if (arguments.in_channels < kMinChannels || arguments.out_channels < kMinChannels) return false;
+  if (arguments.num_offsets < 1 || arguments.num_offsets > kMaxOffsets) return false;
+  if (arguments.in_channels < kMinChannels || arguments.in_channels > kMaxChannels) return false;
+  if (arguments.out_channels < kMinChannels) return false;
   cudaFuncAttributes attributes{};  // an empty kernel has no static shared memory
   const auto kernel = reinterpret_cast<const void*>(convolve_tile<Tile64<__half>>);
   return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.sharedSizeBytes > 0;
