@@ -2,27 +2,15 @@
 #include "grid_cpu.h"
 
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <random>
+
+#include "arrays.h"
 
 using namespace sparseops;
 
 namespace {
 
 std::mt19937 generator(1);
-
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::exit(1);
-}
-
-// Memory of exactly `size` elements, so that one step further is seen.
-template <typename T>
-std::unique_ptr<T[]> array(int64_t size) {
-  return std::unique_ptr<T[]>(new T[size]());
-}
 
 void sample(int64_t n, double extent, Hash hash) {
   const double grid_size[] = {0.3, 0.2, 0.5};

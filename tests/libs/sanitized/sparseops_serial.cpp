@@ -1,12 +1,10 @@
 // Runs the CPU code of serialization, segments, patches and attention on arrays of exactly their size.
 #include <c10/util/Half.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <random>
 #include <vector>
 
+#include "arrays.h"
 #include "serial_cpu.h"
 
 using namespace sparseops;
@@ -15,18 +13,6 @@ namespace {
 
 std::mt19937 generator(1);
 int64_t below(int64_t end) { return std::uniform_int_distribution<int64_t>(0, end - 1)(generator); }
-
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::exit(1);
-}
-
-// Memory of exactly `size` elements, so that one step further is seen.
-template <typename T>
-std::unique_ptr<T[]> array(int64_t size) {
-  return std::unique_ptr<T[]>(new T[size]());
-}
 
 void serialize(int64_t n, int depth, int64_t clouds, bool own_depths) {
   const int64_t curves[] = {2, 0, 1, 3, 2};
