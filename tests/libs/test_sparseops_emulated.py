@@ -125,13 +125,17 @@ def grouped(kernels, forwards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return order, columns
 
 
+UNSORTED_OFFSETS = [13, 16, 22]
+
+
 def test_grouping_brings_rows_with_the_same_neighbours_together(kernels):
     forwards = reference.submanifold_map(voxels(2, 2000, 14), 3).forwards
     order, columns = grouped(kernels, forwards)
     assert torch.equal(order.sort().values, torch.arange(len(order)).int())
     steps = lambda table: (torch.stack([(part >= 0).any(1).sum() for part in table.split(128, 1)])).sum()  # noqa: E731
     assert steps(columns) < 0.95 * steps(forwards)
-    masks = (columns >= 0).t().int().unique_consecutive(dim=0)
+    sorted_offsets = [offset for offset in range(27) if offset not in UNSORTED_OFFSETS]
+    masks = (columns[sorted_offsets] >= 0).t().int().unique_consecutive(dim=0)
     assert len(masks) == len(masks.unique(dim=0))
 
 
