@@ -141,6 +141,14 @@ def test_points_barely_within_reach(side):
     assert_same(ballquery_batch_p(coords, *clouds, 1.3), expected)
 
 
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_one_graph_holds_the_query(dynamic):
+    compiled = torch.compile(ballquery_batch_p, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    arguments = torch.rand(30, 3), *clouds_of([10, 20]), 0.4
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        assert_same(compiled(*arguments), ballquery_batch_p(*arguments))
+
+
 def test_many_clouds():
     sizes = [3] * 3000
     coords = torch.rand(9000, 3)
@@ -178,6 +186,7 @@ def ball_query_arguments(**changes):
             r"coords .*got torch.float32 \(5, 3\) on meta, which has no values",
         ),
         ({"batch_offsets": torch.zeros(0, dtype=torch.int32)}, "batch_offsets .*at least one entry"),
+        ({"radius": 1e-39}, "radius must be positive .*got 1e-39"),
         ({"radius": 0.0}, "radius must be positive .*got 0.0"),
         ({"radius": -1.0}, "radius .*got -1.0"),
         ({"radius": float("nan")}, "radius .*got nan"),

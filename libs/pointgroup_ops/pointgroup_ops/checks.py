@@ -13,12 +13,10 @@ Shape = tuple[int | str, ...]  # numbers are what lengths must be, names stand f
 
 def check(name: str, tensor: Any, dtype: torch.dtype, shape: Shape | None, device: torch.device | None = None) -> None:
     """ValueError unless ``tensor`` is contiguous and of ``dtype``, ``shape`` and ``device``; None is any of these."""
-    wanted = f"{name} must be a contiguous {dtype} tensor {_written(shape)}"
-    if device is not None:
-        wanted += f" on {device}"
     right_device = isinstance(tensor, Tensor) and device in (None, tensor.device)
     if not (right_device and _is_one(tensor, (dtype,), shape) and tensor.is_contiguous()):
-        raise ValueError(f"{wanted}, got {_told(tensor)}")
+        place = "" if device is None else f" on {device}"
+        raise ValueError(f"{name} must be a contiguous {dtype} tensor {_written(shape)}{place}, got {_told(tensor)}")
 
 
 def check_kind(name: str, tensor: Any, dtypes: tuple[torch.dtype, ...], shape: Shape) -> None:

@@ -1,13 +1,13 @@
 """The public functions: arguments checked, then the compiled operators or, without them, the reference."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from . import reference
 from .checks import check
 from .extension import ARCHITECTURES, compiled_for
+
+FLOAT32 = torch.finfo(torch.float32)
 
 if ARCHITECTURES:
 
@@ -48,7 +48,7 @@ def ballquery_batch_p(
     check("batch_offsets", batch_offsets, torch.int32, ("B + 1",), coords.device)
     if batch_offsets.shape[0] == 0:
         raise ValueError("batch_offsets must have at least one entry, 0, got none")
-    if not 0 < _float32(radius) < math.inf:
+    if not FLOAT32.smallest_normal <= radius <= FLOAT32.max:
         raise ValueError(f"radius must be positive and finite in float32, got {radius}")
     query = torch.ops.pointgroup_ops.ball_query if compiled_for(coords) else reference.ball_query
     return query(coords.detach(), batch_idxs, batch_offsets, radius)
@@ -79,7 +79,3 @@ def bfs_cluster(
     check("start_len", start_len, torch.int32, (semantic_label.shape[0], 2), cpu)
     cluster = torch.ops.pointgroup_ops.bfs_cluster if compiled_for(semantic_label) else reference.bfs_cluster
     return cluster(semantic_label, ball_query_idxs, start_len, int(threshold))
-
-
-def _float32(value: float) -> float:
-    return torch.tensor(value, dtype=torch.float32).item()
