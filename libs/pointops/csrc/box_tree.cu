@@ -16,8 +16,28 @@ __device__ float unsortable(uint32_t value) {
   return bits_float(value & 0x80000000u ? value & 0x7fffffffu : ~value);
 }
 
-__global__ void no_bounds(uint32_t* bounds) {
-  if (threadIdx.x < 6) bounds[threadIdx.x] = threadIdx.x < 3 ? 0xffffffffu : 0u;
+// bounds: of no point yet, and behind them the middle of a sample
+__global__ void __launch_bounds__(kSample) begin_bounds(const float* xyz, int64_t points, uint32_t* bounds) {
+  __shared__ float sample[kSample][3];
+  const int thread = threadIdx.x;
+  if (thread < 6) bounds[thread] = bounds[6 + thread] = thread < 3 ? 0xffffffffu : 0u;
+  const float* point = xyz + 3 * sampled_row(thread, points);
+  const bool counts = pointops::is_finite(point);
+  for (int axis = 0; axis < 3; ++axis) sample[thread][axis] = counts ? point[axis] : bits_float(0x7fc00000);
+  __syncthreads();
+  if (!counts) return;
+  int count = 0, ranks[3] = {0, 0, 0};
+  for (int other = 0; other < kSample; ++other) {
+    count += pointops::is_finite(sample[other][0]);
+    for (int axis = 0; axis < 3; ++axis) {
+      const float value = sample[thread][axis], beside = sample[other][axis];
+      ranks[axis] += beside < value || (beside == value && other < thread);
+    }
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    if (ranks[axis] == count / kOutside) bounds[6 + axis] = sortable(sample[thread][axis]);
+    if (ranks[axis] == count - 1 - count / kOutside) bounds[9 + axis] = sortable(sample[thread][axis]);
+  }
 }
 
 __device__ Box box_of(const float4& point) {
@@ -48,8 +68,9 @@ __global__ void __launch_bounds__(kThreads) write_codes(const float* xyz, Clouds
                                                        uint64_t* codes, uint32_t* rows) {
   const int64_t i = global_thread();
   if (i >= clouds.rows) return;
-  float limits[6];
-  for (int axis = 0; axis < 6; ++axis) limits[axis] = unsortable(bounds[axis]);
+  float limits[12];
+  for (int limit = 0; limit < 12; ++limit) limits[limit] = unsortable(bounds[limit]);
+  draw_in(limits, limits + 6);
   const int64_t cloud = cloud_of(clouds, i);
   const int64_t last = clouds.count - 1;
   codes[i] = Curve(limits, clouds.count).code(xyz + 3 * i, cloud < last ? cloud : last);
@@ -103,7 +124,7 @@ size_t curve_scratch(Clouds clouds) {
 cudaError_t build_tree(const float* xyz, Clouds clouds, Levels levels, CurveScratch scratch, float4* points, Box* boxes,
                        cudaStream_t stream) {
   if (clouds.rows == 0) return cudaSuccess;
-  cudaError_t error = launch(no_bounds, 1, kWarp, stream, scratch.bounds);
+  cudaError_t error = launch(begin_bounds, 1, kSample, stream, xyz, clouds.rows, scratch.bounds);
   if (error != cudaSuccess) return error;
   const int64_t blocks = blocks_of(clouds.rows, kThreads);
   error = launch(extend_bounds, blocks < 512 ? blocks : 512, kThreads, stream, xyz, clouds.rows, scratch.bounds);

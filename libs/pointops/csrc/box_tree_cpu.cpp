@@ -14,14 +14,15 @@ int64_t Clouds::of(int64_t row) const { return std::upper_bound(offset, offset +
 
 namespace {
 
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 struct Placed {
   uint64_t code;
   int32_t index;
 };
 
 std::array<float, 6> bounds_of(const float* xyz, int64_t points) {
-  constexpr float infinity = std::numeric_limits<float>::infinity();
-  std::array<float, 6> bounds{infinity, infinity, infinity, -infinity, -infinity, -infinity};
+  std::array<float, 6> bounds{kInfinity, kInfinity, kInfinity, -kInfinity, -kInfinity, -kInfinity};
   for (int64_t i = 0; i < points; ++i) {
     const float* point = xyz + 3 * i;
     if (!is_finite(point)) continue;
@@ -31,6 +32,26 @@ std::array<float, 6> bounds_of(const float* xyz, int64_t points) {
     }
   }
   return bounds;
+}
+
+// low x, y, z, high x, y, z of the middle of a sample; low > high where it has no finite point.
+std::array<float, 6> middle_of(const float* xyz, int64_t points) {
+  std::array<float, 6> middle{kInfinity, kInfinity, kInfinity, -kInfinity, -kInfinity, -kInfinity};
+  std::array<std::vector<float>, 3> sample;
+  for (int number = 0; number < kSample && points > 0; ++number) {
+    const float* point = xyz + 3 * sampled_row(number, points);
+    if (!is_finite(point)) continue;
+    for (int axis = 0; axis < 3; ++axis) sample[axis].push_back(point[axis]);
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    std::vector<float>& values = sample[axis];
+    if (values.empty()) continue;
+    std::sort(values.begin(), values.end());
+    const size_t outside = values.size() / kOutside;
+    middle[axis] = values[outside];
+    middle[3 + axis] = values[values.size() - 1 - outside];
+  }
+  return middle;
 }
 
 // Stable, by code: eight bits at a time, those left out in which all codes agree.
@@ -51,7 +72,9 @@ void radix_sort(std::vector<Placed>& items) {
 }
 
 std::vector<Placed> along_curve(const float* xyz, Clouds clouds, int64_t points) {
-  const Curve curve(bounds_of(xyz, points).data(), clouds.count);
+  std::array<float, 6> bounds = bounds_of(xyz, points);
+  draw_in(bounds.data(), middle_of(xyz, points).data());
+  const Curve curve(bounds.data(), clouds.count);
   std::vector<Placed> placed(points);
   at::parallel_for(0, points, 16384, [&](int64_t first, int64_t last) {
     int64_t cloud = clouds.of(first);
@@ -63,8 +86,6 @@ std::vector<Placed> along_curve(const float* xyz, Clouds clouds, int64_t points)
   radix_sort(placed);
   return placed;
 }
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Boxes empty_boxes() {
   Boxes boxes;

@@ -21,6 +21,31 @@ POINTOPS_BOTH uint64_t spread(uint64_t value) {
   return value;
 }
 
+// A few points far away must not leave all others one cell: a sample tells where most points are.
+constexpr int kSample = 256;
+constexpr int kOutside = 16;  // of so many points of the sample, one lies below the middle and one above
+
+// The row of a point of the sample: multiples of the golden ratio, even over any order of the points.
+POINTOPS_BOTH int64_t sampled_row(int number, int64_t points) {
+  const uint32_t part = static_cast<uint32_t>(number) * 0x9e3779b9u;
+  return static_cast<int64_t>(static_cast<uint64_t>(part) * static_cast<uint64_t>(points) >> 32);
+}
+
+// Draws bounds in to where the middle, low x, y, z, high x, y, z, would reach were it three times as long on all axes.
+POINTOPS_BOTH void draw_in(float* bounds, const float* middle) {
+  float reach = 0;
+  for (int axis = 0; axis < 3; ++axis) {
+    const float length = middle[3 + axis] - middle[axis];
+    reach = length > reach ? length : reach;
+  }
+  if (reach == 0) return;
+  for (int axis = 0; axis < 3; ++axis) {
+    const float low = middle[axis] - reach, high = middle[3 + axis] + reach;
+    bounds[axis] = low > bounds[axis] ? low : bounds[axis];
+    bounds[3 + axis] = high < bounds[3 + axis] ? high : bounds[3 + axis];
+  }
+}
+
 struct Curve {
   float low[3];
   float scale;

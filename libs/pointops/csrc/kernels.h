@@ -53,7 +53,7 @@ struct Tree {
   Levels levels;
 };
 
-// What building a tree overwrites: bounds (6), codes and rows (points) twice each, and bytes of curve_scratch.
+// What building a tree overwrites: bounds (12), codes and rows (points) twice each, and bytes of curve_scratch.
 struct CurveScratch {
   uint32_t* bounds;
   SortBuffers pairs;

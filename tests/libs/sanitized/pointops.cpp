@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 
+#include "box_tree.h"
 #include "candidates.h"
 #include "cpu.h"
 #include "curve.h"
@@ -173,10 +174,36 @@ void follow_curve() {
   }
 }
 
+// A few points far away leave the others cells of their own.
+void far_points_take_no_cells() {
+  const float middle[6] = {1, 1, 0, 7, 7, 0}, none[6] = {1, 1, 1, 1, 1, 1};
+  for (const float far : {1e4f, 1e12f, 3e38f}) {
+    float bounds[6] = {-far, 0, -far, far, 8, 0};
+    draw_in(bounds, none);
+    require(bounds[0] == -far && bounds[3] == far, "without a middle the bounds changed");
+    draw_in(bounds, middle);
+    const float expected[6] = {-5, 0, -6, 13, 8, 0};
+    require(std::equal(bounds, bounds + 6, expected), "the bounds were drawn in otherwise");
+  }
+  std::vector<float> xyz;
+  for (int i = 0; i < 1000; ++i) xyz.insert(xyz.end(), {static_cast<float>(i * 617 % 1000), 0, 0});
+  for (int i = 0; i < 40; ++i) xyz[75 * i] = i % 2 ? 1e30f : -1e30f;
+  const int64_t offset[1] = {1000};
+  float widths = 0;
+  for (const Leaf& leaf : leaves_along_curve(xyz.data(), {offset, 1})) {
+    float low = 1e30f, high = -1e30f;
+    for (const float x : leaf.x)
+      if (std::abs(x) < 1e29f) low = std::min(low, x), high = std::max(high, x);
+    widths += std::max(high - low, 0.0f);
+  }
+  require(widths < 4000, "leaves hold points that are not neighbours");
+}
+
 }  // namespace
 
 int main() {
   follow_curve();
+  far_points_take_no_cells();
   for (const double side : {0.0, 0.3, 6.0, 1e7}) {
     for (const bool lattice : {false, true}) {
       for (const bool broken : {false, true}) {
