@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sparseops
 import torch
-from effort import examples
+from effort import examples, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseops import COORD_LIMIT, KernelMap, reference, sparse_conv, strided_map, submanifold_map
@@ -153,13 +153,13 @@ def test_strided_maps_refuse_what_is_outside_or_twice():
     [(3, 5), (5, 3), (12, 17), (17, 12), (16, 32), (32, 32), (64, 64), (96, 96), (40, 130), (128, 128), (64, 256)],
 )
 def test_submanifold_convolution(kind, in_channels, out_channels):
-    kernel_map = submanifold_map(voxels(1, 5000, 18), 3)
+    kernel_map = submanifold_map(voxels(1, rows(5000), 18), 3)
     check(kind, kernel_map, in_channels, out_channels, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wide_channels(kind):
-    kernel_map = submanifold_map(voxels(2, 20_000, 30), 3)
+    kernel_map = submanifold_map(voxels(2, rows(20_000), 30), 3)
     check(kind, kernel_map, 256, 256, 3)
     check(kind, kernel_map, 96, 96, 3)
     check(kind, kernel_map, 72, 136, 3)
@@ -176,7 +176,7 @@ def test_few_voxels(kind, number):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_kernels(kind):
-    coords = voxels(4, 20_000, 40)
+    coords = voxels(4, rows(20_000), 40)
     check(kind, submanifold_map(coords, 5), 6, 32, 5)
     check(kind, submanifold_map(coords, 1), 32, 64, 1)
     _, down = strided_map(coords)
@@ -194,14 +194,14 @@ def test_no_voxels(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_grouped_rows_give_the_same_bits(kind):
-    kernel_map = to_device(submanifold_map(voxels(5, 30_000, 45), 3))
-    order, rows = kernel_map.grouped
+    kernel_map = to_device(submanifold_map(voxels(5, rows(30_000), 45), 3))
+    order, columns = kernel_map.grouped
     assert torch.equal(order.sort().values, torch.arange(len(order), device="cuda", dtype=torch.int32))
-    assert torch.equal(rows, kernel_map.forwards[:, order.long()])
+    assert torch.equal(columns, kernel_map.forwards[:, order.long()])
     with arithmetic(kind) as dtype:
         features, weight, bias, _ = operands(kernel_map, 64, 96, 3, dtype)
         given_operands = (features.cuda(), weight.flatten(1, 3).cuda(), 96)
-        grouped = torch.ops.sparseops.sparse_conv_grouped(*given_operands, rows, order, bias.cuda(), None, False)
+        grouped = torch.ops.sparseops.sparse_conv_grouped(*given_operands, columns, order, bias.cuda(), None, False)
         plain = torch.ops.sparseops.sparse_conv(*given_operands, kernel_map.forwards, bias.cuda(), None, False)
         assert torch.equal(grouped, plain)
 
@@ -223,7 +223,7 @@ def test_many_voxels_give_the_same_bits_again_and_in_other_tiles(kind, channels)
 @pytest.mark.parametrize("channels", [32, 64, 96, 256])
 def test_a_cloud_alone_and_in_a_batch_gives_the_same_bits(kind, channels):
     alone = voxels(10, 500, 9, batches=1)
-    other = voxels(11, 30_000, 45, batches=1) + torch.tensor([1, 0, 0, 0])
+    other = voxels(11, rows(30_000), 45, batches=1) + torch.tensor([1, 0, 0, 0])
     together = torch.cat([alone, other])
     maps = [submanifold_map(coords.cuda(), 3) for coords in (alone, together)]
     with arithmetic(kind) as dtype:
@@ -272,7 +272,7 @@ def test_memory_that_is_not_aligned():
 
 
 def test_another_stream():
-    coords = voxels(8, 50_000, 60)
+    coords = voxels(8, rows(50_000), 60)
     expected = submanifold_map(coords, 3)
     with torch.cuda.stream(torch.cuda.Stream()):
         found = submanifold_map(coords.cuda(), 3)
@@ -288,8 +288,8 @@ def test_fake_tensors_have_the_shapes_of_the_real():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.sparseops.group_rows.default, (kernel_map.forwards,), test_utils=tests)
     features, weight, bias, residual = (tensor.cuda() for tensor in operands(kernel_map, 16, 32, 3, torch.float16))
-    order, rows = kernel_map.grouped
-    arguments = (features, weight.flatten(1, 3), 32, rows, order, bias, residual, True)
+    order, columns = kernel_map.grouped
+    arguments = (features, weight.flatten(1, 3), 32, columns, order, bias, residual, True)
     torch.library.opcheck(torch.ops.sparseops.sparse_conv_grouped.default, arguments, test_utils=tests)
 
 
@@ -321,7 +321,7 @@ def test_large_tables_of_more_than_2_to_the_31_entries():
     out = torch.ops.sparseops.sparse_conv(features, weight, 8, table, None, None, False)
     sample = torch.randint(num_voxels, (5000,), device="cuda")
     sample[:4] = torch.tensor([0, 1, num_voxels - 2, num_voxels - 1])
-    rows = table[:, sample]
-    gathered = features[rows.clamp(min=0).long()].double() * (rows >= 0)[..., None]
+    columns = table[:, sample]
+    gathered = features[columns.clamp(min=0).long()].double() * (columns >= 0)[..., None]
     expected = torch.einsum("kni,oki->no", gathered, weight.double())
     assert relative_error(out[sample], expected.cpu()) < TOLERANCES["float16"]
