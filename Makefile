@@ -53,7 +53,8 @@ gpu-test: gpu-libs
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
 # the operators, small clouds and few examples, under the tools that find accesses out of bounds and races within a block,
-# which is slow: by GPU_WORKERS processes (pytest-xdist), few voxels, for races few cases of each test
+# which is slow: by GPU_WORKERS processes (pytest-xdist; 12 and more for 16 cores were slower), few voxels, for races few
+# cases of each test
 SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)
 gpu-sanitize: gpu-memcheck gpu-racecheck
 
