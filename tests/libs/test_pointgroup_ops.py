@@ -298,6 +298,9 @@ def test_compiled_by_torch():
         torch.library.opcheck(operator.default, arguments)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.5."), reason="torch 2.5 loses sizes that it cannot know at a graph's end"
+)
 @pytest.mark.skipif(not pointgroup_ops.ARCHITECTURES, reason="pointgroup_ops is not compiled here")
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_functions_in_a_compiled_one(dynamic):

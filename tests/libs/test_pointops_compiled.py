@@ -67,6 +67,8 @@ def compiled(function, dynamic=None):
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)
 def test_the_results_are_the_same(function, dynamic):
+    if function is pointops.batch2offset and torch.__version__.startswith("2.5."):
+        pytest.skip("torch 2.5 cannot trace bincount")
     found, expected = compiled(function, dynamic)(*CALLS[function]), function(*CALLS[function])
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
