@@ -7,8 +7,8 @@ from . import reference
 from .checks import check
 from .extension import ARCHITECTURES, compiled_for
 
-FLOAT32 = torch.finfo(torch.float32)
-LEAST_RADIUS, LARGEST_RADIUS = FLOAT32.smallest_normal, FLOAT32.max
+# half the least float32, which rounds to 0, and half a step beyond the largest, which rounds to infinity
+NO_RADIUS, ENDLESS_RADIUS = 2.0**-150, 2.0**128 * (1 - 2.0**-25)
 
 if ARCHITECTURES:
 
@@ -49,7 +49,7 @@ def ballquery_batch_p(
     check("batch_offsets", batch_offsets, torch.int32, ("B + 1",), coords.device)
     if batch_offsets.shape[0] == 0:
         raise ValueError("batch_offsets must have at least one entry, 0, got none")
-    if not LEAST_RADIUS <= radius <= LARGEST_RADIUS:
+    if not NO_RADIUS < radius < ENDLESS_RADIUS:
         raise ValueError(f"radius must be positive and finite in float32, got {radius}")
     query = torch.ops.pointgroup_ops.ball_query if compiled_for(coords) else reference.ball_query
     return query(coords.detach(), batch_idxs, batch_offsets, radius)

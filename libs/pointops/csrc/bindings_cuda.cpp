@@ -29,7 +29,7 @@ struct SortedPoints {
     const gpu::Clouds in_clouds = clouds(offset, xyz);
     const size_t sort_bytes = gpu::curve_scratch(in_clouds);
     const auto words = xyz.options().dtype(at::kInt);
-    const Tensor limits = at::empty({12}, words), order = at::empty({2, rows}, words);
+    const Tensor limits = at::empty({gpu::kLimits}, words), order = at::empty({2, rows}, words);
     const Tensor codes = at::empty({2, rows}, xyz.options().dtype(at::kLong));
     const Tensor bytes = at::empty({static_cast<int64_t>(sort_bytes)}, xyz.options().dtype(at::kByte));
     points = at::empty({levels.boxes[0] * gpu::kLeaf, 4}, xyz.options());

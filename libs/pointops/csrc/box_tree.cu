@@ -68,8 +68,8 @@ __global__ void __launch_bounds__(kThreads) write_codes(const float* xyz, Clouds
                                                        uint64_t* codes, uint32_t* rows) {
   const int64_t i = global_thread();
   if (i >= clouds.rows) return;
-  float limits[12];
-  for (int limit = 0; limit < 12; ++limit) limits[limit] = unsortable(bounds[limit]);
+  float limits[kLimits];
+  for (int limit = 0; limit < kLimits; ++limit) limits[limit] = unsortable(bounds[limit]);
   draw_in(limits, limits + 6);
   const int64_t cloud = cloud_of(clouds, i);
   const int64_t last = clouds.count - 1;

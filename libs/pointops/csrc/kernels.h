@@ -53,7 +53,9 @@ struct Tree {
   Levels levels;
 };
 
-// What building a tree overwrites: bounds (12), codes and rows (points) twice each, and bytes of curve_scratch.
+constexpr int kLimits = 12;  // of the bounds of all points and of the middle of a sample, each low x, y, z, high x, y, z
+
+// What building a tree overwrites: bounds (kLimits), codes and rows (points) twice each, and bytes of curve_scratch.
 struct CurveScratch {
   uint32_t* bounds;
   SortBuffers pairs;

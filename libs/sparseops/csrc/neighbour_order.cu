@@ -59,15 +59,17 @@ __global__ void gather_columns(const int* forwards, int num_out, const uint32_t*
 
 // The parts of scratch memory.
 struct Parts {
+  int sorted_offsets;
   Pairs pairs;
   size_t library_bytes;
   void* library;  // of the sort
 };
 
-Parts split(Scratch& scratch, int sorted_offsets, int num_out) {
+Parts split(Scratch& scratch, int num_offsets, int num_out) {
   Parts parts{};
+  parts.sorted_offsets = std::min(num_offsets, kSortedOffsets);
   parts.pairs = take_pairs(scratch, num_out);
-  parts.library_bytes = radix_sort_scratch(num_out, sorted_offsets);
+  parts.library_bytes = radix_sort_scratch(num_out, parts.sorted_offsets);
   parts.library = scratch.take<char>(static_cast<int64_t>(parts.library_bytes));
   return parts;
 }
@@ -76,7 +78,7 @@ Parts split(Scratch& scratch, int sorted_offsets, int num_out) {
 
 int64_t group_rows_scratch(int num_offsets, int num_out) {
   Scratch counted;
-  split(counted, std::min(num_offsets, kSortedOffsets), num_out);
+  split(counted, num_offsets, num_out);
   return counted.used();
 }
 
@@ -84,13 +86,13 @@ cudaError_t group_rows(const int* forwards, int num_offsets, int num_out, int* g
                        cudaStream_t stream) {
   if (num_out == 0) return cudaSuccess;
   Scratch scratch(memory);
-  const int sorted_offsets = std::min(num_offsets, kSortedOffsets);
-  const Parts parts = split(scratch, sorted_offsets, num_out);
-  cudaError_t error = launch(key_neighbours, dim3(blocks_for(num_out)), kThreads, 0, stream, forwards, sorted_offsets,
-                             num_out, ranking_for(num_offsets), parts.pairs.keys[0], parts.pairs.values[0]);
+  const Parts parts = split(scratch, num_offsets, num_out);
+  cudaError_t error =
+      launch(key_neighbours, dim3(blocks_for(num_out)), kThreads, 0, stream, forwards, parts.sorted_offsets, num_out,
+             ranking_for(num_offsets), parts.pairs.keys[0], parts.pairs.values[0]);
   if (error != cudaSuccess) return error;
   SortedPairs sorted{};
-  error = radix_sort(parts.pairs, num_out, sorted_offsets, parts.library, parts.library_bytes, stream, &sorted);
+  error = radix_sort(parts.pairs, num_out, parts.sorted_offsets, parts.library, parts.library_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
   const dim3 blocks(blocks_for(num_out), static_cast<unsigned>(num_offsets));
   return launch(gather_columns, blocks, kThreads, 0, stream, forwards, num_out, sorted.values, grouped, order);

@@ -22,7 +22,7 @@ struct SortedPoints {
   SortedPoints(const float* xyz, Clouds clouds)
       : points(array<float4>(blocks(clouds.rows) * kLeaf)), boxes(array<Box>(Levels(clouds.rows).size())),
         levels(clouds.rows) {
-    uint32_t bounds[12];
+    uint32_t bounds[kLimits];
     const auto codes = array<uint64_t>(2 * clouds.rows);
     const auto rows = array<uint32_t>(2 * clouds.rows);
     const SortBuffers pairs{{codes.get(), codes.get() + clouds.rows}, {rows.get(), rows.get() + clouds.rows}, nullptr, 0};
