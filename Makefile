@@ -53,16 +53,13 @@ gpu-test: gpu-libs
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
 # the operators, small clouds and few examples, under the tools that find accesses out of bounds and races within a block,
-# which is slow: by GPU_WORKERS processes (pytest-xdist; 12 and more for 16 cores were slower), few voxels, for races few
-# cases of each test
+# which is slow: by GPU_WORKERS processes (pytest-xdist; 12 and more for 16 cores were slower) and few voxels
 SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)
 gpu-sanitize: gpu-memcheck gpu-racecheck
 
-CASES := 0
 GPU_WORKERS := 8
-gpu-racecheck: CASES = 3
 gpu-memcheck gpu-racecheck: gpu-%: gpu-libs
-	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 GPU_TEST_CASES=$(CASES) PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
+	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
 		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all \
 		env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu -k "$(SANITIZED)" \
 		--ignore tests/gpu/test_networks_cuda.py --ignore tests/gpu/test_bundled_cuda.py tests/gpu $(PYTEST_ARGS)
