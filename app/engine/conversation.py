@@ -42,7 +42,13 @@ class Conversation:
         self.child = child
         self.pulse = pulse
         self._patience = patience
+        self._num_sent = 0
         self._watched_since = self._last_look = time.monotonic()
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether the process began to work on the last batch that it was sent."""
+        return self.pulse.num_begun == self._num_sent
 
     def check_pulse(self) -> None:
         """Raise Hung after too long a silence, as far as this process was awake itself to hear it."""
@@ -80,7 +86,8 @@ class Conversation:
         batch = [
             Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline + to_unix_s) for job in jobs
         ]
-        self.pulse.begin_batch()
+        self.pulse.clear_cancelled()
+        self._num_sent += 1
         self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
         while open_jobs:
             answer, fds = self._receive_answer(jobs, open_jobs)

@@ -244,7 +244,7 @@ class Engine:
                 restarts=dict(self._restarts),
             )
         )
-        self._scheduler.lost(jobs)
+        self._scheduler.lost(jobs, was_begun=self._conversation is not None and self._conversation.was_begun)
         back_off_s = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (self._num_failures - 1))
         self._stopping.wait(self._breaker.pause_s if paused else back_off_s)
 

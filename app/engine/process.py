@@ -77,6 +77,7 @@ class Engine:
             self._weigh()
 
     def _run(self, batch: Batch, fds: list[int]) -> None:
+        self._pulse.count_begun()
         for answer, results in self._runner.run(batch, fds):
             try:
                 self._channel.send(answer, results)

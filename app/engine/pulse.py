@@ -11,7 +11,7 @@ import numpy as np
 BEAT_S = 0.5
 MAX_JOBS = 64  # of one batch
 
-_BEAT, _USED, _TOTAL, _MODELS = range(4)
+_BEAT, _USED, _TOTAL, _MODELS, _BEGUN = range(5)
 _CANCELLED = 8
 
 
@@ -67,7 +67,16 @@ class Pulse:
     def memory(self, memory: Memory) -> None:
         self._numbers[[_TOTAL, _USED, _MODELS]] = memory.total, memory.used, memory.models
 
-    def begin_batch(self) -> None:
+    @property
+    def num_begun(self) -> int:
+        """Batches that the engine began to work on."""
+        return int(self._numbers[_BEGUN])
+
+    def count_begun(self) -> None:
+        """The engine begins a batch."""
+        self._numbers[_BEGUN] += 1
+
+    def clear_cancelled(self) -> None:
         """No job of the batch to come is cancelled."""
         self._numbers[_CANCELLED : _CANCELLED + MAX_JOBS] = 0
 

@@ -163,20 +163,21 @@ class Scheduler:
             self._leave(job)
         job.result.set_exception(problem)
 
-    def lost(self, jobs: Sequence[Job]) -> None:
+    def lost(self, jobs: Sequence[Job], was_begun: bool) -> None:
         """An engine died with ``jobs``: each runs again, alone, before all others, but for one that did it too often.
 
-        Where several were in it, nobody knows which did it, so none is blamed yet.
+        Where several were in it, nobody knows which did it, so none is blamed yet; and none is for the end of a process
+        that had not begun with them.
         """
         again = []
         for job in jobs:
-            blame = self.quarantine.strike(job.cloud, job.options.model) if len(jobs) == 1 else None
+            blame = self.quarantine.strike(job.cloud, job.options.model) if was_begun and len(jobs) == 1 else None
             if blame:
                 self.fail(job, blame)
             elif job.abandoned:
                 self.fail(job, ClientGone("Nobody waits for it any more."))
             else:
-                job.alone = True
+                job.alone |= was_begun
                 again.append(job)
         with self._changed:
             refusal = self._refusal

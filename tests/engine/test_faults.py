@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from engine_samples import EXPERIMENT, ask, engine_pid, is_running, npz_bytes, num_open_files, wait_until
 
+from app.engine.quarantine import STRIKES
 from app.engine.service import Service
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Quarantined
 from app.settings import Settings
@@ -122,6 +123,17 @@ def test_input_that_kills_engines_is_quarantined_and_its_neighbours_are_answered
         ask(service, npz_bytes(600, "kill"))
     assert restarts(service, "killed") == known
     assert service.status().num_quarantined == 1
+
+
+def test_cloud_is_not_blamed_for_a_process_that_had_not_begun_with_it(service, clients):
+    before = restarts(service, "killed")
+    pid = engine_pid(service)
+    os.kill(pid, signal.SIGSTOP)
+    guilty = clients.submit(ask, service, npz_bytes(601, "kill"))
+    in_the_engine(service, 601)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance(guilty.exception(), Quarantined)
+    assert restarts(service, "killed") == before + 1 + STRIKES
 
 
 def test_device_error_that_poisons_the_process_is_overcome_by_another(service, clients):

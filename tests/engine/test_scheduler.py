@@ -9,6 +9,7 @@ from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from app.engine.job import Job
 from app.engine.packed import Packed, pack_cloud, pack_segmentation
 from app.engine.protocol import SegmentOptions
+from app.engine.quarantine import STRIKES
 from app.engine.scheduler import Limits, Scheduler
 from app.engine.term import Term
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
@@ -272,17 +273,28 @@ def test_jobs_of_a_lost_engine_go_first_and_alone_and_the_guilty_one_ends():
     assert scheduler.take(0.0) == lost
     submit(scheduler, 3)
     submit(scheduler, 4)
-    scheduler.lost(lost)
+    scheduler.lost(lost, was_begun=True)
     assert scheduler.take(0.0) == lost[:1]
-    scheduler.lost(lost[:1])
+    scheduler.lost(lost[:1], was_begun=True)
     assert scheduler.take(0.0) == lost[:1]
-    scheduler.lost(lost[:1])
+    scheduler.lost(lost[:1], was_begun=True)
     assert isinstance(lost[0].result.exception(), Quarantined)
     with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(Quarantined):
         scheduler.run(cloud, OPTIONS, term(1))
     assert [sizes_taken(scheduler) for _ in range(2)] == [[2], [3, 4]]
     assert len(scheduler.quarantine) == 1
     scheduler.quarantine.pardon()
+    assert len(scheduler.quarantine) == 0
+
+
+def test_jobs_that_their_lost_engine_had_not_begun_are_not_blamed():
+    scheduler = Scheduler(SHARING)
+    for sizes in ([1], [2, 3]):
+        jobs = [submit(scheduler, size) for size in sizes]
+        for _ in range(STRIKES + 1):
+            assert scheduler.take(0.0) == jobs
+            scheduler.lost(jobs, was_begun=False)
+        assert scheduler.take(0.0) == jobs
     assert len(scheduler.quarantine) == 0
 
 
