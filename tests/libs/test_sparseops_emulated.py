@@ -38,10 +38,12 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
     return ctypes.CDLL(str(folder / "emulated.so"))
 
 
-@pytest.fixture(params=[(True, False), (False, True)], ids=["late-forwards", "at-once-backwards"])
+@pytest.fixture(params=[(True, False, 100), (False, True, 228)], ids=["late-forwards-100", "at-once-backwards-228"])
 def orders(request, kernels):
-    """Copies that land late or at once, threads that take turns forwards or backwards."""
-    kernels.set_order(*request.param)
+    """Copies that land late or at once, threads that take turns forwards or backwards, KiB of shared memory."""
+    *order, shared_kib = request.param
+    kernels.set_order(*order)
+    kernels.set_shared_bytes(shared_kib << 10)
 
 
 def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:

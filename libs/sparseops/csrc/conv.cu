@@ -6,15 +6,21 @@
 namespace sparseops::gpu {
 namespace {
 
-using Tile32 = Tile<64, 32, 2, 2>;
-using Tile64 = Tile<128, 64, 2, 2>;
-using Tile96 = Tile<128, 96, 2, 2>;
-using Tile128 = Tile<128, 128, 2, 4>;
-using Tile256 = Tile<128, 256, 2, 4>;
-// for float units; fewer rows have fewer offsets between them
-using FloatTile64 = Tile<64, 64, 1, 4>;
-using FloatTile96 = Tile<64, 96, 2, 2>;
-using FloatTile128 = Tile<64, 128, 1, 8>;
+using Tile32 = Tile<64, 32, 2, 2, 4>;
+using Tile64 = Tile<128, 64, 2, 2, 4>;
+using Tile96 = Tile<128, 96, 2, 2, 3>;
+using Tile128 = Tile<128, 128, 2, 4, 2>;
+using Tile256 = Tile<128, 256, 2, 4, 1>;
+// For float units, where fewer rows have fewer offsets between them.
+template <int kRowBytes, int kStages>
+struct FloatTiles {
+  using Tile64 = Tile<64, 64, 1, 4, 4, kRowBytes, kStages>;
+  using Tile96 = Tile<64, 96, 2, 2, 3, kRowBytes, kStages>;
+  using Tile128 = Tile<64, 128, 1, 4, 3, kRowBytes, kStages>;
+};
+using LongSteps = FloatTiles<128, 3>;
+using ShortSteps = FloatTiles<64, 3>;
+constexpr int kLongStepsBytes = 220 << 10;  // of shared memory a multiprocessor needs to run as many blocks of LongSteps
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;
@@ -29,8 +35,7 @@ struct Plan {
 
   template <typename Shape>
   size_t shared_bytes() const {
-    return Shape::shared_bytes(arguments.num_offsets,
-                               steps_of(arguments.num_offsets * chunks_per_offset<T>(arguments)));
+    return Shape::shared_bytes(arguments.num_offsets, arguments.num_offsets * chunks_per_offset<T>(arguments));
   }
   template <typename Shape>
   int64_t tiles() const {
@@ -76,20 +81,26 @@ cudaError_t run_best(const Plan<T>& plan, int multiprocessors, cudaStream_t stre
 
 template <typename Shape>
 struct HalfMath {
-  using Type = TensorCores<__half, Shape::kWarpRows, Shape::kWarpColumns>;
+  using Type = TensorCores<__half, typename Shape::Step, Shape::kWarpRows, Shape::kWarpColumns>;
 };
 template <typename Shape>
 struct Bfloat16Math {
-  using Type = TensorCores<__nv_bfloat16, Shape::kWarpRows, Shape::kWarpColumns>;
+  using Type = TensorCores<__nv_bfloat16, typename Shape::Step, Shape::kWarpRows, Shape::kWarpColumns>;
 };
 template <typename Shape>
 struct Tf32Math {
-  using Type = TensorCores<float, Shape::kWarpRows, Shape::kWarpColumns>;
+  using Type = TensorCores<float, typename Shape::Step, Shape::kWarpRows, Shape::kWarpColumns>;
 };
 template <typename Shape>
 struct FloatMath {
-  using Type = FloatUnits<Shape::kWarpRows, Shape::kWarpColumns>;
+  using Type = FloatUnits<typename Shape::Step, Shape::kWarpRows, Shape::kWarpColumns>;
 };
+
+template <typename Tiles>
+cudaError_t run_float(const Plan<float>& plan, int multiprocessors, cudaStream_t stream) {
+  return run_best<FloatMath, float, Tile32, typename Tiles::Tile64, typename Tiles::Tile96, typename Tiles::Tile128>(
+      plan, multiprocessors, stream);
+}
 
 }  // namespace
 
@@ -119,8 +130,9 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
       return run_best<Tf32Math, float, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors,
                                                                       stream);
     case ConvType::kFloat:
-      return run_best<FloatMath, float, Tile32, FloatTile64, FloatTile96, FloatTile128>({arguments, limit},
-                                                                                       processors, stream);
+      return attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) >= kLongStepsBytes
+                 ? run_float<LongSteps>({arguments, limit}, processors, stream)
+                 : run_float<ShortSteps>({arguments, limit}, processors, stream);
   }
   return cudaErrorInvalidValue;
 }

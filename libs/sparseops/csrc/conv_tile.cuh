@@ -1,10 +1,11 @@
 // A tile of a sparse convolution as an implicit matrix product: rows are output voxels, the inner dimension runs over
 // offsets and input channels, columns are output channels.
 //
-// A block computes a tile of rows by columns. Step by step, 64 bytes of the inner dimension at a time, it gathers the
-// neighbours' features (zeros where there is none) and the weights into a ring of shared buffers, ahead of the
-// multiplication. Steps whose offsets none of the tile's voxels has are left out. Each output is the sum of its own
-// products in a fixed order, whatever tile it lies in, so results repeat bit by bit.
+// A block computes a tile of rows by columns. Step by step, 64 or 128 bytes of the inner dimension at a time, it gathers
+// the neighbours' features (zeros where there is none) and the weights into a ring of shared buffers, ahead of the
+// multiplication. Steps whose offsets none of the tile's voxels has are left out; in the others, eighths of the tile
+// none of whose voxels has them are not multiplied. Each output is the sum of its own products in a fixed order,
+// whatever tile it lies in, so results repeat bit by bit.
 #pragma once
 
 #include "conv_math.cuh"
@@ -15,17 +16,23 @@
 namespace sparseops::gpu {
 namespace {
 
-constexpr int kStages = 4;
 constexpr unsigned kWarp = 0xffffffffu;
+constexpr int kStepBits = 24;  // of a step's number, the eighths of rows are above
+constexpr uint32_t kStepMask = (1u << kStepBits) - 1;
+static_assert(kMaxInChannels / 16 * kMaxKernelOffsets < 1 << kStepBits);
 
 // Sizes of a tile, and where its parts lie in shared memory.
-template <int kRows_, int kColumns_, int kWarpsDown_, int kWarpsAcross_>
-struct Tile {
+template <int kRows_, int kColumns_, int kWarpsDown_, int kWarpsAcross_, int kBlocksAtOnce_, int kRowBytes_ = 64,
+          int kStages_ = 4>
+struct Tile : Step<kRowBytes_, kRows_ / 8> {
+  using Step = gpu::Step<kRowBytes_, kRows_ / 8>;
+  using Step::kChunks, Step::kRowBytes;
+  static constexpr int kStages = kStages_;
   static constexpr int kRows = kRows_, kColumns = kColumns_;
   static constexpr int kWarpsDown = kWarpsDown_, kWarpsAcross = kWarpsAcross_;
   static constexpr int kWarps = kWarpsDown * kWarpsAcross, kThreads = kWarps * 32;
   static constexpr int kWarpRows = kRows / kWarpsDown, kWarpColumns = kColumns / kWarpsAcross;
-  static constexpr int kBlocksAtOnce = kColumns > 128 ? 1 : kColumns == 96 ? 3 : 512 / kThreads;  // registers allow
+  static constexpr int kBlocksAtOnce = kBlocksAtOnce_;  // on a multiprocessor, which bounds their registers
   static constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
   static constexpr int kBufferStride = kWarpColumns + 8;  // floats; rows of a warp's results, no two in a bank
   static constexpr int kRowsAtOnce = kThreads / kChunks;  // that all threads copy together
@@ -35,30 +42,31 @@ struct Tile {
 
   static constexpr int kOutRowsAt = kStages * kStageBytes;    // int (kRows)
   static constexpr int kNumStepsAt = kOutRowsAt + kRows * 4;  // int
-  static constexpr int kPresentAt = kNumStepsAt + 16;  // uint32 (ceil(num_offsets / 32)), then int (steps + kStages)
+  static constexpr int kStepsAt = kNumStepsAt + 16;  // uint32 (steps + kStages + 1), then uint8 (num_offsets)
 
-  static size_t shared_bytes(int num_offsets, int num_steps) {
-    return kPresentAt + (static_cast<size_t>(num_offsets + 31) / 32 + num_steps + kStages) * 4;
+  __host__ __device__ static int steps_of(int num_chunks) { return (num_chunks + kChunks - 1) / kChunks; }
+  static size_t shared_bytes(int num_offsets, int num_chunks) {
+    const int num_steps = steps_of(num_chunks);
+    return kStepsAt + static_cast<size_t>(num_steps + kStages + 1) * 4 + num_offsets;
   }
 };
 
-// 16-byte chunks of the inner dimension, and the steps they take.
+// 16-byte chunks of the inner dimension.
 template <typename T>
 __host__ __device__ int chunks_per_offset(const ConvArguments& arguments) {
   return arguments.in_channels / static_cast<int>(16 / sizeof(T));
 }
-__host__ __device__ inline int steps_of(int num_chunks) { return (num_chunks + kChunks - 1) / kChunks; }
 
 template <typename Shape, typename Math>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolve_tile(const ConvArguments arguments) {
   using T = typename Math::Element;
-  constexpr int kPerChunk = 16 / sizeof(T);
+  constexpr int kRowBytes = Shape::kRowBytes, kChunks = Shape::kChunks, kStages = Shape::kStages;
   constexpr int kCopiesOfRows = Shape::kRows / Shape::kRowsAtOnce;
   constexpr int kCopiesOfColumns = Shape::kColumns / Shape::kRowsAtOnce;
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int num_out = arguments.num_out, num_offsets = arguments.num_offsets;
   const int per_offset = chunks_per_offset<T>(arguments);
-  const int num_chunks = num_offsets * per_offset;
+  const int num_chunks = num_offsets * per_offset, max_steps = Shape::steps_of(num_chunks);
   const int tiles_across = (arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns;
   const int64_t first_row = static_cast<int64_t>(blockIdx.x / tiles_across) * Shape::kRows;
   const int first_column = static_cast<int>(blockIdx.x % tiles_across) * Shape::kColumns;
@@ -66,18 +74,16 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   char* shared = dynamic_shared();
   int* out_rows = reinterpret_cast<int*>(shared + Shape::kOutRowsAt);
   int& num_steps = *reinterpret_cast<int*>(shared + Shape::kNumStepsAt);
-  unsigned* present = reinterpret_cast<unsigned*>(shared + Shape::kPresentAt);
-  const int num_words = (num_offsets + 31) / 32;
-  int* steps = reinterpret_cast<int*>(present + num_words);
+  // steps that are taken, below the bits of the eighths of the rows that have something there
+  uint32_t* steps = reinterpret_cast<uint32_t*>(shared + Shape::kStepsAt);
+  uint8_t* present = reinterpret_cast<uint8_t*>(steps + max_steps + kStages + 1);
 
-  // which rows are written, which offsets any of them has
-  for (int word = thread; word < num_words; word += Shape::kThreads) present[word] = 0;
+  // which rows are written, and which eighths of them have an offset: four lanes look at each
   for (int row = thread; row < Shape::kRows; row += Shape::kThreads) {
     const int64_t column = first_row + row;
     out_rows[row] = column >= num_out ? -1 : arguments.order == nullptr ? static_cast<int>(column)
                                                                         : __ldg(arguments.order + column);
   }
-  __syncthreads();
   constexpr int kAtOnce = 8;  // offsets, whose loads are all under way
   for (int base = warp; base < num_offsets; base += Shape::kWarps * kAtOnce) {
     bool any[kAtOnce] = {};
@@ -86,54 +92,61 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
       const int offset = base + i * Shape::kWarps;
       const int* neighbours = arguments.forwards + static_cast<int64_t>(offset) * num_out;
 #pragma unroll
-      for (int row = lane; row < Shape::kRows; row += 32) {
-        if (offset < num_offsets && first_row + row < num_out) any[i] |= __ldg(neighbours + first_row + row) >= 0;
+      for (int j = 0; j < Shape::kRows / 32; ++j) {
+        const int64_t row = first_row + lane * (Shape::kRows / 32) + j;
+        if (offset < num_offsets && row < num_out) any[i] |= __ldg(neighbours + row) >= 0;
       }
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
       const int offset = base + i * Shape::kWarps;
-      if (__any_sync(kWarp, any[i]) && lane == 0) atomicOr(present + offset / 32, 1u << offset % 32);
+      const unsigned lanes = __ballot_sync(kWarp, any[i]);
+      const unsigned eighths = __ballot_sync(kWarp, lane < 8 && (lanes >> lane * 4 & 15) != 0);
+      if (lane == 0 && offset < num_offsets) present[offset] = static_cast<uint8_t>(eighths);
     }
   }
   __syncthreads();
   // the steps that have any, in ascending order, then some beyond the last, of absent neighbours and weights
   if (warp == 0) {
     int count = 0;
-    for (int base = 0; base < steps_of(num_chunks); base += 32) {
+    for (int base = 0; base < max_steps; base += 32) {
       const int step = base + lane;
-      bool needed = false;
-      if (step < steps_of(num_chunks)) {
+      unsigned eighths = 0;
+      if (step < max_steps) {
         const int last = (min((step + 1) * kChunks, num_chunks) - 1) / per_offset;
         for (int offset = step * kChunks / per_offset; offset <= last; ++offset) {
-          needed |= (present[offset / 32] >> offset % 32 & 1) != 0;
+          eighths |= present[offset];
         }
       }
-      const unsigned votes = __ballot_sync(kWarp, needed);
-      if (needed) steps[count + __popc(votes & ((1u << lane) - 1))] = step;
+      const unsigned votes = __ballot_sync(kWarp, eighths != 0);
+      if (eighths != 0) steps[count + __popc(votes & ((1u << lane) - 1))] = step | eighths << kStepBits;
       count += __popc(votes);
     }
-    if (lane < kStages) steps[count + lane] = steps_of(num_chunks);
+    if (lane <= kStages) steps[count + lane] = max_steps;
     if (lane == 0) num_steps = count;
   }
   __syncthreads();
   const int count = num_steps;
 
   // each thread copies one chunk of some rows and columns; the rows' neighbours are looked up a step ahead
-  const int own_chunk = thread % kChunks, own_row = thread / kChunks, own_at = chunk_at(own_row, own_chunk);
-  const T* features = static_cast<const T*>(arguments.features);
-  const int64_t weight_row = static_cast<int64_t>(num_chunks) * kPerChunk;  // elements
-  const T* weight = static_cast<const T*>(arguments.weight) + (first_column + own_row) * weight_row;
+  const int own_chunk = thread % kChunks, own_row = thread / kChunks, own_at = Shape::chunk_at(own_row, own_chunk);
+  const char* features = static_cast<const char*>(arguments.features);
+  const unsigned feature_bytes = per_offset * 16;
+  const int64_t weight_bytes = static_cast<int64_t>(num_chunks) * 16;  // of an output channel
+  const char* weight = static_cast<const char*>(arguments.weight) + (first_column + own_row) * weight_bytes;
+  const int* forwards = arguments.forwards + first_row + own_row;
   const int rows_left = static_cast<int>(min(num_out - first_row, static_cast<int64_t>(Shape::kRows))) - own_row;
   const int columns_left = arguments.out_channels - first_column - own_row;
   const unsigned reciprocal = per_offset == 1 ? 0 : 0xffffffffu / per_offset + 1;  // times 2^32, rounded up
-  int inner = 0, channel = 0;  // chunk of the inner dimension and first input channel of the step looked up
+  int inner = 0, channel = 0;  // chunks of the inner dimension and of a feature, of the step looked up
   int neighbours[kCopiesOfRows];
+  uint32_t coming = steps[0];  // read ahead of its use
   auto look_up = [&](int index) {
-    inner = steps[index] * kChunks + own_chunk;
+    inner = static_cast<int>(coming & kStepMask) * kChunks + own_chunk;
+    coming = steps[index + 1];
     const int offset = per_offset == 1 ? inner : static_cast<int>(__umulhi(inner, reciprocal));
-    channel = (inner - offset * per_offset) * kPerChunk;
-    const int* column = arguments.forwards + (static_cast<int64_t>(offset) * num_out + first_row + own_row);
+    channel = inner - offset * per_offset;
+    const int* column = forwards + static_cast<int64_t>(offset) * num_out;
 #pragma unroll
     for (int i = 0; i < kCopiesOfRows; ++i) {
       const bool there = inner < num_chunks && i * Shape::kRowsAtOnce < rows_left;
@@ -144,14 +157,13 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
 #pragma unroll
     for (int i = 0; i < kCopiesOfRows; ++i) {
       const bool there = static_cast<unsigned>(neighbours[i]) < static_cast<unsigned>(arguments.num_in);
-      const int64_t element = there ? static_cast<int64_t>(neighbours[i]) * arguments.in_channels + channel : 0;
-      copy16(stage + own_at + i * Shape::kRowsAtOnce * kRowBytes, features + element, there);
+      const uint64_t row = static_cast<uint64_t>(there ? neighbours[i] : 0) * feature_bytes;
+      copy16(stage + own_at + i * Shape::kRowsAtOnce * kRowBytes, features + row + channel * 16, there);
     }
 #pragma unroll
     for (int i = 0; i < kCopiesOfColumns; ++i) {
       const bool there = inner < num_chunks && i * Shape::kRowsAtOnce < columns_left;
-      const T* from = there ? weight + (i * Shape::kRowsAtOnce * weight_row + inner * kPerChunk)
-                            : static_cast<const T*>(arguments.weight);
+      const char* from = weight + i * Shape::kRowsAtOnce * weight_bytes + static_cast<int64_t>(inner) * 16;
       copy16(stage + own_at + (Shape::kRows + i * Shape::kRowsAtOnce) * kRowBytes, from, there);
     }
   };
@@ -165,6 +177,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
   const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
   Math math;
+  uint32_t eighths = steps[0];  // that the coming multiplication is about, above kStepBits
   look_up(0);
   for (int stage = 0; stage < kStages - 1; ++stage) copy_next();
   for (int index = 0; index < count; ++index) {
@@ -172,7 +185,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
     __syncthreads();  // this step's copies are there, and nobody reads the buffer of the step before any more
     copy_next();
     char* stage = shared + index % kStages * Shape::kStageBytes;
-    math.multiply(stage + warp_row * kRowBytes, stage + (Shape::kRows + warp_column) * kRowBytes, lane);
+    const uint32_t now = eighths >> (kStepBits + warp_row / Shape::kEighthRows);
+    eighths = steps[index + 1];
+    math.multiply(stage + warp_row * kRowBytes, stage + (Shape::kRows + warp_column) * kRowBytes, lane, now);
   }
   copies_wait<0>();
   __syncthreads();

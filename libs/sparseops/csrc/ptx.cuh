@@ -46,6 +46,15 @@ __device__ __forceinline__ void load_matrices(uint32_t (&registers)[4], const vo
                : "r"(shared_address(shared)));
 }
 
+// Loads 16 bytes from shared memory before the branches that follow, which the compiler would load them behind.
+__device__ __forceinline__ float4 load_in_order(const void* shared) {
+  float4 value;
+  asm volatile("ld.volatile.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+               : "r"(shared_address(shared)));
+  return value;
+}
+
 // c (16, 8) += a (16, 32 bytes) * b (8, 32 bytes) transposed, float32 accumulators in the layout of mma.sync.
 template <typename Operand>
 __device__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);

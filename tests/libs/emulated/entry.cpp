@@ -12,11 +12,14 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 
+static int shared_bytes;  // of a multiprocessor
+
 // As a device of compute capability 8.6 with two multiprocessors.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
-  *value = name == cudaDevAttrComputeCapabilityMajor              ? 8
-           : name == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 101376
-                                                             : 2;
+  *value = name == cudaDevAttrComputeCapabilityMajor             ? 8
+           : name == cudaDevAttrMaxSharedMemoryPerBlockOptin     ? 101376
+           : name == cudaDevAttrMaxSharedMemoryPerMultiprocessor ? shared_bytes
+                                                                 : 2;
   return cudaSuccess;
 }
 
@@ -31,6 +34,8 @@ void set_order(bool late_copies, bool backwards) {
   emulated::late_copies = late_copies;
   emulated::backwards = backwards;
 }
+
+void set_shared_bytes(int bytes) { shared_bytes = bytes; }
 
 int emulated_submanifold_map(const int64_t* coords, int num_voxels, int kernel_size, int* forwards) {
   std::vector<char> scratch(submanifold_map_scratch(num_voxels) + 256);

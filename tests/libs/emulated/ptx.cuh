@@ -28,6 +28,8 @@ void copies_wait() {
   }
 }
 
+inline float4 load_in_order(const void* shared) { return *static_cast<const float4*>(shared); }
+
 inline void load_matrices(uint32_t (&registers)[4], const void* shared) {
   struct Lane {
     uint32_t* registers;
