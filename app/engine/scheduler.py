@@ -177,7 +177,7 @@ class Scheduler:
             elif job.abandoned:
                 self.fail(job, ClientGone("Nobody waits for it any more."))
             else:
-                job.alone |= was_begun
+                job.alone = True
                 again.append(job)
         with self._changed:
             refusal = self._refusal

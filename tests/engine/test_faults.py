@@ -130,7 +130,7 @@ def test_cloud_is_not_blamed_for_a_process_that_had_not_begun_with_it(service, c
     pid = engine_pid(service)
     os.kill(pid, signal.SIGSTOP)
     guilty = clients.submit(ask, service, npz_bytes(601, "kill"))
-    in_the_engine(service, 601)
+    wait_until(lambda: service.status().num_points == 601 and not service._scheduler._waiting)
     os.kill(pid, signal.SIGKILL)
     assert isinstance(guilty.exception(), Quarantined)
     assert restarts(service, "killed") == before + 1 + STRIKES

@@ -38,12 +38,16 @@ def kernels(tmp_path_factory) -> ctypes.CDLL:
     return ctypes.CDLL(str(folder / "emulated.so"))
 
 
-@pytest.fixture(params=[(True, False, 100), (False, True, 228)], ids=["late-forwards-100", "at-once-backwards-228"])
+@pytest.fixture(params=[(True, False), (False, True)], ids=["late-forwards", "at-once-backwards"])
 def orders(request, kernels):
-    """Copies that land late or at once, threads that take turns forwards or backwards, KiB of shared memory."""
-    *order, shared_kib = request.param
-    kernels.set_order(*order)
-    kernels.set_shared_bytes(shared_kib << 10)
+    """Copies that land late or at once, threads that take turns forwards or backwards."""
+    kernels.set_order(*request.param)
+
+
+@pytest.fixture(params=[100, 228], ids=["short-steps", "long-steps"])
+def steps(request, kernels):
+    """KiB of shared memory a multiprocessor has, on which the tiles of float32 depend."""
+    kernels.set_shared_bytes(request.param << 10)
 
 
 def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
@@ -185,12 +189,13 @@ SHAPES = [
     (TF32, 32, 128),
     (FLOAT, 4, 12),
     (FLOAT, 36, 64),
+    (FLOAT, 20, 96),
     (FLOAT, 16, 128),
 ]
 
 
 @pytest.mark.parametrize(("kind", "in_channels", "out_channels"), SHAPES)
-def test_convolution_is_the_reference(kernels, orders, kind, in_channels, out_channels):
+def test_convolution_is_the_reference(kernels, orders, steps, kind, in_channels, out_channels):
     coords = voxels(5, 400, 9)  # two tiles of rows and a part of one
     table = reference.submanifold_map(coords, 3).forwards
     features, weight, bias, residual = operands(kind, coords, table, in_channels, out_channels)
@@ -201,7 +206,7 @@ def test_convolution_is_the_reference(kernels, orders, kind, in_channels, out_ch
 
 @pytest.mark.parametrize("number", [1, 2, 63, 64, 65])
 @pytest.mark.parametrize("kind", [HALF, FLOAT])
-def test_few_voxels_and_absent_ones(kernels, kind, number):
+def test_few_voxels_and_absent_ones(kernels, orders, steps, kind, number):
     coords = voxels(6, 4 * number, 400)[:number]  # hardly any has a neighbour
     table = reference.submanifold_map(coords, 3).forwards.clone()
     table[13, ::2] = -1  # nothing is left of some
@@ -213,7 +218,7 @@ def test_few_voxels_and_absent_ones(kernels, kind, number):
 
 
 @pytest.mark.parametrize("kind", [HALF, BFLOAT16, FLOAT])
-def test_grouped_rows_give_the_same_bits(kernels, orders, kind):
+def test_grouped_rows_give_the_same_bits(kernels, orders, steps, kind):
     coords = voxels(7, 500, 10)
     coarse, down = reference.strided_map(coords)
     for table, rows in (
@@ -226,6 +231,16 @@ def test_grouped_rows_give_the_same_bits(kernels, orders, kind):
         order, columns = grouped(kernels, table)
         assert torch.equal(convolve(kernels, kind, features, weight, columns, order, bias, residual), plain)
         assert relative_error(plain, exact(features, weight, table, bias, residual)) < TOLERANCES[kind]
+
+
+@pytest.mark.parametrize("number", [1, 200])  # fewer and more tiles than there are multiprocessors
+def test_so_many_offsets_and_channels_that_only_long_steps_have_room(kernels, number):
+    kernels.set_shared_bytes(228 << 10)
+    coords = voxels(9, number, 30)[:number]
+    table = reference.submanifold_map(coords, 7).forwards
+    features, weight, _, _ = operands(FLOAT, coords, table, 1040, 64)
+    found = convolve(kernels, FLOAT, features, weight, table)
+    assert relative_error(found, exact(features, weight, table)) < TOLERANCES[FLOAT]
 
 
 def test_wide_kernels_and_sizes_without_room_are_told(kernels):

@@ -12,15 +12,15 @@ using Tile96 = Tile<128, 96, 2, 2, 3>;
 using Tile128 = Tile<128, 128, 2, 4, 2>;
 using Tile256 = Tile<128, 256, 2, 4, 1>;
 // For float units, where fewer rows have fewer offsets between them.
-template <int kRowBytes, int kStages>
+template <int kRowBytes>
 struct FloatTiles {
-  using Tile64 = Tile<64, 64, 1, 4, 4, kRowBytes, kStages>;
-  using Tile96 = Tile<64, 96, 2, 2, 3, kRowBytes, kStages>;
-  using Tile128 = Tile<64, 128, 1, 4, 3, kRowBytes, kStages>;
+  using Tile64 = Tile<64, 64, 1, 4, 4, kRowBytes, 3>;
+  using Tile96 = Tile<64, 96, 2, 2, 3, kRowBytes, 3>;
+  using Tile128 = Tile<64, 128, 1, 4, 3, kRowBytes, 3>;
 };
-using LongSteps = FloatTiles<128, 3>;
-using ShortSteps = FloatTiles<64, 3>;
-constexpr int kLongStepsBytes = 220 << 10;  // of shared memory a multiprocessor needs to run as many blocks of LongSteps
+using LongSteps = FloatTiles<128>;
+using ShortSteps = FloatTiles<64>;
+constexpr int kLongStepsBytes = 220 << 10;  // where a multiprocessor has less, it runs fewer blocks of LongSteps at once
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;
@@ -75,7 +75,7 @@ cudaError_t run_best(const Plan<T>& plan, int multiprocessors, cudaStream_t stre
   for (int i = 1; i <= static_cast<int>(sizeof...(Wider)); ++i) {
     if (costs[i] <= costs[best]) best = i;
   }
-  while (best > 0 && tiles[best] < multiprocessors) --best;
+  while (best > 0 && tiles[best] < multiprocessors && std::isfinite(costs[best - 1])) --best;
   return (plan.*runs[best])(stream);
 }
 

@@ -6,7 +6,8 @@
 namespace sparseops::gpu {
 
 // One step of the inner dimension: so many bytes of each row lie in shared memory. Which eighths of a tile's rows have a
-// neighbour there is a bit for each; the others are not multiplied.
+// neighbour there is a bit for each, from the warp's first row on; the others are not multiplied where instructions are
+// of no more rows than an eighth.
 template <int kRowBytes_, int kEighthRows_>
 struct Step {
   static constexpr int kRowBytes = kRowBytes_, kChunks = kRowBytes / 16, kEighthRows = kEighthRows_;

@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   const unsigned reciprocal = per_offset == 1 ? 0 : 0xffffffffu / per_offset + 1;  // times 2^32, rounded up
   int inner = 0, channel = 0;  // chunks of the inner dimension and of a feature, of the step looked up
   int neighbours[kCopiesOfRows];
-  uint32_t coming = steps[0];  // read ahead of its use
+  uint32_t coming = steps[0];  // that is looked up next
   auto look_up = [&](int index) {
     inner = static_cast<int>(coming & kStepMask) * kChunks + own_chunk;
     coming = steps[index + 1];
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   const int warp_row = warp / Shape::kWarpsAcross * Shape::kWarpRows;
   const int warp_column = warp % Shape::kWarpsAcross * Shape::kWarpColumns;
   Math math;
-  uint32_t eighths = steps[0];  // that the coming multiplication is about, above kStepBits
+  uint32_t step = steps[0];  // that is multiplied next
   look_up(0);
   for (int stage = 0; stage < kStages - 1; ++stage) copy_next();
   for (int index = 0; index < count; ++index) {
@@ -185,9 +185,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
     __syncthreads();  // this step's copies are there, and nobody reads the buffer of the step before any more
     copy_next();
     char* stage = shared + index % kStages * Shape::kStageBytes;
-    const uint32_t now = eighths >> (kStepBits + warp_row / Shape::kEighthRows);
-    eighths = steps[index + 1];
-    math.multiply(stage + warp_row * kRowBytes, stage + (Shape::kRows + warp_column) * kRowBytes, lane, now);
+    const uint32_t eighths = step >> (kStepBits + warp_row / Shape::kEighthRows);
+    step = steps[index + 1];
+    math.multiply(stage + warp_row * kRowBytes, stage + (Shape::kRows + warp_column) * kRowBytes, lane, eighths);
   }
   copies_wait<0>();
   __syncthreads();
