@@ -66,6 +66,8 @@ def test_package_goes_without_operators_where_nothing_can_be_compiled(library, m
     (library / "csrc/module.cpp").write_text('#error "no compiler understands this"\n')
     done = build(library)
     assert done.returncode == 0, done.stderr
+    # torch's builds end in an exception with ninja, in a warning of setuptools' without
+    assert "installed without its compiled operators" in done.stderr or "building extension" in done.stderr
     assert not list(library.glob("*/_*.so"))
 
 
