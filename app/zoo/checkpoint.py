@@ -1,6 +1,5 @@
 """The weights of a checkpoint, read without running anything that it holds."""
 
-import math
 import pickle
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,14 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import BadModel
-
-from .archive import Archive, DamagedError, load_storage, open_archive
-from .unpickle import TensorRef
+from app.pickles.archive import Archive, DamagedError, open_archive
+from app.pickles.unpickle import StorageRef, TensorRef
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
-MAX_NDIM = 16
-MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
 MAX_DEPTH = 4  # of lists and dicts in a config
 PREFIX = "module."
@@ -65,7 +61,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     """
     try:
         with path.open("rb") as file:
-            value = open_archive(file, path).pickled.value
+            value = open_archive(file, path.name).pickled.value
             names = list(_without_prefix(_state_dict(value)))
     except (DamagedError, pickle.UnpicklingError, OSError) as error:
         raise BadModel(f"{path.name}: {error}") from error
@@ -91,13 +87,13 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], set[str]]:
         start = file.read(64)
     if not start or start.startswith(b"version https://git-lfs"):
         with path.open("rb") as file:
-            open_archive(file, path)
+            open_archive(file, path.name)
     return load_file(path), set()
 
 
 def _torch(path: Path) -> tuple[dict[str, Tensor], set[str]]:
     with path.open("rb") as file:
-        archive = open_archive(file, path)
+        archive = open_archive(file, path.name)
         references = _state_dict(archive.pickled.value)
         storages: dict[str, Tensor] = {}
         return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
@@ -123,19 +119,18 @@ def _state_dict(value: Any) -> dict[str, TensorRef]:
 
 def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str, Tensor]) -> Tensor:
     """The tensor that ``reference`` describes, checked against its storage; ``storages`` keeps those already read."""
+    if fault := reference.fault():
+        raise BadModel(f"{name:.200}: {fault}")
     storage, offset, size, stride = reference
-    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_NDIM):
-        raise BadModel(f"{name:.200}: shape and strides cannot be read")
-    if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (offset, storage.numel, *size, *stride)):
-        raise BadModel(f"{name:.200}: shape, strides and offset must be integers from 0")
-    numel = math.prod(size)
-    spread = math.prod(length or 1 for length in size)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if spread > (storage.numel if numel else MAX_EMPTY) or (numel and last >= storage.numel):
-        raise BadModel(f"{name:.200}: shape {size} reaches past its storage of {storage.numel} elements")
     if storage.key not in storages:
-        storages[storage.key] = load_storage(archive, storage)
+        storages[storage.key] = _load(archive, storage)
     return storages[storage.key].as_strided(size, stride, offset)
+
+
+def _load(archive: Archive, storage: StorageRef) -> Tensor:
+    """The storage as a tensor (numel,) with memory of its own."""
+    data, dtype = bytearray(archive.read(storage)), getattr(torch, storage.dtype)
+    return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
 def _without_prefix(weights: dict[str, Weight]) -> dict[str, Weight]:

@@ -4,14 +4,11 @@ import io
 import re
 import struct
 import zipfile
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .unpickle import MAX_PICKLE_BYTES, StorageRef, Unpickled, unpickle
+from .unpickle import ITEM_BYTES, MAX_PICKLE_BYTES, StorageRef, Unpickled, unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
 STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, after the header of its protocol
@@ -32,16 +29,13 @@ class Archive(Protocol):
         """Exactly ``storage.numel`` elements. Raises DamagedError where the file does not hold them."""
 
 
-def load_storage(archive: Archive, storage: StorageRef) -> Tensor:
-    """The storage as a tensor (numel,) with memory of its own."""
-    data = bytearray(archive.read(storage))
-    return torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
-
-
 class ZipArchive:
-    """``<name>/data.pkl``, ``<name>/byteorder`` and one stored record ``<name>/data/<key>`` a storage."""
+    """``<name>/data.pkl``, ``<name>/byteorder`` and one stored record ``<name>/data/<key>`` a storage.
 
-    def __init__(self, file: BinaryIO):
+    The pickle has ``max_pickle_bytes`` at most: weights are not in it, but numpy arrays are.
+    """
+
+    def __init__(self, file: BinaryIO, max_pickle_bytes: int = MAX_PICKLE_BYTES):
         self.file_bytes = _size(file)
         try:
             self.zip = zipfile.ZipFile(file)
@@ -57,7 +51,7 @@ class ZipArchive:
             raise DamagedError("the records claim more bytes than the file has")
         order = self.record("byteorder", 16) if self.prefix + "byteorder" in self.zip.NameToInfo else b"little"
         self.big_endian = order == b"big"
-        self.pickled = unpickle(io.BytesIO(self.record("data.pkl", MAX_PICKLE_BYTES)))
+        self.pickled = unpickle(io.BytesIO(self.record("data.pkl", max_pickle_bytes)))
 
     def record(self, name: str, max_bytes: int) -> bytes:
         """The bytes of one record, its checksum verified."""
@@ -76,19 +70,23 @@ class ZipArchive:
     def read(self, storage: StorageRef) -> bytes:
         """See Archive."""
         data = self.record(f"data/{storage.key}", self.file_bytes)
-        expected = storage.numel * storage.dtype.itemsize
-        if len(data) != expected:
-            raise DamagedError(f"storage {storage.key:.40} has {len(data)} bytes, its type and size ask for {expected}")
-        return _swapped(data, storage.dtype.itemsize) if self.big_endian else data
+        if len(data) != storage.num_bytes:
+            raise DamagedError(
+                f"storage {storage.key:.40} has {len(data)} bytes, its type and size ask for {storage.num_bytes}"
+            )
+        return _swapped(data, ITEM_BYTES[storage.dtype]) if self.big_endian else data
 
 
 class StreamArchive:
-    """Pickles of magic number, version, system, object and keys, then a length and the bytes of every storage."""
+    """Pickles of magic number, version, system, object and keys, then a length and the bytes of every storage.
 
-    def __init__(self, file: BinaryIO):
+    The pickles have ``max_pickle_bytes`` at most, together.
+    """
+
+    def __init__(self, file: BinaryIO, max_pickle_bytes: int = MAX_PICKLE_BYTES):
         self.file = file
         self.file_bytes = _size(file)
-        head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+        head = io.BytesIO(file.read(max_pickle_bytes))
         _, version, system = (unpickle(head).value for _ in range(3))
         if version != STREAM_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
             raise DamagedError(f"a stream of an unknown version; accepted is little-endian version {STREAM_VERSION}")
@@ -107,7 +105,7 @@ class StreamArchive:
             if storage is None or len(length) < 8 or struct.unpack("<q", length)[0] != storage.numel:
                 raise DamagedError(f"storage {key:.40} is cut short or not the size that was announced")
             starts[key] = position + 8
-            position = starts[key] + storage.numel * storage.dtype.itemsize
+            position = starts[key] + storage.num_bytes
             if position > self.file_bytes:
                 raise DamagedError(f"storage {key:.40} reaches past the end of the file; was the file cut short?")
         return starts
@@ -117,22 +115,27 @@ class StreamArchive:
         if storage.key not in self.starts:
             raise DamagedError(f"storage {storage.key:.40} is missing")
         self.file.seek(self.starts[storage.key])
-        return self.file.read(storage.numel * storage.dtype.itemsize)
+        return self.file.read(storage.num_bytes)
 
 
-def open_archive(file: BinaryIO, path: Path) -> Archive:
-    """The archive in ``file`` by its first bytes. Raises DamagedError with what the bytes are instead."""
+def open_archive(file: BinaryIO, name: str) -> Archive:
+    """The archive in ``file``, called ``name``, by its first bytes. Raises DamagedError with what they are instead."""
     start = file.read(64)
     file.seek(0)
     if not start:
         raise DamagedError("the file is empty")
     if start.startswith(b"version https://git-lfs"):
-        raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{path.name}'")
+        raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{name}'")
     if start.startswith(ZIP_MAGIC):
         return ZipArchive(file)
-    if start.startswith(b"\x80") and STREAM_MAGIC in start[:32]:
+    if is_stream(start):
         return StreamArchive(file)
     raise DamagedError(f"the file starts with {start[:12]!r}; accepted are files of torch.save and .safetensors")
+
+
+def is_stream(start: bytes) -> bool:
+    """Whether a file that begins with ``start`` is the stream that torch.save wrote before torch 1.6."""
+    return start.startswith(b"\x80") and STREAM_MAGIC in start[:32]
 
 
 def _size(file: BinaryIO) -> int:

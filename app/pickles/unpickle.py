@@ -1,33 +1,42 @@
-"""Reads pickles that torch.save wrote without importing or calling anything that they name.
+"""Reads pickles without importing or calling anything that they name.
 
-Tensors come out as descriptions of where their bytes lie; an unknown global, and whatever a pickle would make with
-it, comes out as an inert ``Stub``. State that a pickle would set on an object is dropped.
+Tensors come out as descriptions of where their bytes lie, numpy arrays as what the pickle says of them
+(``ndarray.py``); an unknown global, and whatever a pickle would make with it, comes out as an inert ``Stub``. State
+that a pickle would set on any other object is dropped.
 """
 
 import io
+import math
 import pickle
+import struct
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
 
-import torch
+import numpy as np
+
+from . import ndarray
 
 MAX_PICKLE_BYTES = 8 << 20  # some 100 bytes a tensor, optimizer state included
 
 STORAGES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-    "ComplexFloatStorage": torch.complex64,
-    "ComplexDoubleStorage": torch.complex128,
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
 }
+ITEM_BYTES = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name in STORAGES.values()}
+MAX_NDIM = 16
+MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
 # What torch.save writes under pickle protocols 2 to 5. Left out are sets, classes with __new__ arguments by keyword,
 # the extension registry and the text opcodes of protocols 0 and 1.
 PLAIN_OPCODES = """
@@ -45,17 +54,22 @@ class Stub:
 
 
 class StorageType(NamedTuple):
-    """Stands for a torch storage class."""
+    """Stands for a torch storage class; ``dtype`` is the name of torch's."""
 
-    dtype: torch.dtype
+    dtype: str
 
 
 class StorageRef(NamedTuple):
     """A storage by its key in the file, with the number of its elements as the pickle claims it."""
 
     key: str
-    dtype: torch.dtype
+    dtype: str
     numel: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all elements."""
+        return self.numel * ITEM_BYTES[self.dtype]
 
 
 class TensorRef(NamedTuple):
@@ -65,6 +79,20 @@ class TensorRef(NamedTuple):
     offset: Any
     size: Any
     stride: Any
+
+    def fault(self) -> str | None:
+        """What is wrong with the view; None where it stays within its storage as that claims to be."""
+        storage, offset, size, stride = self
+        if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_NDIM):
+            return "shape and strides cannot be read"
+        if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (offset, storage.numel, *size, *stride)):
+            return "shape, strides and offset must be integers from 0"
+        numel = math.prod(size)
+        spread = math.prod(length or 1 for length in size)
+        last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+        if spread > (storage.numel if numel else MAX_EMPTY) or (numel and last >= storage.numel):
+            return f"shape {size} reaches past its storage of {storage.numel} elements"
+        return None
 
 
 class Unpickled(NamedTuple):
@@ -108,6 +136,7 @@ BUILDERS = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    **ndarray.BUILDERS,
 }
 
 
@@ -158,7 +187,16 @@ class _Unpickler(pickle._Unpickler):
         self.stack[-1] = Stub()
 
     def load_build(self) -> None:
-        self.stack.pop()
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], ndarray.Array | ndarray.Dtype):
+            self.stack[-1].state = state
+
+    def load_bytearray8(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        data = self.read(length) if length <= sys.maxsize else b""  # type: ignore[attr-defined]
+        if len(data) != length:
+            raise pickle.UnpicklingError("pickle data was truncated")
+        self.stack.append(data)
 
     def load_append(self) -> None:
         self.extend([self.stack.pop()])
@@ -187,6 +225,7 @@ class _Unpickler(pickle._Unpickler):
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
         pickle.APPEND[0]: load_append,
         pickle.APPENDS[0]: load_appends,
         pickle.SETITEM[0]: load_setitem,
