@@ -116,13 +116,15 @@ class ModelSet:
             precision=segmenter.inference.precision,
             memory_bytes=sum(tensor.nbytes for tensor in tensors),
             bytes_per_voxel=bytes_per_voxel,
+            fields=list(segmenter.fields),
             shares_passes=answers_alike(segmenter, clouds),
         )
 
 
 def _unloaded(card: ModelCard) -> ModelCard:
     reason = UNLOADED.format(card.name)
-    return replace(card, served=False, is_unloaded=True, reason=reason, precision="", memory_bytes=0, bytes_per_voxel=0)
+    gone = replace(card, precision="", memory_bytes=0, bytes_per_voxel=0, fields=[])
+    return replace(gone, served=False, is_unloaded=True, reason=reason)
 
 
 def cloud_of(num_points: int, extent_m: float) -> Cloud:

@@ -79,6 +79,7 @@ class ModelCard:
 
     ``backend`` is native or upstream, ``precision`` that of its passes: fp32, fp16 or bf16, empty where it is not
     loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
+    ``fields`` are those that a request can ask of it in mode fast, empty where it is not loaded;
     ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
     ``is_unloaded`` that it is not served because somebody wanted it so.
     """
@@ -99,6 +100,7 @@ class ModelCard:
     precision: str = ""
     memory_bytes: int = 0
     bytes_per_voxel: int = 0
+    fields: list[str] = field(default_factory=list)
     shares_passes: bool = False
     is_unloaded: bool = False
 

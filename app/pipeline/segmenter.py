@@ -123,6 +123,18 @@ class Segmenter:
                 "features"
             )
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Those of ``FIELDS`` that this network gives in mode fast."""
+        return tuple(name for name in FIELDS if self._gives(name))
+
+    def _gives(self, name: str) -> bool:
+        try:
+            self.check_fields((name,), "fast")
+        except BadRequest:
+            return False
+        return True
+
     def prepare(self, cloud: Cloud, seed: int = 0, run: Run | None = None) -> Prepared | None:
         """Voxels and features for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
         return prepare.prepare(cloud, self.recipe, seed, str(self.inference.device), run or Run([]))

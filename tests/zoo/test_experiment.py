@@ -55,7 +55,7 @@ def test_an_experiment_of_pointcept(golden):
 
 def test_the_card_has_the_fields_of_the_protocol(golden):
     card = load(golden).card(7, reason="because")
-    of_the_engine = {"precision", "memory_bytes", "bytes_per_voxel", "shares_passes", "is_unloaded"}
+    of_the_engine = {"precision", "memory_bytes", "bytes_per_voxel", "fields", "shares_passes", "is_unloaded"}
     assert list(card) == [field.name for field in fields(ModelCard) if field.name not in of_the_engine]
     assert ModelCard(**card).backbone == "SpUNet-v1m1"
     assert (card["num_parameters"], card["served"], card["reason"]) == (7, False, "because")

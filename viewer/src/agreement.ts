@@ -67,13 +67,13 @@ export class Agreement {
     const text = `Mean IoU ${mean.toFixed(3)} · ${share(hits, compared)} agree · ${count(compared)} points compared`;
     const left = this.num_left_out ? `, ${count(this.num_left_out)} left out: their codes say nothing that the model knows` : "";
     const summary = make("p", { id: "mean-iou" }, `${text}${left}.`);
-    const how = make("p", { className: "quiet" }, "Of the points of each class of the file, the share that the model calls so:");
+    const how = make("p", { className: "quiet" }, "Of the points of each class of the file (rows), the percentage that the model calls so (columns):");
     const scroll = make("div", { className: "scroll", tabIndex: 0, ariaLabel: "Confusion matrix", role: "group" }, this.table(iou));
     root.replaceChildren(summary, how, scroll);
   }
 
   private table(iou: number[]): HTMLTableElement {
-    const head = make("tr", {}, heading("file \\ model", "col"), ...this.groups.map(({ name }) => heading(name, "col")));
+    const head = make("tr", {}, heading("", "col"), ...this.groups.map(({ name }) => heading(name, "col")));
     const hasOthers = this.confusion.some((row) => row[this.groups.length] > 0);
     if (hasOthers) head.append(heading("other", "col"));
     head.append(heading("IoU", "col"));
@@ -82,7 +82,7 @@ export class Agreement {
       const shown = hasOthers ? row : row.slice(0, -1);
       const cells = shown.map((value, column) => {
         const part = whole ? value / whole : 0;
-        const cell = make("td", { title: count(value) }, share(value, whole));
+        const cell = make("td", { title: `${share(value, whole)}, ${count(value)} points` }, whole ? String(Math.round(100 * part)) : "–");
         cell.className = column === index ? "hit" : "miss";
         cell.style.setProperty("--part", part.toFixed(3));
         return cell;
@@ -95,7 +95,7 @@ export class Agreement {
 }
 
 function heading(text: string, scope: "row" | "col"): HTMLTableCellElement {
-  return make("th", { scope }, text);
+  return make("th", { scope, title: text }, make("span", {}, text));
 }
 
 function sum(values: number[]): number {

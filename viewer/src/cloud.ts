@@ -43,6 +43,18 @@ export class Cloud {
     return Math.max(this.half.length(), 1e-3);
   }
 
+  /** About `most` places of the first block, without the few far ones. */
+  sample(most: number): THREE.Vector3[] {
+    const { places, num_points } = this.parts[0] ?? { places: new Float32Array(), num_points: 0 };
+    const step = Math.max(1, Math.floor(num_points / most));
+    const out: THREE.Vector3[] = [];
+    for (let row = 0; row < num_points; row += step) {
+      const place = new THREE.Vector3().fromArray(places, 3 * row);
+      if (this.core.containsPoint(place)) out.push(place);
+    }
+    return out;
+  }
+
   has(name: string): boolean {
     return column(this.header, name) !== undefined;
   }

@@ -4,7 +4,7 @@ import * as THREE from "three";
 import type { Cloud } from "./cloud";
 import { by, options, show } from "./dom";
 import { plain } from "./numbers";
-import { type Color, DIFFERENT, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
+import { type Color, DIFFERENT, NOT_COMPARED, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
 import { MODES, type Mode, table } from "./shader";
 import type { Stage } from "./stage";
 
@@ -33,6 +33,7 @@ export class Colours {
     uniforms.scale.value = table(steps);
     uniforms.same.value = vector(SAME);
     uniforms.different.value = vector(DIFFERENT);
+    uniforms.notCompared.value = vector(NOT_COMPARED);
     for (const control of [this.mode, this.palette, this.size, this.edges]) {
       control.addEventListener("input", () => this.changed());
     }

@@ -2,15 +2,15 @@
 
 import { by, show } from "./dom";
 
-export function startDrop(open: (file: File) => void): void {
+export function startDrop(open: (files: File[]) => void): void {
   const input = by<HTMLInputElement>("file");
   const target = by("dropping");
   let depth = 0;
   for (const id of ["open", "choose"]) by(id).onclick = () => input.click();
   input.onchange = () => {
-    const file = input.files?.[0];
+    const files = [...(input.files ?? [])];
     input.value = "";
-    if (file) open(file);
+    if (files.length) open(files);
   };
   addEventListener("dragenter", (event) => {
     event.preventDefault();
@@ -22,7 +22,7 @@ export function startDrop(open: (file: File) => void): void {
     event.preventDefault();
     depth = 0;
     show(target, false);
-    const file = event.dataTransfer?.files[0];
-    if (file) open(file);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length) open(files);
   });
 }

@@ -49,12 +49,10 @@ export class Legend {
   }
 
   private row(entry: Entry, whole: number): HTMLLIElement {
-    const swatch = make("span", { className: "swatch" });
-    swatch.style.backgroundColor = css(entry.color);
-    const name = make("span", { className: "name" }, entry.name);
+    const name = make("span", { className: "name", title: entry.name }, entry.name);
     const amount = make("span", { className: "count", title: share(entry.count, whole) }, count(entry.count));
     const part = make("span", { className: "share" }, share(entry.count, whole));
-    const toggle = make("button", { type: "button", className: "class" }, swatch, name, amount, part);
+    const toggle = make("button", { type: "button", className: "class" }, swatch(entry.color), name, amount, part);
     toggle.dataset.index = String(entry.index);
     toggle.onclick = () => this.toggle(entry.index);
     const only = make("button", { type: "button", className: "only" }, "only");
@@ -68,4 +66,11 @@ export class Legend {
       press(button, !this.hidden.has(Number(button.dataset.index)));
     }
   }
+}
+
+/** A small field of `color`. */
+export function swatch(color: Color): HTMLSpanElement {
+  const field = make("span", { className: "swatch" });
+  field.style.backgroundColor = css(color);
+  return field;
 }

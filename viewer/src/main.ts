@@ -11,10 +11,10 @@ function start(): void {
   startTheme();
   const viewer = new Viewer();
   const session = new Session(viewer);
-  startDrop((file) => void session.openFile(file));
+  startDrop((files) => void session.openFiles(files));
   startKeys([
     ["home", "Home", "the whole cloud", () => viewer.navigator.whole()],
-    ["o", "O", "open a file", () => by("file").click()],
+    ["o", "O", "open files", () => by("file").click()],
     ["g", "G", "orbit or walk", () => viewer.navigate(viewer.navigator.mode === "orbit" ? "walk" : "orbit")],
     ["c", "C", "next way of colouring", () => viewer.colours.next()],
     ["[1-9]", "1 – 9", "hide or show a class", (event) => viewer.toggleClass(Number(event.key) - 1)],

@@ -9,6 +9,9 @@ export type Navigation = (typeof NAVIGATIONS)[number];
 
 const TURN = Math.PI / 60;
 const LOOK = 0.004;
+const CENTRED_POINTS = 2000;
+const CENTRING_STEPS = 4;
+const FILLED = 0.86; // share of the picture's width or height that a whole cloud takes
 const CROSSING_S = 12; // time to walk through the cloud
 const MOVES: Record<string, [right: number, ahead: number, up: number]> = {
   w: [0, 1, 0],
@@ -74,6 +77,29 @@ export class Navigator {
     const distance = (0.9 * sphere.radius) / Math.sin((camera.fov * Math.PI) / 360) / Math.min(1, camera.aspect);
     const from = new THREE.Vector3(0.25, -0.85, 0.62).normalize().multiplyScalar(distance);
     this.place(from.add(sphere.center), sphere.center);
+    const places = cloud.sample(CENTRED_POINTS);
+    for (let step = 0; step < CENTRING_STEPS; step++) this.centre(places);
+  }
+
+  /** Move and zoom so that `places` lie around the middle of the picture; perspective makes one step an approximation. */
+  private centre(places: THREE.Vector3[]): void {
+    const { camera } = this.stage;
+    camera.updateMatrixWorld();
+    const bounds = new THREE.Box2();
+    for (const place of places) {
+      const seen = place.clone().applyMatrix4(camera.matrixWorldInverse);
+      if (seen.z < 0) bounds.expandByPoint(new THREE.Vector2(seen.x / -seen.z, seen.y / -seen.z));
+    }
+    if (bounds.isEmpty()) return;
+    const offset = camera.position.clone().sub(this.target);
+    const middle = bounds.getCenter(new THREE.Vector2()).multiplyScalar(offset.length());
+    const size = bounds.getSize(new THREE.Vector2());
+    const height = 2 * Math.tan((camera.fov * Math.PI) / 360);
+    const filled = Math.max(size.x / (height * camera.aspect), size.y / height, 1e-3);
+    const [right, up] = [new THREE.Vector3(), new THREE.Vector3()];
+    camera.matrixWorld.extractBasis(right, up, new THREE.Vector3());
+    const target = this.target.clone().addScaledVector(right, middle.x).addScaledVector(up, middle.y);
+    this.place(offset.multiplyScalar(filled / FILLED).add(target), target);
   }
 
   place(position: THREE.Vector3, target: THREE.Vector3): void {

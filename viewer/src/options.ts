@@ -53,7 +53,7 @@ export class Options {
       condition: this.condition.value.trim(),
       format: this.format.value,
       columns: this.columns.value.trim(),
-      fields: this.fields.filter((box) => box.checked).map((box) => box.value),
+      fields: this.fields.filter((box) => box.checked && !box.disabled).map((box) => box.value),
     };
   }
 
@@ -89,6 +89,10 @@ export class Options {
     const model = this.known.find(({ name }) => name === this.model.value);
     show(by("passes-label"), this.mode.value === "exact");
     if (!model) return;
+    for (const box of this.fields) {
+      box.disabled = !model.fields.includes(box.value);
+      box.parentElement!.title = box.disabled ? `${model.name} does not give it.` : "";
+    }
     const grid = model.grid_size_m ? `, voxels of ${model.grid_size_m} m` : "";
     this.channels.mark(model.feat_keys);
     const reads = model.feat_keys.map((name) => make("code", {}, name));

@@ -7,6 +7,8 @@ export type Color = [number, number, number];
 export const UNKNOWN: Color = [136, 136, 136];
 export const DIFFERENT: Color = [213, 94, 0];
 export const SAME: Color = [120, 140, 160];
+/** Of points whose class in the file is none that the model knows. */
+export const NOT_COMPARED: Color = [60, 70, 80];
 
 /** After Okabe and Ito: told apart by colour-blind eyes. */
 const SAFE: Color[] = [

@@ -28,7 +28,7 @@ export function facts(cloud: Cloud, part: Part, row: number): [string, string][]
 }
 
 export function card(rows: [string, string][], close: () => void): Node[] {
-  const list = make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  const list = make("dl", {}, ...rows.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))));
   const button = make("button", { type: "button", onclick: close, title: "Close (Esc)" }, "×");
   button.setAttribute("aria-label", "Close");
   return [list, button];

@@ -8,6 +8,8 @@ export interface Model {
   feat_keys: string[];
   grid_size_m: number | null;
   num_parameters: number;
+  /** Fields that it gives beside labels. */
+  fields: string[];
   served: boolean;
   reason: string;
 }

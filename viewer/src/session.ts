@@ -1,13 +1,14 @@
 /** From a dropped file, a sample or a link to classes on the screen. */
 
 import { by, make, press, show } from "./dom";
+import { FileList, type Source, sourceOf } from "./files";
 import { type View, fromHash, toHash } from "./link";
 import { bytes } from "./numbers";
 import { Options } from "./options";
 import { Progress } from "./progress";
 import { report, serverTiming } from "./report";
 import { save, savedName } from "./saving";
-import { type Choices, Problem, download, predict, samples } from "./service";
+import { Problem, download, predict, samples } from "./service";
 import { find, fingerprint, forget, keep } from "./store";
 import { readView } from "./stream";
 import type { Viewer } from "./viewer";
@@ -16,27 +17,22 @@ const OUTPUTS = ["las", "laz", "ply", "csv", "npz", "view"];
 const WRITE_MS = 300;
 const VIEW_MARK = "PSVIEW";
 
-interface Source {
-  file: Blob;
-  name: string;
-  sample: string;
-  key: string;
-}
-
 export class Session {
   readonly options = new Options();
   private progress = new Progress();
+  private files = new FileList();
+  /** Whether someone chose one of several files; the others are then classified without being shown. */
+  private picked = false;
   private source: Source | null = null;
   /** What is on the screen; another than `source` while that is on its way, or cannot be read. */
   private shown: Source | null = null;
-  private choices: Choices | null = null;
   private running: AbortController | null = null;
-  private answer: Blob | null = null;
   private timer = 0;
   private written = "";
 
   constructor(private viewer: Viewer) {
     this.options.onSubmit = () => void this.again();
+    this.files.onPick = (source) => void this.pick(source);
     viewer.onChange = () => this.remember();
     for (const output of OUTPUTS) {
       const button = make("button", { type: "button" }, output.toUpperCase());
@@ -66,25 +62,69 @@ export class Session {
     });
   }
 
-  /** Show a file that someone chose or dropped; a link that waits for it is followed. */
-  async openFile(file: File): Promise<void> {
+  /** Classify files that someone chose or dropped, one after the other; a link that waits for one is followed. */
+  async openFiles(files: File[]): Promise<void> {
+    const sources = files.map((file) => sourceOf(file, file.name));
+    await this.openSources(sources);
+  }
+
+  private async openSources(sources: Source[]): Promise<void> {
+    this.running?.abort();
+    this.files.sources = sources;
+    this.picked = false;
+    for (const source of sources) {
+      if (this.files.sources !== sources) return;
+      if (source.state === "waiting") await this.open(source);
+    }
+  }
+
+  private async open(source: Source, view?: View): Promise<void> {
+    if (!this.picked) this.source = source;
+    this.mark(source, "under way");
+    const several = this.files.sources.length > 1;
+    const problem = await this.attempt(() => this.work(source, view), several && this.source !== source);
+    if (problem === null) this.mark(source, "done");
+    else if (problem === "") this.mark(source, "cancelled");
+    else this.mark(source, "failed", problem);
+  }
+
+  private async work(source: Source, view?: View): Promise<void> {
+    if (!source.sample && !source.key) {
+      source.isAnswer = (await source.file.slice(0, VIEW_MARK.length).text()) === VIEW_MARK;
+      source.key = await fingerprint(source.file);
+    }
+    const wanted = fromHash(location.hash);
+    const asked = view ?? (source.key && wanted.file === source.key ? wanted : this.fresh());
+    if (!source.isAnswer) await this.classify(source, asked);
+    else if (this.source === source) await this.show(source.file.stream(), asked, source);
+    else source.answer = source.file;
+  }
+
+  /** Show one of several files; one that is still on its way is shown when it arrives. */
+  private async pick(source: Source): Promise<void> {
+    this.picked = true;
+    this.source = source;
+    this.files.render(source);
+    if (source.answer) await this.attempt(() => this.show(source.answer!.stream(), this.fresh(), source));
+    else if (source.state === "failed" || source.state === "cancelled") await this.open(source);
+  }
+
+  private mark(source: Source, state: Source["state"], reason = ""): void {
+    Object.assign(source, { state, reason });
+    this.files.render(this.source);
+  }
+
+  private async openSample(name: string, view?: View): Promise<void> {
     await this.attempt(async () => {
-      const mark = await file.slice(0, VIEW_MARK.length).text();
-      const key = await fingerprint(file);
-      const wanted = fromHash(location.hash);
-      const view = wanted.file === key ? wanted : this.fresh();
-      this.source = mark === VIEW_MARK ? null : { file, name: file.name, sample: "", key };
-      if (this.source) await this.classify(view);
-      else await this.show(file.stream(), view, file.name);
+      const file = await this.abortable("Making the sample", (signal) => download(`/samples/${name}.laz`, signal));
+      await this.openOne(sourceOf(file, `${name}.laz`, { sample: name }), view);
     });
   }
 
-  private async openSample(name: string, view = this.fresh()): Promise<void> {
-    await this.attempt(async () => {
-      const file = await this.abortable("Making the sample", (signal) => download(`/samples/${name}.laz`, signal));
-      this.source = { file, name: `${name}.laz`, sample: name, key: "" };
-      await this.classify(view);
-    });
+  private async openOne(source: Source, view?: View): Promise<void> {
+    this.files.sources = [source];
+    this.picked = false;
+    await this.open(source, view);
   }
 
   /** Do what the address says. */
@@ -101,54 +141,65 @@ export class Session {
       by("start").querySelector("h2")!.textContent = `Drop ${view.name || "the file"} here to see this view`;
       return;
     }
-    this.source = { file: kept.file, name: kept.name, sample: "", key: kept.key };
-    if (kept.answer && JSON.stringify(kept.choices) === JSON.stringify(this.options.choices)) {
-      this.choices = kept.choices;
-      await this.show(kept.answer.stream(), view, kept.name);
+    const { file, name, key, choices, answer } = kept;
+    const source = sourceOf(file, name, { key, choices });
+    if (answer && JSON.stringify(choices) === JSON.stringify(this.options.choices)) {
+      this.source = source;
+      this.files.sources = [source];
+      await this.show(answer.stream(), view, source);
+      this.mark(source, "done");
     } else {
-      await this.classify(view);
+      await this.openOne(source, view);
     }
   }
 
   private async again(): Promise<void> {
-    const view = this.shown === this.source ? { ...this.view, hidden: [], hiddenFile: [], point: -1 } : this.fresh();
-    if (this.source) await this.attempt(() => this.classify(view));
+    const { source } = this;
+    const view = this.shown === source ? { ...this.view, hidden: [], hiddenFile: [], point: -1 } : this.fresh();
+    if (source && !source.isAnswer) await this.open(source, view);
   }
 
-  /** Send the file of now, with the options of now. */
-  private async classify(view: View): Promise<void> {
-    const { file, name, key } = this.source!;
-    const choices = (this.choices = this.options.choices);
+  /** Send a file with the options of now, and show its classes where it is the one that is looked at. */
+  private async classify(source: Source, view: View): Promise<void> {
+    const { file, name, key } = source;
+    const choices = (source.choices = this.options.choices);
     by<HTMLButtonElement>("again").disabled = false;
-    await this.abortable("Sending", async (signal) => {
+    await this.abortable(`Sending ${name}`, async (signal) => {
       const begin = performance.now();
       const response = await predict(file, name, choices, "view", signal, (stage) => this.progress.stage(stage));
+      if (this.source !== source) {
+        source.answer = await response.blob();
+        return;
+      }
       const answered = performance.now();
       const timings = serverTiming(response.headers.get("Server-Timing") ?? "");
-      await this.show(response.body!, view, name);
+      await this.show(response.body!, view, source);
       const atServer = Object.values(timings).reduce((sum, value) => sum + value, 0);
       const there = { "to the server": Math.max(0, answered - begin - atServer), ...timings };
       report(this.viewer.cloud!.header.warnings, { ...there, "from the server": performance.now() - answered });
     });
-    if (key) await keep({ key, name, file, choices, answer: this.answer, kept_ms: Date.now() }).catch(() => undefined);
+    if (key) await keep({ key, name, file, choices, answer: source.answer, kept_ms: Date.now() }).catch(() => undefined);
   }
 
-  private async show(stream: ReadableStream<Uint8Array>, view: View, name: string): Promise<void> {
+  private async show(stream: ReadableStream<Uint8Array>, view: View, source: Source): Promise<void> {
+    const { name, isAnswer } = source;
     show(by("start"), false);
     by("name").textContent = name;
     document.title = `${name} · pointserve`;
-    by<HTMLButtonElement>("again").disabled = this.source === null;
+    by<HTMLButtonElement>("again").disabled = isAnswer;
     for (const button of by("downloads").querySelectorAll("button")) {
-      button.disabled = this.source === null && button.dataset.output !== "view";
+      button.disabled = isAnswer && button.dataset.output !== "view";
+      button.classList.toggle("strong", name.toLowerCase().endsWith(`.${button.dataset.output}`));
     }
+    this.note("download-note", "");
     let all = 0;
-    this.answer = null;
-    this.answer = await readView(stream, {
+    source.answer = null;
+    source.answer = await readView(stream, {
       header: (header) => {
         all = header.num_shown;
-        this.shown = this.source;
+        this.shown = source;
         this.viewer.begin(header, view);
-        this.options.channels.offer(this.source ? (header.file_columns ?? []) : []);
+        this.options.channels.offer(isAnswer ? [] : (header.file_columns ?? []));
         report(header.warnings, header.timings_ms);
       },
       block: (block) => {
@@ -161,14 +212,14 @@ export class Session {
   }
 
   private async download(output: string): Promise<void> {
-    const name = savedName(by("name").textContent ?? "", output);
-    if (output === "view" && this.answer) {
-      save(this.answer, name);
+    if (!this.shown) return;
+    const { file, name: sent, choices, answer } = this.shown;
+    const name = savedName(sent, output);
+    if (output === "view" && answer) {
+      save(answer, name);
       return;
     }
-    if (!this.source || !this.choices) return;
-    const { file, name: sent } = this.source;
-    const choices = this.choices;
+    if (!choices) return;
     await this.attempt(async () => {
       const blob = await this.abortable(`Making ${name}`, async (signal) =>
         (await predict(file, sent, choices, output, signal, (stage) => this.progress.stage(stage))).blob(),
@@ -196,14 +247,14 @@ export class Session {
   }
 
   private write(): void {
-    if (!this.viewer.cloud || this.running || !this.source || this.shown !== this.source) return;
+    if (!this.viewer.cloud || this.running || !this.source || this.source.isAnswer || this.shown !== this.source) return;
     this.written = toHash(this.view);
     history.replaceState(null, "", `#${this.written}`);
   }
 
   private get view(): View {
     const { sample = "", key = "", name = "" } = this.source ?? {};
-    return { ...this.viewer.view, sample, file: key, name, choices: this.choices ?? this.options.choices };
+    return { ...this.viewer.view, sample, file: key, name, choices: this.source?.choices ?? this.options.choices };
   }
 
   /** How a new cloud is first seen. */
@@ -228,21 +279,30 @@ export class Session {
     }
   }
 
-  private async attempt(work: () => Promise<void>): Promise<void> {
-    show(by("problem"), false);
+  /**
+   * Do `work` and show what goes wrong, but for `quiet` work. Gives the text of the problem, '' where the work was
+   * cancelled, null where all went well.
+   */
+  private async attempt(work: () => Promise<void>, quiet = false): Promise<string | null> {
+    if (!quiet) show(by("problem"), false);
     try {
       await work();
+      return null;
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") return;
-      const columns = error instanceof Problem ? error.columns : [];
-      const hint = columns.length ? " Choose them under “How to read the file” and classify again." : "";
-      const text = error instanceof TypeError ? "The server cannot be reached." : (error as Error).message + hint;
-      const close = make("button", { type: "button", onclick: () => show(by("problem"), false) }, "Close");
-      by("problem").replaceChildren(make("p", {}, text), close);
-      show(by("problem"), true);
-      press(by("measure"), false);
-      if (columns.length) this.options.ask(columns);
+      if (error instanceof DOMException && error.name === "AbortError") return "";
+      const text = error instanceof TypeError ? "The server cannot be reached." : (error as Error).message;
+      if (!quiet) this.complain(text, error instanceof Problem ? error.columns : []);
+      return text;
     }
+  }
+
+  private complain(text: string, columns: string[]): void {
+    const hint = columns.length ? " Choose them under “How to read the file” and classify again." : "";
+    const close = make("button", { type: "button", onclick: () => show(by("problem"), false) }, "Close");
+    by("problem").replaceChildren(make("p", {}, text + hint), close);
+    show(by("problem"), true);
+    press(by("measure"), false);
+    if (columns.length) this.options.ask(columns);
   }
 
   private note(id: string, text: string): void {

@@ -18,7 +18,7 @@ uniform int mode, comparison;
 uniform bool fileTurn;
 uniform float divider, size, pixels;
 uniform vec2 heights;
-uniform vec3 same, different;
+uniform vec3 same, different, notCompared;
 flat out vec3 color;
 
 vec3 scaled(float share) { return texture(scale, vec2(share, 0.5)).rgb; }
@@ -30,7 +30,7 @@ void main() {
   bool file = comparison == 1 || (comparison == 2 && gl_Position.x > divider * gl_Position.w) || (comparison == 3 && fileTurn);
   vec4 entry = file ? texelFetch(ofFile, ivec2(int(classes.y), 0), 0) : texelFetch(ofModel, ivec2(int(classes.x), 0), 0);
   if (entry.a < 0.5) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-  if (comparison == 4) color = shares.w > 0.75 ? different : shares.w > 0.25 ? same : same * 0.5;
+  if (comparison == 4) color = shares.w > 0.75 ? different : shares.w > 0.25 ? same : notCompared;
   else if (file || mode == 0) color = entry.rgb;
   else if (mode == 1) color = scaled(shares.x);
   else if (mode == 2) color = scaled((position.z - heights.x) / (heights.y - heights.x));
@@ -68,6 +68,7 @@ ${VERTEX}`,
       heights: { value: new THREE.Vector2(0, 1) },
       same: { value: new THREE.Vector3(0.5, 0.5, 0.5) },
       different: { value: new THREE.Vector3(1, 0, 0) },
+      notCompared: { value: new THREE.Vector3(0.25, 0.25, 0.25) },
     },
   });
 }

@@ -6,11 +6,12 @@ import { Cloud, type Part } from "./cloud";
 import { Colours } from "./colours";
 import { by, make, press, show } from "./dom";
 import type { Block, Header } from "./header";
-import { Legend } from "./legend";
+import { Legend, swatch } from "./legend";
 import type { View } from "./link";
 import { Marks } from "./marks";
 import { type Navigation, Navigator } from "./navigation";
 import { count, short } from "./numbers";
+import { type Color, DIFFERENT, NOT_COMPARED, SAME } from "./palette";
 import { type Picked, pick } from "./pick";
 import { card, facts, findIndex } from "./point";
 import { COMPARISONS, type Comparison, table } from "./shader";
@@ -18,6 +19,11 @@ import { Stage } from "./stage";
 
 const CLICK_PIXELS = 5;
 const TURN_MS = 1000;
+const DIFFERENCES: [string, Color][] = [
+  ["model and file agree", SAME],
+  ["they differ", DIFFERENT],
+  ["not compared: the model does not know the file's class", NOT_COMPARED],
+];
 
 export class Viewer {
   readonly stage = new Stage(by<HTMLCanvasElement>("view"));
@@ -47,6 +53,7 @@ export class Viewer {
     by("measure").onclick = () => this.measure(!this.measuring);
     by("whole").onclick = () => this.navigator.whole();
     for (const button of this.navigationButtons) button.onclick = () => this.navigate(button.dataset.navigation as Navigation);
+    by("difference-legend").replaceChildren(...DIFFERENCES.map(([name, color]) => make("li", {}, swatch(color), name)));
     this.listenForClicks();
   }
 
@@ -60,7 +67,7 @@ export class Viewer {
     this.unpick();
     this.measure(false);
     this.stage.show(cloud);
-    for (const id of ["legend-section", "colours-section", "report-section", "keep-section"]) show(by(id), true);
+    for (const id of ["legend-section", "download-section", "colours-section", "report-section", "share-section"]) show(by(id), true);
     show(by("compare-section"), header.reference !== null);
     by("agreement").replaceChildren();
     this.wanted = view;
@@ -164,6 +171,7 @@ export class Viewer {
     clearInterval(this.turn);
     uniforms.fileTurn.value = false;
     if (how === "flicker") this.turn = setInterval(() => this.takeTurns(), TURN_MS);
+    show(by("difference-legend"), how === "differences");
     this.showSides();
     this.relist();
   }
