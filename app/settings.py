@@ -47,6 +47,11 @@ class Settings(BaseSettings):
         description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or "
         "auto, which is upstream for types that are not native; or by model as above",
     )
+    permitted_names: str = Field(
+        "",
+        description="names of functions that run code, which the pickle of a model's weights may hold, joined by ','; "
+        "nothing is run either way; empty: such weights are refused",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
     threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")
 

@@ -10,6 +10,7 @@ import math
 import pickle
 import struct
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import ndarray
+from .calls import MAX_CHARACTERS, dangerous
 
 MAX_PICKLE_BYTES = 8 << 20  # some 100 bytes a tensor, optimizer state included
 
@@ -37,8 +39,8 @@ STORAGES = {
 ITEM_BYTES = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name in STORAGES.values()}
 MAX_NDIM = 16
 MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
-# What torch.save writes under pickle protocols 2 to 5. Left out are sets, classes with __new__ arguments by keyword,
-# the extension registry and the text opcodes of protocols 0 and 1.
+# What torch.save writes under pickle protocols 2 to 5. Left out are the extension registry and the text opcodes of
+# protocols 0 and 1.
 PLAIN_OPCODES = """
     PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
     BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8
@@ -48,9 +50,16 @@ PLAIN_OPCODES = """
 
 
 class Stub:
-    """Stands for anything that is neither a tensor nor a plain value."""
+    """Stands for anything that is neither a tensor nor a plain value; ``name`` is the path of names that led to it."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
+
+    def __init__(self, name: str = ""):
+        self.name = name
+
+
+class UnreadableError(pickle.UnpicklingError):
+    """Not a pickle of torch.save; the message says why in words for users."""
 
 
 class StorageType(NamedTuple):
@@ -96,7 +105,10 @@ class TensorRef(NamedTuple):
 
 
 class Unpickled(NamedTuple):
-    """``value`` of a pickle, the ``storages`` it refers to by key, and the ``ignored`` globals, as module.name."""
+    """``value`` of a pickle, the ``storages`` it refers to by key, and the ``ignored`` globals, as module.name.
+
+    Among these are attributes of globals that it asks for by ``getattr``; names of Python 2 are those of today.
+    """
 
     value: Any
     storages: dict[str, StorageRef]
@@ -106,15 +118,16 @@ class Unpickled(NamedTuple):
 def unpickle(stream: io.BytesIO) -> Unpickled:
     """The pickle that starts at the position of ``stream``, which is left behind its end.
 
-    Raises pickle.UnpicklingError for anything that is not such a pickle.
+    Raises UnreadableError for anything that is not such a pickle.
     """
     reader = _Unpickler(stream)
     try:
         value = reader.load()
-    except pickle.UnpicklingError:
-        raise
     except Exception as error:  # hostile bytes reach every line of the interpreter below
-        raise pickle.UnpicklingError(f"{type(error).__name__} at byte {stream.tell()}: {error}"[:300]) from error
+        said = str(error) if isinstance(error, UnreadableError) else "the pickle is damaged or cut short"
+        names = ", ".join(dangerous(reader.ignored)[:4])
+        after = f", after it named {names}, which runs code; none was run" if names else ""
+        raise UnreadableError(f"{said}, at byte {stream.tell()}{after}") from error
     return Unpickled(value, reader.storages, reader.ignored)
 
 
@@ -140,6 +153,13 @@ BUILDERS = {
 }
 
 
+class _Dispatch(dict[int, Callable[..., None]]):
+    """What each opcode does, by its byte."""
+
+    def __missing__(self, opcode: int) -> Callable[..., None]:
+        raise UnreadableError(f"the pickle's instruction {bytes([opcode])!r} is none that torch.save writes")
+
+
 def _handler(opcode: str) -> Callable[..., None]:
     return pickle._Unpickler.dispatch[getattr(pickle, opcode)[0]]
 
@@ -161,8 +181,14 @@ class _Unpickler(pickle._Unpickler):
             return StorageType(STORAGES[name])
         if (module, name) in BUILDERS:
             return BUILDERS[module, name]
-        self.ignored.add(f"{module}.{name}")
-        return Stub()
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        return self.stub(f"{module}.{name}")
+
+    def stub(self, name: str) -> Stub:
+        """What stands for a global, or an attribute of one, which is noted."""
+        name = name[: MAX_CHARACTERS + 1]
+        self.ignored.add(name)
+        return Stub(name)
 
     def persistent_load(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
@@ -171,20 +197,52 @@ class _Unpickler(pickle._Unpickler):
         if not isinstance(kind, StorageType) or view not in ([], [None]):
             return Stub()
         if not isinstance(key, str) or not isinstance(numel, int):
-            raise pickle.UnpicklingError("a storage without a key or a size")
+            raise UnreadableError("a storage without a key or a size")
         reference = StorageRef(key, kind.dtype, numel)
         if self.storages.setdefault(key, reference) != reference:
-            raise pickle.UnpicklingError(f"storage {key:.40} is claimed with two types or sizes")
+            raise UnreadableError(f"storage {key:.40} is claimed with two types or sizes")
         return reference
 
     def load_reduce(self) -> None:
         arguments = self.stack.pop()
         builder = self.stack[-1]
-        self.stack[-1] = builder(*arguments) if isinstance(builder, FunctionType) else Stub()
+        self.stack[-1] = builder(*arguments) if isinstance(builder, FunctionType) else self.made(builder, arguments)
 
     def load_newobj(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = self.made(self.stack[-1], arguments)
+
+    def load_newobj_ex(self) -> None:
         self.stack.pop()
-        self.stack[-1] = Stub()
+        self.load_newobj()
+
+    def load_obj(self) -> None:
+        kind, *arguments = self.pop_mark()  # type: ignore[attr-defined]
+        self.stack.append(self.made(kind, arguments))
+
+    def load_inst(self) -> None:
+        module, name = (self.readline()[:-1].decode("utf-8") for _ in range(2))  # type: ignore[attr-defined]
+        arguments = self.pop_mark()  # type: ignore[attr-defined]
+        self.stack.append(self.made(self.find_class(module, name), arguments))
+
+    def made(self, kind: Any, arguments: Any) -> Stub:
+        """What stands for a call of ``kind``: an attribute where that is getattr."""
+        name = kind.name if isinstance(kind, Stub) else ""
+        if name != "builtins.getattr":
+            return Stub(f"{name}()"[: MAX_CHARACTERS + 1])
+        of, attribute = [*list(arguments), None, None][:2]
+        path = of.name if isinstance(of, Stub) else type(of).__name__
+        return self.stub(f"{path}.{attribute if isinstance(attribute, str) else '?'}")
+
+    def load_empty_set(self) -> None:
+        self.stack.append(Stub())
+
+    def load_additems(self) -> None:
+        self.pop_mark()  # type: ignore[attr-defined]
+
+    def load_frozenset(self) -> None:
+        self.load_additems()
+        self.load_empty_set()
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -195,7 +253,7 @@ class _Unpickler(pickle._Unpickler):
         (length,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
         data = self.read(length) if length <= sys.maxsize else b""  # type: ignore[attr-defined]
         if len(data) != length:
-            raise pickle.UnpicklingError("pickle data was truncated")
+            raise UnreadableError("an array of bytes is cut short")
         self.stack.append(data)
 
     def load_append(self) -> None:
@@ -221,13 +279,22 @@ class _Unpickler(pickle._Unpickler):
             for key, value in zip(items[::2], items[1::2], strict=True):
                 self.stack[-1][key if isinstance(key, str | int | float | None) else Stub()] = value
 
-    dispatch: ClassVar = {getattr(pickle, name)[0]: _handler(name) for name in PLAIN_OPCODES.split()} | {
-        pickle.REDUCE[0]: load_reduce,
-        pickle.NEWOBJ[0]: load_newobj,
-        pickle.BUILD[0]: load_build,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
-        pickle.APPEND[0]: load_append,
-        pickle.APPENDS[0]: load_appends,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-    }
+    dispatch: ClassVar = _Dispatch(
+        {getattr(pickle, name)[0]: _handler(name) for name in PLAIN_OPCODES.split()}
+        | {
+            pickle.REDUCE[0]: load_reduce,
+            pickle.NEWOBJ[0]: load_newobj,
+            pickle.NEWOBJ_EX[0]: load_newobj_ex,
+            pickle.OBJ[0]: load_obj,
+            pickle.INST[0]: load_inst,
+            pickle.EMPTY_SET[0]: load_empty_set,
+            pickle.ADDITEMS[0]: load_additems,
+            pickle.FROZENSET[0]: load_frozenset,
+            pickle.BUILD[0]: load_build,
+            pickle.BYTEARRAY8[0]: load_bytearray8,
+            pickle.APPEND[0]: load_append,
+            pickle.APPENDS[0]: load_appends,
+            pickle.SETITEM[0]: load_setitem,
+            pickle.SETITEMS[0]: load_setitems,
+        }
+    )

@@ -105,6 +105,8 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
     report.passed("weights", detail)
     if checkpoint.ignored:
         report.passed("not imported", f"the file names {_some(checkpoint.ignored)}; none of it was imported")
+    if checkpoint.permitted:
+        report.passed("permitted", f"{_some(checkpoint.permitted)} would run code elsewhere; the settings permit it")
     return checkpoint
 
 

@@ -1,6 +1,6 @@
 """The weights of a checkpoint, read without running anything that it holds."""
 
-import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,23 +11,30 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.pickles.archive import Archive, DamagedError, open_archive
-from app.pickles.unpickle import StorageRef, TensorRef
+from app.pickles.calls import dangerous
+from app.pickles.unpickle import StorageRef, TensorRef, UnreadableError
+from app.settings import settings
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
 MAX_DEPTH = 4  # of lists and dicts in a config
 PREFIX = "module."
+SHOWN, SHOWN_CHARACTERS = 4, 100  # of the names that run code
 
 
 Weight = TypeVar("Weight")
 
 
 class Checkpoint(NamedTuple):
-    """``weights`` by name and the ``ignored`` globals that the file named and that were not imported."""
+    """``weights`` by name and the ``ignored`` globals that the file named and that were not imported.
+
+    ``permitted`` are those of the ignored that run code where they are called, which the settings permit to be named.
+    """
 
     weights: dict[str, Tensor]
     ignored: list[str]
+    permitted: list[str]
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -35,8 +42,9 @@ def read(path: Path) -> dict[str, Tensor]:
 
     Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, and a bare
     state_dict. Floating-point weights come as float32, integers as they are; a leading ``module.`` is taken off names.
-    Raises BadModel where the file is damaged or something else, and for weights that no network should be given: NaN,
-    infinity, negative variances, complex or unknown types, names that collide without their prefix.
+    Raises BadModel where the file is damaged or something else, or names what runs code and the settings do not permit
+    it, and for weights that no network should be given: NaN, infinity, negative variances, complex or unknown types,
+    names that collide without their prefix.
     """
     return open_checkpoint(path).weights
 
@@ -47,8 +55,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
         weights, ignored = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
         weights = _without_prefix(weights)
         _check_growth(weights, path.stat().st_size)
-        return Checkpoint({name: _checked(name, tensor) for name, tensor in weights.items()}, sorted(ignored))
-    except (DamagedError, pickle.UnpicklingError, OSError, SafetensorError) as error:
+        checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
+        return Checkpoint(checked, sorted(ignored), dangerous(ignored))
+    except (DamagedError, UnreadableError, OSError, SafetensorError) as error:
         raise BadModel(f"{path.name}: {error}") from error
     except BadModel as error:
         raise BadModel(f"{path.name}: {error.detail}") from error
@@ -61,9 +70,11 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     """
     try:
         with path.open("rb") as file:
-            value = open_archive(file, path.name).pickled.value
+            pickled = open_archive(file, path.name).pickled
+            _vet(pickled.ignored)
+            value = pickled.value
             names = list(_without_prefix(_state_dict(value)))
-    except (DamagedError, pickle.UnpicklingError, OSError) as error:
+    except (DamagedError, UnreadableError, OSError) as error:
         raise BadModel(f"{path.name}: {error}") from error
     except BadModel as error:
         raise BadModel(f"{path.name}: {error.detail}") from error
@@ -94,9 +105,24 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], set[str]]:
 def _torch(path: Path) -> tuple[dict[str, Tensor], set[str]]:
     with path.open("rb") as file:
         archive = open_archive(file, path.name)
+        _vet(archive.pickled.ignored)
         references = _state_dict(archive.pickled.value)
         storages: dict[str, Tensor] = {}
         return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
+
+
+def _vet(names: Iterable[str]) -> None:
+    """Raise BadModel where some of ``names`` run code, unless the settings permit them."""
+    permitted = {name.strip() for name in settings().permitted_names.split(",")}
+    refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
+    if refused:
+        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        raise BadModel(
+            f"the file names {', '.join(refused[:SHOWN])}{more}, which would run code where a program loads it "
+            "the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
+            f"where you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
+            "weights, and still runs nothing"
+        )
 
 
 def _state_dict(value: Any) -> dict[str, TensorRef]:

@@ -1,7 +1,8 @@
 """From an experiment folder to a network with its weights."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,32 @@ from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
 
 from . import encoder, lora, text_embeddings, widths
-from .checkpoint import read
+from .checkpoint import open_checkpoint
 from .experiment import Experiment, load
 from .legacy import Choice
 from .precision import precision_for
 
 SHOWN = 4
+log = logging.getLogger(__name__)
+
 COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and inference does not read it
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An experiment with its network in eval mode on the CPU."""
+    """An experiment with its network in eval mode on the CPU.
+
+    ``permitted`` names what the file of the weights would run elsewhere and may hold by the settings.
+    """
 
     experiment: Experiment
     network: Network
+    permitted: list[str] = field(default_factory=list)
 
     def card(self) -> dict[str, Any]:
         """The experiment's card, with the number of parameters."""
-        return self.experiment.card(sum(parameter.numel() for parameter in self.network.parameters()))
+        num_parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return self.experiment.card(num_parameters) | {"permitted_names": self.permitted}
 
     def segmenter(self, device: str, tile_voxels: int) -> Segmenter:
         """The network at work on ``device``, in the precision that the settings want. Raises BadModel."""
@@ -47,7 +55,10 @@ def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None
     Raises BadModel where config, checkpoint and network do not agree.
     """
     experiment = load(folder, semantics, run_by)
-    return LoadedModel(experiment, build_for(experiment, read(experiment.checkpoint)))
+    checkpoint = open_checkpoint(experiment.checkpoint)
+    if checkpoint.permitted:
+        log.warning("the weights of %s name %s, as permitted", experiment.name, ", ".join(checkpoint.permitted))
+    return LoadedModel(experiment, build_for(experiment, checkpoint.weights), checkpoint.permitted)
 
 
 def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> Network:

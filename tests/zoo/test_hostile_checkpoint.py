@@ -39,12 +39,12 @@ def attacks(marker: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
 @pytest.mark.parametrize("attack", ["system", "exec", "popen", "getattr", "partial", "open", "load"])
-def test_calls_beside_the_weights_are_not_made(tmp_path, attack, zipped):
+def test_calls_beside_the_weights_are_refused_and_not_made(tmp_path, attack, zipped):
     marker = tmp_path / "marker"
     path = tmp_path / "a.pth"
-    evil = attacks(marker)[attack] if attack != "getattr" else Calls(getattr, "text", "upper")
+    evil = attacks(marker)[attack] if attack != "getattr" else Calls(getattr, torch.nn.Linear, "__subclasses__")
     torch.save({"state_dict": {"a": torch.ones(2)}, "extra": evil}, path, _use_new_zipfile_serialization=zipped)
-    assert torch.equal(read(path)["a"], torch.ones(2))
+    assert "would run code" in refused(path)
     assert not marker.exists()
 
 
@@ -52,7 +52,7 @@ def test_calls_beside_the_weights_are_not_made(tmp_path, attack, zipped):
 def test_calls_among_the_weights_are_refused_by_name(tmp_path, attack):
     marker = tmp_path / "marker"
     path = write_state(tmp_path / "a.pth", {"a": attacks(marker)[attack]})
-    assert "a is not a dense tensor" in refused(path)
+    assert "would run code" in refused(path)
     assert not marker.exists()
 
 
@@ -188,7 +188,7 @@ def test_globals_of_a_bomb_do_not_reach_the_message_whole(tmp_path):
 
 def test_protocol_0_is_refused(tmp_path):
     program = pickle.dumps({"state_dict": {}}, protocol=0)
-    assert "KeyError" in refused(write_zip(tmp_path / "a.pth", program))
+    assert "none that torch.save writes" in refused(write_zip(tmp_path / "a.pth", program))
 
 
 def test_a_stream_whose_storages_lie_about_their_length(tmp_path):
@@ -203,5 +203,5 @@ def test_a_stream_whose_storages_lie_about_their_length(tmp_path):
 
 
 def test_an_opened_file_names_what_it_did_not_import(tmp_path):
-    torch.save({"state_dict": {"a": torch.ones(1)}, "x": Calls(os.system, "true")}, tmp_path / "a.pth")
-    assert open_checkpoint(tmp_path / "a.pth").ignored == [f"{os.system.__module__}.system"]
+    torch.save({"state_dict": {"a": torch.ones(1)}, "x": Calls(str, "true")}, tmp_path / "a.pth")
+    assert open_checkpoint(tmp_path / "a.pth").ignored == ["builtins.str"]
