@@ -4,6 +4,7 @@ Each class states its HTTP consequence; ``app.http.errors`` turns any of them in
 command line into one line and an exit code. Messages say what was wrong, what was expected and what to do.
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -113,6 +114,31 @@ class DeadlineExceeded(Problem):
 
     status = 504
     title = "Deadline exceeded"
+
+
+class NoRoom(Problem):
+    """The disk is full, or the folder for large files cannot be used; the operator has to make room."""
+
+    status = 507
+    title = "Insufficient storage"
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORT = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def storage_problem(error: OSError, what: str) -> Problem:
+    """What the failure to store ``what`` ("the body") means: NoRoom, or NotReady where memory or descriptors lack."""
+    reason = error.strerror or type(error).__name__
+    if error.errno in SHORT:
+        return NotReady(f"The server is short of resources for {what} ({reason}); try again.", retry_after_s=5.0)
+    if error.errno in FULL:
+        return NoRoom(f"The server has no room left for {what}: its disk is full. Try again later.", retry_after_s=30.0)
+    return NoRoom(
+        f"The server cannot store {what}: the folder for it is gone or cannot be written ({reason}). Try again later; "
+        "its operator finds the folder in POINTSERVE_SPOOL_DIR.",
+        retry_after_s=30.0,
+    )
 
 
 def by_status(status: int) -> type[Problem]:

@@ -35,7 +35,7 @@ def serve(
         legacy_blocks=legacy_blocks,
     )
 
-    from app.engine import devices
+    from app.engine import body, devices
     from app.http import gunicorn, telemetry
     from app.zoo import experiment
 
@@ -43,6 +43,7 @@ def serve(
     devices.choose(settings.device)
     experiment.find(settings.models)
     telemetry.check(settings.traces)
+    body.check_spool_dir(settings.spool_dir)
     _check_address(settings.host, settings.port)
     gunicorn.serve(settings)
 

@@ -3,7 +3,8 @@
 import math
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, bound
-from app.errors import BadCloud, Problem, UnsupportedFormat
+from app.errors import BadCloud, Problem, UnsupportedFormat, storage_problem
 
 if TYPE_CHECKING:
     import pye57
@@ -33,6 +34,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         UnsupportedFormat: pye57 is not installed.
         BadCloud: the file is damaged, has no scans, or a scan has no coordinates.
         TooLarge: more than ``max_points`` points, found before they are read.
+        NoRoom: the library reads files only, and the disk has no room for a copy.
     """
     try:
         import pye57
@@ -40,9 +42,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         raise UnsupportedFormat(
             f"Reading E57 needs pye57, which is not installed: run `{sys.executable} -m pip install pye57`."
         ) from None
-    with tempfile.TemporaryFile() as spool:  # without a name, so that none is left if this process is killed
-        spool.write(data)
-        spool.flush()
+    with _spooled(data) as spool:
         try:
             with pye57.E57(f"/dev/fd/{spool.fileno()}") as file:  # the library opens paths only
                 return bound(_read_scans(file, len(data), max_points), columns)
@@ -51,6 +51,22 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         except BaseException as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise BadCloud(f"The E57 file cannot be read: {reason}") from None
+
+
+def _spooled(data: memoryview) -> IO[bytes]:
+    """A file with ``data``, without a name, so that none is left if this process is killed.
+
+    Raises NoRoom where the disk has no room for it.
+    """
+    try:
+        with ExitStack() as stack:
+            spool = stack.enter_context(tempfile.TemporaryFile())
+            spool.write(data)
+            spool.flush()
+            stack.pop_all()
+            return spool
+    except OSError as error:
+        raise storage_problem(error, "the E57 file") from error
 
 
 def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cloud:

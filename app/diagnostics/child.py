@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 ANSWER = "pointserve-answer:"
 REASON_LENGTH = 300
@@ -35,8 +34,7 @@ class Child:
     """Python started with ``arguments``, in a process group of its own that ends with the ``with`` block."""
 
     def __init__(self, arguments: list[str]):
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115 files, not pipes: nothing can block on them
-        self._err = tempfile.TemporaryFile()  # noqa: SIM115
+        self._out, self._err = _memory_file(), _memory_file()
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PACKAGE_ROOT,  # where ``-m`` looks first: another folder may hold an app of its own
@@ -75,6 +73,11 @@ class Child:
     def _lines(stream: Any) -> list[str]:
         stream.seek(0)
         return stream.read().decode(errors="replace").splitlines()
+
+
+def _memory_file() -> IO[bytes]:
+    """A file, not a pipe, so that nothing can block on it; in memory, so that it needs no disk."""
+    return os.fdopen(os.memfd_create("pointserve-diagnostics", os.MFD_CLOEXEC), "w+b")
 
 
 def _ending(code: int) -> str:

@@ -1,15 +1,25 @@
 """The bytes of a request, whole, in memory or on disk."""
 
-import errno
+import io
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from app.errors import NotReady, TooLarge
+from app.errors import BadRequest, TooLarge, storage_problem
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where files of a request lie: in memory up to ``memory_bytes`` each, beyond under ``spool_dir`` (None: the
+    system's temporary folder)."""
+
+    memory_bytes: int
+    spool_dir: Path | None = None
 
 
 class Body:
@@ -25,28 +35,18 @@ class Body:
         self.size = size
 
     @classmethod
-    def from_stream(
-        cls, stream: BinaryIO, limit_bytes: int, memory_bytes: int, spool_dir: Path | None = None
-    ) -> "Body":
-        """Read ``stream`` to its end, into memory up to ``memory_bytes`` and into a file under ``spool_dir`` beyond.
+    def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage) -> "Body":
+        """Read ``stream`` to its end into a file.
 
-        Raises TooLarge where the stream goes on after ``limit_bytes``, NotReady where the disk is full, and whatever
+        Raises TooLarge where the stream goes on after ``limit_bytes``, what ``Spool.write`` raises, and whatever
         reading the stream raises; nothing is kept then.
         """
-        body = cls(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
-        in_memory = True
-        try:
-            while chunk := stream.read(min(_CHUNK_BYTES, limit_bytes - body.size + 1)):
-                if body.size + len(chunk) > limit_bytes:
+        with Spool(storage) as spool:
+            while chunk := stream.read(min(_CHUNK_BYTES, limit_bytes - spool.size + 1)):
+                if spool.size + len(chunk) > limit_bytes:
                     raise TooLarge(f"The body is larger than {limit_bytes} bytes, the limit of this server.")
-                if in_memory and body.size + len(chunk) > memory_bytes:
-                    body._move_to_disk(spool_dir)
-                    in_memory = False
-                body._append(chunk)
-        except BaseException:
-            body.close()
-            raise
-        return body
+                spool.write(chunk)
+            return spool.take()
 
     def close(self) -> None:
         """Give up the file; may be called twice."""
@@ -60,33 +60,98 @@ class Body:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _append(self, chunk: bytes) -> None:
-        data = memoryview(chunk)
-        try:
-            while data:
-                data = data[os.write(self.fd, data) :]
-        except OSError as error:
-            raise _no_space(error) from error
-        self.size += len(chunk)
 
-    def _move_to_disk(self, spool_dir: Path | None) -> None:
+class Spool(io.RawIOBase):
+    """A file that is written, begins in memory, moves to disk where it outgrows that, and becomes a ``Body``.
+
+    Raises NotReady where memory or descriptors lack; ``write`` also NoRoom where the disk is full or the folder gone.
+    """
+
+    def __init__(self, storage: Storage):
+        self._storage = storage
+        self._in_memory = True
         try:
-            with tempfile.TemporaryFile(prefix="pointserve-", dir=spool_dir) as file:
-                disk = os.dup(file.fileno())
+            self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
         except OSError as error:
-            raise _no_space(error) from error
-        memory, self.fd = self.fd, disk
+            raise storage_problem(error, "the body") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._body.size
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As that of any file."""
+        return os.lseek(self._body.fd, offset, whence)
+
+    def tell(self) -> int:
+        """As that of any file."""
+        return os.lseek(self._body.fd, 0, os.SEEK_CUR)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """As that of any file."""
+        return os.readv(self._body.fd, [buffer])
+
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        """Write all of ``data`` at the present position; its length."""
+        left = memoryview(data).cast("B")
+        num_bytes = len(left)
+        end = self.tell() + num_bytes
         try:
+            if self._in_memory and end > self._storage.memory_bytes:
+                self._move_to_disk()
+            while left:
+                left = left[os.write(self._body.fd, left) :]
+        except OSError as error:
+            raise storage_problem(error, "the body") from error
+        self._body.size = max(self._body.size, end)
+        return num_bytes
+
+    def take(self) -> Body:
+        """What was written, which is the caller's from now on; this object is closed."""
+        body = Body(self._body.fd, self._body.size)
+        self._body.fd = -1
+        self.close()
+        return body
+
+    def close(self) -> None:
+        """Give up the file, unless it was taken; may be called twice."""
+        self._body.close()
+        super().close()
+
+    def _move_to_disk(self) -> None:
+        with tempfile.TemporaryFile(prefix="pointserve-", dir=self._storage.spool_dir) as file:
+            disk = os.dup(file.fileno())
+        memory = Body(self._body.fd)
+        position = self.tell()
+        self._body.fd, self._in_memory = disk, False
+        with memory:
             offset = 0
-            while sent := os.sendfile(disk, memory, offset, _CHUNK_BYTES):
+            while sent := os.sendfile(disk, memory.fd, offset, _CHUNK_BYTES):
                 offset += sent
-        except OSError as error:
-            raise _no_space(error) from error
-        finally:
-            os.close(memory)
+        self.seek(position)
 
 
-def _no_space(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
-        return NotReady("The server has no room left for the body; try again later.", retry_after_s=30.0)
-    return error
+def check_spool_dir(spool_dir: Path | None) -> None:
+    """Raise BadRequest unless files can be made where large bodies go."""
+    try:
+        with tempfile.TemporaryFile(prefix="pointserve-", dir=spool_dir) as file:
+            file.write(b"pointserve")
+    except OSError as error:
+        where = f"Setting spool_dir: {spool_dir}" if spool_dir else "The system's temporary folder"
+        raise BadRequest(
+            f"{where} cannot be used for large bodies ({error.strerror}). Give a folder that exists and can be "
+            "written: POINTSERVE_SPOOL_DIR=/path."
+        ) from None

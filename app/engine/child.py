@@ -44,6 +44,21 @@ class Child:
         """Whether the process runs."""
         return self.process.poll() is None
 
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped the process, which goes on at SIGCONT only."""
+        return self._stat()[0] == "T"
+
+    def cpu_s(self) -> float:
+        """Seconds that the process has computed on all its threads; 0 once it was reaped."""
+        return sum(map(int, self._stat()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self) -> list[str]:
+        """Fields of /proc/PID/stat from the third on, which is the state."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return ["X", *["0"] * 20]
+
     def end(self, grace_s: float) -> str:
         """Close the channel, which asks the process to end; kill it after ``grace_s``. Says how it ended."""
         self.channel.shutdown()

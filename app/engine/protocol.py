@@ -207,6 +207,7 @@ class Failure:
     detail: str
     job_id: str = ""
     columns: list[str] = field(default_factory=list)
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True)

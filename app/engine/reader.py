@@ -3,9 +3,11 @@
 import logging
 import mmap
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from app.errors import DeadlineExceeded, NotReady
 START_S = 60.0
 TAKE_S = 1.0  # for taking a message that lies here already
 END_S = 2.0
+LOOK_S = 0.25  # how soon a process that was stopped is noticed
+STOPPED_S = 1.0  # no one stops a process for so short a time by mistake
+BUSY_SHARE = 0.5  # of its time: a process that computed less than that was held up by something else
 GROWTH_SHARE = 4  # of the memory that one file may take: what a process may keep of all files before
 
 # Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
@@ -30,8 +35,20 @@ _ENVIRONMENT = {
 log = logging.getLogger(__name__)
 
 
+class Cause(Enum):
+    """What a process was lost to, as far as its end tells."""
+
+    FILE = "file"  # it computed until its time was over
+    CRASH = "crash"  # it ended itself: most often the file, but not surely
+    OUTSIDE = "outside"  # killed, stopped or kept from computing by something else
+
+
 class ReaderError(Exception):
     """The process ended, or had to be ended, within an exchange; the text says how."""
+
+    def __init__(self, how: str, cause: Cause):
+        super().__init__(how)
+        self.cause = cause
 
 
 class Reader:
@@ -73,16 +90,26 @@ class Reader:
     ) -> tuple[Any, list[int]]:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 
-        Raises ReaderError, TimeoutError after ``limit_s`` seconds of work or at ``deadline``, both with a new process
-        in place, and NotReady where no process can be started.
+        Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline``, both with a new
+        process in place, and NotReady where no process can be started.
         """
         child = self._awake(deadline)
+        begin_cpu_s = child.cpu_s()
         until = min(deadline, time.monotonic() + limit_s)
         try:
             child.channel.send(message, fds, until)
+            _await_answer(child, until)
             return child.channel.receive(until)
         except ChannelError as error:
-            raise ReaderError(self.replace(END_S)) from error
+            how = self.replace(END_S)
+            was_killed = child.process.returncode == -signal.SIGKILL
+            raise ReaderError(how, Cause.OUTSIDE if was_killed else Cause.CRASH) from error
+        except TimeoutError:
+            computed = child.cpu_s() - begin_cpu_s > limit_s * BUSY_SHARE
+            self.replace(0.0)
+            if time.monotonic() >= deadline:
+                raise
+            raise ReaderError(f"took longer than {limit_s:g} s", Cause.FILE if computed else Cause.OUTSIDE) from None
         except BaseException:
             self.replace(0.0)
             raise
@@ -130,8 +157,22 @@ class Reader:
             self.replace(0.0)
             raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None
         except ChannelError:
-            how = self.replace(END_S)
-            raise NotReady(f"The process to read the file {how} before it could start.", retry_after_s=5.0) from None
+            raise ReaderError(f"{self.replace(END_S)} before it could start", Cause.OUTSIDE) from None
+
+
+def _await_answer(child: Child, until: float) -> None:
+    """Return once there is something to receive; TimeoutError at ``until``, ReaderError for a stopped process."""
+    stopped_since: float | None = None
+    while not child.channel.wait(min(LOOK_S, max(0.0, until - time.monotonic()))):
+        now = time.monotonic()
+        if now >= until:
+            raise TimeoutError
+        if not child.is_stopped():
+            stopped_since = None
+        elif stopped_since is None:
+            stopped_since = now
+        elif now - stopped_since > STOPPED_S:
+            raise ReaderError("was stopped by a signal", Cause.OUTSIDE)
 
 
 def _resident_bytes(child: Child) -> int:

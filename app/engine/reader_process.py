@@ -4,12 +4,15 @@ It trusts nothing that it reads, holds nothing worth stealing, and may be killed
 """
 
 import argparse
+import errno
 import gc
 import logging
 import mmap
 import os
 import resource
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 from app.clouds import formats
 from app.engine import arrays
@@ -17,7 +20,7 @@ from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
 from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Started
-from app.errors import BadCloud, Problem
+from app.errors import BadCloud, Problem, TooLarge, storage_problem
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ def main() -> None:
     parser.add_argument("--memory-mib", type=int, required=True)
     arguments = parser.parse_args()
     tie_to_parent()
+    be_killed_first()
     logging.basicConfig(format="reader %(levelname)s %(message)s")
     channel = Channel(socket.socket(fileno=arguments.fd))
     formats.load_all()
@@ -42,6 +46,13 @@ def main() -> None:
             gc.collect()  # a decoder's cycles may hold the whole file
     except ChannelError:
         return
+
+
+def be_killed_first() -> None:
+    """Where the machine runs out of memory, its files can be read once more; engines and the web process have more to
+    lose."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
 
 
 def limit_memory(memory_mib: int) -> None:
@@ -61,12 +72,13 @@ def serve(channel: Channel, memory_mib: int) -> None:
         answer, result = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
         results.append(result)
     except Problem as problem:
-        answer = Failure(problem.status, problem.detail, columns=problem.columns)
-    except MemoryError:
-        answer = Failure(
-            BadCloud.status,
-            f"The file needs more than the {memory_mib} MiB of memory that one file may take on this server.",
-        )
+        answer = failure(problem)
+    except (MemoryError, OSError) as error:
+        log.exception("%s failed", type(request).__name__)
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            answer = failure(storage_problem(error, "the cloud"))
+        else:
+            answer = failure(out_of_memory(request, memory_mib))
     except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         log.exception("%s failed", type(request).__name__)
         answer = Failure(Problem.status, f"The file could not be handled ({type(error).__name__}).")
@@ -76,6 +88,19 @@ def serve(channel: Channel, memory_mib: int) -> None:
         channel.send(answer, results)
     finally:
         close_all(results)
+
+
+def out_of_memory(request: Decode | Encode, memory_mib: int) -> Problem:
+    """What it means that the limit of memory was reached."""
+    much = f"needs more than the {memory_mib} MiB of memory that one file may take on this server."
+    if isinstance(request, Decode):
+        return BadCloud(f"The file {much}")
+    return TooLarge(f"Writing the answer as {request.output} {much} Ask for less, or cut the cloud into tiles.")
+
+
+def failure(problem: Problem) -> Failure:
+    """``problem`` as a message."""
+    return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
 def decode(request: Decode, fd: int) -> tuple[Decoded, int]:

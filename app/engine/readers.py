@@ -1,7 +1,7 @@
 """The pool of processes that decode and encode files.
 
 Decoders loop, eat memory or abort on files that exist in the wild. Each file therefore meets its decoder in a process
-with a limit of memory and of time; one that is lost costs the request that it served, and is replaced at once.
+with a limit of memory and of time; one that is lost is replaced at once, and the file goes once more to another.
 """
 
 import logging
@@ -24,7 +24,7 @@ from app.engine.protocol import (
     ReadOptions,
     SegmentationMeta,
 )
-from app.engine.reader import Reader, ReaderError
+from app.engine.reader import Cause, Reader, ReaderError
 from app.engine.term import Term
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
@@ -79,8 +79,8 @@ class ReaderPool:
         """Read ``body``; the cloud is the caller's to close.
 
         Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud where decoding it took
-        longer than ``reader_timeout_s`` or cost the process, DeadlineExceeded, ClientGone while it waits for its turn,
-        and NotReady where the pool stops.
+        longer than ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its
+        turn, NoRoom for a full disk, and NotReady where processes were lost to something else or the pool stops.
         """
 
         def accept(answer: Decoded, fd: int) -> Packed[CloudMeta]:
@@ -125,48 +125,67 @@ class ReaderPool:
         what: str,
         term: Term,
     ) -> Result:
-        """One exchange with the next idle reader; ``accept`` checks the answer and takes over its descriptor."""
+        """What ``accept`` makes of the answer of a reader; it takes over its descriptor.
+
+        A file whose reader is lost goes once more to a fresh one: most losses are not its fault.
+        """
+        causes = []
+        while True:
+            try:
+                return self._ask_once(message, fds, expected, accept, what, term)
+            except TimeoutError:
+                raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
+            except ReaderError as error:
+                if self._stopping:
+                    raise NotReady("The server is stopping.") from None
+                log.warning("%s: the reader process %s", what, error)
+                causes.append(error.cause)
+                if error.cause is Cause.FILE:
+                    raise BadCloud(
+                        f"{what} {error}, the limit of this server. The file is damaged, or has more points than can "
+                        "be handled in that time."
+                    ) from None
+                if causes == [Cause.CRASH, Cause.CRASH]:
+                    raise BadCloud(
+                        f"{what} failed twice: the process doing it {error}. The file is damaged, or needs more than "
+                        f"the {self._settings.reader_memory_mib} MiB of memory that one file may take on this server."
+                    ) from None
+                if len(causes) > 1:
+                    raise NotReady(
+                        f"{what} failed twice: the process doing it {error}, which is no fault of the file. Try again.",
+                        retry_after_s=5.0,
+                    ) from None
+
+    def _ask_once(
+        self,
+        message: Decode | Encode,
+        fds: list[int],
+        expected: type,
+        accept: Callable[[Any, int], Result],
+        what: str,
+        term: Term,
+    ) -> Result:
+        """One exchange with the next idle reader; raises what ``Reader.exchange`` raises."""
         reader = self._take(term)
         try:
-            answer, received = self._exchange(reader, message, fds, what, term)
+            answer, received = reader.exchange(message, fds, self._settings.reader_timeout_s, term.deadline)
             try:
                 if isinstance(answer, Failure):
-                    raise by_status(answer.status)(answer.detail, columns=answer.columns)
+                    raise by_status(answer.status)(
+                        answer.detail, columns=answer.columns, retry_after_s=answer.retry_after_s
+                    )
                 if not isinstance(answer, expected) or len(received) != 1:
                     raise ValueError(f"{type(answer).__name__} with {len(received)} descriptors")
                 return accept(answer, received[0])
             except ValueError as error:
                 close_all(received)
                 reader.replace(0.0)
-                log.error("%s: a reader sent a wrong answer: %s", what, error)
-                raise BadCloud(f"{what} failed: the result was inconsistent. The file is probably damaged.") from None
+                raise ReaderError(f"sent a wrong answer: {error}", Cause.CRASH) from None
             except BaseException:
                 close_all(received)
                 raise
         finally:
             self._idle.put(reader)
-
-    def _exchange(
-        self, reader: Reader, message: Decode | Encode, fds: list[int], what: str, term: Term
-    ) -> tuple[Any, list[int]]:
-        limit_s = self._settings.reader_timeout_s
-        try:
-            return reader.exchange(message, fds, limit_s, term.deadline)
-        except TimeoutError:
-            if not term.left_s:
-                raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
-            raise BadCloud(
-                f"{what} took longer than {limit_s:g} s, the limit of this server. The file is damaged, or has more "
-                "points than can be handled in that time."
-            ) from None
-        except ReaderError as error:
-            if self._stopping:
-                raise NotReady("The server is stopping.") from None
-            log.warning("%s: the reader process %s", what, error)
-            raise BadCloud(
-                f"{what} failed: the process doing it {error}. The file is damaged, or needs more than the "
-                f"{self._settings.reader_memory_mib} MiB of memory that one file may take on this server."
-            ) from None
 
     def _take(self, term: Term) -> Reader:
         """An idle reader, for this thread alone until it is put back."""

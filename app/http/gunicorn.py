@@ -1,8 +1,9 @@
 """The server process: gunicorn with one threaded worker that owns the engine."""
 
 import math
-import os
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,12 @@ class Server(BaseApplication):
 
     def _config(self) -> dict[str, Any]:
         host, port = self.settings.host, self.settings.port
-        in_memory = MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK)
         return {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": 1,
             "worker_class": Worker,
             "threads": self.settings.queue_requests + SPARE_THREADS,
-            "worker_tmp_dir": str(MEMORY_FOLDER) if in_memory else None,
+            "worker_tmp_dir": _pulse_folder(self.settings.spool_dir),
             "graceful_timeout": math.ceil(max(self.settings.grace_s, self.settings.drain_delay_s) + CLOSE_S + STOP_S),
             "control_socket_disable": True,
             "logger_class": log.GunicornLog,
@@ -63,6 +63,14 @@ class Server(BaseApplication):
     def _stop(self, server: object, worker: Worker) -> None:
         if self.service is not None:
             self.service.stop(0.0)
+
+
+def _pulse_folder(spool_dir: Path | None) -> str | None:
+    """Where the worker's sign of life goes: into memory where files can be made there, else to the other files."""
+    for folder in (MEMORY_FOLDER, spool_dir):
+        with suppress(OSError), tempfile.TemporaryFile(dir=folder):
+            return None if folder is None else str(folder)
+    return None
 
 
 def serve(settings: Settings) -> None:

@@ -28,6 +28,7 @@ WHY = {
     429: "The queue is full; see Retry-After",
     503: "No engine can take work at the moment, or no model is loaded",
     504: "The work took longer than allowed",
+    507: "The disk is full, or the folder for large bodies is gone",
 }
 COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}
 NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -185,7 +186,7 @@ def predict_responses() -> Responses:
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
     content["application/json"] = {"schema": reference("Prediction")}
     done = {"description": "A class for every point, in input order", "content": content}
-    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 414, 415, 422, 429, 503, 504)}
+    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 414, 415, 422, 429, 503, 504, 507)}
 
 
 def complete(spec: Any) -> Any:

@@ -1,9 +1,8 @@
 """GET /samples: made-up tiles for those who have no cloud at hand."""
 
+import logging
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,6 +21,7 @@ KINDS = {
     "forest": "Trees on steep ground",
 }
 
+log = logging.getLogger(__name__)
 blueprint = APIBlueprint("samples", __name__)
 _made: dict[str, bytes] = {}
 _making = Lock()
@@ -49,12 +49,12 @@ def sample(name: str) -> Response:
 
 
 def _make(name: str) -> bytes:
-    """The tile from a process of its own, so that other requests go on."""
-    with tempfile.TemporaryDirectory(prefix="pointserve-") as folder:
-        path = Path(folder) / "sample.laz"
-        command = [sys.executable, "-m", "app.cli", "sample", str(path), "--kind", name]
-        try:
-            subprocess.run(command, cwd=PACKAGE_ROOT, check=True, capture_output=True, timeout=MAKE_S)
-        except subprocess.TimeoutExpired:
-            raise NotReady(f"Making the sample took longer than {MAKE_S:.0f} s.", retry_after_s=60) from None
-        return path.read_bytes()
+    """The tile from a process of its own, so that other requests go on; no disk is needed."""
+    command = [sys.executable, "-m", "app.cli", "sample", "/dev/stdout", "--format", "laz", "--kind", name]
+    try:
+        return subprocess.run(command, cwd=PACKAGE_ROOT, check=True, capture_output=True, timeout=MAKE_S).stdout
+    except subprocess.TimeoutExpired:
+        raise NotReady(f"Making the sample took longer than {MAKE_S:.0f} s.", retry_after_s=60) from None
+    except (subprocess.CalledProcessError, OSError) as error:
+        log.error("the sample %s was not made: %s", name, getattr(error, "stderr", error))
+        raise NotReady("The sample could not be made now; the server's log says why.", retry_after_s=30) from None

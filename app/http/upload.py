@@ -1,6 +1,5 @@
 """The body of a request as a stream that cannot end early, late or never without an error."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from app.engine.body import Body
-from app.errors import BadRequest, NotReady, TooLarge
+from app.engine.body import Body, Spool, Storage
+from app.errors import BadRequest, TooLarge
 from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
 from app.settings import Settings
@@ -99,6 +98,7 @@ def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None
         RequestTimeout: nothing arrives for ``settings.upload_stall_s``.
         TooLarge: more than ``settings.max_body_mib``, also when the length is not stated.
         UnsupportedFormat: the body is compressed as a whole, and not by gzip or deflate.
+        NoRoom: the disk is full, or the folder for large bodies is gone.
     """
     is_form = request.mimetype == "multipart/form-data"
     with body_stream(request, settings, settings.max_body_mib * MIB, on_bytes) as stream:
@@ -139,9 +139,20 @@ def _receive_raw(request: Request, stream: Readable, settings: Settings) -> Uplo
 
 
 def _receive_form(request: Request, stream: Readable, settings: Settings) -> Upload:
-    def spool(*_: object, **__: object) -> IO[bytes]:
-        return part_file(settings)
+    spools: list[Spool] = []
 
+    def spool(*_: object, **__: object) -> Spool:
+        spools.append(Spool(storage_of(settings)))
+        return spools[-1]
+
+    try:
+        return _parse_form(request, stream, spool)
+    finally:
+        for each in spools:
+            each.close()
+
+
+def _parse_form(request: Request, stream: Readable, spool: Callable[..., Spool]) -> Upload:
     parser = FormDataParser(cast(Any, spool), FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
     try:
         source = cast(IO[bytes], stream)
@@ -154,24 +165,18 @@ def _receive_form(request: Request, stream: Readable, settings: Settings) -> Upl
             f"The form has more than 100 parts, or a field without a filename over {FORM_FIELDS_BYTES} bytes. "
             f"{HOW_TO_SEND}"
         ) from error
-    except OSError as error:
-        raise NotReady("The server has no room left for the form; try again later.", retry_after_s=30) from error
     file = _only_file(form, files)
-    with file.stream as content:
-        return Upload(_body(content, settings), file.filename or "", None, form)
+    return Upload(_not_empty(cast(Spool, file.stream).take()), file.filename or "", None, form)
 
 
-def part_file(settings: Settings) -> IO[bytes]:
-    """An empty file for a part of a form, which goes to disk where it outgrows ``spool_memory_mib``."""
-    at_most = max(1, settings.spool_memory_mib * MIB)  # 0 would mean that it never does
-    return tempfile.SpooledTemporaryFile(at_most, dir=settings.spool_dir)  # type: ignore[arg-type]
+def storage_of(settings: Settings) -> Storage:
+    """Where the settings have files of a request lie."""
+    return Storage(settings.spool_memory_mib * MIB, settings.spool_dir)
 
 
 def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> FileStorage:
     if len(files.getlist("file")) == 1 and len(files) == 1:
         return files["file"]
-    for file in (file for _, file in files.items(multi=True)):
-        file.close()
     if (num_files := len(files.getlist("file"))) > 1:
         raise BadRequest(
             f"The form holds {num_files} parts 'file'; a request takes one cloud: send each in a request of its own "
@@ -187,7 +192,10 @@ def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) ->
 
 
 def _body(stream: Any, settings: Settings) -> Body:
-    body = Body.from_stream(stream, settings.max_body_mib * MIB, settings.spool_memory_mib * MIB, settings.spool_dir)
+    return _not_empty(Body.from_stream(stream, settings.max_body_mib * MIB, storage_of(settings)))
+
+
+def _not_empty(body: Body) -> Body:
     if body.size == 0:
         body.close()
         raise BadRequest(f"The request holds no file, or an empty one. {HOW_TO_SEND}")

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import BadModel, NotFound
+from app.errors import BadModel, NoRoom, NotFound
 
 from . import digest, encoder, text_embeddings
 from .config import bases
@@ -134,7 +134,7 @@ def _missing(what: str, repository: Repository) -> NotFound:
 def _place(files: dict[Path, tuple[Path, str]]) -> None:
     """Copy cached files with their checksums to their targets, each at once and in this order.
 
-    Raises BadModel, before anything is written, where a target holds something else.
+    Raises BadModel, before anything is written, where a target holds something else, NoRoom for a full disk.
     """
     absent = [target for target in files if not target.exists()]
     for target, (_, sha256) in files.items():
@@ -146,5 +146,7 @@ def _place(files: dict[Path, tuple[Path, str]]) -> None:
         try:
             shutil.copyfile(files[target][0], partial)
             partial.replace(target)
+        except OSError as error:
+            raise NoRoom(f"{target} cannot be written: {error.strerror}") from None
         finally:
             partial.unlink(missing_ok=True)

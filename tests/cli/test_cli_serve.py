@@ -81,6 +81,15 @@ def test_a_port_in_use_ends_serve_in_one_line(pointserve):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_folder_for_large_bodies_that_cannot_be_used_ends_serve_in_one_line(pointserve, tmp_path):
+    for folder in (tmp_path / "missing", "/proc"):
+        done = pointserve("serve", "--port", free_port(), POINTSERVE_SPOOL_DIR=str(folder))
+        assert done.returncode == 1
+        assert "POINTSERVE_SPOOL_DIR" in done.stderr
+        assert str(folder) in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_checks_of_serve_load_no_torch(tmp_path):
     code = (
         "import sys; from app.cli import main\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.clouds import e57, formats
-from app.errors import BadCloud, TooLarge
+from app.errors import BadCloud, NoRoom, TooLarge
 
 pye57 = pytest.importorskip("pye57", reason="needs the extra e57")
 libe57 = pye57.libe57
@@ -72,6 +72,17 @@ def test_nothing_is_left_on_the_disk_by_a_reader_that_is_killed(tmp_path, monkey
     monkeypatch.setattr(pye57.E57, "__init__", look)
     assert len(e57.read(data)) == 200
     assert seen == [[]]
+
+
+def test_disk_without_room_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    data = file_of(tmp_path / "a.e57", (scan(), {}))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "wb", buffering=0))  # noqa: SIM115
+    with pytest.raises(NoRoom, match="disk is full"):
+        formats.read(data)
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(NoRoom, match="POINTSERVE_SPOOL_DIR"):
+        formats.read(data)
 
 
 def test_colours_and_intensity(tmp_path):

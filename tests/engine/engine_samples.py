@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from app.engine.answer import Answer
-from app.engine.body import Body
+from app.engine.body import Body, Storage
 from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
 from app.engine.term import Term
@@ -18,7 +18,7 @@ EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spun
 
 
 def body_of(data: bytes) -> Body:
-    return Body.from_stream(io.BytesIO(data), 1 << 30, 1 << 30)
+    return Body.from_stream(io.BytesIO(data), 1 << 30, Storage(1 << 30))
 
 
 def npy_bytes(num_points: int = 500, num_columns: int = 3, seed: int = 0) -> bytes:

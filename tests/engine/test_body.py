@@ -1,11 +1,12 @@
 import io
 import os
+import resource
 
 import pytest
 from engine_samples import num_open_files
 
-from app.engine.body import Body
-from app.errors import NotReady, TooLarge
+from app.engine.body import Body, Spool, Storage, check_spool_dir
+from app.errors import BadRequest, NoRoom, NotReady, TooLarge
 
 DATA = os.urandom(3_000_000)
 
@@ -34,7 +35,7 @@ def file_of(body: Body) -> str:
 
 @pytest.mark.parametrize("memory_bytes", [len(DATA), len(DATA) - 1, 1 << 20, 0])
 def test_body_is_whole_wherever_it_is_kept(tmp_path, memory_bytes):
-    with Body.from_stream(io.BytesIO(DATA), len(DATA), memory_bytes, tmp_path) as body:
+    with Body.from_stream(io.BytesIO(DATA), len(DATA), Storage(memory_bytes, tmp_path)) as body:
         assert body.size == len(DATA)
         assert content(body) == DATA
         assert ("memfd" in file_of(body)) == (memory_bytes >= len(DATA))
@@ -42,17 +43,17 @@ def test_body_is_whole_wherever_it_is_kept(tmp_path, memory_bytes):
 
 
 def test_large_body_lies_in_the_folder_given(tmp_path):
-    with Body.from_stream(io.BytesIO(DATA), len(DATA), 100, tmp_path) as body:
+    with Body.from_stream(io.BytesIO(DATA), len(DATA), Storage(100, tmp_path)) as body:
         assert file_of(body).startswith(str(tmp_path))
 
 
 def test_short_reads_are_no_end():
-    with Body.from_stream(Trickle(DATA[:1000]), 1000, 500) as body:
+    with Body.from_stream(Trickle(DATA[:1000]), 1000, Storage(500)) as body:
         assert content(body) == DATA[:1000]
 
 
 def test_empty_body():
-    with Body.from_stream(io.BytesIO(), 10, 10) as body:
+    with Body.from_stream(io.BytesIO(), 10, Storage(10)) as body:
         assert body.size == 0
 
 
@@ -60,31 +61,64 @@ def test_empty_body():
 def test_one_byte_over_the_limit_is_too_large_and_leaves_nothing(tmp_path, memory_bytes):
     before = num_open_files()
     with pytest.raises(TooLarge, match="2999999 bytes"):
-        Body.from_stream(io.BytesIO(DATA), len(DATA) - 1, memory_bytes, tmp_path)
+        Body.from_stream(io.BytesIO(DATA), len(DATA) - 1, Storage(memory_bytes, tmp_path))
     assert num_open_files() == before
     assert list(tmp_path.iterdir()) == []
 
 
 def test_endless_stream_is_left_after_the_limit():
     with open("/dev/zero", "rb") as endless, pytest.raises(TooLarge):
-        Body.from_stream(endless, 5_000_000, 1000)
+        Body.from_stream(endless, 5_000_000, Storage(1000))
 
 
 def test_broken_stream_leaves_nothing(tmp_path):
     before = num_open_files()
     with pytest.raises(ConnectionResetError):
-        Body.from_stream(Trickle(DATA[:1000], breaks_after=700), 1000, 100, tmp_path)
+        Body.from_stream(Trickle(DATA[:1000], breaks_after=700), 1000, Storage(100, tmp_path))
     assert num_open_files() == before
 
 
-def test_missing_spool_folder_is_an_error_and_leaves_nothing(tmp_path):
+def test_missing_spool_folder_is_told_and_leaves_nothing(tmp_path):
     before = num_open_files()
-    with pytest.raises(FileNotFoundError):
-        Body.from_stream(io.BytesIO(DATA), len(DATA), 100, tmp_path / "missing")
+    with pytest.raises(NoRoom, match="POINTSERVE_SPOOL_DIR") as caught:
+        Body.from_stream(io.BytesIO(DATA), len(DATA), Storage(100, tmp_path / "missing"))
+    assert caught.value.retry_after_s
     assert num_open_files() == before
 
 
-def test_full_disk_says_come_back():
-    body = Body(os.open("/dev/full", os.O_WRONLY))
-    with body, pytest.raises(NotReady, match="no room"):
-        body._append(b"x" * 100)
+def test_full_disk_says_come_back(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "wb"))  # noqa: SIM115
+    with pytest.raises(NoRoom, match="disk is full"):
+        Body.from_stream(io.BytesIO(DATA), len(DATA), Storage(100, tmp_path))
+
+
+def test_lack_of_descriptors_says_come_back():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) - 1, before[1]))
+    try:
+        with pytest.raises(NotReady):
+            [Spool(Storage(100)) for _ in range(1000)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 5, 100, 1000])
+def test_spool_is_a_file_that_is_written_anywhere(tmp_path, memory_bytes):
+    with Spool(Storage(memory_bytes, tmp_path)) as spool:
+        spool.write(b"x" * 100)
+        spool.seek(10)
+        spool.write(b"y" * 10)
+        assert spool.tell() == 20
+        spool.seek(0)
+        assert spool.read() == b"x" * 10 + b"y" * 10 + b"x" * 80
+        with spool.take() as body:
+            assert (body.size, len(content(body))) == (100, 100)
+
+
+@pytest.mark.parametrize("folder", ["missing", "a_file"])
+def test_folder_that_cannot_hold_bodies_is_refused(tmp_path, folder):
+    (tmp_path / "a_file").write_bytes(b"")
+    check_spool_dir(tmp_path)
+    check_spool_dir(None)
+    with pytest.raises(BadRequest, match="POINTSERVE_SPOOL_DIR"):
+        check_spool_dir(tmp_path / folder)

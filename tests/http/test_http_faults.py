@@ -125,6 +125,28 @@ def test_client_that_takes_nothing_is_dropped(frail: Server) -> None:
             time.sleep(0.05)
 
 
+def readers_of(server: Server) -> list[int]:
+    return [
+        pid for pid in descendants(server.process.pid) if b"reader_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP, signal.SIGABRT])
+def test_reader_that_is_lost_costs_no_answer(frail: Server, clients: ThreadPoolExecutor, end: signal.Signals) -> None:
+    lost = frail.get("/health").json()["readers_lost"]
+    text = b"\n".join(b"%d %d 0.5 1 2 3 0 0 1" % (i % 100, i // 100) for i in range(300_000))
+    columns = "columns=x,y,z,red,green,blue,nx,ny,nz&output=npy"
+    before = readers_of(frail)
+    asked = clients.submit(frail.post, f"/predict?{columns}", data=text, headers={"Content-Type": "text/plain"})
+    deadline_s = time.monotonic() + 60
+    while not (busy := [pid for pid in before if b"(deleted)" in Path(f"/proc/{pid}/maps").read_bytes()]):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    os.kill(busy[0], end)
+    assert asked.result().status_code == 200, asked.result().text
+    assert frail.get("/health").json()["readers_lost"] == lost + 1
+
+
 @pytest.mark.parametrize("way", ["body", "form", "v2"])
 def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server, way: str) -> None:
     worker = descendants(frail.process.pid)[0]
@@ -139,9 +161,30 @@ def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server, way: str) ->
             refused = frail.post(**({"data": data} if way == "body" else {"files": {"file": data}}))
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
-    assert refused.status_code == 503, refused.text
+    assert refused.status_code == 507, refused.text
     assert "no room" in refused.json()["detail"]
     assert frail.post(data=clouds.ply()).status_code == 200
+
+
+def test_folder_of_large_bodies_that_goes_away_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    with Server(tmp_path / "stderr.log", spool_dir=folder, spool_memory_mib=1) as server:
+        server.wait_ready()
+        large = clouds.ply() * 12
+        folder.rmdir()
+        for refused in (
+            server.post(data=large),
+            server.post(files={"file": large}),
+            server.post(f"/v2/models/{MODEL.name}/infer", data=large),
+        ):
+            assert refused.status_code == 507, refused.text
+            assert "POINTSERVE_SPOOL_DIR" in refused.json()["detail"]
+            assert refused.headers["Retry-After"]
+        assert server.post(data=clouds.ply()).status_code == 200
+        folder.mkdir()
+        assert server.post(data=large).status_code == 200
+        assert server.get("/samples/forest.laz").status_code == 200
 
 
 def test_models_are_changed_while_the_service_runs(frail: Server) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.body import Body
+from app.engine.body import Body, Storage
 from app.errors import BadRequest, TooLarge
 from app.http.v2.options import options_of
 from app.http.v2.request import opened
@@ -38,7 +38,7 @@ VALUES = st.recursive(
 def read(data: bytes, length: str | None) -> None:
     """As a request is read; of all errors only those that tell a client what is wrong are let pass."""
     with (
-        Body.from_stream(io.BytesIO(data), 1 << 20, 1 << 20) as body,
+        Body.from_stream(io.BytesIO(data), 1 << 20, Storage(1 << 20)) as body,
         suppress(BadRequest, TooLarge),
         opened(body, length) as tensors,
     ):
@@ -59,7 +59,7 @@ def places(value: object, path: tuple = ()) -> list[tuple]:
 def test_a_sound_request_is_read():
     text = json.dumps(HEADER).encode()
     with (
-        Body.from_stream(io.BytesIO(text + BINARY), 1 << 20, 1 << 20) as body,
+        Body.from_stream(io.BytesIO(text + BINARY), 1 << 20, Storage(1 << 20)) as body,
         opened(body, str(len(text))) as tensors,
     ):
         np.testing.assert_array_equal(tensors.arrays["coord"], COORD)

@@ -4,12 +4,13 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
 
 from app.engine.answer import Answer
+from app.engine.body import Spool
 from app.http.v2.tensors import NUMPY
 
 DATATYPES = {"I32": "INT32", "F32": "FP32", "U8": "UINT8"}
@@ -51,7 +52,7 @@ def outputs_of(answer: Answer) -> dict[str, OutputTensor]:
     return found
 
 
-def write_json(file: IO[bytes], told: dict[str, Any], answer: Answer, outputs: list[tuple[OutputTensor, bool]]) -> None:
+def write_json(file: Spool, told: dict[str, Any], answer: Answer, outputs: list[tuple[OutputTensor, bool]]) -> None:
     """Write ``told`` with ``outputs`` to ``file``; the numbers of those that are not binary are in it."""
     file.write(orjson.dumps(told)[:-1] + b',"outputs":[')
     for place, (output, is_binary) in enumerate(outputs):

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from app.engine.body import Body
+from app.engine.body import Body, Spool
 from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
 from app.http.connection import hung_up
@@ -19,7 +19,7 @@ from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
-from app.http.upload import MIB, body_stream, part_file
+from app.http.upload import MIB, body_stream, storage_of
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.options import options_of
@@ -30,7 +30,7 @@ blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
 
 DONE = {
     200: {"description": "Labels, and what was asked for", "content": {"application/json": {"schema": {}}}},
-    **problems(400, 401, 404, 408, 413, 415, 422, 429, 503, 504),
+    **problems(400, 401, 404, 408, 413, 415, 422, 429, 503, 504, 507),
 }
 
 
@@ -88,9 +88,9 @@ def _answer(name: str, progress: Progress) -> Response:
 
 def _receive(name: str, progress: Progress) -> Asked:
     settings = state().settings
-    limit_bytes, memory_bytes = settings.max_body_mib * MIB, settings.spool_memory_mib * MIB
+    limit_bytes = settings.max_body_mib * MIB
     with body_stream(request, settings, limit_bytes, progress.received) as stream:
-        body = Body.from_stream(cast(Any, stream), limit_bytes, memory_bytes, settings.spool_dir)
+        body = Body.from_stream(cast(Any, stream), limit_bytes, storage_of(settings))
     with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))
         chosen = options_of(tensors.request.parameters, name, list(outputs))
@@ -100,15 +100,13 @@ def _receive(name: str, progress: Progress) -> Asked:
 
 def _cloud(tensors: Tensors, settings: Settings) -> Body:
     """What a reader gets: the file as it is, or the arrays as NPZ."""
-    limit_bytes, memory_bytes = settings.max_body_mib * MIB, settings.spool_memory_mib * MIB
-    with part_file(settings) as file:
+    with Spool(storage_of(settings)) as file:
         if tensors.file is not None:
             file.write(tensors.file)
         else:
             flat = {name: array.ravel() if name == "strength" else array for name, array in tensors.arrays.items()}
-            np.savez(file, **cast(Any, flat))
-        file.seek(0)
-        return Body.from_stream(cast(Any, file), 2 * limit_bytes, memory_bytes, settings.spool_dir)
+            np.savez(cast(Any, file), **cast(Any, flat))
+        return file.take()
 
 
 def _response(answer: Answer, asked: Asked) -> Response:
@@ -122,7 +120,7 @@ def _response(answer: Answer, asked: Asked) -> Response:
     told["parameters"] = {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted}
     if answer.warnings:
         told["parameters"]["warnings"] = " ".join(answer.warnings)
-    head = part_file(state().settings)
+    head = Spool(storage_of(state().settings))
     try:
         write_json(head, told, answer, outputs)
         length = head.tell()
@@ -148,7 +146,7 @@ def _response(answer: Answer, asked: Asked) -> Response:
     return response
 
 
-def _chunks(head: IO[bytes], answer: Answer, outputs: list[OutputTensor]) -> Iterator[bytes]:
+def _chunks(head: Spool, answer: Answer, outputs: list[OutputTensor]) -> Iterator[bytes]:
     while chunk := head.read(MIB):
         yield chunk
     for output in outputs:
