@@ -21,23 +21,25 @@ class Staged:
         rows: int64 (M,), the usable points of the cloud.
         sample: of P points.
         stand_in: int64 (M,), the point of ``sample`` that each usable one is represented by, -1 where none is.
+        rng: what the transforms drew from, for what is drawn after them.
     """
 
     rows: np.ndarray
     sample: Sample
     stand_in: np.ndarray
+    rng: np.random.RandomState
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Staged points that fall into V voxels, each represented by its first point in input order.
+    """Staged points that fall into V voxels, each represented by one of them.
 
     Attributes:
         rows: int64 (M,), the usable points of the cloud.
         stand_in: int64 (M,), the staged point that each is represented by, -1 where none is.
         voxels: of the staged points.
         grid_coord: int64 (V, 3), from 0.
-        coord: float32 (V, 3), position of the first point of each voxel, as the transforms leave it.
+        coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
         feat: float32 (V, C), features of the same point.
     """
 
@@ -78,7 +80,7 @@ def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> S
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
             stand_in = np.where(stand_in < 0, -1, place[stand_in])
-    return Staged(rows, sample, stand_in)
+    return Staged(rows, sample, stand_in, rng)
 
 
 def grid(sample: Sample, recipe: Recipe) -> Voxels:
@@ -103,14 +105,18 @@ def represent(
 def prepare(cloud: Cloud, recipe: Recipe, seed: int, device: str, run: Run) -> Prepared | None:
     """Voxels and features of ``cloud`` for one pass; None where no point is usable. Raises BadCloud and BadRequest.
 
-    ``device`` helps with what it is good at; all results are on the processor.
+    A voxel is represented by its first point in input order. ``device`` helps with what it is good at; all results are
+    on the processor.
     """
     staged = stage(cloud, recipe, seed, run, thin=False)
     if staged is None:
         return None
     with run.stage("voxelize"):
         voxels = grid(staged.sample, recipe)
-        first = voxels.first_points()
-        coord, feat = represent(staged.sample, voxels, first, recipe, device)
-        grid_coord = np.take(voxels.grid_coord, first, axis=0)
-    return Prepared(staged.rows, staged.stand_in, voxels, grid_coord, coord, feat)
+        return prepared(staged, voxels, voxels.first_points(), recipe, device)
+
+
+def prepared(staged: Staged, voxels: Voxels, points: np.ndarray, recipe: Recipe, device: str) -> Prepared:
+    """``voxels`` of the staged points, represented by ``points`` int64 (V,), one in each in its order."""
+    coord, feat = represent(staged.sample, voxels, points, recipe, device)
+    return Prepared(staged.rows, staged.stand_in, voxels, np.take(voxels.grid_coord, points, axis=0), coord, feat)

@@ -11,7 +11,7 @@ from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.clouds.principal import principal_colors
 from app.errors import BadModel, BadRequest, TooLarge
 
-from . import exact, fast, instances, prepare, transforms
+from . import exact, fast, instances, picks, prepare, transforms
 from .inference import Inference
 from .modes import MAX_PASSES, MODES
 from .opinion import Opinion
@@ -84,8 +84,8 @@ class Segmenter:
         """Labels, and the ``fields`` asked for (of app.clouds.cloud.FIELDS), for every point of ``cloud`` in its order.
 
         ``mode="fast"`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
-        points share its label. ``mode="exact"`` is upstream's tester, in at most ``max_passes`` passes; ``seed``
-        feeds the thinning that the recipe begins with, if it does. What ``proceed`` raises before a pass ends the call.
+        points share its label. ``mode="exact"`` is upstream's tester, in at most ``max_passes`` passes, or in one where
+        the network finds instances; ``seed`` feeds what they draw. What ``proceed`` raises before a pass ends the call.
         """
         unknown = sorted(set(fields) - set(FIELDS))
         if unknown:
@@ -94,7 +94,11 @@ class Segmenter:
             raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
         self.check_fields(fields, mode)
         run = Run([*cloud.warnings, *self.warnings], proceed)
-        opinion = self._fast(cloud, fields, seed, run) if mode == "fast" else self._exact(cloud, seed, max_passes, run)
+        opinion = (
+            self._fast(cloud, fields, seed, run)
+            if mode == "fast"
+            else self._exact(cloud, fields, seed, max_passes, run)
+        )
         return self.answer(len(cloud), opinion, fields, run)
 
     def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
@@ -113,7 +117,7 @@ class Segmenter:
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
         if mode != "fast" and not self.recipe.classes:
             raise BadRequest(f"model {self.recipe.name} knows no classes to vote on: ask for mode=fast")
-        of_one_pass = [name for name in fields if name in ("instances", "features", "features_rgb")]
+        of_one_pass = [name for name in fields if name in ("features", "features_rgb")]
         if mode != "fast" and of_one_pass:
             raise BadRequest(f"{', '.join(of_one_pass)} are found in mode=fast only, got mode={mode}")
         of_classes = sorted({"confidence", "probabilities", "entropy"} & set(fields))
@@ -156,10 +160,13 @@ class Segmenter:
         prepared = self.prepare(cloud, seed, run)
         return None if prepared is None else self.opinion(prepared, fields, run)
 
-    def _exact(self, cloud: Cloud, seed: int, max_passes: int, run: Run) -> Opinion | None:
+    def _exact(self, cloud: Cloud, fields: tuple[str, ...], seed: int, max_passes: int, run: Run) -> Opinion | None:
         staged = prepare.stage(cloud, self.recipe, seed, run, thin=True)
         if staged is None:
             return None
+        if self.inference.finds_instances:
+            prepared, of_point = picks.prepare_picks(staged, self.recipe, str(self.inference.device), run)
+            return replace(self.opinion(prepared, fields, run), of_point=of_point)
         votes = exact.vote(self.inference, staged.sample, self.recipe, self.tile_voxels, max_passes, run)
         return exact.opinion(staged, votes)
 

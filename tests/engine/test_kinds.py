@@ -87,7 +87,7 @@ def test_a_condition_asks_for_the_classes_of_another_dataset(service):
     ("options", "message"),
     [
         ({"model": "several", "fields": ("instances",)}, "model several finds no instances"),
-        ({"model": "instances", "fields": ("instances",), "mode": "exact"}, "mode=fast only"),
+        ({"model": "instances", "fields": ("features",), "mode": "exact"}, "mode=fast only"),
         ({"model": "several", "condition": "ScanNet"}, "knows no condition 'ScanNet'; known are A, S3DIS"),
         ({"model": "instances", "condition": "S3DIS"}, "trained for one dataset and takes none"),
     ],

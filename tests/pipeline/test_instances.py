@@ -11,7 +11,10 @@ from app.clouds.cloud import ClassInfo, Cloud
 from app.errors import BadRequest
 from app.networks.network import Network
 from app.networks.pointgroup import PointGroup
+from app.pipeline import prepare
+from app.pipeline.run import Run
 from app.pipeline.segmenter import Segmenter
+from app.pipeline.voxelize import voxelize
 
 COLORS = np.eye(3, dtype=np.uint8) * 255
 
@@ -103,10 +106,29 @@ def test_unless_asked_for_there_are_none(segmenter):
     assert out.instance_infos == []
 
 
+def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_nearest(segmenter):
+    rng = np.random.RandomState(3)
+    xyz = rng.rand(3000, 3) * [2, 1.5, 0.5]
+    cloud = Cloud(xyz, "npy", rgb=COLORS[rng.randint(0, 3, 3000)])
+    out = segmenter.segment(cloud, ("instances",), seed=7, mode="exact")
+
+    voxels = voxelize(prepare.stage(cloud, segmenter.recipe, 7, Run([]), thin=True).sample["coord"], 0.1)
+    members = [voxels.order[start : start + count] for start, count in zip(voxels.starts, voxels.counts, strict=True)]
+    draws = np.random.RandomState(7).randint(0, max(map(len, members)), len(members))
+    picks = np.array([own[draw % len(own)] for own, draw in zip(members, draws, strict=True)])
+    nearest = ((xyz[:, None] - xyz[picks]) ** 2).sum(-1).argmin(1)
+    np.testing.assert_array_equal(out.labels, 10 + cloud.rgb.argmax(1)[picks][nearest])
+    assert (out.passes, out.passes_wanted) == (1, 1)
+    assert out.instances.max() + 1 == len(out.instance_infos)
+    assert all(set(out.labels[out.instances == info.id]) == {info.label} for info in out.instance_infos)
+    assert (out.labels != segmenter.segment(cloud).labels).any()
+    assert (out.labels != segmenter.segment(cloud, seed=8, mode="exact").labels).any()
+
+
 def test_modes_and_models_without_instances_say_so(segmenter, network, recipe):
     cloud = scene(ball([0, 0, 0], 1))
-    with pytest.raises(BadRequest, match="instances are found in mode=fast only, got mode=exact"):
-        segmenter.segment(cloud, ("instances",), mode="exact")
+    with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
+        segmenter.segment(cloud, ("features",), mode="exact")
     with pytest.raises(BadRequest, match="made-up finds no instances; models of type PG-v1m1 and PG-v1m2 do"):
         Segmenter(network, recipe).segment(cloud, ("instances",))
 

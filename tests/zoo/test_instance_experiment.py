@@ -10,6 +10,7 @@ from app.clouds.cloud import Cloud
 from app.errors import BadModel
 from app.networks import registry
 from app.pipeline.segmenter import Segmenter
+from app.pipeline.voxelize import voxelize
 from app.zoo.check import check
 from app.zoo.experiment import load
 from app.zoo.loading import load_model
@@ -96,6 +97,28 @@ def test_it_is_served_without_ground_truth(experiment):
         assert set(out.labels[out.instances == info.id]) == {info.label}
         assert info.label != 0
         assert 0.25 < info.score <= 1
+
+
+def test_the_exact_mode_is_the_instance_tester(experiment):
+    """Points at the place of Copy look for picks where the later CenterShift moved them, as upstream has it."""
+    loaded = load_model(experiment)
+    segmenter = Segmenter(loaded.network, loaded.experiment.recipe)
+    cloud = room()
+    cloud.xyz[:30] = np.linspace([4.01, 3.0, 0.1], [4.09, 3.0, 0.1], 30)  # one voxel at the border
+    out = segmenter.segment(cloud, ("instances", "confidence"), mode="exact")
+
+    def middle(xyz):
+        return (xyz.min(0) + xyz.max(0)) / 2 * [1, 1, 0]
+
+    coord = cloud.xyz.astype(np.float32)
+    coord = coord - (middle(coord) + coord.min(0) * [0, 0, 1]).astype(np.float32)
+    picks = voxelize(coord, 0.1).random_points(np.random.RandomState(0))
+    places = coord[picks] - middle(coord[picks]).astype(np.float32)
+    nearest = ((coord[:, None].astype(np.float64) - places) ** 2).sum(-1).argmin(1)
+    assert (nearest != ((coord[:, None].astype(np.float64) - coord[picks]) ** 2).sum(-1).argmin(1)).any()
+    assert len(np.unique(np.stack([nearest, out.labels]), axis=1).T) == len(np.unique(nearest))
+    assert len(np.unique(np.stack([nearest, out.instances]), axis=1).T) == len(np.unique(nearest))
+    assert len(np.unique(out.confidence)) > len(np.unique(out.labels))
 
 
 @pytest.mark.parametrize(

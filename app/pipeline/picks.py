@@ -1,0 +1,38 @@
+"""``mode=exact`` of networks that find instances: upstream's instance tester.
+
+It has one pass, of one point of each voxel, picked as in training. Every point of the cloud, at the place where the
+recipe copied it, takes what is said of the nearest pick, at the place where the recipe leaves that.
+"""
+
+import numpy as np
+import torch
+from pointops import knn_query
+
+from . import prepare
+from .prepare import Prepared, Staged
+from .recipe import Recipe
+from .run import Run
+
+ORIGIN = "origin_coord"  # what upstream's configs call the copy
+
+
+def prepare_picks(staged: Staged, recipe: Recipe, device: str, run: Run) -> tuple[Prepared, np.ndarray]:
+    """Voxels represented by picks that ``staged.rng`` draws, and int64 (M,), the voxel whose pick is nearest to each of
+    the usable points, -1 where no staged point stands for it.
+    """
+    with run.stage("voxelize"):
+        sample, voxels = staged.sample, prepare.grid(staged.sample, recipe)
+        picked = voxels.random_points(staged.rng)
+        prepared = prepare.prepared(staged, voxels, picked, recipe, device)
+        is_copied = ORIGIN in sample
+        nearest = _nearest(
+            prepared.coord if is_copied else sample["coord"][picked], sample[ORIGIN if is_copied else "coord"]
+        )
+        return prepared, np.where(staged.stand_in < 0, -1, nearest[staged.stand_in])
+
+
+def _nearest(places: np.ndarray, coord: np.ndarray) -> np.ndarray:
+    """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), in float32."""
+    of, to = (torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in (places, coord))
+    rows, _ = knn_query(1, of, torch.tensor([len(of)]), to, torch.tensor([len(to)]))
+    return rows.flatten().long().numpy()
