@@ -70,8 +70,8 @@ gpu-bench: gpu-libs
 # The service on such a machine: what is missing there comes as wheels, fetched by gpu-wheels where there is a network.
 WHEELS := build/wheels
 WHEEL_PYTHON ?= 3.12
-WHEEL_NAMES := annotated-types apiflask apispec blinker dnspython email-validator flask flask-httpauth flask-marshmallow gunicorn \
-	itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings python-dotenv python-neo-lzf structlog \
+WHEEL_NAMES := annotated-types apiflask apispec blinker certifi dnspython email-validator flask flask-httpauth flask-marshmallow gunicorn \
+	itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings pyproj python-dotenv python-neo-lzf structlog \
 	typing-inspection webargs
 gpu-wheels: $(VENV)/.python
 	rm -rf $(WHEELS)

@@ -1,7 +1,7 @@
 """``pointserve predict``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,12 @@ def predict(
     format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
     columns: Annotated[
         str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
+    ] = "",
+    crs: Annotated[
+        str, typer.Option(help="Coordinate system of the clouds, whatever they say: EPSG:2263, EPSG:6434+6360, WKT …")
+    ] = "",
+    units: Annotated[
+        str, typer.Option(help="Units of the coordinates, whatever the clouds say: m, ft, us-ft, deg, or ft,ft,m …")
     ] = "",
     output: Annotated[
         str | None,
@@ -68,7 +74,8 @@ def predict(
         local |= {"precision": precision, "backend": backend}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
         _refuse([name for name, value in local.items() if value is not None], score)
-        asked = {"model": model, "format": format, "columns": columns, "fields": fields, "condition": condition}
+        asked = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
+        asked |= {"fields": fields, "condition": condition}
         remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed})
         return
     from app.score import require_codes
@@ -92,7 +99,8 @@ def predict(
         for job in jobs:
             bar.update(task, description=f"reading {job.file.name}")
             data = memoryview(job.file.read_bytes())
-            cloud = _read(data, job.file, format, _list(columns), settings)
+            how = {"format": format, "columns": _list(columns) or None, "crs": crs, "units": units}
+            cloud = _read(data, job.file, settings, how)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
             segmentation = segmenter.segment(cloud, _list(fields), seed, mode, settings.max_passes)
             bar.update(task, description=f"writing {job.path}")
@@ -145,14 +153,12 @@ def _segmenter(settings: "Settings") -> "Segmenter":
     return load_model(folder).segmenter(device, settings.tile_voxels)
 
 
-def _read(data: memoryview, file: Path, format: str | None, columns: tuple[str, ...], settings: "Settings") -> "Cloud":
+def _read(data: memoryview, file: Path, settings: "Settings", how: dict[str, Any]) -> "Cloud":
     from app.clouds import formats
     from app.errors import Problem
 
     try:
-        return formats.read(
-            data, filename=file.name, format=format, columns=columns or None, max_points=settings.max_points
-        )
+        return formats.read(data, filename=file.name, max_points=settings.max_points, **how)
     except Problem as problem:
         raise type(problem)(f"{file}: {problem.detail}") from problem
 

@@ -6,6 +6,7 @@ import numpy as np
 import orjson
 
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.units import Units
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
@@ -40,9 +41,21 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
         ]
         answer["instance_ids"] = np.ascontiguousarray(segmentation.instances)
     return answer | {
+        "units": described(segmentation.units),
+        "crs": (segmentation.units.crs if segmentation.units else "") or None,
         "passes": segmentation.passes,
         "passes_wanted": segmentation.passes_wanted,
         "warnings": list(dict.fromkeys([*cloud.warnings, *segmentation.warnings])),
         "timings_ms": {stage: round(float(ms), 3) for stage, ms in segmentation.timings_ms.items()},
         "request_id": segmentation.request_id,
+    }
+
+
+def described(units: Units | None) -> dict[str, Any] | None:
+    """What the answer says of each axis: the unit's name, the metres that one is, and who said so."""
+    if units is None:
+        return None
+    return {
+        axis: {"name": unit.name, "metres": unit.metres, "source": unit.source}
+        for axis, unit in zip("xyz", units.axes, strict=True)
     }

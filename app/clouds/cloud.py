@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.clouds.units import Units
+
 FIELDS = ("confidence", "probabilities", "entropy", "instances", "features", "features_rgb")
 
 
@@ -23,6 +25,7 @@ class Cloud:
         warnings: what the reader had to assume, one sentence each, for the answer.
         columns: for every column of the file by its own name, in the file's order, the channels that it feeds, names of
             ``app.clouds.columns.NAMES``.
+        units: of the coordinates, where the file or the request says them; None where nobody does.
     """
 
     xyz: np.ndarray
@@ -34,6 +37,7 @@ class Cloud:
     extra: dict[str, np.ndarray] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)
@@ -80,6 +84,7 @@ class Segmentation:
         request_id: the id that the request carries in logs and answers.
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
+        units: those that the coordinates of the cloud were taken for; None where no network has seen them.
     """
 
     labels: np.ndarray
@@ -98,6 +103,7 @@ class Segmentation:
     request_id: str = ""
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
+    units: Units | None = None
 
     def wide_fields(self) -> list[str]:
         """Those asked for of which a point has many values, too many for columns of a file of points."""

@@ -11,6 +11,7 @@ from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted
+from app.clouds.georeference import settle
 from app.clouds.sniff import is_text, sniff
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 
@@ -84,16 +85,19 @@ def read(
     format: str | None = None,
     columns: tuple[str, ...] | None = None,
     max_points: int | None = None,
+    crs: str = "",
+    units: str = "",
 ) -> Cloud:
     """The cloud in ``data``, N points in the file's order.
 
     The content tells the format; ``format`` (a key of ``READERS`` or an extension), then ``filename``, then ``columns``
-    (a raw sweep) tell it where the content does not.
+    (a raw sweep) tell it where the content does not. ``crs`` and ``units`` are those of the coordinates, whatever the
+    file says: a coordinate system as pyproj takes it, and units as ``app.clouds.units.parse_units`` does.
 
     Raises:
         UnsupportedFormat: not a format of ``READERS``, or the content is another format than ``format`` says.
         BadCloud: damaged, cut short, empty, or out of memory; whatever a decoder raised ends so.
-        BadRequest: ``columns`` that make no sense.
+        BadRequest: ``columns``, ``crs`` or ``units`` that make no sense.
         TooLarge: more than ``max_points``.
     """
     wanted = parse_wanted(columns) if columns else None
@@ -107,6 +111,7 @@ def read(
     try:
         decode = _function(reader)
         cloud = decode(data, wanted, max_points)
+        settle(cloud, crs, units)
     except (Problem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except ImportError as error:

@@ -1,23 +1,16 @@
 """LAS 1.0 to 1.5, LAZ and COPC (read as LAZ), every point format from 0 to 10."""
 
-import re
-
 import numpy as np
 
-from app.clouds import las_writer, laz
+from app.clouds import las_crs, las_writer, laz
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, bound
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
 from app.clouds.records import column
+from app.clouds.units import METRE, Units
 
-GEO_KEYS = ("LASF_Projection", 34735)
-WKT = ("LASF_Projection", 2112)
-MODEL_TYPE, LINEAR_UNIT, VERTICAL_UNIT = 1024, 3076, 4099
-GEOGRAPHIC = 2
-FEET = range(9002, 9006)
-FOOT_IN_WKT = re.compile(r"UNIT\s*\[\s*\"[^\"]*(foot|feet|\bft)", re.IGNORECASE)
 DEGREE_SCALE = 1e-6
 SCAN_ANGLE_DEGREES = 0.006
 
@@ -40,8 +33,9 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     cloud.rgb = _rgb(file, records, cloud.warnings)
     cloud.intensity, cloud.intensity_scale = _intensity(file, records)
     cloud.extra = _extra_dimensions(file, records) | _standard_columns(file, records)
-    cloud.warnings += _unit_warnings(file, cloud.xyz)
-    return bound(cloud, columns)
+    cloud = bound(cloud, columns)
+    cloud.units = las_crs.units(file) or _doubtful(file, cloud.xyz)
+    return cloud
 
 
 def write_las(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
@@ -120,23 +114,10 @@ def _extra_dimensions(file: LasFile, records: np.ndarray) -> dict[str, np.ndarra
     return columns
 
 
-def _unit_warnings(file: LasFile, xyz: np.ndarray) -> list[str]:
-    wkt = file.find(WKT)
-    text = wkt.data.decode("utf-8", "replace").strip("\0 ") if wkt else ""
-    keys = _geo_keys(file)
-    geographic = text.startswith(("GEOGCS", "GEOGCRS", "GEODCRS")) or keys.get(MODEL_TYPE) == GEOGRAPHIC
+def _doubtful(file: LasFile, xyz: np.ndarray) -> Units | None:
+    """Metres, with a doubt, where nothing is said of units and scale and range are those of degrees."""
     fine = len(xyz) > 0 and bool((np.abs(file.scale[:2]) <= DEGREE_SCALE).all() and (np.abs(xyz[:, :2]) <= 360).all())
-    if geographic or fine:
-        return ["Coordinates look like degrees; they were used as they stand, but models expect metres."]
-    if FOOT_IN_WKT.search(text) or keys.get(LINEAR_UNIT) in FEET or keys.get(VERTICAL_UNIT) in FEET:
-        return ["Coordinates look like feet; they were used as they stand, but models expect metres."]
-    return []
-
-
-def _geo_keys(file: LasFile) -> dict[int, int]:
-    """The GeoTIFF keys whose value stands in the directory itself."""
-    record = file.find(GEO_KEYS)
-    if record is None:
-        return {}
-    numbers = np.frombuffer(record.data, "<u2", len(record.data) // 8 * 4).reshape(-1, 4)
-    return {int(key): int(value) for key, location, _, value in numbers[1:] if location == 0}
+    if not fine:
+        return None
+    doubt = "Coordinates look like degrees; they were used as they stand, but models expect metres: if they are "
+    return Units(METRE, METRE, METRE, doubts=(doubt + "degrees, units=deg says so.",))

@@ -3,6 +3,7 @@
 import numpy as np
 import orjson
 
+from app.clouds.answer import described
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 
 
@@ -11,7 +12,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
     Names, types and shapes are those of ``Segmentation``, but for instances: ``instance_ids`` int32 (N,), -1 for none,
     with ``instance_labels`` and ``instance_scores`` for each. The metadata are strings: ``model``, ``ignore_label``,
-    and as JSON ``classes`` and ``warnings``.
+    and as JSON ``classes``, ``warnings`` and ``units``.
     """
     from safetensors.numpy import save
 
@@ -30,6 +31,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "ignore_label": str(segmentation.ignore_label),
         "classes": orjson.dumps(classes).decode(),
         "warnings": orjson.dumps(warnings).decode(),
+        "units": orjson.dumps(described(segmentation.units)).decode(),
     }
     given = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
     return save(given, metadata)

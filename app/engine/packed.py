@@ -59,7 +59,7 @@ def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
     columns = {name: getattr(cloud, name) for name in _CLOUD}
     columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
-    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings], cloud.columns)
+    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings], cloud.columns, cloud.units)
     return Packed(*arrays.pack(_present(columns)), meta)
 
 
@@ -76,6 +76,7 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
         extra=extra,
         warnings=list(meta.warnings),
         columns=meta.columns,
+        units=meta.units,
     )
 
 
@@ -98,6 +99,7 @@ def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
         request_id=segmentation.request_id,
         warnings=[str(warning) for warning in segmentation.warnings],
         timings_ms={stage: float(value) for stage, value in segmentation.timings_ms.items()},
+        units=segmentation.units,
     )
     return Packed(*arrays.pack(_present({name: getattr(segmentation, name) for name in names})), meta)
 
@@ -117,6 +119,7 @@ def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
         request_id=meta.request_id,
         warnings=list(meta.warnings),
         timings_ms=dict(meta.timings_ms),
+        units=meta.units,
     )
 
 

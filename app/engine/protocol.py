@@ -8,6 +8,7 @@ hostile files can therefore send its parent nothing but numbers and text.
 from dataclasses import dataclass, field
 
 from app.clouds.cloud import ClassInfo, InstanceInfo
+from app.clouds.units import Units
 from app.pipeline.modes import MODES
 
 __all__ = ["MODES"]
@@ -31,6 +32,7 @@ class CloudMeta:
     intensity_scale: float | None = None
     warnings: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    units: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,19 @@ class SegmentationMeta:
     request_id: str = ""
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
+    units: Units | None = None
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read the bytes of a request: client's ``filename`` ('' if none), ``format`` and ``columns`` if given."""
+    """How to read the bytes of a request: client's ``filename``, ``format``, ``columns``, ``crs`` and ``units`` if
+    given, else '' or None."""
 
     filename: str = ""
     format: str | None = None
     columns: tuple[str, ...] | None = None
+    crs: str = ""
+    units: str = ""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ def decode(request: Decode, fd: int) -> tuple[Decoded, int]:
         format=options.format,
         columns=options.columns,
         max_points=request.max_points,
+        crs=options.crs,
+        units=options.units,
     )
     packed = pack_cloud(cloud)
     return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd

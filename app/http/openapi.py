@@ -55,6 +55,13 @@ PROBLEM = _object(
     },
     optional=("columns",),
 )
+UNIT = _object(
+    {
+        "name": {"type": "string"},
+        "metres": {"type": "number", "description": "That one unit is; of degrees, along this axis at this place."},
+        "source": {"enum": ["file", "option", "format", "assumed"], "description": "Who says so."},
+    }
+)
 PREDICTION = _object(
     {
         "model": {"type": "string"},
@@ -107,6 +114,12 @@ PREDICTION = _object(
             "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
             "description": "Their first three principal components as colours.",
         },
+        "units": {
+            **_object(dict.fromkeys("xyz", UNIT)),
+            "type": ["object", "null"],
+            "description": "Those that the coordinates of the file were taken for.",
+        },
+        "crs": {"type": ["string", "null"], "description": "Name of the coordinate system, where one was stated."},
         "passes": {"type": "integer", "description": "Passes of the network that were made."},
         "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
         "warnings": {"type": "array", "items": {"type": "string"}},

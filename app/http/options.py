@@ -9,6 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 from werkzeug.datastructures import Headers, MultiDict
 
 from app.clouds.cloud import FIELDS
+from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
 from app.clouds.formats import READERS, WRITERS
 from app.engine.protocol import MODES, ReadOptions, SegmentOptions
 from app.errors import BadRequest
@@ -50,6 +51,18 @@ class Options(BaseModel):
         description="Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as "
         "intensity:amplitude,nx:_ where _ leaves a channel out.",
     )
+    crs: str = Field(
+        "",
+        max_length=MAX_CRS_CHARS,
+        description="Coordinate system of the file, whatever it says itself: an EPSG code such as EPSG:2263 or "
+        "EPSG:6434+6360, a name, WKT, PROJJSON or a PROJ string.",
+    )
+    units: str = Field(
+        "",
+        max_length=200,
+        description="Units of the coordinates, whatever the file says: m, ft, us-ft, deg …, or how many metres one is; "
+        "one for all axes or three, as ft,ft,m.",
+    )
     output: Annotated[str, OneOf(WRITERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the answer; by default taken from Accept, else json."
     )
@@ -67,7 +80,7 @@ class Options(BaseModel):
 
     def read_options(self, filename: str, format: str | None = None) -> ReadOptions:
         """How to read a body whose headers state ``filename`` and ``format``: the options of the same names win."""
-        return ReadOptions(self.filename or filename, self.format or format, self.columns)
+        return ReadOptions(self.filename or filename, self.format or format, self.columns, self.crs, self.units)
 
     def segment_options(self) -> SegmentOptions:
         """How to answer."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.clouds.cloud import Cloud
+from app.clouds.units import METRE, Unit
 from app.errors import BadCloud
 
 from . import narrow
@@ -35,8 +36,10 @@ def feature_columns(recipe: Recipe) -> set[str]:
     return names
 
 
-def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.ndarray:
+def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit = METRE) -> np.ndarray:
     """int64 (M,), the points of ``xyz`` (N, 3) that a network can take; ``warnings`` says what was left out and is odd.
+
+    Both are in ``unit``.
 
     Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
     box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too wide or too
@@ -54,19 +57,19 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> np.
             )
             usable = usable[inside]
         *across, height = _extent(xyz[usable])
-        _check_voxels(max(across), MAX_VOXELS_WIDE, "wide", grid_size)
-        _check_voxels(height, VOXELS_A_SIDE, "high", grid_size)
+        _check_voxels(max(across), MAX_VOXELS_WIDE, "wide", grid_size, unit)
+        _check_voxels(height, VOXELS_A_SIDE, "high", grid_size, unit)
     if len(usable):
-        _warn_of_units(_chosen(xyz, usable), grid_size, warnings)
+        _warn_of_units(_chosen(xyz, usable), grid_size, warnings, unit)
     return usable
 
 
 def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[str]) -> Sample:
     """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the recipe reads.
 
-    ``coord`` float32 (M, 3) is in the file's units, from a local origin where a coordinate is beyond ±8192, since
-    float32 has steps of a millimetre there. ``color`` is 0 to 255. ``strength`` is intensity over its scale. What the
-    network reads and the cloud lacks: normals are estimated, colour becomes mid grey (127.5), strength 0.5, each with
+    ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin where a coordinate is beyond ±8192, since float32 has
+    steps of a millimetre there. ``color`` is 0 to 255. ``strength`` is intensity over its scale. What the network reads
+    and the cloud lacks: normals are estimated, colour becomes mid grey (127.5), strength 0.5, each with
     a warning. Values that are not finite become 0. Columns of ``cloud.extra`` are float32 (M, 1).
     """
     xyz = _chosen(cloud.xyz, rows)
@@ -133,11 +136,12 @@ def _extent(xyz: np.ndarray) -> np.ndarray:
     return narrow.extent(xyz)
 
 
-def _check_voxels(size: float, most: int, how: str, grid_size: float) -> None:
+def _check_voxels(size: float, most: int, how: str, grid_size: float, unit: Unit) -> None:
     if size >= most * grid_size:
         raise BadCloud(
-            f"The cloud is {size:g} units {how}, more than {most} voxels of {grid_size:g}; the model expects metres: "
-            "check the unit and the order of the columns, or name the format with format=."
+            f"The cloud is {size:g} units {how}, more than {most} voxels of {grid_size:g}; the model expects "
+            f"{unit.plural}: check the unit (units= states another) and the order of the columns, or name the format "
+            "with format=."
         )
 
 
@@ -149,14 +153,18 @@ def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
     return ((xyz >= low - margin) & (xyz <= high + margin)).all(1)
 
 
-def _warn_of_units(xyz: np.ndarray, grid_size: float, warnings: list[str]) -> None:
+def _warn_of_units(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit) -> None:
     extent = narrow.extent(xyz)
     widest, across = extent.max(), extent[:2].max()
-    if widest > PLAUSIBLE_EXTENT_M * max(1, grid_size) or 0 < widest < PLAUSIBLE_VOXELS * grid_size:
+    plausible = PLAUSIBLE_EXTENT_M / unit.metres * max(1, grid_size * unit.metres)
+    if widest > plausible or 0 < widest < PLAUSIBLE_VOXELS * grid_size:
         warnings.append(
-            f"The cloud measures {widest:,.6g} at its widest; are its coordinates in metres? The model expects metres "
-            f"and has voxels of {grid_size:g} m."
+            f"The cloud measures {widest:,.6g} at its widest; are its coordinates in {unit.plural}? The model expects "
+            f"{unit.plural} and has voxels of {grid_size * unit.metres:g} m. Other units are stated by units=."
         )
     looks_like_degrees = across < 1 and np.abs(xyz[:, 0]).max() <= 180 and np.abs(xyz[:, 1]).max() <= 90
     if looks_like_degrees and extent[2] > 20 * across:
-        warnings.append("Coordinates look like degrees: the model expects metres, so project the cloud first.")
+        warnings.append(
+            f"Coordinates look like degrees: the model expects {unit.plural}, so project the cloud first, or say "
+            "units=deg."
+        )

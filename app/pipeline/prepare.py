@@ -6,7 +6,7 @@ import numpy as np
 
 from app.clouds.cloud import Cloud
 
-from . import features, transforms
+from . import conversion, features, transforms
 from .recipe import Recipe
 from .run import Run
 from .sample import Sample, take
@@ -59,7 +59,8 @@ def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> S
     """
     with run.stage("features"):
         smallest = float(np.min(recipe.voxelize.get("grid_size", 0.05)))
-        rows = features.usable_points(cloud.xyz, smallest, run.warnings)
+        cloud = conversion.in_unit(cloud, recipe.unit, run)
+        rows = features.usable_points(cloud.xyz, smallest, run.warnings, recipe.unit)
         if not len(rows):
             return None
         sample = features.build_sample(cloud, rows, recipe, run.warnings)

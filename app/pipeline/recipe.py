@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.clouds.cloud import ClassInfo
+from app.clouds.units import METRE, Unit
 
 Transform = dict[str, Any]
 
@@ -24,6 +25,7 @@ class Recipe:
         condition: name of the dataset whose norms and classes a network trained on several uses unless told otherwise.
         conditions: for a network with a head for each of several datasets, the classes of each.
         remarks: on how the model is run, for the warnings of every answer.
+        unit: of the coordinates that the transforms and the grid are made for.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Recipe:
     condition: str | None = None
     conditions: dict[str, list[ClassInfo]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    unit: Unit = METRE

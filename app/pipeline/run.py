@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from app.clouds.units import Units
+
 
 def go_on() -> None:
     """Never ends a run."""
@@ -18,11 +20,13 @@ class Run:
         warnings: one sentence each.
         proceed: is called before every stage, tile and pass; what it raises ends the run.
         timings_ms: milliseconds by stage, in the order in which they ran first.
+        units: those that the cloud's coordinates were taken for, once they were.
     """
 
     warnings: list[str]
     proceed: Callable[[], None] = go_on
     timings_ms: dict[str, float] = field(default_factory=dict)
+    units: Units | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -180,6 +180,7 @@ class Segmenter:
                 model=self.recipe.name,
                 warnings=run.warnings,
                 timings_ms=run.timings_ms,
+                units=run.units,
             )
             if opinion is None:
                 opinion = Opinion.of_nothing(len(self.recipe.classes))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from app.clouds.cloud import ClassInfo
+from app.clouds.units import METRE, Unit, parse_unit
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe, Transform
 
@@ -46,7 +47,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> Recipe:
     steps = (
         _stated_steps(config, block) if "test_cfg" in value(config, block, dict, BLOCK) else _cut_steps(config, block)
     )
-    return Recipe(name=name, classes=classes, ignore_label=ignore_label, **steps)
+    return Recipe(name=name, classes=classes, ignore_label=ignore_label, unit=_unit(config), **steps)
 
 
 def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
 def grid_size_m(recipe: Recipe) -> float | None:
     """The side of a voxel, None where it differs by axis."""
     size = recipe.voxelize["grid_size"]
-    return float(size) if isinstance(size, int | float) else None
+    return float(size) * recipe.unit.metres if isinstance(size, int | float) else None
 
 
 def condition(block: Mapping[str, Any], recipe: Recipe) -> str | None:
@@ -164,6 +165,20 @@ def _grid_sample(step: Transform, path: str) -> Transform:
             "or one for each of x, y, z"
         )
     return step
+
+
+def _unit(config: Mapping[str, Any]) -> Unit:
+    """The unit of coordinates and grid, metres unless ``data.unit`` says otherwise."""
+    stated = _look_up(config, "data.unit")
+    if stated is None:
+        return METRE
+    try:
+        unit = parse_unit(str(stated))
+        if unit.radians:
+            raise ValueError("an angle is no unit of a grid")
+    except ValueError as error:
+        raise BadModel(f"config.py: data.unit: {error}") from None
+    return unit
 
 
 def _is_length(side: Any) -> bool:

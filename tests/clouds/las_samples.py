@@ -9,7 +9,7 @@ from laspy.vlrs.known import WktCoordinateSystemVlr
 from app.clouds.cloud import ClassInfo, Segmentation
 
 VERSIONS = {0: "1.2", 1: "1.2", 2: "1.2", 3: "1.2", 4: "1.3", 5: "1.3"}  # of the format's first version; others 1.4
-WKT_METRES = 'PROJCS["RGF93 / Lambert-93",UNIT["metre",1]]'
+WKT_METRES = 'LOCAL_CS["Lambert-93",UNIT["metre",1]]'
 
 
 def las_data(point_format=3, num_points=500, version=None, seed=0, extra=(), vlrs=True):

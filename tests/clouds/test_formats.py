@@ -11,6 +11,7 @@ from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 from app.clouds import formats
 from app.clouds.checks import check_cloud
 from app.clouds.cloud import Cloud, InstanceInfo, Segmentation
+from app.clouds.units import METRE, Units, length
 from app.errors import BadCloud, UnsupportedFormat
 
 PLY = (
@@ -187,7 +188,9 @@ def answer(given: Cloud, segmentation: Segmentation) -> dict:
 
 def test_json_answer():
     given = cloud(warnings=["a", "b"])
-    body = answer(given, segmentation(warnings=["b", "c"], timings_ms={"decode": 1.23456, "network": np.float32(2)}))
+    units = Units(length(0.3048), length(0.3048), METRE, "NAD83(HARN) / Oregon GIC Lambert (ft)")
+    timings_ms = {"decode": 1.23456, "network": np.float32(2)}
+    body = answer(given, segmentation(warnings=["b", "c"], timings_ms=timings_ms, units=units))
     assert body == {
         "model": "m",
         "num_points": 3,
@@ -201,6 +204,12 @@ def test_json_answer():
         "warnings": ["a", "b", "c"],
         "passes": 1,
         "passes_wanted": 1,
+        "units": {
+            "x": {"name": "foot", "metres": 0.3048, "source": "file"},
+            "y": {"name": "foot", "metres": 0.3048, "source": "file"},
+            "z": {"name": "metre", "metres": 1.0, "source": "assumed"},
+        },
+        "crs": "NAD83(HARN) / Oregon GIC Lambert (ft)",
         "timings_ms": {"decode": 1.235, "network": 2.0},
         "request_id": "r",
     }

@@ -136,21 +136,6 @@ def test_intensity_scale(greatest, scale):
     assert (cloud.intensity is None) == (scale is None)
 
 
-def test_units():
-    feet = las_data(6, vlrs=False)
-    feet.header.vlrs.append(laspy.vlrs.known.WktCoordinateSystemVlr('PROJCS["x",UNIT["US survey foot",0.3048006]]'))
-    assert "feet" in las.read(memoryview(to_bytes(feet))).warnings[0]
-    keys = las_data(1, vlrs=False)
-    directory = struct.pack("<12H", 1, 1, 0, 2, 1024, 0, 1, 1, 3076, 0, 1, 9003)
-    keys.header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "", directory))
-    assert "feet" in las.read(memoryview(to_bytes(keys))).warnings[0]
-    degrees = las_data(6, vlrs=False)
-    degrees.header.vlrs.append(laspy.vlrs.known.WktCoordinateSystemVlr('GEOGCS["WGS 84",UNIT["degree",0.0174]]'))
-    assert "degrees" in las.read(memoryview(to_bytes(degrees))).warnings[0]
-    fine = patched(las_bytes(vlrs=False), 131, struct.pack("<6d", 1e-7, 1e-7, 0.01, 2.0, 48.0, 0.0))
-    assert "degrees" in las.read(fine).warnings[0]
-
-
 def test_limit_is_checked_before_the_points_are_decoded():
     data = bytearray(las_bytes(compressed=True))
     data[-400:] = bytes(400)

@@ -1,0 +1,162 @@
+"""Coordinate systems by name, code, WKT, PROJJSON or PROJ string, and the units of their axes.
+
+pyproj knows them; it is imported when the first one is met, never in the web process. What it cannot read may still
+state its units, which are then read from the text of the WKT.
+"""
+
+import math
+import re
+import warnings
+from functools import cache
+from typing import Any
+
+from app.clouds.citation import unit_in
+from app.clouds.units import METRE, Unit, Units, angle, length
+
+MAX_CHARS = 1 << 16
+MAX_NAME_CHARS = 120
+REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
+WKT = re.compile(r"\s*[A-Z_0-9]+\s*[\[(]", re.IGNORECASE)
+UNIT = re.compile(r"\b(LENGTH|ANGLE|)UNIT\s*[\[(]\s*\"([^\"]*)\"\s*,\s*([-+.0-9E]+)", re.IGNORECASE)
+VERTICAL = re.compile(r"\b(?:VERT_CS|VERTCRS|VERTICALCRS|VERTCS)\s*[\[(]", re.IGNORECASE)
+AXES_FOLLOW = re.compile(r"\b(?:CS|PROJECTION|LOCAL_DATUM|EDATUM|ENGINEERINGDATUM)\s*[\[(]", re.IGNORECASE)
+GEOGRAPHIC = re.compile(r"\b(?:GEOGCS|GEOGCRS|GEODCRS|GEODETICCRS|GEOGRAPHICCRS)\s*[\[(]", re.IGNORECASE)
+PROJECTED = re.compile(r"\b(?:PROJCS|PROJCRS|PROJECTEDCRS|LOCAL_CS|ENGCRS|ENGINEERINGCRS)\s*[\[(]", re.IGNORECASE)
+IS_ANGLE = re.compile(r"deg|grad|gon|rad", re.IGNORECASE)
+
+
+class BadCrs(Exception):
+    """A coordinate system that cannot be used; the text says why, without a full stop."""
+
+
+def units_of(text: str, source: str = "file") -> Units:
+    """The units of a coordinate system, given as pyproj takes it; bare digits are an EPSG code.
+
+    x and y have the unit of the horizontal axes, z that of the vertical one; where there is none, that of the
+    horizontal ones if it is a length, else metres, both ``assumed``. Raises BadCrs.
+    """
+    text = text.strip("\0 \t\r\n")
+    if not text:
+        raise BadCrs("it is empty")
+    if len(text) > MAX_CHARS:
+        raise BadCrs(f"it has {len(text):,} characters, more than the {MAX_CHARS:,} that are read")
+    if text.isascii() and text.isdigit():
+        text = f"EPSG:{text}"
+    found = _parsed(text)
+    if found is None and WKT.match(text):
+        return _scanned(text, source)
+    if found is None:
+        raise BadCrs(f"'{' '.join(text.split()):.80}' is not known")
+    return _from_axes(found, source)
+
+
+@cache
+def epsg_units() -> dict[int, tuple[str, float, bool]]:
+    """Name, factor to metres or radians, and whether it is an angle, of every unit by its EPSG code."""
+    database = _pyproj().database
+    return {
+        int(unit.code): (unit.name, unit.conv_factor, unit.category == "angular")
+        for unit in database.get_units_map(auth_name="EPSG").values()
+        if unit.category in ("linear", "angular") and unit.conv_factor > 0
+    }
+
+
+def epsg_unit(code: int, source: str = "file") -> Unit | None:
+    """The unit of an EPSG code such as 9003; None where there is none."""
+    try:
+        name, factor, is_angle = epsg_units()[code]
+        return angle(factor, name, source) if is_angle else length(factor, name, source)
+    except (KeyError, ValueError):
+        return None
+
+
+@cache
+def _pyproj() -> Any:
+    """The module, which asks no server for grids."""
+    import pyproj
+    import pyproj.database
+    import pyproj.network
+
+    pyproj.network.set_network_enabled(active=False)
+    return pyproj
+
+
+def _parsed(text: str) -> Any:
+    """The ``pyproj.CRS`` of ``text``; None where it is none."""
+    if REFUSED.search(text) and not WKT.match(text):
+        raise BadCrs("it names a file, and none is read")
+    pyproj = _pyproj()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pyproj.CRS.from_user_input(text)
+    except (pyproj.exceptions.ProjError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _from_axes(crs: Any, source: str) -> Units:
+    while crs.is_bound and crs.source_crs is not None:
+        crs = crs.source_crs
+    flat: list[Unit] = []
+    height: Unit | None = None
+    doubts = []
+    try:
+        for axis in crs.axis_info:
+            is_vertical = axis.direction in ("up", "down")
+            of = angle if crs.is_geographic and not is_vertical else length
+            unit = of(axis.unit_conversion_factor, axis.unit_name, source)
+            if is_vertical and height is None:
+                height = unit
+                if axis.direction == "down":
+                    doubts.append("The vertical axis of the coordinate system points down; z was used as it stands.")
+            else:
+                flat.append(unit)
+    except ValueError as error:
+        raise BadCrs(str(error)) from None
+    if crs.is_geocentric:
+        doubts.append("The coordinate system is geocentric, so that z is not up: project the cloud before it is sent.")
+    if len(flat) > 2 and height is None:
+        height = flat[2]
+    name = "".join(char for char in " ".join(str(crs.name).split()) if char.isprintable())[:MAX_NAME_CHARS]
+    return _completed(flat[:2], height, "" if name in ("unknown", "unnamed") else name, tuple(doubts))
+
+
+def _completed(flat: list[Unit], height: Unit | None, crs: str, doubts: tuple[str, ...]) -> Units:
+    """Units for all three axes, from those that are stated."""
+    if not flat and height is None:
+        raise BadCrs("it has no axes")
+    x, y = (flat[0], flat[-1]) if flat else (METRE, METRE)
+    if height is None:
+        height = METRE if x.radians else Unit(x.name, x.metres)
+    return Units(x, y, height, crs, doubts)
+
+
+def _scanned(text: str, source: str) -> Units:
+    """The units that a WKT states which is otherwise no coordinate system; raises BadCrs where it states none."""
+    vertical = VERTICAL.search(text)
+    head, tail = (text[: vertical.start()], text[vertical.start() :]) if vertical else (text, "")
+    marks = list(AXES_FOLLOW.finditer(head))
+    found = _stated_units(head[marks[-1].start() :] if marks else head, source)
+    height = [unit for unit in _stated_units(tail, source) if not unit.radians][-1:]
+    is_geographic = bool(GEOGRAPHIC.search(head)) and not PROJECTED.search(head)
+    flat = [unit for unit in found if bool(unit.radians) == is_geographic][-1:]
+    match = re.search(r"\"([^\"]{1,120})\"", text)
+    name = match[1] if match else ""
+    named = unit_in(name, source)
+    if not flat and not height and not named:
+        raise BadCrs("its WKT is damaged or cut off, and states no unit")
+    flat = flat or ([named] if named and not height else [])
+    doubt = "The WKT of the coordinate system is damaged or not complete: no more than its units were read."
+    return _completed(flat, height[0] if height else None, name, (doubt,))
+
+
+def _stated_units(text: str, source: str) -> list[Unit]:
+    units = []
+    for kind, name, number in UNIT.findall(text):
+        is_angle = kind.upper() == "ANGLE" or (not kind and bool(IS_ANGLE.search(name)))
+        try:
+            factor = float(number)
+            units.append(angle(factor, name, source) if is_angle else length(factor, name, source))
+        except ValueError:
+            continue
+    return [unit for unit in units if math.isfinite(unit.metres)]

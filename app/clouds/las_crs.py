@@ -1,0 +1,66 @@
+"""The coordinate system of a LAS file: the WKT or the GeoTIFF keys among its records."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.clouds import geotiff
+from app.clouds.crs import MAX_CHARS, BadCrs, units_of
+from app.clouds.las_file import LasFile
+from app.clouds.units import METRE, Units, differ
+
+PROJECTION = "LASF_Projection"
+WKT = ((PROJECTION, 2112), ("liblas", 2112))
+GEO_KEYS, GEO_DOUBLES, GEO_TEXTS = (PROJECTION, 34735), (PROJECTION, 34736), (PROJECTION, 34737)
+WKT_BIT = 0x10  # of the global encoding: the WKT holds, not the keys
+
+Found = tuple[Units | None, list[str]]
+
+
+def units(file: LasFile) -> Units | None:
+    """The units of the coordinates of ``file``, with what is doubtful in them; None where it has neither record."""
+    readers: list[Callable[[LasFile], Found]] = [_by_keys, _by_wkt]
+    names = ["GeoTIFF", "WKT"]
+    if file.header[6] & WKT_BIT:
+        readers.reverse()
+        names.reverse()
+    (first, faults), (second, more) = (read(file) for read in readers)
+    if first and second and differ(first, second):
+        faults.append(
+            f"{names[0]} and {names[1]} contradict each other: {first.described()} and {second.described()}; "
+            f"{names[0]} decides, as the file's header says."
+        )
+    chosen = first or second
+    faults += more if first is None else []
+    if chosen is None and not faults:
+        return None
+    if chosen is None:
+        chosen = Units(METRE, METRE, METRE)
+        faults.append("Coordinates were used as they stand: crs= or units= says what they are.")
+    return replace(chosen, doubts=(*faults, *chosen.doubts))
+
+
+def _by_wkt(file: LasFile) -> Found:
+    record = next(filter(None, map(file.find, WKT)), None)
+    if record is None:
+        return None, []
+    size = len(record.raw) - record.header_size
+    if size > MAX_CHARS:
+        return None, [f"The WKT of the coordinate system has {size:,} bytes; up to {MAX_CHARS:,} are read."]
+    text = record.data.decode("utf-8", "replace").split("\0")[0].strip()
+    if not text:
+        return None, []
+    try:
+        return units_of(text), []
+    except BadCrs as error:
+        return None, [f"The coordinate system of the file cannot be read: {error}."]
+
+
+def _by_keys(file: LasFile) -> Found:
+    directory, doubles, texts = (_data(file, key) for key in (GEO_KEYS, GEO_DOUBLES, GEO_TEXTS))
+    return geotiff.units_of_keys(geotiff.parse(directory, doubles, texts))
+
+
+def _data(file: LasFile, key: tuple[str, int]) -> bytes:
+    """Of the record ``key``, empty where there is none, or one larger than the standard's VLRs can be."""
+    record = file.find(key)
+    return record.data if record and len(record.raw) <= MAX_CHARS else b""

@@ -1,0 +1,55 @@
+"""A cloud's coordinates in the unit that a model was trained with: the one place where they are converted."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+from app.clouds.units import Unit, Units
+
+from .run import Run
+
+BY = {"file": "as the file says", "option": "as the request says", "format": "as the format has them"}
+
+
+def in_unit(cloud: Cloud, unit: Unit, run: Run) -> Cloud:
+    """``cloud`` with coordinates in ``unit``, the same one where nothing is to do.
+
+    Each axis is multiplied by a factor of its own, in float64, and normals are turned accordingly where the factors
+    differ. A cloud of which nobody says the unit is taken to be in ``unit`` already. ``run`` is told which units were
+    taken, and warned where they were converted.
+    """
+    stated = cloud.units
+    if stated is None or all(axis.source == "assumed" for axis in stated.axes):
+        taken = replace(unit, source="assumed")
+        run.units = Units(taken, taken, taken, stated.crs if stated else "")
+        return cloud
+    run.units = stated
+    factors = np.array([axis.metres / unit.metres for axis in stated.axes])
+    if (factors == 1).all():
+        return cloud
+    run.warnings.append(_told(stated, unit))
+    with np.errstate(over="ignore"):
+        return replace(cloud, xyz=cloud.xyz * factors, normals=_turned(cloud.normals, factors))
+
+
+def _told(units: Units, unit: Unit) -> str:
+    """The sentence for the answer."""
+    system = f" ({units.crs})" if units.crs else ""
+    sources = dict.fromkeys(BY[axis.source] for axis in units.axes if axis.source in BY)
+    open_axes = [name for name, axis in zip("xyz", units.axes, strict=True) if axis.source == "assumed"]
+    assumed = f"; nothing is said of {' and '.join(open_axes)}" if open_axes else ""
+    how = "projected locally to" if units.x.radians else "converted to"
+    return (
+        f"Coordinates{system} are in {units.described()}, {' and '.join(sources)}{assumed}: they were {how} "
+        f"{unit.plural} for the model, and stay as they are in the answer."
+    )
+
+
+def _turned(normals: np.ndarray | None, factors: np.ndarray) -> np.ndarray | None:
+    """``normals`` float32 (N, 3) of a surface whose axes are stretched by ``factors``."""
+    if normals is None or (factors == factors[0]).all():
+        return normals
+    turned = normals / factors
+    was, now = (np.linalg.norm(each, axis=1, keepdims=True) for each in (normals, turned))
+    return (turned * np.divide(was, now, out=np.zeros_like(now), where=now > 0)).astype(np.float32)
