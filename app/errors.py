@@ -7,22 +7,40 @@ command line into one line and an exit code. Messages say what was wrong, what w
 import errno
 from collections.abc import Sequence
 
+DETAIL_CHARS = 2000
+MAX_COLUMNS, COLUMN_CHARS = 256, 100  # of those that a problem lists
+
+
+def shortened(text: str, most_chars: int = DETAIL_CHARS) -> str:
+    """``text`` with its middle left out where it is longer than ``most_chars``: begin and end say what it is about."""
+    if len(text) <= most_chars:
+        return text
+    tail = most_chars // 4
+    return f"{text[: most_chars - tail - 3]} … {text[-tail:]}"
+
+
+def quoted(text: str, most_chars: int = 60) -> str:
+    """A client's words as they are shown in a sentence."""
+    return repr(shortened(text, most_chars))
+
 
 class Problem(Exception):
     """Base of every error that pointserve raises on purpose.
 
-    ``detail`` is shown to the user as it stands. ``retry_after_s`` is sent as Retry-After where it is set. ``columns``
-    are those of a file whose channels could not be told from their names.
+    ``detail`` is shown to the user as it stands; a client's words in it may be long, so it is ``shortened``.
+    ``retry_after_s`` is sent as Retry-After where it is set. ``columns`` are those of a file whose channels could not
+    be told from their names, ``MAX_COLUMNS`` of them at most.
     """
 
     status = 500
     title = "Internal error"
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None, columns: Sequence[str] = ()):
+        detail = shortened(detail)
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
-        self.columns = list(columns)
+        self.columns = [shortened(name, COLUMN_CHARS) for name in columns[:MAX_COLUMNS]]
 
 
 class BadRequest(Problem):

@@ -12,6 +12,8 @@ CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all mod
 BACKENDS = CHOICES.replace("auto|yes|no", "auto|native|upstream")
 PRECISIONS = CHOICES.replace("auto|yes|no", "auto|fp32|fp16|bf16")
 
+PREFIX = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$"
+
 
 class Settings(BaseSettings):
     """Values of all settings; the README's table is printed from the descriptions here."""
@@ -109,6 +111,12 @@ class Settings(BaseSettings):
         "", description="origins of pages elsewhere that may use the service, joined by ','; *: any; empty: none"
     )
     proxies: int = Field(0, ge=0, description="proxies in front that add X-Forwarded-For, which is believed so far")
+    path_prefix: str = Field(
+        "",
+        pattern=PREFIX,
+        description="path under which a proxy serves the service, such as /lidar, where the proxy does not send it as "
+        "X-Forwarded-Prefix",
+    )
     traces: bool = Field(
         False, description="whether spans are sent by OpenTelemetry, to where its own variables OTEL_* say"
     )

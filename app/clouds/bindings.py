@@ -11,11 +11,11 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
     names = tuple(name if name == SKIP else canonical(name) for name in columns)
     for name in names:
         if name != SKIP and name not in NAMES:
-            raise BadRequest(f"columns= names '{name}'; known are {', '.join(NAMES)}, and {SKIP} to skip a column.")
+            raise BadRequest(f"columns= names '{name:.60}'; known are {', '.join(NAMES)}, and {SKIP} to skip a column.")
         if name != SKIP and names.count(name) > 1:
             raise BadRequest(f"columns= names '{name}' more than once; use {SKIP} to skip a column.")
     if not set(XYZ) <= set(names):
-        raise BadRequest(f"columns= must name x, y and z; it names {', '.join(names) or 'nothing'}.")
+        raise BadRequest(f"columns= must name x, y and z; it names {', '.join(names) or 'nothing':.200}.")
     return names
 
 

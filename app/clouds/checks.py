@@ -1,9 +1,14 @@
-"""Checks that every reader shares: how many points, and whether the Cloud it made is well formed."""
+"""Checks that every reader shares: how many points and columns, and whether the Cloud it made is well formed."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
 from app.clouds.cloud import Cloud
-from app.errors import BadCloud, TooLarge
+from app.errors import BadCloud, TooLarge, shortened
+
+MAX_COLUMNS, MAX_NAME_CHARS = 4096, 256
+MAX_WARNINGS, WARNING_CHARS = 32, 500
 
 
 def check_num_points(num_points: int, max_points: int | None, what: str = "The file") -> None:
@@ -18,8 +23,40 @@ def check_num_points(num_points: int, max_points: int | None, what: str = "The f
         )
 
 
+def check_num_columns(num_columns: int) -> None:
+    """Raise BadCloud for more columns than are read; call it before allocating."""
+    if num_columns > MAX_COLUMNS:
+        raise BadCloud(
+            f"The file has {num_columns:,} columns; at most {MAX_COLUMNS:,} are read. Send those that the model needs."
+        )
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise BadCloud for columns that are too many, or names that are too long, to be carried along and told."""
+    names = list(names)
+    check_num_columns(len(names))
+    longest = max(names, key=len, default="")
+    if len(longest) > MAX_NAME_CHARS:
+        raise BadCloud(
+            f"A column has a name of {len(longest):,} characters, '{longest[:40]}…'; at most {MAX_NAME_CHARS} are read."
+        )
+
+
+def bounded(warnings: Iterable[str]) -> list[str]:
+    """``warnings`` for an answer: each once and of a readable length; what is over ``MAX_WARNINGS`` is counted."""
+    unique = list(dict.fromkeys(shortened(warning, WARNING_CHARS) for warning in warnings))
+    if len(unique) <= MAX_WARNINGS:
+        return unique
+    return [*unique[: MAX_WARNINGS - 1], f"{len(unique) - MAX_WARNINGS + 1} more warnings are left out."]
+
+
 def check_cloud(cloud: Cloud) -> Cloud:
-    """Return ``cloud`` if it keeps to what ``Cloud`` promises, else raise TypeError: the reader has a bug."""
+    """Return ``cloud`` if it keeps to what ``Cloud`` promises, else raise TypeError: the reader has a bug.
+
+    Raises BadCloud for columns that are too many or have names that are too long.
+    """
+    check_names(cloud.columns)
+    check_names(cloud.extra)
     num_points = len(cloud.xyz)
     _check("xyz", cloud.xyz, (num_points, 3), np.float64)
     for name, array, shape, dtype in (

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from app.clouds.checks import check_names, check_num_columns
 from app.clouds.cloud import Cloud
 from app.clouds.colour import rgb8
 from app.errors import BadCloud, BadRequest
@@ -54,16 +55,21 @@ def canonical(name: str) -> str:
 
 
 def numbered(count: int) -> tuple[str, ...]:
-    """Names for columns that have none: their places, from 1."""
+    """Names for columns that have none: their places, from 1. Raises BadCloud for too many."""
+    check_num_columns(count)
     return tuple(str(place) for place in range(1, count + 1))
 
 
 def split_vectors(name: str, array: np.ndarray) -> list[Column]:
-    """``array`` (N,) or (N, C) as columns: x y z and so on for a name in ``VECTORS``, else name_0, name_1 …"""
+    """``array`` (N,) or (N, C) as columns: x y z and so on for a name in ``VECTORS``, else name_0, name_1 …
+
+    Raises BadCloud for too many.
+    """
     if array.ndim == 1:
         return [(name, array)]
     if array.shape[1] == 1:
         return [(name, array[:, 0])]
+    check_num_columns(array.shape[1])
     names: tuple[str, ...] = VECTORS.get(name.lower(), ())
     if len(names) != array.shape[1]:
         names = tuple(f"{name}_{i}" for i in range(array.shape[1]))
@@ -87,10 +93,11 @@ def cloud_from_columns(
     Normals and intensities beyond float32 become inf. BadRequest where ``wanted`` names a column that is not there.
     """
     given = [(name, values) for name, values in columns if name != SKIP]
+    names = [name for name, _ in given]
+    check_names(names)
     for name, values in given:
         if values.dtype.kind not in "biuf":
-            raise BadCloud(f"Column '{name}' holds {values.dtype}, not numbers.")
-    names = [name for name, _ in given]
+            raise BadCloud(f"Column '{name}' holds {values.dtype!s:.60}, not numbers.")
     known, extra = _sorted(given, wanted if isinstance(wanted, dict) else {})
     told = {meaning: name for meaning, (name, _) in known.items()}
     xyz = _take(known, XYZ)

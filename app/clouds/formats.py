@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from app.clouds.bindings import parse_wanted
-from app.clouds.checks import check_cloud, check_num_points
+from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted
 from app.clouds.georeference import settle
@@ -122,6 +122,7 @@ def read(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadCloud(f"Not readable as {name}: {reason:.300}") from error
     check_num_points(len(cloud), max_points)
+    cloud.warnings = bounded(cloud.warnings)
     return check_cloud(cloud)
 
 
@@ -133,7 +134,10 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
     if output not in WRITERS:
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
     encode: Callable[..., bytes] = _function(WRITERS[output])
-    return encode(cloud, segmentation, source if keeps_source(output, cloud.format) else None)
+    segmentation.warnings[:] = bounded(segmentation.warnings)
+    data = encode(cloud, segmentation, source if keeps_source(output, cloud.format) else None)
+    segmentation.warnings[:] = bounded(segmentation.warnings)
+    return data
 
 
 def keeps_source(output: str, format: str) -> bool:
@@ -167,7 +171,8 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
     shown = sniff(data)
     if wanted and shown and READERS[wanted].module != READERS[shown].module:
         raise UnsupportedFormat(
-            f"format={format} was given, but the content is {shown}. Leave format= out, or correct it."
+            f"format={format:.40} was given, but the content is {shown}. Leave format= out, or correct it: it is the "
+            "format of the file that is sent; output= is that of the answer."
         )
     if wanted:
         return wanted if wanted not in ("las", "laz") else shown or wanted

@@ -54,14 +54,14 @@ def _parts(data: memoryview) -> tuple[object, object]:
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadCloud(f"Not valid JSON: {error}; {SHAPE}.") from None
+        raise BadCloud(f"Not valid JSON at line {error.lineno}, column {error.colno}; {SHAPE}.") from None
     if isinstance(body, list):
         return body, None
     if not isinstance(body, dict) or "points" not in body:
         raise BadCloud(f"The JSON has no 'points'; {SHAPE}.")
-    unknown = sorted(set(body) - {"points", "fields"})
+    unknown = [key for key in body if key not in ("points", "fields")]
     if unknown:
-        raise BadRequest(f"Unknown JSON key '{unknown[0]}'; {SHAPE}. Options go into the query string.")
+        raise BadRequest(f"Unknown JSON key '{unknown[0]:.60}'; {SHAPE}. Options go into the query string.")
     return body["points"], body.get("fields")
 
 

@@ -21,6 +21,7 @@ from app.http import (
     samples,
     trace,
 )
+from app.http.environ import Environ
 from app.http.guard import Guard
 from app.http.measures import Measures
 from app.http.report import Report
@@ -48,6 +49,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)
+    app.wsgi_app = Environ(app.wsgi_app, settings)  # type: ignore[method-assign]
     measures.register(app)
     app.spec_processor(openapi.complete)
     for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page, v2, infer, repository):

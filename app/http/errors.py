@@ -10,10 +10,16 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoSuchPath
 
-from app.errors import Problem
+from app.errors import Problem, shortened
 from app.http.trace import request_id
 
 MEDIA_TYPE = "application/problem+json"
+
+WORDS = {  # where nobody said more
+    400: "The request is malformed: its headers or its address cannot be read. GET /docs says how requests look.",
+    413: "The request is larger than this server takes.",
+    416: "The range that was asked for is not in the file.",
+}
 
 log = structlog.get_logger()
 
@@ -26,7 +32,8 @@ def problem_response(
     retry_after_s: float | None = None,
     columns: Sequence[str] = (),
 ) -> Response:
-    """The one shape of an error."""
+    """The one shape of an error; ``detail`` is ``shortened``."""
+    detail = shortened(detail)
     body: dict[str, object] = {
         "type": "about:blank",
         "title": title,
@@ -37,7 +44,8 @@ def problem_response(
     }
     if columns:
         body["columns"] = list(columns)
-    response = Response(json.dumps(body) + "\n", status, mimetype=MEDIA_TYPE)
+    text = json.dumps(body, ensure_ascii=False) + "\n"
+    response = Response(text.encode("utf-8", "replace"), status, mimetype=MEDIA_TYPE)
     for name, value in headers:
         response.headers[name] = value
     if retry_after_s is not None:
@@ -75,9 +83,12 @@ def register(app: APIFlask) -> None:
 
 
 def _detail(error: HTTPException) -> str:
-    if isinstance(error, NoSuchPath) and error.description == NoSuchPath.description:
-        return f"There is nothing at {request.path}. GET /docs lists every path."
+    path = shortened(request.path, 200)
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        return f"{request.path} does not take {request.method}; it takes {allowed}."
-    return error.description or error.name
+        return f"{path} does not take {request.method:.20}; it takes {allowed}."
+    if error.description and error.description != type(error).description:
+        return error.description  # one of this service's own
+    if isinstance(error, NoSuchPath):
+        return f"There is nothing at {path}. GET /docs lists every path."
+    return WORDS.get(error.code or 500, "The request cannot be answered; GET /docs says how requests look.")

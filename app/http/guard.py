@@ -57,13 +57,13 @@ class Guard:
         try:
             self._check_origin()
             owner = self._keys.owner(request)
+            if owner:
+                note(key=owner)
             if request.method not in READING:
                 self._rate.take(f"key {owner}" if owner else f"address {request.remote_addr}")
         except (Busy, Forbidden, Unauthorised) as problem:
             self._measures.rejected({Busy: "rate", Forbidden: "origin", Unauthorised: "key"}[type(problem)])
             raise
-        if owner:
-            note(key=owner)
         return None
 
     def _check_origin(self) -> None:

@@ -70,7 +70,9 @@ class Inflater:
         try:
             out = self._inflate.decompress(data, size)
         except zlib.error as error:
-            raise BadRequest(f"The body is not what Content-Encoding {self._encoding} says: {error}.") from None
+            raise BadRequest(
+                f"The body is damaged, or not what Content-Encoding: {self._encoding} says. Send it again, or without."
+            ) from error
         self._waiting = self._inflate.unconsumed_tail or self._inflate.unused_data
         return out
 

@@ -6,6 +6,10 @@ import sys
 import structlog
 from gunicorn import glogging
 
+from app.errors import shortened
+
+VALUE_CHARS = 8000  # of one value of a line: a client's words, or a traceback
+
 
 def configure(level: str) -> None:
     """Send every log of this process to standard error as JSON, from ``level`` on."""
@@ -25,11 +29,17 @@ def configure(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _shorten,
                 structlog.processors.JSONRenderer(),
             ],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+def _shorten(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A processor of structlog: no value is longer than ``VALUE_CHARS``."""
+    return {name: shortened(value, VALUE_CHARS) if isinstance(value, str) else value for name, value in line.items()}
 
 
 class GunicornLog(glogging.Logger):

@@ -7,7 +7,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from app.engine.protocol import ModelCard
-from app.errors import Forbidden, NotFound
+from app.errors import Forbidden, NotFound, quoted
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -29,7 +29,7 @@ def model(name: str) -> dict[str, Any]:
     for card in cards:
         if card.name == name:
             return asdict(card)
-    raise NotFound(f"There is no model {name!r}. Models are: {', '.join(card.name for card in cards) or 'none'}.")
+    raise NotFound(f"There is no model {quoted(name)}. Models are: {', '.join(card.name for card in cards) or 'none'}.")
 
 
 @blueprint.post("/models/<path:name>/load")

@@ -8,11 +8,27 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import CoreSchema, core_schema
 from werkzeug.datastructures import Headers, MultiDict
 
+from app.clouds.checks import MAX_COLUMNS
 from app.clouds.cloud import FIELDS
 from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
 from app.clouds.formats import READERS, WRITERS
 from app.engine.protocol import MODES, ReadOptions, SegmentOptions
-from app.errors import BadRequest
+from app.errors import BadRequest, quoted
+
+VALUE_CHARS = 65536  # names of many columns
+MAX_TOLD = 8  # problems
+WORDS = {  # for what pydantic finds
+    "literal_error": "accepted are {expected}",
+    "int_parsing": "expected an integer",
+    "int_parsing_size": "expected an integer of fewer digits",
+    "float_parsing": "expected a number",
+    "greater_than": "expected a number greater than {gt:g}",
+    "greater_than_equal": "expected a number greater than or equal to {ge:g}",
+    "less_than": "expected a number less than {lt:,}",
+    "less_than_equal": "expected a number of at most {le:g}",
+    "string_too_long": "expected at most {max_length} characters",
+    "too_long": "expected at most {max_length} names",
+}
 
 
 class OneOf:
@@ -46,7 +62,7 @@ class Options(BaseModel):
     format: Annotated[str, OneOf(READERS), BeforeValidator(str.lower)] | None = Field(
         None, description="Format of the file, where its bytes and its name leave it open."
     )
-    columns: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = Field(
+    columns: Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=MAX_COLUMNS)] | None = Field(
         None,
         description="Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as "
         "intensity:amplitude,nx:_ where _ leaves a channel out.",
@@ -67,7 +83,7 @@ class Options(BaseModel):
         None, description="Format of the answer; by default taken from Accept, else json."
     )
     fields: Annotated[tuple[Annotated[str, OneOf(FIELDS)], ...], BeforeValidator(_split)] = Field(
-        (), description="Values wanted for every point beside its label, comma-separated."
+        (), max_length=64, description="Values wanted for every point beside its label, comma-separated."
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of any sampling; equal requests get equal answers.")
     timeout_s: float | None = Field(
@@ -111,24 +127,36 @@ def parse(*sources: MultiDict[str, str]) -> Options:
         BadRequest: unknown options, options given twice, values of the wrong kind; names every one of them.
     """
     given: dict[str, str] = {}
-    problems = []
+    problems: dict[str, str] = {}  # the first of each option
     for name, value in ((name, value.strip()) for source in sources for name, value in source.items(multi=True)):
         if given.get(name, value) != value:
-            problems.append(f"{name} was given as {given[name]!r} and as {value!r}: give it once")
-        if value or name not in Options.model_fields:
+            problems.setdefault(name, f"given as {quoted(given[name])} and as {quoted(value)}: give it once")
+        if len(value) > VALUE_CHARS:
+            problems.setdefault(name, f"{len(value):,} characters long; at most {VALUE_CHARS:,} are accepted")
+        elif value or name not in Options.model_fields:
             given[name] = value
+    unknown = [name for name in given if name not in Options.model_fields]
     try:
-        options = Options.model_validate(given)
+        options = Options.model_validate({name: value for name, value in given.items() if name in Options.model_fields})
     except ValidationError as error:
-        problems += [_explain(item) for item in error.errors()]
-    if problems:
-        raise BadRequest("; ".join(problems) + ".")
+        for item in error.errors(include_url=False):
+            problems.setdefault(str(item["loc"][0]), _explain(item))
+    if unknown or problems:
+        raise BadRequest(_told(unknown, problems))
     return options
 
 
+def _told(unknown: list[str], problems: dict[str, str]) -> str:
+    """Sentences for the first of the ``unknown`` names and ``problems`` by name, and how many there are beside."""
+    told = [f"{quoted(name)} is no option" for name in unknown] + [
+        f"{name:.60}: {problem}" for name, problem in problems.items() if name not in unknown
+    ]
+    left = [f"and {len(told) - MAX_TOLD:,} more"] if len(told) > MAX_TOLD else []
+    known = [f"options are {', '.join(Options.model_fields)}"] if unknown else []
+    return "; ".join([*told[:MAX_TOLD], *left, *known]) + "."
+
+
 def _explain(item: Any) -> str:
-    """One sentence for one of pydantic's errors."""
-    name, given = str(item["loc"][0])[:100], str(item["input"])[:100]
-    if item["type"] == "extra_forbidden":
-        return f"{name!r} is no option; options are {', '.join(Options.model_fields)}"
-    return f"{name}: {given!r} is not accepted: {item['msg']}"
+    """Words for one of pydantic's errors."""
+    expected = WORDS.get(item["type"], "see GET /docs").format(**item.get("ctx", {}))
+    return f"{quoted(str(item['input']))} is not accepted: {expected}"

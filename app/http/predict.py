@@ -32,7 +32,7 @@ def _answer(progress: Progress) -> Response:
     received = upload.receive(request, state().settings, progress.received)
     with received.body as body:
         chosen = options.parse(request.args, received.form)
-        read = chosen.read_options(received.filename, received.format)
+        read = chosen.read_options(received.filename)
         output = chosen.output or negotiation.output_for(request.accept_mimetypes)
         try:
             answer = state().service.predict(

@@ -3,35 +3,29 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from flask import Request
-from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
-from werkzeug.formparser import FormDataParser
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestTimeout
 from werkzeug.http import parse_options_header
 
 from app.engine.body import Body, Spool, Storage
 from app.errors import BadRequest, TooLarge
+from app.http.form import FILENAME_CHARS, HOW_TO_SEND, Form
 from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
 from app.settings import Settings
 
-FORM_FIELDS_BYTES = 1 << 20
 MIB = 1 << 20
-HOW_TO_SEND = (
-    "Send a file as the raw body (curl --data-binary @tile.laz), as the part 'file' of a form "
-    "(curl -F file=@tile.laz), or points as application/json."
-)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request brought: the file, the name and format that its headers state, and the fields of its form."""
+    """What a request brought: the file, the name that its headers state, and the fields of its form."""
 
     body: Body
     filename: str
-    format: str | None
     form: MultiDict[str, str]
 
 
@@ -85,8 +79,7 @@ class BodyStream:
             raise RequestTimeout("Nothing more of the body arrived in the time allowed. Send it again.") from None
         except Exception as error:
             raise BadRequest(
-                f"The body broke off ({type(error).__name__}): the connection was cut or its chunked coding is wrong. "
-                "Send it again."
+                "The body broke off: the connection was cut or its chunked coding is wrong. Send it again."
             ) from error
 
 
@@ -134,61 +127,22 @@ def _timeout(request: Request, stall_s: float) -> Iterator[None]:
 
 def _receive_raw(request: Request, stream: Readable, settings: Settings) -> Upload:
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
-    format = "json" if request.mimetype == "application/json" else None
-    return Upload(_body(stream, settings), disposition.get("filename", ""), format, MultiDict())
+    named = "points.json" if request.mimetype == "application/json" else ""  # a file of another format shows that
+    filename = disposition.get("filename", named)[-FILENAME_CHARS:]
+    return Upload(_body(stream, settings), filename, MultiDict())
 
 
 def _receive_form(request: Request, stream: Readable, settings: Settings) -> Upload:
-    spools: list[Spool] = []
-
-    def spool(*_: object, **__: object) -> Spool:
-        spools.append(Spool(storage_of(settings)))
-        return spools[-1]
-
-    try:
-        return _parse_form(request, stream, spool)
-    finally:
-        for each in spools:
-            each.close()
-
-
-def _parse_form(request: Request, stream: Readable, spool: Callable[..., Spool]) -> Upload:
-    parser = FormDataParser(cast(Any, spool), FORM_FIELDS_BYTES, silent=False, max_form_parts=100)
-    try:
-        source = cast(IO[bytes], stream)
-        length = request.content_length if isinstance(stream, BodyStream) else None
-        _, form, files = parser.parse(source, request.mimetype, length, request.mimetype_params)
-    except ValueError as error:
-        raise BadRequest(f"The form is malformed or cut short: {error}. {HOW_TO_SEND}") from error
-    except RequestEntityTooLarge as error:
-        raise TooLarge(
-            f"The form has more than 100 parts, or a field without a filename over {FORM_FIELDS_BYTES} bytes. "
-            f"{HOW_TO_SEND}"
-        ) from error
-    file = _only_file(form, files)
-    return Upload(_not_empty(cast(Spool, file.stream).take()), file.filename or "", None, form)
+    with Spool(storage_of(settings)) as spool:
+        form = Form(spool)
+        form.receive(stream, request.mimetype_params.get("boundary", ""))
+        form.check()
+        return Upload(_not_empty(spool.take()), form.filename, form.fields)
 
 
 def storage_of(settings: Settings) -> Storage:
     """Where the settings have files of a request lie."""
     return Storage(settings.spool_memory_mib * MIB, settings.spool_dir)
-
-
-def _only_file(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> FileStorage:
-    if len(files.getlist("file")) == 1 and len(files) == 1:
-        return files["file"]
-    if (num_files := len(files.getlist("file"))) > 1:
-        raise BadRequest(
-            f"The form holds {num_files} parts 'file'; a request takes one cloud: send each in a request of its own "
-            "(curl -F file=@tile.laz)."
-        )
-    if "file" in form and not files:
-        given = form["file"][:50]
-        raise BadRequest(
-            f"The part 'file' is the text {given!r}, not a file: put @ before the file's name (curl -F file=@tile.laz)."
-        )
-    parts = ", ".join(repr(name[:50]) for name in [*files, *form]) or "no parts"
-    raise BadRequest(f"The form needs exactly one part 'file' that has a filename; it holds {parts}. {HOW_TO_SEND}")
 
 
 def _body(stream: Any, settings: Settings) -> Body:

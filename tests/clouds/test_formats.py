@@ -9,7 +9,7 @@ import torch
 from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
 from app.clouds import formats
-from app.clouds.checks import check_cloud
+from app.clouds.checks import MAX_WARNINGS, WARNING_CHARS, bounded, check_cloud
 from app.clouds.cloud import Cloud, InstanceInfo, Segmentation
 from app.clouds.units import METRE, Units, length
 from app.errors import BadCloud, UnsupportedFormat
@@ -309,3 +309,29 @@ def test_npy_says_that_it_has_no_place_for_instances():
     given = with_instances()
     formats.write("npy", cloud(), given)
     assert any("NPY gets no instances" in warning for warning in given.warnings)
+
+
+def test_safetensors_are_the_same_every_time_and_read_by_the_library():
+    from safetensors.numpy import load
+
+    answer = segmentation(4)
+    answer.features_rgb = np.arange(12, dtype=np.uint8).reshape(4, 3)
+    answer.probabilities = np.zeros((4, 0), np.float32)
+    first = formats.write("safetensors", cloud(), answer)
+    assert all(formats.write("safetensors", cloud(), answer) == first for _ in range(5))
+    arrays = load(first)
+    np.testing.assert_array_equal(arrays["labels"], answer.labels)
+    np.testing.assert_array_equal(arrays["features_rgb"], answer.features_rgb)
+    assert arrays["probabilities"].shape == (4, 0)
+    length = int.from_bytes(first[:8], "little")
+    assert length % 8 == 0
+    assert set(json.loads(first[8 : 8 + length])["__metadata__"]) >= {"model", "ignore_label", "classes", "warnings"}
+
+
+def test_warnings_are_few_and_short():
+    xyz = np.zeros((1, 3))
+    warned = bounded([f"{number} {'w' * 10_000}" for number in range(100)] * 2)
+    assert len(warned) == MAX_WARNINGS
+    assert {len(warning) for warning in warned[:-1]} == {WARNING_CHARS}
+    assert warned[-1] == "69 more warnings are left out."
+    assert check_cloud(Cloud(xyz, "text", warnings=bounded(["a", "a"]))).warnings == ["a"]

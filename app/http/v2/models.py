@@ -6,7 +6,7 @@ from apiflask import APIBlueprint
 from flask import current_app
 
 from app.engine.protocol import ModelCard
-from app.errors import NotFound, NotReady
+from app.errors import NotFound, NotReady, quoted
 from app.http.openapi import problems
 from app.http.state import state
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS
@@ -157,7 +157,7 @@ def served(name: str) -> ModelCard:
     cards = state().service.models()
     reason = next((f" is not served: {card.reason}" for card in cards if card.name == name), " does not exist.")
     names = ", ".join(card.name for card in cards if card.served)
-    raise NotFound(f"Model {name!r}{reason} Served are: {names or 'none'}.")
+    raise NotFound(f"Model {quoted(name)}{reason} Served are: {names or 'none'}.")
 
 
 def is_served(name: str) -> bool:

@@ -67,7 +67,7 @@ def _small_json() -> dict[str, Any]:
     try:
         found = orjson.loads(data or b"{}")
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+        raise BadRequest(f"The body is not valid JSON at line {error.lineno}, column {error.colno}.") from None
     if not isinstance(found, dict):
         raise BadRequest("The body is not a JSON object.")
     return found

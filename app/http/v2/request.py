@@ -6,14 +6,14 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from app.engine.body import Body
-from app.errors import BadRequest, TooLarge
+from app.errors import BadRequest, TooLarge, shortened
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -22,7 +22,32 @@ ABOUT = (
     "Send the JSON of the Open Inference protocol, then the tensors' binary data, and the JSON's length in "
     f"{HEADER_LENGTH}."
 )
+WORDS = {  # for what pydantic finds
+    "missing": "is missing",
+    "string_type": "is not text",
+    "int_type": "is not an integer",
+    "list_type": "is not a list",
+    "dict_type": "is not an object",
+    "model_type": "is not an object",
+    "model_attributes_type": "is not an object",
+    "string_too_long": "has more than {max_length} characters",
+    "too_long": "has more than {max_length} entries",
+}
+MAX_DIGITS = 18  # of a length
 _parsing = threading.Lock()  # what JSON takes as Python objects is taken once at a time
+
+
+def _plain(value: Any) -> Any:
+    """``value`` where it is text or a number, else None: what lists and objects hold is not kept."""
+    return value if isinstance(value, str | int | float) else None
+
+
+Parameters = Annotated[
+    dict[Annotated[str, Field(max_length=100)], Annotated[Any, BeforeValidator(_plain)]],
+    Field(max_length=64),
+    FailFast(),
+]
+Name = Annotated[str, Field(max_length=1000)]
 
 
 class Named(BaseModel):
@@ -30,8 +55,8 @@ class Named(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    name: str
-    parameters: dict[str, Any] = {}
+    name: Name
+    parameters: Parameters = {}
 
     def parameter(self, name: str) -> Any:
         """A parameter of the binary data extension; raises BadRequest for the ones of extensions not spoken here."""
@@ -44,8 +69,8 @@ class Named(BaseModel):
 class InputTensor(Named):
     """One input as the JSON states it."""
 
-    shape: list[int]
-    datatype: str
+    shape: Annotated[list[int], Field(max_length=64), FailFast()]
+    datatype: Name
     data: Any = None
 
 
@@ -55,7 +80,7 @@ class InferenceRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     id: str = Field("", max_length=1000)
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     inputs: list[InputTensor] = Field(max_length=16)
     outputs: list[Named] = Field([], max_length=16)
 
@@ -138,7 +163,8 @@ def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
         raise BadRequest(f"The request has no body. {ABOUT}")
     length = body.size
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdecimal() or int(header_length) > body.size:
+        is_number = header_length.isascii() and header_length.isdecimal() and len(header_length) <= MAX_DIGITS
+        if not is_number or int(header_length) > body.size:
             raise BadRequest(
                 f"{HEADER_LENGTH} is {header_length[:30]!r}; expected the length of the JSON in bytes, at most that of "
                 f"the body ({body.size} bytes, uncompressed)."
@@ -156,11 +182,14 @@ def _parsed(text: memoryview) -> InferenceRequest:
     try:
         return InferenceRequest.model_validate(orjson.loads(text))
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The request is not valid JSON: {error}. {ABOUT}") from None
+        raise BadRequest(
+            f"The request is not valid JSON at line {error.lineno}, column {error.colno}. {ABOUT}"
+        ) from None
     except ValidationError as error:
         item = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(map(str, item["loc"])) or "the request"
-        raise BadRequest(f"{place}: {item['msg']}. {ABOUT}") from None
+        place = ".".join(shortened(str(part), 60) for part in item["loc"]) or "The request"
+        wrong = WORDS.get(item["type"], "is not as the protocol has it").format(**item.get("ctx", {}))
+        raise BadRequest(f"{place} {wrong}. {ABOUT}") from None
 
 
 def _file(tensor: InputTensor, part: memoryview | None) -> memoryview:
