@@ -10,6 +10,8 @@ from app.errors import BadCloud, TooLarge, shortened
 MAX_COLUMNS, MAX_NAME_CHARS = 4096, 256
 MAX_WARNINGS, WARNING_CHARS = 32, 500
 
+MAX_COORDINATE = 1e13  # float64 tells two millimetres apart there
+
 
 def check_num_points(num_points: int, max_points: int | None, what: str = "The file") -> None:
     """Raise BadCloud for no points at all, TooLarge for more than ``max_points``; call it before allocating."""

@@ -14,12 +14,41 @@ from app.clouds.units import METRE, Units
 DEGREE_SCALE = 1e-6
 SCAN_ANGLE_DEGREES = 0.006
 
+# Byte, first bit and number of bits of fields that share one, below point format 6 and from it on.
+FIELDS = (
+    {
+        "classification": ("raw_classification", 0, 5),
+        "return_number": ("bit_fields", 0, 3),
+        "number_of_returns": ("bit_fields", 3, 3),
+        "scan_direction_flag": ("bit_fields", 6, 1),
+        "edge_of_flight_line": ("bit_fields", 7, 1),
+        "synthetic": ("raw_classification", 5, 1),
+        "key_point": ("raw_classification", 6, 1),
+        "withheld": ("raw_classification", 7, 1),
+    },
+    {
+        "classification": ("classification", 0, 8),
+        "return_number": ("bit_fields", 0, 4),
+        "number_of_returns": ("bit_fields", 4, 4),
+        "scan_direction_flag": ("classification_flags", 6, 1),
+        "edge_of_flight_line": ("classification_flags", 7, 1),
+        "synthetic": ("classification_flags", 0, 1),
+        "key_point": ("classification_flags", 1, 1),
+        "withheld": ("classification_flags", 2, 1),
+        "overlap": ("classification_flags", 3, 1),
+        "scanner_channel": ("classification_flags", 4, 2),
+    },
+)
+FLAGS = {*FIELDS[1]} - {"classification", "return_number", "number_of_returns"}
+
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """The cloud in a LAS or LAZ file, every point of it.
 
-    ``extra`` holds ``classification``, ``return_number``, ``number_of_returns``, ``scan_angle`` (degrees), ``gps_time``
-    where the format has it, and numeric extra dimensions (``name_0``, ``name_1`` … where a dimension has elements).
+    ``extra`` holds the fields beside coordinates, colour and intensity: ``classification``, ``return_number``,
+    ``number_of_returns``, ``scan_angle`` (degrees), ``user_data``, ``point_source_id``, ``gps_time`` and ``nir`` where
+    the format has them, flags and ``scanner_channel`` where they are not zero everywhere; and numeric extra dimensions
+    (``name_0``, ``name_1`` … where a dimension has elements).
     ``columns`` may pair channels with these names.
 
     Raises:
@@ -29,10 +58,10 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     file = parse(data)
     check_num_points(file.num_points, max_points)
     records = laz.decode(file)
-    cloud = Cloud(xyz=_xyz(file, records), format="laz" if file.compressed else "las")
+    cloud = Cloud(xyz=_xyz(file, records), format="laz" if file.compressed else "las", warnings=file.warnings)
     cloud.rgb = _rgb(file, records, cloud.warnings)
     cloud.intensity, cloud.intensity_scale = _intensity(file, records)
-    cloud.extra = _extra_dimensions(file, records) | _standard_columns(file, records)
+    cloud.extra = _extra_dimensions(file, records, cloud.warnings) | _standard_columns(file, records)
     cloud = bound(cloud, columns)
     cloud.units = las_crs.units(file) or _doubtful(file, cloud.xyz)
     return cloud
@@ -85,29 +114,28 @@ def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, f
 
 
 def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:
-    returns = _column(file, records, "bit_fields")
+    columns = {name: _bits(file, records, *where) for name, where in FIELDS[file.point_format >= 6].items()}
+    columns = {name: values for name, values in columns.items() if name not in FLAGS or values.any()}
     if file.point_format < 6:
-        columns = {
-            "classification": _column(file, records, "raw_classification") & 0x1F,
-            "return_number": returns & 0x07,
-            "number_of_returns": (returns >> 3) & 0x07,
-            "scan_angle": _column(file, records, "scan_angle_rank").astype(np.float32),
-        }
+        columns["scan_angle"] = _column(file, records, "scan_angle_rank").astype(np.float32)
     else:
-        columns = {
-            "classification": _column(file, records, "classification").copy(),
-            "return_number": returns & 0x0F,
-            "number_of_returns": returns >> 4,
-            "scan_angle": _column(file, records, "scan_angle") * np.float32(SCAN_ANGLE_DEGREES),
-        }
-    if "gps_time" in file.fields:
-        columns["gps_time"] = _column(file, records, "gps_time").copy()
+        columns["scan_angle"] = _column(file, records, "scan_angle") * np.float32(SCAN_ANGLE_DEGREES)
+    for name in ("gps_time", "user_data", "point_source_id", "nir"):
+        if name in file.fields:
+            columns[name] = _column(file, records, name).copy()
     return columns
 
 
-def _extra_dimensions(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:
+def _bits(file: LasFile, records: np.ndarray, name: str, first: int, num_bits: int) -> np.ndarray:
+    """Some bits of the byte ``name`` of every point as numbers, uint8 (N,)."""
+    return (_column(file, records, name) >> first) & ((1 << num_bits) - 1)
+
+
+def _extra_dimensions(file: LasFile, records: np.ndarray, warnings: list[str]) -> dict[str, np.ndarray]:
+    descriptors = Descriptors(file)
+    warnings += descriptors.warnings
     columns = {}
-    for dimension in Descriptors(file).dimensions:
+    for dimension in descriptors.dimensions:
         for element in range(dimension.num_elements):
             name = dimension.name if dimension.num_elements == 1 else f"{dimension.name}_{element}"
             columns[name] = dimension.values(records, element)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import laspy
 import numpy as np
 
-from app.clouds.las_file import EXTRA_BYTES, LasFile, Record, new_vlr, standard_length
+from app.clouds.las_file import LasFile, standard_length
+from app.clouds.las_records import EXTRA_BYTES, Record, new_vlr
 from app.clouds.records import column, fits
 
 DESCRIPTOR = np.dtype(
@@ -24,7 +26,28 @@ DESCRIPTOR = np.dtype(
 )
 TYPES = [np.dtype(kind) for kind in ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")]
 UNDOCUMENTED = 0
-LIMITS, SCALED, SHIFTED = 0b00110, 0b01000, 0b10000  # bits of ``options``: minimum and maximum, scale, offset
+STATED_VALUES, SCALED, SHIFTED = (
+    0b00111,
+    0b01000,
+    0b10000,
+)  # bits of ``options``: no data, minimum, maximum; scale; offset
+NAME_BYTES = 32
+RESERVED = ("x", "y", "z", "xyz", "rgb", "scan_angle", "classification")  # what a point has by names beside laspy's
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values for every point, to be stored as an extra dimension of type ``dtype`` in units of ``scale``."""
+
+    name: str
+    values: np.ndarray
+    dtype: np.dtype
+    scale: float | None
+    description: str
+
+    def raw(self) -> np.ndarray:
+        """The values as they are stored in a new dimension."""
+        return self.values if self.scale is None else np.rint(np.nan_to_num(self.values) / self.scale)
 
 
 @dataclass(frozen=True)
@@ -54,53 +77,125 @@ class Dimension:
 
 
 class Descriptors:
-    """The descriptors of a file's extra bytes, as far as its points have room for them."""
+    """The descriptors of a file's extra bytes, as far as its points have room for them.
+
+    A file may hold several Extra Bytes records: they count as one, in their order, or, where one of them alone
+    describes just the bytes that a point has, that one counts. Dimensions have names of their own, other than those of
+    the point format; ``warnings`` say where the file did not keep to that.
+    """
 
     def __init__(self, file: LasFile):
-        self._record = file.find(EXTRA_BYTES)
-        data = self._record.data if self._record else b""
-        table = np.frombuffer(data, DESCRIPTOR, len(data) // DESCRIPTOR.itemsize)
-        self.dimensions: list[Dimension] = []
-        self._end = standard_length(file.point_format)
+        self._records = file.find_all(EXTRA_BYTES)
+        self._start = standard_length(file.point_format)
         self._record_length = file.record_length
-        num_used = 0
-        for index, row in enumerate(table):
-            dimension, num_bytes = _dimension(row, self._end, index)
-            if num_bytes == 0 or self._end + num_bytes > file.record_length:
-                break
+        self.warnings: list[str] = []
+        self.names: set[str] = set()
+        self._reserved = {*RESERVED, *laspy.PointFormat(file.point_format).dimension_names}
+        stated = self._chosen([_table(record) for record in self._records])
+        rows, self._end = self._held(stated)
+        self._table = rows.copy()
+        self._name_uniquely()
+        self.dimensions: list[Dimension] = []
+        start = self._start
+        for index, row in enumerate(self._table):
+            dimension, num_bytes = _dimension(row, start, index)
             if dimension:
                 self.dimensions.append(dimension)
-            self._end += num_bytes
-            num_used = index + 1
-        self.names = {_text(row["name"]) for row in table[:num_used]}
-        self._table = table[:num_used].copy()
-        self._changed = False
+            start += num_bytes
+        described = b"".join(record.data for record in self._records)
+        self._changed = len(self._records) > 1 or described != self._table.tobytes()
+        if self._records and self._end < self._record_length:
+            self._changed = True
+            self.warnings.append(
+                f"The last {self._record_length - self._end} bytes of every point are not described by the file's "
+                "Extra Bytes record; they are kept, but have no name."
+            )
+        if len(rows) < len(stated):
+            self.warnings.append(
+                f"The Extra Bytes record describes {len(stated)} dimensions; the points hold {len(rows)} of them."
+            )
+
+    def _chosen(self, tables: list[np.ndarray]) -> np.ndarray:
+        """All descriptors, or those of the one record that fits the points where all together do not."""
+        together = np.concatenate([np.empty(0, DESCRIPTOR), *tables])
+        room = self._record_length - self._start
+        fitting = [table for table in [together, *tables] if _num_bytes(table) == room]
+        if len(tables) > 1:
+            taken = "were read as one" if not fitting or fitting[0] is together else "the one that fits was read"
+            self.warnings.append(f"The file holds {len(tables)} Extra Bytes records instead of one: {taken}.")
+        return fitting[0] if fitting else together
+
+    def _held(self, table: np.ndarray) -> tuple[np.ndarray, int]:
+        """The first descriptors of ``table`` whose bytes a point has, and where in it the last one ends."""
+        end, num_used = self._start, 0
+        for row in table:
+            size = _size(row)
+            if size is None or end + size > self._record_length:
+                break
+            end += size
+            num_used += 1
+        return table[:num_used], end
+
+    def _name_uniquely(self) -> None:
+        for index, row in enumerate(self._table):
+            stated = _text(row["name"])
+            if not stated and row["data_type"] == UNDOCUMENTED:
+                continue
+            name = self.free_name(stated or f"extra_{index + 1}")
+            self.names.add(name)
+            if name != stated:
+                self._table["name"][index] = name.encode()
+                self.warnings.append(f"The extra dimension {index + 1}, called '{stated}', is read as '{name}'.")
+
+    def free_name(self, wanted: str) -> str:
+        """``wanted`` cut to the bytes that a name may have, or the first of wanted_2, wanted_3 … that is free."""
+        taken = self.names | self._reserved
+        name, number = _cut(wanted), 1
+        while name in taken:
+            number += 1
+            suffix = f"_{number}"
+            name = _cut(wanted, NAME_BYTES - len(suffix)) + suffix
+        return name
+
+    @property
+    def num_left(self) -> int:
+        """How many more dimensions the record can describe."""
+        return 0xFFFF // DESCRIPTOR.itemsize - len(self._table)
 
     def find(self, name: str) -> Dimension | None:
-        """The dimension of that name."""
+        """The dimension of that name that the file has."""
         return next((dimension for dimension in self.dimensions if dimension.name == name), None)
 
     def forget_limits(self, dimension: Dimension) -> None:
-        """Withdraw the least and greatest value that were stated of a dimension that is overwritten."""
-        if self._table["options"][dimension.index] & LIMITS:
-            self._table["options"][dimension.index] &= 0xFF ^ LIMITS
+        """Withdraw the special and the least and greatest value stated of a dimension that is overwritten."""
+        if self._table["options"][dimension.index] & STATED_VALUES:
+            self._table["options"][dimension.index] &= 0xFF ^ STATED_VALUES
             self._changed = True
 
-    def append(self, name: str, dtype: np.dtype, scale: float | None, description: str) -> None:
-        """Describe one more dimension at the end; bytes that nothing describes yet are declared as undocumented."""
-        while (undeclared := min(self._record_length - self._end, 0xFF)) > 0:
-            filler = "ExtraBytes" if "ExtraBytes" not in self.names else f"ExtraBytes_{self._end}"
-            self._add(filler, UNDOCUMENTED, undeclared, undeclared, None, "undeclared in the source")
+    def append(self, name: str, dtype: np.dtype, scale: float | None, description: str) -> str:
+        """Describe one more dimension at the end; its name, which is ``name`` unless that is taken or too long."""
+        self._declare_rest()
+        name = self.free_name(name)
         options = SCALED if scale else 0
         self._add(name, TYPES.index(dtype) + 1, options, dtype.itemsize, scale, description)
         self._record_length = self._end
+        return name
+
+    def _declare_rest(self) -> None:
+        """Declare bytes that nothing describes yet as undocumented.
+
+        Their number stands in ``options``, where laspy takes bits of it for those of scale and offset.
+        """
+        while (rest := self._record_length - self._end) > 0:
+            size = next(size for size in range(min(rest, 0xFF), 0, -1) if not size & (SCALED | SHIFTED))
+            self._add(self.free_name("ExtraBytes"), UNDOCUMENTED, size, size, None, "undeclared in the source")
 
     def _add(
         self, name: str, data_type: int, options: int, num_bytes: int, scale: float | None, description: str
     ) -> None:
         row = np.zeros(1, DESCRIPTOR)
         row["data_type"], row["options"] = data_type, options
-        row["name"], row["description"] = name.encode(), description.encode()
+        row["name"], row["description"] = name.encode(), _cut(description).encode()
         row["scale"][0, 0] = scale or 0
         self._table = np.concatenate([self._table, row])
         self.names.add(name)
@@ -108,24 +203,45 @@ class Descriptors:
         self._changed = True
 
     def replace_in(self, records: list[Record]) -> list[Record]:
-        """``records`` with the Extra Bytes record rewritten where it stood, if anything in it changed."""
+        """``records`` with one Extra Bytes record, rewritten where the first one stood, if anything in it changed."""
         if not self._changed:
             return records
-        return [record.with_data(self._table.tobytes()) if record is self._record else record for record in records]
+        self._declare_rest()
+        kept = [record for record in records if record not in self._records[1:]]
+        return [record.with_data(self._table.tobytes()) if record in self._records else record for record in kept]
 
     def added_to(self, vlrs: list[Record]) -> list[Record]:
-        """``vlrs`` with an Extra Bytes record behind them if the file had none."""
-        missing = self._record is None and self._changed
+        """``vlrs`` with an Extra Bytes record behind them if the file had none and needs one."""
+        missing = not self._records and self._changed
         return [*vlrs, new_vlr(EXTRA_BYTES, "Extra bytes", self._table.tobytes())] if missing else vlrs
 
 
+def _table(record: Record) -> np.ndarray:
+    """The descriptors of a record; those that state no bytes at all mean nothing and are left out."""
+    rows = np.frombuffer(record.data, DESCRIPTOR, len(record.data) // DESCRIPTOR.itemsize)
+    return rows[(rows["data_type"] != UNDOCUMENTED) | (rows["options"] > 0)]
+
+
+def _size(row: np.void) -> int | None:
+    """Bytes of a point that a descriptor describes, None where its type is unknown."""
+    data_type = int(row["data_type"])
+    if data_type == UNDOCUMENTED:
+        return int(row["options"])
+    if data_type > 3 * len(TYPES):
+        return None
+    return ((data_type - 1) // len(TYPES) + 1) * TYPES[(data_type - 1) % len(TYPES)].itemsize
+
+
+def _num_bytes(table: np.ndarray) -> int | None:
+    sizes = [_size(row) for row in table]
+    return None if None in sizes else sum(size for size in sizes if size)
+
+
 def _dimension(row: np.void, start: int, index: int) -> tuple[Dimension | None, int]:
-    """The dimension that a descriptor states, None for undocumented bytes, and its bytes, 0 for an unknown type."""
+    """The dimension that a descriptor of a known type states, None for undocumented bytes, and its bytes."""
     data_type, options = int(row["data_type"]), int(row["options"])
     if data_type == UNDOCUMENTED:
         return None, options
-    if data_type > 3 * len(TYPES):
-        return None, 0
     dtype = TYPES[(data_type - 1) % len(TYPES)]
     num_elements = (data_type - 1) // len(TYPES) + 1
     scale = row["scale"][:num_elements] if options & SCALED else np.ones(num_elements)
@@ -138,3 +254,8 @@ def _dimension(row: np.void, start: int, index: int) -> tuple[Dimension | None, 
 
 def _text(name: bytes) -> str:
     return name.split(b"\0")[0].decode("utf-8", "replace")
+
+
+def _cut(text: str, num_bytes: int = NAME_BYTES) -> str:
+    """``text`` as far as it goes into so many bytes of UTF-8."""
+    return text.encode()[:num_bytes].decode("utf-8", "ignore")

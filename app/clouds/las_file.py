@@ -1,7 +1,8 @@
 """The frame of a LAS file: header and variable length records, checked against the bytes and kept as they are.
 
 Every number that the header states is compared with the size of the file before anything is allocated or walked, so
-a lying header costs nothing. Offsets follow the ASPRS LAS specification 1.4 R15, tables 3, 7 and 25.
+a lying header costs nothing; what it states of anything but the points is believed as far as it goes and said in a
+warning where it does not. Offsets follow the ASPRS LAS specification 1.4 R15, tables 3, 7 and 25.
 """
 
 import io
@@ -12,54 +13,12 @@ from functools import cached_property
 import laspy
 import numpy as np
 
+from app.clouds.las_layout import COMPRESSED, MIN_HEADER, STANDARD_HEADERS, Layout, frame_points
+from app.clouds.las_records import EVLR_HEADER, VLR_HEADER, Record, record_at, walk, walk_signed
 from app.errors import BadCloud
 
 SIGNATURE = b"LASF"
-MIN_HEADER = 227
-HEADER_1_4 = 375
-VLR_HEADER = 54
-EVLR_HEADER = 60
-COMPRESSED = 0x80
 INTERNAL_WAVEFORMS = 0x02
-
-LASZIP = ("laszip encoded", 22204)
-EXTRA_BYTES = ("LASF_Spec", 4)
-COPC_INFO = ("copc", 1)
-COPC_HIERARCHY = ("copc", 1000)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A variable length record: ``raw`` is its header and data, in the file itself; ``start`` where it began there."""
-
-    raw: bytes | memoryview
-    header_size: int
-    start: int = 0
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """User id and record id."""
-        user_id = bytes(self.raw[2:18]).split(b"\0")[0].decode("latin-1")
-        return user_id, int.from_bytes(self.raw[18:20], "little")
-
-    @property
-    def data(self) -> bytes:
-        return bytes(self.raw[self.header_size :])
-
-    def with_data(self, data: bytes) -> "Record":
-        """The same record around other ``data``; BadCloud where a VLR cannot hold that much."""
-        length_type, length_end = ("<H", 22) if self.header_size == VLR_HEADER else ("<Q", 28)
-        if length_end == 22 and len(data) > 0xFFFF:
-            raise BadCloud(f"The record {self.key} of the LAS file has no room for further dimensions.")
-        head = bytes(self.raw[: self.header_size])
-        head = head[:20] + struct.pack(length_type, len(data)) + head[length_end:]
-        return Record(head + data, self.header_size, self.start)
-
-
-def new_vlr(key: tuple[str, int], description: str, data: bytes) -> Record:
-    """A VLR with the user and record id of ``key``."""
-    head = struct.pack("<H16sHH32s", 0, key[0].encode(), key[1], 0, description.encode())
-    return Record(head, VLR_HEADER).with_data(data)
 
 
 @dataclass(frozen=True)
@@ -68,13 +27,14 @@ class LasFile:
 
     Attributes:
         data: the whole file.
-        header: the public header block, of the size that it states.
+        header: the public header block, of the size that it has.
         vlrs: the records between header and points.
         gap: bytes between the last VLR and the points.
         evlrs: the records after the points; in LAS 1.3 the waveform packets, if they are in the file.
         points_start: offset of the point data.
         record_length: bytes of a point, extra bytes included.
         scale, offset: float64 (3,).
+        warnings: where the header was not right, one sentence each.
     """
 
     data: memoryview
@@ -90,6 +50,7 @@ class LasFile:
     points_start: int
     scale: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
+    warnings: list[str] = field(default_factory=list)
 
     @cached_property
     def fields(self) -> dict[str, tuple[np.dtype, int]]:
@@ -99,7 +60,11 @@ class LasFile:
 
     def find(self, key: tuple[str, int]) -> Record | None:
         """The first VLR or EVLR with that user and record id."""
-        return next((record for record in self.vlrs + self.evlrs if record.key == key), None)
+        return next(iter(self.find_all(key)), None)
+
+    def find_all(self, key: tuple[str, int]) -> list[Record]:
+        """Every VLR and EVLR with that user and record id, in the file's order."""
+        return [record for record in self.vlrs + self.evlrs if record.key == key]
 
 
 def standard_length(point_format: int) -> int:
@@ -107,64 +72,76 @@ def standard_length(point_format: int) -> int:
     return laspy.PointFormat(point_format).dtype().itemsize
 
 
-def check_reaches(data: memoryview, start: int, num_bytes: int, what: str) -> None:
-    """Raise BadCloud where ``data`` ends before ``what``, of ``num_bytes``, which the file says is at ``start``."""
-    missing = start + num_bytes - len(data)
-    if missing > 0:
-        raise BadCloud(
-            f"The file is cut off or damaged: {what} should be at byte {start:,}, but {len(data):,} bytes are all "
-            f"there is; at least {missing:,} are missing. Send the whole file."
-        )
-
-
 def parse(data: memoryview) -> LasFile:
-    """The frame of ``data``; BadCloud where its numbers contradict each other or the size of the file."""
+    """The frame of ``data``; BadCloud where the points cannot be where and what its numbers say."""
     size = len(data)
     if size < MIN_HEADER or bytes(data[:4]) != SIGNATURE:
         raise BadCloud(f"Not a LAS file, or one cut off inside its header: it has {size} bytes.")
     major, minor = data[24], data[25]
-    header_size, points_start, num_vlrs, raw_format, record_length = struct.unpack_from("<HIIBH", data, 94)
     if major != 1 or minor > 5:
         raise BadCloud(f"LAS version {major}.{minor} is unknown; 1.0 to 1.5 can be read.")
-    least = HEADER_1_4 if minor >= 4 else MIN_HEADER
-    if not least <= header_size <= points_start <= size:
-        raise BadCloud(
-            f"The LAS header is incoherent or the file cut off: header of {header_size} bytes (at least {least}), "
-            f"points from byte {points_start}, file of {size} bytes."
-        )
+    raw_format, record_length = struct.unpack_from("<BH", data, 104)
     point_format = raw_format & 0x3F
     if point_format > 10 or raw_format & 0x40:
         raise BadCloud(f"LAS point format {raw_format & 0x7F} is unknown; 0 to 10 can be read.")
     standard = standard_length(point_format)
     if record_length < standard:
         raise BadCloud(f"Points of format {point_format} take {standard} bytes, the header says {record_length}.")
-    vlrs = _records(data, header_size, num_vlrs, VLR_HEADER, points_start)
-    num_points = _num_points(data, minor)
+    warnings: list[str] = []
+    header_size, vlrs = _header_and_vlrs(data, minor)
+    layout = Layout(data, minor, header_size, point_format, bool(raw_format & COMPRESSED), record_length, vlrs)
+    points_start, num_points = frame_points(layout, warnings)
+    vlrs = _all_vlrs(layout, points_start, warnings)
     scale, offset = _scale_and_offset(data, num_points)
-    file = LasFile(
+    vlrs_end = vlrs[-1].end if vlrs else header_size
+    points_end = points_start + (8 if layout.compressed else num_points * record_length)
+    evlrs = _evlrs(data, layout, points_start, points_end, warnings)
+    if not layout.compressed and not evlrs and size > points_end:
+        warnings.append(f"{size - points_end:,} bytes after the points are none that the header tells of: left out.")
+    return LasFile(
         data=data,
         header=bytes(data[:header_size]),
         vlrs=vlrs,
-        gap=bytes(data[header_size + sum(len(vlr.raw) for vlr in vlrs) : points_start]),
-        evlrs=_evlrs(data, minor, header_size, points_start),
+        gap=bytes(data[vlrs_end:points_start]),
+        evlrs=evlrs,
         minor=minor,
         point_format=point_format,
-        compressed=bool(raw_format & COMPRESSED),
+        compressed=layout.compressed,
         record_length=record_length,
         num_points=num_points,
         points_start=points_start,
         scale=scale,
         offset=offset,
+        warnings=warnings,
     )
-    held = (size - points_start) // record_length
-    if not file.compressed and num_points > held:
-        raise BadCloud(f"The header says {num_points} points, the file holds {held}: it is cut off or damaged.")
-    return file
 
 
-def _num_points(data: memoryview, minor: int) -> int:
-    legacy = struct.unpack_from("<I", data, 107)[0]
-    return (struct.unpack_from("<Q", data, 247)[0] if minor >= 4 else 0) or legacy
+def _header_and_vlrs(data: memoryview, minor: int) -> tuple[int, list[Record]]:
+    """Bytes of the header, and as many VLRs behind it as are stated, wherever the points are said to begin.
+
+    Where no VLR follows a header of the size that is stated, one of the version's size is tried.
+    """
+    stated_size, points_start, num_vlrs = struct.unpack_from("<HII", data, 94)
+    standard = STANDARD_HEADERS[minor]
+    end = points_start if MIN_HEADER <= points_start <= len(data) else len(data)
+    sizes = [size for size in dict.fromkeys((stated_size, standard, MIN_HEADER)) if MIN_HEADER <= size <= end]
+    signed = {size: len(walk_signed(data, size, end)) for size in sizes}
+    header_size = max(sizes, key=lambda size: signed[size])
+    if not signed[header_size] and header_size < standard <= end:
+        header_size = standard
+    return header_size, walk(data, header_size, num_vlrs, VLR_HEADER, len(data))
+
+
+def _all_vlrs(layout: Layout, points_start: int, warnings: list[str]) -> list[Record]:
+    """The VLRs that end before the points, those with a user id also beyond the number that is stated."""
+    stated_size, _, num_vlrs = struct.unpack_from("<HII", layout.data, 94)
+    vlrs = [vlr for vlr in layout.vlrs if vlr.end <= points_start]
+    vlrs += walk_signed(layout.data, vlrs[-1].end if vlrs else layout.header_size, points_start)
+    if layout.header_size != stated_size:
+        warnings.append(f"The LAS header states a size of {stated_size} bytes and has {layout.header_size}.")
+    if len(vlrs) != num_vlrs:
+        warnings.append(f"The LAS header counts {num_vlrs:,} VLRs; {len(vlrs):,} stand before the points.")
+    return vlrs
 
 
 def _scale_and_offset(data: memoryview, num_points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,49 +152,37 @@ def _scale_and_offset(data: memoryview, num_points: int) -> tuple[np.ndarray, np
     return scale, offset
 
 
-def _records(data: memoryview, start: int, count: int, header_size: int, end: int) -> list[Record]:
-    name = "VLR" if header_size == VLR_HEADER else "EVLR"
-    if start + count * header_size > end:
-        raise BadCloud(f"The header says {count} {name}s, more than the {max(end - start, 0)} bytes there can hold.")
-    records = []
-    for index in range(count):
-        record = _record(data, start, header_size, end)
-        if record is None:
-            raise BadCloud(f"{name} {index} of {count} reaches beyond its place: the file is cut off or damaged.")
-        records.append(record)
-        start += len(record.raw)
-    return records
-
-
-def _record(data: memoryview, start: int, header_size: int, end: int) -> Record | None:
-    if start + header_size > end:
-        return None
-    length = struct.unpack_from("<H" if header_size == VLR_HEADER else "<Q", data, start + 20)[0]
-    stop = start + header_size + length
-    return Record(data[start:stop], header_size, start) if stop <= end else None
-
-
-def _evlrs(data: memoryview, minor: int, header_size: int, points_start: int) -> list[Record]:
+def _evlrs(data: memoryview, layout: Layout, points_start: int, points_end: int, warnings: list[str]) -> list[Record]:
     evlrs = []
-    if minor >= 4:
-        start, count = struct.unpack_from("<QI", data, 235)
-        if count and start < points_start:
-            raise BadCloud(f"The header places EVLRs at byte {start}, before the points.")
-        check_reaches(data, start, EVLR_HEADER, "the first EVLR")
-        evlrs = _records(data, start, count, EVLR_HEADER, len(data))
-    if minor == 3 and header_size >= 235 and data[6] & INTERNAL_WAVEFORMS:
+    start, count = layout.stated_evlrs
+    if count:
+        evlrs = walk(data, start, count, EVLR_HEADER, len(data)) if start >= points_end else []
+        if len(evlrs) < count:
+            warnings.append(
+                f"The LAS header counts {count:,} EVLRs from byte {start:,}; {len(evlrs):,} are there, the others are "
+                "cut off or damaged: left out."
+            )
+    if layout.minor == 3 and layout.header_size >= 235 and data[6] & INTERNAL_WAVEFORMS:
         start = struct.unpack_from("<Q", data, 227)[0]
-        waveforms = _record(data, start, EVLR_HEADER, len(data)) if start > points_start else None
+        waveforms = record_at(data, start, EVLR_HEADER, len(data)) if start > points_start else None
         evlrs = [waveforms] if waveforms else []
     return evlrs
 
 
 def head(file: LasFile, vlrs: list[Record], record_length: int, compressed: bool) -> bytes:
     """Header, ``vlrs`` and gap of a file with the points of ``file`` in records of ``record_length`` bytes."""
-    header = bytearray(file.header)
+    header = bytearray(file.header.ljust(STANDARD_HEADERS[file.minor], b"\0"))
     body = b"".join(vlr.raw for vlr in vlrs) + file.gap
     raw_format = file.point_format | (COMPRESSED if compressed else 0)
-    struct.pack_into("<IIBH", header, 96, len(header) + len(body), len(vlrs), raw_format, record_length)
+    points_start = len(header) + len(body)
+    struct.pack_into("<HIIBH", header, 94, len(header), points_start, len(vlrs), raw_format, record_length)
+    legacy = struct.unpack_from("<I", header, 107)[0]
+    if file.minor >= 4:
+        struct.pack_into("<Q", header, 247, file.num_points)
+        legacy = legacy if legacy == file.num_points else 0
+    else:
+        legacy = file.num_points
+    struct.pack_into("<I", header, 107, legacy)
     return bytes(header) + body
 
 
@@ -231,6 +196,6 @@ def append_evlrs(out: io.BytesIO, file: LasFile, evlrs: list[Record]) -> None:
     with out.getbuffer() as written:
         if file.minor >= 4:
             struct.pack_into("<QI", written, 235, start if evlrs else 0, len(evlrs))
-        if file.minor >= 3 and len(file.header) >= 235:
+        if file.minor >= 3:
             waveforms = struct.unpack_from("<Q", written, 227)[0]
             struct.pack_into("<Q", written, 227, moved.get(waveforms, waveforms))

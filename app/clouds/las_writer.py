@@ -1,22 +1,24 @@
 """LAS and LAZ with classes: everything of a source file is kept, or a new file is built from a Cloud."""
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 
 from app.clouds import laz
+from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.las_dimensions import Descriptors
-from app.clouds.las_file import COPC_HIERARCHY, COPC_INFO, LASZIP, LasFile, append_evlrs, head, parse, standard_length
-from app.clouds.las_new import SCALE_M, las_from
-from app.clouds.records import column, fits, free_name, widen
+from app.clouds.las_dimensions import Column, Descriptors
+from app.clouds.las_file import LasFile, append_evlrs, head, parse, standard_length
+from app.clouds.las_new import las_from
+from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP
+from app.clouds.records import column, fits, widen
 from app.errors import UnsupportedFormat
 
 UNCLASSIFIED = 1
 NOISE = 7
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
 CHANNEL_BITS = 0x30
+RESERVED_DIMENSIONS = 16  # for what a segmentation adds
 FIXED_POINT = 1e-4  # unit of ``confidence`` and ``entropy``, which are uint16
 
 
@@ -31,24 +33,55 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     extra dimension of the same name is overwritten if its type can hold the values; else the new one is called
     ``label_2`` and so on.
 
-    LAS cannot hold NaN or inf: such points of a ``cloud`` are written at the offset of the file with classification 7
-    (noise). That, what was overwritten, and where labels went if not into ASPRS codes, is added to
-    ``segmentation.warnings``.
+    What ``las_new.las_from`` had to change of a ``cloud``, points that LAS cannot hold (NaN and inf are written at the
+    offset of the file with classification 7, noise), dimensions that were overwritten, and where labels went if not
+    into ASPRS codes, is added to ``segmentation.warnings``.
 
     Raises:
         BadCloud: ``source`` cannot be read, or has no room for another dimension.
         UnsupportedFormat: LAZ of waveforms from several scanner channels, which the compressor would damage.
         ValueError: the number of labels is not the number of points.
     """
-    file = parse(source if source is not None else memoryview(las_from(cloud)))
+    new = None
+    if source is None:
+        new = las_from(cloud)
+        source = memoryview(new.data)
+    file = parse(source)
     if len(segmentation.labels) != file.num_points:
         raise ValueError(f"{len(segmentation.labels)} labels for {file.num_points} points")
+    descriptors = Descriptors(file)
+    kept = _as_many_as_fit(new.columns, descriptors, segmentation.warnings) if new else []
     classification = _classification(file, segmentation)
     columns = [] if classification is not None else [_label_column(segmentation)]
+    columns += _requested(segmentation)
+    records, names = _with_columns(laz.decode(file), descriptors, kept + columns)
+    overwritten = [name for name in names if descriptors.find(name)]
+    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in overwritten]
+    if classification is not None:
+        _classify(file, records, classification)
+    else:
+        segmentation.warnings.append(
+            "The classes do not fit into the classification of this file; their ids are in the dimension "
+            f"{names[len(kept)]}."
+        )
+    for name in segmentation.wide_fields():
+        segmentation.warnings.append(f"LAS has no place for {name}: ask for another output to get them.")
+    if new:
+        segmentation.warnings += new.warnings + _renamed(kept, names)
+        _mark_lost(new.lost, file, records, segmentation.warnings)
+    return _assemble(file, descriptors, records, compressed)
+
+
+def _requested(segmentation: Segmentation) -> list[Column]:
+    """What was asked for beside the labels, as far as LAS has a place for it."""
+    columns = []
     for name in ("confidence", "entropy"):
         values = getattr(segmentation, name)
         if values is not None:
-            columns.append(Column(name, values, np.dtype("<u2"), FIXED_POINT, f"{name} of the class"))
+            short = np.nanmax(values, initial=0) <= np.iinfo(np.uint16).max * FIXED_POINT
+            columns.append(
+                Column(name, values, np.dtype("<u2" if short else "<u4"), FIXED_POINT, f"{name} of the class")
+            )
     if segmentation.instances is not None:
         columns.append(
             Column("instance", segmentation.instances, np.dtype("<i4"), None, "id of the object, -1 for none")
@@ -57,38 +90,16 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         Column(name, values, values.dtype, None, "principal component")
         for name, values in segmentation.colour_columns()
     ]
-    descriptors = Descriptors(file)
-    records, names = _with_columns(laz.decode(file), descriptors, columns)
-    overwritten = [name for name in names if descriptors.find(name)]
-    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in overwritten]
-    if classification is not None:
-        _classify(file, records, classification)
-    else:
-        segmentation.warnings.append(
-            f"The classes do not fit into the classification of this file; their ids are in the dimension {names[0]}."
-        )
-    for name in segmentation.wide_fields():
-        segmentation.warnings.append(f"LAS has no place for {name}: ask for another output to get them.")
-    if source is None:
-        _mark_what_is_lost(cloud, file, records, segmentation)
-    return _assemble(file, descriptors, records, compressed)
+    return columns
 
 
-@dataclass(frozen=True)
-class Column:
-    """Values for every point, to be stored as an extra dimension of type ``dtype`` in units of ``scale``."""
-
-    name: str
-    values: np.ndarray
-    dtype: np.dtype
-    scale: float | None
-    description: str
-
-    def raw(self) -> np.ndarray:
-        """The values as they are stored in a new dimension."""
-        if self.scale is None:
-            return self.values
-        return np.clip(np.rint(self.values / self.scale), 0, np.iinfo(self.dtype).max)
+def _as_many_as_fit(columns: list[Column], descriptors: Descriptors, warnings: list[str]) -> list[Column]:
+    """The first of ``columns`` that the Extra Bytes record has room for."""
+    kept = columns[: descriptors.num_left - RESERVED_DIMENSIONS]
+    if len(kept) < len(columns):
+        left_out = len(columns) - len(kept)
+        warnings.append(f"LAS describes at most {len(kept)} further columns: the last {left_out:,} were left out.")
+    return kept
 
 
 def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[Column]) -> tuple[np.ndarray, list[str]]:
@@ -103,14 +114,20 @@ def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[C
             stores.append((existing.start, existing.dtype, raw))
             names.append(existing.name)
         else:
-            names.append(free_name(wanted.name, descriptors.names))
-            descriptors.append(names[-1], wanted.dtype, wanted.scale, wanted.description)
+            names.append(descriptors.append(wanted.name, wanted.dtype, wanted.scale, wanted.description))
             stores.append((length, wanted.dtype, wanted.raw()))
             length += wanted.dtype.itemsize
     records = widen(records, length - records.shape[1])
     for start, dtype, raw in stores:
         column(records, start, dtype)[:] = raw
     return records, names
+
+
+def _renamed(columns: list[Column], names: list[str]) -> list[str]:
+    """A warning of columns that have another name in LAS, because theirs is too long or means something there."""
+    pairs = [(column.name, name) for column, name in zip(columns, names, strict=False) if column.name != name]
+    told = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
+    return [f"Columns with another name in LAS: {len(pairs):,} ({told})."] if pairs else []
 
 
 def _label_column(segmentation: Segmentation) -> Column:
@@ -173,16 +190,10 @@ def _check_waveforms(file: LasFile, records: np.ndarray) -> None:
             )
 
 
-def _mark_what_is_lost(cloud: Cloud, file: LasFile, records: np.ndarray, segmentation: Segmentation) -> None:
-    lost = ~np.isfinite(cloud.xyz).all(axis=1)
+def _mark_lost(lost: np.ndarray, file: LasFile, records: np.ndarray, warnings: list[str]) -> None:
     if lost.any():
         column(records, file.fields["classification"][1], "u1")[lost] = NOISE
-        segmentation.warnings.append(
-            f"Points with NaN or infinite coordinates: {np.count_nonzero(lost):,}; LAS cannot hold those: they are at "
-            "the file's offset with classification 7 (noise)."
-        )
-    if (file.scale > SCALE_M).any():
-        segmentation.warnings.append(
-            f"The cloud is too wide for LAS at a resolution of {SCALE_M}: coordinates are rounded to "
-            f"{file.scale.max()}."
+        warnings.append(
+            f"Points with NaN or infinite coordinates: {np.count_nonzero(lost):,}, or with some beyond "
+            f"{MAX_COORDINATE:g}; LAS cannot hold those: they are at the file's offset with classification 7 (noise)."
         )

@@ -6,26 +6,34 @@ the process when a size is absurd and panics on items that it does not know.
 """
 
 import io
+import logging
 import struct
 
 import lazrs
 import numpy as np
 
-from app.clouds.las_file import LASZIP, LasFile, Record, check_reaches, new_vlr, standard_length
+from app.clouds.las_file import LasFile, standard_length
+from app.clouds.las_layout import VARIABLE, table_start
+from app.clouds.las_records import LASZIP, Record, new_vlr
 from app.errors import BadCloud
 
-CHUNKED = 2
-LAYERED = 3
-VARIABLE = 0xFFFFFFFF
+POINTWISE, CHUNKED, LAYERED = 1, 2, 3
+REWRITE = "LASzip's own program unpacks them: laszip -i old.laz -o new.las; send that, or pack it again."
 LASZIP_HEADER = 34
 LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # of items POINT14, RGB14, RGBNIR14, WAVEPACKET14; BYTE14 has one a byte
 BYTE14 = 14
 
 Item = tuple[int, int, int]  # type, bytes, version
+Chunk = tuple[int, int]  # points, bytes
+
+log = logging.getLogger(__name__)
 
 
 def decode(file: LasFile) -> np.ndarray:
-    """All records of ``file``, uint8 (num_points, record_length); read-only where they lie uncompressed in the file."""
+    """All records of ``file``, uint8 (num_points, record_length); read-only where they lie uncompressed in the file.
+
+    BadCloud where compressed points are damaged, cut off or not to be unpacked; nothing less than all is returned.
+    """
     if not file.compressed:
         flat = np.frombuffer(file.data, np.uint8, file.num_points * file.record_length, file.points_start)
         return flat.reshape(file.num_points, file.record_length)
@@ -34,19 +42,17 @@ def decode(file: LasFile) -> np.ndarray:
     laszip = file.find(LASZIP)
     if laszip is None:
         raise BadCloud("The header says that the points are compressed, but the LASzip record is missing.")
-    items, chunk_size = _items(laszip.data, file)
-    chunks_start = file.points_start + 8
-    table_start = _table_start(file)
-    table = _chunk_table(file, laszip.data, chunk_size, table_start)
-    if items[0][0] in LAYERS:
-        _check_layers(file, items, table)
+    items, chunk_size, record_data = _items(laszip.data, file)
+    table, chunks_end = _chunks(file, items, record_data, chunk_size)
     records = np.empty(file.num_points * file.record_length, np.uint8)
+    chunks = file.data[file.points_start + 8 : chunks_end]
     try:
-        lazrs.decompress_points_with_chunk_table(file.data[chunks_start:table_start], laszip.data, records, table)
-    except (KeyboardInterrupt, SystemExit):
+        lazrs.decompress_points_with_chunk_table(chunks, record_data, records, table)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
-        raise BadCloud(f"The compressed points cannot be unpacked: {error}") from None
+        log.info("lazrs could not unpack %d points: %s", file.num_points, error)
+        raise BadCloud("The compressed points are damaged: they cannot be unpacked. Send the file anew.") from None
     return records.reshape(file.num_points, file.record_length)
 
 
@@ -70,15 +76,22 @@ def _parse_items(laszip: bytes) -> list[Item]:
     return [struct.unpack_from("<HHH", laszip, LASZIP_HEADER + 6 * index) for index in range(count)]
 
 
-def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int]:
-    """Items and chunk size of the LASzip record, which must describe points of the header's format."""
+def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int, bytes]:
+    """Items and chunk size of the LASzip record, which must describe points of the header's format, and the record.
+
+    A chunk size of 0 means chunks of sizes of their own, as to LASzip; lazrs is told so.
+    """
     if len(laszip) < LASZIP_HEADER:
         raise BadCloud(f"The LASzip record has {len(laszip)} bytes, too few to describe the points.")
     compressor, chunk_size = struct.unpack_from("<H10xI", laszip)
+    if compressor == POINTWISE:
+        raise BadCloud(
+            "The points are compressed with LASzip's first compressor, of before 2011, which few programs still read. "
+            f"{REWRITE}"
+        )
     if compressor not in (CHUNKED, LAYERED):
         raise BadCloud(
-            f"The points are compressed with LASzip's compressor {compressor}, from before 2011; "
-            "write the file anew with a current laszip."
+            f"The LASzip record names the compressor {compressor}; known are {CHUNKED} and {LAYERED}. {REWRITE}"
         )
     items = _parse_items(laszip)
     num_extra_bytes = file.record_length - standard_length(file.point_format)
@@ -88,26 +101,51 @@ def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int]:
             f"The LASzip record describes other points than the header, which says format {file.point_format} "
             f"in {file.record_length} bytes."
         )
-    if chunk_size == 0 or (compressor == LAYERED) != (items[0][0] in LAYERS):
-        raise BadCloud(f"The LASzip record is damaged: compressor {compressor}, chunks of {chunk_size} points.")
-    return items, chunk_size
+    if (compressor == LAYERED) != (items[0][0] in LAYERS):
+        raise BadCloud(f"The LASzip record is damaged: compressor {compressor} for points of type {items[0][0]}.")
+    chunk_size = chunk_size or VARIABLE
+    return items, chunk_size, laszip[:12] + struct.pack("<I", chunk_size) + laszip[16:]
+
+
+def _chunks(file: LasFile, items: list[Item], laszip: bytes, chunk_size: int) -> tuple[list[Chunk], int]:
+    """Points and bytes of every chunk, and where the last one ends.
+
+    Layered chunks state both themselves, so they are found without the table that should list them.
+    """
+    layered = items[0][0] in LAYERS
+    try:
+        start = _table_start(file)
+        table = _chunk_table(file, laszip, chunk_size, start)
+        if layered:
+            _check_layers(file, items, table)
+    except BadCloud:
+        found = _walk_layered(file, items) if layered else None
+        if found is None:
+            raise
+        file.warnings.append("The table of compressed chunks is missing or wrong; the points were found without it.")
+        return found
+    return table, start
 
 
 def _table_start(file: LasFile) -> int:
-    """Offset of the chunk table, which a writer that could not seek put into the last 8 bytes of the file."""
+    """Offset of the chunk table."""
     if file.points_start + 8 > len(file.data):
         raise BadCloud("The file is cut off before its first point.")
-    start = struct.unpack_from("<q", file.data, file.points_start)[0]
-    if start == -1:
-        start = struct.unpack_from("<q", file.data, len(file.data) - 8)[0]
-    else:
-        check_reaches(file.data, start, 8, f"the table that ends the {file.num_points:,} compressed points")
-    if not file.points_start + 8 <= start <= len(file.data) - 8:
+    start = table_start(file.data, file.points_start)
+    if start is None:
+        stated = struct.unpack_from("<q", file.data, file.points_start)[0]
+        missing = stated + 8 - len(file.data)
+        if missing > 0:
+            raise BadCloud(
+                f"The file is cut off or damaged: the table that ends the {file.num_points:,} compressed points should "
+                f"be at byte {stated:,}, but {len(file.data):,} bytes are all there is; at least {missing:,} are "
+                "missing. Send the whole file."
+            )
         raise BadCloud("The table of compressed chunks is missing: the file is cut off or damaged.")
     return start
 
 
-def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> list[tuple[int, int]]:
+def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> list[Chunk]:
     """Points and bytes of every chunk, which together must be the header's points and fill the bytes exactly."""
     num_chunks = struct.unpack_from("<I", file.data, start + 4)[0]
     held = start - file.points_start - 8
@@ -122,10 +160,11 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
     try:
         source = io.BytesIO(file.data[start : start + 64 + 32 * num_chunks])
         table = lazrs.read_chunk_table_only(source, lazrs.LazVlr(laszip))
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
-        raise BadCloud(f"The table of compressed chunks is damaged: {error}") from None
+        log.info("lazrs could not read a table of %d chunks: %s", num_chunks, error)
+        raise BadCloud("The table of compressed chunks is damaged. Send the file anew.") from None
     if chunk_size != VARIABLE:
         left = [file.num_points - index * chunk_size for index in range(num_chunks)]
         table = [(min(max(count, 0), chunk_size), size) for count, (_, size) in zip(left, table, strict=True)]
@@ -136,18 +175,31 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
     return table
 
 
-def _check_layers(file: LasFile, items: list[Item], table: list[tuple[int, int]]) -> None:
-    """Every layered chunk must state layers that fill it: one raw point, a count, layer sizes, layers."""
+def _check_layers(file: LasFile, items: list[Item], table: list[Chunk]) -> None:
+    """Every layered chunk must be what it says itself: one raw point, a count, layer sizes, layers."""
+    start = file.points_start + 8
+    for chunk in table:
+        if _layered_chunk(file, items, start) != chunk:
+            raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
+        start += chunk[1]
+
+
+def _walk_layered(file: LasFile, items: list[Item]) -> tuple[list[Chunk], int] | None:
+    """The chunks from the first on, by what they say themselves; None unless they are the header's points."""
+    start, left, table = file.points_start + 8, file.num_points, []
+    while left > 0 and (chunk := _layered_chunk(file, items, start)) and 0 < chunk[0] <= left:
+        table.append(chunk)
+        start, left = start + chunk[1], left - chunk[0]
+    return (table, start) if left == 0 else None
+
+
+def _layered_chunk(file: LasFile, items: list[Item], start: int) -> Chunk | None:
+    """Points and bytes of the layered chunk at ``start`` as it states them, None where the file does not hold it."""
     num_layers = sum(size if kind == BYTE14 else LAYERS[kind] for kind, size, _ in items)
-    chunk_bytes = np.array([size for _, size in table], np.int64)
-    sizes_end = file.record_length + 4 + 4 * num_layers
-    raw = np.frombuffer(file.data, np.uint8)
-    sizes_start = file.points_start + 8 + np.cumsum(chunk_bytes) - chunk_bytes + file.record_length + 4
-    total = np.full(len(table), sizes_end, np.int64)
-    if (chunk_bytes < sizes_end).any():
-        raise BadCloud("A compressed chunk is shorter than its own header: the file is damaged.")
-    for layer in range(num_layers):
-        where = sizes_start[:, None] + 4 * layer + np.arange(4)
-        total += raw[where].view("<u4")[:, 0]
-    if (total != chunk_bytes).any():
-        raise BadCloud("The layers of a compressed chunk do not add up to its size: the file is damaged.")
+    sizes_start = start + file.record_length + 4
+    sizes_end = sizes_start + 4 * num_layers
+    if sizes_end > len(file.data):
+        return None
+    count = struct.unpack_from("<I", file.data, sizes_start - 4)[0]
+    size = sizes_end - start + sum(struct.unpack_from(f"<{num_layers}I", file.data, sizes_start))
+    return (count, size) if start + size <= len(file.data) else None

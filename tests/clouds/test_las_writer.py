@@ -200,6 +200,155 @@ def test_a_cloud_of_another_format(compressed):
     np.testing.assert_allclose(back.intensity / back.intensity_scale, cloud.intensity, atol=1e-5)
 
 
+def written(cloud, compressed=False, **fields):
+    """The cloud of another format as LAS, by laspy, and the warnings."""
+    answer = segmentation(len(cloud), **fields)
+    return laspy.read(io.BytesIO(WRITERS[compressed](cloud, answer, None))), answer.warnings
+
+
+RNG = np.random.default_rng(6)
+ODD_INTENSITIES = {
+    "0 to 1": (RNG.random(400), None, 65535.0, 0.0),
+    "0 to 1 by scale": (RNG.random(400) / 2, 1.0, 65535.0, 0.0),
+    "0 or 1 by scale": (RNG.integers(0, 2, 400), 1.0, 65535.0, 0.0),
+    "fractions to 255": (RNG.random(400) * 250, 255.0, 257.0, 0.0),
+    "signed": (RNG.integers(-2048, 2048, 400), None, None, None),
+    "wide": (RNG.integers(70_000, 9_000_000, 400), None, None, 0.0),
+}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", ODD_INTENSITIES)
+def test_intensities_that_are_no_16_bit_numbers_are_scaled_kept_and_told(kind, compressed):
+    values, scale, factor, least = ODD_INTENSITIES[kind]
+    values = values.astype(np.float32)
+    after, warnings = written(other_cloud(intensity=values, intensity_scale=scale), compressed)
+    np.testing.assert_array_equal(after["original_intensity"], values)
+    least = values.min() if least is None else least
+    factor = 65535 / (values.max() - least) if factor is None else factor
+    np.testing.assert_allclose(after.intensity, (values.astype(float) - least) * factor, atol=0.51)
+    assert [warning for warning in warnings if "the 400 values were scaled" in warning] == warnings
+
+
+@pytest.mark.parametrize("greatest", [1, 255, 65535])
+def test_intensities_of_16_bits_stay_as_they_are(greatest):
+    values = RNG.integers(0, greatest + 1, 400).astype(np.float32)
+    after, warnings = written(other_cloud(intensity=values))
+    np.testing.assert_array_equal(after.intensity, values)
+    assert (list(after.point_format.extra_dimension_names), warnings) == ([], [])
+
+
+def test_intensities_that_are_not_finite_are_counted():
+    values = np.arange(400, dtype=np.float32)
+    values[[1, 5]] = np.nan, np.inf
+    after, warnings = written(other_cloud(intensity=values))
+    np.testing.assert_array_equal(after["original_intensity"], values)
+    assert list(after.intensity[:7]) == [0, 0, 2, 3, 4, 0, 6]
+    assert warnings == ["Intensities that are not finite: 2; they are 0 in LAS."]
+
+
+def test_columns_of_any_type_become_extra_dimensions_of_it():
+    columns = {
+        "height above ground": RNG.normal(size=400),
+        "eigenvalue": RNG.normal(size=400).astype(np.float32),
+        "small": RNG.normal(size=400).astype(np.float16),
+        "id": RNG.integers(0, 2**63, 400),
+        "unsigned": RNG.integers(0, 2**64, 400, dtype=np.uint64),
+        "state": RNG.integers(-128, 128, 400).astype(np.int8),
+        "label": RNG.integers(0, 5, 400).astype(np.int32),
+        "intensity": RNG.random(400),
+        "X": RNG.random(400),
+        "n" * 40: np.arange(400),
+        "n" * 40 + "n": np.arange(400) + 1,
+        "\u00e4" * 20: np.arange(400) + 2,
+    }
+    columns["small"][7] = np.nan
+    normals = RNG.normal(size=(400, 3)).astype(np.float32)
+    after, warnings = written(other_cloud(extra=columns, normals=normals), confidence=np.ones(400, np.float32))
+    names = dict(zip(columns, list(after.point_format.extra_dimension_names)[3:], strict=False))
+    for name, values in columns.items():
+        np.testing.assert_array_equal(after[names[name]], values, err_msg=name)
+        assert after[names[name]].dtype == (np.float32 if name == "small" else values.dtype)
+    np.testing.assert_array_equal(after["normal_y"], normals[:, 1])
+    np.testing.assert_allclose(after["confidence"], 1)
+    assert [names[name] for name in ("height above ground", "label")] == ["height above ground", "label"]
+    assert all(len(name.encode()) <= 32 for name in names.values())
+    (told,) = warnings
+    assert told.startswith("Columns with another name in LAS: 5 (")
+    assert "'intensity' is 'intensity_2'" in told
+
+
+def test_more_columns_than_a_record_describes_are_counted():
+    after, warnings = written(other_cloud(extra={f"c{i}": np.full(400, i, np.uint16) for i in range(400)}))
+    kept = len(list(after.point_format.extra_dimension_names))
+    assert 300 < kept < 341
+    np.testing.assert_array_equal(after[f"c{kept - 1}"], kept - 1)
+    assert f"the last {400 - kept} were left out" in warnings[0]
+
+
+FIELDS = {
+    "return_number": (np.arange(400) % 16, "return_number"),
+    "scalar_Number Of Returns": (np.arange(400.0) % 5, "number_of_returns"),
+    "scalar_Point_Source_ID": (np.arange(400.0), "point_source_id"),
+    "UserData": (np.arange(400) % 256, "user_data"),
+    "scanner_channel": (np.arange(400) % 4, "scanner_channel"),
+    "withheld": (np.arange(400) % 2, "withheld"),
+    "gps_time": (np.arange(400) / 7 + 1e9, "gps_time"),
+}
+
+
+def test_columns_that_las_knows_go_into_its_fields():
+    after, warnings = written(other_cloud(extra={name: values for name, (values, _) in FIELDS.items()}))
+    for values, field in FIELDS.values():
+        np.testing.assert_array_equal(np.asarray(after[field]), values, err_msg=field)
+    assert (list(after.point_format.extra_dimension_names), warnings) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "stored", "num_changed"),
+    [
+        ("return_number", [1.0, 15.0, 16.0, -1.0, 2.5, np.nan], [1, 15, 15, 0, 2, 0], 4),
+        ("user_data", [0, 255, 256, -5, 1, 2], [0, 255, 255, 0, 1, 2], 2),
+        ("point_source_id", [0, 65535, 65536, 70_000, 1, 2], [0, 65535, 65535, 65535, 1, 2], 2),
+        ("scan_direction_flag", [0, 1, 2, 0, 1, 0], [0, 1, 1, 0, 1, 0], 1),
+        ("scan_angle", [0, 12, -180, 180, 400, np.nan], [0, 2000, -30000, 30000, 30000, 0], 2),
+        ("gps_time", [0, 1, 2**60 + 1, 2**62 + 1, 3, 4], [0, 1, 2**60, 2**62, 3, 4], 2),
+    ],
+)
+def test_values_that_a_field_cannot_hold_are_kept_beside_it_and_counted(field, values, stored, num_changed):
+    values = np.resize(np.array(values), 400)
+    values[6:] = values[0]
+    after, warnings = written(other_cloud(extra={field: values}))
+    np.testing.assert_array_equal(np.asarray(after[field])[:6], stored)
+    np.testing.assert_array_equal(after[f"original_{field}"], values)
+    assert warnings[0].startswith(f"{num_changed:,} values of {field} do not go into the field {field}")
+
+
+def test_what_las_holds_goes_through_ply_and_back():
+    """Every field and dimension that a LAS file has is one of the cloud read from it."""
+    before = las_data(6, 300, extra=[("amplitude", "uint16"), ("height", "float64")])
+    before.classification = np.arange(300, dtype=np.uint8) % 3
+    read = las.read(memoryview(to_bytes(before)))
+    after, warnings = written(Cloud(read.xyz, "ply", intensity=read.intensity, extra=read.extra))
+    assert_kept(before, after, but=["X", "Y", "Z", "classification"])
+    np.testing.assert_allclose(after.xyz, before.xyz, atol=1e-9)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("spread", "scale"),
+    [(0.001, None), (0.0001, None), (1.0, 1e-7), (0.01, 1e-7), (300.0, 1e-4), (1e7, 1e-2)],
+)
+def test_coordinates_are_as_fine_as_they_need(spread, scale):
+    xyz = RNG.uniform(0, 1, (400, 3)) * spread + 500
+    if scale is None:
+        xyz = 600_000 + RNG.integers(0, 100_000, (400, 3)) * spread
+        scale = spread
+    after, warnings = written(Cloud(xyz, "text"))
+    np.testing.assert_allclose(after.xyz, xyz, atol=scale * 0.51, rtol=0)
+    assert ("too wide" in "".join(warnings)) == (scale > 1e-3)
+
+
 def test_points_that_are_not_finite_are_noise_at_the_offset():
     cloud = other_cloud()
     cloud.xyz[5, 1], cloud.xyz[9] = np.nan, np.inf
@@ -209,7 +358,7 @@ def test_points_that_are_not_finite_are_noise_at_the_offset():
     assert list(after.classification[[5, 9]]) == [7, 7]
     np.testing.assert_array_equal(after.xyz[5], after.header.offsets)
     np.testing.assert_allclose(after.xyz[6], cloud.xyz[6], atol=0.00051)
-    assert "infinite coordinates: 2;" in answer.warnings[0]
+    assert "infinite coordinates: 2, or" in answer.warnings[0]
     nothing = Cloud(xyz=np.full((3, 3), np.nan), format="ply")
     assert len(laspy.read(io.BytesIO(las.write_las(nothing, segmentation(3), None)))) == 3
 
@@ -225,6 +374,12 @@ def test_degrees_and_wide_clouds_keep_what_int32_can_hold():
     np.testing.assert_allclose(after.xyz[:, 1:], wide.xyz[:, 1:], atol=0.00051)
     assert abs(after.xyz[0, 0] - 1e12) <= 1e3
     assert "too wide" in answer.warnings[0]
+    wide.xyz[0, 0] = 1e300
+    answer = segmentation(400)
+    after = laspy.read(io.BytesIO(las.write_las(wide, answer, None)))
+    np.testing.assert_allclose(after.xyz[1:], wide.xyz[1:], atol=0.00051)
+    assert after.classification[0] == 7
+    assert "beyond" in answer.warnings[0]
 
 
 def test_a_label_for_every_point_is_demanded():
