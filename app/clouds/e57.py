@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, bound
+from app.clouds.crs import BadCrs, units_of
+from app.clouds.units import SAME, Units, length
 from app.errors import BadCloud, Problem, UnsupportedFormat, storage_problem
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     with _spooled(data) as spool:
         try:
             with pye57.E57(f"/dev/fd/{spool.fileno()}") as file:  # the library opens paths only
-                return bound(_read_scans(file, len(data), max_points), columns)
+                cloud = bound(_read_scans(file, len(data), max_points), columns)
+                cloud.units = _units(file)
+                return cloud
         except (KeyboardInterrupt, SystemExit, MemoryError, Problem):
             raise
         except BaseException as error:
@@ -90,6 +94,26 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None) -> Cl
         limit = max(scan.limit("intensityLimits", ("intensityMaximum",), "intensity") for scan in scans)
         cloud.intensity_scale = next((float(scale) for scale in FULL_SCALES if limit <= scale), None)
     return cloud
+
+
+def _units(file: "pye57.E57") -> Units:
+    """Metres, as the standard has it, with a doubt where the file states a coordinate system in something else."""
+    metre = length(1.0, source="format")
+    root = file.root
+    text = str(root["coordinateMetadata"].value()) if root.isDefined("coordinateMetadata") else ""
+    if not text.strip():
+        return Units(metre, metre, metre)
+    try:
+        stated = units_of(text)
+    except BadCrs as error:
+        return Units(metre, metre, metre, doubts=(f"The coordinate system of the E57 file cannot be read: {error}.",))
+    doubts = stated.doubts
+    if any(unit.radians or abs(unit.metres - 1) > SAME for unit in stated.axes):
+        doubts += (
+            f"The coordinate system of the E57 file is in {stated.described()}, but E57 has metres by its standard: "
+            "they were taken for metres. units= says otherwise.",
+        )
+    return Units(metre, metre, metre, stated.crs, doubts)
 
 
 def _joined(name: str, tables: list[dict[str, Any]], scans: "list[_Scan]", warnings: list[str]) -> np.ndarray | None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Column, Wanted, cloud_from_columns
+from app.clouds.comments import units_in
 from app.clouds.pcd_file import (
     DEFAULT_VIEWPOINT,
     PACKED_COLOUR,
@@ -31,7 +32,10 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     header = parse_header(data)
     records = read_records(data, header, max_points)
     pairs = [pair for field in header.fields for pair in _columns(field, records)]
-    return cloud_from_columns("pcd", pairs, wanted=columns)
+    cloud = cloud_from_columns("pcd", pairs, wanted=columns)
+    lines = bytes(data[: header.body_start]).decode("latin-1").splitlines()
+    cloud.units = units_in(line.lstrip("# \t") for line in lines if line.lstrip().startswith("#"))
+    return cloud
 
 
 def _columns(field: Field, records: np.ndarray) -> list[Column]:

@@ -7,6 +7,7 @@ import numpy as np
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, cloud_from_columns
+from app.clouds.comments import units_in
 from app.clouds.memory_file import MemoryFile
 from app.clouds.ply_data import check_counts, find_rows, read_columns
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
@@ -22,7 +23,9 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     vertex = _vertex(header)
     check_num_points(vertex.count, max_points, "The PLY")
     check_counts(data, header)
-    return cloud_from_columns("ply", read_columns(data, header, vertex).items(), wanted=columns)
+    cloud = cloud_from_columns("ply", read_columns(data, header, vertex).items(), wanted=columns)
+    cloud.units = units_in(header.comments)
+    return cloud
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:

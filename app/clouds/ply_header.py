@@ -77,6 +77,12 @@ class Header:
         """Whether rows are lines."""
         return self.format == "ascii"
 
+    @property
+    def comments(self) -> list[str]:
+        """The text of every ``comment`` and ``obj_info``."""
+        pairs = [line.split(None, 1) for line in self.lines]
+        return [pair[1] for pair in pairs if len(pair) == 2 and pair[0] in ("comment", "obj_info")]
+
 
 def read_header(data: memoryview) -> Header:
     """Parse the header; any line ending, ``obj_info`` and comments anywhere. Raises BadCloud."""

@@ -163,3 +163,24 @@ def test_without_the_library_the_answer_names_the_remedy():
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert f"`{sys.executable} -m pip install pye57`" in child.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", None),
+        ("EPSG:32618", None),
+        ('LOCAL_CS["site",UNIT["US survey foot",0.304800609601219]]', "US survey feet"),
+        ("EPSG:4326", "degrees"),
+        ("nonsense", "cannot be read"),
+    ],
+)
+def test_coordinates_are_metres_whatever_the_metadata_say(tmp_path, monkeypatch, text, said):
+    node = libe57.StringNode
+    monkeypatch.setattr(libe57, "StringNode", lambda image, value: node(image, value or text))
+    cloud = formats.read(file_of(tmp_path / "one.e57", (scan(), {})))
+    assert [(unit.metres, unit.source) for unit in cloud.units.axes] == [(1, "format")] * 3
+    assert [said in warning for warning in cloud.warnings] == ([True] if said else [])
+    in_feet = formats.read(file_of(tmp_path / "two.e57", (scan(), {})), units="ft")
+    assert in_feet.units.x.metres == 0.3048
+    assert "request was followed" in in_feet.warnings[0]
