@@ -61,6 +61,16 @@ class Settings(BaseSettings):
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
     spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
+    max_connections: int = Field(
+        1000, gt=0, description="open connections; fewer where descriptors (ulimit -n) are few"
+    )
+    header_timeout_s: float = Field(10.0, gt=0, description="time for the headers of a request before it gets 408")
+    min_rate_bytes_s: float = Field(
+        8192.0,
+        ge=0,
+        description="bytes a second, on average, below which a client is dropped that sends a body or takes an answer: "
+        "after the times without a byte below, and after 1 s while others wait for its place; 0: any",
+    )
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 

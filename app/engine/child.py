@@ -75,10 +75,15 @@ class Child:
 
 def tie_to_parent() -> None:
     """In a child: die with the parent, leave signals to it, write no core files."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_with_parent(signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def signal_with_parent(number: int) -> None:
+    """Get the signal ``number`` when the thread that started this process ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _start(command: list[str], descriptors: list[int], environment: Mapping[str, str]) -> subprocess.Popen:

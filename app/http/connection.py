@@ -1,6 +1,5 @@
-"""The client's socket under a request, where the server is one that shows it (gunicorn)."""
+"""The client under a request, where the server is one that shows it (``app.http.front``)."""
 
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,16 +9,11 @@ def hung_up(environ: Mapping[str, Any]) -> Callable[[], bool]:
 
     One that closes only its sending side counts as gone: the two look alike from here.
     """
-    connection: socket.socket | None = environ.get("gunicorn.socket")
+    client = environ.get("pointserve.client")
+    return client.is_gone if client is not None else lambda: False
 
-    def is_gone() -> bool:
-        if connection is None:
-            return False
-        try:
-            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
 
-    return is_gone
+def make_room(environ: Mapping[str, Any]) -> bool:
+    """Have clients that are slow give up their places; whether there are any."""
+    found: Callable[[], bool] = environ.get("pointserve.make_room", lambda: False)
+    return found()

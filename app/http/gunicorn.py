@@ -1,4 +1,4 @@
-"""The server process: gunicorn with one threaded worker that owns the engine."""
+"""The server process: gunicorn with one worker, which owns the engine."""
 
 import math
 import tempfile
@@ -12,7 +12,9 @@ from gunicorn.app.base import BaseApplication
 from app import create_app
 from app.engine.service import Service
 from app.http import log
-from app.http.worker import CLOSE_S, Worker, closing
+from app.http.front.descriptors import raise_limit
+from app.http.front.refusal import FIELD_BYTES, LINE_BYTES, NUM_FIELDS
+from app.http.front.worker import CLOSE_S, Worker
 from app.settings import Settings
 
 SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
@@ -21,7 +23,7 @@ MEMORY_FOLDER = Path("/dev/shm")
 
 
 class Server(BaseApplication):
-    """One worker, because one process owns the queue; threads, because they only wait for the engine."""
+    """One worker, because one process owns the queue; its threads only wait for the engine."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -36,7 +38,7 @@ class Server(BaseApplication):
     def load(self) -> Callable:
         """Called by gunicorn, in the worker."""
         self.service = Service(self.settings)
-        return closing(create_app(self.settings, self.service))
+        return create_app(self.settings, self.service)
 
     def _config(self) -> dict[str, Any]:
         host, port = self.settings.host, self.settings.port
@@ -47,6 +49,10 @@ class Server(BaseApplication):
             "threads": self.settings.queue_requests + SPARE_THREADS,
             "worker_tmp_dir": _pulse_folder(self.settings.spool_dir),
             "graceful_timeout": math.ceil(max(self.settings.grace_s, self.settings.drain_delay_s) + CLOSE_S + STOP_S),
+            "limit_request_line": LINE_BYTES,
+            "limit_request_fields": NUM_FIELDS,
+            "limit_request_field_size": FIELD_BYTES,
+            "http_parser": "python",
             "control_socket_disable": True,
             "logger_class": log.GunicornLog,
             "loglevel": self.settings.log_level,
@@ -76,4 +82,5 @@ def _pulse_folder(spool_dir: Path | None) -> str | None:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process."""
     log.configure(settings.log_level)
+    raise_limit()
     Server(settings).run()

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from flask import Response, request
 
 from app.errors import Busy
+from app.http.connection import make_room
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import request_id
 
+ROOM_S = 2.0  # for those who give way to be gone
+
 
 def with_permit(answer: Callable[[Progress], Response]) -> Response:
     """What ``answer`` gives, while GET /progress tells of it; raises Busy where every place is taken."""
-    if not state().uploads.acquire(blocking=False):
+    if not _acquire():
         state().measures.rejected("uploads")
         raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)
     progress = state().under_way[request_id()] = Progress(request.content_length)
@@ -25,3 +28,8 @@ def with_permit(answer: Callable[[Progress], Response]) -> Response:
         state().under_way.pop(request_id(), None)
     response.call_on_close(state().uploads.release)
     return response
+
+
+def _acquire() -> bool:
+    places = state().uploads
+    return places.acquire(blocking=False) or (make_room(request.environ) and places.acquire(timeout=ROOM_S))

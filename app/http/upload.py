@@ -33,7 +33,7 @@ class BodyStream:
     """Reads the body of ``environ``, at most ``limit_bytes``.
 
     ``read`` raises TooLarge as soon as there is one byte more than the limit, BadRequest if the body ends before its
-    Content-Length or breaks its chunked coding, and RequestTimeout if the socket's own timeout passes. ``on_bytes`` is
+    Content-Length or breaks its chunked coding, and RequestTimeout if the client is too slow. ``on_bytes`` is
     told how many bytes have been read in all.
     """
 
@@ -75,8 +75,8 @@ class BodyStream:
     def _receive(self, size: int) -> bytes:
         try:
             return self.stream.read(size)
-        except TimeoutError:
-            raise RequestTimeout("Nothing more of the body arrived in the time allowed. Send it again.") from None
+        except TimeoutError as slow:
+            raise RequestTimeout(f"{slow} Send it again.") from None
         except Exception as error:
             raise BadRequest(
                 "The body broke off: the connection was cut or its chunked coding is wrong. Send it again."
@@ -88,41 +88,25 @@ def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None
 
     Raises:
         BadRequest: no file, several files, or a body that is cut short or malformed.
-        RequestTimeout: nothing arrives for ``settings.upload_stall_s``.
+        RequestTimeout: nothing arrives for ``settings.upload_stall_s``, or less than ``settings.min_rate_bytes_s``.
         TooLarge: more than ``settings.max_body_mib``, also when the length is not stated.
         UnsupportedFormat: the body is compressed as a whole, and not by gzip or deflate.
         NoRoom: the disk is full, or the folder for large bodies is gone.
     """
     is_form = request.mimetype == "multipart/form-data"
-    with body_stream(request, settings, settings.max_body_mib * MIB, on_bytes) as stream:
+    with body_stream(request, settings.max_body_mib * MIB, on_bytes) as stream:
         return _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
 
 
 @contextmanager
 def body_stream(
-    request: Request, settings: Settings, limit_bytes: int, on_bytes: Callable[[int], None] = lambda num_bytes: None
+    request: Request, limit_bytes: int, on_bytes: Callable[[int], None] = lambda num_bytes: None
 ) -> Iterator[Readable]:
     """The body of ``request``, inflated, at most ``limit_bytes``, to be read to its end; raises what ``receive`` does
     but for what is in the body."""
     received = BodyStream(request.environ, request.content_length, limit_bytes, on_bytes)
-    stream = inflated(received, request.headers.get("Content-Encoding", ""), limit_bytes)
-    with _timeout(request, settings.upload_stall_s):
-        yield stream
+    yield inflated(received, request.headers.get("Content-Encoding", ""), limit_bytes)
     body_was_read()
-
-
-@contextmanager
-def _timeout(request: Request, stall_s: float) -> Iterator[None]:
-    """Bound every read from the client's socket, where the server is one that shows it (gunicorn)."""
-    connection = request.environ.get("gunicorn.socket")
-    if connection is None:
-        yield
-        return
-    connection.settimeout(stall_s)
-    try:
-        yield
-    finally:
-        connection.settimeout(None)
 
 
 def _receive_raw(request: Request, stream: Readable, settings: Settings) -> Upload:

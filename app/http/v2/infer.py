@@ -89,7 +89,7 @@ def _answer(name: str, progress: Progress) -> Response:
 def _receive(name: str, progress: Progress) -> Asked:
     settings = state().settings
     limit_bytes = settings.max_body_mib * MIB
-    with body_stream(request, settings, limit_bytes, progress.received) as stream:
+    with body_stream(request, limit_bytes, progress.received) as stream:
         body = Body.from_stream(cast(Any, stream), limit_bytes, storage_of(settings))
     with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))

@@ -60,7 +60,7 @@ def _changed(change: Callable[[str], Any], name: str) -> dict[str, str]:
 
 def _small_json() -> dict[str, Any]:
     """The object in the body, empty where there is no body, whatever Content-Type says."""
-    with body_stream(request, state().settings, SMALL_BYTES) as stream:
+    with body_stream(request, SMALL_BYTES) as stream:
         data = b""
         while chunk := stream.read(SMALL_BYTES):
             data += chunk

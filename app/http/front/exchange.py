@@ -1,0 +1,107 @@
+"""One request: parsed by gunicorn, answered by the application, in the thread that waits for its client."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData
+from gunicorn.http.parser import RequestParser
+
+from app.http.front.connection import After, Connection
+from app.http.front.pace import Crowd, Patience
+from app.http.front.refusal import refusal_of, told
+from app.http.front.stream import Phase, Stream, TooSlow
+from app.settings import Settings
+
+FAILED = "The server failed before it could answer the request. It is in the server's log; please report it."
+LEFT_BYTES = 65536
+NO_PATIENCE = Patience(0.0, 0.0)
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Serves requests by ``application``, which finds in its environ, beside what WSGI says:
+
+    - ``pointserve.client``: the Stream
+    - ``pointserve.close``: a function that ends the connection after the answer, which then says so
+    - ``pointserve.make_room``: ``Crowd.make_room``
+    """
+
+    def __init__(self, cfg: Any, application: Callable, crowd: Crowd, settings: Settings):
+        self.is_last = False  # whether every answer says that its connection ends
+        self._cfg = cfg
+        self._application = application
+        self._crowd = crowd
+        self._receiving = Patience(settings.upload_stall_s, settings.min_rate_bytes_s)
+        self._sending = Patience(settings.send_stall_s, settings.min_rate_bytes_s)
+
+    def serve(self, connection: Connection, is_probe: bool) -> After:
+        """Answer the request whose head has arrived; the client of a probe is not waited for."""
+        patience = (NO_PATIENCE, NO_PATIENCE) if is_probe else (self._receiving, self._sending)
+        stream = Stream(connection.sock, *patience, self._crowd)
+        parser = RequestParser(self._cfg, stream, connection.address)
+        parser.unreader.unread(connection.take_head())
+        try:
+            try:
+                request = next(parser)
+            except (NoMoreData, StopIteration):
+                return After.DROP
+            except Exception as error:
+                status, detail = refusal_of(error) or _failed(error)
+                stream.sendall(told(status, detail))
+                return After.CLOSE
+            stream.phase = Phase.BODY
+            after = self._answer(request, stream, connection)
+            stream.phase = Phase.OVER
+            if after is After.KEEP and not _is_read(parser):
+                return After.CLOSE  # where the next request begins is not known
+            connection.put_head(parser.unreader.take_buffered())
+            return after
+        except TooSlow as slow:
+            log.warning("%s", slow)
+        except OSError as error:
+            log.debug("A connection broke off (%s).", error)
+        return After.DROP
+
+    def _answer(self, request: Any, stream: Stream, connection: Connection) -> After:
+        response = None
+        try:
+            response, environ = wsgi.create(request, stream, connection.address, connection.server, self._cfg)
+            environ["wsgi.multithread"] = True
+            environ["pointserve.client"] = stream
+            environ["pointserve.close"] = request.force_close
+            environ["pointserve.make_room"] = self._crowd.make_room
+            if self.is_last:
+                response.force_close()
+            chunks = self._application(environ, response.start_response)
+            try:
+                for chunk in chunks:
+                    response.write(chunk)
+                response.close()
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+        except OSError:
+            raise
+        except Exception as error:
+            status, detail = _failed(error)
+            if response is not None and response.headers_sent:
+                return After.DROP
+            stream.sendall(told(status, detail))
+            return After.CLOSE
+        return After.CLOSE if response.should_close() else After.KEEP
+
+
+def _is_read(parser: RequestParser) -> bool:
+    """Whether nothing is left of the request's body, or a little that is here already."""
+    try:
+        return bool(parser.finish_body(max_bytes=LEFT_BYTES))
+    except Exception:
+        return False
+
+
+def _failed(error: Exception) -> tuple[int, str]:
+    log.error("a request failed", exc_info=error)
+    return 500, FAILED

@@ -1,0 +1,250 @@
+"""The thread that accepts connections, reads heads and keeps those that wait, without ever waiting for one of them."""
+
+import errno
+import logging
+import os
+import queue
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from app.http.front.connection import After, Connection, Waiting
+from app.http.front.pace import Crowd
+from app.http.front.pool import Pool
+from app.http.front.refusal import told
+from app.settings import Settings
+
+IDLE_S = 75.0  # more than the 60 s of most proxies, so that they close unused connections and not this end
+LINGER_S = 1.0
+LINGER_BYTES = 1 << 20
+ACCEPT_PAUSE_S = 0.2
+TELL_S = 10.0  # without a pause, before the next one is worth a line in the log
+CROWD_LOOK_S = 0.25
+ACCEPTS = 64  # in one step
+PROBES = (b"/health/live", b"/health/ready")
+NUM_PROBE_THREADS = 2
+OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+LATE = "The request's headers did not arrive within {:g} s. Send them at once."
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Hands connections with a whole head to ``serve``, in a thread; all else happens in the thread that steps.
+
+    Probes of health have threads of their own, so that nothing else can keep them waiting. Where there are more than
+    ``max_connections``, or no descriptors are left, those that wait without having asked for anything go first.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        serve: Callable[[Connection, bool], After],
+        crowd: Crowd,
+        num_threads: int,
+        max_connections: int,
+        settings: Settings,
+    ):
+        self.num_open = 0
+        self._listeners = listeners
+        self._serve = serve
+        self._crowd = crowd
+        self._max_connections = max_connections
+        self._header_timeout_s = settings.header_timeout_s
+        self._new, self._begun = Waiting(settings.header_timeout_s), Waiting(settings.header_timeout_s)
+        self._ending, self._idle = Waiting(LINGER_S), Waiting(IDLE_S)
+        self._rooms = (self._new, self._begun, self._ending, self._idle)  # in the order in which they make room
+        self._served: queue.SimpleQueue[tuple[Connection, After]] = queue.SimpleQueue()
+        self._accepts = False
+        self._accept_at_s = -TELL_S
+        self._is_stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._wake)
+        self._threads: Pool[Connection] = Pool("request", num_threads, lambda it: self._work(it, False))
+        self._probes: Pool[Connection] = Pool("probe", NUM_PROBE_THREADS, lambda it: self._work(it, True))
+
+    def wake(self) -> None:
+        """Have a step return soon; from any thread, or a signal's handler."""
+        with suppress(BlockingIOError):  # it is full, so the step will find it
+            os.write(self._waker, b".")
+
+    def step(self, timeout_s: float) -> None:
+        """Do what there is to do, or wait for it so long at most."""
+        self._may_accept()
+        for key, _ in self._selector.select(self._until(timeout_s)):
+            key.data(key.fileobj)
+        while not self._served.empty():
+            self._release(*self._served.get())
+        for room in self._rooms:
+            for connection in room.expired():
+                self._expire(connection, room)
+        if self._threads.num_waiting:
+            self._crowd.make_room()
+
+    def stop(self, patience_s: float) -> None:
+        """Close the port, and connections that still wait after ``patience_s``; requests under way go on."""
+        self._is_stopping = True
+        self._may_accept()
+        for listener in self._listeners:
+            listener.close()
+        for room in self._rooms:
+            room.hurry(patience_s)
+
+    def _until(self, timeout_s: float) -> float:
+        if not self._accepts and not self._is_stopping:
+            timeout_s = min(timeout_s, ACCEPT_PAUSE_S)
+        if self._threads.num_waiting:
+            timeout_s = min(timeout_s, CROWD_LOOK_S)
+        first_s = min((oldest.deadline_s for room in self._rooms if (oldest := room.oldest())), default=float("inf"))
+        return max(0.0, min(timeout_s, first_s - time.monotonic()))
+
+    def _wake(self, pipe: int) -> None:
+        with suppress(BlockingIOError):
+            os.read(pipe, 4096)
+
+    def _may_accept(self) -> None:
+        """Watch the port, or not."""
+        accepts = not self._is_stopping and time.monotonic() >= self._accept_at_s
+        if accepts == self._accepts:
+            return
+        self._accepts = accepts
+        for listener in self._listeners:
+            if accepts:
+                listener.setblocking(False)
+                self._selector.register(listener, selectors.EVENT_READ, self._accept)
+            else:
+                self._selector.unregister(listener)
+
+    def _accept(self, listener: Any) -> None:
+        for _ in range(ACCEPTS):
+            if self.num_open >= self._max_connections and not self._make_room():
+                self._pause(f"{self.num_open} connections are open, as many as may be, and all are in use")
+                return
+            try:
+                sock, address = listener.accept()
+            except OSError as error:
+                if error.errno in OUT_OF and not self._make_room():
+                    self._pause(f"no connection can be accepted ({error.strerror})")
+                return
+            self.num_open += 1
+            self._read(Connection(sock, address, listener.getsockname()), None)
+
+    def _pause(self, why: str) -> None:
+        """Accept nothing for a moment."""
+        now_s = time.monotonic()
+        if now_s - self._accept_at_s > TELL_S:
+            log.warning("%s; new ones wait.", why)
+        self._accept_at_s = now_s + ACCEPT_PAUSE_S
+        self._may_accept()
+        self._crowd.make_room()
+
+    def _make_room(self) -> bool:
+        """Close the connection that would be missed least; whether there is one."""
+        for room in self._rooms:
+            if connection := room.oldest():
+                self._leave(connection, room)
+                self._drop(connection)
+                return True
+        return False
+
+    def _read(self, connection: Connection, room: Waiting | None) -> None:
+        """Take what has arrived on a connection that waits in ``room``, or in none yet."""
+        try:
+            connection.receive()
+        except OSError:
+            connection.has_ended = True
+        if connection.has_head or connection.has_ended or (connection.head and room is not self._begun):
+            if room is not None:
+                self._leave(connection, room)
+            room = None
+        if connection.has_head:
+            (self._probes if connection.asks_for(PROBES) else self._threads).submit(connection)
+        elif connection.has_ended:
+            self._drop(connection)
+        elif room is None:
+            self._enter(connection, self._begun if connection.head else self._new)
+
+    def _work(self, connection: Connection, is_probe: bool) -> None:
+        """In a thread of its own."""
+        after = After.DROP
+        try:
+            after = self._serve(connection, is_probe)
+        finally:
+            self._served.put((connection, after))
+            self.wake()
+
+    def _release(self, connection: Connection, after: After) -> None:
+        """A request is over."""
+        if after is After.DROP:
+            self._drop(connection, abruptly=True)
+        elif after is After.CLOSE:
+            self._end(connection)
+        elif connection.head or connection.has_ended:
+            self._read(connection, None)
+        else:
+            self._enter(connection, self._idle)
+
+    def _end(self, connection: Connection) -> None:
+        """Say that nothing follows, and read on for a moment: closing with unread bytes would reset the client's end
+        before it has read the answer."""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(connection)
+        else:
+            self._enter(connection, self._ending)
+
+    def _discard(self, connection: Connection) -> None:
+        try:
+            connection.discard()
+        except BlockingIOError:
+            return
+        except OSError:
+            connection.has_ended = True
+        if connection.has_ended or connection.num_discarded > LINGER_BYTES:
+            self._leave(connection, self._ending)
+            self._drop(connection)
+
+    def _expire(self, connection: Connection, room: Waiting) -> None:
+        self._leave(connection, room)
+        if room is not self._begun:
+            self._drop(connection)
+            return
+        with suppress(OSError):
+            connection.sock.send(told(408, LATE.format(self._header_timeout_s)))
+        self._end(connection)
+
+    def _enter(self, connection: Connection, room: Waiting) -> None:
+        room.add(connection)
+
+        def act(_: object) -> None:
+            if connection not in room:
+                return  # an event before this one has ended its wait
+            if room is self._ending:
+                self._discard(connection)
+            else:
+                self._read(connection, room)
+
+        try:
+            self._selector.register(connection.sock, selectors.EVENT_READ, act)
+        except OSError as error:
+            log.warning("A connection cannot be watched (%s) and was dropped.", error.strerror)
+            room.remove(connection)
+            self._drop(connection)
+
+    def _leave(self, connection: Connection, room: Waiting) -> None:
+        room.remove(connection)
+        self._selector.unregister(connection.sock)
+
+    def _drop(self, connection: Connection, abruptly: bool = False) -> None:
+        if abruptly:  # forgets what the client has not taken
+            with suppress(OSError):
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):
+            connection.sock.close()
+        self.num_open -= 1

@@ -1,0 +1,99 @@
+"""The client's socket under one request: what gunicorn's parser reads from and its answers are written to."""
+
+import select
+import socket
+import time
+from enum import Enum
+
+from gunicorn.http.errors import LimitRequestHeaders
+
+from app.http.front.pace import Crowd, Patience, Transfer
+
+LOOK_S = 0.25  # how soon a transfer that waits notices that it is to give way
+STALLED = {
+    select.POLLIN: "Nothing more of the body arrived for {:g} s, the time allowed.",
+    select.POLLOUT: "A client took nothing for {:g} s and was dropped.",
+}
+SLOW = {
+    select.POLLIN: "The body arrived at less than {:g} bytes a second on average, ",
+    select.POLLOUT: "A client took its answer at less than {:g} bytes a second on average, ",
+}
+
+
+class Phase(Enum):
+    """Of a request: its head is there and nothing more is read; its body may be waited for; neither any more."""
+
+    HEAD = "head"
+    BODY = "body"
+    OVER = "over"
+
+
+class TooSlow(TimeoutError):
+    """A client that was waited for long enough; the text says how long."""
+
+
+class Stream:
+    """Reads and writes ``sock``, which does not block, and waits for the client as long as the two patiences say."""
+
+    def __init__(self, sock: socket.socket, receiving: Patience, sending: Patience, crowd: Crowd):
+        self.phase = Phase.HEAD
+        self._sock = sock
+        self._received = Transfer(receiving)
+        self._sent = Transfer(sending)
+        self._crowd = crowd
+
+    def recv(self, size: int) -> bytes:
+        """Up to ``size`` bytes, b"" at the end; raises TooSlow."""
+        if self.phase is Phase.HEAD:
+            raise LimitRequestHeaders("the head is longer than what was read of it")
+        while True:
+            try:
+                data = self._sock.recv(size)
+            except BlockingIOError:
+                if self.phase is Phase.OVER:
+                    raise TooSlow("The request is over.") from None
+                self._wait(select.POLLIN, self._received)
+            else:
+                self._received.moved(len(data))
+                return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of ``data``; raises TooSlow."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                num_sent = self._sock.send(rest)
+            except BlockingIOError:
+                self._wait(select.POLLOUT, self._sent)
+            else:
+                self._sent.moved(num_sent)
+                rest = rest[num_sent:]
+
+    send = sendall  # gunicorn says 100 Continue by this
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed its connection; one that closes only its sending side counts as gone."""
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _wait(self, event: int, transfer: Transfer) -> None:
+        """Return when the socket may be ready; raise TooSlow where the client has been waited for long enough."""
+        patience = transfer.patience
+        poll = select.poll()
+        poll.register(self._sock, event)
+        is_ready: object = False
+        with self._crowd.waiting(transfer):
+            while not is_ready:
+                begin_s = time.monotonic()
+                is_ready = poll.poll(1000 * min(LOOK_S, patience.stall_s))
+                transfer.waited(time.monotonic() - begin_s)
+                if transfer.is_stalled and not is_ready:
+                    raise TooSlow(STALLED[event].format(patience.stall_s))
+                if transfer.gives_way:
+                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s) + "and others wait for its place.")
+                if transfer.is_slow(patience.stall_s):
+                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s) + "the least that is waited for.")
