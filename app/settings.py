@@ -62,13 +62,13 @@ class Settings(BaseSettings):
     spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
     max_connections: int = Field(
-        1000, gt=0, description="open connections; fewer where descriptors (ulimit -n) are few"
+        1000, gt=0, description="most open connections; fewer where there are few descriptors (ulimit -n)"
     )
     header_timeout_s: float = Field(10.0, gt=0, description="time for the headers of a request before it gets 408")
     min_rate_bytes_s: float = Field(
         8192.0,
         ge=0,
-        description="bytes a second, on average, below which a client is dropped that sends a body or takes an answer: "
+        description="least bytes a second, on average, of a body sent or an answer taken before a client is dropped: "
         "after the times without a byte below, and after 1 s while others wait for its place; 0: any",
     )
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
