@@ -29,6 +29,7 @@ NAMES = {
     21: "snow",
     22: "temporal exclusion",
 }
+FIRST_USER_CODE = 64
 STAND_INS = {
     3: (4, 5),  # low, medium and high vegetation stand for each other where a model has not all of them
     4: (5, 3),
@@ -36,6 +37,11 @@ STAND_INS = {
     8: (2,),  # key points and road surfaces are ground
     11: (2,),
 }
+
+
+def name_of(code: int) -> str:
+    """What ``code`` means, where LAS says it."""
+    return NAMES.get(code, "reserved" if 0 <= code < FIRST_USER_CODE else "user-defined")
 
 
 def counts_as(code: int, known: Collection[int]) -> int | None:

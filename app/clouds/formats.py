@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from app.clouds import overwritten
 from app.clouds.bindings import parse_wanted
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
@@ -135,7 +136,9 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
     encode: Callable[..., bytes] = _function(WRITERS[output])
     segmentation.warnings[:] = bounded(segmentation.warnings)
-    data = encode(cloud, segmentation, source if keeps_source(output, cloud.format) else None)
+    keeps = keeps_source(output, cloud.format) and source is not None
+    segmentation.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
+    data = encode(cloud, segmentation, source if keeps else None)
     segmentation.warnings[:] = bounded(segmentation.warnings)
     return data
 

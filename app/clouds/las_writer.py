@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from app.clouds import laz
+from app.clouds import laz, overwritten
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.las_dimensions import Column, Descriptors
@@ -34,8 +34,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     ``label_2`` and so on.
 
     What ``las_new.las_from`` had to change of a ``cloud``, points that LAS cannot hold (NaN and inf are written at the
-    offset of the file with classification 7, noise), dimensions that were overwritten, and where labels went if not
-    into ASPRS codes, is added to ``segmentation.warnings``.
+    offset of the file with classification 7, noise), dimensions and classes that were overwritten, and where labels
+    went if not into ASPRS codes, is added to ``segmentation.warnings``.
 
     Raises:
         BadCloud: ``source`` cannot be read, or has no room for another dimension.
@@ -55,9 +55,10 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     columns = [] if classification is not None else [_label_column(segmentation)]
     columns += _requested(segmentation)
     records, names = _with_columns(laz.decode(file), descriptors, kept + columns)
-    overwritten = [name for name in names if descriptors.find(name)]
-    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in overwritten]
+    replaced = [name for name in names if descriptors.find(name)]
+    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in replaced]
     if classification is not None:
+        segmentation.warnings += overwritten.of_classification(_codes(file, records), segmentation.classes)
         _classify(file, records, classification)
     else:
         segmentation.warnings.append(
@@ -150,6 +151,13 @@ def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | N
         return None
     segmentation.warnings.append("The classification holds the model's class ids: its classes have no ASPRS codes.")
     return labels.astype(np.uint8)
+
+
+def _codes(file: LasFile, records: np.ndarray) -> np.ndarray:
+    """The classification that ``records`` hold, uint8 (N,)."""
+    if file.point_format < 6:
+        return column(records, file.fields["raw_classification"][1], "u1") & ~np.uint8(FLAG_BITS)
+    return column(records, file.fields["classification"][1], "u1")
 
 
 def _classify(file: LasFile, records: np.ndarray, classes: np.ndarray) -> None:

@@ -1,0 +1,59 @@
+"""Classes that a file states for its points and that an answer does not keep, because the model has none of them."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from app.clouds import asprs
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.records import fits
+
+MAX_TOLD = 8
+COLUMNS = ("classification", "segment", "label")
+UNLABELLED = {asprs.NEVER_CLASSIFIED, asprs.UNCLASSIFIED}
+OVERWRITTEN, REPLACED = "were overwritten", "got another"
+
+
+def of_classification(codes: np.ndarray, classes: Collection[ClassInfo], loss: str = OVERWRITTEN) -> list[str]:
+    """A warning that counts the points of a LAS classification (N,) whose codes none of ``classes`` has, if any."""
+    known = {info.asprs for info in classes if info.asprs is not None}
+    counts = _counts(codes, known | UNLABELLED)
+    return _told([(f"class {code} ({asprs.name_of(code)})", count) for code, count in counts], loss)
+
+
+def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_source: bool) -> list[str]:
+    """The same of the column of ``cloud`` that states classes, in the format ``output``.
+
+    Nothing where the file is kept with that column in it, and nothing of LAS, whose writer knows what it overwrites.
+    """
+    classes = segmentation.classes
+    if not classes or output in ("las", "laz") or (keeps_source and output != "pcd"):
+        return []
+    name = next((name for name in (("label",) if keeps_source else COLUMNS) if name in cloud.extra), "")
+    if keeps_source and name and not fits(segmentation.labels, cloud.extra[name].dtype):
+        return []
+    loss = OVERWRITTEN if keeps_source or output == "csv" else REPLACED
+    if name == "classification":
+        has_codes = any(info.asprs is not None for info in classes)
+        return of_classification(cloud.extra[name], classes, loss) if has_codes else []
+    known = {info.id for info in classes} | {segmentation.ignore_label, -1}
+    counts = _counts(cloud.extra[name], known) if name else []
+    return _told([(f"{name} {code}", count) for code, count in counts], loss)
+
+
+def _counts(values: np.ndarray, known: set[int]) -> list[tuple[int, int]]:
+    """Whole numbers among ``values`` that are not ``known`` and how many there are of each, the most first."""
+    found, counts = np.unique(values, return_counts=True)
+    whole = np.isfinite(found) & (found == np.floor(found))
+    pairs = zip(found[whole].tolist(), counts[whole].tolist(), strict=True)
+    return sorted(((int(code), count) for code, count in pairs if code not in known), key=lambda pair: -pair[1])
+
+
+def _told(counts: list[tuple[str, int]], loss: str) -> list[str]:
+    if not counts:
+        return []
+    listed = [f"{count:,} point{'s' if count > 1 else ''} of {name}" for name, count in counts[:MAX_TOLD]]
+    rest = counts[MAX_TOLD:]
+    if rest:
+        listed.append(f"{sum(count for _, count in rest):,} points of {len(rest):,} others")
+    return [f"{', '.join(listed)} {loss}: the model gives no such class."]
