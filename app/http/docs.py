@@ -30,6 +30,6 @@ def docs() -> Response:
         spec=current_app.spec,  # type: ignore[attr-defined]
         outputs=list(WRITERS),
         needs_key=bool(state().settings.api_keys),
-        example=lambda name: example(name, request.host_url, quote(served, safe="")),
+        example=lambda name: example(name, request.url_root, quote(served, safe="")),
     )
     return Response(page, mimetype="text/html", headers={"Content-Security-Policy": PAGE_POLICY})

@@ -1,10 +1,12 @@
 """GET /: the page on which a cloud is dropped, classified and looked at; its built files are in ``page/``."""
 
 import json
+import re
+from functools import cache
 from pathlib import Path
 
 from apiflask import APIBlueprint
-from flask import Response, request, send_from_directory
+from flask import Response, request
 
 FILES = Path(__file__).with_name("page")
 POLICY = "; ".join(
@@ -22,13 +24,13 @@ POLICY = "; ".join(
     ]
 )
 LINKS = {
-    "page": "/",
-    "docs": "/docs",
-    "openapi": "/openapi.json",
-    "predict": "/predict",
-    "models": "/models",
-    "samples": "/samples",
-    "health": "/health",
+    "page": "",
+    "docs": "docs",
+    "openapi": "openapi.json",
+    "predict": "predict",
+    "models": "models",
+    "samples": "samples",
+    "health": "health",
 }
 
 blueprint = APIBlueprint("page", __name__, static_folder="page", static_url_path="/page", enable_openapi=False)
@@ -38,9 +40,19 @@ blueprint = APIBlueprint("page", __name__, static_folder="page", static_url_path
 def index() -> Response:
     """The page for a browser; a program is told where things are."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        response = send_from_directory(FILES, "index.html")
-        response.headers["Content-Security-Policy"] = POLICY
+        response = Response(_page(), mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+        response.headers["Cache-Control"] = "no-cache"
+        response.add_etag()
+        response.make_conditional(request)
     else:
-        response = Response(json.dumps(LINKS) + "\n", 302, {"Location": "/docs"}, mimetype="application/json")
+        links = {name: f"{request.script_root}/{path}" for name, path in LINKS.items()}
+        location = links["docs"] if request.script_root else LINKS["docs"]
+        response = Response(json.dumps(links) + "\n", 302, {"Location": location}, mimetype="application/json")
     response.vary.add("Accept")
     return response
+
+
+@cache
+def _page() -> str:
+    """The built page with addresses that hold under any path: from where it lies, not from the root of the host."""
+    return re.sub(r'(href|src)="/', r'\1="', (FILES / "index.html").read_text())

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, request
 
 from app.engine.child import PACKAGE_ROOT
 from app.errors import NotFound, NotReady
@@ -31,7 +31,8 @@ _making = Lock()
 @blueprint.doc(responses=responses("Samples"))
 def samples() -> dict[str, Any]:
     """Made-up airborne tiles to try a model on"""
-    return {"samples": [{"name": name, "title": title, "url": f"/samples/{name}.laz"} for name, title in KINDS.items()]}
+    root = f"{request.script_root}/samples"
+    return {"samples": [{"name": name, "title": title, "url": f"{root}/{name}.laz"} for name, title in KINDS.items()]}
 
 
 @blueprint.get("/samples/<name>.laz")

@@ -1,4 +1,4 @@
-/** What the page asks the service. */
+/** What the page asks the service, by addresses from where the page lies: a proxy may serve all of it under a path. */
 
 export interface Model {
   name: string;
@@ -54,16 +54,16 @@ export class Problem extends Error {
 }
 
 export async function models(): Promise<Model[]> {
-  return (await json<{ models: Model[] }>("/models")).models;
+  return (await json<{ models: Model[] }>("models")).models;
 }
 
 export async function samples(): Promise<Sample[]> {
-  return (await json<{ samples: Sample[] }>("/samples")).samples;
+  return (await json<{ samples: Sample[] }>("samples")).samples;
 }
 
 /** Values that an option of POST /predict may take. */
 export async function accepted(): Promise<Record<string, string[]>> {
-  const spec = await json<Spec>("/openapi.json");
+  const spec = await json<Spec>("openapi.json");
   const parameters = spec.paths["/predict"].post.parameters;
   return Object.fromEntries(parameters.map(({ name, schema }) => [name, listed(schema)]));
 }
@@ -88,7 +88,7 @@ export async function predict(
   const stop = follow(id, onStage);
   try {
     const headers = { "X-Request-Id": id, "Content-Type": "application/octet-stream" };
-    return await checked(await fetch(`/predict?${query}`, { method: "POST", body: file, headers, signal }));
+    return await checked(await fetch(`predict?${query}`, { method: "POST", body: file, headers, signal }));
   } finally {
     stop();
   }
@@ -100,7 +100,7 @@ function follow(id: string, onStage: (stage: Stage) => void): () => void {
     if (busy) return;
     busy = true;
     try {
-      const response = await fetch(`/progress/${id}`);
+      const response = await fetch(`progress/${id}`);
       if (response.status === 200) onStage((await response.json()) as Stage);
     } catch {
       // the prediction itself tells what is wrong

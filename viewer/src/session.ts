@@ -116,7 +116,7 @@ export class Session {
 
   private async openSample(name: string, view?: View): Promise<void> {
     await this.attempt(async () => {
-      const file = await this.abortable("Making the sample", (signal) => download(`/samples/${name}.laz`, signal));
+      const file = await this.abortable("Making the sample", (signal) => download(`samples/${name}.laz`, signal));
       await this.openOne(sourceOf(file, `${name}.laz`, { sample: name }), view);
     });
   }
