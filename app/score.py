@@ -1,10 +1,11 @@
 """How well labels agree with the classification that a file came with, in ASPRS codes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.clouds.asprs import IGNORED, counts_as
+from app.clouds.asprs import IGNORED, VEGETATION, counts_as
 from app.clouds.cloud import ClassInfo, Segmentation
 from app.errors import BadRequest
 
@@ -35,6 +36,24 @@ class Score:
         """Mean over the classes that the truth holds; NaN if it holds none."""
         known = self.iou[~np.isnan(self.iou)]
         return float(known.mean()) if len(known) else float("nan")
+
+    @property
+    def merged(self) -> "Score":
+        """With low, medium and high vegetation as one class, which has the code of the lowest of them here."""
+        first = next((code for code in self.codes if code in VEGETATION), -1)
+        groups = [first if code in VEGETATION else code for code in self.codes]
+        codes = tuple(dict.fromkeys(groups))
+        member = np.array([[group == code for code in codes] for group in groups], np.int64)  # (K, fewer)
+        square, others = self.confusion[:, :-1], self.confusion[:, -1:]
+        confusion = member.T @ np.hstack([square @ member, others])
+        names = ["vegetation" if code == first else self.names[self.codes.index(code)] for code in codes]
+        return Score(codes, tuple(names), confusion, self.ignored)
+
+
+def pooled(scores: Sequence[Score]) -> Score:
+    """The score of the points of all ``scores`` together, which are of one model."""
+    confusion = np.sum([each.confusion for each in scores], axis=0)
+    return Score(scores[0].codes, scores[0].names, confusion, sum(each.ignored for each in scores))
 
 
 def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...] = IGNORED) -> Score:

@@ -3,7 +3,7 @@ import pytest
 
 from app.clouds.cloud import ClassInfo, Segmentation
 from app.errors import BadRequest
-from app.score import score
+from app.score import pooled, score
 
 GREY = (128, 128, 128)
 CLASSES = [
@@ -68,3 +68,23 @@ def test_a_model_without_codes_is_refused():
     segmentation = Segmentation(np.zeros(1, np.int32), [ClassInfo(0, "wall", GREY)], model="indoor")
     with pytest.raises(BadRequest, match="indoor"):
         score(np.array([2]), segmentation)
+
+
+def test_all_vegetation_as_one_class():
+    classes = [ClassInfo(0, "ground", GREY, 2), ClassInfo(1, "low", GREY, 3), ClassInfo(2, "high", GREY, 5)]
+    labels = np.array([0, 2, 1, 1, 0, -1], np.int32)
+    result = score(np.array([2, 3, 3, 5, 5, 5]), Segmentation(labels, classes, model="m"))
+    np.testing.assert_allclose(result.iou, [1 / 2, 1 / 3, 0])
+    merged = result.merged
+    assert merged.codes == (2, 3)
+    assert merged.names == ("ground", "vegetation")
+    np.testing.assert_array_equal(merged.confusion, [[1, 0, 0], [1, 3, 1]])
+    np.testing.assert_allclose(merged.iou, [1 / 2, 3 / 5])
+    assert scored([2, 5], [0, 1]).merged.codes == (2, 5, 6)
+
+
+def test_points_of_several_files_are_pooled():
+    parts = scored([2, 2, 1], [0, 2, 0]), scored([6, 2], [2, 0])
+    together = pooled(parts)
+    np.testing.assert_allclose(together.iou, [2 / 3, np.nan, 1 / 2])
+    assert together.ignored == 1

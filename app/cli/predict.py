@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options, remote
+from .clouds import jobs_of
 from .configuration import configure
 from .device import open_device
-from .job import Job
+from .job import Job, work_through
 from .models import choose
-from .output import output_format, write_file
-from .terminal import paused, progress, results, warn
+from .output import write_file
+from .scores import Scores
+from .terminal import advancing, passes_of, paused, progress, results, warn
 
 if TYPE_CHECKING:
     from app.clouds.cloud import Cloud, Segmentation
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Point clouds.", exists=True, dir_okay=False, readable=True)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="A file for one cloud, a folder for several.")],
+    files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.", exists=True, readable=True)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="A file for one cloud, a folder for several. With --score it may be left out."
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model. Default: the first one found.")] = None,
     models: options.Models = None,
     format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
@@ -66,20 +73,22 @@ def predict(
     url: Annotated[str, typer.Option(help="Ask the server at this address, instead of computing here.")] = "",
     key: Annotated[str, typer.Option(help="Key for that server.", envvar="POINTSERVE_KEY", show_default=False)] = "",
 ) -> None:
-    """Give every point of FILES a class, in this process or by a server, and write the clouds with their classes."""
-    jobs = [Job(file, *_target(file, out, output, single=len(files) == 1)) for file in files]
-    _check(jobs)
+    """Give every point of FILES a class, in this process or by a server, and write the clouds with their classes.
+
+    A cloud that cannot be read does not end the others: what failed is summed up at the end, with exit code 1.
+    """
+    if out is None and not score:
+        raise typer.BadParameter("say where the clouds go, or ask for --score.", param_hint="-o")
+    jobs = jobs_of(files, out, output)
     if url:
         local = {"models": models, "device": device, "threads": threads}
         local |= {"precision": precision, "backend": backend}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
-        _refuse([name for name, value in local.items() if value is not None], score)
+        _refuse([name for name, value in local.items() if value is not None])
         asked = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
         asked |= {"fields": fields, "condition": condition}
-        remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed})
+        remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed}, score)
         return
-    from app.score import require_codes
-
     settings = configure(
         models=models,
         default_model=model,
@@ -91,57 +100,46 @@ def predict(
         legacy_colours=legacy_colours,
         legacy_blocks=legacy_blocks,
     )
+    scores = Scores()
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
         segmenter = _segmenter(settings).for_condition(condition)
+        segmenter.check_fields(_list(fields), mode)
         if score:
+            from app.score import require_codes
+
             require_codes(segmenter.recipe.classes, segmenter.recipe.name)
-        for job in jobs:
+
+        def work(job: Job) -> None:
             bar.update(task, description=f"reading {job.file.name}")
             data = memoryview(job.file.read_bytes())
             how = {"format": format, "columns": _list(columns) or None, "crs": crs, "units": units}
             cloud = _read(data, job.file, settings, how)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
-            segmentation = segmenter.segment(cloud, _list(fields), seed, mode, settings.max_passes)
-            bar.update(task, description=f"writing {job.path}")
-            write_file(job.path, _encode(job.output, cloud, segmentation, data))
-            bar.advance(task)
+            with passes_of(bar) as on_passes:
+                segmentation = segmenter.segment(
+                    cloud, _list(fields), seed, mode, settings.max_passes, on_passes=on_passes
+                )
+            if job.path:
+                bar.update(task, description=f"writing {job.path}")
+                write_file(job.path, _encode(job.output, cloud, segmentation, data))
             with paused(bar):
-                _show(job, cloud, segmentation, score)
+                _show(job, cloud, segmentation)
+                if score:
+                    scores.add(job, cloud, segmentation)
+
+        try:
+            work_through(jobs, advancing(bar, task, work))
+        finally:
+            with paused(bar):
+                scores.print_pooled()
 
 
-def _refuse(given: list[str], score: bool) -> None:
-    """Refuse options that say how to compute here, and a score, which needs what was computed here."""
-    names = ", ".join(f"--{name}" for name in given)
-    reasons = [f"the server of --url computes as it is set: leave {names} out."] if given else []
-    if score:
-        reasons.append("--score compares classes that are computed here: leave it out, or --url.")
-    if reasons:
-        raise typer.BadParameter(" ".join(reasons))
-
-
-def _target(file: Path, out: Path, output: str | None, *, single: bool) -> tuple[Path, str]:
-    if single and not out.is_dir():
-        return out, output_format(output, out)
-    from app.clouds.formats import WRITERS
-
-    name = output_format(output, file)
-    return out / f"{file.stem}{WRITERS[name].extension}", name
-
-
-def _check(jobs: list[Job]) -> None:
-    """Refuse to write over a cloud that is read, or two clouds to one file."""
-    if len(jobs) > 1 and jobs[0].path.parent.is_file():
-        raise typer.BadParameter(f"several clouds need a folder to go to, {jobs[0].path.parent} is a file.")
-    sources = {job.file.resolve() for job in jobs}
-    seen: set[Path] = set()
-    for job in jobs:
-        path = job.path.resolve()
-        if path in sources:
-            raise typer.BadParameter(f"{job.path} is read and would be written over; name another OUT.")
-        if path in seen:
-            raise typer.BadParameter(f"two clouds would be written to {job.path}; run them one by one.")
-        seen.add(path)
+def _refuse(given: list[str]) -> None:
+    """Refuse options that say how to compute here."""
+    if given:
+        names = ", ".join(f"--{name}" for name in given)
+        raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
 
 
 def _segmenter(settings: "Settings") -> "Segmenter":
@@ -169,12 +167,12 @@ def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: m
     return formats.write(output, cloud, segmentation, source)
 
 
-def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -> None:
-    from .tables import counts_table, score_table
+def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation") -> None:
+    from .tables import counts_table
 
     for warning in segmentation.warnings:
         warn(f"{job.file.name}: {warning}")
-    results.print(counts_table(f"{job.file} → {job.path}", segmentation))
+    results.print(counts_table(job.title, segmentation))
     timings_ms = segmentation.timings_ms
     total_s = 1e-3 * sum(timings_ms.values())
     passes = f", {segmentation.passes} passes" if segmentation.passes > 1 else ""
@@ -183,14 +181,6 @@ def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation", score: bool) -
     )
     stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)
-    if score:
-        truth = cloud.extra.get("classification")
-        if truth is None:
-            warn(f"{job.file.name} holds no classification to compare with.")
-        else:
-            from app.score import score as compare
-
-            results.print(score_table(compare(truth, segmentation)))
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -1,23 +1,30 @@
 """``pointserve predict --url``: the same, computed by a server."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .job import Job
-from .terminal import paused, progress, results, warn
+from .job import Job, work_through
+from .scores import Scores
+from .terminal import advancing, paused, progress, results, warn
 from .waits import warn_once
 
 if TYPE_CHECKING:
-    from app.client.client import Prediction
+    from app.client.client import Client, Prediction
     from app.errors import Problem
 
 
-def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, str | int | None]) -> None:
-    """Send the files of ``jobs`` one by one with ``options`` of POST /predict, and write what comes back."""
+def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any], score: bool = False) -> None:
+    """Send the files of ``jobs`` one by one with ``options`` of POST /predict, and write what comes back.
+
+    For a ``score`` beside a file that is written the labels are asked for in a request of their own.
+    """
     from app.client.client import PATIENCE_S, Client
 
     warn_of = warn_once(url, PATIENCE_S)
+    given = {name: value for name, value in options.items() if value not in (None, "")}
+    scores = Scores()
     with progress() as bar:
         task = bar.add_task(f"asking {url}", total=len(jobs))
 
@@ -26,18 +33,47 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, str |
             bar.update(task, description=f"again in {max(1, math.ceil(wait_s))} s: {problem.detail}")
 
         client = Client(url, key, on_wait=on_wait)
-        for job in jobs:
 
-            def on_sent(sent: int, total: int, job: Job = job) -> None:
+        def work(job: Job) -> None:
+            def on_sent(sent: int, total: int) -> None:
                 share = sent / max(1, total)
-                what = f"sending {job.file.name}, {share:.0%}" if share < 1 else f"waiting for {job.path.name}"
+                what = f"sending {job.file.name}, {share:.0%}" if share < 1 else f"waiting for {job.file.name}"
                 bar.update(task, description=what)
 
-            given = {name: value for name, value in options.items() if value not in (None, "")}
             answer = client.predict(job.file, output=job.output, to=job.path, on_sent=on_sent, **given)
-            bar.advance(task)
             with paused(bar):
                 _show(job, answer)
+                if score:
+                    _score(job, answer, client, given, scores)
+
+        try:
+            work_through(jobs, advancing(bar, task, work))
+        finally:
+            with paused(bar):
+                scores.print_pooled()
+
+
+def _score(job: Job, answer: "Prediction", client: "Client", options: Mapping[str, Any], scores: Scores) -> None:
+    import numpy as np
+
+    from app.clouds import formats
+    from app.clouds.cloud import ClassInfo, Segmentation
+
+    if job.path:
+        answer = client.predict(job.file, output="npy", **{**options, "fields": None})
+    known = next(card["classes"] for card in client.models() if card["name"] == answer.model)
+    classes = [ClassInfo(info["id"], info["name"], tuple(info["color"]), info["asprs"]) for info in known]
+    labels = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    columns, format = options.get("columns"), options.get("format")
+    cloud = formats.read(
+        memoryview(job.file.read_bytes()),
+        filename=job.file.name,
+        format=format,
+        columns=tuple(columns.split(",")) if columns else None,
+        crs=options.get("crs", ""),
+        units=options.get("units", ""),
+    )
+    scores.add(job, cloud, Segmentation(labels, classes, model=answer.model))
 
 
 def _show(job: Job, answer: "Prediction") -> None:
@@ -46,7 +82,7 @@ def _show(job: Job, answer: "Prediction") -> None:
     passes = f", {answer.passes} passes" if answer.passes > 1 else ""
     total_s = sum(answer.timings_ms.values()) / 1000
     results.print(
-        f"{job.file} → {job.path}: {answer.num_points:,} points by {answer.model} in {total_s:.2f} s{passes}",
+        f"{job.title}: {answer.num_points:,} points by {answer.model} in {total_s:.2f} s{passes}",
         markup=False,
         soft_wrap=True,
     )

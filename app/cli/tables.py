@@ -30,16 +30,23 @@ def counts_table(title: str, segmentation: "Segmentation") -> Table:
     return table
 
 
-def score_table(score: "Score") -> Table:
-    """IoU of every class, their mean, and how many points were compared."""
+def score_table(title: str, score: "Score") -> Table:
+    """IoU of every class, their mean, the two with all vegetation as one class, and how many points were compared."""
     points = score.confusion.sum(1)
-    table = Table(title="Compared with the classification of the file", title_justify="left", show_footer=True)
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("ASPRS", justify="right")
-    table.add_column("class", footer="mean")
-    table.add_column("true points", justify="right", footer=f"{points.sum():,} ({score.ignored:,} ignored)")
-    table.add_column("IoU", justify="right", footer=_ratio(score.mean_iou))
+    table.add_column("class")
+    table.add_column("true points", justify="right")
+    table.add_column("IoU", justify="right")
     for code, name, count, iou in zip(score.codes, score.names, points, score.iou, strict=True):
         table.add_row(str(code), escape(name), f"{count:,}", _ratio(iou))
+    table.add_section()
+    table.add_row("", "mean", f"{points.sum():,} ({score.ignored:,} ignored)", _ratio(score.mean_iou))
+    merged = score.merged
+    if len(merged.codes) < len(score.codes):
+        place = merged.names.index("vegetation")
+        table.add_row("3–5", "vegetation as one class", f"{merged.confusion[place].sum():,}", _ratio(merged.iou[place]))
+        table.add_row("", "mean with it", "", _ratio(merged.mean_iou))
     return table
 
 

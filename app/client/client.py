@@ -10,6 +10,7 @@ labels = client.segment(xyz)["labels"]
 import io
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,19 @@ class Prediction:
         return json.loads(self.content)
 
 
+class Segmented(dict[str, np.ndarray]):
+    """Arrays of N rows by name; ``warnings`` of the answer, and the ``prediction`` that they came in."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], prediction: Prediction):
+        super().__init__(arrays)
+        self.prediction = prediction
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence each."""
+        return self.prediction.warnings
+
+
 class Client:
     """Asks one server. For any number of threads.
 
@@ -71,7 +85,8 @@ class Client:
         on_wait: OnWait = lambda problem, wait_s: None,
     ):
         """``key`` where the server needs one. ``timeout_s`` is for silence of the server; ``patience_s`` for all waits
-        together after it said 429 or 503 or was not reached: as long as Retry-After says, else longer and longer.
+        together after it said 429 or 503 or was no longer reached (a few seconds where it never was): as long as
+        Retry-After says, else longer and longer.
         ``on_wait`` is told why it waits and how many seconds."""
         self._transport = Transport(url, key, timeout_s, patience_s, on_wait)
         self._at_once = Transport(url, key, timeout_s, 0.0, on_wait)
@@ -115,8 +130,9 @@ class Client:
         cloud: np.ndarray | Mapping[str, np.ndarray],
         fields: tuple[str, ...] = (),
         **options: Any,
-    ) -> dict[str, np.ndarray]:
-        """``labels`` (N,) and ``fields`` of points in memory.
+    ) -> "Segmented":
+        """``labels`` (N,) and ``fields`` of points in memory, arrays by name; each warning of the answer becomes one of
+        Python's too (UserWarning).
 
         ``cloud`` is (N, 3 or more), whose columns the option ``columns`` names where they are more than x, y, z; or
         arrays of N rows by name: coord, color, normal, strength.
@@ -130,7 +146,9 @@ class Client:
             arrays: dict[str, Any] = dict(cloud)
             np.savez(file, **arrays)
         answer = self.predict(file.getvalue(), output="safetensors", fields=",".join(fields), **options)
-        return load(answer.content)
+        for text in answer.warnings:
+            warnings.warn(text, stacklevel=2)
+        return Segmented(load(answer.content), answer)
 
     def models(self) -> list[dict[str, Any]]:
         """Every model that the server found, as GET /models tells it."""

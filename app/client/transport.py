@@ -21,10 +21,16 @@ CHUNK_BYTES = 1 << 18
 COME_AGAIN = (429, 503)
 FIRST_BACK_OFF_S = 0.5
 MAX_BACK_OFF_S = 20.0
+CONNECT_S = 10.0
+FIRST_CONTACT_S = 5.0  # how long a server is tried that was never reached: most often its address is wrong
 
 Source = bytes | Path
 OnSent = Callable[[int, int], None]
 OnWait = Callable[[Problem, float], None]
+
+
+class Unreached(NotReady):
+    """The server could not be connected to, and never was before."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Transport:
     """Asks the server at ``url``, with ``key`` where it is not empty; for any number of threads.
 
     ``timeout_s`` is for silence of the server; ``patience_s`` for all waits between attempts together, of each of which
-    ``on_wait`` is told.
+    ``on_wait`` is told. A server that was never reached is tried for ``FIRST_CONTACT_S`` at most.
     """
 
     def __init__(self, url: str, key: str, timeout_s: float, patience_s: float, on_wait: OnWait):
@@ -50,6 +56,7 @@ class Transport:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._on_wait = on_wait
+        self._was_reached = False
 
     def ask(
         self,
@@ -68,7 +75,7 @@ class Transport:
 
         Raises the Problem whose status the server answered, NotReady where it cannot be reached.
         """
-        end_s = time.monotonic() + self._patience_s
+        begin_s = time.monotonic()
         back_off_s = FIRST_BACK_OFF_S
         while True:
             try:
@@ -78,7 +85,8 @@ class Transport:
                 if wait_s is None:
                     wait_s = back_off_s * random.uniform(0.5, 1)
                     back_off_s = min(2 * back_off_s, MAX_BACK_OFF_S)
-                if problem.status not in COME_AGAIN or time.monotonic() + wait_s > end_s:
+                patience_s = patience_for(problem, self._patience_s)
+                if problem.status not in COME_AGAIN or time.monotonic() + wait_s > begin_s + patience_s:
                     raise
                 self._on_wait(problem, wait_s)
                 time.sleep(wait_s)
@@ -116,6 +124,8 @@ class Transport:
         """Raise NotReady where the server is not reached, BadRequest where its address cannot be right."""
         try:
             connection.connect()
+            connection.sock.settimeout(self._timeout_s)
+            self._was_reached = True
         except ssl.SSLCertVerificationError as error:
             raise BadRequest(f"{self.url} is not to be trusted: {error}.") from error
         except ssl.SSLError as error:
@@ -126,14 +136,24 @@ class Transport:
         except (socket.gaierror, UnicodeError) as error:
             raise BadRequest(f"{self.url} is not found: {error}.") from error
         except OSError as error:
-            raise NotReady(f"The server was not reached: {error}.") from error
+            if self._was_reached:
+                raise NotReady(f"The server was not reached: {error}.") from error
+            raise Unreached(
+                f"Nothing answers at {self.url}: {error.strerror or error}. Is the service running there, and is the "
+                "address right?"
+            ) from error
 
     def _connection(self) -> HTTPConnection:
         host, port = str(self._parts.hostname), self._parts.port
         if self._parts.scheme == "http":
-            return HTTPConnection(host, port, timeout=self._timeout_s, blocksize=CHUNK_BYTES)
+            return HTTPConnection(host, port, timeout=CONNECT_S, blocksize=CHUNK_BYTES)
         context = ssl.create_default_context()
-        return HTTPSConnection(host, port, timeout=self._timeout_s, blocksize=CHUNK_BYTES, context=context)
+        return HTTPSConnection(host, port, timeout=CONNECT_S, blocksize=CHUNK_BYTES, context=context)
+
+
+def patience_for(problem: Problem, patience_s: float) -> float:
+    """How long requests that end in ``problem`` are sent again, of at most ``patience_s``."""
+    return min(patience_s, FIRST_CONTACT_S) if isinstance(problem, Unreached) else patience_s
 
 
 class Counted:

@@ -30,6 +30,7 @@ NAMES = {
     22: "temporal exclusion",
 }
 FIRST_USER_CODE = 64
+VEGETATION = (3, 4, 5)
 STAND_INS = {
     3: (4, 5),  # low, medium and high vegetation stand for each other where a model has not all of them
     4: (5, 3),

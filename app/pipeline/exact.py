@@ -68,8 +68,11 @@ def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int,
         if num_fragments:
             groups.setdefault(view.voxels_key, []).append((view, num_fragments))
     sums = np.zeros((len(sample["coord"]), inference.num_classes), np.float32)
+    made = 0.0
     for group in groups.values():
-        _add(sums, group, sample, recipe, inference, tile_voxels, run)
+        for passes in _add(sums, group, sample, recipe, inference, tile_voxels, run):
+            made += passes
+            run.on_passes(made, sum(allotted))
     votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
     if votes.passes < votes.passes_wanted:
         with run.stage("project"):
@@ -97,10 +100,11 @@ def _add(
     inference: Inference,
     tile_voxels: int,
     run: Run,
-) -> None:
+) -> Iterator[float]:
     """Add to ``sums`` what the network says of the views in ``group``, which have equal voxels, with so many fragments.
 
-    Large clouds run tile by tile, so that one tile's plan is held at a time.
+    Yields the passes that each step took, parts of passes where a cloud is tiled. Large clouds run tile by tile, so
+    that one tile's plan is held at a time.
     """
     with run.stage("voxelize"):
         looks = [(*views.look(sample, view.steps, recipe), view.weight, count) for view, count in group]
@@ -120,6 +124,7 @@ def _add(
                 with run.stage("project"):
                     for fragment, probabilities in zip(batch, said, strict=True):
                         sums[fragment.points[tile.rows]] += probabilities * (weights * fragment.stands_for)
+                yield len(batch) / len(tiles)
 
 
 def _probabilities(

@@ -12,6 +12,10 @@ def go_on() -> None:
     """Never ends a run."""
 
 
+def untold(passes: float, passes_wanted: int) -> None:
+    """Tells nobody of the passes."""
+
+
 @dataclass
 class Run:
     """One call.
@@ -19,12 +23,14 @@ class Run:
     Attributes:
         warnings: one sentence each.
         proceed: is called before every stage, tile and pass; what it raises ends the run.
+        on_passes: is told the passes that mode=exact has made (a part of one, where a cloud is tiled) and will make.
         timings_ms: milliseconds by stage, in the order in which they ran first.
         units: those that the cloud's coordinates were taken for, once they were.
     """
 
     warnings: list[str]
     proceed: Callable[[], None] = go_on
+    on_passes: Callable[[float, int], None] = untold
     timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
 

@@ -17,7 +17,7 @@ from .modes import MAX_PASSES, MODES
 from .opinion import Opinion
 from .prepare import Prepared
 from .recipe import Recipe
-from .run import Run, go_on
+from .run import Run, go_on, untold
 
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
@@ -80,20 +80,17 @@ class Segmenter:
         mode: str = "fast",
         max_passes: int = MAX_PASSES,
         proceed: Callable[[], None] = go_on,
+        on_passes: Callable[[float, int], None] = untold,
     ) -> Segmentation:
         """Labels, and the ``fields`` asked for (of app.clouds.cloud.FIELDS), for every point of ``cloud`` in its order.
 
         ``mode="fast"`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
         points share its label. ``mode="exact"`` is upstream's tester, in at most ``max_passes`` passes, or in one where
-        the network finds instances; ``seed`` feeds what they draw. What ``proceed`` raises before a pass ends the call.
+        the network finds instances; ``seed`` feeds what they draw. What ``proceed`` raises before a pass ends the call;
+        ``on_passes`` is told the passes made and wanted.
         """
-        unknown = sorted(set(fields) - set(FIELDS))
-        if unknown:
-            raise BadRequest(f"unknown field {', '.join(unknown)}; known are {', '.join(FIELDS)}")
-        if mode not in MODES:
-            raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
         self.check_fields(fields, mode)
-        run = Run([*cloud.warnings, *self.warnings], proceed)
+        run = Run([*cloud.warnings, *self.warnings], proceed, on_passes)
         opinion = (
             self._fast(cloud, fields, seed, run)
             if mode == "fast"
@@ -102,7 +99,12 @@ class Segmenter:
         return self.answer(len(cloud), opinion, fields, run)
 
     def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
-        """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
+        """Raise BadRequest for an unknown ``mode``, and for ``fields`` that this network does not give in it."""
+        unknown = sorted(set(fields) - set(FIELDS))
+        if unknown:
+            raise BadRequest(f"unknown field {', '.join(unknown)}; known are {', '.join(FIELDS)}")
+        if mode not in MODES:
+            raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
         if "instances" in fields and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.recipe.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "

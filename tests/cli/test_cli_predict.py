@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 import shutil
@@ -100,6 +101,56 @@ def test_several_clouds_go_to_a_folder(pointserve, tile, tmp_path):
     assert len((out / "a.csv").read_text().splitlines()) == 501
 
 
+def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(pointserve, tile, tmp_path):
+    folder, deeper = tmp_path / "survey", tmp_path / "survey/north"
+    deeper.mkdir(parents=True)
+    for path in (folder / "a.laz", deeper / "a.laz"):
+        shutil.copy(tile, path)
+    (folder / "b.laz").write_bytes(tile.read_bytes()[:3000])
+    (folder / "notes.pdf").write_bytes(b"%PDF-1.7")
+    out = folder / "out"
+    for _ in range(2):  # what the first run wrote is no source of the second
+        done = pointserve("predict", folder, "-o", out, *MODELS)
+        assert done.returncode == 1
+        assert "2 of 3 clouds were classified." in done.stdout
+        assert re.search(rf"^failed: {folder}/b.laz: \S", done.stdout, re.MULTILINE)
+        assert sorted(str(path.relative_to(out)) for path in out.rglob("*.laz")) == ["a.laz", "north/a.laz"]
+    np.testing.assert_array_equal(laspy.read(out / "north/a.laz").classification, expected_labels(tile))
+
+
+def test_a_folder_without_clouds_is_wrong_usage(pointserve, tmp_path):
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF-1.7")
+    done = pointserve("predict", tmp_path, "-o", tmp_path / "out", *MODELS)
+    assert done.returncode == 2
+    assert "there is no cloud in the folder" in " ".join(re.findall(r"[\w./-]+", done.stderr))
+
+
+def test_fields_that_are_not_known_end_it_before_anything_is_read(pointserve, tile, tmp_path):
+    done = pointserve("predict", tile, tile.parent, "-o", tmp_path / "out", *MODELS, "--fields", "certainty")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "unknown field certainty" in done.stderr
+
+
+def test_exact_mode_shows_its_passes_on_a_terminal(tile, tmp_path):
+    ours, theirs = os.openpty()
+    options = ("--mode", "exact", "--max-passes", "3", "-o", tmp_path / "out.laz")
+    process = subprocess.Popen(
+        command("predict", tile, *options, *MODELS),
+        env=environment(TERM="xterm", COLUMNS="120"),
+        cwd=ROOT,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    assert process.wait(60) == 0
+    assert re.search(rb"passes.*3/3", shown.replace(b"\r", b"\n"))
+
+
 def test_columns_of_a_raw_sweep(pointserve, tmp_path):
     points = np.random.default_rng(0).uniform(0, 3, (300, 5)).astype(np.float32)
     points.tofile(tmp_path / "sweep.bin")
@@ -117,7 +168,13 @@ def test_score(pointserve, airborne_models, tile, tmp_path):
     counted = ~np.isin(truth, (1, 7, 9, 18))
     ground = (truth[counted] == 2), (found[counted] == 2)
     iou = (ground[0] & ground[1]).sum() / (ground[0] | ground[1]).sum()
-    assert re.search(rf"│ +2 │ bathtub +│ +{ground[0].sum():,} │ +{iou:.4f} │", done.stdout), done.stdout
+    row = rf"│ +2 │ bathtub +│ +{ground[0].sum():,} │ +{iou:.4f} │"
+    assert re.search(row, done.stdout), done.stdout
+    twice = pointserve("predict", tile, out, "--models", airborne_models, "--score")
+    assert twice.returncode == 0, twice.stderr
+    assert re.search(row, twice.stdout)
+    assert "2 files, all points pooled" in twice.stdout
+    assert pointserve("predict", tile, "--models", airborne_models).returncode == 2
 
 
 def test_score_needs_codes_and_a_classification(pointserve, airborne_models, tile, tmp_path):

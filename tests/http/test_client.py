@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,8 +18,9 @@ import pytest
 
 from app.cli.waits import warn_once
 from app.client.client import Client
-from app.client.transport import retry_after_s
+from app.client.transport import FIRST_CONTACT_S, retry_after_s
 from app.errors import BadCloud, BadRequest, Busy, NotFound, NotReady, TooLarge
+from app.sample.tile import las_bytes, make_tile
 from tests.http import clouds
 from tests.http.server import MODEL, ROOT, Server, free_port
 
@@ -117,6 +119,7 @@ def test_the_answer_goes_to_a_file_and_progress_is_told(client: Client, tmp_path
 def test_arrays_are_segmented(client: Client):
     by_columns = client.segment(TABLE, columns=",".join(clouds.FIELDS))
     np.testing.assert_array_equal(by_columns["labels"], clouds.LABELS)
+    assert by_columns.prediction.model == MODEL.name
     arrays = {"coord": TABLE[:, :3], "color": TABLE[:, 3:6].astype(np.uint8), "normal": TABLE[:, 6:]}
     by_name = client.segment(arrays, ("probabilities", "entropy"))
     np.testing.assert_array_equal(by_name["labels"], clouds.LABELS)
@@ -219,8 +222,33 @@ def test_addresses_that_are_none(url):
         Client(url)
 
 
-def test_nobody_there():
+def test_warnings_of_points_in_memory_are_returned_and_given(client: Client):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = client.segment(TABLE[:, :3])
+    assert any("no colour" in text for text in found.warnings)
+    assert found.warnings == [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+def test_a_server_that_was_never_there_is_not_awaited_for_long():
+    told = []
+    with pytest.raises(NotReady, match="Is the service running"):
+        Client(f"http://127.0.0.1:{free_port()}", on_wait=lambda problem, wait_s: told.append(wait_s)).models()
+    assert 1 <= sum(told) < FIRST_CONTACT_S
+
+
+def test_a_server_that_went_away_is_awaited():
+    with Scripted([(200, GOOD, b"{}")]) as server:
+        told = []
+        client = Client(server.url, patience_s=9.0, on_wait=lambda problem, wait_s: told.append(wait_s))
+        client.predict(b"cloud")
     with pytest.raises(NotReady, match="not reached"):
+        client.predict(b"cloud")
+    assert sum(told) > FIRST_CONTACT_S / 2
+
+
+def test_nobody_there():
+    with pytest.raises(NotReady, match="Nothing answers"):
         Client(f"http://127.0.0.1:{free_port()}", patience_s=0.2).models()
     with pytest.raises(BadRequest, match="found"):
         Client("http://nowhere.invalid").models()
@@ -247,8 +275,8 @@ def test_commands_say_at_once_that_nobody_is_there(words, tmp_path):
                 break
         assert running.poll() is None
         running.terminate()
-    assert line.startswith(f"Warning: {url}: The server was not reached: ")
-    assert re.search(r"Connection refused. It is asked again until \d\d:\d\d:\d\d\.$", line)
+    assert line.startswith(f"Warning: {url}: Nothing answers at {url}: Connection refused.")
+    assert re.search(r" It is asked again until \d\d:\d\d:\d\d\.$", line)
 
 
 def test_an_attempt_that_failed_is_told_once(capsys):
@@ -293,8 +321,32 @@ def test_the_command_sends_the_key_and_tells_what_the_server_said(tmp_path):
 
 def test_options_for_computing_here_do_not_go_with_a_server(tmp_path):
     (tmp_path / "tile.laz").write_bytes(b"cloud")
-    done = command(tmp_path / "tile.laz", "-o", tmp_path / "out.laz", "--url", "http://x", "--device", "cpu", "--score")
+    done = command(tmp_path / "tile.laz", "-o", tmp_path / "out.laz", "--url", "http://x", "--device", "cpu")
     assert done.returncode == 2
     words = " ".join(re.findall(r"[\w.:-]+", done.stderr))
     assert "computes as it is set: leave --device out." in words
-    assert "--score compares classes that are computed here: leave it out" in words
+
+
+def test_the_command_goes_on_after_a_bad_file_and_scores_what_a_server_answers(tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    tile = las_bytes(make_tile("town", size_m=30, density=4))
+    (folder / "a.laz").write_bytes(tile)
+    (folder / "b.laz").write_bytes(tile[:3000])
+    (folder / "c.laz").write_bytes(tile)
+    with Server(tmp_path / "log", models="") as server:
+        server.wait_ready()
+        done = command(folder, "-o", tmp_path / "out", "--url", server.url, "--score")
+        alone = command(folder / "a.laz", "--url", server.url, "--score")
+    assert done.returncode == 1
+    assert "2 of 3 clouds were classified." in done.stdout
+    assert f"failed: {folder / 'b.laz'}: " in done.stdout
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.laz", "c.laz"]
+    assert "2 files, all points pooled" in done.stdout
+    assert alone.returncode == 0, alone.stderr
+    truth, found = (np.asarray(laspy.read(path).classification) for path in (folder / "a.laz", tmp_path / "out/a.laz"))
+    counted = ~np.isin(truth, (0, 1, 7, 9, 12, 18))
+    ground = truth[counted] == 2, found[counted] == 2
+    iou = (ground[0] & ground[1]).sum() / (ground[0] | ground[1]).sum()
+    for printed in (done.stdout, alone.stdout):
+        assert re.search(rf"│ +2 │ ground +│ +{ground[0].sum():,} │ +{iou:.4f} │", printed), printed
