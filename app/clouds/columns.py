@@ -36,6 +36,7 @@ VECTORS = {
     **dict.fromkeys(("normal", "normals"), NORMAL),
 }
 NAMES = tuple(ALIASES)
+OWN = set(NAMES) - {*XYZ, *RGB, *NORMAL, "intensity"}
 
 Column = tuple[str, np.ndarray]
 Wanted = tuple[str, ...] | dict[str, str]
@@ -131,25 +132,31 @@ def cloud_from_columns(
 
 
 def bound(cloud: Cloud, wanted: Wanted | None) -> Cloud:
-    """``cloud`` of a format whose channels have fixed names, with what ``wanted`` pairs say, and its ``columns``."""
-    fixed = [*XYZ]
-    fixed += RGB if cloud.rgb is not None else ()
-    fixed += ("intensity",) if cloud.intensity is not None else ()
-    if not isinstance(wanted, dict):
-        cloud.columns = {name: [name] for name in fixed}
-        cloud.columns |= {name: [name] if name in NAMES else [] for name in cloud.extra if name not in fixed}
-        return cloud
+    """``cloud`` of a format whose channels have fixed names, with what ``wanted`` pairs say, and its ``columns``.
+
+    Three of its other columns that have names of normals become its normals, where it has none.
+    """
     columns: list[Column] = list(zip(XYZ, cloud.xyz.T, strict=True))
     if cloud.rgb is not None:
         columns += zip(RGB, cloud.rgb.T, strict=True)
     if cloud.intensity is not None:
         columns.append(("intensity", cloud.intensity))
+    if cloud.normals is not None:
+        columns += zip(NORMAL, cloud.normals.T, strict=True)
+    fixed = {name for name, _ in columns}
     columns += [(name, values) for name, values in cloud.extra.items() if name not in fixed]
-    own = {meaning: meaning for meaning, _ in columns if meaning in NAMES}
+    own = {name: name for name in fixed} | {name: name for name in cloud.extra if name in OWN}
+    normals = {canonical(name): name for name in cloud.extra if canonical(name) in NORMAL}
+    if cloud.normals is None and set(normals) == set(NORMAL):
+        own |= normals
+    if not isinstance(wanted, dict) and (cloud.normals is not None or not set(NORMAL) <= set(own)):
+        feeds = {name: meaning for meaning, name in own.items()}
+        cloud.columns = {name: [feeds[name]] if name in feeds else [] for name, _ in columns}
+        return cloud
     return cloud_from_columns(
         cloud.format,
         columns,
-        wanted=dict.fromkeys(NAMES, SKIP) | own | wanted,
+        wanted=dict.fromkeys(NAMES, SKIP) | own | (wanted if isinstance(wanted, dict) else {}),
         intensity_scale=cloud.intensity_scale,
         warnings=cloud.warnings,
     )

@@ -94,7 +94,7 @@ def test_colours_and_intensity(tmp_path):
     np.testing.assert_array_equal(cloud.rgb[200:], 0)
     np.testing.assert_allclose(cloud.intensity[:200], intensity)
     assert cloud.intensity_scale == 4095
-    assert "1 of 2 scans have no rgb" in cloud.warnings[0]
+    assert "1 of 2 scans have no colours" in cloud.warnings[0]
 
 
 def test_invalid_points_are_kept_without_coordinates(tmp_path):
@@ -108,26 +108,203 @@ def test_invalid_points_are_kept_without_coordinates(tmp_path):
     assert "invalid in the file: 3;" in cloud.warnings[0]
 
 
-def spherical_file(path, spherical):
-    """pye57 writes Cartesian scans only, so this one is put together from its nodes."""
+def put_together(path, *scans):
+    """A file of scans that pye57 does not write: fields of any name, each an array and its node, and further nodes."""
     with pye57.E57(str(path), mode="w") as file:
         image = file.image_file
-        names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
-        prototype = libe57.StructureNode(image)
-        buffers = libe57.VectorSourceDestBuffer()
-        columns = [np.ascontiguousarray(column) for column in spherical.T]
-        for name, column in zip(names, columns, strict=True):
-            prototype.set(name, libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE))
-            buffers.append(libe57.SourceDestBuffer(image, name, column, len(column), True, True))
-        node = libe57.StructureNode(image)
-        node.set("guid", libe57.StringNode(image, "{spherical}"))
-        points = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
-        node.set("points", points)
-        file.data3d.append(node)
-        writer = points.writer(buffers)
-        writer.write(len(spherical))
-        writer.close()
+        image.extensionsAdd("nor", "http://www.libe57.org/E57_NOR_surface_normals.txt")
+        image.extensionsAdd("own", "http://example.org/own")
+        for number, (fields, nodes) in enumerate(scans):
+            prototype, buffers = libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
+            for name, (values, node) in fields.items():
+                prototype.set(name, node(image))
+                if values is not None:
+                    buffers.append(libe57.SourceDestBuffer(image, name, values, len(values), True, True))
+            scan = libe57.StructureNode(image)
+            scan.set("guid", libe57.StringNode(image, f"{{{number}}}"))
+            for name, make in nodes.items():
+                scan.set(name, make(image))
+            points = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
+            scan.set("points", points)
+            file.data3d.append(scan)
+            writer = points.writer(buffers)
+            writer.write(len(next(iter(fields.values()))[0]))
+            writer.close()
     return memoryview(path.read_bytes())
+
+
+def double(values):
+    return np.ascontiguousarray(values, np.float64), lambda image: libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE)
+
+
+def single(values):
+    return np.ascontiguousarray(values, np.float32), lambda image: libe57.FloatNode(image, 0.0, libe57.E57_SINGLE)
+
+
+def integer(values, low, high):
+    return np.ascontiguousarray(values, np.longlong), lambda image: libe57.IntegerNode(image, low, low, high)
+
+
+def scaled(values, scale):
+    """Stored as whole numbers times ``scale``."""
+    limit = 1 << 20
+    return np.ascontiguousarray(values, np.float64), lambda image: libe57.ScaledIntegerNode(
+        image, 0, -limit, limit, scale, 0.0
+    )
+
+
+def structure(**numbers):
+    def make(image):
+        node = libe57.StructureNode(image)
+        for name, number in numbers.items():
+            node.set(name, number(image) if callable(number) else libe57.FloatNode(image, float(number)))
+        return node
+
+    return make
+
+
+def coordinates(xyz):
+    return {f"cartesian{axis}": double(values) for axis, values in zip("XYZ", xyz.T, strict=True)}
+
+
+def spherical_file(path, spherical):
+    names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
+    return put_together(path, ({name: double(column) for name, column in zip(names, spherical.T, strict=True)}, {}))
+
+
+XYZ = RNG.uniform(-10, 10, (40, 3))
+UNIT = {"x": 0.0, "y": 0.0, "z": 0.0, "w": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("pose", "moved", "told"),
+    [
+        ({"rotation": structure(**UNIT), "translation": structure(x=1, y=2, z=3)}, [1, 2, 3], "rotation of length 0"),
+        ({"rotation": structure(**UNIT | {"w": 7})}, [0, 0, 0], None),
+        ({"rotation": structure(x=0, y=0, z=0)}, [0, 0, 0], "a rotation that is not 4 numbers"),
+        ({"translation": structure(x=1, y=2)}, [0, 0, 0], "a translation that is not 3 numbers"),
+        ({"translation": structure(x=1, y=2, z=lambda image: libe57.IntegerNode(image, 3))}, [1, 2, 3], None),
+        ({}, [0, 0, 0], None),
+    ],
+)
+def test_poses_that_are_none(tmp_path, pose, moved, told):
+    data = put_together(tmp_path / "p.e57", (coordinates(XYZ), {"pose": structure(**pose)}))
+    cloud = formats.read(data)
+    np.testing.assert_allclose(cloud.xyz, XYZ + moved, atol=1e-12)
+    assert [told in warning for warning in cloud.warnings] == ([True] if told else [])
+
+
+def test_normals_are_read_and_turned_with_their_scan(tmp_path):
+    normals = RNG.normal(size=(40, 3))
+    fields = coordinates(XYZ) | {f"nor:normal{axis}": single(normals[:, i]) for i, axis in enumerate("XYZ")}
+    turn = structure(w=TURN[0], x=TURN[1], y=TURN[2], z=TURN[3])
+    data = put_together(
+        tmp_path / "n.e57", (fields, {"pose": structure(rotation=turn)}), (fields, {}), (coordinates(XYZ), {})
+    )
+    cloud = formats.read(data)
+    turned = np.stack([-normals[:, 1], normals[:, 0], normals[:, 2]], axis=1)
+    np.testing.assert_allclose(cloud.normals[:40], turned, atol=1e-6)
+    np.testing.assert_allclose(cloud.normals[40:80], normals, atol=1e-6)
+    assert np.isnan(cloud.normals[80:]).all()
+    assert cloud.warnings == ["1 of 3 scans have no normals; it is nan there."]
+    assert cloud.columns["nx"] == ["nx"]
+    assert formats.read(data, columns=("nx:z",)).normals[0, 0] == np.float32(cloud.xyz[0, 2])
+
+
+def test_every_field_of_numbers_is_kept_in_its_type_and_can_be_named(tmp_path):
+    def text(image):
+        return libe57.StringNode(image, "")
+
+    fields = coordinates(XYZ) | {
+        "rowIndex": integer(np.arange(40), 0, 40),
+        "columnIndex": integer(np.arange(40) + 300, 0, 70_000),
+        "returnIndex": integer(np.arange(40) % 3, 0, 7),
+        "returnCount": integer(np.full(40, 3), 0, 7),
+        "own:signed": integer(np.arange(40) - 20, -100, 100),
+        "own:wide": integer(np.arange(40) + 2**40, 0, 2**50),
+        "own:scaled": scaled(np.arange(40) * 0.25, 0.25),
+        "timeStamp": double(np.arange(40) / 8),
+        "own:single": single(np.arange(40) / 4),
+    }
+    cloud = formats.read(put_together(tmp_path / "k.e57", (fields, {})))
+    for name, (values, _) in fields.items():
+        if not name.startswith("cartesian"):
+            np.testing.assert_array_equal(cloud.extra[name], values, err_msg=name)
+    types = {name: values.dtype.str[1:] for name, values in cloud.extra.items()}
+    assert (types["rowIndex"], types["columnIndex"]) == ("i1", "i8")
+    assert (types["own:signed"], types["own:wide"], types["own:single"]) == ("i1", "i8", "f4")
+    np.testing.assert_array_equal(cloud.extra["return_number"], np.arange(40) % 3 + 1)
+    np.testing.assert_array_equal(cloud.extra["number_of_returns"], 3)
+    data = put_together(tmp_path / "k.e57", (fields, {}))
+    np.testing.assert_array_equal(
+        formats.read(data, columns=("intensity:own:scaled",)).intensity, np.arange(40, dtype=np.float32) / 4
+    )
+
+
+def test_fields_that_only_some_scans_have(tmp_path):
+    first = coordinates(XYZ) | {"rowIndex": integer(np.arange(40), 0, 40), "own:height": single(np.ones(40))}
+    second = coordinates(XYZ) | {"rowIndex": integer(np.arange(40) + 500, 0, 1000)}
+    cloud = formats.read(put_together(tmp_path / "f.e57", (first, {}), (second, {})))
+    np.testing.assert_array_equal(cloud.extra["rowIndex"], np.r_[:40, 500:540])
+    np.testing.assert_array_equal(cloud.extra["own:height"], np.r_[np.ones(40), np.full(40, np.nan)])
+    assert cloud.warnings == ["1 of 2 scans have no own:height; it is nan there."]
+
+
+def test_a_scan_without_coordinates_costs_no_other(tmp_path):
+    lame = {"intensity": single(np.arange(40))}
+    both = put_together(tmp_path / "l.e57", (lame, {}), (coordinates(XYZ), {}))
+    cloud = formats.read(both)
+    np.testing.assert_allclose(cloud.xyz, XYZ)
+    np.testing.assert_array_equal(cloud.extra["scan"], 1)
+    assert "Scan 0 of the E57 file has no coordinates, only intensity: its 40 points were left out." in cloud.warnings
+    with pytest.raises(BadCloud, match="No scan of the E57 file has coordinates; the fields are intensity"):
+        formats.read(put_together(tmp_path / "l.e57", (lame, {})))
+
+
+def test_values_marked_as_invalid(tmp_path):
+    state = (np.arange(40) % 4 == 1).astype(int)
+    colours = {f"color{name}": integer(np.arange(40) + 100, 0, 255) for name in ("Red", "Green", "Blue")}
+    fields = coordinates(XYZ) | colours | {"intensity": single(np.arange(40))}
+    fields |= {"isColorInvalid": integer(state, 0, 1), "isIntensityInvalid": integer(state, 0, 1)}
+    cloud = formats.read(put_together(tmp_path / "v.e57", (fields, {})))
+    np.testing.assert_array_equal(cloud.rgb[:, 0], np.where(state, 0, np.arange(40) + 100))
+    np.testing.assert_array_equal(cloud.intensity, np.where(state, np.nan, np.arange(40)))
+    assert cloud.warnings == [
+        "Colours marked invalid in the file: 10; they became black.",
+        "Intensities marked invalid in the file: 10; they became NaN.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "values", "expected"),
+    [
+        ({}, np.arange(40) * 6, np.arange(40) * 6),
+        ({"colorRedMaximum": 255}, np.arange(40), np.arange(40)),
+        ({"colorRedMaximum": 65535}, np.arange(40) * 257, np.arange(40)),
+        ({"colorRedMaximum": 0}, np.arange(40) * 6, np.arange(40) * 6),
+    ],
+)
+def test_limits_of_colours_that_are_missing_or_wrong(tmp_path, limits, values, expected):
+    fields = coordinates(XYZ) | {f"color{name}": single(values) for name in ("Red", "Green", "Blue")}
+    cloud = formats.read(put_together(tmp_path / "c.e57", (fields, {"colorLimits": structure(**limits)})))
+    np.testing.assert_array_equal(cloud.rgb[:, 0], expected)
+
+
+def test_bytes_after_the_end_are_left_out(tmp_path):
+    data = bytes(put_together(tmp_path / "t.e57", (coordinates(XYZ), {})))
+    cloud = formats.read(memoryview(data + b"garbage"))
+    np.testing.assert_allclose(cloud.xyz, XYZ)
+    assert cloud.warnings == ["7 bytes follow the end that the E57 file states: left out."]
+
+
+def test_problems_are_told_in_words_of_our_own(tmp_path):
+    data = bytes(put_together(tmp_path / "w.e57", (coordinates(XYZ), {})))
+    with pytest.raises(BadCloud, match=f"says that it has {len(data):,} bytes, {len(data) - 1:,} are all there is"):
+        formats.read(memoryview(data[:-1]))
+    broken = bytearray(data)
+    broken[60] ^= 0xFF
+    with pytest.raises(BadCloud, match="checksums do not agree"):
+        formats.read(memoryview(broken))
 
 
 def test_spherical_coordinates_without_a_pose(tmp_path):
