@@ -11,7 +11,8 @@ KEYS = r"^([^,=\s]+=[0-9a-f]{64}(,[^,=\s]+=[0-9a-f]{64})*)?$"
 CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all models, or by their names
 BACKENDS = CHOICES.replace("auto|yes|no", "auto|native|upstream")
 PRECISIONS = CHOICES.replace("auto|yes|no", "auto|fp32|fp16|bf16")
-
+HOST = r"\s*(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)\s*"
+HOSTS = rf"^({HOST}(,{HOST})*)?$"
 PREFIX = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$"
 
 
@@ -116,6 +117,13 @@ class Settings(BaseSettings):
     )
     rate_limit: float = Field(
         0.0, ge=0, description="requests a minute, other than GET, of one key or address before it gets 429; 0: any"
+    )
+    allowed_hosts: str = Field(
+        "",
+        pattern=HOSTS,
+        description="names under which the service is asked, joined by ','; .example.com: that and all below it; *: "
+        "any. IP addresses, names without a dot or under .localhost, .local, .lan, .internal, .home.arpa, and this "
+        "machine's own need not be named",
     )
     cors_origins: str = Field(
         "", description="origins of pages elsewhere that may use the service, joined by ','; *: any; empty: none"

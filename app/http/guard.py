@@ -1,11 +1,12 @@
-"""Who may ask: keys, rates, pages of other origins; and what browsers are told about every answer."""
+"""Who may ask: names, keys, rates, pages of other origins; and what browsers are told about every answer."""
 
 from apiflask import APIFlask
 from flask import Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.errors import Busy, Forbidden, Unauthorised
-from app.http.keys import CHALLENGES, Keys
+from app.errors import Busy, Forbidden, Unauthorised, quoted
+from app.http.hosts import Hosts, is_origin_of
+from app.http.keys import CHALLENGES, OPEN_PATHS, Keys
 from app.http.measures import Measures
 from app.http.rate import RateLimit
 from app.http.trace import note
@@ -40,6 +41,7 @@ class Guard:
         self._keys = Keys(settings.api_keys)
         self._rate = RateLimit(settings.rate_limit)
         self._origins = {origin.strip().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()}
+        self._hosts = Hosts(settings.allowed_hosts, settings.host)
         self._proxies = settings.proxies
         self._measures = measures
 
@@ -51,10 +53,10 @@ class Guard:
         app.after_request(self._mark)
 
     def _check(self) -> Response | None:
-        if request.method == "OPTIONS":
-            is_preflight = "Access-Control-Request-Method" in request.headers and self._allows_origin()
-            return Response(status=204, headers=PREFLIGHT) if is_preflight else None
         try:
+            self._check_host()
+            if request.method == "OPTIONS":
+                return self._preflight()
             self._check_origin()
             owner = self._keys.owner(request)
             if owner:
@@ -66,13 +68,33 @@ class Guard:
             raise
         return None
 
-    def _check_origin(self) -> None:
-        """Raise Forbidden where a browser says that a page of another site wants to change something here."""
-        is_foreign = request.headers.get("Sec-Fetch-Site") == "cross-site" and request.method not in READING
-        if is_foreign and not self._allows_origin():
+    def _preflight(self) -> Response | None:
+        is_preflight = "Access-Control-Request-Method" in request.headers and self._allows_origin()
+        return Response(status=204, headers=PREFLIGHT) if is_preflight else None
+
+    def _check_host(self) -> None:
+        """Raise Forbidden where the server is asked under a name that is not its own, but for probes."""
+        host = request.headers.get("Host", "")
+        if request.path not in OPEN_PATHS and not self._hosts.allows(host):
             raise Forbidden(
-                f"Pages of {request.headers.get('Origin', 'other sites')!r:.100} may not use this server; its operator "
-                "names those that may in POINTSERVE_CORS_ORIGINS."
+                f"This server is asked under the name {quoted(host)}, which is not known to be its own. Its operator "
+                "names those that are in POINTSERVE_ALLOWED_HOSTS."
+            )
+
+    def _check_origin(self) -> None:
+        """Raise Forbidden where a browser says that a page of another origin wants to change something here."""
+        if request.method in READING or self._allows_origin():
+            return
+        origin, site = request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site")
+        if site is not None:
+            is_own = site in ("same-origin", "none")
+        else:  # over plain http browsers say no more than Origin; a page cannot set these headers for another site
+            served_as = (request.headers.get(name, "") for name in ("Host", "X-Forwarded-Host"))
+            is_own = not origin or any(is_origin_of(origin, authority) for authority in served_as)
+        if not is_own:
+            raise Forbidden(
+                f"Pages of {quoted(origin or 'other sites')} may not use this server. Its operator names those that "
+                "may in POINTSERVE_CORS_ORIGINS; a proxy in front has to hand on Host, or send X-Forwarded-Host."
             )
 
     def _allows_origin(self) -> bool:

@@ -1,13 +1,12 @@
 """GET /models: which models are served, and what they tell apart."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from apiflask import APIBlueprint
 
-from app.engine.protocol import ModelCard
-from app.errors import Forbidden, NotFound, quoted
+from app.errors import NotFound, quoted
+from app.http.control import changed
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -33,27 +32,21 @@ def model(name: str) -> dict[str, Any]:
 
 
 @blueprint.post("/models/<path:name>/load")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 422, 503))
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 422, 503))
 def load(name: str) -> dict[str, Any]:
     """Load a model, anew where it is loaded: requests wait meanwhile"""
-    return _changed(state().service.load, name)
+    return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/reload")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 422, 503))
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 422, 503))
 def reload(name: str) -> dict[str, Any]:
     """The same; the model stays as it was where its new files cannot be served"""
-    return _changed(state().service.load, name)
+    return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/unload")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 503))
+@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 503))
 def unload(name: str) -> dict[str, Any]:
     """Give the memory of a model back"""
-    return _changed(state().service.unload, name)
-
-
-def _changed(change: Callable[[str], ModelCard], name: str) -> dict[str, Any]:
-    if not state().settings.model_control:
-        raise Forbidden("Models are not changed over HTTP on this server (POINTSERVE_MODEL_CONTROL).")
-    return asdict(change(name))
+    return asdict(changed(state().service.unload, name))

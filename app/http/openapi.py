@@ -17,7 +17,7 @@ Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 WHY = {
     400: "An unknown option, a bad value, no file, or a body that was cut short",
     401: "A key is required, and was missing or wrong",
-    403: "Not allowed on this server",
+    403: "Not allowed on this server, to a page of another origin, or under this name",
     404: "No such model",
     406: "No media type in Accept can be answered",
     408: "The body stopped arriving",

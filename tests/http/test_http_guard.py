@@ -96,7 +96,8 @@ def test_rate_is_limited_for_each_key_and_the_log_names_it(guarded: Server):
     assert 1 <= int(refused.headers["Retry-After"]) <= 15
     assert guarded.get("/models", headers=headers).status_code == 200
     assert guarded.post(data=CLOUD, headers=bearer(BOB)).status_code == 200
-    assert guarded.wait_logged(id="by-alice")[0]["key"] == "alice"
+    lines = guarded.wait_logged(id="by-alice", status=429)
+    assert {line["key"] for line in lines + guarded.wait_logged(id="by-alice", status=200)} == {"alice"}
     assert rejections(guarded, "rate") >= 1
 
 
@@ -131,19 +132,13 @@ def test_pages_of_other_origins_may_not(guarded: Server, origin):
 
 
 def test_all_is_off_by_default(server: Server):
-    headers = {"Origin": PAGE}
     for _ in range(8):
-        answer = server.post(data=CLOUD, headers=headers)
+        answer = server.post(data=CLOUD)
         assert answer.status_code == 200
+    answer = server.get("/models", headers={"Origin": PAGE})
+    assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
     assert "Origin" not in answer.headers.get("Vary", "")
-
-
-def test_a_browser_cannot_be_made_to_change_things_from_another_site(server: Server):
-    headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
-    name = server.get("/models").json()["models"][0]["name"]
-    assert server.post(f"/models/{name}/unload", headers=headers).status_code == 403
-    assert server.get("/models").json()["models"][0]["served"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/", "/docs", "/nowhere"])

@@ -30,7 +30,7 @@ blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
 
 DONE = {
     200: {"description": "Labels, and what was asked for", "content": {"application/json": {"schema": {}}}},
-    **problems(400, 401, 404, 408, 413, 415, 422, 429, 503, 504, 507),
+    **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507),
 }
 
 

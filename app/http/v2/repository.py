@@ -1,13 +1,13 @@
 """POST /v2/repository…: which models there are, and loading and unloading them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 from apiflask import APIBlueprint
 from flask import request
 
-from app.errors import BadRequest, Forbidden
+from app.errors import BadRequest
+from app.http.control import changed
 from app.http.state import state
 from app.http.upload import body_stream
 from app.http.v2.models import VERSION, responses
@@ -35,27 +35,20 @@ def index() -> list[dict[str, str]]:
 
 
 @blueprint.post("/models/<name>/load")
-@blueprint.doc(responses=responses("Loaded", 400, 403, 404, 422, 503))
+@blueprint.doc(responses=responses("Loaded", 400, 403, 404, 415, 422, 503))
 def load(name: str) -> dict[str, str]:
     """Load a model, anew where it is loaded"""
     if _small_json().get("parameters"):
         raise BadRequest("A model is loaded as its folder says: config and files in the request are not taken.")
-    return _changed(state().service.load, name)
+    return {"name": changed(state().service.load, name).name}
 
 
 @blueprint.post("/models/<name>/unload")
-@blueprint.doc(responses=responses("Unloaded", 400, 403, 404, 503))
+@blueprint.doc(responses=responses("Unloaded", 400, 403, 404, 415, 503))
 def unload(name: str) -> dict[str, str]:
     """Give the memory of a model back"""
     _small_json()
-    return _changed(state().service.unload, name)
-
-
-def _changed(change: Callable[[str], Any], name: str) -> dict[str, str]:
-    if not state().settings.model_control:
-        raise Forbidden("Models are not changed over HTTP on this server (POINTSERVE_MODEL_CONTROL).")
-    change(name)
-    return {"name": name}
+    return {"name": changed(state().service.unload, name).name}
 
 
 def _small_json() -> dict[str, Any]:
