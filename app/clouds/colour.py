@@ -11,17 +11,17 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
     """Three columns (N,) of one colour scale as uint8 (N, 3), and what had to be assumed.
 
     Floats up to 1 mean 0 to 1. Anything else means 0 to 255, or 10, 12 or 16 bits where the largest value of the
-    whole cloud is above 255. Not-a-number becomes 0. Raises BadCloud outside 0 to 65535.
+    whole cloud is above 255. A point with a not-a-number is black. Raises BadCloud outside 0 to 65535.
     """
     channels = (red, green, blue)
     if all(channel.dtype == np.uint8 for channel in channels):
         return np.stack(channels, axis=1), []
     values = np.stack([channel.astype(np.float32) for channel in channels], axis=1)  # (N, 3)
     warnings = []
-    unset = ~np.isfinite(values)
+    unset = ~np.isfinite(values).all(axis=1)
     if unset.any():
         values[unset] = 0
-        num_unset = np.count_nonzero(unset.any(axis=1))
+        num_unset = np.count_nonzero(unset)
         warnings.append(f"Points with colours that are not finite: {num_unset:,}; taken as black.")
     lowest, highest = float(values.min(initial=0)), float(values.max(initial=0))
     if lowest < 0 or highest > 65535:

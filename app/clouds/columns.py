@@ -7,16 +7,19 @@ import numpy as np
 from app.clouds.checks import check_names, check_num_columns
 from app.clouds.cloud import Cloud
 from app.clouds.colour import rgb8
+from app.clouds.records import free_name
 from app.errors import BadCloud, BadRequest
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
 SKIP = "_"
+MIN_COUNTED = 10  # rows of which a column that counts is told from coordinates
+EARLIEST_S = 1e8  # seconds of 1973; nothing on Earth has such coordinates in metres
 
 ALIASES = {
-    **{name: (name,) for name in XYZ},
-    "red": ("red", "r", "diffuse_red"),
-    "green": ("green", "g", "diffuse_green"),
-    "blue": ("blue", "b", "diffuse_blue"),
+    **{name: (name, f"points:{axis}") for axis, name in enumerate(XYZ)},
+    "red": ("red", "r", "diffuse_red", "rf"),
+    "green": ("green", "g", "diffuse_green", "gf"),
+    "blue": ("blue", "b", "diffuse_blue", "bf"),
     "intensity": ("intensity", "strength", "reflectance", "reflectivity", "remission", "i"),
     "nx": ("nx", "normal_x"),
     "ny": ("ny", "normal_y"),
@@ -26,8 +29,8 @@ ALIASES = {
     "number_of_returns": ("number_of_returns",),
     "gps_time": ("gps_time", "time", "timestamp"),
     "ring": ("ring",),
-    "segment": ("segment",),
-    "instance": ("instance",),
+    "segment": ("segment", "segment20", "semantic_gt", "semantic_gt20"),
+    "instance": ("instance", "instance_gt"),
     "label": ("label",),
 }
 VECTORS = {
@@ -89,11 +92,12 @@ def cloud_from_columns(
     """Build a Cloud from columns (N,) of one length; any numeric dtype, byte order and stride.
 
     ``wanted`` pairs decide what feeds their meanings. The first column of another meaning gets it; columns without a
-    meaning, or repeated, go to ``extra`` by their own name. ``intensity_scale`` is that of a column called intensity,
-    where the caller knows it, else 255 for bytes and for 16-bit integers the least of 8, 12 or 16 bits that holds them.
+    meaning go to ``extra`` by their own name, and a name that comes again by another one, with a warning.
+    ``intensity_scale`` is that of a column called intensity, where the caller knows it, else 255 for bytes and for
+    16-bit integers the least of 8, 12 or 16 bits that holds them.
     Normals and intensities beyond float32 become inf. BadRequest where ``wanted`` names a column that is not there.
     """
-    given = [(name, values) for name, values in columns if name != SKIP]
+    given, repeated = _renamed((name, values) for name, values in columns if name != SKIP)
     names = [name for name, _ in given]
     check_names(names)
     for name, values in given:
@@ -107,7 +111,7 @@ def cloud_from_columns(
             f"No columns x, y and z; found: {', '.join(names) or 'none':.200}. Say which: columns=x:…,y:…,z:….",
             columns=names,
         )
-    cloud = Cloud(np.stack(xyz, axis=1).astype(np.float64, copy=False), format, warnings=list(warnings))
+    cloud = Cloud(np.stack(xyz, axis=1).astype(np.float64, copy=False), format, warnings=[*warnings, *repeated])
     rgb = _take(known, RGB)
     if rgb is not None:
         cloud.rgb, assumed = rgb8(*rgb)
@@ -129,6 +133,35 @@ def cloud_from_columns(
         if meaning not in halves:
             cloud.columns[name].append(meaning)
     return cloud
+
+
+def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
+    """``columns`` with a name of its own each, and a warning where some had the same."""
+    given: dict[str, np.ndarray] = {}
+    repeated = []
+    for name, values in columns:
+        own = name if name not in given else free_name(name, set(given))
+        repeated += [name] if own != name else []
+        given[own] = values
+    warnings = [f"Columns named more than once, of which the first counts: {listed(repeated)}."] if repeated else []
+    return list(given.items()), warnings
+
+
+def listed(names: Sequence[str], at_most: int = 8) -> str:
+    """``names`` for a sentence, no more than can be read."""
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - at_most} more" if len(unique) > at_most else ""
+    return ", ".join(f"'{name:.40}'" for name in unique[:at_most]) + more
+
+
+def missing_values(names: Sequence[str], table: np.ndarray) -> list[str]:
+    """A sentence that counts the not-a-numbers in the columns ``names`` of ``table`` (N, C), where there are any."""
+    counts = np.count_nonzero(np.isnan(table), axis=0) if table.dtype.kind == "f" else np.zeros(len(names), int)
+    found = [f"{count:,} in {name:.40}" for name, count in zip(names, counts.tolist(), strict=True) if count]
+    if not found:
+        return []
+    more = f" and in {len(found) - 8} more columns" if len(found) > 8 else ""
+    return [f"Missing values: {', '.join(found[:8])}{more}."]
 
 
 def bound(cloud: Cloud, wanted: Wanted | None) -> Cloud:
@@ -174,10 +207,12 @@ def _sorted(given: list[Column], bindings: dict[str, str]) -> tuple[dict[str, Co
         )
     known = {meaning: (name, by_name[name]) for meaning, name in bindings.items() if name != SKIP}
     used = set(bindings.values())
+    proper = {canonical(name) for name in by_name if _key(name) == _key(canonical(name))}
     extra: dict[str, np.ndarray] = {}
     for name, values in given:
         target = canonical(name)
-        if target in NAMES and target not in known and target not in bindings:
+        is_alias = target in proper and _key(name) != _key(target)
+        if target in NAMES and target not in known and target not in bindings and not is_alias:
             known[target] = name, values
         elif name not in used and not (target in bindings and name in NAMES):
             extra.setdefault(name, values)
@@ -205,12 +240,15 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
     """Names for the columns of ``table`` (N, C) that states none, and a warning unless C is 3.
 
     3: x y z. 4: and intensity. 6: and red green blue where the three are whole numbers from 0 to 255 or all within
-    0 to 1, nx ny nz where each row of them has length 1 or 0. 9: colours, then normals. Anything else: ``numbered``
-    where there are ``wanted`` pairs, else BadCloud.
+    0 to 1, nx ny nz where each row of them has length 1 or 0. 7: red green blue and alpha where all four are within
+    0 to 1 or alpha is 255 throughout, else intensity before the colours. 9: colours, then normals. Anything else:
+    ``numbered`` where there are ``wanted`` pairs, else BadCloud, as for columns that count, tell the time or are packed
+    colours.
     """
     count = table.shape[1]
     names: tuple[str, ...] = ()
-    if count == 3:
+    odd = None if isinstance(wanted, dict) else _odd_column(table)
+    if count == 3 and not odd:
         return XYZ, []
     if count == 4:
         names = (*XYZ, "intensity")
@@ -218,22 +256,62 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
         names = XYZ + NORMAL
     elif count == 6 and _looks_colour(table[:, 3:]):
         names = XYZ + RGB
+    elif count == 7 and _looks_colour(table[:, 3:]) and _looks_opaque(table[:, 3:]):
+        names = (*XYZ, *RGB, "alpha")
+    elif count == 7 and _looks_colour(table[:, 4:]):
+        names = (*XYZ, "intensity", *RGB)
     elif count == 9 and _looks_colour(table[:, 3:6]) and _looks_unit(table[:, 6:]):
         names = XYZ + RGB + NORMAL
     if not names and isinstance(wanted, dict):
         return numbered(count), []
-    if not names:
+    if not names or odd:
+        reason = f", and {odd}" if odd else ""
         raise BadCloud(
-            f"{count} columns without names; say what they are, for example columns=x,y,z,intensity,"
+            f"{count} columns without names{reason}; say what they are, for example columns=x,y,z,intensity,"
             f"{SKIP} where {SKIP} skips a column. Known names: {', '.join(NAMES)}.",
             columns=numbered(count),
         )
     return names, [f"The columns have no names and were read as {' '.join(names)}; columns= says otherwise."]
 
 
+def _odd_column(table: np.ndarray) -> str | None:
+    """What speaks against taking the columns (N, C) of a table for coordinates and values; None where nothing does."""
+    if len(table) < MIN_COUNTED:
+        return None
+    counting = []
+    for place, values in enumerate(table[:, :3].T, 1):
+        steps = np.diff(values.astype(np.float64))
+        if (steps == 1).all():
+            counting.append(place)
+        elif values.min() > EARLIEST_S and (steps >= 0).all():
+            return f"column {place} looks like the time"
+    if len(counting) == 1:
+        return f"column {counting[0]} counts the rows"
+    if table.shape[1] == 4 and looks_packed(table[:, 3]):
+        return "column 4 looks like colours packed into one number, as in a PCD file whose header is missing"
+    return None
+
+
+def looks_packed(values: np.ndarray) -> bool:
+    """Whether ``values`` (N,) are colours 0xRRGGBB as whole numbers, or the float whose bits are such."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return False
+    magnitude = np.abs(finite)
+    if ((magnitude > 0) & (magnitude < 1e-30)).any():
+        return bool((magnitude < 1e-30).all())
+    whole = bool((finite == np.floor(finite)).all() and (finite >= 0).all() and (finite < 2**32).all())
+    return whole and bool(np.median(finite) > 65535) and len(np.unique(finite.astype(np.int64) & 255)) > 1
+
+
 def _looks_colour(values: np.ndarray) -> bool:
     lowest, highest = values.min(initial=0), values.max(initial=0)
     return bool(lowest >= 0 and (highest <= 1 or (highest <= 255 and np.all(values == np.floor(values)))))
+
+
+def _looks_opaque(values: np.ndarray) -> bool:
+    """Whether the last of four colour columns (N, 4) is alpha: all within 0 to 1, or 255 throughout."""
+    return bool(values.max(initial=0) <= 1 or (values[:, 3] == 255).all())
 
 
 def _looks_unit(values: np.ndarray) -> bool:

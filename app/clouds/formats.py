@@ -12,6 +12,8 @@ from app.clouds.bindings import parse_wanted
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted
+from app.clouds.encoding import utf8
+from app.clouds.foreign import refuse_name
 from app.clouds.georeference import settle
 from app.clouds.sniff import is_text, sniff
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
@@ -51,6 +53,10 @@ READERS = {
     "e57": Reader("E57 (needs pye57)", "e57", (".e57",)),
     "npy": Reader("NPY, (N, C) or structured", "npy", (".npy",), takes_columns=True),
     "npz": Reader("NPZ, or a Pointcept sample in a zip", "npz", (".npz", ".zip"), takes_columns=True),
+    "pth": Reader(
+        "Pointcept scene, a dict of arrays by torch.save or pickle", "pth", (".pth", ".pt", ".pkl"), takes_columns=True
+    ),
+    "ptx": Reader("PTX, every scan by its pose", "ptx", (".ptx",)),
     "text": Reader(
         "Text table", "text", (".xyz", ".txt", ".asc", ".csv", ".tsv", ".pts", ".xyzrgb", ".xyzn"), takes_columns=True
     ),
@@ -75,6 +81,10 @@ WRITERS = {
     "csv": Writer("CSV with coordinates and labels", "points_csv", ".csv", "text/csv"),
     "view": Writer("What the page shows", "view", ".view", "application/vnd.pointserve.view"),
 }
+
+UNMARKED = {"text": ("text", "ptx"), "json": ("points_json",)}
+"""Formats without a mark, which a file with the name of another is not taken for, and the modules that read them."""
+UNMARKED_WORDS = {"text": "rows of numbers without the header of that format", "json": "JSON"}
 
 MEMORY = "The file needs more memory than a reader may use. Cut it into tiles or thin it out."
 
@@ -102,6 +112,7 @@ def read(
         TooLarge: more than ``max_points``.
     """
     wanted = parse_wanted(columns) if columns else None
+    data = utf8(data)
     name = find_format(data, filename, format, wanted)
     reader = READERS[name]
     if isinstance(wanted, tuple) and not reader.takes_columns:
@@ -138,7 +149,7 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
     segmentation.warnings[:] = bounded(segmentation.warnings)
     keeps = keeps_source(output, cloud.format) and source is not None
     segmentation.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
-    data = encode(cloud, segmentation, source if keeps else None)
+    data = encode(cloud, segmentation, utf8(source) if keeps and source is not None else None)
     segmentation.warnings[:] = bounded(segmentation.warnings)
     return data
 
@@ -179,7 +190,15 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
         )
     if wanted:
         return wanted if wanted not in ("las", "laz") else shown or wanted
-    name = shown or _by_filename(filename) or ("bin" if isinstance(columns, tuple) else None)
+    told = _by_filename(filename)
+    if shown in UNMARKED and told and READERS[told].module not in UNMARKED[shown]:
+        raise UnsupportedFormat(
+            f"The file is called '{filename:.100}', but holds {UNMARKED_WORDS[shown]}. Send the whole file as programs "
+            f"write {told}; if it is meant to be {shown}, say format={shown}."
+        )
+    if not shown and not told:
+        refuse_name(filename)
+    name = shown or told or ("bin" if isinstance(columns, tuple) else None)
     if name is None:
         if is_text(data):
             raise UnsupportedFormat(

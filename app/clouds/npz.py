@@ -4,24 +4,24 @@ import io
 import struct
 import zipfile
 import zlib
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
+from app.clouds.columns import Wanted
+from app.clouds.foreign import refuse_zip
 from app.clouds.memory_file import MemoryFile
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
-from app.clouds.sniff import CHECKPOINT, foreign
-from app.errors import BadCloud, BadRequest, TooLarge, UnsupportedFormat
+from app.clouds.sample import Stored, cloud_from_arrays
+from app.errors import BadCloud, TooLarge, UnsupportedFormat
 
 MAX_ENTRIES = 64
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 64 << 20
 MAX_POINT_BYTES = 256
-COORDINATES = tuple(name for name, meaning in VECTORS.items() if meaning == XYZ)
 CHUNK_BYTES = 1 << 22
 ENCRYPTED = 1
 DAMAGE = (
@@ -47,12 +47,8 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
             entries = _entries(archive, len(data), max_points)
             if len(entries) == 1:
                 return _read_single(archive, next(iter(entries.values())), columns, max_points)
-            if isinstance(columns, tuple):
-                raise BadRequest(
-                    "columns= does not apply to a zip of several arrays: their names tell what they are. Leave it out, "
-                    "or say which of them feeds what: columns=intensity:amplitude."
-                )
-            return _read_named(archive, entries, columns, max_points)
+            arrays = {name: _stored(archive, info) for name, info in entries.items()}
+            return cloud_from_arrays("npz", arrays, columns, max_points, "the zip")
     except DAMAGE as error:
         raise BadCloud(f"The zip is damaged or cut short: {error}") from None
 
@@ -90,12 +86,11 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 def _entries(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -> dict[str, zipfile.ZipInfo]:
     """The .npy files by name without folder and suffix, once the archive is known to be harmless."""
     infos = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
-    if any(PurePosixPath(info.filename).name == "data.pkl" for info in infos):
-        raise foreign(*CHECKPOINT)
     if len(infos) > MAX_ENTRIES:
         raise BadCloud(f"The zip holds {len(infos)} files; at most {MAX_ENTRIES} are read.")
     arrays = [info for info in infos if info.filename.endswith(".npy")]
     if not arrays:
+        refuse_zip([info.filename for info in infos])
         names = ", ".join(info.filename[:60] for info in infos[:5]) or "nothing"
         raise UnsupportedFormat(
             f"A zip is read where it holds .npy arrays; found {names}. Unpack it and send the cloud."
@@ -126,52 +121,9 @@ def _read_single(
     return cloud_from_array("npz", _array(archive, info, header), columns)
 
 
-def _read_named(
-    archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], wanted: dict[str, str] | None, max_points: int | None
-) -> Cloud:
-    num_points = _num_points(archive, entries, wanted or {})
-    check_num_points(num_points, max_points, "The zip")
-    columns: list[Column] = []
-    warnings: list[str] = []
-    for name, info in entries.items():
-        header = _header(archive, info)
-        fits = header.dtype.kind in "biuf" and len(header.shape) in (1, 2) and header.shape[0] == num_points
-        if fits:
-            columns += split_vectors(name, _array(archive, info, header))
-        elif name.lower() in VECTORS or canonical(name) == "intensity":
-            raise BadCloud(
-                f"Array '{name}' holds {header.dtype} {header.shape}; expected numbers for {num_points:,} points."
-            )
-        else:
-            warnings.append(f"Array '{name:.60}' has no number for each point and was left out.")
-    strength = next((values for name, values in columns if name.lower() == "strength"), None)
-    scale = 1.0 if strength is not None and strength.max(initial=0) <= 1 else None
-    return cloud_from_columns("npz", columns, wanted=wanted, intensity_scale=scale, warnings=warnings)
-
-
-def _num_points(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], wanted: dict[str, str]) -> int:
-    """Rows of the array of coordinates, or of the one that is to feed x."""
-    feeding = wanted.get("x", "")
-    for name, info in entries.items():
-        header = _header(archive, info)
-        if feeding in _column_names(name, header):
-            return header.shape[0]
-        if not feeding and name.lower() in COORDINATES:
-            if len(header.shape) != 2 or header.shape[1] != 3:
-                raise BadCloud(f"Array '{name}' has shape {header.shape}; expected (N, 3).")
-            return header.shape[0]
-    found = [part for name, info in entries.items() for part in _column_names(name, _header(archive, info))]
-    raise BadCloud(
-        f"None of the arrays in the zip is called {', '.join(COORDINATES)}; found: {', '.join(entries)[:200]}. "
-        "Say which they are: columns=x:…,y:…,z:….",
-        columns=found,
-    )
-
-
-def _column_names(name: str, header: ArrayHeader) -> list[str]:
-    if header.dtype.kind not in "biuf" or len(header.shape) not in (1, 2):
-        return []
-    return [part for part, _ in split_vectors(name, np.empty((0, *header.shape[1:])))]
+def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    header = _header(archive, info)
+    return Stored(header.shape, header.dtype, partial(_array, archive, info, header))
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArrayHeader:

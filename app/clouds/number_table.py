@@ -1,5 +1,7 @@
 """Lines of numbers to an array, and the line at fault where they are not."""
 
+import contextlib
+import csv
 import io
 import re
 import warnings
@@ -12,6 +14,7 @@ from app.clouds.memory_file import MemoryFile
 from app.errors import BadCloud
 
 SPACES = re.compile(r"\s+")
+QUOTED = re.compile(r'"([^"]*)"|(\S+)')
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,14 @@ class Layout:
 
 def split_fields(line: str, delimiter: str | None) -> list[str]:
     """Fields without surrounding blanks and quotes; [] for a blank line."""
-    line = line.strip(" \t\r\n")
+    line = line.strip(" \r\n" if delimiter == "\t" else " \t\r\n")
     if not line:
         return []
+    if '"' in line and delimiter is None:
+        return [quoted or bare.strip('"') for quoted, bare in QUOTED.findall(line)]
+    if '"' in line and delimiter is not None:
+        with contextlib.suppress(csv.Error):
+            return [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
     fields = SPACES.split(line) if delimiter is None else line.split(delimiter)
     return [field.strip().strip('"') for field in fields]
 
@@ -74,8 +82,8 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
                 quotechar='"' if len(layout.comments) == 1 else None,
                 encoding="latin-1",
             )
-    except ValueError as error:
-        raise BadCloud(_find_fault(data, start, layout) or f"The table cannot be read: {error}") from None
+    except ValueError:
+        raise BadCloud(_find_fault(data, start, layout) or "The table cannot be read as rows of numbers.") from None
 
 
 def _find_fault(data: memoryview, start: int, layout: Layout) -> str | None:

@@ -1,8 +1,11 @@
 """What a file is, by its first bytes."""
 
 import re
+import zipfile
 
-from app.errors import BadCloud, UnsupportedFormat
+from app.clouds.foreign import refuse_known, refuse_text
+from app.clouds.memory_file import MemoryFile
+from app.errors import BadCloud
 
 PREFIX_BYTES = 65536
 
@@ -13,41 +16,16 @@ MAGIC = {
     b"ASTM-E57": "e57",
 }
 
-UNPACK = "Unpack it and send the file inside."
-CHECKPOINT = (
-    "a checkpoint, the weights of a network",
-    "It goes into an experiment folder beside config.py, which the setting POINTSERVE_MODELS names.",
-)
-FOREIGN = {
-    b"\x1f\x8b\x08": ("gzip data", UNPACK),
-    b"BZh91AY": ("bzip2 data", UNPACK),
-    b"\xfd7zXZ\x00": ("xz data", UNPACK),
-    b"\x28\xb5\x2f\xfd": ("zstandard data", UNPACK),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK),
-    b"Rar!\x1a\x07": ("a RAR archive", UNPACK),
-    b"\x89PNG\r\n": ("a PNG image", ""),
-    b"\xff\xd8\xff\xe0": ("a JPEG image", ""),
-    b"\xff\xd8\xff\xe1": ("a JPEG image", ""),
-    b"GIF8": ("a GIF image", ""),
-    b"II*\x00": ("a TIFF image", ""),
-    b"MM\x00*": ("a TIFF image", ""),
-    b"%PDF-": ("a PDF document", ""),
-    b"\x89HDF\r\n": ("an HDF5 file", "Send its arrays as NPZ."),
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9": CHECKPOINT,  # before torch 1.6; later ones are zip archives
-    b"\x80\x02}q": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
-    b"\x80\x03}q": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
-    b"\x80\x04\x95": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
-    b"\x80\x05\x95": ("a pickle", "Pickles can run code and are never opened; send NPY or NPZ."),
-    b"glTF": ("a glTF model", ""),
-    b"#ROSBAG": ("a ROS bag", "Send one sweep as PCD."),
-    b"\x89MCAP": ("an MCAP recording", "Send one sweep as PCD."),
-}
-
-MARKUP = re.compile(rb"<(!doctype|html|\?xml|head|body|svg)", re.IGNORECASE)
 PLY = re.compile(rb"ply[ \t]*[\r\n]")
 PRINTABLE = bytes(set(range(256)) - set(range(32)) | set(b"\t\n\r\f"))
 # These two meet hostile bytes: they match in one way only, so that a miss takes no more than linear time.
-PCD = re.compile(rb"(?:\s*#[^\n]*\n)*\s*(?:VERSION|FIELDS|COLUMNS)\s")
+PICKLE = re.compile(rb"\x80(?:[\x02\x03][}\](c\x8a]|[\x04\x05]\x95)")
+PCD = re.compile(rb"# ?\.PCD|(?:\s*#[^\n]*\n)*\s*(?:VERSION|FIELDS|COLUMNS)\s")
+PCD_LINES = re.compile(
+    rb"^(?:DATA[ \t]+(?:ascii|binary)|VIEWPOINT[ \t]+[-\d.]|(?:WIDTH|HEIGHT|POINTS)[ \t]+\d+[ \t\r]*$|"
+    rb"(?:SIZE|COUNT)(?:[ \t]+\d+){3}|TYPE(?:[ \t]+[FUI]){3})",
+    re.MULTILINE,
+)
 NUMBER = re.compile(rb"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf)", re.IGNORECASE)
 
 
@@ -59,22 +37,26 @@ def sniff(data: memoryview) -> str | None:
     if not len(data):
         raise BadCloud("The file is empty (0 bytes).")
     head = bytes(data[:PREFIX_BYTES])
-    for magic, (what, advice) in FOREIGN.items():
-        if head.startswith(magic):
-            raise foreign(what, advice)
+    refuse_known(head)
     if head.startswith(b"LASF"):
         return "laz" if len(head) > 104 and head[104] & 0xC0 else "las"
     for magic, name in MAGIC.items():
         if head.startswith(magic):
-            return name
+            return "pth" if name == "npz" and _is_torch(data) else name
+    if PICKLE.match(head):
+        return "pth"
     if PLY.match(head):
         return "ply"
     return _sniff_text(head)
 
 
-def foreign(what: str, advice: str) -> UnsupportedFormat:
-    """The error for a file that is no point cloud."""
-    return UnsupportedFormat(f"This is {what}, not a point cloud. {advice}".rstrip())
+def _is_torch(data: memoryview) -> bool:
+    """Whether a zip is one of torch.save."""
+    try:
+        with zipfile.ZipFile(MemoryFile(data)) as archive:
+            return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+    except Exception:  # a damaged directory makes zipfile raise many things; the reader of NPZ says what is wrong
+        return False
 
 
 def is_text(data: memoryview) -> bool:
@@ -83,20 +65,28 @@ def is_text(data: memoryview) -> bool:
 
 
 def _sniff_text(head: bytes) -> str | None:
-    if PCD.match(head):
+    if PCD.match(head) or PCD_LINES.search(head):
         return "pcd"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.lstrip()
     if not is_text(memoryview(head)):
         return None
     if text.startswith(b"version https://git-lfs"):
         raise BadCloud("This is a Git LFS pointer, not the file it stands for. Run `git lfs pull` and send the file.")
-    if MARKUP.match(text):
-        raise UnsupportedFormat(
-            "This is an HTML or XML page, not a point cloud; was a download link followed to a login?"
-        )
+    refuse_text(text)
     if text[:1] in (b"{", b"["):
         return "json"
+    if _is_ptx(text):
+        return "ptx"
     return "text" if any(_is_row(line) for line in text.splitlines()[:200]) else None
+
+
+def _is_ptx(text: bytes) -> bool:
+    """Whether the first lines are those of a scan in PTX: two counts, four vectors, a matrix of 4 by 4."""
+    lines = [line.split() for line in text[:4096].splitlines()[:10]]
+    if [len(line) for line in lines] != [1, 1, 3, 3, 3, 3, 4, 4, 4, 4]:
+        return False
+    numbers = [field for line in lines for field in line]
+    return numbers[0].isdigit() and numbers[1].isdigit() and all(NUMBER.fullmatch(field) for field in numbers)
 
 
 def _is_row(line: bytes) -> bool:

@@ -1,146 +1,170 @@
 """Tables of text (.xyz .txt .asc .csv .pts): with or without a header, by commas, semicolons, tabs or spaces."""
 
 import io
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
 from app.clouds.bindings import check_columns
+from app.clouds.cells import Cells, Column, Notation, find_notation, is_missing, read_cells, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, cloud_from_columns
+from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, cloud_from_columns, listed, missing_values
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number, parse_rows, split_fields
+from app.clouds.number_table import Layout, is_number, parse_rows
+from app.clouds.text_head import COMMENTS, Head, read_head
 from app.errors import BadCloud
 
-BOM = b"\xef\xbb\xbf"
-MAX_LINE_BYTES = 65536
-MAX_HEAD_LINES = 1000
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 PTS = (*XYZ, "intensity", "red", "green", "blue")
-COMMENTS = ("#", "//")
-
-
-@dataclass
-class Head:
-    """What stands before the first row: names by the header, the count of a .pts file, and the row itself."""
-
-    header: str | None = None
-    num_points: int | None = None
-    comments: list[str] = field(default_factory=list)
-    first_row: str = ""
-    start: int = 0
-    line_number: int = 0
+SAMPLE_ROWS = 1000
+MAX_SAMPLE_BYTES = 4 << 20
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Rows of numbers; names from ``columns``, else the header, else by the rules of ``columns.assumed_names``.
 
-    A header is the line before the rows, or the last comment among those that names x, y and z. Columns of other text
-    are left out with a warning. A first line with one whole number is the count of points (.pts) and is checked.
+    A header is a line before the rows, or the last comment among those, that names x, y and z. Columns of other text
+    are left out, cells without a value are NaN, both with a warning. A first line with one whole number is the count of
+    points (.pts) and is checked.
     """
-    head = _read_head(data)
-    delimiter = _delimiter(head.first_row)
-    fields = split_fields(head.first_row, delimiter)
-    if delimiter != "," and any(DECIMAL_COMMA.fullmatch(field) for field in fields):
-        return read(memoryview(bytes(data).translate(bytes.maketrans(b",", b"."))), columns, max_points)
+    data = without_hashes(data)
+    head = read_head(data, columns if isinstance(columns, dict) else {})
     if head.num_points is not None:
         check_num_points(head.num_points, max_points, "The count in the first line")
+    names = _names(head, columns)
+    if head.is_mixed:
+        data = memoryview(bytes(data).translate(bytes.maketrans(b";,\t", b"   ")))
+    sample = _sample(data, head)
+    notation = find_notation((cell for row in sample for cell in row), head.delimiter)
+    if notation == Notation(comma=True):
+        data, notation = memoryview(bytes(data).translate(bytes.maketrans(b",", b"."))), Notation()
+    kept = _kept(sample, names, notation)
+    at_most = None if max_points is None else max_points + 1
+    layout = Layout(head.delimiter, len(head.fields), kept, head.line_number, _comments(data, head.start))
+    cells = _parse(data, head, layout, notation, at_most)
+    check_num_points(len(cells.table), max_points)
+    if head.num_points is not None and head.num_points != len(cells.table):
+        raise BadCloud(f"The first line promises {head.num_points:,} points, but {len(cells.table):,} rows follow.")
+    return _cloud(head, names, layout, cells, columns, notation)
 
-    warnings = []
+
+def _names(head: Head, columns: Wanted | None) -> tuple[str, ...] | None:
+    """One for each field of a row, SKIP for a field after the last separator; None where nothing names them."""
+    fields = head.fields
     if isinstance(columns, tuple):
         names: tuple[str, ...] | None = check_columns(columns)
+    elif head.names is None and head.lines:
+        raise BadCloud(
+            f"The header '{head.lines[-1]:.80}' does not name x, y and z; name the columns with columns=.",
+            columns=[name for name in head.columns_of(head.lines[-1]) if name],
+        )
     else:
-        names = _header_names(head, delimiter, len(fields), columns or {})
-    while names and len(names) < len(fields) and not fields[len(names)]:
+        names = head.names
+    if names is None:
+        if len(fields) < 3:
+            raise BadCloud(f"Line {head.line_number} has {len(fields)} numbers; a point needs at least x, y and z.")
+        return None
+    while len(names) < len(fields) and not fields[len(names)]:
         names = (*names, SKIP)
-    if names and len(names) != len(fields):
+    if len(names) != len(fields):
         stated = "columns= names" if isinstance(columns, tuple) else "The header names"
         raise BadCloud(f"{stated} {len(names)} columns, but line {head.line_number} has {len(fields)}.")
-    used = [i for i, text in enumerate(fields) if is_number(text) or (names and canonical(names[i]) in XYZ)]
+    return names
+
+
+def _sample(data: memoryview, head: Head) -> list[list[str]]:
+    """Fields of the first rows that are as many as those of the first one."""
+    layout = Layout(head.delimiter, len(head.fields), (), comments=COMMENTS)
+    lines = io.BufferedReader(MemoryFile(data[: head.start + MAX_SAMPLE_BYTES], head.start))
+    rows = (layout.split(line.decode("utf-8", "replace")) for line in lines)
+    return list(islice((row for row in rows if len(row) == layout.width), SAMPLE_ROWS))
+
+
+def _kept(sample: Sequence[Sequence[str]], names: Sequence[str] | None, notation: Notation) -> list[int]:
+    """Places of the columns that hold numbers, or nothing yet, in the sample; coordinates by name in any case."""
+    kept = []
+    for index, cells in enumerate(zip(*sample, strict=True)):
+        name = names[index] if names else ""
+        values = [cell for cell in cells if not is_missing(cell)]
+        numbers = sum(is_number(notation.plain(cell)) for cell in values)
+        is_there = bool(numbers) if names is None else True
+        if canonical(name) in XYZ or (name != SKIP and is_there and 2 * numbers >= len(values)):
+            kept.append(index)
+    return kept
+
+
+def _parse(data: memoryview, head: Head, layout: Layout, notation: Notation, max_rows: int | None) -> Cells:
+    if notation.is_plain:
+        try:
+            table = parse_rows(data, head.start, layout, max_rows)
+            return Cells(table, [Column(numbers=len(table)) for _ in layout.used])
+        except BadCloud:
+            pass  # some cell is no number: what it is, the slower reader finds out
+    return read_cells(data, head.start, layout, notation, max_rows)
+
+
+def _cloud(
+    head: Head,
+    names: tuple[str, ...] | None,
+    layout: Layout,
+    cells: Cells,
+    columns: Wanted | None,
+    notation: Notation,
+) -> Cloud:
+    called = names or tuple(str(place) for place in range(1, layout.width + 1))
+    required = [i for i, index in enumerate(layout.used) if (canonical(called[index]) in XYZ if names else i < 3)]
+    texts = [called[i] for i in range(layout.width) if i not in layout.used and called[i] != SKIP and head.fields[i]]
+    empty, odd, chosen = [], [], []
+    for i, (index, column) in enumerate(zip(layout.used, cells.columns, strict=True)):
+        if i in required and column.others:
+            raise BadCloud(
+                f"Line {column.line_number}, column {index + 1}: expected a number, found '{column.first_other:.40}'."
+            )
+        if i in required and not column.numbers:
+            raise BadCloud(f"Column {called[index]:.60} holds no number, but only empty cells.")
+        if column.is_text:
+            texts.append(called[index])
+        elif not column.numbers:
+            empty.append(called[index])
+        else:
+            chosen.append(i)
+            if column.others:
+                odd.append(
+                    f"Column {called[index]:.60}: {column.others:,} of {len(cells.table):,} cells hold no number, the "
+                    f"first in line {column.line_number} ('{column.first_other:.40}'); taken as missing."
+                )
+    table = cells.table if len(chosen) == cells.table.shape[1] else np.ascontiguousarray(cells.table[:, chosen])
+    warnings = []
+    if head.unread:
+        warnings.append(f"Lines before the table that were not read: {listed(head.unread)}.")
+    if texts:
+        warnings.append(_sentence(texts, "not numeric and"))
+    if empty:
+        warnings.append(_sentence(empty, "without any value and"))
+    warnings += odd[:8]
+    if cells.num_empty_rows:
+        warnings.append(f"Rows of empty cells that were left out: {cells.num_empty_rows:,}.")
+    if notation.groups:
+        marks = "blanks or apostrophes" if " " in notation.groups else f"'{notation.groups}'"
+        warnings.append(f"Numbers were read with {marks} between thousands.")
     if names:
-        unread = [names[i] for i in range(len(fields)) if i not in used and names[i] not in (SKIP, "")]
-        used = [i for i in used if names[i] != SKIP]
-        warnings += [f"Column '{name}' is not numeric and was left out." for name in unread]
-    layout = Layout(delimiter, len(fields), used, head.line_number, _comments(data, head.start))
-    table = parse_rows(data, head.start, layout, None if max_points is None else max_points + 1)
-    check_num_points(len(table), max_points)
-    if head.num_points is not None and head.num_points != len(table):
-        raise BadCloud(f"The first line promises {head.num_points:,} points, but {len(table):,} rows follow.")
-    if names:
-        chosen = tuple(names[i] for i in used)
+        given: tuple[str, ...] = tuple(called[layout.used[i]] for i in chosen)
     elif head.num_points is not None and table.shape[1] == len(PTS):
-        chosen, assumed = PTS, [f"The columns have no names and were read as {' '.join(PTS)}; columns= says otherwise."]
-        warnings += assumed
+        given = PTS
+        warnings.append(f"The columns have no names and were read as {' '.join(PTS)}; columns= says otherwise.")
     else:
-        chosen, assumed = assumed_names(table, columns)
+        given, assumed = assumed_names(table, columns)
         warnings += assumed
-    return cloud_from_columns("text", zip(chosen, table.T, strict=True), wanted=columns, warnings=warnings)
+    warnings += missing_values(given, table)
+    return cloud_from_columns("text", zip(given, table.T, strict=True), wanted=columns, warnings=warnings)
 
 
-def _read_head(data: memoryview) -> Head:
-    head = Head()
-    lines = io.BufferedReader(MemoryFile(data, len(BOM) if data[:3] == BOM else 0))
-    while True:
-        head.start = lines.tell()
-        head.line_number += 1
-        raw = lines.readline(MAX_LINE_BYTES)
-        if not raw:
-            raise BadCloud("The text holds no row of at least three numbers.")
-        if len(raw) == MAX_LINE_BYTES or head.line_number > MAX_HEAD_LINES:
-            raise BadCloud(f"No row of numbers in the first {head.line_number} lines; this is no table of points.")
-        if _take_line(head, raw.decode("utf-8", "replace").strip()):
-            return head
-
-
-def _take_line(head: Head, line: str) -> bool:
-    """Put one line in its place; True when it is the first row."""
-    if line.startswith(COMMENTS):
-        head.comments.append(line.lstrip("#/ \t"))
-        return False
-    for mark in COMMENTS:
-        line = line.partition(mark)[0].rstrip()
-    fields = re.split(r"[;,\s]+", line.replace('"', "").strip(";, \t"))
-    numbers = sum(map(is_number, fields))
-    if numbers >= 3:
-        head.first_row = line
-        return True
-    if len(fields) == 1 and line.isascii() and line.isdigit() and head.num_points is None:
-        head.num_points = int(line)
-    elif numbers:
-        raise BadCloud(f"Line {head.line_number} has {numbers} numbers; a point needs at least x, y and z.")
-    elif line and head.header is not None:
-        raise BadCloud(f"Line {head.line_number}: expected a row of numbers, found '{line:.40}'.")
-    elif line:
-        head.header = line
-    return False
-
-
-def _delimiter(row: str) -> str | None:
-    """The one that splits ``row`` into fields without blanks inside; None for spaces."""
-    for delimiter in (";", "\t", ","):
-        fields = split_fields(row, delimiter)
-        if len(fields) >= 3 and not any(" " in field or field.endswith(",") for field in fields):
-            return delimiter
-    return None
-
-
-def _header_names(head: Head, delimiter: str | None, width: int, bindings: dict[str, str]) -> tuple[str, ...] | None:
-    stated = [head.header] if head.header is not None else head.comments[::-1]
-    for line in stated:
-        for separator in (delimiter, None):
-            names = tuple(split_fields(line, separator))
-            bound = {meaning for meaning, name in bindings.items() if name in names}
-            is_header = set(XYZ) <= bound | {canonical(name) for name in names}
-            if is_header and (len(names) == width or head.header is not None):
-                return names
-    if head.header is None:
-        return None
-    raise BadCloud(
-        f"The header '{head.header:.80}' does not name x, y and z; name the columns with columns=.",
-        columns=[name for name in split_fields(head.header, delimiter) if name],
-    )
+def _sentence(names: Sequence[str], what: str) -> str:
+    """Column 'a' is not numeric and was left out; Columns 'a', 'b' are …"""
+    one = len(set(names)) == 1
+    subject = f"Column {listed(names)} is" if one else f"Columns {listed(names)} are"
+    return f"{subject} {what} {'was' if one else 'were'} left out."
 
 
 def _comments(data: memoryview, start: int) -> tuple[str, ...]:

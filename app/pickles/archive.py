@@ -43,7 +43,7 @@ class ZipArchive:
             raise DamagedError(f"the zip's directory cannot be read ({error}); was the file cut short?") from error
         names = [name for name in self.zip.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if len(names) != 1:
-            raise DamagedError(f"a checkpoint holds one data.pkl, this zip holds {len(names)}")
+            raise DamagedError(f"a file of torch.save holds one data.pkl, this zip holds {len(names)}")
         self.prefix = names[0].removesuffix("data.pkl")
         if self.prefix + "constants.pkl" in self.zip.NameToInfo:
             raise DamagedError("this is a TorchScript program, not a checkpoint; save the network's state_dict instead")

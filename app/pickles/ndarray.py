@@ -40,23 +40,27 @@ class Array:
     def __init__(self) -> None:
         self.state: Any = None
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """As the pickle claims it; None where the array is none of plain numbers whose bytes are there."""
+    def described(self) -> tuple[tuple[int, ...], np.dtype] | None:
+        """Shape and dtype, where the bytes are there; None for arrays of anything but plain numbers."""
         match self.state:
-            case (_, tuple(shape), Dtype() as dtype, _, bytes() | bytearray() | Encoded() as data):
+            case (_, tuple(shape), Dtype() as dtype, _, data):
                 kind = dtype.numpy()
-                size = len(data.text) if isinstance(data, Encoded) else len(data)
+                size = len(data.text) if isinstance(data, Encoded) else len(data) if _is_bytes(data) else 0
                 whole = all(type(length) is int and length >= 0 for length in shape)
                 if kind is not None and whole and len(shape) <= 16 and math.prod(shape) * kind.itemsize == size:
-                    return shape
+                    return shape, kind
         return None
 
     def numpy(self) -> np.ndarray:
-        """The array, where ``shape`` is known. Raises ValueError for bytes that are none."""
+        """The array, where it is ``described``. Raises ValueError for bytes that are none."""
         _, shape, dtype, fortran, data = self.state
-        raw = data.text.encode("latin1") if isinstance(data, Encoded) else data
+        raw = data.text.encode("latin1") if isinstance(data, Encoded) else data if _is_bytes(data) else b""
         return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran is True else "C")
+
+
+def _is_bytes(data: Any) -> bool:
+    """False for what protocol 2 writes for no bytes: a call of ``bytes``."""
+    return isinstance(data, bytes | bytearray)
 
 
 def _reconstruct(*_: Any) -> Any:

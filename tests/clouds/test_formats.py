@@ -33,9 +33,15 @@ CONTENT = {
 
 
 @pytest.mark.parametrize("name", CONTENT)
-@pytest.mark.parametrize("filename", ["", "a.xyz", "a.bin", "a.laz", "no suffix"])
+@pytest.mark.parametrize("filename", ["", "a.xyz", "a.bin", "a.laz", "no suffix", "a.dat"])
 def test_content_tells_the_format_whatever_the_name(name, filename):
-    assert formats.find_format(memoryview(CONTENT[name]), filename) == name
+    without_mark = {"text": ("a.bin", "a.laz"), "json": ("a.xyz", "a.bin", "a.laz")}
+    if filename in without_mark.get(name, ()):
+        with pytest.raises(UnsupportedFormat, match=f"called '{filename}', but holds .* say format={name}"):
+            formats.find_format(memoryview(CONTENT[name]), filename)
+        assert formats.find_format(memoryview(CONTENT[name]), filename, format=name) == name
+    else:
+        assert formats.find_format(memoryview(CONTENT[name]), filename) == name
 
 
 @pytest.mark.parametrize("name", CONTENT)
@@ -88,7 +94,27 @@ def test_unknown_lists_what_is_read(filename):
         (b"Rar!\x1a\x07aaaa", UnsupportedFormat, "RAR"),
         (b"\x89PNG\r\n\x1a\n", UnsupportedFormat, "PNG"),
         (b"\xff\xd8\xff\xe0aa", UnsupportedFormat, "JPEG"),
-        (b"\x80\x04\x95aaaa", UnsupportedFormat, "pickle"),
+        (b"\x80\x04\x95aaaa", BadCloud, "The pickle is damaged"),
+        (
+            b"v 1 2 3\nv 1 2 3\nf 1 2 3\n",
+            UnsupportedFormat,
+            "a Wavefront OBJ model, not a point cloud. Open it in Cloud",
+        ),
+        (b"# made by hand\n\nmtllib a.mtl\no thing\nvn 0 0 1\nv 1 2 3\n", UnsupportedFormat, "OBJ"),
+        (b"solid a\n facet normal 0 0 1\n", UnsupportedFormat, "STL"),
+        (b"0\r\nSECTION\r\n2\r\nHEADER\r\n", UnsupportedFormat, "DXF"),
+        (b"ncols 3\nnrows 2\nxllcorner 0\n1 2 3\n4 5 6\n", UnsupportedFormat, "Esri ASCII grid"),
+        (b"<gpx version='1.1'><trk/></gpx>", UnsupportedFormat, "GPX"),
+        (b"\0\0\x27\x0a" + bytes(96), UnsupportedFormat, "shapefile"),
+        (b"glTF\2\0\0\0" + bytes(20), UnsupportedFormat, "glTF"),
+        (b"#ROSBAG V2.0\n", UnsupportedFormat, "ROS bag"),
+        (b"SQLite format 3\0", UnsupportedFormat, "SQLite"),
+        (b"\xd4\xc3\xb2\xa1" + bytes(20), UnsupportedFormat, "network packets"),
+        (
+            zipped({"[Content_Types].xml": b"<a/>", "xl/workbook.xml": b"<a/>"}),
+            UnsupportedFormat,
+            "Save the sheet as CSV",
+        ),
         (b"# A cloud\n\n| name | points |\n", UnsupportedFormat, "text, but no line near its start begins with three"),
         (torch_file(), UnsupportedFormat, "checkpoint, the weights of a network"),
         (torch_file(_use_new_zipfile_serialization=False), UnsupportedFormat, "checkpoint, the weights of a network"),
@@ -100,6 +126,25 @@ def test_what_is_no_cloud_is_named(data, error, message, options):
     with pytest.raises(error) as raised:
         formats.read(memoryview(data), **options)
     assert message in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("filename", "advice"),
+    [("a.fls", "FARO SCENE"), ("B.RCP", "ReCap"), ("c.zfs", "LaserControl"), ("d.pod", "Pointools"), ("e.shp", "QGIS")],
+)
+def test_formats_of_makers_are_named_by_their_extension(filename, advice):
+    with pytest.raises(UnsupportedFormat, match=advice):
+        formats.read(memoryview(BINARY), filename=filename)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("name", ["text", "json", "ply"])
+def test_text_in_other_encodings(encoding, name):
+    data = memoryview(CONTENT[name].decode().encode(encoding))
+    found = formats.read(data)
+    assert (found.format, found.xyz.tolist()) == (name, [[1, 2, 3]])
+    if name == "ply":
+        assert b"property int label" in formats.write("ply", found, segmentation(1), data)
 
 
 def test_unknown_names():

@@ -67,7 +67,7 @@ def test_one_array_is_read_as_npy():
     [
         ({"a.las": b"LASF"}, UnsupportedFormat, "found a.las"),
         ({}, UnsupportedFormat, "found nothing"),
-        ({"word/document.xml": b"<xml/>"}, UnsupportedFormat, "document.xml"),
+        ({"word/document.xml": b"<xml/>"}, UnsupportedFormat, "an Office document"),
         ({"color.npy": npy(RGB), "normal.npy": npy(NORMALS)}, BadCloud, "called coord"),
         ({**SAMPLE, "b/coord.npy": npy(XYZ)}, BadCloud, "more than once"),
         ({**SAMPLE, "color.npy": npy(RGB[:2])}, BadCloud, "'color' holds uint8 (2, 3)"),

@@ -64,6 +64,9 @@ def test_header_names_decide():
         ("1 2 3 0.6 0 0.8\n1 2 3 0 0 0\n", "x y z nx ny nz"),
         ("1 2 3 4 5 6 0 0 1\n", "x y z red green blue nx ny nz"),
         ("1\n1 2 3 0.5 4 5 6\n", "x y z intensity red green blue"),
+        ("1 2 3 -1780 40 50 60\n", "x y z intensity red green blue"),
+        ("1 2 3 0.5 0.25 0.125 1\n", "x y z red green blue alpha"),
+        ("1 2 3 40 50 60 255\n1 2 3 4 5 6 255\n", "x y z red green blue alpha"),
     ],
 )
 def test_columns_without_names_are_assumed_with_a_warning(text, names):
@@ -73,7 +76,9 @@ def test_columns_without_names_are_assumed_with_a_warning(text, names):
     assert (cloud.intensity is not None) == ("intensity" in names)
 
 
-@pytest.mark.parametrize("text", ["1 2 3 4 5\n", "1 2 3 4 5 6 7\n", "1 2 3 -4 5 6\n", "1 2 3 400 5 6\n"])
+@pytest.mark.parametrize(
+    "text", ["1 2 3 4 5\n", "1 2 3 4 5 6 700\n", "1 2 3 4 5 6 7 8\n", "1 2 3 -4 5 6\n", "1 2 3 400 5 6\n"]
+)
 def test_columns_that_could_be_anything_are_asked_for(text):
     with pytest.raises(BadCloud, match="columns="):
         read(text)
@@ -109,7 +114,8 @@ def test_columns_option_that_does_not_fit(columns, error):
     [
         ("x y z\n1 2 3\n\n4 5\n", "Line 4 has 2 columns; expected 3"),
         ("1,2,3\n4,5,6,7\n", "Line 2 has 4 columns; expected 3"),
-        ("1,2,3\n4,,6\n", "Line 2, column 2: expected a number, found ''"),
+        ("x,y,z\n1,2,\n4,5,\n", "Column z holds no number"),
+        ("x,y,z,i\n1,2,3,4\n4,a,6,-\n", "Line 3, column 2: expected a number, found 'a'"),
         ("1 2 3\n4 five 6\n", "Line 2, column 2: expected a number, found 'five'"),
         ("1 2\n3 4\n", "Line 1 has 2 numbers"),
         ("3\n1 2 3\n4 5 6\n", "promises 3 points, but 2 rows"),
@@ -129,6 +135,173 @@ def test_text_columns_are_left_out_with_a_warning():
     cloud = read("x,y,z,label,class\n1,2,3,4,ground\n1,2,3,5,tree\n")
     assert cloud.extra["label"].tolist() == [4, 5]
     assert cloud.warnings == ["Column 'class' is not numeric and was left out."]
+
+
+HOLES = [
+    "",
+    "-",
+    "--",
+    "nan",
+    "NaN",
+    "-nan",
+    "nan(ind)",
+    "-nan(ind)",
+    "1.#QNAN",
+    "-1.#IND",
+    "NA",
+    "N/A",
+    "#N/A",
+    "null",
+]
+NUMBERS = [f"{i},{i * 0.5},{i % 7},{100 + i}" for i in range(50)]
+
+
+@pytest.mark.parametrize("hole", HOLES)
+@pytest.mark.parametrize("row", [0, 7, 49])
+def test_a_cell_without_a_value_is_missing_in_any_row(hole, row):
+    rows = [*NUMBERS]
+    rows[row] = rows[row].rpartition(",")[0] + "," + hole
+    cloud = read("x,y,z,intensity\n" + "\n".join(rows))
+    kept = [100 + i for i in range(50)]
+    del kept[row]
+    assert np.isnan(cloud.intensity[row])
+    assert np.delete(cloud.intensity, row).tolist() == kept
+    assert cloud.xyz[:, 1].tolist() == [i * 0.5 for i in range(50)]
+    assert cloud.warnings == ["Missing values: 1 in intensity."]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_missing_values_are_counted_by_column_also_in_coordinates(delimiter):
+    text = "x,y,z,red,green,blue\n,2,3,1,2,3\n4,5,,,,\n7,8,9,7,8,9\n".replace(",", delimiter)
+    cloud = read(text)
+    assert np.isnan(cloud.xyz).tolist() == [[True, False, False], [False, False, True], [False] * 3]
+    assert cloud.rgb.tolist() == [[1, 2, 3], [0, 0, 0], [7, 8, 9]]
+    assert cloud.warnings[0] == "Missing values: 1 in x, 1 in z, 1 in red, 1 in green, 1 in blue."
+
+
+def test_infinity_as_visual_c_writes_it():
+    assert read("x y z i\n1 2 3 1.#INF\n4 5 6 -1.#INF000\n").intensity.tolist() == [np.inf, -np.inf]
+
+
+def test_the_first_row_does_not_decide_what_a_column_is():
+    rows = ["1,2,3,a,5,", *(f"{i},2,3,{i},b,7" for i in range(9))]
+    cloud = read("x,y,z,p,q,r\n" + "\n".join(rows))
+    assert np.isnan(cloud.extra["p"][0])
+    assert cloud.extra["p"][1:].tolist() == [*range(9)]
+    assert cloud.extra["r"][1:].tolist() == [7] * 9
+    assert "q" not in cloud.extra
+    assert "Column 'q' is not numeric and was left out." in cloud.warnings
+    assert "Column p: 1 of 10 cells hold no number, the first in line 2 ('a'); taken as missing." in cloud.warnings
+
+
+def test_text_that_begins_after_the_sample_is_found():
+    rows = [f"{i},2,3,{i}" for i in range(1500)] + ["9,9,9,x"] * 3000
+    cloud = read("x,y,z,p\n" + "\n".join(rows))
+    assert (len(cloud), cloud.extra) == (4500, {})
+    assert cloud.warnings == ["Column 'p' is not numeric and was left out."]
+
+
+def test_columns_without_names_that_are_left_out_are_told():
+    assert read("1,2,3,oak\n4,5,6,ash\n").warnings == ["Column '4' is not numeric and was left out."]
+
+
+def test_columns_without_any_value_are_left_out():
+    cloud = read("x,y,z,intensity,ring\n1,2,3,,4\n4,5,6,,5\n")
+    assert cloud.intensity is None
+    assert cloud.warnings == ["Column 'intensity' is without any value and was left out."]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x;y;z\n1,5;2,25;3\n4;5;6,125\n", [[1.5, 2.25, 3], [4, 5, 6.125]]),
+        ("x;y;z\n1;2;3\n4,5;5;6\n", [[1, 2, 3], [4.5, 5, 6]]),
+        ("x y z\n1,5 2,25 3\n4 5 6,125\n", [[1.5, 2.25, 3], [4, 5, 6.125]]),
+        ("x;y;z\n1.234,5;2.345.678,25;3,5\n4;5;6\n", [[1234.5, 2345678.25, 3.5], [4, 5, 6]]),
+        ("x;y;z\n1 234,5;2 345 678,25;3,5\n4;5;6\n", [[1234.5, 2345678.25, 3.5], [4, 5, 6]]),
+        ("x\ty\tz\n1,234.5\t2,345,678.25\t3.5\n4\t5\t6\n", [[1234.5, 2345678.25, 3.5], [4, 5, 6]]),
+        ('x,y,z\n"1,234.5","2,345,678.25",3.5\n4,5,6\n', [[1234.5, 2345678.25, 3.5], [4, 5, 6]]),
+        ("x;y;z\n1'234.5;2'345'678.25;3.5\n4;5;6\n", [[1234.5, 2345678.25, 3.5], [4, 5, 6]]),
+    ],
+)
+def test_numbers_as_people_write_them(text, expected):
+    cloud = read(text)
+    assert cloud.xyz.tolist() == expected
+    assert ("between thousands" in "".join(cloud.warnings)) == (expected[0][0] == 1234.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x y z\n\n \n1 2 3\n4 5 6\n",
+        '"x" "y" "z"\n1 2 3\n4 5 6\n',
+        "sep=;\nx;y;z\n1;2;3\n4;5;6\n",
+        "x,y,z\n1,2,3,\n4,5,6\n",
+        "x,y,z\n1,2,3\n4,5,6,,\n",
+        "1 2, 3\n4 5, 6\n",
+        "1;2 3\n4;5 6\n",
+        "x,y,z\n1,2,3\n# between\n4,5,6\n",
+        "x y z\n1 2 3\n// between\n\n4 5 6\n",
+    ],
+)
+def test_more_writings_of_one_table(text):
+    cloud = read(text)
+    assert (cloud.xyz.tolist(), cloud.warnings) == ([[1, 2, 3], [4, 5, 6]], [])
+
+
+def test_header_with_blanks_in_quoted_names():
+    cloud = read('"x" "y" "z" "Scalar field" "Return Number"\n1 2 3 4 5\n')
+    assert (cloud.extra["Scalar field"].tolist(), cloud.extra["return_number"].tolist()) == ([4], [5])
+    cloud = read("x,y,z,name,intensity\n1,2,3,big old tree,7\n4,5,6,oak,8\n")
+    assert cloud.intensity.tolist() == [7, 8]
+
+
+def test_lines_around_a_header_are_told():
+    cloud = read("Trees of the park\nx,y,z,intensity\n[m],[m],[m],\n1,2,3,4\n,,,\n5,6,7,8\n")
+    assert cloud.intensity.tolist() == [4, 8]
+    assert cloud.warnings == [
+        "Lines before the table that were not read: 'Trees of the park', '[m],[m],[m],'.",
+        "Rows of empty cells that were left out: 1.",
+    ]
+
+
+def test_float_colours_of_cloudcompare():
+    cloud = read("//X Y Z Rf Gf Bf A\n1 2 3 0.50196 0.25098 1 1\n")
+    assert cloud.rgb.tolist() == [[128, 64, 255]]
+    cloud = read("X,Y,Z,Rf,Gf,Bf,red,green,blue\n1,2,3,0,0,0,7,8,9\n")
+    assert cloud.rgb.tolist() == [[7, 8, 9]]
+    assert list(cloud.extra) == ["Rf", "Gf", "Bf"]
+
+
+def test_a_name_that_comes_twice_is_told():
+    cloud = read("x,y,z,x,intensity,intensity\n1,2,3,4,5,6\n")
+    assert (cloud.xyz.tolist(), cloud.intensity.tolist()) == ([[1, 2, 3]], [5])
+    assert (cloud.extra["x_2"].tolist(), cloud.extra["intensity_2"].tolist()) == ([4], [6])
+    assert cloud.warnings == ["Columns named more than once, of which the first counts: 'x', 'intensity'."]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (lambda i: f"{i} {i * 0.7} {i * 0.3} 5", "column 1 counts the rows"),
+        (lambda i: f"{1.6e9 + i * 0.1} {i * 0.7} {i * 0.3} 5", "column 1 looks like the time"),
+        (lambda i: f"{i * 0.7} {-i} 5 {(77 + i) << 16 | i * 3}", "packed into one number"),
+        (lambda i: f"{i * 0.7} {-i} 5 {2.3e-38 + i * 1e-41}", "packed into one number"),
+    ],
+)
+def test_columns_without_names_that_are_no_coordinates_are_asked_for(row, reason):
+    text = "\n".join(map(row, range(40)))
+    with pytest.raises(BadCloud, match=reason):
+        read(text)
+    assert len(read(text, columns=("_", "x", "y", "z"))) == 40
+
+
+@pytest.mark.parametrize(
+    "text", ["SIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 2\nDATA ascii\n1 2 3\n4 5 6\n", "DATA ascii\n1 2 3\n4 5 6\n"]
+)
+def test_a_pcd_without_the_top_of_its_header_is_no_table(text):
+    with pytest.raises(BadCloud, match="PCD header"):
+        read(text)
 
 
 def test_not_a_number_is_kept():

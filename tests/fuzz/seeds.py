@@ -1,6 +1,8 @@
 """A small sound file of every format that is read, in each of its encodings, and ways to damage it."""
 
+import io
 import json
+import pickle
 import struct
 import tempfile
 import zipfile
@@ -50,6 +52,13 @@ def seeds() -> list[Seed]:
     folder = {"scene/coord.npy": npy(xyz), "scene/color.npy": npy(rgb)}
     found += [Seed("npz", "npz", npz(coord=xyz, color=rgb))]
     found += [Seed("npz folder", "npz", zipped(folder, zipfile.ZIP_STORED))]
+    found += [Seed(f"pth {kind}", "pth", data) for kind, data in _scenes(xyz, rgb).items()]
+    found += [Seed("ptx", "ptx", _ptx(rows[: POINTS // 2]) + _ptx(rows[POINTS // 2 :]))]
+    holes = ["" if i % 7 == 0 else "nan(ind)" if i % 11 == 0 else str(i) for i in range(POINTS)]
+    holed = [f"{row.replace(' ', ';')};{hole};oak" for row, hole in zip(rows, holes, strict=True)]
+    holed = ["Trees of the park", "x;y;z;red;green;blue;intensity;name", *holed]
+    found += [Seed("text holed", "text", "\n".join(holed).encode())]
+    found += [Seed("text utf-16", "text", "\n".join(holed).replace(".", ",").encode("utf-16"))]
     found += [Seed("text", "text", "\n".join(rows).encode(), names), Seed("csv", "text", _csv(rows))]
     found += [Seed("json", "json", json.dumps({"points": table.tolist(), "fields": names}).encode())]
     found += [Seed("bin", "bin", sweep.tobytes(), names), Seed("kitti", "kitti", sweep[:, :4].tobytes())]
@@ -93,6 +102,28 @@ def labelled(num_points: int) -> Segmentation:
 def _written(format: str, xyz: np.ndarray, rgb: np.ndarray) -> Seed:
     cloud = Cloud(xyz.copy(), "npy", rgb=rgb.copy())
     return Seed(f"{format} binary", format, formats.write(format, cloud, labelled(len(xyz))))
+
+
+def _scenes(xyz: np.ndarray, rgb: np.ndarray) -> dict[str, bytes]:
+    """A scene as Pointcept stores it, in each of the containers."""
+    import torch
+
+    scene = {
+        "coord": xyz.astype("f4"),
+        "color": rgb,
+        "scene_id": "a",
+        "segment": torch.zeros(len(xyz), dtype=torch.int16),
+    }
+    files = {"zip": io.BytesIO(), "stream": io.BytesIO()}
+    torch.save(scene, files["zip"])
+    torch.save(scene, files["stream"], _use_new_zipfile_serialization=False)
+    arrays = {name: value for name, value in scene.items() if name != "segment"}
+    return {name: file.getvalue() for name, file in files.items()} | {"pickle": pickle.dumps(arrays, 5)}
+
+
+def _ptx(rows: list[str]) -> bytes:
+    header = [f"{len(rows)}", "1", "0 0 0", "1 0 0", "0 1 0", "0 0 1", "1 0 0 0", "0 1 0 0", "0 0 1 0", "5 6 7 1"]
+    return "\n".join([*header, *rows, ""]).encode()
 
 
 def _ply(rows: list[str]) -> bytes:

@@ -1,0 +1,169 @@
+"""Cells of a text table as numbers, where some are empty, say that nothing was measured, or hold something else."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from app.clouds.memory_file import MemoryFile
+from app.clouds.number_table import Layout, is_number
+from app.errors import BadCloud
+
+MISSING = re.compile(
+    r"|[-+]?nan(?:\(\w*\))?|-{1,3}|[?*.]|\\n|n/?a|\(?null\)?|none|nil|missing|empty|no ?data", re.IGNORECASE
+)
+HASHED = re.compile(rb"[.,;\t\"]#[IQSNDVR]", re.IGNORECASE)
+# What Visual C++ and Excel write for numbers that are none; their # would start a comment.
+NOT_FINITE = re.compile(
+    rb"[-+]?\d+\.#(?:IND|QNAN|SNAN)\w*|#(?:N/A|DIV/0!|VALUE!|REF!|NUM!|NULL!|NAME\?)", re.IGNORECASE
+)
+INFINITE = re.compile(rb"\d+\.#INF\w*", re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
+BLANKS = " \u00a0\u202f'\u2019"
+GROUPED = {
+    ",": re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:,\d{3}){2,})"),
+    ".": re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d*|(?:\.\d{3}){2,})"),
+    BLANKS: re.compile(rf"[+-]?\d{{1,3}}(?:[{BLANKS}]\d{{3}})+(?:[.,]\d*)?"),
+}
+CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How numbers are written: characters between ``groups`` of three digits, and whether a ``comma`` is decimal."""
+
+    groups: str = ""
+    comma: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as programs write them."""
+        return not self.groups and not self.comma
+
+    def plain(self, cell: str) -> str:
+        """``cell`` as a program would write it, if it is a number."""
+        if self.groups and any(mark in cell for mark in self.groups):
+            cell = cell.translate(dict.fromkeys(map(ord, self.groups)))
+        return cell.replace(",", ".") if self.comma else cell
+
+
+def find_notation(cells: Iterable[str], delimiter: str | None) -> Notation:
+    """The notation of ``cells``; a comma is a decimal one unless some cell shows it between thousands."""
+    listed = [cell for cell in cells if not is_number(cell) and cell.strip("+-")[:1].isdigit()]
+    for groups, pattern in GROUPED.items():
+        if any(pattern.fullmatch(cell) for cell in listed):
+            return Notation(groups, groups != "," and any("," in cell for cell in listed))
+    return Notation("", delimiter != "," and any(DECIMAL_COMMA.fullmatch(cell) for cell in listed))
+
+
+def without_hashes(data: memoryview) -> memoryview:
+    """``data`` with nan and inf for what Visual C++ and Excel write with a # instead."""
+    if not HASHED.search(data):
+        return data
+    return memoryview(INFINITE.sub(b"inf", NOT_FINITE.sub(b"nan", data)))
+
+
+def is_missing(cell: str) -> bool:
+    """Whether ``cell`` says that there is no value."""
+    return MISSING.fullmatch(cell) is not None
+
+
+@dataclass
+class Column:
+    """What the cells of a column are: how many ``numbers``, ``missing`` and ``others``, and the first of these."""
+
+    numbers: int = 0
+    missing: int = 0
+    others: int = 0
+    first_other: str = ""
+    line_number: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether most of what is there is no number."""
+        return self.others > self.numbers
+
+
+@dataclass
+class Cells:
+    """Numbers of a table, float64 (rows, len(used)), NaN where there is none, and what its columns hold."""
+
+    table: np.ndarray
+    columns: list[Column]
+    num_empty_rows: int = 0
+
+
+@dataclass
+class _Reader:
+    layout: Layout
+    notation: Notation
+    columns: list[Column] = field(default_factory=list)
+    num_empty_rows: int = 0
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
+        """Number and fields of every line that is a row; BadCloud for one of another width."""
+        layout = self.layout
+        for number, line in enumerate(lines, layout.line_number):
+            fields = layout.split(line.decode("utf-8", "replace"))
+            if not fields:
+                continue
+            if not any(fields):
+                self.num_empty_rows += 1
+                continue
+            while len(fields) > layout.width and not fields[-1]:
+                fields.pop()
+            if len(fields) != layout.width:
+                raise BadCloud(
+                    f"Line {number} has {len(fields)} columns; expected {layout.width} as in the rows before."
+                )
+            yield number, fields
+
+    def numbers(self, column: Column, cells: Sequence[str], line_numbers: Sequence[int]) -> list[float]:
+        """``cells`` as numbers, NaN where they are none, counted in ``column``."""
+        if self.notation.is_plain and "_" not in "".join(cells):
+            with contextlib.suppress(ValueError):
+                values = list(map(float, cells))
+                column.numbers += len(values)
+                return values
+        values = []
+        for cell, line_number in zip(cells, line_numbers, strict=True):
+            plain = self.notation.plain(cell)
+            if self.layout.delimiter != "," and DECIMAL_COMMA.fullmatch(plain):
+                plain = plain.replace(",", ".")
+            if is_number(plain):
+                column.numbers += 1
+                values.append(float(plain))
+            else:
+                if is_missing(cell):
+                    column.missing += 1
+                else:
+                    if not column.others:
+                        column.first_other, column.line_number = cell, line_number
+                    column.others += 1
+                values.append(np.nan)
+        return values
+
+
+def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation, max_rows: int | None) -> Cells:
+    """The cells of the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
+
+    Slower than ``number_table.parse_rows``, for tables in which some cells are no plain numbers. Blank lines and rows
+    of nothing but empty cells are left out. BadCloud where a row has other than ``layout.width`` fields.
+    """
+    reader = _Reader(layout, notation, [Column() for _ in layout.used])
+    lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)
+    rows = islice(reader.rows(lines), max_rows)
+    parts = [np.empty((0, len(layout.used)))]
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        line_numbers = [number for number, _ in chunk]
+        by_column = list(zip(*(fields for _, fields in chunk), strict=True))
+        values = [
+            reader.numbers(column, by_column[index], line_numbers)
+            for column, index in zip(reader.columns, layout.used, strict=True)
+        ]
+        parts.append(np.array(values, np.float64).T)
+    return Cells(np.concatenate(parts), reader.columns, reader.num_empty_rows)

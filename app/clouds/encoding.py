@@ -1,0 +1,40 @@
+"""Text in other encodings to UTF-8, which is what the readers of text know."""
+
+import codecs
+
+UTF8_MARK = codecs.BOM_UTF8
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+SHOWN_BYTES = 4096
+
+
+def utf8(data: memoryview) -> memoryview:
+    """``data`` as UTF-8 without a byte order mark, where it is UTF-16 or UTF-32 text; other bytes as they are."""
+    head = bytes(data[:SHOWN_BYTES])
+    if head.startswith(UTF8_MARK):
+        return data[len(UTF8_MARK) :]
+    for mark, encoding in MARKS:
+        if head.startswith(mark) and _is_text(head[len(mark) :], encoding):
+            return _decoded(data[len(mark) :], encoding)
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if _is_text(head, encoding):
+            return _decoded(data, encoding)
+    return data
+
+
+def _is_text(head: bytes, encoding: str) -> bool:
+    """Whether ``head`` is text of mostly ASCII characters in ``encoding``; numbers, spaces and names are."""
+    width = 4 if "32" in encoding else 2
+    text = head[: len(head) // width * width].decode(encoding, "replace")
+    if len(text) < 2:
+        return False
+    ascii_share = sum(" " <= char <= "~" or char in "\t\r\n" for char in text) / len(text)
+    return ascii_share > 0.9 and "\0" not in text
+
+
+def _decoded(data: memoryview, encoding: str) -> memoryview:
+    return memoryview(codecs.decode(data, encoding, "replace").encode())
