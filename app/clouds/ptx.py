@@ -82,7 +82,7 @@ def _find_scans(data: memoryview, max_points: int | None) -> list[Scan]:
     return scans
 
 
-def _read_header(lines: io.BufferedReader, line_number: int) -> tuple[int, np.ndarray, int] | None:
+def _read_header(lines: "io.BufferedReader[MemoryFile]", line_number: int) -> tuple[int, np.ndarray, int] | None:
     """Points of the next scan, its pose, and the number of the line after the header; None at the end of the file."""
     rows: list[list[float]] = []
     while len(rows) < len(HEADER_ROWS):
@@ -108,7 +108,7 @@ def _read_header(lines: io.BufferedReader, line_number: int) -> tuple[int, np.nd
     return int(size[0]) * int(size[1]), pose, line_number
 
 
-def _skip(lines: io.BufferedReader, num_points: int, number: int) -> tuple[int, int]:
+def _skip(lines: "io.BufferedReader[MemoryFile]", num_points: int, number: int) -> tuple[int, int]:
     """Numbers in the first of so many rows, and how many lines these take, blank ones among them."""
     width, num_rows, num_lines = 0, 0, 0
     while num_rows < num_points:
