@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         8192.0,
         ge=0,
         description="least bytes a second, on average, of a body sent or an answer taken before a client is dropped: "
-        "after the times without a byte below, and after 1 s while others wait for its place; 0: any",
+        "after the times without a byte below, and sooner while others wait for its place; 0: any",
     )
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")

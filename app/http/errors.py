@@ -10,7 +10,7 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoSuchPath
 
-from app.errors import Problem, shortened
+from app.errors import SHORT, Problem, shortened, storage_problem
 from app.http.trace import request_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -68,6 +68,11 @@ def from_http_exception(error: HTTPException) -> Response:
     return problem_response(error.code or 500, error.name.capitalize(), _detail(error), headers)
 
 
+def from_os_error(error: OSError) -> Response:
+    """Memory or descriptors that lack for a moment are no bug; anything else is."""
+    return from_problem(storage_problem(error, "this request")) if error.errno in SHORT else from_exception(error)
+
+
 def from_exception(error: Exception) -> Response:
     """Anything else is a bug: logged whole, told in one sentence without its inside."""
     log.error("unexpected error", request_id=request_id(), method=request.method, path=request.path, exc_info=error)
@@ -79,6 +84,7 @@ def register(app: APIFlask) -> None:
     """Make ``app`` answer every error in this module's shape."""
     app.register_error_handler(Problem, from_problem)
     app.register_error_handler(HTTPException, from_http_exception)
+    app.register_error_handler(OSError, from_os_error)
     app.register_error_handler(Exception, from_exception)
 
 

@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from app import create_app
 from app.engine.service import Service
 from app.http import log
-from app.http.front.descriptors import raise_limit
+from app.http.front.descriptors import fitted, raise_limit
 from app.http.front.refusal import FIELD_BYTES, LINE_BYTES, NUM_FIELDS
 from app.http.front.worker import CLOSE_S, Worker
 from app.settings import Settings
@@ -83,4 +83,4 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; ends the process."""
     log.configure(settings.log_level)
     raise_limit()
-    Server(settings).run()
+    Server(fitted(settings)).run()

@@ -15,21 +15,25 @@ Schema = dict[str, Any]
 Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 
 WHY = {
-    400: "An unknown option, a bad value, no file, or a body that was cut short",
+    400: "No HTTP, an unknown option, a bad value, no file, or a body that was cut short",
     401: "A key is required, and was missing or wrong",
     403: "Not allowed on this server, to a page of another origin, or under this name",
     404: "No such model",
     406: "No media type in Accept can be answered",
-    408: "The body stopped arriving",
+    408: "The headers or the body arrived too slowly",
     413: "The body or the cloud is over a limit",
     414: "The address with its options is longer than 4094 bytes",
     415: "The bytes are in no known format, or Content-Encoding is neither gzip nor deflate",
+    417: "Expect asks for something other than 100-continue",
     422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
+    431: "The headers are too large",
+    501: "A Transfer-Encoding other than chunked",
     503: "No engine can take work at the moment, or no model is loaded",
     504: "The work took longer than allowed",
     507: "The disk is full, or the folder for large bodies is gone",
 }
+ANYWHERE = (400, 408, 414, 417, 431, 501, 503)  # before a request reaches its view
 COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}
 NUMBERS = {"type": "array", "items": {"type": "number"}}
 
@@ -191,7 +195,7 @@ def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> Response
     """A view that answers 200 and ``same`` with the component ``name``, and ``statuses`` with a problem."""
     content = {"application/json": {"schema": reference(name)}}
     done = {status: {"description": HTTPStatus(status).phrase, "content": content} for status in (200, *same)}
-    return {**done, **problems(414, *statuses)}
+    return {**done, **problems(*statuses)}
 
 
 def predict_responses() -> Responses:
@@ -199,7 +203,7 @@ def predict_responses() -> Responses:
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
     content["application/json"] = {"schema": reference("Prediction")}
     done = {"description": "A class for every point, in input order", "content": content}
-    return {200: done, **problems(400, 401, 403, 404, 406, 408, 413, 414, 415, 422, 429, 503, 504, 507)}
+    return {200: done, **problems(401, 403, 404, 406, 413, 415, 422, 429, 504, 507)}
 
 
 def complete(spec: Any) -> Any:
@@ -222,6 +226,9 @@ def complete(spec: Any) -> Any:
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
     describe(spec)
+    for operation in (operation for path in spec["paths"].values() for operation in path.values()):
+        told = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]
+        operation["responses"] = dict(sorted(told.items()))
     add_examples(spec)
     return spec
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from contextlib import ExitStack
+from http import HTTPStatus
 
 import pytest
 import requests
@@ -81,15 +82,45 @@ def test_unknown_path_is_404(server: Server, path: str):
     assert (status, headers["content-type"]) == (404, "application/problem+json")
 
 
-@pytest.mark.parametrize(
-    ("request_line", "status"), [("GET /health HTTP/9.9", 400), (f"GET /{'x' * 9000} HTTP/1.1", 414), ("{}", 400)]
-)
-def test_what_is_no_http_is_told_in_the_same_shape(server: Server, request_line: str, status: int):
+NO_REQUEST = {
+    "a version that is not spoken": ("GET /health HTTP/9.9", "Host: x", 400, "HTTP/1.1"),
+    "a line without words": ("{}", "Host: x", 400, "METHOD PATH HTTP/1.1"),
+    "a method in small letters": ("get /health HTTP/1.1", "Host: x", 400, "GET, POST"),
+    "a long address": (f"GET /{'x' * 9000} HTTP/1.1", "Host: x", 414, "4094 bytes"),
+    "an address without end": (f"GET /{'x' * 90000}", "", 414, "4094 bytes"),
+    "a long header": ("GET /health HTTP/1.1", f"A: {'x' * 9000}", 431, "8190 bytes"),
+    "many headers": ("GET /health HTTP/1.1", "\r\n".join(f"A{i}: x" for i in range(101)), 431, "at most 100"),
+    "headers without end": ("GET /health HTTP/1.1", "\r\n".join(["A: x"] * 9000), 431, "32768 bytes"),
+    "an expectation": ("POST /predict HTTP/1.1", "Expect: cake", 417, "100-continue"),
+    "another transfer coding": ("POST /predict HTTP/1.1", "Transfer-Encoding: br, chunked", 501, "Content-Encoding"),
+    "two lengths": ("POST /predict HTTP/1.1", "Content-Length: 1\r\nContent-Length: 2", 400, "there twice"),
+    "a length and chunks": ("POST /x HTTP/1.1", "Content-Length: 1\r\nTransfer-Encoding: chunked", 400, "contradicts"),
+    "a name with a blank": ("GET /health HTTP/1.1", "a b: x", 400, "name of a header"),
+    "a header without colon": ("GET /health HTTP/1.1", "nothing", 400, "NAME: VALUE"),
+    "a folded header": ("GET /health HTTP/1.1", "A: x\r\n y", 400, "one line"),
+    "a lone line feed": ("GET /health HTTP/1.1\nHost: x", "", 400, "CR LF"),
+}
+
+
+@pytest.mark.parametrize(("line", "headers", "status", "expected"), NO_REQUEST.values(), ids=NO_REQUEST)
+def test_what_is_no_request_is_told_in_the_same_shape(
+    server: Server, line: str, headers: str, status: int, expected: str
+):
     with server.connect() as connection:
-        got, headers, body = raw_exchange(connection, f"{request_line}\r\nHost: x\r\n\r\n".encode())
-    assert (got, headers["content-type"]) == (status, "application/problem+json")
-    assert set(json.loads(body)) == {"type", "title", "status", "detail", "error", "request_id"}
-    assert json.loads(body)["title"] == json.loads(body)["title"].capitalize()
+        got, answer_headers, body = raw_exchange(connection, f"{line}\r\n{headers}\r\n\r\n".encode())
+    assert (got, answer_headers["content-type"]) == (status, "application/problem+json")
+    problem = json.loads(body)
+    assert set(problem) == {"type", "title", "status", "detail", "error", "request_id"}
+    assert (problem["status"], problem["title"]) == (status, HTTPStatus(status).phrase.capitalize())
+    assert problem["request_id"] == answer_headers["x-request-id"]
+    assert expected in problem["detail"]
+    assert str(status) in server.get("/openapi.json").json()["paths"]["/health"]["get"]["responses"]
+
+
+def test_what_may_be_answered_before_a_view_is_described_for_every_path(server: Server):
+    for path, operations in server.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            assert {"400", "408", "414", "417", "431", "501", "503"} <= set(operation["responses"]), path
 
 
 def test_the_title_of_a_status_is_the_same_wherever_it_comes_from(server: Server):

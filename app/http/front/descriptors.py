@@ -1,10 +1,17 @@
 """How many descriptors this process may have, and how they are shared out."""
 
+import logging
 import resource
 
+from app.settings import Settings
+
 MOST = 65536
-SHARE_A_REQUEST = 8  # body, parts of a form, cloud, segmentation and answer, here and on their way to an engine
-SHARE_ELSE = 96  # libraries, readers, engines, the port
+A_REQUEST = 8  # body, parts of a form, cloud, segmentation and answer, here and on their way to an engine
+A_READER = 4
+ELSE = 64  # libraries, engines, the port, processes that report
+LEAST_CONNECTIONS = 16
+
+log = logging.getLogger(__name__)
 
 
 def raise_limit() -> None:
@@ -15,7 +22,17 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def connections_that_fit(max_connections: int, queue_requests: int) -> int:
-    """As many connections as leave descriptors for the requests that are worked on; a quarter of all, at least."""
+def fitted(settings: Settings) -> Settings:
+    """``settings`` with as many places for requests, and connections, as there are descriptors for; says so in the log.
+
+    Places come first, as long as a quarter is left to connections.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(max_connections, max(soft // 4, soft - SHARE_A_REQUEST * queue_requests - SHARE_ELSE))
+    here = soft - ELSE - A_READER * settings.readers
+    queue_requests = min(settings.queue_requests, max(1, here * 3 // 4 // A_REQUEST))
+    max_connections = min(settings.max_connections, max(LEAST_CONNECTIONS, here - A_REQUEST * queue_requests))
+    fitting = {"queue_requests": queue_requests, "max_connections": max_connections}
+    for name, number in fitting.items():
+        if number < getattr(settings, name):
+            log.warning("There are %d descriptors (ulimit -n), so POINTSERVE_%s is %d.", soft, name.upper(), number)
+    return settings.model_copy(update=fitting)

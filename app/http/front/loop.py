@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 class Loop:
     """Hands connections with a whole head to ``serve``, in a thread; all else happens in the thread that steps.
 
-    Probes of health have threads of their own, so that nothing else can keep them waiting. Where there are more than
-    ``max_connections``, or no descriptors are left, those that wait without having asked for anything go first.
+    Probes of health have threads of their own, so that nothing else can keep them waiting. Where ``max_connections``
+    are open, or no descriptors are left, those that wait without having asked for anything go first.
     """
 
     def __init__(
@@ -46,14 +46,13 @@ class Loop:
         serve: Callable[[Connection, bool], After],
         crowd: Crowd,
         num_threads: int,
-        max_connections: int,
         settings: Settings,
     ):
         self.num_open = 0
         self._listeners = listeners
         self._serve = serve
         self._crowd = crowd
-        self._max_connections = max_connections
+        self._max_connections = settings.max_connections
         self._header_timeout_s = settings.header_timeout_s
         self._new, self._begun = Waiting(settings.header_timeout_s), Waiting(settings.header_timeout_s)
         self._ending, self._idle = Waiting(LINGER_S), Waiting(IDLE_S)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-CROWDED_S = 1.0
+CROWDED_S = 1.0  # of waiting, before a client that is slow gives way
+SILENT_S = 5.0  # before any does
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,19 @@ class Transfer:
         self._waited_s = 0.0
         self._silent_s = 0.0
 
-    def moved(self, num_bytes: int) -> None:
-        """So many bytes more."""
-        self._num_bytes += num_bytes
-        self._silent_s = 0.0
+    def reached(self, num_bytes: int) -> None:
+        """So many bytes have moved, in all."""
+        if num_bytes > self._num_bytes:
+            self._num_bytes, self._silent_s = num_bytes, 0.0
 
     def waited(self, seconds: float) -> None:
         """So much longer without a byte."""
         self._waited_s += seconds
         self._silent_s += seconds
 
-    @property
-    def is_stalled(self) -> bool:
-        """Whether nothing came for too long."""
-        return self._silent_s >= self.patience.stall_s
+    def is_stalled(self, after_s: float) -> bool:
+        """Whether nothing has moved for so long."""
+        return self._silent_s >= after_s
 
     def is_slow(self, after_s: float) -> bool:
         """Whether the average, of what was waited for beyond ``after_s``, is below the rate."""
@@ -65,9 +65,9 @@ class Crowd:
                 self._waiting.discard(transfer)
 
     def make_room(self) -> bool:
-        """Have those give way that are slow after ``CROWDED_S`` already; whether there are any."""
+        """Have those give way that are slow after ``CROWDED_S`` or stalled for ``SILENT_S``; whether there are any."""
         with self._lock:
-            slow = [transfer for transfer in self._waiting if transfer.is_slow(CROWDED_S)]
+            slow = [it for it in self._waiting if it.is_slow(CROWDED_S) or it.is_stalled(SILENT_S)]
         for transfer in slow:
             transfer.gives_way = True
         return bool(slow)

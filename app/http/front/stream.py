@@ -1,7 +1,10 @@
 """The client's socket under one request: what gunicorn's parser reads from and its answers are written to."""
 
+import fcntl
 import select
 import socket
+import struct
+import termios
 import time
 from enum import Enum
 
@@ -15,8 +18,12 @@ STALLED = {
     select.POLLOUT: "A client took nothing for {:g} s and was dropped.",
 }
 SLOW = {
-    select.POLLIN: "The body arrived at less than {:g} bytes a second on average, ",
-    select.POLLOUT: "A client took its answer at less than {:g} bytes a second on average, ",
+    select.POLLIN: "The body arrived at less than {:g} bytes a second on average, the least that is waited for.",
+    select.POLLOUT: "A client took its answer at less than {:g} bytes a second on average and was dropped.",
+}
+GAVE_WAY = {
+    select.POLLIN: "The body arrived slowly while others waited for its place.",
+    select.POLLOUT: "A client took its answer slowly while others waited for its place, and was dropped.",
 }
 
 
@@ -40,6 +47,7 @@ class Stream:
         self._sock = sock
         self._received = Transfer(receiving)
         self._sent = Transfer(sending)
+        self._num_received = self._num_sent = 0
         self._crowd = crowd
 
     def recv(self, size: int) -> bytes:
@@ -54,7 +62,8 @@ class Stream:
                     raise TooSlow("The request is over.") from None
                 self._wait(select.POLLIN, self._received)
             else:
-                self._received.moved(len(data))
+                self._num_received += len(data)
+                self._received.reached(self._num_received)
                 return data
 
     def sendall(self, data: bytes) -> None:
@@ -66,7 +75,7 @@ class Stream:
             except BlockingIOError:
                 self._wait(select.POLLOUT, self._sent)
             else:
-                self._sent.moved(num_sent)
+                self._num_sent += num_sent
                 rest = rest[num_sent:]
 
     send = sendall  # gunicorn says 100 Continue by this
@@ -91,9 +100,16 @@ class Stream:
                 begin_s = time.monotonic()
                 is_ready = poll.poll(1000 * min(LOOK_S, patience.stall_s))
                 transfer.waited(time.monotonic() - begin_s)
-                if transfer.is_stalled and not is_ready:
-                    raise TooSlow(STALLED[event].format(patience.stall_s))
+                if event == select.POLLOUT:
+                    transfer.reached(self._num_sent - self._num_queued())
                 if transfer.gives_way:
-                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s) + "and others wait for its place.")
+                    raise TooSlow(GAVE_WAY[event])
+                if not is_ready and transfer.is_stalled(patience.stall_s):
+                    raise TooSlow(STALLED[event].format(patience.stall_s))
                 if transfer.is_slow(patience.stall_s):
-                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s) + "the least that is waited for.")
+                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s))
+
+    def _num_queued(self) -> int:
+        """Bytes of the answer that the client has not taken yet, though they are the kernel's already."""
+        (num_bytes,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))
+        return int(num_bytes)

@@ -13,7 +13,6 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from app.engine.child import signal_with_parent
 from app.engine.service import Service
-from app.http.front.descriptors import connections_that_fit
 from app.http.front.exchange import Exchange
 from app.http.front.loop import Loop
 from app.http.front.pace import Crowd
@@ -58,8 +57,7 @@ class Worker(GunicornWorker):
         """Serve until SIGTERM, or until the master is gone; called by gunicorn."""
         crowd = Crowd()
         exchange = Exchange(self.cfg, self.wsgi, crowd, self.settings)
-        num_connections = connections_that_fit(self.settings.max_connections, self.settings.queue_requests)
-        self.loop = Loop(self.sockets, exchange.serve, crowd, self.cfg.threads, num_connections, self.settings)
+        self.loop = Loop(self.sockets, exchange.serve, crowd, self.cfg.threads, self.settings)
         while self.alive and not self._is_orphan():
             self.notify()
             self.loop.step(STEP_S)
