@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     engine_overrun_s: float = Field(
         30.0, gt=0, description="time past a request's deadline, and 20 s a million points, before its engine is killed"
     )
-    engine_failures: int = Field(6, gt=0, description="losses of an engine in a row before it pauses")
+    engine_failures: int = Field(6, gt=0, description="losses of an engine in a row, not over clouds, before it pauses")
     engine_pause_s: float = Field(120.0, gt=0, description="length of that pause")
     model_control: bool = Field(True, description="whether models can be loaded and unloaded over HTTP")
     drain_delay_s: float = Field(

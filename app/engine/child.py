@@ -8,11 +8,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from app.engine.channel import Channel
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+KILL_S = 10.0
+OOM_SCORE = 500  # as if it held half of the memory more than it does, so that it is chosen before the web process
 
 _PR_SET_PDEATHSIG = 1
 # A child gets its parent-death signal when the thread that started it ends, so one thread that stays starts them all.
@@ -67,18 +71,26 @@ class Child:
             how = _describe(self.process.returncode)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-            how = "was killed"
+            how = self._await_end()
         self.channel.close()
         return how
 
+    def _await_end(self) -> str:
+        try:
+            self.process.wait(KILL_S)
+            return "was killed"
+        except subprocess.TimeoutExpired:  # a driver that hangs holds it in the kernel
+            return f"could not be killed within {KILL_S:g} s"
+
 
 def tie_to_parent() -> None:
-    """In a child: die with the parent, leave signals to it, write no core files."""
+    """In a child: die with the parent, or before it where memory runs out; leave signals to it, write no core file."""
     signal_with_parent(signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
 def signal_with_parent(number: int) -> None:
@@ -101,6 +113,8 @@ def _start(command: list[str], descriptors: list[int], environment: Mapping[str,
 def _describe(returncode: int) -> str:
     if returncode >= 0:
         return f"ended with exit code {returncode}"
+    if returncode == -signal.SIGKILL:
+        return "was ended by SIGKILL, as the system does where memory runs out"
     try:
         return f"was ended by {signal.Signals(-returncode).name}"
     except ValueError:

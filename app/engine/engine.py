@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from app.engine.absent import Absent
+from app.engine.breaker import Breaker
 from app.engine.channel import ChannelError
 from app.engine.child import Child
 from app.engine.conversation import Conversation, Hung, Patience
@@ -24,8 +26,7 @@ from app.errors import NotReady, Problem
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
 END_S = 2.0
-FIRST_BACK_OFF_S = 0.5
-MAX_BACK_OFF_S = 30.0
+DEAD = "Its thread in the web process ended by a bug, which is in the log; restart the service."
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +35,16 @@ log = logging.getLogger(__name__)
 class EngineStatus:
     """State of one engine; ``reason`` of the last trouble.
 
-    ``state`` is starting, ready, paused (lost too often, tried again later), failed (needs its operator) or stopped;
-    ``restarts`` counts by what it was lost to: killed (by a signal), hung, device, exit, start. ``busy_s`` are seconds
-    in which it had clouds, ``device_busy_s`` those of them in which its device ran plan and network.
+    ``state`` is starting, ready, paused (lost too often), failed (it cannot serve as things are) or stopped; paused and
+    failed, it is tried again in ``resumes_in_s``. ``restarts`` counts by what it was lost to: killed (by a signal),
+    hung, device, exit, start. ``busy_s`` are seconds in which it had clouds, ``device_busy_s`` those of them in which
+    its device ran plan and network.
     """
 
     device: str
     state: str = "starting"
     reason: str = ""
+    resumes_in_s: float = 0.0
     pid: int | None = None
     num_restarts: int = 0
     restarts: dict[str, int] = field(default_factory=dict)
@@ -51,14 +54,6 @@ class EngineStatus:
     device_busy_s: float = 0.0
     memory: Memory = field(default_factory=Memory)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Breaker:
-    """After ``failures`` losses in a row, none of them with a job done between, an engine rests for ``pause_s``."""
-
-    failures: int
-    pause_s: float
 
 
 class Engine:
@@ -87,19 +82,29 @@ class Engine:
         self._breaker = breaker
         self._restarts: Counter[str] = Counter()
         self._busy_s = self._device_busy_s = 0.0
-        self._num_failures = 0
+        self._resumes = 0.0
+        self._absent = Absent()
         self._open_jobs: dict[str, Job] = {}
         self._changes: queue.SimpleQueue[tuple[Load | Unload, Future[None]]] = queue.SimpleQueue()
         self._conversation: Conversation | None = None
         self._stopping = threading.Event()
+        self._urgent = threading.Event()  # that it has to stop, or change its models, while it rests
         self._thread = threading.Thread(target=self._keep_running, name=f"engine-{choice.name}", daemon=True)
 
     @property
     def status(self) -> EngineStatus:
         """At this moment."""
         conversation = self._conversation
-        status = replace(self._status, busy_s=self._busy_s, device_busy_s=self._device_busy_s)
+        resumes_in_s = max(0.0, self._resumes - time.monotonic())
+        status = replace(
+            self._status, resumes_in_s=resumes_in_s, busy_s=self._busy_s, device_busy_s=self._device_busy_s
+        )
         return replace(status, memory=conversation.pulse.memory) if conversation else status
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread keeps it running; once that has ended, nothing but a new web process does."""
+        return self._thread.is_alive() or not self._thread.ident
 
     def start(self) -> None:
         """Start the process; ``status`` says when it is ready."""
@@ -108,6 +113,7 @@ class Engine:
     def stop(self) -> None:
         """End the process; a job in it ends in NotReady."""
         self._stopping.set()
+        self._urgent.set()
         self._scheduler.wake()
         if conversation := self._conversation:
             conversation.child.channel.shutdown()
@@ -115,38 +121,60 @@ class Engine:
             self._thread.join()
 
     def change(self, message: Load | Unload) -> "Future[None]":
-        """Load or unload a model between two jobs; the future ends in the problem where it cannot be done."""
+        """Load or unload a model between two jobs; the future ends in the problem where it cannot be done.
+
+        An engine that is not ready does so as soon as it is, and starts at once where it rests.
+        """
         done: Future[None] = Future()
         self._changes.put((message, done))
+        self._urgent.set()
         self._scheduler.wake()
+        if not self.is_alive:
+            self._refuse_changes(DEAD)
         return done
 
     def _keep_running(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                conversation = self._begin()
-            except OSError as error:
-                self._lose("start", f"could not be started: {error}")
-                continue
-            child = conversation.child
-            try:
-                self._await_ready(conversation)
-                self._feed(conversation)
-            except Problem as problem:
-                log.error("the engine on %s cannot serve: %s", self._choice.name, problem.detail)
-                self._set(replace(self._status, state="failed", reason=problem.detail, pid=None))
-                return
-            except Exception as error:
-                if not isinstance(error, (ChannelError, Hung, TimeoutError)):
-                    log.exception("the engine on %s met a bug", self._choice.name)
-                how = child.end(END_S if isinstance(error, ChannelError) else 0.0)
-                is_hung = isinstance(error, (Hung, TimeoutError))
-                self._lose("hung" if is_hung else _kind(child), f"{error}, so it {how}" if is_hung else how)
-            finally:
-                self._conversation = None
-                child.end(0.0)
-                self._refuse_changes()
-        self._set(EngineStatus(self._choice.name, "stopped"))
+        try:
+            while not self._stopping.is_set():
+                rest_s = self._run()
+                self._refuse_changes(self._status.reason)
+                self._rest(rest_s)
+            self._set(EngineStatus(self._choice.name, "stopped"))
+        except BaseException:
+            log.critical("the thread of the engine on %s met a bug", self._choice.name, exc_info=True)
+            self._set(replace(self._status, state="failed", reason=DEAD, pid=None))
+        finally:
+            self._refuse_changes(STOPPING if self._stopping.is_set() else DEAD)
+
+    def _run(self) -> float:
+        """Start a process and serve with it until it is lost or the engine stopped; how long to rest after that."""
+        try:
+            conversation = self._begin()
+        except Exception as error:  # no process, no memory or no descriptor to be had
+            return self._lose("start", f"could not be started: {error}")
+        child = conversation.child
+        try:
+            self._await_ready(conversation)
+            self._feed(conversation)
+            return 0.0
+        except Problem as problem:
+            return self._fail(problem.detail)
+        except Exception as error:
+            if not isinstance(error, (ChannelError, Hung, TimeoutError)):
+                log.exception("the engine on %s met a bug", self._choice.name)
+            how = child.end(END_S if isinstance(error, ChannelError) else 0.0)
+            is_hung = isinstance(error, (Hung, TimeoutError))
+            return self._lose("hung" if is_hung else _kind(child), f"{error}, so it {how}" if is_hung else how)
+        finally:
+            self._conversation = None
+            child.end(0.0)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, or until the engine is stopped or to change its models."""
+        self._urgent.clear()
+        if self._changes.empty() and not self._stopping.is_set():
+            self._urgent.wait(seconds)
+        self._resumes = 0.0
 
     def _begin(self) -> Conversation:
         pulse, fd = Pulse.create()
@@ -158,19 +186,19 @@ class Engine:
         finally:
             os.close(fd)
         self._conversation = Conversation(child, pulse, self._patience)
-        self._set(replace(self._status, state="starting", pid=child.pid))
+        state = "failed" if self._status.state == "failed" else "starting"  # until it is ready, for those that wait
+        self._set(replace(self._status, state=state, pid=child.pid))
         return self._conversation
 
     def _await_ready(self, conversation: Conversation) -> None:
-        """Wait until the models are loaded; raises NotReady where there is nothing to serve."""
+        """Wait until the models are loaded; raises NotReady where the process cannot even look for them."""
         if self._stopping.is_set():
             return
         ready = conversation.ready()
         self.models = ready.models
-        if not self._unloaded() and not any(card.served for card in ready.models):
-            reasons = "; ".join(f"{card.name}: {card.reason}" for card in ready.models) or "no model was found"
-            raise NotReady(f"No model can be served. {reasons}")
         self._catch_up(conversation)
+        self._absent.look(self.models, self._unloaded())
+        self._breaker.ready()
         status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
         self._set(replace(status, state="ready"))
 
@@ -193,9 +221,11 @@ class Engine:
             conversation.check_pulse()
             if not self._changes.empty():
                 self._change(conversation, *self._changes.get())
+            elif self._absent.is_due:
+                self._try_absent(conversation)
             elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):
                 self._serve(conversation, jobs)
-                self._num_failures = 0
+                self._breaker.answered()
 
     def _serve(self, conversation: Conversation, jobs: list[Job]) -> None:
         begin_s = time.monotonic()
@@ -215,25 +245,44 @@ class Engine:
             raise
         else:
             done.set_result(None)
+        self._absent.look(self.models, self._unloaded())
 
-    def _lose(self, kind: str, how: str) -> None:
-        """What had been sent to the process runs again; wait until the next one may start."""
+    def _try_absent(self, conversation: Conversation) -> None:
+        """Load the models that ought to be served, as far as their files can be used by now."""
+        for name in self._absent.names:
+            try:
+                self.models = conversation.change(Load(name))
+                log.warning("engine on %s: model %s is served again.", self._choice.name, name)
+            except Problem as problem:
+                log.debug("engine on %s: %s", self._choice.name, problem.detail)
+        self._absent.look(self.models, self._unloaded())
+        self._changed()
+
+    def _fail(self, reason: str) -> float:
+        """The process cannot serve as things are; how long to rest before things may be better."""
+        rest_s = self._breaker.failed()
+        log.error("the engine on %s cannot serve: %s It is tried again in %g s.", self._choice.name, reason, rest_s)
+        self._resumes = time.monotonic() + rest_s
+        self._set(replace(self._status, state="failed", reason=reason, pid=None))
+        return rest_s
+
+    def _lose(self, kind: str, how: str) -> float:
+        """What had been sent to the process runs again; how long to rest before the next one."""
         jobs = list(self._open_jobs.values())
         self._open_jobs.clear()
         if self._stopping.is_set():
             for job in jobs:
                 self._scheduler.fail(job, NotReady(STOPPING))
-            return
-        self._num_failures += 1
+            return 0.0
+        was_begun = bool(jobs) and self._conversation is not None and self._conversation.was_begun
         self._restarts[kind] += 1
-        paused = self._num_failures >= self._breaker.failures
+        rest_s = self._breaker.lost(over_clouds=was_begun)
+        paused = self._breaker.is_open and not was_begun
         reason = f"The engine process {how}."
         if paused:
-            reason = (
-                f"{reason} It was lost {self._num_failures} times in a row, so it rests {self._breaker.pause_s:g} s."
-            )
-            self._scheduler.quarantine.pardon()  # what kills every engine is no fault of one input
+            reason = f"{reason} It was lost {self._breaker.num_failures} times in a row, so it rests {rest_s:g} s."
         log.error("engine on %s: %s It is started again.", self._choice.name, reason)
+        self._resumes = time.monotonic() + rest_s
         self._set(
             replace(
                 self._status,
@@ -244,14 +293,13 @@ class Engine:
                 restarts=dict(self._restarts),
             )
         )
-        self._scheduler.lost(jobs, was_begun=self._conversation is not None and self._conversation.was_begun)
-        back_off_s = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (self._num_failures - 1))
-        self._stopping.wait(self._breaker.pause_s if paused else back_off_s)
+        self._scheduler.lost(jobs, was_begun, how)
+        return rest_s
 
-    def _refuse_changes(self) -> None:
+    def _refuse_changes(self, why: str) -> None:
         while not self._changes.empty():
             _, done = self._changes.get()
-            done.set_exception(NotReady("The engine is not ready to change its models.", retry_after_s=5.0))
+            done.set_exception(NotReady(f"The engine is not ready to change its models. {why}", retry_after_s=5.0))
 
     def _set(self, status: EngineStatus) -> None:
         self._status = status

@@ -20,7 +20,7 @@ class Job:
         deadline: in seconds of ``time.monotonic``.
         shares: whether it may go through the network together with others.
         need_bytes: estimate of the device memory that it takes.
-        alone: it was in an engine that was lost, so it goes without others from then on.
+        losses: engines that were lost with it; after the first it goes without others.
         abandoned: nobody waits for it any more.
         result: the packed segmentation, or the problem that the job ended in.
         submitted, started: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
@@ -33,7 +33,7 @@ class Job:
     deadline: float
     shares: bool = False
     need_bytes: int = 0
-    alone: bool = False
+    losses: int = 0
     abandoned: bool = False
     id: str = field(default_factory=lambda: uuid4().hex)
     result: "Future[Packed[SegmentationMeta]]" = field(default_factory=Future)

@@ -1,10 +1,11 @@
 """Inputs that end the process that computes on them."""
 
 import hashlib
-import mmap
+import os
 import threading
 import time
 from collections import OrderedDict
+from typing import NamedTuple
 
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
@@ -13,62 +14,104 @@ from app.errors import Quarantined
 STRIKES = 2
 HELD_S = 3600.0
 MAX_HELD = 1000
+CHUNK_BYTES = 1 << 20
+
+
+class Input(NamedTuple):
+    """A cloud by its content, and the model that it was for."""
+
+    model: str
+    num_points: int
+    digest: str
+
+
+class Strikes(NamedTuple):
+    """How often an engine was lost over an input, when and how it was the last time."""
+
+    times: int
+    struck: float
+    how: str
+
+    @property
+    def are_over(self) -> bool:
+        """Whether they are too old to count."""
+        return time.monotonic() - self.struck > HELD_S
+
+
+NONE = Strikes(0, 0.0, "")
 
 
 class Quarantine:
-    """Counts, by the content of a cloud and the model, how often an engine was lost over it. For any thread."""
+    """Counts, by the content of a cloud and the model, how often an engine was lost over it. For any thread.
+
+    What is held against an input ends ``HELD_S`` after the last loss, when the cloud is answered after all, when its
+    model is loaded anew, or when ``MAX_HELD`` others came after it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._strikes: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._held: OrderedDict[Input, Strikes] = OrderedDict()
 
     def __len__(self) -> int:
-        return sum(count >= STRIKES for count, _ in self._strikes.values())
-
-    def strike(self, cloud: Packed[CloudMeta], model: str) -> Quarantined | None:
-        """Count one loss; the problem to answer with once there were ``STRIKES``."""
-        key = _key(cloud, model)
+        """Inputs that are not run any more."""
         with self._lock:
-            count = self._strikes.pop(key, (0, 0.0))[0] + 1
-            self._strikes[key] = (count, time.monotonic())
-            while len(self._strikes) > MAX_HELD:
-                self._strikes.popitem(last=False)
-        return _problem(key) if count >= STRIKES else None
+            return sum(strikes.times >= STRIKES and not strikes.are_over for strikes in self._held.values())
+
+    def strike(self, cloud: Packed[CloudMeta], model: str, how: str) -> Quarantined | None:
+        """Count one loss, ``how`` it came about; the problem to answer with once there were ``STRIKES``."""
+        key = _input(cloud, model)
+        with self._lock:
+            before = self._held.pop(key, NONE)
+            strikes = Strikes(1 if before.are_over else before.times + 1, time.monotonic(), how)
+            self._held[key] = strikes
+            while len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return _problem(key, strikes) if strikes.times >= STRIKES else None
 
     def check(self, cloud: Packed[CloudMeta], model: str) -> None:
         """Raise Quarantined where the cloud was struck ``STRIKES`` times within ``HELD_S``."""
-        if not self._strikes:
-            return  # so that clouds are hashed only where there is something to compare with
-        key = _key(cloud, model)
-        with self._lock:
-            count, struck = self._strikes.get(key, (0, 0.0))
-            if count and time.monotonic() - struck > HELD_S:
-                del self._strikes[key]
-                return
-        if count >= STRIKES:
-            raise _problem(key)
-
-    def pardon(self, cloud: Packed[CloudMeta] | None = None, model: str = "") -> None:
-        """Forget the strikes of one cloud, or of all."""
-        if not self._strikes:
+        if not self._may_hold(cloud, model):
             return
-        key = _key(cloud, model) if cloud else None
+        key = _input(cloud, model)
         with self._lock:
-            if key is None:
-                self._strikes.clear()
-            else:
-                self._strikes.pop(key, None)
+            strikes = self._held.get(key, NONE)
+            if strikes.are_over:
+                self._held.pop(key, None)
+                return
+        if strikes.times >= STRIKES:
+            raise _problem(key, strikes)
+
+    def pardon(self, cloud: Packed[CloudMeta], model: str) -> None:
+        """Forget what is held against one input."""
+        if self._may_hold(cloud, model):
+            key = _input(cloud, model)
+            with self._lock:
+                self._held.pop(key, None)
+
+    def forget(self, model: str) -> None:
+        """Forget what is held against inputs of ``model``, which is another now."""
+        with self._lock:
+            for key in [key for key in self._held if key.model == model]:
+                del self._held[key]
+
+    def _may_hold(self, cloud: Packed[CloudMeta], model: str) -> bool:
+        """Whether it is worth to hash the cloud."""
+        with self._lock:
+            return any(key.model == model and key.num_points == cloud.num_points for key in self._held)
 
 
-def _key(cloud: Packed[CloudMeta], model: str) -> str:
+def _input(cloud: Packed[CloudMeta], model: str) -> Input:
     digest = hashlib.blake2b(repr((model, cloud.layout)).encode(), digest_size=16)
-    with mmap.mmap(cloud.fd, 0, access=mmap.ACCESS_READ) as content:
-        digest.update(content)
-    return digest.hexdigest()
+    offset = 0
+    while chunk := os.pread(cloud.fd, CHUNK_BYTES, offset):
+        digest.update(chunk)
+        offset += len(chunk)
+    return Input(model, cloud.num_points, digest.hexdigest())
 
 
-def _problem(key: str) -> Quarantined:
+def _problem(key: Input, strikes: Strikes) -> Quarantined:
     return Quarantined(
-        f"The process that computes was lost {STRIKES} times over this cloud, so it is not run again for "
-        f"{HELD_S / 60:.0f} minutes. Please report it with the file; its hash is {key}."
+        f"The process that computes was lost {strikes.times} times over this cloud, the last time because it "
+        f"{strikes.how}. So it is not run again for {HELD_S / 60:.0f} minutes. If it is not simply too large for the "
+        f"memory of this server, please report it with the file; its hash is {key.digest}."
     )

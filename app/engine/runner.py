@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from app.clouds.cloud import Segmentation
 from app.engine.memory import is_device_lost, release
@@ -81,9 +82,12 @@ class Runner:
         return proceed
 
     def _segmenter(self, options: SegmentOptions) -> Segmenter:
-        if options.model not in self._models.segmenters:
-            raise NotFound(f"Model {options.model!r} was unloaded.")
-        return self._models.segmenters[options.model].for_condition(options.condition)
+        if options.model in self._models.segmenters:
+            return self._models.segmenters[options.model].for_condition(options.condition)
+        reasons = [card.reason for card in self._models.cards if card.name == options.model and not card.is_unloaded]
+        if reasons:  # it was served by the process before this one
+            raise NotReady(f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again.")
+        raise NotFound(f"Model {options.model!r} was unloaded.")
 
     def _in_smaller_tiles(self, segmenter: Segmenter, request: Request, outcome: Outcome) -> Outcome:
         """The outcome of running again in tiles of half the size, and half of that, while memory does not suffice."""
@@ -111,18 +115,21 @@ class Runner:
     def _answer(self, job: Segment, outcome: Outcome) -> Answer:
         result = outcome.result
         if isinstance(result, Segmentation):
-            packed = pack_segmentation(result)
+            try:
+                packed = pack_segmentation(result)
+            except Exception as error:  # most likely there is no memory for the answer
+                return self._answer(job, replace(outcome, result=error))
             message = Segmented(job.job_id, packed.layout, packed.meta, outcome.num_voxels, outcome.batch_size)
             return message, [packed.fd]
         if isinstance(result, Problem):
             return Failure(result.status, result.detail, job.job_id), []
         log.error("job %s failed", job.job_id, exc_info=result)
-        if is_device_lost(result):
-            raise DeviceLost(str(result)) from result
         if is_out_of_memory(result):
             result.__traceback__ = None
             release(self._device)
             detail = "The memory of the server did not suffice for this cloud; a lower POINTSERVE_TILE_VOXELS may help."
             return Failure(NotReady.status, detail, job.job_id), []
+        if is_device_lost(result):
+            raise DeviceLost(str(result)) from result
         detail = f"Segmenting the cloud failed; the server's log says why, under job {job.job_id}."
         return Failure(Problem.status, detail, job.job_id), []

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -15,7 +15,7 @@ from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
 from app.engine.quarantine import Quarantine
 from app.engine.term import LATE, Term
-from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem
+from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 MAX_RETRY_AFTER_S = 60.0
 STOPPING = "The server is stopping."
@@ -47,6 +47,9 @@ class Scheduler:
     A request is admitted before its file is read and leaves when it is answered; its points count while they wait for
     an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one.
 
+    Of the clouds that wait when an engine was lost, those that were in none go first, small before large, and those
+    that were in one go last and alone: one that loses engines keeps the others waiting for one restart at a time.
+
     ``max_bytes``, 0 for no limit, is compared with the sum of ``Job.need_bytes``; ``refusals`` counts requests that
     were not admitted, by requests, points and memory.
     """
@@ -57,7 +60,9 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._limits = limits
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
+        self._waiting: list[Job] = []
+        self._is_loss_new = False
+        self._overtaken_until = -math.inf  # those queued before it have their turns by losses and size
         self._num_requests = 0
         self._num_coming = 0
         self._num_points = 0
@@ -65,6 +70,7 @@ class Scheduler:
         self._num_idle = 0
         self._closed = False
         self._refusal = ""
+        self._resumes: float | None = None
         self._recent_points = 0.0
         self._recent_s = 0.0
         self._voxels_a_point: dict[str, float] = {}
@@ -135,9 +141,10 @@ class Scheduler:
                 self._changed.wait_for(lambda: self._waiting or woken(), timeout_s)
                 if self._may_grow():
                     self._changed.wait_for(lambda: not self._may_grow(), self._limits.batch_delay_s)
-                return self._pack()
+                batch = self._pack()
             finally:
                 self._num_idle -= 1
+        return [job for job in batch if not self._is_quarantined(job)]
 
     def wake(self) -> None:
         """Have every ``take`` look whether it was woken."""
@@ -151,7 +158,7 @@ class Scheduler:
             self._recent_s = _DECAY * self._recent_s + (time.monotonic() - job.started) / job.batch_size
             ratio = job.num_voxels / max(1, job.num_points)
             self._voxels_a_point[job.options.model] = max(ratio, 0.9 * self._voxels_a_point.get(job.options.model, 0.0))
-        if job.alone:
+        if job.losses:
             self.quarantine.pardon(job.cloud, job.options.model)
         with self._changed:
             self._leave(job)
@@ -163,45 +170,49 @@ class Scheduler:
             self._leave(job)
         job.result.set_exception(problem)
 
-    def lost(self, jobs: Sequence[Job], was_begun: bool) -> None:
-        """An engine died with ``jobs``: each runs again, alone, before all others, but for one that did it too often.
+    def lost(self, jobs: Sequence[Job], was_begun: bool, how: str) -> None:
+        """An engine died with ``jobs``, as ``how`` says: each runs again, alone and after all others, but for one that
+        did it too often.
 
         Where several were in it, nobody knows which did it, so none is blamed yet; and none is for the end of a process
         that had not begun with them.
         """
         again = []
         for job in jobs:
-            blame = self.quarantine.strike(job.cloud, job.options.model) if was_begun and len(jobs) == 1 else None
+            is_blamed = was_begun and len(jobs) == 1
+            blame = self.quarantine.strike(job.cloud, job.options.model, how) if is_blamed else None
             if blame:
                 self.fail(job, blame)
             elif job.abandoned:
                 self.fail(job, ClientGone("Nobody waits for it any more."))
             else:
-                job.alone = True
+                job.losses += 1
                 again.append(job)
         with self._changed:
-            refusal = self._refusal
-            if not refusal:
-                self._waiting.extendleft(reversed(again))
+            self._is_loss_new = True
+            is_refused = bool(self._refusal)
+            if not is_refused:
+                self._waiting += again
                 self._changed.notify_all()
-        if refusal:
+        if is_refused:
             for job in again:
-                self.fail(job, NotReady(refusal))
+                self.fail(job, self._refused())
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, resumes: float | None = None) -> None:
         """No engine will take a job for now: end those that wait, and those to come, in NotReady.
 
-        '' ends that, but not after ``close``.
+        ``resumes`` is when that may be over, in seconds of ``time.monotonic``. A reason of '' ends it, but not after
+        ``close``.
         """
         with self._changed:
             if self._closed and not reason:
                 return
-            self._refusal = reason
+            self._refusal, self._resumes = reason, resumes
             jobs = list(self._waiting) if reason else []
             if reason:
                 self._waiting.clear()
         for job in jobs:
-            self.fail(job, NotReady(reason))
+            self.fail(job, self._refused())
 
     def close(self, grace_s: float = 0.0) -> None:
         """Admit nothing more and wait up to ``grace_s`` for the requests that are here."""
@@ -214,7 +225,7 @@ class Scheduler:
     ) -> Job:
         with self._changed:
             if self._refusal:
-                raise NotReady(self._refusal)
+                raise self._refused()
             num_points, num_bytes = self._num_points + cloud.num_points, self._num_bytes + need_bytes
             if self._num_points and num_points > self._limits.points:
                 here = f"{self._num_points} points wait or are being segmented, too many to add this cloud."
@@ -247,8 +258,8 @@ class Scheduler:
         """Whether clouds are on their way that the batch to be taken has room for."""
         if not self._waiting or not self._num_coming or not self._limits.batch_delay_s:
             return False
-        head = self._waiting[0]
-        return head.shares and not head.alone and len(self._waiting) < self._share()
+        head = min(self._waiting, key=self._turn)
+        return head.shares and not head.losses and len(self._waiting) < self._share()
 
     def _share(self) -> int:
         """Clouds that one engine may take at once, leaving some to others that are free."""
@@ -261,17 +272,35 @@ class Scheduler:
             self._waiting.remove(job)
             self._leave(job)
             job.result.set_exception(DeadlineExceeded("The time for the request was over before its turn came."))
-        if not self._waiting:
-            return []
-        share, batch = self._share(), [self._waiting.popleft()]
-        (head,) = batch
-        while self._waiting and len(batch) < share and _go_together(head, self._waiting[0]):
-            if sum(map(self._voxels, [*batch, self._waiting[0]])) > self._limits.batch_voxels:
+        if self._is_loss_new:
+            self._is_loss_new, self._overtaken_until = False, now
+        batch: list[Job] = []
+        share = self._share()
+        for job in sorted(self._waiting, key=self._turn)[:share]:
+            if batch and not _go_together(batch[0], job):
                 break
-            batch.append(self._waiting.popleft())
+            if batch and sum(map(self._voxels, [*batch, job])) > self._limits.batch_voxels:
+                break
+            batch.append(job)
         for job in batch:
+            self._waiting.remove(job)
             job.started = now
         return batch
+
+    def _turn(self, job: Job) -> tuple[bool, int, int, float]:
+        """What the queue is ordered by."""
+        if job.submitted > self._overtaken_until:
+            return True, 0, 0, job.submitted
+        return False, job.losses, job.num_points, job.submitted
+
+    def _is_quarantined(self, job: Job) -> bool:
+        """Whether the cloud was struck too often while it waited; it is ended then."""
+        try:
+            self.quarantine.check(job.cloud, job.options.model)
+        except Quarantined as problem:
+            self.fail(job, problem)
+            return True
+        return False
 
     def _voxels(self, job: Job) -> int:
         """As many as the cloud will have, by the clouds before it."""
@@ -283,6 +312,10 @@ class Scheduler:
         job.cloud.close()
         self._changed.notify_all()
 
+    def _refused(self) -> NotReady:
+        resumes = self._resumes
+        return NotReady(self._refusal, retry_after_s=None if resumes is None else max(1.0, resumes - time.monotonic()))
+
     def _busy(self, reason: str, why: str) -> Busy:
         self.refusals[reason] += 1
         rate = self._recent_points / self._recent_s if self._recent_s else math.inf
@@ -293,7 +326,7 @@ class Scheduler:
 def _go_together(first: Job, second: Job) -> bool:
     """Whether two jobs may share a pass."""
     same = replace(first.options, fields=(), seed=0) == replace(second.options, fields=(), seed=0)
-    return same and first.shares and second.shares and not (first.alone or second.alone)
+    return same and first.shares and second.shares and not (first.losses or second.losses)
 
 
 def _drop(result: "Future[Packed[SegmentationMeta]]") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.clouds import formats
 from app.clouds.cloud import FIELDS
+from app.engine.absent import MAX_BACK_OFF_S
 from app.engine.answer import Answer
 from app.engine.body import Body
 from app.engine.engine import EngineStatus
@@ -30,7 +31,8 @@ __all__ = ["Answer", "Service", "ServiceStatus"]
 class ServiceStatus:
     """State of the service: stopped, starting, ready, empty, paused, failed or stopping; ``reason`` why not ready.
 
-    It is empty while its engines run but no model is served.
+    It is empty while its engines run but no model is served. ``retry_after_s`` is when it may be ready; None where
+    nobody knows.
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
     ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
@@ -43,6 +45,7 @@ class ServiceStatus:
     num_requests: int
     num_points: int
     num_readers_lost: int
+    retry_after_s: float | None = None
     refusals: dict[str, int] = field(default_factory=dict)
     num_quarantined: int = 0
 
@@ -73,8 +76,10 @@ class Service:
 
     def wait_ready(self, timeout_s: float) -> None:
         """Return once predictions can be made; raises NotReady, with the reason, if they cannot be by then."""
-        if self._supervisor.wait(timeout_s) != "ready":
-            raise NotReady(self.status().reason or f"The models are still loading after {timeout_s:g} s.")
+        self._supervisor.wait(timeout_s)
+        status = self.status()
+        if status.state != "ready":
+            raise NotReady(status.reason or f"The models are still loading after {timeout_s:g} s.")
 
     def drain(self, grace_s: float) -> None:
         """Be not ready and refuse new requests from now on; returns once those under way are done, or ``grace_s``."""
@@ -124,8 +129,26 @@ class Service:
         if state == "ready" and not any(card.served for card in cards):
             state, reason = "empty", nothing_served(cards)
         scheduler = self._scheduler
-        lost, refusals = self._readers.num_lost, dict(scheduler.refusals)
-        return ServiceStatus(state, reason, engines, *scheduler.load, lost, refusals, len(scheduler.quarantine))
+        return ServiceStatus(
+            state,
+            reason,
+            engines,
+            *scheduler.load,
+            num_readers_lost=self._readers.num_lost,
+            retry_after_s=self._retry_after_s(state, cards),
+            refusals=dict(scheduler.refusals),
+            num_quarantined=len(scheduler.quarantine),
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this process can still serve, now or when its engines are back; else only a restart helps."""
+        return self._phase != "started" or self._supervisor.is_alive
+
+    def _retry_after_s(self, state: str, cards: list[ModelCard]) -> float | None:
+        if state == "empty":
+            return None if all(card.is_unloaded for card in cards) else MAX_BACK_OFF_S
+        return self._supervisor.resumes_in_s
 
     def predict(
         self,
@@ -221,15 +244,17 @@ class Service:
         is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
         is_named_in_vain = status.state == "empty" and name  # told below what is wrong with that one
         if status.state != "ready" and not is_back_soon and not is_named_in_vain:
-            retry_after_s = None if status.state in ("failed", "empty") else 5.0
-            raise NotReady(status.reason or "The models are being loaded.", retry_after_s=retry_after_s)
+            raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
         served = {card.name: card for card in cards if card.served}
         name = name or self._settings.default_model or next(iter(served), "")
-        if name not in served:
-            reason = next((card.reason for card in cards if card.name == name), None)
-            why = "does not exist" if reason is None else f"is not served: {reason}"
-            raise NotFound(f"Model {name!r} {why.rstrip('.')}. Served are: {', '.join(served) or 'none'}.")
-        return served[name]
+        if name in served:
+            return served[name]
+        card = next((card for card in cards if card.name == name), None)
+        why = f"is not served: {card.reason.rstrip('.')}" if card else "does not exist"
+        detail = f"Model {name!r} {why}. Served are: {', '.join(served) or 'none'}."
+        if card and not card.is_unloaded:
+            raise NotReady(detail, retry_after_s=MAX_BACK_OFF_S)  # it is tried again that often
+        raise NotFound(detail)
 
 
 def nothing_served(cards: list[ModelCard]) -> str:

@@ -1,6 +1,7 @@
 """The engines of this service, one a device."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -8,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.diagnostics.machine import usable_cores
-from app.engine.conversation import LOAD_S, Patience
+from app.engine.breaker import Breaker
+from app.engine.conversation import LOAD_S, START_S, Patience
 from app.engine.devices import choose
-from app.engine.engine import Breaker, Engine, EngineStatus
+from app.engine.engine import Engine, EngineStatus
 from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.scheduler import Scheduler
 from app.errors import NotReady
 from app.settings import Settings
 
 STATES = ("ready", "starting", "paused", "failed", "stopped")
+SOON_S = 5.0
 QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the devices
 
 
@@ -30,12 +33,19 @@ class Supervisor:
         self._changing = threading.Lock()
         self._unloaded: set[str] = set()
         patience = Patience(settings.engine_silence_s, settings.engine_overrun_s)
-        breaker = Breaker(settings.engine_failures, settings.engine_pause_s)
         choices = choose(settings.device)
         num_on_cpu = sum(choice.torch_device == "cpu" for choice in choices)
         self._threads = settings.threads or (max(1, usable_cores() // num_on_cpu) if num_on_cpu > 1 else 0)
         self._engines = [
-            Engine(choice, self._arguments(), self._unloaded.copy, scheduler, self._notify, patience, breaker)
+            Engine(
+                choice,
+                self._arguments(),
+                self._unloaded.copy,
+                scheduler,
+                self._notify,
+                patience,
+                Breaker(settings.engine_failures, settings.engine_pause_s),
+            )
             for choice in choices
         ]
 
@@ -58,8 +68,8 @@ class Supervisor:
     def change(self, message: Load | Unload) -> None:
         """Load or unload a model on every engine that is ready, and remember it for those that start later.
 
-        Raises NotReady where none is ready or another change is under way, and the problem of the first engine that
-        could not do it.
+        Where none is ready, each that can be started does it then. Raises NotReady where none can be or another change
+        is under way, and the problem of the first engine that could not do it.
         """
         if not self._changing.acquire(blocking=False):
             raise NotReady("Another model is being loaded or unloaded.", retry_after_s=5.0)
@@ -72,7 +82,7 @@ class Supervisor:
                 self._unloaded.clear()
                 self._unloaded.update(before)
                 raise
-            self._scheduler.quarantine.pardon()
+            self._scheduler.quarantine.forget(message.name)
         finally:
             self._changing.release()
 
@@ -83,13 +93,21 @@ class Supervisor:
             self._unloaded.discard(message.name)
 
     def _change(self, message: Load | Unload) -> None:
-        engines = [engine for engine in self._engines if engine.status.state == "ready"]
-        if not engines:
-            raise NotReady("No engine is ready to change its models.", retry_after_s=5.0)
-        futures = [engine.change(message) for engine in engines]
+        ready = [engine for engine in self._engines if engine.status.state == "ready"]
+        futures = [engine.change(message) for engine in ready or self._engines]
         problems = [problem for future in futures if (problem := _outcome(future))]
-        if problems:
+        if problems and (ready or len(problems) == len(futures)):
             raise problems[0]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every engine is kept running; one that is not needs a new web process."""
+        return all(engine.is_alive for engine in self._engines)
+
+    @property
+    def resumes_in_s(self) -> float:
+        """Seconds until the first engine that rests is tried again; those that a start takes, where none rests."""
+        return min((status.resumes_in_s for status in self.engines if status.resumes_in_s), default=SOON_S)
 
     @property
     def engines(self) -> list[EngineStatus]:
@@ -131,7 +149,8 @@ class Supervisor:
         state = self.state
         reason = next((status.reason for status in self.engines if status.reason), "")
         lost = f"No engine is left that could take this cloud. {reason}"
-        self._scheduler.refuse(lost if state in ("failed", "paused") else "")
+        is_lost = state in ("failed", "paused")
+        self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
         total = sum(status.memory.total for status in self.engines)
         self._scheduler.max_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
         with self._changed:
@@ -140,7 +159,7 @@ class Supervisor:
 
 def _outcome(future: "Future[None]") -> BaseException | None:
     try:
-        return future.exception(LOAD_S)
+        return future.exception(START_S + LOAD_S)
     except FutureTimeoutError:
         return NotReady("The engine did not change its models in time.")
 

@@ -30,9 +30,10 @@ def health() -> tuple[dict[str, Any], int]:
 
 
 @blueprint.get("/health/live")
-@blueprint.doc(responses=responses("State"))
+@blueprint.doc(responses=responses("State", 503))
 def live() -> dict[str, str]:
-    """200 as long as the process answers at all"""
+    """200 as long as the process answers, 503 if only a restart helps"""
+    check_alive()
     return {"state": "live"}
 
 
@@ -40,7 +41,18 @@ def live() -> dict[str, str]:
 @blueprint.doc(responses=responses("State", 503))
 def ready() -> dict[str, str]:
     """200 if predictions can be made, else 503 with the reason"""
+    check_ready()
+    return {"state": "ready"}
+
+
+def check_ready() -> None:
+    """Raise NotReady unless predictions can be made."""
     status = state().service.status()
     if status.state != "ready":
-        raise NotReady(status.reason or f"The service is {status.state}.", retry_after_s=5)
-    return {"state": "ready"}
+        raise NotReady(status.reason or f"The service is {status.state}.", retry_after_s=status.retry_after_s)
+
+
+def check_alive() -> None:
+    """Raise NotReady where only a restart helps."""
+    if not state().service.is_alive:
+        raise NotReady(f"Only a restart helps. {state().service.status().reason}")

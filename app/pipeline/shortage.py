@@ -1,10 +1,17 @@
 """Memory that does not suffice."""
 
+import errno
+
 import torch
+
+SIGNS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device, or the machine, had no memory left; torch has no class of its own for the CPU."""
+    """Whether the device, or the machine, had no memory left; torch has no class of its own for the CPU, and CUDA's
+    libraries say it in words of theirs."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "bad_alloc" in str(error))
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)

@@ -196,6 +196,34 @@ def test_nothing_is_left_behind_by_many_requests(service, expected, clients):
     assert service.status().num_requests == service.status().num_points == 0
 
 
+def test_clouds_that_kill_engines_neither_open_the_breaker_nor_are_forgiven_with_it(
+    folder, settings, monkeypatch, expected, clients
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
+    monkeypatch.setenv("FAULT_FOLDER", str(folder))
+    service = Service(settings.model_copy(update={"engine_failures": 1, "engine_pause_s": 600.0}))
+    service.start()
+    try:
+        service.wait_ready(120)
+        guilty = [clients.submit(ask, service, npz_bytes(size, "kill")) for size in (600, 601, 602)]
+        innocent = {size: clients.submit(ask, service, npz_bytes(size)) for size in SIZES}
+        assert {size: request.result() for size, request in innocent.items()} == expected
+        for request in guilty:
+            assert isinstance(request.exception(), Quarantined)
+            assert "memory runs out" in request.exception().detail
+        service.wait_ready(60)
+        lost = restarts(service, "killed")
+        assert len(guilty) * STRIKES <= lost <= len(guilty) * (STRIKES + 1)
+        os.kill(engine_pid(service), signal.SIGKILL)  # no cloud did this one
+        wait_until(lambda: service.status().state == "paused")
+        with pytest.raises(NotReady) as refused:
+            ask(service, npz_bytes(400))
+        assert refused.value.retry_after_s > 500
+        assert service.status().num_quarantined == len(guilty)
+    finally:
+        service.stop(0.0)
+
+
 def test_engine_that_cannot_stay_up_rests_and_is_tried_again(folder, settings, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
     monkeypatch.setenv("FAULT_FOLDER", str(folder))
@@ -205,8 +233,9 @@ def test_engine_that_cannot_stay_up_rests_and_is_tried_again(folder, settings, m
     try:
         wait_until(lambda: service.status().state == "paused")
         assert "2 times in a row" in service.status().reason
-        with pytest.raises(NotReady, match="exit code 3"):
+        with pytest.raises(NotReady, match="exit code 3") as refused:
             ask(service, npz_bytes(400))
+        assert 1 <= refused.value.retry_after_s <= 2
         (folder / "dies-at-start").unlink()
         wait_until(lambda: service.status().state == "ready", 60)
         assert len(ask(service, npz_bytes(400))) > 400

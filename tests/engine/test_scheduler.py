@@ -267,33 +267,85 @@ def test_memory_over_the_limit_is_busy_but_for_one_cloud_alone():
     assert sizes_taken(scheduler) == [1]
 
 
-def test_jobs_of_a_lost_engine_go_first_and_alone_and_the_guilty_one_ends():
+HOW = "was ended by SIGKILL"
+
+
+def lose(scheduler: Scheduler, *num_points: int, was_begun: bool = True) -> None:
+    """Take the next batch, which has these sizes, and lose the engine with it."""
+    jobs = scheduler.take(0.0)
+    assert [job.num_points for job in jobs] == list(num_points)
+    scheduler.lost(jobs, was_begun, HOW)
+
+
+def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
     scheduler = Scheduler(SHARING)
     lost = [submit(scheduler, 1), submit(scheduler, 2)]
-    assert scheduler.take(0.0) == lost
+    lose(scheduler, 1, 2)
     submit(scheduler, 3)
     submit(scheduler, 4)
-    scheduler.lost(lost, was_begun=True)
-    assert scheduler.take(0.0) == lost[:1]
-    scheduler.lost(lost[:1], was_begun=True)
-    assert scheduler.take(0.0) == lost[:1]
-    scheduler.lost(lost[:1], was_begun=True)
+    assert sizes_taken(scheduler) == [3, 4]
+    submit(scheduler, 5)
+    lose(scheduler, 1)
+    assert sizes_taken(scheduler) == [5]
+    assert sizes_taken(scheduler) == [2]
+    lose(scheduler, 1)
     assert isinstance(lost[0].result.exception(), Quarantined)
+    assert HOW in lost[0].result.exception().detail
     with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(Quarantined):
         scheduler.run(cloud, OPTIONS, term(1))
-    assert [sizes_taken(scheduler) for _ in range(2)] == [[2], [3, 4]]
     assert len(scheduler.quarantine) == 1
-    scheduler.quarantine.pardon()
+    scheduler.quarantine.forget("another")
+    assert len(scheduler.quarantine) == 1
+    scheduler.quarantine.forget("m")
     assert len(scheduler.quarantine) == 0
+
+
+def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
+    """Large clouds that each lose the engine, of which one is known by now: the others are as large."""
+    scheduler = Scheduler(Limits(20, 100_000, batch_requests=1))
+    for num_points in (900, 901, 10, 902, 11):
+        submit(scheduler, num_points)
+    lose(scheduler, 900)
+    submit(scheduler, 12)
+    assert [sizes_taken(scheduler) for _ in range(3)] == [[10], [11], [12]]
+    submit(scheduler, 13)  # after the engine was back, so the clouds before it keep their turns
+    lose(scheduler, 901)
+    submit(scheduler, 14)
+    assert [sizes_taken(scheduler) for _ in range(3)] == [[13], [14], [902]]
+    submit(scheduler, 15)
+    assert [sizes_taken(scheduler) for _ in range(3)] == [[900], [901], [15]]
+
+
+def test_cloud_that_waits_while_its_twin_is_blamed_is_not_run():
+    scheduler = Scheduler(Limits(20, 1000, batch_requests=1))
+    twins = [submit(scheduler, 7) for _ in range(4)]
+    for _ in range(STRIKES):
+        lose(scheduler, 7)
+    submit(scheduler, 8)
+    taken = [job.num_points for _ in range(4) for job in scheduler.take(0.0)]
+    assert taken == [8]
+    assert all(isinstance(twin.result.exception(0), Quarantined) for twin in twins)
+    assert scheduler.load == (0, 8)
+
+
+def test_request_that_is_refused_for_a_pause_hears_how_long_it_is(threads):
+    scheduler = Scheduler(Limits(10, 10_000))
+    waiting = threads.submit(run, scheduler, 3)
+    wait_until(lambda: len(scheduler._waiting) == 1)
+    scheduler.refuse("It rests.", time.monotonic() + 100)
+    with pytest.raises(NotReady) as late:
+        run(scheduler, 3)
+    for problem in (waiting.exception(), late.value):
+        assert 90 < problem.retry_after_s <= 100
+    assert scheduler.load == (0, 0)
 
 
 def test_job_that_its_lost_engine_had_not_begun_is_not_blamed():
     scheduler = Scheduler(SHARING)
-    job = submit(scheduler, 1)
+    submit(scheduler, 1)
     for _ in range(STRIKES):
-        assert scheduler.take(0.0) == [job]
-        scheduler.lost([job], was_begun=False)
-    assert scheduler.take(0.0) == [job]
+        lose(scheduler, 1, was_begun=False)
+    assert sizes_taken(scheduler) == [1]
     assert len(scheduler.quarantine) == 0
 
 

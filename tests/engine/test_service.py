@@ -222,9 +222,11 @@ def test_models_that_cannot_be_served_say_why(settings, tmp_path):
         service.wait_ready(120)
     (card,) = service.models()
     assert (card.name, card.served) == ("broken", False)
-    assert service.status().state == "failed"
-    with pytest.raises(NotReady, match="No model can be served"):
-        predict(service, npy_bytes())
+    assert service.status().state == "empty"
+    for name in ("", "broken"):
+        with pytest.raises(NotReady, match="import") as caught:
+            predict(service, npy_bytes(), segment=SegmentOptions(name))
+        assert caught.value.retry_after_s > 0
     service.stop()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from app import create_app
+from app.settings import Settings
 from tests.engine.engine_samples import npz_bytes
 from tests.http.server import ROOT, Server
 
@@ -61,6 +63,14 @@ def labels(server: Server, data: bytes, **options: object) -> requests.Response:
 
 def engines(server: Server) -> list[dict]:
     return server.get("/health").json()["engines"]
+
+
+def state(server: Server) -> str:
+    """Of the service; nothing before it listens."""
+    try:
+        return server.get("/health").json()["state"]
+    except requests.ConnectionError:
+        return ""
 
 
 def restarts(server: Server) -> Counter:
@@ -144,3 +154,25 @@ def test_device_without_memory(server, clients, expected):
     assert tiled.status_code == 200
     assert any("tiles" in warning for warning in tiled.json()["warnings"])
     assert restarts(server) == before
+
+
+def test_pause_says_how_long_it_is_and_the_process_is_alive(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/engine/faults"))
+    monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
+    (tmp_path / "dies-at-start").touch()
+    with Server(tmp_path / "stderr.log", engine_failures=1, engine_pause_s=600) as server:
+        wait_until(lambda: state(server) == "paused", 60)
+        assert 500 < engines(server)[0]["resumes_in_s"] <= 600
+        for answer in (labels(server, npz_bytes(400)), server.get("/health/ready"), server.get("/v2/health/ready")):
+            assert answer.status_code == 503
+            assert 500 < int(answer.headers["Retry-After"]) <= 600
+        for path in ("/health/live", "/v2/health/live"):
+            assert server.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/v2/health/live"])
+def test_process_that_only_a_restart_helps_is_not_alive(path, monkeypatch):
+    client = create_app(Settings()).test_client()
+    assert client.get(path).status_code == 200
+    monkeypatch.setattr("app.engine.service.Service.is_alive", False)
+    assert client.get(path).status_code == 503

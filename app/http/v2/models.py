@@ -6,7 +6,8 @@ from apiflask import APIBlueprint
 from flask import current_app
 
 from app.engine.protocol import ModelCard
-from app.errors import NotFound, NotReady, quoted
+from app.errors import NotFound, quoted
+from app.http.health import check_alive, check_ready
 from app.http.openapi import problems
 from app.http.state import state
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS
@@ -32,9 +33,10 @@ def server() -> dict[str, Any]:
 
 
 @blueprint.get("/health/live")
-@blueprint.doc(responses=responses("Live"))
+@blueprint.doc(responses=responses("Live", 503))
 def live() -> dict[str, bool]:
-    """200 as long as the process answers at all"""
+    """200 as long as the process answers, 503 if only a restart helps"""
+    check_alive()
     return {"live": True}
 
 
@@ -141,13 +143,6 @@ def check_version(version: str) -> None:
     """Raise NotFound unless it is the one that every model has."""
     if version != VERSION:
         raise NotFound(f"There is no version {version[:30]!r}; a model here has the version {VERSION}.")
-
-
-def check_ready() -> None:
-    """Raise NotReady unless predictions can be made."""
-    status = state().service.status()
-    if status.state != "ready":
-        raise NotReady(status.reason or f"The service is {status.state}.", retry_after_s=5)
 
 
 def served(name: str) -> ModelCard:

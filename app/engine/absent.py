@@ -1,0 +1,40 @@
+"""The models that an engine ought to serve and does not, because their files could not be used."""
+
+import math
+import time
+from collections.abc import Collection, Iterable
+
+from app.engine.protocol import ModelCard
+
+FIRST_BACK_OFF_S = 1.0
+MAX_BACK_OFF_S = 30.0
+
+
+class Absent:
+    """Which models are to be tried again, and when: after twice as long each time, up to ``MAX_BACK_OFF_S``.
+
+    A folder that was there when its models were looked for, or ever served one, is expected to come back.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._known: set[str] = set()
+        self._back_off_s = FIRST_BACK_OFF_S
+        self._due = math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to try them."""
+        return time.monotonic() >= self._due
+
+    def look(self, cards: Iterable[ModelCard], unloaded: Collection[str]) -> None:
+        """Take note of what is served now; ``unloaded`` are not wanted."""
+        cards = list(cards)
+        self._known |= {card.name for card in cards}
+        names = sorted(self._known - {card.name for card in cards if card.served} - set(unloaded))
+        if names != self.names:
+            self._back_off_s = FIRST_BACK_OFF_S
+        else:
+            self._back_off_s = min(MAX_BACK_OFF_S, 2 * self._back_off_s)
+        self.names = names
+        self._due = time.monotonic() + self._back_off_s if names else math.inf

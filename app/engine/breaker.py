@@ -1,0 +1,50 @@
+"""How long an engine rests after it was lost."""
+
+import math
+import time
+
+FIRST_BACK_OFF_S = 0.5
+MAX_BACK_OFF_S = 30.0
+MAX_DOUBLINGS = 10
+
+
+class Breaker:
+    """After ``failures`` losses in a row, none of them with a job done between, an engine rests for ``pause_s``.
+
+    Before that it rests half a second, then twice as long each time. A loss while the process worked on clouds is laid
+    to these: it does not count, and there is no rest. Losses are forgotten once the process stayed up for ``pause_s``.
+    """
+
+    def __init__(self, failures: int, pause_s: float):
+        self.num_failures = 0
+        self._failures = failures
+        self._pause_s = pause_s
+        self._ready_since = math.inf
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the rest is the long one."""
+        return self.num_failures >= self._failures
+
+    def ready(self) -> None:
+        """The process can take work from now on."""
+        self._ready_since = time.monotonic()
+
+    def answered(self) -> None:
+        """The process did a job."""
+        self.num_failures = 0
+
+    def lost(self, over_clouds: bool) -> float:
+        """The process ended, perhaps while it worked on clouds; how many seconds to rest."""
+        if time.monotonic() - self._ready_since > self._pause_s:
+            self.num_failures = 0
+        self._ready_since = math.inf
+        if over_clouds:
+            return 0.0
+        back_off_s = self.failed()
+        return self._pause_s if self.is_open else back_off_s
+
+    def failed(self) -> float:
+        """The process could not serve as things are; how many seconds to rest until they may be better."""
+        self.num_failures += 1
+        return min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** min(self.num_failures - 1, MAX_DOUBLINGS))
