@@ -15,9 +15,9 @@ BY = {"file": "as the file says", "option": "as the request says", "format": "as
 def in_unit(cloud: Cloud, unit: Unit, run: Run) -> Cloud:
     """``cloud`` with coordinates in ``unit``, the same one where nothing is to do.
 
-    Each axis is multiplied by a factor of its own, in float64, and normals are turned accordingly where the factors
-    differ. A cloud of which nobody says the unit is taken to be in ``unit`` already. ``run`` is told which units were
-    taken, and warned where they were converted.
+    Each axis is multiplied by a factor of its own, in float64; normals are directions and stay. A cloud of which nobody
+    says the unit is taken to be in ``unit`` already. ``run`` is told which units were taken, and warned where they were
+    converted.
     """
     stated = cloud.units
     if stated is None or all(axis.source == "assumed" for axis in stated.axes):
@@ -30,7 +30,7 @@ def in_unit(cloud: Cloud, unit: Unit, run: Run) -> Cloud:
         return cloud
     run.warnings.append(_told(stated, unit))
     with np.errstate(over="ignore"):
-        return replace(cloud, xyz=cloud.xyz * factors, normals=_turned(cloud.normals, factors))
+        return replace(cloud, xyz=cloud.xyz * factors)
 
 
 def _told(units: Units, unit: Unit) -> str:
@@ -44,12 +44,3 @@ def _told(units: Units, unit: Unit) -> str:
         f"Coordinates{system} are in {units.described()}, {' and '.join(sources)}{assumed}: they were {how} "
         f"{unit.plural} for the model, and stay as they are in the answer."
     )
-
-
-def _turned(normals: np.ndarray | None, factors: np.ndarray) -> np.ndarray | None:
-    """``normals`` float32 (N, 3) of a surface whose axes are stretched by ``factors``."""
-    if normals is None or (factors == factors[0]).all():
-        return normals
-    turned = normals / factors
-    was, now = (np.linalg.norm(each, axis=1, keepdims=True) for each in (normals, turned))
-    return (turned * np.divide(was, now, out=np.zeros_like(now), where=now > 0)).astype(np.float32)

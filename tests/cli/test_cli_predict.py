@@ -160,6 +160,24 @@ def test_columns_of_a_raw_sweep(pointserve, tmp_path):
     assert np.load(out).shape == (300,)
 
 
+def test_units_by_option(pointserve, tile, tmp_path):
+    las = laspy.read(tile)
+    metres, feet = tmp_path / "metres.npy", tmp_path / "feet.npy"
+    np.save(metres, las.xyz)
+    np.save(feet, las.xyz / 0.3048)
+    labels = []
+    for file, option in ((metres, ()), (feet, ("--units", "ft")), (feet, ("--crs", "EPSG:2994"))):
+        done = pointserve("predict", file, "-o", tmp_path / "out.npy", *MODELS, *option)
+        assert done.returncode == 0, done.stderr
+        assert ("converted to metres" in " ".join(done.stderr.split())) == bool(option)
+        labels.append(np.load(tmp_path / "out.npy"))
+    assert (labels[1] == labels[0]).mean() > 0.98
+    np.testing.assert_array_equal(labels[1], labels[2])
+    done = pointserve("predict", feet, "-o", tmp_path / "out.npy", *MODELS, "--units", "furlong")
+    assert done.returncode == 1
+    assert "no unit" in " ".join(done.stderr.split())
+
+
 def test_score(pointserve, airborne_models, tile, tmp_path):
     out = tmp_path / "out.laz"
     done = pointserve("predict", tile, "-o", out, "--models", airborne_models, "--score")

@@ -6,9 +6,7 @@ from pipeline_samples import make_recipe, make_terrain
 
 from app.clouds.georeference import settle
 from app.clouds.units import METRE, Units, length
-from app.pipeline import conversion
 from app.pipeline.batch import Request, segment_batch
-from app.pipeline.run import Run
 from app.pipeline.segmenter import Segmenter
 
 FOOT, US_FOOT = length(0.3048), length(1200 / 3937)
@@ -22,7 +20,7 @@ def stated(cloud, units):
 
 def far_away(**options):
     cloud = make_terrain(**options)
-    return replace(cloud, xyz=cloud.xyz + np.array([500_000, 4_500_000, 100]), normals=None)
+    return replace(cloud, xyz=cloud.xyz + np.array([500_000, 4_500_000, 100]))
 
 
 @pytest.mark.parametrize("units", GIVEN)
@@ -75,17 +73,6 @@ def test_a_cloud_in_degrees(network):
     out = segmenter.segment(degrees)
     assert (out.labels == segmenter.segment(cloud).labels).mean() > 0.8  # voxels lie elsewhere on the same terrain
     assert any("degrees" in said and "projected locally to metres" in said for said in out.warnings)
-
-
-def test_normals_turn_where_the_axes_are_stretched_unequally():
-    cloud = make_terrain(num_points=2)
-    cloud.normals = np.float32([[0, 0.6, 0.8], [0, 0, 0]])
-    run = Run([])
-    turned = conversion.in_unit(replace(cloud, units=GIVEN[1]), METRE, run).normals
-    slope = np.array([0.6, 0.8 / 0.3048]) / np.hypot(0.6, 0.8 / 0.3048)
-    np.testing.assert_allclose(turned[0, 1:], slope, rtol=1e-6)
-    np.testing.assert_array_equal(turned[1], 0)
-    assert conversion.in_unit(replace(cloud, units=GIVEN[0]), METRE, run).normals is cloud.normals
 
 
 def test_a_model_with_a_unit_of_its_own(network):
