@@ -10,12 +10,13 @@ from itertools import islice
 import numpy as np
 
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number
+from app.clouds.number_table import Layout, is_number, parse_rows
 from app.errors import BadCloud
 
 MISSING = re.compile(
     r"|[-+]?nan(?:\(\w*\))?|-{1,3}|[?*.]|\\n|n/?a|\(?null\)?|none|nil|missing|empty|no ?data", re.IGNORECASE
 )
+HASH = re.compile(rb"#")  # found ten times as fast
 HASHED = re.compile(rb"[.,;\t\"]#[IQSNDVR]", re.IGNORECASE)
 # What Visual C++ and Excel write for numbers that are none; their # would start a comment.
 NOT_FINITE = re.compile(
@@ -62,7 +63,7 @@ def find_notation(cells: Iterable[str], delimiter: str | None) -> Notation:
 
 def without_hashes(data: memoryview) -> memoryview:
     """``data`` with nan and inf for what Visual C++ and Excel write with a # instead."""
-    if not HASHED.search(data):
+    if not HASH.search(data) or not HASHED.search(data):
         return data
     return memoryview(INFINITE.sub(b"inf", NOT_FINITE.sub(b"nan", data)))
 
@@ -167,3 +168,18 @@ def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation,
         ]
         parts.append(np.array(values, np.float64).T)
     return Cells(np.concatenate(parts), reader.columns, reader.num_empty_rows)
+
+
+def parse_numbers(data: memoryview, layout: Layout, max_rows: int | None) -> np.ndarray:
+    """The numbers in the lines of ``data``, float64 (rows, len(layout.used)), NaN where a program has a word for it.
+
+    BadCloud for anything else that is no number, and for rows of another width.
+    """
+    data = without_hashes(data)
+    try:
+        return parse_rows(data, 0, layout, max_rows)
+    except BadCloud:
+        cells = read_cells(data, 0, layout, Notation(), max_rows)
+        if any(column.others for column in cells.columns):
+            raise
+        return cells.table

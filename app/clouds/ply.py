@@ -1,6 +1,7 @@
 """PLY: ascii and binary of both byte orders, points or meshes."""
 
 import io
+import itertools
 
 import numpy as np
 
@@ -9,21 +10,20 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, cloud_from_columns
 from app.clouds.comments import units_in
 from app.clouds.memory_file import MemoryFile
-from app.clouds.ply_data import check_counts, find_rows, read_columns
+from app.clouds.ply_data import check_counts, find_rows, read_columns, row_starts
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
 from app.clouds.records import suffices_float32
-from app.errors import BadCloud
 
 TYPE_NAMES = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double"}
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
-    """The vertices; other elements are skipped. Lists of the vertices must be of one length and are left out."""
+    """The vertices; other elements are skipped, and need not be whole after the vertices. Lists are left out."""
     header = read_header(data)
-    vertex = _vertex(header)
-    check_num_points(vertex.count, max_points, "The PLY")
+    check_num_points(header.vertex.count, max_points, "The PLY")
     check_counts(data, header)
-    cloud = cloud_from_columns("ply", read_columns(data, header, vertex).items(), wanted=columns)
+    found, warnings = read_columns(data, header)
+    cloud = cloud_from_columns("ply", found, wanted=columns, warnings=warnings)
     cloud.units = units_in(header.comments)
     return cloud
 
@@ -45,14 +45,6 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     for name in segmentation.wide_fields():
         segmentation.warnings.append(f"PLY gets no {name}: ask for another output to get them.")
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
-
-
-def _vertex(header: Header) -> Element:
-    found = [element for element in header.elements if element.name in ("vertex", "vertices")]
-    if not found:
-        names = ", ".join(element.name for element in header.elements) or "none"
-        raise BadCloud(f"The PLY has no element 'vertex'; found: {names}.")
-    return found[0]
 
 
 def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
@@ -82,7 +74,7 @@ def _property(name: str, values: np.ndarray) -> str:
 
 def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
     header = read_header(source)
-    vertex = _vertex(header)
+    vertex = header.vertex
     taken = {prop.name for prop in vertex.properties}
     added = [(_free_name(name, taken), values) for name, values in added]
     start, end = find_rows(source, header, vertex)
@@ -100,25 +92,30 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _longer_header(header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:
     lines = list(header.lines)
-    is_vertex = [line.split()[:2] == ["element", vertex.name] for line in lines]
-    last = is_vertex.index(True)
+    words = [[word.lower() if place == 0 else word for place, word in enumerate(line.split()[:2])] for line in lines]
+    last = words.index(["element", vertex.name])
     for index in range(last + 1, len(lines)):
-        if lines[index].split()[:1] == ["element"]:
+        if words[index][:1] == ["element"]:
             break
-        if lines[index].split()[:1] == ["property"]:
+        if words[index][:1] == ["property"]:
             last = index
     lines[last + 1 : last + 1] = [_property(name, values) for name, values in added]
     return header.eol.join([*lines, "end_header", ""]).encode("utf-8", "surrogateescape")
 
 
 def _longer_rows(rows: memoryview, header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:
-    """Rows of one size each, as ``read`` made sure."""
-    width = len(rows) // vertex.count
-    tail = [(name, BYTE_ORDERS[header.format] + values.dtype.str[1:]) for name, values in added]
-    longer = np.empty(vertex.count, [("kept", f"V{width}"), *tail])
-    longer["kept"] = np.frombuffer(rows, f"V{width}")
+    kinds = [(name, BYTE_ORDERS[header.format] + values.dtype.str[1:]) for name, values in added]
+    tails = np.empty(vertex.count, kinds)
     for name, values in added:
-        longer[name] = values
+        tails[name] = values
+    starts = row_starts(rows, vertex)
+    if starts is not None:
+        kept = (rows[start:end] for start, end in itertools.pairwise(starts.tolist()))
+        return b"".join(part for row, tail in zip(kept, tails, strict=True) for part in (row, tail.tobytes()))
+    width = len(rows) // vertex.count
+    longer = np.empty(vertex.count, [("kept", f"V{width}"), ("added", tails.dtype)])
+    longer["kept"] = np.frombuffer(rows, f"V{width}")
+    longer["added"] = tails
     return longer.tobytes()
 
 

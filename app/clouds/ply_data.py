@@ -2,26 +2,44 @@
 
 import io
 import struct
+from array import array
 from itertools import islice
 
 import numpy as np
 
+from app.clouds import ply_lines
+from app.clouds.columns import Column, listed
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, parse_rows
 from app.clouds.ply_header import Element, Header
 from app.errors import BadCloud
 
+MAX_LATER_ROWS = 2_000_000  # lists after the vertices that are looked at, to say whether they are all there
 CUT_SHORT = "the file is cut short or its header counts more than there is"
 
 
 def check_counts(data: memoryview, header: Header) -> None:
-    """Raise BadCloud where the elements cannot fit into the bytes; nothing is allocated for them."""
+    """Raise BadCloud where the elements up to the vertices cannot fit into the bytes; nothing is allocated for them."""
     left = len(data) - header.size
-    row_bytes = (2 if header.is_ascii else element.smallest_row_bytes for element in header.elements)
-    needed = sum(size * element.count for size, element in zip(row_bytes, header.elements, strict=True))
+    elements = header.elements[: len(header.elements) - len(header.later)]
+    row_bytes = (2 if header.is_ascii else element.smallest_row_bytes for element in elements)
+    needed = sum(size * element.count for size, element in zip(row_bytes, elements, strict=True))
     if needed > left + header.is_ascii:
-        counts = ", ".join(f"{element.count:,} {element.name}" for element in header.elements)
+        counts = ", ".join(f"{element.count:,} {element.name:.40}" for element in elements[:8])
         raise BadCloud(f"The PLY header counts {counts}: at least {needed:,} bytes, but {left:,} follow; {CUT_SHORT}.")
+
+
+def doubts(data: memoryview, header: Header, end: int) -> list[str]:
+    """What is wrong with the elements after the vertices, whose rows end at byte ``end``; none of it is needed."""
+    position = end
+    try:
+        for element in header.later:
+            if not header.is_ascii and element.has_lists and element.count > MAX_LATER_ROWS:
+                return []
+            skip = _skip_lines if header.is_ascii else _skip_rows
+            position = skip(data, position, element)
+    except BadCloud:
+        return [f"The PLY ends within its rows of '{element.name:.40}', which are not needed; the points are whole."]
+    return []
 
 
 def find_rows(data: memoryview, header: Header, wanted: Element) -> tuple[int, int]:
@@ -35,15 +53,57 @@ def find_rows(data: memoryview, header: Header, wanted: Element) -> tuple[int, i
     raise ValueError(f"{wanted.name} is not an element of this header")
 
 
-def read_columns(data: memoryview, header: Header, vertex: Element) -> dict[str, np.ndarray]:
-    """Every scalar property of ``vertex`` as a column (N,) of its stated dtype, by name."""
+def read_columns(data: memoryview, header: Header) -> tuple[list[Column], list[str]]:
+    """Every scalar property of the vertices by its name as a column (N,) of its stated dtype, and warnings."""
+    vertex = header.vertex
     start, end = find_rows(data, header, vertex)
+    warnings = [f"Lines of the PLY header that are not understood: {listed(header.unread)}."] if header.unread else []
+    lists = [prop.name for prop in vertex.properties if prop.length is not None]
+    if lists:
+        warnings.append(f"Lists of the vertices are not read: {listed(lists)}.")
+    warnings += doubts(data, header, end)
     if header.is_ascii:
-        return _ascii_columns(data[:end], start, vertex)
+        line_number = bytes(data[:start]).count(b"\n") + 1
+        columns = ply_lines.read_columns(data[start:end], vertex, line_number, warnings)
+        return columns, warnings
     rows = _uniform_rows(data, start, vertex)
-    if rows is None:
-        raise BadCloud("The vertices of this PLY carry lists of varying length, which are not read.")
-    return {prop.name: rows[prop.name] for prop in vertex.properties if prop.length is None}
+    if rows is not None:
+        return [(prop.name, rows[prop.key]) for prop in vertex.properties if prop.length is None], warnings
+    return _gathered(data, vertex, find_runs(data, start, vertex)), warnings
+
+
+def find_runs(data: memoryview, start: int, element: Element) -> np.ndarray:
+    """int64 (count + 1, runs): where each run of scalars begins in each row of ``element``, the first at ``start``.
+
+    A run begins with the row and after each list. The last row holds the byte after the last row.
+    """
+    marks = array("q")
+    end = _walk(data, start, element, marks)
+    num_runs = 1 + sum(prop.length is not None for prop in element.properties)
+    runs = np.frombuffer(marks, np.int64).reshape(element.count, num_runs) if element.count else np.empty((0, num_runs))
+    return np.vstack([runs, np.full((1, num_runs), end, np.int64)])
+
+
+def row_starts(rows: memoryview, element: Element) -> np.ndarray | None:
+    """int64 (count + 1,): where each of the ``rows`` begins, and the last one ends; None where all are of one size."""
+    if not element.has_lists or _uniform_rows(rows, 0, element) is not None:
+        return None
+    return find_runs(rows, 0, element)[:, 0]
+
+
+def _gathered(data: memoryview, vertex: Element, runs: np.ndarray) -> list[Column]:
+    """The scalars of rows of various lengths."""
+    flat = np.frombuffer(data, np.uint8)
+    columns: list[Column] = []
+    run, offset = 0, 0
+    for prop in vertex.properties:
+        if prop.length is not None:
+            run, offset = run + 1, 0
+            continue
+        places = runs[:-1, run, None] + (offset + np.arange(prop.dtype.itemsize))
+        columns.append((prop.name, np.ascontiguousarray(flat[places]).view(prop.dtype)[:, 0]))
+        offset += prop.dtype.itemsize
+    return columns
 
 
 def _skip_lines(data: memoryview, start: int, element: Element) -> int:
@@ -75,7 +135,7 @@ def _uniform_rows(data: memoryview, start: int, element: Element) -> np.ndarray 
             position += prop.dtype.itemsize
         else:
             length = _length(data, position, prop.length)
-            lengths[prop.name] = length
+            lengths[prop.key] = length
             position += prop.length.itemsize + length * prop.dtype.itemsize
     row_bytes = position - start
     if start + element.count * row_bytes > len(data):
@@ -95,15 +155,18 @@ def _length(data: memoryview, position: int, dtype: np.dtype) -> int:
     return length
 
 
-def _walk(data: memoryview, start: int, element: Element) -> int:
-    """The byte after the last row, list by list."""
+def _walk(data: memoryview, start: int, element: Element, marks: array | None = None) -> int:
+    """The byte after the last row, list by list; ``marks`` get where each row begins and each list ends."""
     steps = [
         (None if prop.length is None else struct.Struct(_code(prop.length)), prop.dtype.itemsize)
         for prop in element.properties
     ]
+    note = marks.append if marks is not None else None
     position = start
     try:
         for _ in range(element.count):
+            if note:
+                note(position)
             for length, item_bytes in steps:
                 if length is None:
                     position += item_bytes
@@ -112,6 +175,8 @@ def _walk(data: memoryview, start: int, element: Element) -> int:
                     if count < 0:
                         raise BadCloud("A list in the PLY has a negative length; the file is damaged.")
                     position += length.size + count * item_bytes
+                    if note:
+                        note(position)
     except struct.error:
         position = len(data) + 1
     if position > len(data):
@@ -121,46 +186,3 @@ def _walk(data: memoryview, start: int, element: Element) -> int:
 
 def _code(dtype: np.dtype) -> str:
     return (">" if dtype.str[0] == ">" else "<") + dtype.char
-
-
-def _ascii_columns(data: memoryview, start: int, vertex: Element) -> dict[str, np.ndarray]:
-    fields = _first_fields(data, start)
-    used: list[int] = []
-    constant: dict[int, float] = {}
-    column = 0
-    for prop in vertex.properties:
-        used.append(column)
-        if prop.length is not None and column < len(fields):
-            constant[column] = float(fields[column])
-            column += int(constant[column])
-        column += 1
-    if column != len(fields):
-        raise BadCloud(f"The first vertex of the PLY has {len(fields)} values; its properties need {column}.")
-    line_number = bytes(data[:start]).count(b"\n") + 1
-    table = parse_rows(data, start, Layout(None, len(fields), used, line_number), None)
-    if len(table) != vertex.count:
-        raise BadCloud(f"The PLY has {len(table):,} of {vertex.count:,} vertices; {CUT_SHORT}.")
-    for position, index in enumerate(used):
-        if index in constant and (table[:, position] != constant[index]).any():
-            raise BadCloud("The vertices of this PLY carry lists of varying length, which are not read.")
-    return {
-        prop.name: _cast(prop.name, table[:, position], prop.dtype)
-        for position, prop in enumerate(vertex.properties)
-        if prop.length is None
-    }
-
-
-def _first_fields(data: memoryview, start: int) -> list[str]:
-    for line in io.BufferedReader(MemoryFile(data, start)):
-        if not line.isspace():
-            return line.decode("latin-1").split()
-    return []
-
-
-def _cast(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    if not ((values >= limits.min) & (values <= limits.max)).all():
-        raise BadCloud(f"PLY property '{name}' is declared {dtype.name} but holds values outside of it.")
-    return values.astype(dtype)
