@@ -57,18 +57,18 @@ def test_an_experiment_of_pointcept(golden):
     ("stated", "name", "grid_size_m"),
     [("'us-ft'", "US survey foot", 0.02 * 1200 / 3937), ("'metre'", "metre", 0.02), ("0.3048", "foot", 0.02 * 0.3048)],
 )
-def test_a_unit_of_the_model(golden, stated, name, grid_size_m):
-    assert load(golden).recipe.unit.name == "metre"
-    edit(golden, r"num_classes=20,\n    ignore_index", f"num_classes=20,\n    unit={stated},\n    ignore_index")
-    experiment = load(golden)
+def test_a_unit_of_the_model(folder, stated, name, grid_size_m):
+    assert load(folder).recipe.unit.name == "metre"
+    edit(folder, r"num_classes=20,\n    ignore_index", f"num_classes=20,\n    unit={stated},\n    ignore_index")
+    experiment = load(folder)
     assert experiment.recipe.unit.name == name
     assert experiment.grid_size_m == pytest.approx(grid_size_m)
 
 
 @pytest.mark.parametrize("stated", ["'furlong'", "'deg'", "0", "-1", "[1]", "'m,m,m'"])
-def test_a_unit_that_is_none(golden, stated):
-    edit(golden, r"num_classes=20,\n    ignore_index", f"num_classes=20,\n    unit={stated},\n    ignore_index")
-    assert "data.unit" in refused(golden)
+def test_a_unit_that_is_none(folder, stated):
+    edit(folder, r"num_classes=20,\n    ignore_index", f"num_classes=20,\n    unit={stated},\n    ignore_index")
+    assert "data.unit" in refused(folder)
 
 
 def test_the_card_has_the_fields_of_the_protocol(golden):
