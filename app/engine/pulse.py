@@ -1,5 +1,6 @@
 """A page of memory that an engine process and its parent share: signs of life one way, cancellations the other."""
 
+import fcntl
 import mmap
 import os
 import threading
@@ -34,8 +35,9 @@ class Pulse:
     @classmethod
     def create(cls) -> tuple["Pulse", int]:
         """A new page and the descriptor of its memory file, the caller's to close."""
-        fd = os.memfd_create("pointserve-pulse", os.MFD_CLOEXEC)
+        fd = os.memfd_create("pointserve-pulse", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, mmap.PAGESIZE)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # the page vanishes under neither side
         return cls(fd), fd
 
     def beat(self) -> None:

@@ -1,8 +1,9 @@
 """The weights of a checkpoint, read without running anything that it holds."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +15,8 @@ from app.pickles.archive import Archive, DamagedError, open_archive
 from app.pickles.calls import dangerous
 from app.pickles.unpickle import StorageRef, TensorRef, UnreadableError
 from app.settings import settings
+
+from .steady import copied, opened
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
@@ -52,9 +55,11 @@ def read(path: Path) -> dict[str, Tensor]:
 def open_checkpoint(path: Path) -> Checkpoint:
     """As ``read``, with what was ignored."""
     try:
-        weights, ignored = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+        with opened(path) as file:
+            weights, ignored = (_safetensors if path.suffix == ".safetensors" else _torch)(file, path.name)
+            file_bytes = os.fstat(file.fileno()).st_size
         weights = _without_prefix(weights)
-        _check_growth(weights, path.stat().st_size)
+        _check_growth(weights, file_bytes)
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
         return Checkpoint(checked, sorted(ignored), dangerous(ignored))
     except (DamagedError, UnreadableError, OSError, SafetensorError) as error:
@@ -69,7 +74,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     The weights themselves are not read. Raises BadModel where there is no such dict of plain values.
     """
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             pickled = open_archive(file, path.name).pickled
             _vet(pickled.ignored)
             value = pickled.value
@@ -93,22 +98,21 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return isinstance(value, str | int | float | None)
 
 
-def _safetensors(path: Path) -> tuple[dict[str, Tensor], set[str]]:
-    with path.open("rb") as file:
-        start = file.read(64)
+def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]]:
+    start = file.read(64)
     if not start or start.startswith(b"version https://git-lfs"):
-        with path.open("rb") as file:
-            open_archive(file, path.name)
-    return load_file(path), set()
+        file.seek(0)
+        open_archive(file, name)  # which says so
+    with copied(file) as path:
+        return load_file(path), set()
 
 
-def _torch(path: Path) -> tuple[dict[str, Tensor], set[str]]:
-    with path.open("rb") as file:
-        archive = open_archive(file, path.name)
-        _vet(archive.pickled.ignored)
-        references = _state_dict(archive.pickled.value)
-        storages: dict[str, Tensor] = {}
-        return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
+def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]]:
+    archive = open_archive(file, name)
+    _vet(archive.pickled.ignored)
+    references = _state_dict(archive.pickled.value)
+    storages: dict[str, Tensor] = {}
+    return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
 
 
 def _vet(names: Iterable[str]) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from app.errors import BadModel
 
+from .steady import opened
+
 FILE = "class_embeddings.npy"
 KEY = "class_embeddings"
 
@@ -28,7 +30,8 @@ def add(model: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -
             f"them beside config.py as {FILE}, a row for each of class_names in order (docs/models.md says how)"
         )
     try:
-        embeddings = np.load(path, allow_pickle=False)
+        with opened(path) as file:
+            embeddings = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise BadModel(f"{FILE}: {error}") from error
     if embeddings.dtype.kind != "f" or embeddings.ndim != 2 or not np.isfinite(embeddings).all():
