@@ -4,6 +4,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
+class BodyIsLate(BaseException):
+    """The request is to be asked again when the first bytes of its body are here; no error, so nothing answers it."""
+
+
+def await_body(environ: Mapping[str, Any]) -> None:
+    """Give the thread, and all else that this request holds, to others until the first bytes of its body are here."""
+    if environ.get("pointserve.body_is_late"):
+        raise BodyIsLate
+
+
+def was_asked(environ: Mapping[str, Any]) -> bool:
+    """Whether this request was here before, and waited for its body since."""
+    return bool(environ.get("pointserve.was_asked"))
+
+
 def hung_up(environ: Mapping[str, Any]) -> Callable[[], bool]:
     """A function that says whether the client of this request, whose body has been read, has closed its connection.
 

@@ -12,6 +12,7 @@ from werkzeug.http import parse_options_header
 
 from app.engine.body import Body, Spool, Storage
 from app.errors import BadRequest, TooLarge
+from app.http.connection import await_body
 from app.http.form import FILENAME_CHARS, HOW_TO_SEND, Form
 from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
@@ -105,7 +106,9 @@ def body_stream(
     """The body of ``request``, inflated, at most ``limit_bytes``, to be read to its end; raises what ``receive`` does
     but for what is in the body."""
     received = BodyStream(request.environ, request.content_length, limit_bytes, on_bytes)
-    yield inflated(received, request.headers.get("Content-Encoding", ""), limit_bytes)
+    stream = inflated(received, request.headers.get("Content-Encoding", ""), limit_bytes)
+    await_body(request.environ)
+    yield stream
     body_was_read()
 
 

@@ -252,10 +252,10 @@ def test_answers_never_name_the_python_stack(server: Server):
 
 
 def test_uploads_that_fill_the_queue_get_429_while_health_answers(server: Server):
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n"
     with ExitStack() as stalled:
         for _ in range(20):  # twelve hold the queue until they are found stalled; the others are refused
-            stalled.enter_context(server.connect()).sendall(head)
+            stalled.enter_context(server.connect()).sendall(head + bytes(20000))
         answers = (server.post(data=b"1 2 3") for _ in range(20))
         refused = next(answer for answer in answers if answer.status_code != 200)
         problem(refused, 429)

@@ -26,6 +26,7 @@ HALF = {
     "half a head": b"POST /predict HTTP/1.1\r\nHost: x\r\nX-A: ",
     "half a body": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n\x93NUMPY",
     "half a chunk": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    "a body on demand": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\na",
     "half a form": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     b"Content-Length: 100000\r\n\r\n--b\r\n",
     "half a trailer": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-A: ",
@@ -103,7 +104,7 @@ def test_slow_clients_keep_nobody_waiting(small: Server, half: bytes, sends: str
         for _ in range(3):
             assert small.get("/health/live").status_code == small.get("/v2/health/ready").status_code == 200
             assert small.get("/models").status_code == 200
-            assert until_served(small).json()["labels"] == clouds.LABELS.tolist()
+            assert small.post(data=clouds.ply()).json()["labels"] == clouds.LABELS.tolist()
 
 
 def test_headers_that_do_not_come_are_408(small: Server) -> None:
@@ -125,7 +126,7 @@ def test_slow_bodies_give_way_and_are_told(small: Server) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(small.connect()) for _ in range(PLACES)]
         for connection in slow:
-            connection.sendall(HALF["half a body"])
+            connection.sendall(HALF["half a body"] + bytes(20000))  # enough to be given a place
         stack.enter_context(dripping(slow))
         assert until_served(small).status_code == 200
         told, _, _ = select.select(slow, [], [], 30)

@@ -8,6 +8,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.parser import RequestParser
 
+from app.http.connection import BodyIsLate
 from app.http.front.connection import After, Connection
 from app.http.front.pace import Crowd, Patience
 from app.http.front.refusal import refusal_of, told
@@ -27,6 +28,8 @@ class Exchange:
     - ``pointserve.client``: the Stream
     - ``pointserve.close``: a function that ends the connection after the answer, which then says so
     - ``pointserve.make_room``: ``Crowd.make_room``
+    - ``pointserve.was_asked``: whether this is the second time, after BodyIsLate
+    - ``pointserve.body_is_late``: whether its first bytes are not here yet, so that BodyIsLate may be raised
     """
 
     def __init__(self, cfg: Any, application: Callable, crowd: Crowd, settings: Settings):
@@ -39,10 +42,13 @@ class Exchange:
 
     def serve(self, connection: Connection, is_probe: bool) -> After:
         """Answer the request whose head has arrived; the client of a probe is not waited for."""
+        is_late, was_asked = connection.lacks_body, connection.was_asked
+        data, connection.was_asked = connection.take(), False
         patience = (NO_PATIENCE, NO_PATIENCE) if is_probe else (self._receiving, self._sending)
         stream = Stream(connection.sock, *patience, self._crowd)
+        stream.says_continue = not was_asked
         parser = RequestParser(self._cfg, stream, connection.address)
-        parser.unreader.unread(connection.take_head())
+        parser.unreader.unread(data)
         try:
             try:
                 request = next(parser)
@@ -53,11 +59,17 @@ class Exchange:
                 stream.sendall(told(status, detail))
                 return After.CLOSE
             stream.phase = Phase.BODY
-            after = self._answer(request, stream, connection)
+            environ = {"pointserve.body_is_late": is_late, "pointserve.was_asked": was_asked}
+            try:
+                after = self._answer(request, stream, connection, environ)
+            except BodyIsLate:
+                connection.put_back(data)
+                connection.was_asked = True
+                return After.KEEP
             stream.phase = Phase.OVER
             if after is After.KEEP and not _is_read(parser):
                 return After.CLOSE  # where the next request begins is not known
-            connection.put_head(parser.unreader.take_buffered())
+            connection.put_back(parser.unreader.take_buffered())
             return after
         except TooSlow as slow:
             log.warning("%s", slow)
@@ -65,11 +77,12 @@ class Exchange:
             log.debug("A connection broke off (%s).", error)
         return After.DROP
 
-    def _answer(self, request: Any, stream: Stream, connection: Connection) -> After:
+    def _answer(self, request: Any, stream: Stream, connection: Connection, told_too: dict[str, bool]) -> After:
         response = None
         try:
             response, environ = wsgi.create(request, stream, connection.address, connection.server, self._cfg)
             environ["wsgi.multithread"] = True
+            environ |= told_too
             environ["pointserve.client"] = stream
             environ["pointserve.close"] = request.force_close
             environ["pointserve.make_room"] = self._crowd.make_room

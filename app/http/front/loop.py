@@ -19,6 +19,7 @@ from app.http.front.refusal import told
 from app.settings import Settings
 
 IDLE_S = 75.0  # more than the 60 s of most proxies, so that they close unused connections and not this end
+SOON_S = 0.05  # for a body that comes right after its head
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
 ACCEPT_PAUSE_S = 0.2
@@ -28,7 +29,8 @@ ACCEPTS = 64  # in one step
 PROBES = (b"/health/live", b"/health/ready")
 NUM_PROBE_THREADS = 2
 OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-LATE = "The request's headers did not arrive within {:g} s. Send them at once."
+LATE = "The request's headers did not arrive within {:g} s, the time allowed. Send them at once."
+LATE_BODY = "Next to nothing of the body arrived within {:g} s, the time allowed. Send it again."
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +55,12 @@ class Loop:
         self._serve = serve
         self._crowd = crowd
         self._max_connections = settings.max_connections
-        self._header_timeout_s = settings.header_timeout_s
+        self._settings = settings
         self._new, self._begun = Waiting(settings.header_timeout_s), Waiting(settings.header_timeout_s)
+        self._soon, self._body = Waiting(SOON_S), Waiting(settings.upload_stall_s)
         self._ending, self._idle = Waiting(LINGER_S), Waiting(IDLE_S)
-        self._rooms = (self._new, self._begun, self._ending, self._idle)  # in the order in which they make room
+        # in the order in which they make room
+        self._rooms = (self._new, self._begun, self._body, self._ending, self._idle, self._soon)
         self._served: queue.SimpleQueue[tuple[Connection, After]] = queue.SimpleQueue()
         self._accepts = False
         self._accept_at_s = -TELL_S
@@ -157,16 +161,27 @@ class Loop:
             connection.receive()
         except OSError:
             connection.has_ended = True
-        if connection.has_head or connection.has_ended or (connection.head and room is not self._begun):
-            if room is not None:
-                self._leave(connection, room)
-            room = None
-        if connection.has_head:
-            (self._probes if connection.asks_for(PROBES) else self._threads).submit(connection)
-        elif connection.has_ended:
+        is_over = connection.has_ended and not connection.has_head
+        goes_to = self._room_for(connection)
+        if room is goes_to and not connection.is_due and not is_over:
+            return
+        if room is not None:
+            self._leave(connection, room)
+        if connection.is_due:
+            self._submit(connection)
+        elif is_over:
             self._drop(connection)
-        elif room is None:
-            self._enter(connection, self._begun if connection.head else self._new)
+        else:
+            self._enter(connection, goes_to)
+
+    def _room_for(self, connection: Connection) -> Waiting:
+        """Where a connection waits whose request is not whole."""
+        if connection.has_head:
+            return self._body if connection.was_asked else self._soon
+        return self._begun if connection.data else self._new
+
+    def _submit(self, connection: Connection) -> None:
+        (self._probes if connection.asks_for(PROBES) else self._threads).submit(connection)
 
     def _work(self, connection: Connection, is_probe: bool) -> None:
         """In a thread of its own."""
@@ -183,7 +198,7 @@ class Loop:
             self._drop(connection, abruptly=True)
         elif after is After.CLOSE:
             self._end(connection)
-        elif connection.head or connection.has_ended:
+        elif connection.data or connection.has_ended:
             self._read(connection, None)
         else:
             self._enter(connection, self._idle)
@@ -211,11 +226,18 @@ class Loop:
 
     def _expire(self, connection: Connection, room: Waiting) -> None:
         self._leave(connection, room)
-        if room is not self._begun:
+        if room is self._soon:
+            self._submit(connection)
+        elif room is self._begun:
+            self._refuse(connection, LATE.format(self._settings.header_timeout_s))
+        elif room is self._body:
+            self._refuse(connection, LATE_BODY.format(self._settings.upload_stall_s))
+        else:
             self._drop(connection)
-            return
+
+    def _refuse(self, connection: Connection, detail: str) -> None:
         with suppress(OSError):
-            connection.sock.send(told(408, LATE.format(self._header_timeout_s)))
+            connection.sock.send(told(408, detail))
         self._end(connection)
 
     def _enter(self, connection: Connection, room: Waiting) -> None:

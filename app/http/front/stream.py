@@ -44,6 +44,7 @@ class Stream:
 
     def __init__(self, sock: socket.socket, receiving: Patience, sending: Patience, crowd: Crowd):
         self.phase = Phase.HEAD
+        self.says_continue = True
         self._sock = sock
         self._received = Transfer(receiving)
         self._sent = Transfer(sending)
@@ -78,7 +79,10 @@ class Stream:
                 self._num_sent += num_sent
                 rest = rest[num_sent:]
 
-    send = sendall  # gunicorn says 100 Continue by this
+    def send(self, data: bytes) -> None:
+        """What gunicorn says 100 Continue by."""
+        if self.says_continue:
+            self.sendall(data)
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection; one that closes only its sending side counts as gone."""
