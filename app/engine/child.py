@@ -29,7 +29,8 @@ class Child:
     def __init__(
         self, module: str, arguments: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
     ):
-        """``descriptors`` keep their numbers in the process, and stay the caller's to close here."""
+        """``environment`` is all that the process gets. ``descriptors`` keep their numbers in it, and stay the caller's
+        to close here."""
         self.channel, theirs = Channel.pair()
         with theirs:
             command = [sys.executable, "-m", module, "--fd", str(theirs.fileno()), *arguments]
@@ -103,7 +104,7 @@ def _start(command: list[str], descriptors: list[int], environment: Mapping[str,
         command,
         cwd=PACKAGE_ROOT,  # where ``-m`` looks first: a package 'app' where the user stands is not ours
         pass_fds=descriptors,
-        env={**os.environ, **environment},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -16,6 +16,7 @@ from app.engine.channel import ChannelError
 from app.engine.child import Child
 from app.engine.conversation import Conversation, Hung, Patience
 from app.engine.devices import DeviceChoice
+from app.engine.environment import open_environment
 from app.engine.job import Job
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Load, ModelCard, Unload
@@ -181,7 +182,7 @@ class Engine:
         try:
             arguments = ["--device", self._choice.torch_device, "--pulse-fd", str(fd), *self._arguments]
             arguments += [part for name in sorted(self._unloaded()) for part in ("--unloaded", name)]
-            environment = thread_environment() | self._choice.environment
+            environment = open_environment() | thread_environment() | self._choice.environment
             child = Child("app.engine.process", arguments, environment, [fd])
         finally:
             os.close(fd)

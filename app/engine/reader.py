@@ -13,6 +13,7 @@ from typing import Any
 
 from app.engine.channel import ChannelError
 from app.engine.child import Child
+from app.engine.environment import plain_environment
 from app.engine.protocol import Decode, Encode, Started
 from app.errors import DeadlineExceeded, NotReady
 
@@ -57,7 +58,9 @@ class Reader:
     def __init__(self, memory_mib: int, spool_dir: Path | None = None):
         """``spool_dir`` is where decoders put files, the system's temporary folder where it is None."""
         self._memory_mib = memory_mib
-        self._environment = _ENVIRONMENT | ({"TMPDIR": str(spool_dir.absolute())} if spool_dir else {})
+        self._environment = plain_environment() | _ENVIRONMENT
+        if spool_dir:
+            self._environment["TMPDIR"] = str(spool_dir.absolute())
         self._child: Child | None = None
         self._started = False
         self._begin_bytes = 0

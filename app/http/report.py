@@ -6,6 +6,7 @@ import time
 from threading import Lock
 
 from app.engine.child import PACKAGE_ROOT
+from app.engine.environment import open_environment
 from app.errors import NotReady
 
 FRESH_S, DEEP_FRESH_S = 10.0, 60.0
@@ -48,7 +49,12 @@ class Report:
         command = [sys.executable, "-m", "app.diagnostics", "--json", *self.options]
         try:
             done = subprocess.run(
-                command, cwd=PACKAGE_ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=self.gather_s
+                command,
+                cwd=PACKAGE_ROOT,
+                env=open_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.gather_s,
             )
         except subprocess.TimeoutExpired:
             raise NotReady(

@@ -10,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.engine.child import PACKAGE_ROOT
+from app.engine.environment import plain_environment
 from app.errors import NotFound, NotReady
 from app.http.openapi import problems, responses
 
@@ -53,7 +54,9 @@ def _make(name: str) -> bytes:
     """The tile from a process of its own, so that other requests go on; no disk is needed."""
     command = [sys.executable, "-m", "app.cli", "sample", "/dev/stdout", "--format", "laz", "--kind", name]
     try:
-        return subprocess.run(command, cwd=PACKAGE_ROOT, check=True, capture_output=True, timeout=MAKE_S).stdout
+        return subprocess.run(
+            command, cwd=PACKAGE_ROOT, env=plain_environment(), check=True, capture_output=True, timeout=MAKE_S
+        ).stdout
     except subprocess.TimeoutExpired:
         raise NotReady(f"Making the sample took longer than {MAKE_S:.0f} s.", retry_after_s=60) from None
     except (subprocess.CalledProcessError, OSError) as error:

@@ -1,7 +1,9 @@
 """Keys, rates, pages of other origins: off unless set, and what they do where they are."""
 
 import base64
+import os
 import re
+from pathlib import Path
 
 import pytest
 import requests
@@ -14,7 +16,7 @@ from app.cli.commands import app as command_line
 from app.http.keys import hashed
 from app.settings import Settings
 from tests.http import clouds
-from tests.http.server import Server
+from tests.http.server import Server, descendants
 
 ALICE, BOB = "alice's key", "b" * 43
 PAGE = "https://viewer.example"
@@ -24,9 +26,13 @@ CLOUD = clouds.npy(slice(300))
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     log = tmp_path_factory.mktemp("guarded") / "stderr.log"
+    for name in ("CLOUD_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "SOMETHING_ELSE"):
+        os.environ[name] = "x"
     keys = f"alice={hashed(ALICE)},bob={hashed(BOB)}"
     with Server(log, api_keys=keys, rate_limit=4, cors_origins=f"{PAGE},https://b.example", proxies=1) as started:
         yield started.wait_ready()
+    for name in ("CLOUD_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "SOMETHING_ELSE"):
+        del os.environ[name]
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -105,6 +111,22 @@ def test_no_key_is_in_the_log(guarded: Server):
     guarded.get("/models", headers=bearer(BOB) | {"X-Request-Id": "quiet"})
     guarded.wait_logged(id="quiet")
     assert BOB not in guarded.log.read_text()
+
+
+@pytest.mark.parametrize(("module", "told"), [("reader_process", False), ("engine.process", True)])
+def test_children_are_told_no_secrets_and_readers_nothing_of_the_service(guarded: Server, module: str, told: bool):
+    def read(pid: int, what: str) -> str:
+        return Path(f"/proc/{pid}/{what}").read_text()
+
+    pids = [pid for pid in descendants(guarded.process.pid) if module in read(pid, "cmdline")]
+    assert pids
+    for pid in pids:
+        environment = dict(entry.split("=", 1) for entry in read(pid, "environ").split("\0") if entry)
+        assert environment["PATH"] == os.environ["PATH"]
+        assert not {"POINTSERVE_API_KEYS", "CLOUD_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"} & set(environment)
+        assert ("POINTSERVE_MODELS" in environment) == told
+        assert ("SOMETHING_ELSE" in environment) == told
+        assert hashed(BOB) not in read(pid, "environ")
 
 
 def test_pages_of_named_origins_may_ask(guarded: Server):
