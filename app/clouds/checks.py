@@ -9,8 +9,7 @@ from app.errors import BadCloud, TooLarge, shortened
 
 MAX_COLUMNS, MAX_NAME_CHARS = 4096, 256
 MAX_WARNINGS, WARNING_CHARS = 32, 500
-
-MAX_COORDINATE = 1e13  # float64 tells two millimetres apart there
+MAX_COORDINATE = 1e13  # where float64 goes in steps of two thousandths
 
 
 def check_num_points(num_points: int, max_points: int | None, what: str = "The file") -> None:
@@ -55,7 +54,7 @@ def bounded(warnings: Iterable[str]) -> list[str]:
 def check_cloud(cloud: Cloud) -> Cloud:
     """Return ``cloud`` if it keeps to what ``Cloud`` promises, else raise TypeError: the reader has a bug.
 
-    Raises BadCloud for columns that are too many or have names that are too long.
+    Raises BadCloud for columns that are too many or have names that are too long, and for coordinates of no place.
     """
     check_names(cloud.columns)
     check_names(cloud.extra)
@@ -70,7 +69,24 @@ def check_cloud(cloud: Cloud) -> Cloud:
             _check(name, array, shape, dtype)
     for name, array in cloud.extra.items():
         _check(f"extra[{name!r}]", array, (num_points,), None)
+    _check_places(cloud.xyz)
     return cloud
+
+
+def _check_places(xyz: np.ndarray) -> None:
+    """Raise BadCloud where more than half of the points with finite coordinates lie beyond ``MAX_COORDINATE``."""
+    finite, far = np.ones(len(xyz), bool), np.zeros(len(xyz), bool)
+    for values in xyz.T:
+        finite &= np.isfinite(values)
+        far |= np.abs(values) > MAX_COORDINATE
+    num_finite, num_far = np.count_nonzero(finite), np.count_nonzero(far & finite)
+    if 2 * num_far > num_finite:
+        greatest = np.abs(xyz[far & finite]).max()
+        raise BadCloud(
+            f"{num_far:,} of {num_finite:,} points have coordinates beyond {MAX_COORDINATE:g} (up to {greatest:.3g}), "
+            "where float64 does not tell millimetres apart: those are no places. Check the columns that are read as "
+            "x, y and z, the byte order, and scale and offset of the file."
+        )
 
 
 def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: type | None) -> None:

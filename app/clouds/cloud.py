@@ -42,6 +42,13 @@ class Cloud:
     def __len__(self) -> int:
         return len(self.xyz)
 
+    def left_out(self, output: str) -> list[str]:
+        """A warning that names what points have beside coordinates, for a writer that has no place for any of it."""
+        parts = {"colours": self.rgb, "intensity": self.intensity, "normals": self.normals, **self.extra}
+        names = [name for name, values in parts.items() if values is not None]
+        told = ", ".join(names)
+        return [f"{output} holds coordinates and labels; left out: {len(names):,} columns ({told:.200})."] * bool(names)
+
 
 @dataclass(frozen=True)
 class ClassInfo:

@@ -3,6 +3,7 @@
 A format's module is imported when it is first used, so that an optional library that is missing hurts that format only.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -86,6 +87,8 @@ UNMARKED = {"text": ("text", "ptx"), "json": ("points_json",)}
 """Formats without a mark, which a file with the name of another is not taken for, and the modules that read them."""
 UNMARKED_WORDS = {"text": "rows of numbers without the header of that format", "json": "JSON"}
 
+log = logging.getLogger(__name__)
+
 MEMORY = "The file needs more memory than a reader may use. Cut it into tiles or thin it out."
 
 
@@ -131,8 +134,11 @@ def read(
     except MemoryError:
         raise BadCloud(MEMORY) from None
     except BaseException as error:  # lazrs and pye57 raise what is no Exception
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadCloud(f"Not readable as {name}: {reason:.300}") from error
+        log.warning("reading %s failed: %s: %.300s", name, type(error).__name__, " ".join(str(error).split()))
+        raise BadCloud(
+            f"The file cannot be read as {name}: it is damaged, or written in a way that is not known here. Open it in "
+            "the program that it comes from and export it anew."
+        ) from error
     check_num_points(len(cloud), max_points)
     cloud.warnings = bounded(cloud.warnings)
     return check_cloud(cloud)

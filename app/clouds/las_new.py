@@ -9,7 +9,7 @@ import numpy as np
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud
 from app.clouds.las_dimensions import Column
-from app.clouds.records import fits
+from app.clouds.records import common_dtype, fits
 
 SCALES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 SCALE = 1e-4  # of coordinates that are no multiples of any of SCALES
@@ -154,8 +154,7 @@ def _fill_intensity(las: laspy.LasData, values: np.ndarray, full_scale: float | 
 
 def _column(name: str, values: np.ndarray) -> Column:
     """A column as an extra dimension of its own type, or of the next one that LAS has."""
-    kind = {2: "<f4", 16: "<f8"}.get(values.dtype.itemsize) if values.dtype.kind == "f" else None
-    return Column(name, values, np.dtype(kind or values.dtype).newbyteorder("<"), None, "")
+    return Column(name, values, common_dtype(values.dtype), None, "")
 
 
 def _frame(xyz: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, np.ndarray]:

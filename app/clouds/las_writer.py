@@ -11,7 +11,7 @@ from app.clouds.las_dimensions import Column, Descriptors
 from app.clouds.las_file import LasFile, append_evlrs, head, parse, standard_length
 from app.clouds.las_new import las_from
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP
-from app.clouds.records import column, fits, widen
+from app.clouds.records import column, fits, renamed, widen
 from app.errors import UnsupportedFormat
 
 UNCLASSIFIED = 1
@@ -68,7 +68,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     for name in segmentation.wide_fields():
         segmentation.warnings.append(f"LAS has no place for {name}: ask for another output to get them.")
     if new:
-        segmentation.warnings += new.warnings + _renamed(kept, names)
+        segmentation.warnings += new.warnings
+        segmentation.warnings += renamed("LAS", zip((each.name for each in kept), names, strict=False))
         _mark_lost(new.lost, file, records, segmentation.warnings)
     return _assemble(file, descriptors, records, compressed)
 
@@ -122,13 +123,6 @@ def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[C
     for start, dtype, raw in stores:
         column(records, start, dtype)[:] = raw
     return records, names
-
-
-def _renamed(columns: list[Column], names: list[str]) -> list[str]:
-    """A warning of columns that have another name in LAS, because theirs is too long or means something there."""
-    pairs = [(column.name, name) for column, name in zip(columns, names, strict=False) if column.name != name]
-    told = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
-    return [f"Columns with another name in LAS: {len(pairs):,} ({told})."] if pairs else []
 
 
 def _label_column(segmentation: Segmentation) -> Column:

@@ -57,7 +57,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``.
 
     Instances are ``instance`` (N,), the id or -1, and for each of them ``instance_labels`` and ``instance_scores``.
+    Other columns of the cloud are left out, which is said in a warning.
     """
+    segmentation.warnings += cloud.left_out("NPZ")
     classes = segmentation.classes
     arrays: dict[str, Any] = {
         "labels": segmentation.labels.astype(np.int32, copy=False),

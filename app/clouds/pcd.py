@@ -14,7 +14,17 @@ from app.clouds.pcd_file import (
     parse_header,
     read_records,
 )
-from app.clouds.records import column, fits, free_name, suffices_float32, widen
+from app.clouds.records import (
+    MAX_ROUNDING,
+    column,
+    common_dtype,
+    fits,
+    float32_error,
+    free_name,
+    one_word,
+    renamed,
+    widen,
+)
 
 LABEL, CONFIDENCE = np.dtype("<i4"), np.dtype("<f4")
 
@@ -59,14 +69,15 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     With a PCD ``source`` its fields, width, height and viewpoint are kept, whatever its encoding was; a field of the
     same name is overwritten if its type can hold the values, else the new one is called ``label_2`` and so on. Without
     one the file holds coordinates (double where float32 would move a point by more than 0.0001), packed colour,
-    intensity and normals.
+    intensity, normals and every other column; none is overwritten. ``segmentation.warnings`` say what was, and how far
+    coordinates moved.
 
     Raises:
         BadCloud: ``source`` cannot be read.
         ValueError: the number of labels is not the number of points.
     """
     if source is None:
-        fields, records = _from_cloud(cloud)
+        fields, records = _from_cloud(cloud, segmentation.warnings)
         width, height, viewpoint = len(cloud), 1, DEFAULT_VIEWPOINT
     else:
         header = parse_header(source)
@@ -84,17 +95,24 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     columns += [(name, values, values.dtype) for name, values in segmentation.colour_columns()]
     for name in segmentation.wide_fields():
         segmentation.warnings.append(f"PCD gets no {name}: ask for another output to get them.")
-    return compose(*_with_columns(fields, records, columns), width, height, viewpoint)
+    own = fields if source is not None else []
+    fields, records, overwritten = _with_columns(fields, records, own, columns)
+    segmentation.warnings += [f"The file's own field {name} was overwritten." for name in overwritten]
+    return compose(fields, records, width, height, viewpoint)
 
 
 def _with_columns(
-    fields: list[Field], records: np.ndarray, columns: list[tuple[str, np.ndarray, np.dtype]]
-) -> tuple[list[Field], np.ndarray]:
+    fields: list[Field], records: np.ndarray, own: list[Field], columns: list[tuple[str, np.ndarray, np.dtype]]
+) -> tuple[list[Field], np.ndarray, list[str]]:
+    """Fields and records with ``columns``, in those of the ``own`` fields that can hold them, whose names come with it,
+    or behind."""
     fields = list(fields)
-    targets = []
+    targets, overwritten = [], []
     for name, values, dtype in columns:
-        target = next((field for field in fields if field.name == name), None)
-        if target is None or target.count != 1 or not fits(values, target.dtype):
+        target = next((field for field in own if field.name == name), None)
+        if target is not None and target.count == 1 and fits(values, target.dtype):
+            overwritten.append(name)
+        else:
             offset = fields[-1].offset + fields[-1].num_bytes
             target = Field(free_name(name, {field.name for field in fields}), dtype, 1, offset)
             fields.append(target)
@@ -102,11 +120,14 @@ def _with_columns(
     records = widen(records, fields[-1].offset + fields[-1].num_bytes - records.shape[1])
     for target, (_, values, _) in zip(targets, columns, strict=True):
         column(records, target.offset, target.dtype)[:] = values
-    return fields, records
+    return fields, records, overwritten
 
 
-def _from_cloud(cloud: Cloud) -> tuple[list[Field], np.ndarray]:
-    coordinate = "<f4" if suffices_float32(cloud.xyz) else "<f8"
+def _from_cloud(cloud: Cloud, warnings: list[str]) -> tuple[list[Field], np.ndarray]:
+    error = float32_error(cloud.xyz)
+    coordinate = "<f4" if error <= MAX_ROUNDING else "<f8"
+    if coordinate == "<f4" and error:
+        warnings.append(f"Coordinates are float32 in PCD, which moved them by at most {error:.1g}.")
     columns = [(name, cloud.xyz[:, axis], np.dtype(coordinate)) for axis, name in enumerate("xyz")]
     if cloud.rgb is not None:
         red, green, blue = cloud.rgb.T.astype(np.uint32)
@@ -116,6 +137,13 @@ def _from_cloud(cloud: Cloud) -> tuple[list[Field], np.ndarray]:
         columns.append(("intensity", cloud.intensity, np.dtype("<f4")))
     if cloud.normals is not None:
         columns += [(f"normal_{name}", cloud.normals[:, axis], np.dtype("<f4")) for axis, name in enumerate("xyz")]
+    taken = {name for name, _, _ in columns} | {PADDING, *PACKED_COLOUR}
+    names = {}
+    for given, values in cloud.extra.items():
+        names[given] = one_word(given, taken)
+        taken.add(names[given])
+        columns.append((names[given], values, common_dtype(values.dtype)))
+    warnings += renamed("PCD", names.items())
     fields, offset = [], 0
     for name, _, dtype in columns:
         fields.append(Field(name, dtype, 1, offset))

@@ -12,9 +12,11 @@ from app.clouds.comments import units_in
 from app.clouds.memory_file import MemoryFile
 from app.clouds.ply_data import check_counts, find_rows, read_columns, row_starts
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
-from app.clouds.records import suffices_float32
+from app.clouds.records import common_dtype, fits, float32_error, one_word, renamed
 
-TYPE_NAMES = {"u1": "uchar", "i4": "int", "f4": "float", "f8": "double"}
+TYPE_NAMES = {
+    "i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float", "f8": "double"
+}  # fmt: skip
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
@@ -32,8 +34,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """The points with ``label`` (int32) and, where asked for, ``confidence``, ``entropy`` (float32) and ``instance``.
 
     With ``source`` the file that came in, in its own encoding: these are added to its vertices (``predicted_label``
-    where they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with float64
-    coordinates where float32 would lose more than 0.0001.
+    where they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with every column
+    of the cloud and with float64 coordinates unless they are float32. What PLY has no type for is counted in
+    ``segmentation.warnings``.
     """
     added = [("label", segmentation.labels.astype("<i4"))]
     for name, values in (("confidence", segmentation.confidence), ("entropy", segmentation.entropy)):
@@ -49,7 +52,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
 def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
     columns: list[tuple[str, np.ndarray]] = []
-    xyz = cloud.xyz.astype("<f4" if suffices_float32(cloud.xyz) else "<f8")
+    xyz = cloud.xyz.astype("<f4" if float32_error(cloud.xyz) == 0 else "<f8")
     columns += zip(("x", "y", "z"), xyz.T, strict=True)
     if cloud.rgb is not None:
         columns += zip(("red", "green", "blue"), cloud.rgb.T, strict=True)
@@ -57,7 +60,14 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
         columns.append(("intensity", cloud.intensity.astype("<f4")))
     if cloud.normals is not None:
         columns += zip(("nx", "ny", "nz"), cloud.normals.astype("<f4").T, strict=True)
-    columns += added
+    taken = {name for name, _ in columns}
+    names = {}
+    for given, values in cloud.extra.items():
+        names[given] = one_word(given, taken)
+        taken.add(names[given])
+        columns.append((names[given], _typed(given, values, segmentation.warnings)))
+    segmentation.warnings += renamed("PLY", names.items())
+    columns += [(_free_name(name, taken), values) for name, values in added]
     rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns])
     for name, values in columns:
         rows[name] = values
@@ -66,6 +76,20 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]
     return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
+
+
+def _typed(name: str, values: np.ndarray, warnings: list[str]) -> np.ndarray:
+    """``values`` in a type of PLY, which has no whole numbers of 64 bits; ``warnings`` count what that changes."""
+    common = common_dtype(values.dtype)
+    if common.str[1:] in TYPE_NAMES:
+        return values.astype(common, copy=False)
+    narrow = next((dtype for dtype in map(np.dtype, ("<i4", "<u4")) if fits(values, dtype)), np.dtype("<f8"))
+    typed = values.astype(narrow)
+    with np.errstate(invalid="ignore"):
+        num_changed = int(np.count_nonzero(typed.astype(values.dtype) != values))
+    if num_changed:
+        warnings.append(f"PLY has no whole numbers of 64 bits: {num_changed:,} values of {name:.60} were rounded.")
+    return typed
 
 
 def _property(name: str, values: np.ndarray) -> str:

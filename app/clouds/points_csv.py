@@ -17,8 +17,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """Columns x, y, z, label, class (name, empty where ignored), and what was asked for (p_NAME: probabilities;
     instance: id of the object, -1 for none).
 
-    Values that are not finite are written as nan.
+    Values that are not finite are written as nan. Other columns of the cloud are left out, which is said in a warning.
     """
+    segmentation.warnings += cloud.left_out("CSV")
     names, values = _requested(segmentation)
     if segmentation.features is not None:
         segmentation.warnings.append("CSV gets no features: ask for another output to get them.")

@@ -1,8 +1,10 @@
 """Point records as they lie in a file: a uint8 matrix (N, bytes of a point), of which columns are typed views."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-MAX_ROUNDING = 1e-4
+MAX_ROUNDING = 1e-4  # of coordinates, in their unit
 
 
 def column(records: np.ndarray, offset: int, dtype: np.dtype | str) -> np.ndarray:
@@ -20,6 +22,12 @@ def widen(records: np.ndarray, num_bytes: int) -> np.ndarray:
     return wide
 
 
+def common_dtype(dtype: np.dtype) -> np.dtype:
+    """``dtype`` in little endian, of floating types the next one that formats beside numpy's own have."""
+    size = min(max(dtype.itemsize, 4), 8) if dtype.kind == "f" else dtype.itemsize
+    return np.dtype(f"<{dtype.kind}{size}")
+
+
 def fits(values: np.ndarray, dtype: np.dtype) -> bool:
     """Whether ``dtype`` holds every one of ``values``: integers by range, fractions only in floating types."""
     if dtype.kind == "f" or len(values) == 0:
@@ -30,14 +38,27 @@ def fits(values: np.ndarray, dtype: np.dtype) -> bool:
     return bool(limits.min <= values.min() and values.max() <= limits.max)
 
 
-def suffices_float32(xyz: np.ndarray) -> bool:
-    """Whether float32 moves none of the finite coordinates ``xyz`` further than 0.0001 of their unit."""
+def float32_error(xyz: np.ndarray) -> float:
+    """How far float32 moves one of the finite coordinates ``xyz`` at most, in their unit."""
     finite = xyz[np.isfinite(xyz)]
     with np.errstate(over="ignore"):
-        return bool((np.abs(finite.astype(np.float32) - finite) <= MAX_ROUNDING).all())
+        return float(np.abs(finite.astype(np.float32) - finite).max(initial=0))
 
 
 def free_name(wanted: str, taken: set[str]) -> str:
     """``wanted``, or the first of ``wanted_2``, ``wanted_3`` … that is not taken."""
     names = [wanted, *(f"{wanted}_{i}" for i in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
+
+
+def one_word(name: str, taken: set[str]) -> str:
+    """``name`` as a header of ASCII words can hold it, and as none of ``taken``."""
+    plain = "".join(char if char.isascii() and char.isprintable() else "_" for char in "_".join(name.split()))
+    return free_name(plain or "column", taken)
+
+
+def renamed(output: str, names: Iterable[tuple[str, str]]) -> list[str]:
+    """A warning of columns whose name, the first of a pair, is another one in the format ``output``, if any."""
+    pairs = [(old, new) for old, new in names if old != new]
+    told = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
+    return [f"Columns with another name in {output}: {len(pairs):,} ({told})."] if pairs else []
