@@ -12,6 +12,10 @@ CACHE=${XDG_CACHE_HOME:-/cache}
 MODELS=${MODELS_FOLDER:-/models}
 OLDEST_DRIVER=525.60.13 # of CUDA 12.x
 
+# keys that compose hands on from the shell; those of its env file stay where the shell has none
+[ -z "${SHELL_API_KEYS:-}" ] || export POINTSERVE_API_KEYS=$SHELL_API_KEYS
+unset SHELL_API_KEYS
+
 say() { echo "entrypoint: $*" >&2; }
 
 is_older() { # is_older A B: whether version A is below B

@@ -1,25 +1,56 @@
 """Every knob of the service, typed. Each is set by an environment variable POINTSERVE_<NAME>."""
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-KEYS = r"^([^,=\s]+=[0-9a-f]{64}(,[^,=\s]+=[0-9a-f]{64})*)?$"
-CHOICES = r"^([^,=]+=)?(auto|yes|no)(,([^,=]+=)?(auto|yes|no))*$"  # for all models, or by their names
-BACKENDS = CHOICES.replace("auto|yes|no", "auto|native|upstream")
-PRECISIONS = CHOICES.replace("auto|yes|no", "auto|fp32|fp16|bf16")
+
+def _like(pattern: str, expected: str) -> AfterValidator:
+    """Accepts text that ``pattern`` matches as a whole; else the error says what was ``expected``, not the value."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError("expected", "{expected}", {"expected": expected})
+        return value
+
+    return AfterValidator(check)
+
+
+def _by_model(*values: str) -> AfterValidator:
+    """Accepts one of ``values`` for all models, or MODEL=VALUE by their names, joined by ','."""
+    one = rf"([^,=]+=)?({'|'.join(values)})"
+    listed = f"{', '.join(values[:-1])} or {values[-1]}"
+    return _like(rf"{one}(,{one})*", f"{listed}, or by model, as in NAME={values[-1]}, joined by ','")
+
+
+Choice = Annotated[str, _by_model("auto", "yes", "no")]
+Backend = Annotated[str, _by_model("auto", "native", "upstream")]
+Precision = Annotated[str, _by_model("auto", "fp32", "fp16", "bf16")]
+Keys = Annotated[
+    str,
+    _like(
+        r"([^,=\s]+=[0-9a-f]{64}(,[^,=\s]+=[0-9a-f]{64})*)?",
+        "entries as `pointserve key NAME` prints them, NAME=HASH, joined by ','; the key itself belongs to the client",
+    ),
+]
 HOST = r"\s*(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)\s*"
-HOSTS = rf"^({HOST}(,{HOST})*)?$"
-PREFIX = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$"
+Hosts = Annotated[
+    str,
+    _like(rf"({HOST}(,{HOST})*)?", "names without ports joined by ',', .example.com for all below it, or *"),
+]
+PREFIX = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -, such as /lidar")]
 
 
 class Settings(BaseSettings):
     """Values of all settings; the README's table is printed from the descriptions here."""
 
-    model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid", allow_inf_nan=False)
 
     host: str = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(5001, gt=0, lt=65536, description="port that the server listens on")
@@ -27,26 +58,22 @@ class Settings(BaseSettings):
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
     default_model: str = Field("", description="model used when a request names none; empty: the first one found")
-    legacy_colours: str = Field(
+    legacy_colours: Choice = Field(
         "auto",
-        pattern=CHOICES,
         description="whether colours go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
         "MODEL=yes and so on by model, joined by ','",
     )
-    legacy_blocks: str = Field(
+    legacy_blocks: Choice = Field(
         "auto",
-        pattern=CHOICES,
         description="whether PT-v3m1 runs as before Pointcept 1.5.2: auto, yes, no, or by model as above",
     )
-    precision: str = Field(
+    precision: Precision = Field(
         "auto",
-        pattern=PRECISIONS,
         description="of the network: fp32, fp16, bf16, or auto, which is fp16 on a GPU where the network can and "
         "fp32 otherwise; or by model as above",
     )
-    backend: str = Field(
+    backend: Backend = Field(
         "auto",
-        pattern=BACKENDS,
         description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or "
         "auto, which is upstream for types that are not native; or by model as above",
     )
@@ -110,17 +137,15 @@ class Settings(BaseSettings):
     )
     grace_s: float = Field(30.0, gt=0, description="time after SIGTERM for requests under way")
 
-    api_keys: str = Field(
+    api_keys: Keys = Field(
         "",
-        pattern=KEYS,
         description="keys that requests must bring, as entries of `pointserve key`, joined by ','; empty: none",
     )
     rate_limit: float = Field(
         0.0, ge=0, description="requests a minute, other than GET, of one key or address before it gets 429; 0: any"
     )
-    allowed_hosts: str = Field(
+    allowed_hosts: Hosts = Field(
         "",
-        pattern=HOSTS,
         description="names under which the service is asked, joined by ','; .example.com: that and all below it; *: "
         "any. IP addresses, names without a dot or under .localhost, .local, .lan, .internal, .home.arpa, and this "
         "machine's own need not be named",
@@ -129,9 +154,8 @@ class Settings(BaseSettings):
         "", description="origins of pages elsewhere that may use the service, joined by ','; *: any; empty: none"
     )
     proxies: int = Field(0, ge=0, description="proxies in front that add X-Forwarded-For, which is believed so far")
-    path_prefix: str = Field(
+    path_prefix: PathPrefix = Field(
         "",
-        pattern=PREFIX,
         description="path under which a proxy serves the service, such as /lidar, where the proxy does not send it as "
         "X-Forwarded-Prefix",
     )

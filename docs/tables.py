@@ -1,5 +1,6 @@
 """Print tables of the documents from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks."""
 
+import textwrap
 from pathlib import Path
 
 from app import create_app
@@ -7,6 +8,8 @@ from app.clouds import formats
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = ROOT / "deploy/compose.env"
+OF_THE_IMAGE = ("host", "port", "models", "spool_dir")
 UNDESCRIBED = {
     "GET /": "The page: drop a cloud, look at its classes; a program is sent to /docs",
     "GET /docs": "The same description as a page, with a form to try it",
@@ -76,7 +79,23 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def environment() -> str:
+    """The file of settings that docker-compose.ml.yml gives to the service: every one, commented out."""
+    lines = [
+        "# Settings of the service in docker-compose.ml.yml: take the # away from those that are to differ.",
+        "# Another file is taken with SETTINGS_FILE=path in the shell. `pointserve key NAME` prints an entry.",
+        "# Printed by `make docs`; the image sets POINTSERVE_MODELS, _HOST and _SPOOL_DIR.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name not in OF_THE_IMAGE:
+            default = "" if field.default is None else field.default
+            lines += ["", *textwrap.wrap(str(field.description), 110, initial_indent="# ", subsequent_indent="# ")]
+            lines.append(f"#POINTSERVE_{name.upper()}={default}")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
+    ENVIRONMENT.write_text(environment(), encoding="utf-8")
     for document in TABLES:
         path = ROOT / document
         path.write_text(filled(document, path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -44,7 +44,7 @@ def list_models(
     models: options.Models = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the models that a server with these settings would find."""
+    """Show the models that a server with these settings would find, by their configs: weights are not read."""
     from app.errors import Problem
     from app.zoo.experiment import find, load
 
@@ -60,7 +60,7 @@ def list_models(
     for card in cards:
         results.print(card["name"], style="bold", markup=False, soft_wrap=True)
         style = "" if card["served"] else "red"
-        for line in _about(card):
+        for line in [*_about(card), *_unchecked(card)]:
             results.print(f"  {line}", style=style, markup=False, soft_wrap=True)
 
 
@@ -70,6 +70,11 @@ def _about(card: dict[str, Any]) -> list[str]:
         return [f"cannot be served: {card['reason']}"]
     grid = f", voxels of {card['grid_size_m']} m" if card["grid_size_m"] else ""
     return [f"{card['backbone']}, {card['num_classes']} classes{grid}", f"reads {', '.join(card['feat_keys'])}"]
+
+
+def _unchecked(card: dict[str, Any]) -> list[str]:
+    """What a list leaves to the command that reads weights."""
+    return [f"weights: not checked; pointserve models check {shlex.quote(card['path'])}"] if card["served"] else []
 
 
 @app.command("check")

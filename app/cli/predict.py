@@ -36,10 +36,13 @@ def predict(
         str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
     ] = "",
     crs: Annotated[
-        str, typer.Option(help="Coordinate system of the clouds, whatever they say: EPSG:2263, EPSG:6434+6360, WKT …")
+        str, typer.Option(help="Coordinate system of the clouds, whatever they say: EPSG:2263, EPSG:6434+6360, or WKT.")
     ] = "",
     units: Annotated[
-        str, typer.Option(help="Units of the coordinates, whatever the clouds say: m, ft, us-ft, deg, or ft,ft,m …")
+        str,
+        typer.Option(
+            help="Units of the coordinates, whatever the clouds say: m, ft, us-ft, deg, or of each axis: ft,ft,m."
+        ),
     ] = "",
     output: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """``pointserve serve``."""
 
 import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from app.errors import BadRequest
 
 from . import options
 from .configuration import configure
+from .terminal import warn
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 def serve(
@@ -41,11 +45,25 @@ def serve(
 
     # refused here in one line, not by the worker again and again
     devices.choose(settings.device)
-    experiment.find(settings.models)
+    names = [folder.name for folder in experiment.find(settings.models)]
+    _check_names(settings, names)
     telemetry.check(settings.traces)
     body.check_spool_dir(settings.spool_dir)
     _check_address(settings.host, settings.port)
     gunicorn.serve(settings)
+
+
+def _check_names(settings: "Settings", names: list[str]) -> None:
+    """Raise BadRequest where the default model is none of ``names``; warn of other settings that name none of them."""
+    known = f"There are: {', '.join(names)}."
+    if settings.default_model and settings.default_model not in names:
+        raise BadRequest(f"POINTSERVE_DEFAULT_MODEL names a model that POINTSERVE_MODELS does not hold. {known}")
+    for setting in ("precision", "backend", "legacy_colours", "legacy_blocks"):
+        given = [part.rpartition("=")[0].strip() for part in getattr(settings, setting).split(",")]
+        for name in sorted({name for name in given if name} - set(names)):
+            warn(
+                f"POINTSERVE_{setting.upper()} is for a model {name!r}, which POINTSERVE_MODELS does not hold. {known}"
+            )
 
 
 def _check_address(host: str, port: int) -> None:

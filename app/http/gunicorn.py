@@ -15,6 +15,7 @@ from app.http import log
 from app.http.front.descriptors import fitted, raise_limit
 from app.http.front.refusal import FIELD_BYTES, LINE_BYTES, NUM_FIELDS
 from app.http.front.worker import CLOSE_S, Worker
+from app.http.ready import announce
 from app.settings import Settings
 
 SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
@@ -65,6 +66,7 @@ class Server(BaseApplication):
         assert self.service is not None
         worker.settings, worker.service = self.settings, self.service
         self.service.start()
+        announce(self.service, self.settings)
 
     def _stop(self, server: object, worker: Worker) -> None:
         if self.service is not None:

@@ -1,7 +1,7 @@
 import json
 import shutil
 
-from cli_samples import EXPERIMENT
+from cli_samples import EXPERIMENT, ROOT
 
 
 def test_list(pointserve):
@@ -20,6 +20,7 @@ def test_list_fits_into_80_columns_with_whole_names(pointserve):
         "aerial-semseg-spunet-v1m1",
         "  SpUNet-v1m1, 4 classes, voxels of 0.5 m",
         "  reads occupancy, offset, height, returns, relief, roughness",
+        f"  weights: not checked; pointserve models check {ROOT / 'app/bundled/aerial-semseg-spunet-v1m1'}",
     ]
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.http import clouds
-from tests.http.server import Server, descendants, runs
+from tests.http.server import MODEL, Server, descendants, runs
 
 
 def test_sigterm_finishes_what_runs_and_leaves_no_process(tmp_path: Path):
@@ -19,6 +19,12 @@ def test_sigterm_finishes_what_runs_and_leaves_no_process(tmp_path: Path):
             assert server.stop(limit_s=20) == 0
             assert running.result().json()["labels"] == clouds.LABELS.tolist()
         assert not [pid for pid in family if runs(pid)]
+
+
+def test_the_log_says_once_where_the_service_is_ready(server: Server):
+    lines = server.wait_logged(event=f"ready, open {server.url}")
+    assert len(lines) == 1
+    assert lines[0]["models"] == [MODEL.name]
 
 
 def test_web_process_never_loads_torch(server: Server):

@@ -13,4 +13,4 @@ set -x
 "$BIN/python" tests/image/specs.py environment.yml
 "$BIN/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.ml.yml
 "$BIN/docker-compose" --file docker-compose.ml.yml --profile '*' config --quiet
-for manifest in deploy/kubernetes/base/[!k]*.yaml; do "$BIN/kubernetes-validate" -k 1.30 --strict "$manifest"; done
+for manifest in deploy/kubernetes/base/[!k]*.yaml deploy/kubernetes/models/{claim,filler}.yaml; do "$BIN/kubernetes-validate" -k 1.30 --strict "$manifest"; done

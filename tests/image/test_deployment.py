@@ -117,6 +117,37 @@ def test_every_manifest_belongs_to_a_kustomization_and_carries_its_name():
     assert gpu["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
+def test_components_change_the_deployment_and_hold_what_they_name():
+    for name in ("models", "keys"):
+        folder = BASE.parent / name
+        kustomization = read(folder / "kustomization.yaml")
+        assert kustomization["kind"] == "Component"
+        (patch,) = kustomization["patches"]
+        assert read(folder / patch["path"])["metadata"]["name"] == read(BASE / "deployment.yaml")["metadata"]["name"]
+    claim = read(BASE.parent / "models/claim.yaml")["metadata"]["name"]
+    pod = read(BASE.parent / "models/volume.yaml")["spec"]["template"]["spec"]
+    filler = read(BASE.parent / "models/filler.yaml")["spec"]
+    for spec in (pod, filler):
+        assert spec["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+    assert pod["containers"][0]["env"][0]["value"] == pod["containers"][0]["volumeMounts"][0]["mountPath"]
+    assert filler["securityContext"]["runAsUser"] == 10001
+    document = (ROOT / "docs/image.md").read_text()
+    source = read(BASE.parent / "keys/secret.yaml")["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]
+    secret = source["secretKeyRef"]
+    assert f"create secret generic {secret['name']} --from-literal={secret['key']}=" in document
+
+
+def test_every_setting_can_be_given_to_compose(compose):
+    for name in ("ml_service", "ml_service_cpu"):
+        service = compose["services"][name]
+        (file,) = service["env_file"]
+        path = ROOT / re.fullmatch(r"\$\{SETTINGS_FILE:-(.+)\}", file)[1]
+        assert not {variable for variable in service["environment"] if variable.startswith("POINTSERVE_")}
+    offered = re.findall(r"^#POINTSERVE_(\w+)=", path.read_text(), re.MULTILINE)
+    of_the_image = {"host", "port", "models", "spool_dir"}
+    assert {name.lower() for name in offered} == set(Settings.model_fields) - of_the_image
+
+
 def test_pods_are_probed_where_the_service_answers_and_stop_in_time(paths):
     spec = read(BASE / "deployment.yaml")["spec"]
     pod, (container,) = spec["template"]["spec"], spec["template"]["spec"]["containers"]

@@ -33,6 +33,13 @@ def test_without_conda_the_path_is_enough(image):
     assert (done.returncode, done.stdout, done.stderr) == (0, "serve\n", "")
 
 
+@pytest.mark.parametrize(("shell", "file", "taken"), [("a=1", "b=2", "a=1"), ("", "b=2", "b=2"), ("a=1", "", "a=1")])
+def test_keys_of_the_shell_go_before_those_of_the_file_and_never_take_them_away(image, shell, file, taken):
+    show = "import os; print(os.environ['POINTSERVE_API_KEYS'], 'SHELL_API_KEYS' in os.environ)"
+    done = image.run("python", "-c", show, SHELL_API_KEYS=shell, POINTSERVE_API_KEYS=file)
+    assert done.stdout.split() == [taken, "False"], done.stderr
+
+
 def test_exit_code_and_words_of_a_command_are_kept(image):
     done = image.run("bash", "-c", 'printf "%s|" "$@"; exit 7', "-", "two words", "*")
     assert (done.returncode, done.stdout) == (7, "two words|*|")
