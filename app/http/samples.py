@@ -42,9 +42,13 @@ def sample(name: str) -> Response:
     """One tile with its classes, the same each time, as `pointserve sample` makes it"""
     if name not in KINDS:
         raise NotFound(f"There is no sample {name[:50]!r}. Samples are: {', '.join(KINDS)}.")
-    with _making:
-        if name not in _made:
-            _made[name] = _make(name)
+    if name not in _made:
+        if not _making.acquire(blocking=False):
+            raise NotReady("A sample is being made for somebody else. Ask again in some seconds.", retry_after_s=3)
+        try:
+            _made[name] = _made.get(name) or _make(name)
+        finally:
+            _making.release()
     response = Response(_made[name], mimetype=MEDIA_TYPE, headers={"Cache-Control": "max-age=86400"})
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.laz"'
     return response

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from app import create_app
 from app.cli.commands import app as command_line
+from app.http.connection import BodyIsLate
 from app.http.keys import hashed
 from app.settings import Settings
 from tests.http import clouds
@@ -192,6 +193,17 @@ def test_clients_behind_a_proxy_are_told_apart_where_it_is_believed(proxies, sec
     assert ask("192.0.2.1") == 503  # nothing was started behind it
     assert ask("192.0.2.2") == second
     assert ask("192.0.2.1") == 429
+
+
+def test_a_request_that_waits_for_its_body_holds_no_place_and_counts_once():
+    client = create_app(Settings(rate_limit=2, queue_requests=1)).test_client()
+    for _ in range(2):
+        with pytest.raises(BodyIsLate):
+            client.post("/predict", data=CLOUD, environ_base={"pointserve.body_is_late": True})
+    assert client.post("/predict", data=CLOUD).status_code == 429
+    again = client.post("/predict", data=CLOUD, environ_base={"pointserve.was_asked": True})
+    assert again.status_code == 503
+    assert "stopping" in again.json["detail"]
 
 
 @pytest.mark.parametrize("setting", ["plain", "alice=plain", f"alice={'0' * 63}", f"={'0' * 64}"])
