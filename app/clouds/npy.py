@@ -10,7 +10,8 @@ from numpy.lib import format as npy_format
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.clouds.columns import Column, Wanted, assumed_names, cloud_from_columns, split_vectors
+from app.clouds.columns import Column, Wanted, cloud_from_columns, split_vectors
+from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud, BadRequest
 
 MAX_HEADER_BYTES = 65536
@@ -39,7 +40,7 @@ class ArrayHeader:
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """An array (N, C) of numbers, or a structured (N,) one whose fields are named.
 
-    The columns of (N, C) are named by ``columns``, else by the rules of ``columns.assumed_names``.
+    The columns of (N, C) are named by ``columns``, else by the rules of ``unnamed.assumed_names``.
     """
     header = read_header(data[:MAX_HEADER_BYTES], "The NPY file")
     check_table(header, max_points, "The NPY array")

@@ -72,7 +72,7 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*contained no data")
-            return np.loadtxt(
+            table = np.loadtxt(
                 lines,
                 delimiter=layout.delimiter,
                 comments=list(layout.comments),
@@ -83,7 +83,12 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
                 encoding="latin-1",
             )
     except ValueError:
-        raise BadCloud(_find_fault(data, start, layout) or "The table cannot be read as rows of numbers.") from None
+        table = None
+    if table is not None and not len(table):
+        return np.empty((0, len(layout.used)))
+    if table is None or table.shape[1] != len(layout.used):
+        raise BadCloud(_find_fault(data, start, layout) or "The table cannot be read as rows of numbers.")
+    return table
 
 
 def _find_fault(data: memoryview, start: int, layout: Layout) -> str | None:

@@ -5,15 +5,8 @@ import numpy as np
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Column, Wanted, cloud_from_columns
 from app.clouds.comments import units_in
-from app.clouds.pcd_file import (
-    DEFAULT_VIEWPOINT,
-    PACKED_COLOUR,
-    PADDING,
-    Field,
-    compose,
-    parse_header,
-    read_records,
-)
+from app.clouds.pcd_file import PACKED_COLOUR, compose, packed_colours, read_records
+from app.clouds.pcd_header import DEFAULT_VIEWPOINT, PADDING, Field, parse_header
 from app.clouds.records import (
     MAX_ROUNDING,
     column,
@@ -42,18 +35,18 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     header = parse_header(data)
     records = read_records(data, header, max_points)
     pairs = [pair for field in header.fields for pair in _columns(field, records)]
-    cloud = cloud_from_columns("pcd", pairs, wanted=columns)
+    cloud = cloud_from_columns("pcd", pairs, wanted=columns, warnings=header.warnings)
     lines = bytes(data[: header.body_start]).decode("latin-1").splitlines()
     cloud.units = units_in(line.lstrip("# \t") for line in lines if line.lstrip().startswith("#"))
     return cloud
 
 
 def _columns(field: Field, records: np.ndarray) -> list[Column]:
-    if field.name == PADDING:
+    if field.name == PADDING or field.dtype.kind == "V":
         return []
     if field.name.lower() in PACKED_COLOUR and field.dtype.itemsize == 4 and field.count == 1:
-        packed = column(records, field.offset, "<u4")
-        return [(name, (packed >> shift).astype(np.uint8)) for name, shift in (("r", 16), ("g", 8), ("b", 0))]
+        packed = np.ascontiguousarray(column(records, field.offset, "<u4"))
+        return list(zip("rgb", packed_colours(packed, field.dtype.kind == "f"), strict=True))
     elements = [
         column(records, field.offset + element * field.dtype.itemsize, field.dtype) for element in range(field.count)
     ]
@@ -66,11 +59,11 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """A binary PCD file with the fields ``label`` (int32) and, if asked for, ``confidence``, ``entropy`` (float32) and
     ``instance`` (int32).
 
-    With a PCD ``source`` its fields, width, height and viewpoint are kept, whatever its encoding was; a field of the
-    same name is overwritten if its type can hold the values, else the new one is called ``label_2`` and so on. Without
-    one the file holds coordinates (double where float32 would move a point by more than 0.0001), packed colour,
-    intensity, normals and every other column; none is overwritten. ``segmentation.warnings`` say what was, and how far
-    coordinates moved.
+    With a PCD ``source`` its fields, width, height, viewpoint and other lines of the header are kept, whatever its
+    encoding was; a field of the same name is overwritten if its type can hold the values, else the new one is called
+    ``label_2`` and so on. Without one the file holds coordinates (double where float32 would move a point by more than
+    0.0001), packed colour, intensity, normals and every other column; none is overwritten. ``segmentation.warnings``
+    say what was, and how far coordinates moved.
 
     Raises:
         BadCloud: ``source`` cannot be read.
@@ -79,10 +72,12 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     if source is None:
         fields, records = _from_cloud(cloud, segmentation.warnings)
         width, height, viewpoint = len(cloud), 1, DEFAULT_VIEWPOINT
+        others: tuple[str, ...] = ()
     else:
         header = parse_header(source)
         fields, records = header.fields, read_records(source, header, None)
         width, height, viewpoint = header.width, header.height, header.viewpoint
+        others = header.others
     if len(segmentation.labels) != len(records):
         raise ValueError(f"{len(segmentation.labels)} labels for {len(records)} points")
     columns: list[tuple[str, np.ndarray, np.dtype]] = [("label", segmentation.labels, LABEL)]
@@ -98,7 +93,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     own = fields if source is not None else []
     fields, records, overwritten = _with_columns(fields, records, own, columns)
     segmentation.warnings += [f"The file's own field {name} was overwritten." for name in overwritten]
-    return compose(fields, records, width, height, viewpoint)
+    return compose(fields, records, width, height, viewpoint, others)
 
 
 def _with_columns(

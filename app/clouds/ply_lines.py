@@ -24,10 +24,6 @@ def read_columns(rows: memoryview, vertex: Element, line_number: int, warnings: 
     scalars = [prop for prop in vertex.properties if prop.length is None]
     if len(table) != vertex.count:
         raise BadCloud(f"The PLY has {len(table):,} of {vertex.count:,} vertices; the file is cut short.")
-    if table.shape[1] != len(scalars):
-        raise BadCloud(
-            f"Line {line_number} has {table.shape[1]} values; the properties of a vertex need {len(scalars)}."
-        )
     columns: list[Column] = []
     for prop, values in zip(scalars, table.T, strict=True):
         dtype = prop.dtype.newbyteorder("=")

@@ -32,7 +32,7 @@ def fits(values: np.ndarray, dtype: np.dtype) -> bool:
     """Whether ``dtype`` holds every one of ``values``: integers by range, fractions only in floating types."""
     if dtype.kind == "f" or len(values) == 0:
         return True
-    if not np.all(np.isfinite(values)) or np.any(values != np.rint(values)):
+    if dtype.kind == "V" or not np.all(np.isfinite(values)) or np.any(values != np.rint(values)):
         return False
     limits = np.iinfo(dtype)
     return bool(limits.min <= values.min() and values.max() <= limits.max)

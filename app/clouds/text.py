@@ -10,10 +10,11 @@ from app.clouds.bindings import check_columns
 from app.clouds.cells import Cells, Column, Notation, find_notation, is_missing, read_cells, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import SKIP, XYZ, Wanted, assumed_names, canonical, cloud_from_columns, listed, missing_values
+from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows
 from app.clouds.text_head import COMMENTS, Head, read_head
+from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud
 
 PTS = (*XYZ, "intensity", "red", "green", "blue")
@@ -22,7 +23,7 @@ MAX_SAMPLE_BYTES = 4 << 20
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
-    """Rows of numbers; names from ``columns``, else the header, else by the rules of ``columns.assumed_names``.
+    """Rows of numbers; names from ``columns``, else the header, else by the rules of ``unnamed.assumed_names``.
 
     A header is a line before the rows, or the last comment among those, that names x, y and z. Columns of other text
     are left out, cells without a value are NaN, both with a warning. A first line with one whole number is the count of

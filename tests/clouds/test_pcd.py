@@ -5,7 +5,7 @@ import lzf
 import numpy as np
 import pytest
 
-from app.clouds import pcd
+from app.clouds import formats, pcd
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from app.errors import BadCloud, TooLarge
 
@@ -148,7 +148,7 @@ def test_organised_clouds_keep_their_nan_points():
         (header("binary_compressed") + struct.pack("<II", 20, len(block(False))) + b"\0" * 20, "cannot hold"),
         (header("binary_compressed") + struct.pack("<II", 100, len(block(False))) + b"\xff" * 100, "damaged"),
         (header("something"), "something"),
-        (header("binary", WIDTH="many", POINTS="many"), "understood"),
+        (header("binary", WIDTH="many", POINTS="many"), "no points"),
         (header("binary", SIZE="4 4 4"), "3 sizes"),
         (header("binary", SIZE="3 4 4 1 4 4 4 4 4 2 4 8"), "size 3"),
         (header("binary", COUNT="1 1 1 4 1 1 1 1 1 1 0 1"), "count 0"),
@@ -156,8 +156,11 @@ def test_organised_clouds_keep_their_nan_points():
         (header("binary", POINTS="-1", WIDTH="-1"), "negative"),
         (header("binary", without=["DATA"]), "DATA"),
         (b"# .PCD\n" * 100_000, "DATA"),
-        (small("x y z", "4 4 4", "F F F", b"1 2 3\n1 two 3\n", DATA="ascii"), "numbers"),
-        (small("x y z", "4 4 4", "F F F", b"1 2 3\n100 200\n", DATA="ascii"), "numbers"),
+        (
+            small("x y z", "4 4 4", "F F F", b"1 2 3\n1 two 3\n", DATA="ascii"),
+            "Line 10, column 2: expected a number, found 'two'",
+        ),
+        (small("x y z", "4 4 4", "F F F", b"1 2 3\n100 200\n", DATA="ascii"), "Line 10 has 2 columns; expected 3"),
         (small("x y z", "4 4 1", "F F U", b"1 2 3\n1 2 900\n", DATA="ascii"), "do not fit"),
         (small("x y w", "4 4 4", "F F F", bytes(24)), "x, y and z"),
     ],
@@ -165,6 +168,123 @@ def test_organised_clouds_keep_their_nan_points():
 def test_broken_files(data, sentence):
     with pytest.raises(BadCloud, match=sentence):
         pcd.read(memoryview(data))
+
+
+XYZ_FIELDS = ("x y z", "4 4 4", "F F F")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary", "binary_compressed"])
+@pytest.mark.parametrize(
+    ("sizes", "num_points"),
+    [
+        ({"POINTS": "9"}, 6),  # WIDTH and HEIGHT are right
+        ({"WIDTH": "9", "HEIGHT": "9"}, 6),  # POINTS is right
+        ({"WIDTH": "many"}, 6),
+        ({"POINTS": "some", "WIDTH": "-", "HEIGHT": "?"}, 6),
+        ({"POINTS": "8", "WIDTH": "5", "HEIGHT": "1"}, 5),
+    ],
+)
+def test_counts_that_disagree_are_settled_by_the_points_that_are_there(encoding, sizes, num_points):
+    if sizes.get("POINTS") == "8" and encoding == "binary_compressed":
+        return  # the block says how many there are, and neither count fits
+    xyz = XYZ[:6].astype("<f4")
+    body = {"ascii": "\n".join(" ".join(map(str, row)) for row in xyz.tolist()).encode(), "binary": xyz.tobytes()}
+    plain = xyz.T.tobytes()
+    literal = b"".join(bytes([len(plain[at : at + 32]) - 1]) + plain[at : at + 32] for at in range(0, len(plain), 32))
+    body["binary_compressed"] = struct.pack("<II", len(literal), len(plain)) + literal
+    values = {"WIDTH": "3", "HEIGHT": "2", "POINTS": "6"} | sizes
+    data = small(*XYZ_FIELDS, body[encoding], DATA=encoding, **values)
+    cloud = pcd.read(memoryview(data))
+    assert cloud.xyz.tolist() == xyz[:num_points].tolist()
+    assert any(f"{num_points} were read" in warning or "not understood" in warning for warning in cloud.warnings)
+    back = formats.write("pcd", cloud, segmentation(num_points), memoryview(data))
+    assert pcd.read(memoryview(back)).xyz.tolist() == xyz[:num_points].tolist()
+
+
+def test_points_beyond_the_stated_ones_are_told():
+    xyz = XYZ[:6].astype("<f4")
+    assert "48 bytes follow the 2 points" in pcd.read(memoryview(small(*XYZ_FIELDS, xyz.tobytes()))).warnings[0]
+    rows = "\n".join(" ".join(map(str, row)) for row in xyz.tolist()).encode()
+    assert "2 points, but 6 rows follow" in pcd.read(memoryview(small(*XYZ_FIELDS, rows, DATA="ascii"))).warnings[0]
+
+
+def test_lines_that_pcl_does_not_know_are_kept():
+    data = small(*XYZ_FIELDS, XYZ[:2].astype("<f4").tobytes())
+    data = b"# .PCD v0.7\n# units: metre\nSENSOR Puck 16\nLABELS a b\n" + data.replace(b"HEIGHT", b"# between\nHEIGHT")
+    data = data.replace(b"DATA", b"VIEWPOINT here\nPOINTS are in metres\nDATA")
+    cloud = formats.read(memoryview(data))
+    assert cloud.xyz.tolist() == XYZ[:2].astype("<f4").tolist()
+    assert cloud.warnings == [
+        "Lines of the PCD header that are not understood: 'SENSOR Puck 16', 'LABELS a b', 'VIEWPOINT here', "
+        "'POINTS are in metres'."
+    ]
+    head = (
+        formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), []), memoryview(data))
+        .partition(b"\nDATA")[0]
+        .decode()
+        .splitlines()
+    )
+    assert head[:3] == ["# .PCD v0.7 - Point Cloud Data file format", "# units: metre", "SENSOR Puck 16"]
+    assert {"LABELS a b", "# between", "# VIEWPOINT here", "# POINTS are in metres", "VIEWPOINT 0 0 0 1 0 0 0"} <= {
+        *head
+    }
+    assert head.count("POINTS 2") == 1
+
+
+def test_a_long_remark_before_the_fields():
+    data = b"# x\n" * 30_000 + small(*XYZ_FIELDS, XYZ[:2].astype("<f4").tobytes())
+    assert len(pcd.read(memoryview(data))) == 2
+
+
+def test_fields_of_unknown_types_are_left_out_where_the_bytes_confirm_their_size():
+    record = np.zeros(2, [("x", "<f4"), ("y", "<f4"), ("odd", "V3"), ("z", "<f4")])
+    record["x"], record["z"] = [1, 2], [3, 4]
+    record["odd"] = np.array([b"abc", b"def"], "V3")
+    data = small("x y odd z", "4 4 3 4", "F F B F", record.tobytes())
+    cloud = pcd.read(memoryview(data))
+    assert (cloud.xyz.tolist(), cloud.extra) == ([[1, 0, 3], [2, 0, 4]], {})
+    assert cloud.warnings == ["PCD fields of types that PCD does not know are not read: odd (type B, size 3, count 1)."]
+    back = formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), []), memoryview(data))
+    assert b"TYPE F F B F I\n" in back
+    assert back.count(b"abc") == back.count(b"def") == 1
+    for broken in (data + b"\0", small("x y odd z", "4 4 3 4", "F F B F", b"1 2 a 3\n1 2 b 3\n", DATA="ascii")):
+        with pytest.raises(BadCloud, match="types that PCD does not know"):
+            pcd.read(memoryview(broken))
+
+
+def test_a_field_named_twice():
+    data = small("x y z x", "4 4 4 4", "F F F F", np.arange(8, dtype="<f4").tobytes())
+    cloud = pcd.read(memoryview(data))
+    assert (cloud.xyz.tolist(), cloud.extra["x_2"].tolist()) == ([[0, 1, 2], [4, 5, 6]], [3, 7])
+    assert cloud.warnings == ["Columns named more than once, of which the first counts: 'x'."]
+
+
+@pytest.mark.parametrize("alpha", [0, 255])
+@pytest.mark.parametrize("encoding", ["binary", "ascii", "ascii, whole"])
+def test_packed_colours_that_are_no_number_invent_no_colour(alpha, encoding):
+    bits = np.array([0x0A141E, 0x7FC00000 & 0xFFFFFF, 0xC80000], np.uint32) | np.uint32(alpha << 24)
+    bits[1] = 0x7FC00000
+    rows = [f"{i} 0 0 " for i in range(3)]
+    if encoding == "binary":
+        record = np.zeros(3, [("xyz", "<f4", 3), ("rgb", "<u4")])
+        record["rgb"] = bits
+        body = record.tobytes()
+    else:
+        words = bits.view(np.float32).tolist() if encoding == "ascii" and not alpha else bits.tolist()
+        words[1] = "nan"
+        body = "\n".join(row + str(word) for row, word in zip(rows, words, strict=True)).encode()
+    data = small("x y z rgb", "4 4 4 4", "F F F F", body, WIDTH="3", POINTS="3", DATA=encoding.partition(",")[0])
+    cloud = pcd.read(memoryview(data))
+    assert cloud.rgb.tolist() == [[10, 20, 30], [0, 0, 0], [200, 0, 0]]
+    assert cloud.warnings == ["Points with colours that are not finite: 1; taken as black."]
+
+
+@pytest.mark.parametrize("word", ["nan", "-nan(ind)", "nan(ind)", "1.#QNAN", "-1.#IND"])
+def test_words_for_no_number(word):
+    data = small("x y z ring", "4 4 4 2", "F F F U", f"1 2 {word} 7\n4 5 6 {word}\n".encode(), DATA="ascii")
+    cloud = pcd.read(memoryview(data))
+    assert np.isnan(cloud.xyz).tolist() == [[False, False, True], [False] * 3]
+    assert cloud.warnings == ["Missing values: 1 in ring, whose type has none; 0 was read."]
 
 
 def test_random_damage_ends_as_a_problem():

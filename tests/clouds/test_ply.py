@@ -253,7 +253,7 @@ def test_words_for_no_number(word):
         (vertices(XYZ_PROPERTIES, "1 2 3\n", 10**15), "at least 2,000,000,000,000,000 bytes"),
         (vertices(XYZ_PROPERTIES, "1 2 3\n1 2\n"), "Line 9 has 2 columns"),
         (vertices(XYZ_PROPERTIES, "1 2 3\n1 2 x\n"), "Line 9, column 3"),
-        (vertices(XYZ_PROPERTIES, "1 2 3 4\n1 2 3 4\n"), "4 values"),
+        (vertices(XYZ_PROPERTIES, "1 2 3 4\n1 2 3 4\n"), "Line 8 has 4 columns; expected 3"),
         (vertices("property float x\nproperty float y\n", "1 2\n1 2\n"), "No columns x, y and z"),
         (vertices(XYZ_PROPERTIES + "property half w\n", "1 2 3 4\n1 2 3 4\n"), "Line 7 of the PLY header"),
         ("ply\nformat binary_middle_endian 1.0\nelement vertex 1\nend_header\n", "Line 2"),
