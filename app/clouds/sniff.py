@@ -5,6 +5,7 @@ import zipfile
 
 from app.clouds.foreign import refuse_known, refuse_text
 from app.clouds.memory_file import MemoryFile
+from app.clouds.zip_directory import check_directory
 from app.errors import BadCloud
 
 PREFIX_BYTES = 65536
@@ -42,6 +43,8 @@ def sniff(data: memoryview) -> str | None:
         return "laz" if len(head) > 104 and head[104] & 0xC0 else "las"
     for magic, name in MAGIC.items():
         if head.startswith(magic):
+            if name == "npz":
+                check_directory(data)
             return "pth" if name == "npz" and _is_torch(data) else name
     if PICKLE.match(head):
         return "pth"

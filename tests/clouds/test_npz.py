@@ -1,5 +1,6 @@
 import contextlib
 import io
+import struct
 import zipfile
 
 import numpy as np
@@ -143,3 +144,16 @@ def test_writing_and_reading_back():
     assert back.xyz.tolist() == XYZ.tolist()
     assert back.extra["labels"].tolist() == [0, 1, -1]
     assert back.extra["probabilities_0"].tolist() == [0.75, 0.5, 0]
+
+
+def test_a_directory_of_very_many_entries_is_not_read(monkeypatch):
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, *[0] * 4, *[0] * 3, 1, *[0] * 6) + b"a"
+    directory = entry * 30_000
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(directory), 4, 0)
+    large = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(directory), 4)
+    large += struct.pack("<4sIQI", b"PK\6\7", 0, 4 + len(directory), 1)
+    large_end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 2**32 - 1, 2**32 - 1, 0)
+    monkeypatch.setattr("zipfile.ZipFile", None)  # would take memory for each
+    for tail in (end, large + large_end, end[:-2] + b"\x03\0abc", end[:-6] + b"PK\5\6\0\0"):
+        with pytest.raises(BadCloud, match="thousands of files"):
+            formats.read(memoryview(b"PK\3\4" + directory + tail))

@@ -173,6 +173,7 @@ def ply(*properties: str) -> bytes:
         npy(np.zeros((4, 100_000), "u1")),
         npy(np.zeros(1, [(name, "f4") for name in ("x", "y", "z", "n" * 5000)])),
         zip_of(3000),
+        zip_of(30_000),
         ply("x", "y", "z", "n" * 50_000),
         ply("x", "y", "z", *(f"p{number}" for number in range(30_000))),
         ply(*(f"p{number}" for number in range(30_000))),
