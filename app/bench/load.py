@@ -21,7 +21,8 @@ TIMEOUT_S = 600.0
 class Shot:
     """One request: seconds from when it was due to its whole answer, the status, and what a good answer told.
 
-    ``is_right`` says whether the answer is the one that the same cloud got before the load.
+    ``is_right`` says whether the answer is the one that the same cloud got before the load. ``ended`` is when it was
+    whole, in seconds of ``time.monotonic``.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Shot:
     num_points: int = 0
     is_right: bool = True
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    ended: float = field(default_factory=time.monotonic)
 
 
 class Term:

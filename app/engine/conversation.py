@@ -97,7 +97,7 @@ class Conversation:
                 raise ChannelError(f"sent {type(answer).__name__} for no job that it has")
             if isinstance(answer, Failure):
                 del open_jobs[job.id]
-                scheduler.fail(job, by_status(answer.status)(answer.detail))
+                scheduler.fail(job, by_status(answer.status)(answer.detail, retry_after_s=answer.retry_after_s))
                 continue
             try:
                 result = _accept(answer, fds, job)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from app.clouds.cloud import Segmentation
+from app.engine.absent import MAX_BACK_OFF_S
 from app.engine.memory import is_device_lost, release
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
@@ -86,7 +87,8 @@ class Runner:
             return self._models.segmenters[options.model].for_condition(options.condition)
         reasons = [card.reason for card in self._models.cards if card.name == options.model and not card.is_unloaded]
         if reasons:  # it was served by the process before this one
-            raise NotReady(f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again.")
+            why = f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again."
+            raise NotReady(why, retry_after_s=MAX_BACK_OFF_S)
         raise NotFound(f"Model {options.model!r} was unloaded.")
 
     def _in_smaller_tiles(self, segmenter: Segmenter, request: Request, outcome: Outcome) -> Outcome:
@@ -122,7 +124,7 @@ class Runner:
             message = Segmented(job.job_id, packed.layout, packed.meta, outcome.num_voxels, outcome.batch_size)
             return message, [packed.fd]
         if isinstance(result, Problem):
-            return Failure(result.status, result.detail, job.job_id), []
+            return Failure(result.status, result.detail, job.job_id, retry_after_s=result.retry_after_s), []
         log.error("job %s failed", job.job_id, exc_info=result)
         if is_out_of_memory(result):
             result.__traceback__ = None

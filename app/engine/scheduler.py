@@ -48,7 +48,8 @@ class Scheduler:
     an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one.
 
     Of the clouds that wait when an engine was lost, those that were in none go first, small before large, and those
-    that were in one go last and alone: one that loses engines keeps the others waiting for one restart at a time.
+    that were in one go last, alone, and one at a time: one that loses engines keeps the others waiting for one restart,
+    and ends one of several engines.
 
     ``max_bytes``, 0 for no limit, is compared with the sum of ``Job.need_bytes``; ``refusals`` counts requests that
     were not admitted, by requests, points and memory.
@@ -61,6 +62,7 @@ class Scheduler:
         self._limits = limits
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
+        self._suspect: Job | None = None  # in an engine, and in one that was lost before
         self._is_loss_new = False
         self._overtaken_until = -math.inf  # those queued before it have their turns by losses and size
         self._num_requests = 0
@@ -138,7 +140,7 @@ class Scheduler:
         with self._changed:
             self._num_idle += 1
             try:
-                self._changed.wait_for(lambda: self._waiting or woken(), timeout_s)
+                self._changed.wait_for(lambda: self._queue() or woken(), timeout_s)
                 if self._may_grow():
                     self._changed.wait_for(lambda: not self._may_grow(), self._limits.batch_delay_s)
                 batch = self._pack()
@@ -179,6 +181,7 @@ class Scheduler:
         """
         again = []
         for job in jobs:
+            self._release(job)
             is_blamed = was_begun and len(jobs) == 1
             blame = self.quarantine.strike(job.cloud, job.options.model, how) if is_blamed else None
             if blame:
@@ -256,9 +259,10 @@ class Scheduler:
 
     def _may_grow(self) -> bool:
         """Whether clouds are on their way that the batch to be taken has room for."""
-        if not self._waiting or not self._num_coming or not self._limits.batch_delay_s:
+        queue = self._queue()
+        if not queue or not self._num_coming or not self._limits.batch_delay_s:
             return False
-        head = min(self._waiting, key=self._turn)
+        head = queue[0]
         return head.shares and not head.losses and len(self._waiting) < self._share()
 
     def _share(self) -> int:
@@ -276,7 +280,7 @@ class Scheduler:
             self._is_loss_new, self._overtaken_until = False, now
         batch: list[Job] = []
         share = self._share()
-        for job in sorted(self._waiting, key=self._turn)[:share]:
+        for job in self._queue()[:share]:
             if batch and not _go_together(batch[0], job):
                 break
             if batch and sum(map(self._voxels, [*batch, job])) > self._limits.batch_voxels:
@@ -285,10 +289,21 @@ class Scheduler:
         for job in batch:
             self._waiting.remove(job)
             job.started = now
+            if job.losses:
+                self._suspect = job
         return batch
 
+    def _queue(self) -> list[Job]:
+        """Those that an engine may take now, in the order of their turns."""
+        may_be_taken = [job for job in self._waiting if not (job.losses and self._suspect)]
+        return sorted(may_be_taken, key=self._turn)
+
+    def _release(self, job: Job) -> None:
+        """The job is in no engine any more."""
+        if self._suspect is job:
+            self._suspect = None
+
     def _turn(self, job: Job) -> tuple[bool, int, int, float]:
-        """What the queue is ordered by."""
         if job.submitted > self._overtaken_until:
             return True, 0, 0, job.submitted
         return False, job.losses, job.num_points, job.submitted
@@ -307,6 +322,7 @@ class Scheduler:
         return math.ceil(job.num_points * min(1.0, self._voxels_a_point.get(job.options.model) or 1.0))
 
     def _leave(self, job: Job) -> None:
+        self._release(job)
         self._num_points -= job.num_points
         self._num_bytes -= job.need_bytes
         job.cloud.close()

@@ -316,6 +316,23 @@ def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
     assert [sizes_taken(scheduler) for _ in range(3)] == [[900], [901], [15]]
 
 
+def test_clouds_of_lost_engines_are_in_one_of_several_engines_at_a_time(threads):
+    scheduler = Scheduler(Limits(20, 1000, batch_requests=1))
+    for num_points in (1, 2):
+        submit(scheduler, num_points)
+    for num_points in (1, 2):
+        lose(scheduler, num_points)
+    suspect = taken(scheduler)
+    assert scheduler.take(0.0) == []
+    submit(scheduler, 3)
+    assert sizes_taken(scheduler) == [3]
+    other = threads.submit(sizes_taken, scheduler)
+    wait_until(lambda: scheduler._num_idle == 1)
+    scheduler.fail(suspect, Problem("not wanted"))
+    assert other.result() == [2]
+    assert scheduler.load == (0, 0)
+
+
 def test_cloud_that_waits_while_its_twin_is_blamed_is_not_run():
     scheduler = Scheduler(Limits(20, 1000, batch_requests=1))
     twins = [submit(scheduler, 7) for _ in range(4)]

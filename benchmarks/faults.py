@@ -1,0 +1,180 @@
+"""Faults of engines under load: how long nobody is answered meanwhile, and what becomes of the requests.
+
+    python -m benchmarks.faults [engine-kill] [engine-stop] [engine-memory] [models-away]
+
+starts the service on this machine with the bundled model for each, asks it by 8 clients in a closed loop, does the harm
+and prints a row of a table. engine-memory puts the service into a memory cgroup of its own, which takes root. Other
+settings of the service, POINTSERVE_*, come from the environment.
+"""
+
+import argparse
+import io
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import requests
+
+from app.bench.clouds import Size, made_up
+from app.bench.load import Load, Shot, Term
+from benchmarks.cgroup import limited
+from tests.http.server import Server
+
+BUNDLED = Path(__file__).parents[1] / "app/bundled"
+NUM_CLIENTS = 8
+CALM_S = 5.0  # before and after the harm
+LIMIT_S = 600.0
+HEAD = ["fault", "answered", "other answers", "wrong", "longest without an answer: before", "during", "restarts"]
+HEAD += ["who did it was told"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``harm`` does it to a service under load and returns once that is ready again, with what the guilty were told."""
+
+    what: str
+    harm: Callable[[Server, Path], str]
+    memory_mib: int = 0
+
+
+def main() -> None:
+    """Print a table of the faults that are named, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faults", nargs="*", metavar="FAULT")
+    print(_row(HEAD), _row(["---"] * len(HEAD)), sep="\n", flush=True)
+    for name in parser.parse_args().faults or FAULTS:
+        print(_row(measure(FAULTS[name])), flush=True)
+
+
+def measure(fault: Fault) -> list[str]:
+    """The cells of a fault."""
+    with tempfile.TemporaryDirectory() as folder, limited(fault.memory_mib) as confine:
+        models = Path(folder) / "models"
+        shutil.copytree(BUNDLED, models)
+        with Server(Path(folder) / "log", models=models, device="auto", threads=0) as server:
+            confine(server.process.pid)
+            server.wait_ready(LIMIT_S)
+            (card, *_) = server.get("/models").json()["models"]
+            load = Load(server.url, "", [cloud for _ in range(NUM_CLIENTS) for cloud in made_up(Size(5000), card)])
+            with under_load(load):
+                time.sleep(CALM_S)
+                begin = time.monotonic()
+                told = fault.harm(server, models)
+                wait_until(lambda: server.get("/health/ready").status_code == 200)
+                end = time.monotonic()
+                time.sleep(CALM_S)
+            restarts = Counter(server.get("/health").json()["engines"][0]["restarts"])
+        others = Counter(shot.status for shot in load.shots if shot.status != 200)
+        return [
+            fault.what,
+            str(sum(shot.status == 200 for shot in load.shots)),
+            ", ".join(f"{status}: {count}" for status, count in others.items()) or "none",
+            str(sum(not shot.is_right for shot in load.shots)),
+            f"{silence_s(load.shots, 0.0, begin):.1f} s",
+            f"{silence_s(load.shots, begin, end + CALM_S):.1f} s",
+            ", ".join(f"{kind}: {count}" for kind, count in restarts.items()) or "none",
+            told or "–",
+        ]
+
+
+def silence_s(shots: list[Shot], begin: float, end: float) -> float:
+    """The longest time between two good answers, the later of which came from ``begin`` to ``end``."""
+    times = sorted(shot.ended for shot in shots if shot.status == 200)
+    return max((later - earlier for earlier, later in pairwise(times) if begin <= later <= end), default=0.0)
+
+
+@contextmanager
+def under_load(load: Load) -> Iterator[None]:
+    """``NUM_CLIENTS`` clients ask until the end of the block."""
+    term = Term(LIMIT_S, None)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(load.closed, NUM_CLIENTS, term)
+        try:
+            yield
+        finally:
+            term.stop()
+
+
+def kill(server: Server, models: Path) -> str:
+    """Five times, as soon as it is ready again."""
+    for count in range(1, 6):
+        os.kill(engine(server)["pid"], signal.SIGKILL)
+        wait_until(lambda count=count: engine(server)["restarts"].get("killed") == count and is_ready(server))
+        time.sleep(CALM_S)
+    return ""
+
+
+def stop(server: Server, models: Path) -> str:
+    """By SIGSTOP: it neither computes nor ends."""
+    os.kill(engine(server)["pid"], signal.SIGSTOP)
+    wait_until(lambda: engine(server)["restarts"].get("hung") == 1 and is_ready(server))
+    return ""
+
+
+def fill_memory(server: Server, models: Path) -> str:
+    """Four different clouds at once, each too large for the memory that there is."""
+    points = np.random.default_rng(0).uniform(0, 1, (2_000_000, 3)) * (700, 700, 10)
+
+    def ask(number: int) -> str:
+        file = io.BytesIO()
+        np.save(file, points + number)
+        return str(requests.post(f"{server.url}/predict", data=file.getvalue(), timeout=LIMIT_S).status_code)
+
+    with ThreadPoolExecutor(4) as clients:
+        statuses = Counter(clients.map(ask, range(4)))
+    return ", ".join(f"{status}: {count}" for status, count in statuses.items())
+
+
+def take_models_away(server: Server, models: Path) -> str:
+    """For 10 s, in which the engine is lost."""
+    away = models.with_name("away")
+    models.rename(away)
+    os.kill(engine(server)["pid"], signal.SIGKILL)
+    time.sleep(10.0)
+    away.rename(models)
+    return ""
+
+
+def engine(server: Server) -> dict:
+    """What /health says of it."""
+    return server.get("/health").json()["engines"][0]
+
+
+def is_ready(server: Server) -> bool:
+    """Whether the engine is."""
+    return engine(server)["state"] == "ready"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look every tenth of a second; raises TimeoutError after ``LIMIT_S``."""
+    until = time.monotonic() + LIMIT_S
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"the service did not recover in {LIMIT_S:g} s")
+        time.sleep(0.1)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+FAULTS = {
+    "engine-kill": Fault("`kill -9` of the engine, five times", kill),
+    "engine-stop": Fault("`kill -STOP` of the engine", stop),
+    "engine-memory": Fault("four clouds that need more memory than there is (1,200 MiB)", fill_memory, 1200),
+    "models-away": Fault("the folder of models is away for 10 s while the engine is killed", take_models_away),
+}
+
+
+if __name__ == "__main__":
+    main()
