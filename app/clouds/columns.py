@@ -38,6 +38,7 @@ VECTORS = {
 }
 NAMES = tuple(ALIASES)
 OWN = set(NAMES) - {*XYZ, *RGB, *NORMAL, "intensity"}
+STRENGTHS = ALIASES["intensity"]  # how configs call the feature that intensity becomes
 
 Column = tuple[str, np.ndarray]
 Wanted = tuple[str, ...] | dict[str, str]

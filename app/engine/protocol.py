@@ -87,8 +87,8 @@ class ModelCard:
     loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
     ``fields`` are those that a request can ask of it in mode fast, empty where it is not loaded;
     ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
-    ``is_unloaded`` that it is not served because somebody wanted it so; ``permitted_names`` are what the file of its
-    weights would run elsewhere and may hold by the settings.
+    ``is_unloaded`` that it is not served because somebody wanted it so; ``remarks`` are what is to be known of its
+    weights, a sentence each.
     """
 
     name: str
@@ -110,7 +110,7 @@ class ModelCard:
     fields: list[str] = field(default_factory=list)
     shares_passes: bool = False
     is_unloaded: bool = False
-    permitted_names: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

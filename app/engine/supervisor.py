@@ -17,6 +17,7 @@ from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.scheduler import Scheduler
 from app.errors import NotReady
 from app.settings import Settings
+from app.zoo.experiment import split
 
 STATES = ("ready", "starting", "paused", "failed", "stopped")
 SOON_S = 5.0
@@ -166,4 +167,4 @@ def _outcome(future: "Future[None]") -> BaseException | None:
 
 def _absolute(models: str) -> str:
     """The setting with paths that do not depend on where a process runs."""
-    return ":".join(str(Path(part).expanduser().absolute()) for part in models.split(":") if part)
+    return ":".join(str(Path(part).expanduser().absolute()) for part in split(models))

@@ -96,8 +96,20 @@ def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Ne
         raise BadModel(f"{where}: unknown key {', '.join(unknown)}; {kind.__name__} accepts {', '.join(accepted)}")
     try:
         return kind(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except ValueError as error:
         raise BadModel(f"{where}: {error}") from error
+    except (TypeError, RuntimeError, IndexError, KeyError, ZeroDivisionError, AssertionError) as error:
+        given = ", ".join(f"{key}={value!r:.60}" for key, value in arguments.items() if not isinstance(value, Network))
+        raise BadModel(
+            f"{where}: no {kind.__name__} can be made of {given[:600] or 'nothing'}; lengths and types must be as in "
+            f"Pointcept's own configs, and given are at least {', '.join(_required(kind)) or 'none'}"
+        ) from error
+
+
+def _required(kind: type[Network]) -> list[str]:
+    """Names of the arguments of ``kind`` that have no default."""
+    parameters = inspect.signature(kind).parameters.values()
+    return [each.name for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
 
 
 def _accepted(kind: type[Network]) -> list[str]:

@@ -13,6 +13,27 @@ from .unpickle import ITEM_BYTES, MAX_PICKLE_BYTES, StorageRef, Unpickled, unpic
 ZIP_MAGIC = b"PK\x03\x04"
 STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, after the header of its protocol
 STREAM_VERSION = 1001
+MAX_HEADER_BYTES = 100 << 20  # of a file of safetensors
+KINDS = {
+    b"\x80": "a pickle that torch.save did not write",
+    b"\x89HDF": "an HDF5 file, as Keras writes weights",
+    b"\x93NUMPY": "one array of numpy",
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"\xfd7zXZ": "compressed by xz: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+    b"LASF": "a point cloud (LAS or LAZ), not the weights of a network",
+    b"ply": "a point cloud (PLY), not the weights of a network",
+    b"# .pcd": "a point cloud (PCD), not the weights of a network",
+    b"ASTM-E57": "a point cloud (E57), not the weights of a network",
+    b"<!doctype": "a web page, as a download that needs a login gives",
+    b"<html": "a web page, as a download that needs a login gives",
+    b"<?xml": "an XML document, as a download that fails gives",
+    b"{": "a JSON document",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a program",
+}
 BROKEN_ZIP = (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, struct.error)  # all that zipfile raises
 
 
@@ -40,10 +61,15 @@ class ZipArchive:
         try:
             self.zip = zipfile.ZipFile(file)
         except BROKEN_ZIP as error:
-            raise DamagedError(f"the zip's directory cannot be read ({error}); was the file cut short?") from error
-        names = [name for name in self.zip.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
+            raise DamagedError("the zip's directory cannot be read; was the file cut short?") from error
+        entries = self.zip.namelist()
+        names = [name for name in entries if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        if entries and all(name.endswith(".npy") for name in entries):
+            raise DamagedError("this is an NPZ file of arrays, not a file of torch.save")
         if len(names) != 1:
-            raise DamagedError(f"a file of torch.save holds one data.pkl, this zip holds {len(names)}")
+            raise DamagedError(
+                f"this is a zip that holds {len(names)} files called data.pkl; one of torch.save holds one"
+            )
         self.prefix = names[0].removesuffix("data.pkl")
         if self.prefix + "constants.pkl" in self.zip.NameToInfo:
             raise DamagedError("this is a TorchScript program, not a checkpoint; save the network's state_dict instead")
@@ -65,7 +91,9 @@ class ZipArchive:
         try:
             return self.zip.read(info)
         except BROKEN_ZIP as error:
-            raise DamagedError(f"record {name:.40} cannot be read ({error})") from error
+            raise DamagedError(
+                f"record {name:.40} is damaged: its checksum or its place in the zip is wrong"
+            ) from error
 
     def read(self, storage: StorageRef) -> bytes:
         """See Archive."""
@@ -130,7 +158,19 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
         return ZipArchive(file)
     if is_stream(start):
         return StreamArchive(file)
-    raise DamagedError(f"the file starts with {start[:12]!r}; accepted are files of torch.save and .safetensors")
+    kind = kind_of(start)
+    told = f"this is {kind}" if kind else f"the file starts with {start[:12]!r}"
+    raise DamagedError(f"{told}; accepted are files of torch.save and .safetensors")
+
+
+def kind_of(start: bytes) -> str:
+    """What a file that begins with ``start``, 64 bytes, is; '' where that is not known."""
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < MAX_HEADER_BYTES:
+        return "a file of safetensors: give it a name that ends in .safetensors"
+    if start.startswith(ZIP_MAGIC) or is_stream(start):
+        return "a file of torch.save: give it a name that ends in .pth"
+    text = start.lstrip().lower()
+    return next((kind for mark, kind in KINDS.items() if start.startswith(mark) or text.startswith(mark)), "")
 
 
 def is_stream(start: bytes) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.clouds.cloud import Cloud
+from app.clouds.columns import STRENGTHS
 from app.clouds.units import METRE, Unit
 from app.errors import BadCloud
 
@@ -68,9 +69,10 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
     """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the recipe reads.
 
     ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin where a coordinate is beyond ±8192, since float32 has
-    steps of a millimetre there. ``color`` is 0 to 255. ``strength`` is intensity over its scale. What the network reads
-    and the cloud lacks: normals are estimated, colour becomes mid grey (127.5), strength 0.5, each with
-    a warning. Values that are not finite become 0. Columns of ``cloud.extra`` are float32 (M, 1).
+    steps of a millimetre there. ``color`` is 0 to 255. ``strength``, or what else the config calls it, is
+    intensity over its scale. What the network reads and the cloud lacks: normals are estimated, colour becomes mid grey
+    (127.5), strength 0.5, each with a warning. Values that are not finite become 0. Columns of ``cloud.extra``
+    are float32 (M, 1).
     """
     xyz = _chosen(cloud.xyz, rows)
     if np.abs(xyz).max() > LOCAL_ORIGIN_FROM:
@@ -79,8 +81,9 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
     sample: Sample = {"coord": xyz.astype(np.float32)}
     if "color" in columns:
         sample["color"] = _color(cloud, rows, warnings)
-    if "strength" in columns:
-        sample["strength"] = _strength(cloud, rows, warnings)
+    copied = _copied(recipe.transform)
+    if strength := _strength_name(columns | copied, cloud):
+        sample[strength] = _strength(cloud, rows, warnings)
     if "normal" in columns:
         if cloud.normals is None:
             warnings.append("The cloud has no normals: estimated from neighbouring points.")
@@ -89,7 +92,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
             sample["normal"] = cloud.normals[rows].astype(np.float32)
     if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):
         warnings.append("The cloud has no return numbers: every point is taken as the only return of its pulse.")
-    for name in (columns | {*RETURN_COLUMNS} | _copied(recipe.transform)) & set(cloud.extra) - set(sample):
+    for name in (columns | copied | {*RETURN_COLUMNS}) & set(cloud.extra) - set(sample):
         sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
     _replace_non_finite(sample, warnings)
     return sample
@@ -105,6 +108,13 @@ def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
         return cloud.rgb[rows].astype(np.float32)
     warnings.append("The cloud has no colour, which the model reads: mid grey was taken; expect worse labels.")
     return np.full((len(rows), 3), NEUTRAL_COLOR, np.float32)
+
+
+def _strength_name(names: set[str], cloud: Cloud) -> str | None:
+    """What the recipe calls the intensity; of several such names that of STRENGTHS that is no column of its own."""
+    found = [name for name in ("strength", *STRENGTHS) if name in names]
+    own = [name for name in found if name not in cloud.extra]
+    return own[0] if own else None
 
 
 def _strength(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ from app.pipeline.segmenter import Segmenter
 from .checkpoint import Checkpoint, open_checkpoint
 from .encoder import is_encoder
 from .experiment import Experiment, below, load
-from .loading import build_for
+from .loading import build_for, fit
 
 SHOWN = 6
 
@@ -105,18 +105,19 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
     report.passed("weights", detail)
     if checkpoint.ignored:
         report.passed("not imported", f"the file names {_some(checkpoint.ignored)}; none of it was imported")
-    if checkpoint.permitted:
-        report.passed("permitted", f"{_some(checkpoint.permitted)} would run code elsewhere; the settings permit it")
     return checkpoint
 
 
 def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Report) -> None:
     try:
+        checkpoint = fit(experiment, checkpoint)
         network = build_for(experiment, checkpoint.weights)
         Segmenter(network, experiment.recipe)
     except BadModel as error:
         report.failed("network", error)
         return
+    for remark in checkpoint.remarks:
+        report.passed("names", remark)
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     report.passed("network", f"{experiment.card()['backbone']}, {num_parameters:,} parameters, all weights fit")
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -11,40 +11,40 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import BadModel
-from app.pickles.archive import Archive, DamagedError, open_archive
+from app.pickles.archive import Archive, DamagedError, kind_of, open_archive
 from app.pickles.calls import dangerous
 from app.pickles.unpickle import StorageRef, TensorRef, UnreadableError
 from app.settings import settings
 
+from . import state_dicts
 from .steady import copied, opened
+from .weight_names import unwrapped
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
 MAX_DEPTH = 4  # of lists and dicts in a config
-PREFIX = "module."
 SHOWN, SHOWN_CHARACTERS = 4, 100  # of the names that run code
-
-
-Weight = TypeVar("Weight")
 
 
 class Checkpoint(NamedTuple):
     """``weights`` by name and the ``ignored`` globals that the file named and that were not imported.
 
-    ``permitted`` are those of the ignored that run code where they are called, which the settings permit to be named.
+    ``remarks`` say, a sentence each, which weights they are where the file leaves a choice, and what the settings
+    permit.
     """
 
     weights: dict[str, Tensor]
     ignored: list[str]
-    permitted: list[str]
+    remarks: list[str]
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """The state_dict in ``path``: a file of torch.save (zip or the older stream) or a ``.safetensors``.
 
-    Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, and a bare
-    state_dict. Floating-point weights come as float32, integers as they are; a leading ``module.`` is taken off names.
+    Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, the same under
+    other names that trainers use, and a bare state_dict. Floating-point weights come as float32, integers as they are;
+    what wrappers such as DistributedDataParallel put into names is taken off.
     Raises BadModel where the file is damaged or something else, or names what runs code and the settings do not permit
     it, and for weights that no network should be given: NaN, infinity, negative variances, complex or unknown types,
     names that collide without their prefix.
@@ -56,16 +56,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """As ``read``, with what was ignored."""
     try:
         with opened(path) as file:
-            weights, ignored = (_safetensors if path.suffix == ".safetensors" else _torch)(file, path.name)
+            weights, ignored, remarks = (_safetensors if path.suffix == ".safetensors" else _torch)(file, path.name)
             file_bytes = os.fstat(file.fileno()).st_size
-        weights = _without_prefix(weights)
+        weights = unwrapped(weights)
         _check_growth(weights, file_bytes)
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
-        return Checkpoint(checked, sorted(ignored), dangerous(ignored))
-    except (DamagedError, UnreadableError, OSError, SafetensorError) as error:
-        raise BadModel(f"{path.name}: {error}") from error
-    except BadModel as error:
-        raise BadModel(f"{path.name}: {error.detail}") from error
+        return Checkpoint(checked, sorted(ignored), [*remarks, *_permitted(ignored)])
+    except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
+        raise BadModel(f"{path.name}: {_told(error, path)}") from error
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -78,15 +76,25 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
             pickled = open_archive(file, path.name).pickled
             _vet(pickled.ignored)
             value = pickled.value
-            names = list(_without_prefix(_state_dict(value)))
-    except (DamagedError, UnreadableError, OSError) as error:
-        raise BadModel(f"{path.name}: {error}") from error
-    except BadModel as error:
-        raise BadModel(f"{path.name}: {error.detail}") from error
+            names = list(unwrapped(state_dicts.find(value)[0]))
+    except (DamagedError, UnreadableError, OSError, BadModel) as error:
+        raise BadModel(f"{path.name}: {_told(error, path)}") from error
     config = value.get("config")
     if not isinstance(config, dict) or not _is_plain(config):
         raise BadModel(f"{path.name}: there is no config of plain values; accepted is {{'config': …, 'state_dict': …}}")
     return config, names
+
+
+def _told(error: Exception, path: Path) -> str:
+    """What went wrong, in words for users."""
+    if isinstance(error, OSError):
+        return f"the file cannot be read: {error.strerror}"
+    if not isinstance(error, SafetensorError):
+        return str(error)
+    with path.open("rb") as file:
+        kind = kind_of(file.read(64))
+    other = f"this is {kind}" if kind and "safetensors" not in kind else "its header and its length do not agree"
+    return f"this is no whole file of safetensors: {other}"
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
@@ -98,21 +106,22 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return isinstance(value, str | int | float | None)
 
 
-def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]]:
+def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
     start = file.read(64)
     if not start or start.startswith(b"version https://git-lfs"):
         file.seek(0)
         open_archive(file, name)  # which says so
     with copied(file) as path:
-        return load_file(path), set()
+        return load_file(path), set(), []
 
 
-def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]]:
+def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
     archive = open_archive(file, name)
     _vet(archive.pickled.ignored)
-    references = _state_dict(archive.pickled.value)
+    references, remarks = state_dicts.find(archive.pickled.value)
     storages: dict[str, Tensor] = {}
-    return {name: _view(name, ref, archive, storages) for name, ref in references.items()}, archive.pickled.ignored
+    weights = {each: _view(each, ref, archive, storages) for each, ref in references.items()}
+    return weights, archive.pickled.ignored, remarks
 
 
 def _vet(names: Iterable[str]) -> None:
@@ -129,22 +138,12 @@ def _vet(names: Iterable[str]) -> None:
         )
 
 
-def _state_dict(value: Any) -> dict[str, TensorRef]:
-    accepted = "accepted is {'state_dict': {name: tensor}} or {name: tensor}"
-    if not isinstance(value, dict):
-        raise BadModel(f"the file holds a {type(value).__name__}, not a dict; {accepted}")
-    state = value.get("state_dict", value)
-    if not isinstance(state, dict) or not state:
-        raise BadModel(f"state_dict is empty or not a dict; {accepted}")
-    if state is value and not any(isinstance(item, TensorRef) for item in value.values()):
-        keys = ", ".join(key[:40] for key in list(value)[:8] if isinstance(key, str))
-        raise BadModel(f"there is no state_dict among {keys}; {accepted}")
-    for name, item in state.items():
-        if not isinstance(name, str):
-            raise BadModel(f"a weight's name is a {type(name).__name__}; names must be strings")
-        if not isinstance(item, TensorRef):
-            raise BadModel(f"{name:.200} is not a dense tensor of a known type; {accepted}")
-    return state
+def _permitted(names: Iterable[str]) -> list[str]:
+    found = dangerous(names)
+    told = (
+        f"The file names {', '.join(found)}, which would run code elsewhere; POINTSERVE_PERMITTED_NAMES lets it stand."
+    )
+    return [told] if found else []
 
 
 def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str, Tensor]) -> Tensor:
@@ -161,17 +160,6 @@ def _load(archive: Archive, storage: StorageRef) -> Tensor:
     """The storage as a tensor (numel,) with memory of its own."""
     data, dtype = bytearray(archive.read(storage)), getattr(torch, storage.dtype)
     return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-
-
-def _without_prefix(weights: dict[str, Weight]) -> dict[str, Weight]:
-    """Names as the network has them: DistributedDataParallel put ``module.`` before each."""
-    result: dict[str, Weight] = {}
-    for name, tensor in weights.items():
-        short = name.removeprefix(PREFIX)
-        if short in result:
-            raise BadModel(f"{short:.200} is given with the prefix {PREFIX} and without; one of the two must go")
-        result[short] = tensor
-    return result
 
 
 def _check_growth(weights: dict[str, Tensor], file_bytes: int) -> None:

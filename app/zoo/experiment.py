@@ -89,7 +89,7 @@ def find(setting: str) -> list[Path]:
     Raises BadModel where one of them holds no experiment.
     """
     found: list[Path] = []
-    for part in setting.split(":") if setting else [str(BUNDLED)]:
+    for part in split(setting) or [str(BUNDLED)]:
         root = Path(os.path.abspath(Path(part).expanduser()))
         if encoder.is_encoder(root):
             found += [root] if root not in found else []
@@ -102,6 +102,18 @@ def find(setting: str) -> list[Path]:
             )
         found += [folder for folder in folders if folder not in found]
     return found
+
+
+def split(setting: str) -> list[str]:
+    """The paths that ``setting`` joins by ':'; what exists with a ':' in its name is one of them."""
+    rest = setting.split(":") if setting else []
+    paths: list[str] = []
+    while rest:
+        lengths = range(len(rest), 1, -1)
+        whole = next((n for n in lengths if os.path.exists(os.path.expanduser(":".join(rest[:n])))), 1)
+        paths.append(":".join(rest[:whole]))
+        del rest[:whole]
+    return [path for path in paths if path]
 
 
 def below(root: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """From an experiment folder to a network with its weights."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
 
 from . import encoder, lora, text_embeddings, widths
-from .checkpoint import open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .experiment import Experiment, load
 from .legacy import Choice
 from .precision import precision_for
+from .weight_names import fitted, parts_told
 
 SHOWN = 4
 log = logging.getLogger(__name__)
@@ -31,17 +32,17 @@ COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and
 class LoadedModel:
     """An experiment with its network in eval mode on the CPU.
 
-    ``permitted`` names what the file of the weights would run elsewhere and may hold by the settings.
+    ``remarks`` say, a sentence each, what is to be known of the weights.
     """
 
     experiment: Experiment
     network: Network
-    permitted: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def card(self) -> dict[str, Any]:
         """The experiment's card, with the number of parameters."""
         num_parameters = sum(parameter.numel() for parameter in self.network.parameters())
-        return self.experiment.card(num_parameters) | {"permitted_names": self.permitted}
+        return self.experiment.card(num_parameters) | {"remarks": self.remarks}
 
     def segmenter(self, device: str, tile_voxels: int) -> Segmenter:
         """The network at work on ``device``, in the precision that the settings want. Raises BadModel."""
@@ -55,10 +56,27 @@ def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None
     Raises BadModel where config, checkpoint and network do not agree.
     """
     experiment = load(folder, semantics, run_by)
-    checkpoint = open_checkpoint(experiment.checkpoint)
-    if checkpoint.permitted:
-        log.warning("the weights of %s name %s, as permitted", experiment.name, ", ".join(checkpoint.permitted))
-    return LoadedModel(experiment, build_for(experiment, checkpoint.weights), checkpoint.permitted)
+    checkpoint = fit(experiment, open_checkpoint(experiment.checkpoint))
+    for remark in checkpoint.remarks:
+        log.warning("%s: %s", experiment.name, remark)
+    return LoadedModel(experiment, build_for(experiment, checkpoint.weights), checkpoint.remarks)
+
+
+def fit(experiment: Experiment, checkpoint: Checkpoint) -> Checkpoint:
+    """The weights of ``checkpoint`` that are the network's of ``experiment``, under its names. Raises BadModel."""
+    if encoder.is_encoder(experiment.path):
+        return checkpoint
+    expected = [name for name in _names(experiment.model) if not name.endswith((COUNTER, text_embeddings.KEY))]
+    weights, remarks = fitted(checkpoint.weights, expected)
+    return checkpoint._replace(weights=weights, remarks=[*checkpoint.remarks, *remarks])
+
+
+def _names(model: Mapping[str, Any]) -> Iterable[str]:
+    """Names of the weights of a config's ``model``; widths do not matter for them."""
+    if model["type"] == UPSTREAM:
+        return registry.build(model).get_submodule("module").state_dict()
+    with torch.device("meta"):
+        return registry.build(model).state_dict()
 
 
 def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> Network:
@@ -102,7 +120,8 @@ def _compare(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> N
         if names
     ]
     if problems:
-        raise BadModel(f"the weights do not fit the network that config.py describes: {'; '.join(problems)}"[:2000])
+        told = f"the weights do not fit the network that config.py describes: {'; '.join(problems)}"[:2000]
+        raise BadModel(told + parts_told(unexpected))
 
 
 def _alike(weight: Tensor, tensor: Tensor) -> bool:

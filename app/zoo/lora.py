@@ -27,7 +27,7 @@ def merge(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, 
         raise BadModel(
             f"model.lora_r is {rank!r} and lora_alpha {alpha!r}; accepted are an integer from 1 and a number"
         )
-    plain = {_plain(name): tensor for name, tensor in weights.items()}
+    plain = {plain_name(name): tensor for name, tensor in weights.items()}
     if len(plain) < len(weights):
         raise BadModel(f"a layer is given both with {BASE} in its name and without; one of the two must go")
     layers = {name.removesuffix(end) for name in plain for end in (DOWN, UP) if name.endswith(end)}
@@ -42,7 +42,7 @@ def merge(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, 
     return plain
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """The name without what the adapters put around modules."""
     return name.replace(WRAPPER, "", 1).replace(BASE, "", 1)
 

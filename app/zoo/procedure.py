@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from app.clouds.cloud import ClassInfo
+from app.clouds.columns import STRENGTHS
 from app.clouds.units import METRE, Unit, parse_unit
 from app.errors import BadModel
 from app.pipeline.recipe import Recipe, Transform
@@ -15,7 +16,8 @@ T = TypeVar("T")
 
 MAX_CLASSES = 10_000
 BLOCK = "a dict with type and transform"
-FEATURE_WIDTHS = {"coord": 3, "color": 3, "normal": 3, "strength": 1}
+FEATURE_WIDTHS = {"coord": 3, "color": 3, "normal": 3, **dict.fromkeys(STRENGTHS, 1)}
+OLD_KEYS = {"discrete_coord": "grid_coord", "label": "segment"}  # of Collect, before Pointcept had its name
 
 
 def value(config: Mapping[str, Any], path: str, kind: type[T], accepted: str, default: T | None = None) -> T:
@@ -153,10 +155,29 @@ def _checked(steps: Any, path: str) -> list[Transform]:
     for step in steps:
         if not isinstance(step, dict) or not isinstance(step.get("type"), str):
             raise BadModel(f"config.py: {path} holds {step!r:.80}; accepted is dict(type='…', …)")
+        _refuse_old_names(step, path)
     return steps
 
 
+def _refuse_old_names(step: Transform, path: str) -> None:
+    """Raise BadModel, with what to write instead, for names that transforms had before they had those of today."""
+    if step.get("type") == "Voxelize":
+        keys = step.get("keys", ("coord", "normal", "color", "label"))
+        raise BadModel(
+            f"config.py: {path} has Voxelize, the old name of GridSample; write dict(type='GridSample', "
+            f"grid_size={step.get('voxel_size', 0.05)}, hash_type={step.get('hash_type', 'fnv')!r}, "
+            f"mode={step.get('mode', 'train')!r}, keys={keys!r:.80}, return_grid_coord=True) and in Collect grid_coord "
+            "for discrete_coord. keys says that colours went to the network from -1 to 1, as they did then"
+        )
+    found = step.get("keys", ()) if step.get("type") == "Collect" else ()
+    old = [key for key in OLD_KEYS if key in ((found,) if isinstance(found, str) else found)]
+    if old:
+        told = " and ".join(f"{OLD_KEYS[key]} for {key}" for key in old)
+        raise BadModel(f"config.py: {path} has a Collect with old names in keys; write {told}")
+
+
 def _grid_sample(step: Transform, path: str) -> Transform:
+    _refuse_old_names(step, path)
     size = step.get("grid_size")
     sides = size if isinstance(size, list | tuple) else [size]
     if step.get("type") != "GridSample" or len(sides) not in (1, 3) or not all(map(_is_length, sides)):

@@ -33,7 +33,7 @@ def add(model: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -
         with opened(path) as file:
             embeddings = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise BadModel(f"{FILE}: {error}") from error
+        raise BadModel(f"{FILE} cannot be read: accepted is one array as numpy.save writes it, not pickled") from error
     if embeddings.dtype.kind != "f" or embeddings.ndim != 2 or not np.isfinite(embeddings).all():
         raise BadModel(f"{FILE} holds {embeddings.dtype} {embeddings.shape}; accepted are finite floats (classes, C)")
     return {**weights, KEY: torch.from_numpy(embeddings.astype(np.float32))}

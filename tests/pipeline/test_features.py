@@ -165,3 +165,26 @@ def test_points_beyond_all_measure_are_left_out(far):
 def test_a_few_points_far_apart_are_all_kept(distance_m):
     xyz = np.array([[0, 0, 0], [distance_m, 0, 0], [1, 1, 1]])
     assert len(features.usable_points(xyz, 0.5, [])) == 3
+
+
+@pytest.mark.parametrize("name", ["strength", "intensity", "reflectance", "reflectivity", "remission"])
+def test_intensity_goes_by_the_name_that_the_config_has_for_it(name):
+    cloud = make_terrain()
+    sample, warnings = build(cloud, ("coord", name))
+    np.testing.assert_array_equal(sample[name][:, 0], cloud.intensity / np.float32(255))
+    assert warnings == []
+    cloud.intensity = None
+    sample, warnings = build(cloud, ("coord", name))
+    assert (sample[name] == 0.5).all()
+    assert "no intensity" in warnings[0]
+
+
+def test_two_names_of_intensity_are_two_columns():
+    cloud = make_terrain()
+    cloud.extra["reflectivity"] = np.arange(len(cloud))
+    sample, _ = build(cloud, ("coord", "intensity", "reflectivity"))
+    np.testing.assert_array_equal(sample["intensity"][:, 0], cloud.intensity / np.float32(255))
+    np.testing.assert_array_equal(sample["reflectivity"][:, 0], np.arange(len(cloud), dtype=np.float32))
+    del cloud.extra["reflectivity"]
+    sample, _ = build(cloud, ("coord", "intensity", "reflectivity"))
+    assert "reflectivity" not in sample  # Collect refuses it by name

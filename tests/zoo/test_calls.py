@@ -145,7 +145,7 @@ def test_what_trainers_store_beside_weights_is_no_reason_to_refuse(tmp_path, pro
     torch.save(checkpoint, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     found = open_checkpoint(path)
     assert set(found.weights) == {"weight", "bias"}
-    assert found.permitted == []
+    assert found.remarks == []
     assert "torch.optim.adamw.AdamW" in found.ignored
 
 
@@ -207,9 +207,9 @@ def test_a_name_is_served_with_an_explicit_word(folder, monkeypatch, caplog):
     monkeypatch.setenv("POINTSERVE_PERMITTED_NAMES", "os.system, subprocess.Popen")
     report = check(folder)
     assert report.served
-    assert any(found.check == "permitted" and "subprocess.Popen" in found.detail for found in report.findings)
+    assert any(found.check == "names" and "subprocess.Popen" in found.detail for found in report.findings)
     card = load_model(folder).card()
-    assert card["permitted_names"] == ["subprocess.Popen"]
+    assert "subprocess.Popen" in card["remarks"][0]
     assert "subprocess.Popen" in caplog.text
 
 
@@ -228,4 +228,4 @@ def test_records_beside_the_pickle_that_is_read_do_not_count(tmp_path):
     torch.save({"state_dict": {"a": torch.ones(1)}}, path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("other.pkl", pickle.dumps(os.system))
-    assert open_checkpoint(path).permitted == []
+    assert open_checkpoint(path).remarks == []

@@ -1,3 +1,4 @@
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -114,7 +115,7 @@ def test_prefixes_are_taken_off_unless_names_collide(tmp_path):
     torch.save({"module.a": torch.ones(1), "b": torch.zeros(1)}, tmp_path / "a.pth")
     assert list(read(tmp_path / "a.pth")) == ["a", "b"]
     torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "b.pth")
-    assert "a is given with the prefix module. and without" in refused(tmp_path / "b.pth")
+    assert "module.a and a are one name" in refused(tmp_path / "b.pth")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,13 @@ def test_weights_that_no_network_should_be_given_are_refused_by_name(tmp_path, t
     ("value", "found"),
     [
         ([torch.ones(1)], "list"),
-        (torch.ones(1), "not a dict"),
+        (torch.ones(1), "one array"),
+        (nn.Linear(2, 2), "an object of torch.nn.modules.linear.Linear"),
+        ({"epoch": 1, "model": nn.Linear(2, 2)}, "save torch.save({'state_dict': network.state_dict()}, path)"),
+        ({"coord": torch.ones(4, 3), "color": torch.ones(4, 3)}, "a point cloud as Pointcept stores it (coord, color)"),
+        ({"coord": np.ones((4, 3)), "segment": np.ones(4)}, "pointserve predict"),
+        ({"first": {"a": torch.ones(1)}, "second": {"a": torch.ones(1)}}, "no state_dict among first, second"),
+        ({"ema": {"a": torch.ones(1)}, "teacher": {"a": torch.ones(1)}}, "no state_dict among ema, teacher"),
         ({}, "empty"),
         ({"state_dict": {}}, "empty"),
         ({"state_dict": [1]}, "not a dict"),
@@ -167,10 +174,17 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5\nsize 1234
     [
         (b"", "empty"),
         (LFS, "git lfs pull"),
-        (b"<!DOCTYPE html><html>", "<!DOCTYPE"),
+        (b"<!DOCTYPE html><html>", "a web page"),
         (b"PK\x03\x04" + bytes(100), "cut short"),
         (pickled({"a": 1}), "accepted are files of torch.save"),
         (bytes(1000), "accepted are files of torch.save"),
+        (safetensors.torch.save({"a": torch.ones(2)}), "ends in .safetensors"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (b"LASF" + bytes(300), "a point cloud"),
+        (b"ply\nformat ascii 1.0\n", "a point cloud"),
+        (b"\x1f\x8b\x08" + bytes(100), "unpack it first"),
+        (b'{"error": "Repository not found"}', "JSON"),
+        (b"\x93NUMPY\x01\x00" + bytes(100), "array of numpy"),
     ],
 )
 def test_files_that_are_something_else_are_refused(tmp_path, data, found):
@@ -219,7 +233,7 @@ def test_damaged_weights_are_noticed_by_their_checksum(tmp_path):
     position = data.index(struct.pack("<f", 1.5) * 4)
     data[position] ^= 1
     (tmp_path / "a.pth").write_bytes(data)
-    assert "CRC" in refused(tmp_path / "a.pth")
+    assert "its checksum" in refused(tmp_path / "a.pth")
 
 
 def test_a_missing_or_compressed_record_is_refused(tmp_path):
@@ -235,3 +249,32 @@ def test_zips_that_are_no_checkpoint_are_refused(tmp_path):
         archive.writestr("readme.txt", "hello")
     assert "holds 0" in refused(tmp_path / "other.pth")
     assert "is empty" in refused(write_state(tmp_path / "empty.pth", {}))
+
+
+def test_a_npz_and_a_pth_under_other_names_are_told_for_what_they_are(tmp_path):
+    with (tmp_path / "a.pth").open("wb") as file:
+        np.savez(file, coord=np.ones((4, 3)))
+    assert "this is an NPZ file of arrays" in refused(tmp_path / "a.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.safetensors")
+    assert "give it a name that ends in .pth" in refused(tmp_path / "a.safetensors")
+
+
+def test_no_message_is_in_the_words_of_a_library(tmp_path):
+    whole = tmp_path / "whole.pth"
+    torch.save(trained(), whole)
+    data = whole.read_bytes()
+    header = safetensors.torch.save({"a": torch.ones(64)})
+    files = {f"{size}.pth": data[:size] for size in (1, 4, 30, 300, 3000, len(data) - 30, len(data) - 1)}
+    files |= {f"{size}.safetensors": header[:size] for size in (1, 8, 20, 80, len(header) - 1)}
+    files |= {"middle.pth": data[:500] + bytes(50) + data[550:], "text.pth": b"weights", "list.pth": b"\x80\x02]q\x00."}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        message = refused(tmp_path / name)
+        assert not re.search(r"Error\b|Errno|Bad ?(magic|CRC)|zip file|deserializ|unpack|pickle data|0x", message), (
+            message
+        )
+
+
+def test_a_file_that_may_not_be_read_is_told_in_words(tmp_path):
+    with pytest.raises(BadModel, match=r"a\.pth: the file cannot be read: No such file or directory"):
+        read(tmp_path / "a.pth")

@@ -73,7 +73,15 @@ def test_a_unit_that_is_none(folder, stated):
 
 def test_the_card_has_the_fields_of_the_protocol(golden):
     card = load(golden).card(7, reason="because")
-    of_the_engine = {"precision", "memory_bytes", "bytes_per_voxel", "fields", "shares_passes", "is_unloaded"}
+    of_the_engine = {
+        "precision",
+        "memory_bytes",
+        "bytes_per_voxel",
+        "fields",
+        "shares_passes",
+        "is_unloaded",
+        "remarks",
+    }
     assert list(card) == [field.name for field in fields(ModelCard) if field.name not in of_the_engine]
     assert ModelCard(**card).backbone == "SpUNet-v1m1"
     assert (card["num_parameters"], card["served"], card["reason"]) == (7, False, "because")
@@ -251,3 +259,34 @@ def test_a_setting_without_experiments_is_refused(tmp_path):
     for setting in (str(tmp_path), str(tmp_path / "absent"), f"{tmp_path}:"):
         with pytest.raises(BadModel, match="no experiment at"):
             find(setting)
+
+
+OLD_VOXELS = (
+    "Voxelize', voxel_size=0.02, hash_type='fnv', mode='train', keys=('coord', 'color'), return_discrete_coord=True"
+)
+
+
+@pytest.mark.parametrize("name", ["test_cfg=dict(voxelize=", "transform=["])
+def test_the_old_name_of_grid_sampling_is_told_with_what_to_write(folder, name):
+    step = f"dict(type='{OLD_VOXELS})"
+    where = f"dict({name}{step}, post_transform=[]), transform=[])" if "cfg" in name else f"dict({name}{step}])"
+    append(folder, f"data = dict(data, test={where})")
+    with pytest.raises(BadModel) as caught:
+        load(folder)
+    written = re.search(r"write (dict\(.*?return_grid_coord=True\))", caught.value.detail).group(1)
+    assert eval(written) == {
+        "type": "GridSample",
+        "grid_size": 0.02,
+        "hash_type": "fnv",
+        "mode": "train",
+        "keys": ("coord", "color"),
+        "return_grid_coord": True,
+    }
+    assert "in Collect grid_coord for discrete_coord" in caught.value.detail
+
+
+def test_old_names_among_what_is_collected_are_told(folder):
+    config = folder / "config.py"
+    config.write_text(config.read_text().replace("'grid_coord'", "'discrete_coord'"))
+    with pytest.raises(BadModel, match="write grid_coord for discrete_coord"):
+        load(folder)

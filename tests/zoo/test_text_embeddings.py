@@ -55,8 +55,8 @@ def test_embeddings_in_the_checkpoint_come_first(folder):
         (EMBEDDINGS[:21], r"class_embeddings is float32 \(21, 512\), the network's float32 \(22, 512\)"),
         (EMBEDDINGS[0], r"holds float16 \(512,\); accepted are finite floats"),
         (np.full((22, 512), np.nan), "accepted are finite floats"),
-        (np.array([{}]), "class_embeddings.npy: "),
-        (b"version https://git-lfs", "class_embeddings.npy: "),
+        (np.array([{}]), "class_embeddings.npy cannot be read"),
+        (b"version https://git-lfs", "class_embeddings.npy cannot be read"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(without, embeddings, message):
