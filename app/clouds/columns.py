@@ -123,6 +123,13 @@ def cloud_from_columns(
         cloud.intensity = np.ascontiguousarray(intensity, np.float32)
         stated = intensity_scale if canonical(name) == "intensity" else None
         cloud.intensity_scale = stated or _full_scale(intensity)
+        num_changed = _changed(intensity, cloud.intensity)
+        if num_changed:
+            extra.setdefault(name, intensity)
+            cloud.warnings.append(
+                f"Models read intensity as float32, which rounds {num_changed:,} values of {name:.60}; the column is "
+                "kept as it is beside it."
+            )
     halves = {meaning for meaning in known if meaning in RGB + NORMAL}
     for meaning, (name, values) in known.items():
         extra.setdefault(name if meaning in halves else meaning, values)
@@ -220,6 +227,13 @@ def _sorted(given: list[Column], bindings: dict[str, str]) -> tuple[dict[str, Co
 
 def _take(known: dict[str, Column], names: Sequence[str]) -> list[np.ndarray] | None:
     return [known.pop(name)[1] for name in names] if set(names) <= set(known) else None
+
+
+def _changed(values: np.ndarray, rounded: np.ndarray) -> int:
+    """How many whole numbers of ``values`` (N,) are others in ``rounded``, float32."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize < 4:
+        return 0
+    return int(np.count_nonzero(rounded.astype(np.float64) != values.astype(np.float64)))
 
 
 def _full_scale(intensity: np.ndarray) -> float | None:

@@ -129,7 +129,7 @@ class Scan:
         )
         table.xyz[invalid] = np.nan
         if set(COLOURS) <= set(values):
-            table.rgb = self._rgb([values.pop(colour) for colour in COLOURS])
+            table.rgb = self._rgb([values.pop(colour) for colour in COLOURS], table.warnings)
             table.rgb[dark] = 0
         if "intensity" in values:
             table.intensity = values.pop("intensity").astype(np.float32)
@@ -183,12 +183,14 @@ class Scan:
             raise BadCloud(f"Scan {self.index} states {self.num_points} points but holds {num_read}.")
         return values
 
-    def _rgb(self, channels: list[np.ndarray]) -> np.ndarray:
+    def _rgb(self, channels: list[np.ndarray], warnings: list[str]) -> np.ndarray:
         names = tuple(f"{colour}Maximum" for colour in COLOURS)
         limit = max(self.limit("colorLimits", names, colour) for colour in COLOURS)
         greatest = max(float(np.nan_to_num(channel, posinf=0).max()) for channel in channels)
         reached = max(limit, greatest) if math.isfinite(limit) else greatest
         full_scale = next((scale for scale in FULL_SCALES if reached <= scale), greatest)
+        if full_scale != 255:
+            warnings.append(f"Colours of scan {self.index} run from 0 to {full_scale:g} and became 8 bits a channel.")
         rgb = np.stack(channels, axis=1) * (255 / full_scale)
         return np.clip(np.rint(np.nan_to_num(rgb)), 0, 255).astype(np.uint8)
 

@@ -90,3 +90,14 @@ def test_any_columns_are_a_sound_cloud_or_a_problem(names, dtype):
     cloud = check_cloud(cloud_from_columns("text", zip(names, table.T, strict=True)))
     assert cloud.xyz[:, 0].tolist() == table[:, names.index("x")].tolist()
     assert SKIP not in cloud.extra
+
+
+@pytest.mark.parametrize("dtype", ["<u4", ">i8", "<u8"])
+def test_intensities_that_float32_rounds_are_kept_beside_it_and_counted(dtype):
+    values = np.array([1, 2**24, 2**24 + 1, 2**31 - 1], dtype)
+    cloud = cloud_from_columns("pcd", [*zip("xyz", np.zeros((3, 4)), strict=True), ("reflectivity", values)])
+    np.testing.assert_array_equal(cloud.intensity, values.astype(np.float32))
+    np.testing.assert_array_equal(cloud.extra["reflectivity"], values)
+    assert "rounds 2 values of reflectivity;" in cloud.warnings[0]
+    exact = cloud_from_columns("pcd", [*zip("xyz", np.zeros((3, 2)), strict=True), ("intensity", values[:2])])
+    assert (exact.extra, exact.warnings) == ({}, [])

@@ -33,7 +33,8 @@ def test_every_point_format(point_format, compressed):
     assert {"pair_0", "pair_1"} <= set(cloud.extra)
     assert ("gps_time" in cloud.extra) == (point_format not in (0, 2))
     assert (cloud.rgb is not None) == (point_format in (2, 3, 5, 7, 8, 10))
-    assert cloud.warnings == []
+    told = "Colours have 16 bits a channel, of which the model and answers other than LAS get the upper 8: "
+    assert [warning.startswith(told) for warning in cloud.warnings] == [True] * (cloud.rgb is not None)
 
 
 @pytest.mark.parametrize("num_points", [1, 2, 49_999, 50_000, 50_001, 120_000])
@@ -115,6 +116,17 @@ def test_colour_depth_is_decided_from_all_points(greatest, shift):
     rgb = las.read(memoryview(to_bytes(expected))).rgb
     np.testing.assert_array_equal(rgb[:, 0], (np.arange(500) % 200) >> shift)
     assert rgb[-1, 2] == 255
+
+
+@pytest.mark.parametrize(("factor", "added", "num_told"), [(256, 0, 0), (257, 0, 0), (257, 1, 499), (16, 3, 500)])
+def test_colours_of_more_than_8_bits_are_told_only_where_bits_are_lost(factor, added, num_told):
+    expected = las_data(2)
+    for name in ("red", "green", "blue"):
+        expected[name] = np.full(500, 200 * factor, np.uint16)
+    expected.red += added
+    expected.red[0] = 0 if num_told == 499 else expected.red[0]
+    cloud = las.read(memoryview(to_bytes(expected)))
+    assert [f": {num_told} points have more." in warning for warning in cloud.warnings] == [True] * (num_told > 0)
 
 
 def test_colours_that_are_all_zero_are_absent_with_a_warning():
