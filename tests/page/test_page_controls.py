@@ -86,11 +86,36 @@ def test_measured_distance_is_that_of_the_points(page: Driver, tile: Path):
         page.click_at(*spot)
     page.tab.wait_for_selector("#picked dt >> text=distance")
     card = page.card()
-    assert abs(float(card["distance"]) - math.dist(*places)) < 0.02
-    assert abs(float(card["level"]) - math.dist(places[0][:2], places[1][:2])) < 0.02
+    assert abs(metres(card["distance"]) - math.dist(*places)) < 0.02
+    assert abs(metres(card["level"]) - math.dist(places[0][:2], places[1][:2])) < 0.02
+    assert page.tab.text_content("#marks text").endswith(" m")
     assert page.tab.locator("#marks line").count() == 1
     page.tab.keyboard.press("Escape")
     assert page.tab.locator("#marks line").count() == 0
+
+
+def test_distances_are_metres_also_in_a_file_in_feet(page: Driver, tile: Path):
+    page.tab.click("#reading summary")
+    page.tab.fill("#units", "ft,ft,us-ft")
+    page.drop(tile)
+    places = []
+    for spot in ((0.4, 0.5), (0.6, 0.6)):
+        page.click_at(*spot)
+        places.append(page.place())
+    page.tab.click("#measure")
+    for spot in ((0.4, 0.5), (0.6, 0.6)):
+        page.click_at(*spot)
+    page.tab.wait_for_selector("#picked dt >> text=distance")
+    level_m = 0.3048 * math.dist(places[0][:2], places[1][:2])
+    assert abs(metres(page.card()["level"]) - level_m) < 0.02
+    assert "unit" not in page.card()
+    assert page.address("units") == "ft%2Cft%2Cus-ft"
+
+
+def metres(text: str) -> float:
+    value, unit = text.split(" ")
+    assert unit == "m"
+    return float(value)
 
 
 def test_keys(page: Driver, tile: Path):

@@ -4,7 +4,7 @@ import * as THREE from "three";
 import { type Block, type Header, type Values, column, value } from "./header";
 import { hue } from "./palette";
 
-/** What is kept of a block for reading points: places relative to the middle of the cloud, and the stored columns. */
+/** What is kept of a block for reading points: places in metres from the middle of the cloud, and the stored columns. */
 export interface Part extends Block {
   places: Float32Array;
 }
@@ -16,6 +16,8 @@ export class Cloud {
   /** The middle of the cloud in the file's coordinates, which is 0 here. */
   readonly middle: THREE.Vector3;
   readonly half: THREE.Vector3;
+  /** Metres to a unit of each axis of the file. */
+  readonly metres: THREE.Vector3;
   /** Where all points are but for a few far ones. */
   readonly core: THREE.Box3;
   num_points = 0;
@@ -35,7 +37,9 @@ export class Cloud {
       if ((position.step as number[])[axis] === 1) high.setComponent(axis, low.getComponent(axis));
     });
     this.middle = low.clone().add(high).multiplyScalar(0.5);
-    this.half = high.sub(low).multiplyScalar(0.5);
+    const { units } = header;
+    this.metres = units ? new THREE.Vector3(units.x.metres, units.y.metres, units.z.metres) : new THREE.Vector3(1, 1, 1);
+    this.half = high.sub(low).multiplyScalar(0.5).multiply(this.metres);
     this.core = new THREE.Box3(this.half.clone().negate(), this.half.clone());
   }
 
@@ -118,7 +122,8 @@ export class Cloud {
     for (let axis = 0; axis < 3; axis++) {
       const step = (position.step as number[])[axis];
       const shift = (position.offset as number[])[axis] - this.middle.getComponent(axis);
-      for (let at = axis; at < stored.length; at += 3) out[at] = stored[at] * step + shift;
+      const metres = this.metres.getComponent(axis);
+      for (let at = axis; at < stored.length; at += 3) out[at] = (stored[at] * step + shift) * metres;
     }
     return out;
   }

@@ -100,10 +100,10 @@ export class Colours {
 }
 
 function ranges(cloud: Cloud): Partial<Record<Mode, [number, number]>> {
-  const { middle, core, header } = cloud;
+  const { middle, metres, core, header } = cloud;
   return {
     confidence: [0, 1],
-    height: [middle.z + core.min.z, middle.z + core.max.z],
+    height: [middle.z + core.min.z / metres.z, middle.z + core.max.z / metres.z],
     entropy: [0, Math.log(Math.max(2, header.classes.length))],
   };
 }

@@ -29,6 +29,13 @@ export interface Column {
   offset?: number | number[];
 }
 
+/** The unit of an axis: so many metres each, and who says so; `assumed` where nobody does. */
+export interface Unit {
+  name: string;
+  metres: number;
+  source: string;
+}
+
 export interface Header {
   model: string;
   num_points: number;
@@ -41,6 +48,8 @@ export interface Header {
   /** Absent in view files of earlier versions. */
   file_columns?: FileColumn[];
   reference: { column: string; key: "asprs" | "id"; values: FileClass[] } | null;
+  /** Absent in view files of earlier versions. */
+  units?: Record<"x" | "y" | "z", Unit> | null;
   warnings: string[];
   timings_ms: Record<string, number>;
 }

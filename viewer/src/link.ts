@@ -40,6 +40,8 @@ export function toHash(view: View): string {
   set("condition", view.choices.condition, "");
   set("format", view.choices.format, "");
   set("columns", view.choices.columns, "");
+  set("units", view.choices.units, "");
+  set("crs", view.choices.crs, "");
   set("fields", view.choices.fields.join("."), "confidence");
   set("colour", view.colour, "class");
   set("palette", view.palette, "safe");
@@ -73,6 +75,8 @@ export function fromHash(hash: string): View {
       condition: text("condition"),
       format: text("format"),
       columns: text("columns"),
+      units: text("units"),
+      crs: text("crs"),
       fields: list("fields", ".", "confidence"),
     },
     colour: text("colour", "class") as Mode,

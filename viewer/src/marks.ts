@@ -23,7 +23,7 @@ export class Marks {
       if (!from || !to) continue;
       shapes.push(shape("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y }));
       const label = shape("text", { x: (from.x + to.x) / 2, y: (from.y + to.y) / 2 - 6 });
-      label.textContent = this.line[i].distanceTo(this.line[i - 1]).toFixed(2);
+      label.textContent = `${this.line[i].distanceTo(this.line[i - 1]).toFixed(2)} m`;
       shapes.push(label);
     }
     for (const end of line) if (end) shapes.push(shape("circle", { cx: end.x, cy: end.y, r: 4 }));

@@ -19,6 +19,8 @@ export class Options {
   private format = by<HTMLSelectElement>("format");
   private columns = by<HTMLInputElement>("columns");
   readonly channels = new Channels(this.columns);
+  private units = by<HTMLInputElement>("units");
+  private crs = by<HTMLInputElement>("crs");
   private passes = by<HTMLInputElement>("max-passes");
   private condition = by<HTMLInputElement>("condition");
   private known: Model[] = [];
@@ -53,6 +55,8 @@ export class Options {
       condition: this.condition.value.trim(),
       format: this.format.value,
       columns: this.columns.value.trim(),
+      units: this.units.value.trim(),
+      crs: this.crs.value.trim(),
       fields: this.fields.filter((box) => box.checked && !box.disabled).map((box) => box.value),
     };
   }
@@ -63,6 +67,8 @@ export class Options {
       if ([...select.options].some((option) => option.value === choices[name])) select.value = choices[name];
     }
     this.columns.value = choices.columns;
+    this.units.value = choices.units;
+    this.crs.value = choices.crs;
     this.passes.value = choices.max_passes;
     this.condition.value = choices.condition;
     for (const box of this.fields) box.checked = choices.fields.includes(box.value);

@@ -29,6 +29,10 @@ export interface Choices {
   condition: string;
   format: string;
   columns: string;
+  /** Units of the coordinates, '' for what the file says. */
+  units: string;
+  /** Their coordinate system, '' for what the file says. */
+  crs: string;
   fields: string[];
 }
 
@@ -40,7 +44,7 @@ export interface Stage {
 }
 
 const POLL_MS = 400;
-const CHOSEN = ["model", "mode", "max_passes", "condition", "format", "columns"] as const;
+const CHOSEN = ["model", "mode", "max_passes", "condition", "format", "columns", "units", "crs"] as const;
 
 /** An answer that says in words what went wrong. */
 export class Problem extends Error {

@@ -278,9 +278,22 @@ export class Viewer {
     const rise = line[line.length - 1].z - line[0].z;
     this.say(
       legs.length
-        ? [["distance", total.toFixed(3)], ["level", level.toFixed(3)], ["rise", rise.toFixed(3)], ["points", String(line.length)]]
+        ? [
+            ["distance", `${total.toFixed(3)} m`],
+            ["level", `${level.toFixed(3)} m`],
+            ["rise", `${rise.toFixed(3)} m`],
+            ["points", String(line.length)],
+            ...this.doubt(),
+          ]
         : [["measure", "Now the next point."]],
     );
+  }
+
+  /** What makes metres uncertain. */
+  private doubt(): [string, string][] {
+    const { units } = this.cloud!.header;
+    const isStated = units && Object.values(units).every(({ source }) => source !== "assumed");
+    return isStated ? [] : [["unit", "not stated by the file, taken for metres"]];
   }
 
   private say(rows: [string, string][]): void {
