@@ -115,6 +115,10 @@ def test_parts_of_an_inference_request(server: Server, changed: dict, expected: 
     assert expected in told(server.post(INFER, json={"inputs": [COORD]} | changed), 400)
 
 
+def test_options_in_the_address_of_an_inference_request_are_not_ignored(server: Server):
+    assert "'parameters'" in told(server.post(f"{INFER}?mode=exact", json={"inputs": [COORD]}), 400)
+
+
 def test_nested_and_broken_json(server: Server):
     told(server.post(INFER, data=b"[" * MILLION), 400)
     told(server.post(INFER, data=b'{"inputs":[' + b"{}," * 100_000), 400)

@@ -12,6 +12,7 @@ from flask import Response, request
 from app.engine.body import Body, Spool
 from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
+from app.errors import BadRequest, quoted
 from app.http.connection import hung_up
 from app.http.openapi import problems
 from app.http.options import Options, timeout_s
@@ -38,6 +39,11 @@ DONE = {
 @blueprint.doc(responses=DONE)
 def infer(name: str) -> Response:
     """Classify every point, as the Open Inference protocol asks for it"""
+    if request.args:
+        raise BadRequest(
+            f"The address has the option {quoted(next(iter(request.args)))}; here options are among the 'parameters' "
+            "of the JSON."
+        )
     return with_permit(lambda progress: _answer(name, progress))
 
 
