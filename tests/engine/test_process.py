@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import time
@@ -11,7 +12,7 @@ from app.clouds.cloud import Cloud
 from app.engine.channel import close_all
 from app.engine.memory import is_device_lost, memory
 from app.engine.model_set import ModelSet
-from app.engine.packed import Packed, pack_cloud, unpack_segmentation
+from app.engine.packed import Packed, pack_cloud, pack_segmentation, unpack_segmentation
 from app.engine.process import choose_device
 from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
 from app.engine.pulse import Pulse
@@ -147,6 +148,59 @@ def test_memory_that_torch_cannot_have_is_told_from_other_errors():
     assert all(map(is_out_of_memory, missing))
     assert not any(map(is_device_lost, [*missing, other]))
     assert not is_out_of_memory(other)
+
+
+WANTS_OF_MEMORY = [
+    MemoryError(),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"),
+    getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", WANTS_OF_MEMORY, ids=str)
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, pulse, monkeypatch, error, mode):
+    inference = models.segmenters["good"].inference
+    logits = inference.logits
+
+    def lacking(feat, plan, run):
+        if len(feat) > 1000:
+            raise error
+        return logits(feat, plan, run)
+
+    monkeypatch.setattr(inference, "logits", lacking)
+    fields = ("entropy",) if mode == "fast" else ()
+    clouds = [cloud_of(300), cloud_of(5000)]
+    small, large = answer_to(models, pulse, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
+    close_all(small[1])
+    assert isinstance(small[0], Segmented)
+    assert (large[0].status, large[1]) == (503, [])
+    assert "memory" in large[0].detail
+
+
+def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, pulse, monkeypatch):
+    def lacking(segmentation):
+        if len(segmentation.labels) > 1000:
+            raise MemoryError
+        return pack_segmentation(segmentation)
+
+    monkeypatch.setattr("app.engine.runner.pack_segmentation", lacking)
+    small, large = answer_to(models, pulse, [cloud_of(300), cloud_of(5000)], time.time() + 60)
+    close_all(small[1])
+    assert isinstance(small[0], Segmented)
+    assert large[0].status == 503
+
+
+def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, pulse):
+    ((absent, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60, model="empty")
+    assert absent.status == 503
+    assert absent.retry_after_s > 0
+    assert "no weights" in absent.detail
+    ((unknown, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60, model="unknown")
+    assert unknown.status == 404
 
 
 def test_unloaded_model_gives_its_memory_back_and_can_be_loaded_again(tmp_path):
