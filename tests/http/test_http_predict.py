@@ -6,7 +6,6 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import laspy
 import numpy as np
@@ -14,8 +13,6 @@ import pytest
 import requests
 from plyfile import PlyData
 
-from app.http.upload import MIB, part_file
-from app.settings import Settings
 from tests.http import clouds
 from tests.http.server import Server, descendants
 
@@ -215,11 +212,3 @@ def test_descriptors_are_given_back_also_by_clients_that_leave(server: Server):
     while num_descriptors() > before:
         assert time.monotonic() < deadline_s, f"{num_descriptors()} descriptors, {before} before"
         time.sleep(0.1)
-
-
-@pytest.mark.parametrize("memory_mib", [0, 1])
-def test_part_of_a_form_goes_to_disk_where_it_outgrows_its_memory(memory_mib, tmp_path):
-    with part_file(Settings(spool_memory_mib=memory_mib, spool_dir=tmp_path)) as file:
-        file.write(bytes(memory_mib * MIB + 2))
-        descriptors = Path("/proc/self/fd").glob("*")
-        assert any(str(tmp_path) in os.readlink(link) for link in descriptors if link.is_symlink())
