@@ -20,6 +20,7 @@ from app.errors import BadCloud
 POINTWISE, CHUNKED, LAYERED = 1, 2, 3
 REWRITE = "LASzip's own program unpacks them: laszip -i old.laz -o new.las; send that, or pack it again."
 LASZIP_HEADER = 34
+USUAL_CHUNK = 50_000  # points
 LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # of items POINT14, RGB14, RGBNIR14, WAVEPACKET14; BYTE14 has one a byte
 BYTE14 = 14
 
@@ -42,8 +43,8 @@ def decode(file: LasFile) -> np.ndarray:
     laszip = file.find(LASZIP)
     if laszip is None:
         raise BadCloud("The header says that the points are compressed, but the LASzip record is missing.")
-    items, chunk_size, record_data = _items(laszip.data, file)
-    table, chunks_end = _chunks(file, items, record_data, chunk_size)
+    items, chunk_size = _items(laszip.data, file)
+    table, chunks_end, record_data = _chunks(file, items, laszip.data, chunk_size)
     records = np.empty(file.num_points * file.record_length, np.uint8)
     chunks = file.data[file.points_start + 8 : chunks_end]
     try:
@@ -76,11 +77,8 @@ def _parse_items(laszip: bytes) -> list[Item]:
     return [struct.unpack_from("<HHH", laszip, LASZIP_HEADER + 6 * index) for index in range(count)]
 
 
-def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int, bytes]:
-    """Items and chunk size of the LASzip record, which must describe points of the header's format, and the record.
-
-    A chunk size of 0 means chunks of sizes of their own, as to LASzip; lazrs is told so.
-    """
+def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int]:
+    """Items and chunk size of the LASzip record, which must describe points of the header's format."""
     if len(laszip) < LASZIP_HEADER:
         raise BadCloud(f"The LASzip record has {len(laszip)} bytes, too few to describe the points.")
     compressor, chunk_size = struct.unpack_from("<H10xI", laszip)
@@ -103,28 +101,33 @@ def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int, bytes]:
         )
     if (compressor == LAYERED) != (items[0][0] in LAYERS):
         raise BadCloud(f"The LASzip record is damaged: compressor {compressor} for points of type {items[0][0]}.")
-    chunk_size = chunk_size or VARIABLE
-    return items, chunk_size, laszip[:12] + struct.pack("<I", chunk_size) + laszip[16:]
+    return items, chunk_size
 
 
-def _chunks(file: LasFile, items: list[Item], laszip: bytes, chunk_size: int) -> tuple[list[Chunk], int]:
-    """Points and bytes of every chunk, and where the last one ends.
+def _chunks(file: LasFile, items: list[Item], laszip: bytes, chunk_size: int) -> tuple[list[Chunk], int, bytes]:
+    """Points and bytes of every chunk, where the last one ends, and the LASzip record to unpack them by.
 
-    Layered chunks state both themselves, so they are found without the table that should list them.
+    A chunk size of 0 says nothing: LASzip takes it for chunks of sizes of their own, as those of COPC are; else they
+    have the size that most programs give them, or there is one. Layered chunks state points and bytes themselves, so
+    they are found without the table that should list them.
     """
     layered = items[0][0] in LAYERS
-    try:
-        start = _table_start(file)
-        table = _chunk_table(file, laszip, chunk_size, start)
-        if layered:
-            _check_layers(file, items, table)
-    except BadCloud:
-        found = _walk_layered(file, items) if layered else None
-        if found is None:
-            raise
-        file.warnings.append("The table of compressed chunks is missing or wrong; the points were found without it.")
-        return found
-    return table, start
+    sizes = [chunk_size] if chunk_size else [VARIABLE, USUAL_CHUNK, min(file.num_points, VARIABLE - 1)]
+    for size in sizes:
+        record = laszip[:12] + struct.pack("<I", size) + laszip[16:]
+        try:
+            start = _table_start(file)
+            table = _chunk_table(file, record, size, start)
+            if layered:
+                _check_layers(file, items, table)
+            return table, start, record
+        except BadCloud as problem:
+            refused = problem
+    found = _walk_layered(file, items) if layered else None
+    if found is None:
+        raise refused
+    file.warnings.append("The table of compressed chunks is missing or wrong; the points were found without it.")
+    return (*found, record)
 
 
 def _table_start(file: LasFile) -> int:

@@ -1,6 +1,7 @@
 """LAS and LAZ files made with laspy, which the reader and writer under test do not use for reading."""
 
 import io
+import struct
 
 import laspy
 import numpy as np
@@ -59,6 +60,28 @@ def undeclared(data):
     """The file with the user id of its Extra Bytes VLR overwritten, so that nothing describes the extra bytes."""
     at = data.index(b"LASF_Spec")
     return data[:at] + b"forgotten" + data[at + 9 :]
+
+
+def descriptors(*dimensions):
+    """The data of an Extra Bytes record: name, data type and options of each."""
+    return b"".join(
+        struct.pack("<2xBB32s152x4x", kind, options, name if isinstance(name, bytes) else name.encode())
+        for name, kind, options in dimensions
+    )
+
+
+def file_with(extra, *records):
+    """A file of format 6 whose points end in ``extra`` (N, bytes), with Extra Bytes ``records``."""
+    data = las_data(6, len(extra), vlrs=False)
+    data.header.vlrs.append(laspy.VLR("someone", 7, "first", b"kept"))
+    for record in records:
+        data.header.vlrs.append(laspy.VLR("LASF_Spec", 4, "by one program of several", record))
+    data.header.vlrs.append(laspy.VLR("someone", 8, "last", b"kept too"))
+    plain = bytearray(to_bytes(data))
+    start, length = struct.unpack_from("<I", plain, 96)[0], struct.unpack_from("<H", plain, 105)[0]
+    points = np.frombuffer(plain, np.uint8, len(extra) * length, start).reshape(len(extra), length)
+    struct.pack_into("<H", plain, 105, length + extra.shape[1])
+    return memoryview(bytes(plain[:start]) + np.hstack([points, extra]).tobytes())
 
 
 ASPRS = [ClassInfo(i, name, (0, 0, 0), code) for i, (name, code) in enumerate([("ground", 2), ("roof", 6), ("sea", 9)])]

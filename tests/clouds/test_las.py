@@ -104,6 +104,8 @@ def test_copc_style_variable_chunks():
     compressor.done()
     data = memoryview(out.getvalue())
     np.testing.assert_array_equal(las.read(data).xyz, expected.xyz)
+    size_at = bytes(data).index(b"laszip encoded") - 2 + 54 + 12
+    np.testing.assert_array_equal(las.read(patched(data, size_at, bytes(4))).xyz, expected.xyz)
 
 
 @pytest.mark.parametrize(("greatest", "shift"), [(255, 0), (1023, 2), (4095, 4), (65535, 8)])

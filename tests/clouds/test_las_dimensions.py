@@ -8,35 +8,13 @@ import numpy as np
 import pytest
 
 from app.clouds import las
-from tests.clouds.las_samples import INDOOR, las_data, segmentation, to_bytes
+from tests.clouds.las_samples import INDOOR, descriptors, file_with, segmentation
 
 POINTS = 60
 DESCRIPTOR_BYTES = 192
 U1, U2, U4, I4, F4 = 1, 3, 5, 6, 9  # data types of the specification
 PAIR_U2 = 13
 WRITERS = {"las": las.write_las, "laz": las.write_laz}
-
-
-def descriptors(*dimensions):
-    """The data of an Extra Bytes record: name, data type and options of each."""
-    return b"".join(
-        struct.pack("<2xBB32s152x4x", kind, options, name if isinstance(name, bytes) else name.encode())
-        for name, kind, options in dimensions
-    )
-
-
-def file_with(extra, *records):
-    """An uncompressed file of format 6 whose points end in ``extra`` (N, bytes), with Extra Bytes ``records``."""
-    data = las_data(6, POINTS, vlrs=False)
-    data.header.vlrs.append(laspy.VLR("someone", 7, "first", b"kept"))
-    for record in records:
-        data.header.vlrs.append(laspy.VLR("LASF_Spec", 4, "by one program of several", record))
-    data.header.vlrs.append(laspy.VLR("someone", 8, "last", b"kept too"))
-    plain = bytearray(to_bytes(data))
-    start, length = struct.unpack_from("<I", plain, 96)[0], struct.unpack_from("<H", plain, 105)[0]
-    points = np.frombuffer(plain, np.uint8, POINTS * length, start).reshape(POINTS, length)
-    struct.pack_into("<H", plain, 105, length + extra.shape[1])
-    return memoryview(bytes(plain[:start]) + np.hstack([points, extra]).tobytes())
 
 
 def described(data):

@@ -223,6 +223,15 @@ def test_layered_chunks_without_their_table():
         las.read(memoryview(expected[: table - 1]))
 
 
+@pytest.mark.parametrize("num_points", [500, 50_001])
+@pytest.mark.parametrize("point_format", [1, 6])
+def test_a_chunk_size_of_0_says_nothing(point_format, num_points):
+    data = las_bytes(True, point_format=point_format, num_points=num_points)
+    cloud = las.read(patched(data, data.index(b"laszip encoded") - 2 + 54 + 12, bytes(4)))
+    np.testing.assert_array_equal(cloud.xyz, las.read(memoryview(data)).xyz)
+    assert cloud.warnings == []
+
+
 @pytest.mark.parametrize("point_format", [1, 6])
 def test_lying_laszip_records(point_format):
     data = las_bytes(True, point_format=point_format)

@@ -14,7 +14,7 @@ import numpy as np
 from app.clouds import formats
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from tests.clouds.cloud_samples import npy, npz, zipped
-from tests.clouds.las_samples import las_bytes
+from tests.clouds.las_samples import descriptors, file_with, las_bytes
 
 POINTS = 200
 CLASSES = [ClassInfo(0, "ground", (120, 90, 60), 2), ClassInfo(1, "building", (200, 0, 0), 6)]
@@ -44,10 +44,17 @@ def seeds() -> list[Seed]:
     sweep = rng.uniform(0, 1, (POINTS, 6)).astype("<f4")
     found = [Seed(f"las {kind}", "las", las_bytes(point_format=kind, num_points=POINTS)) for kind in (1, 3, 7)]
     found += [Seed(f"laz {kind}", "laz", las_bytes(True, point_format=kind, num_points=POINTS)) for kind in (1, 3, 7)]
+    records = [descriptors(("amplitude", 3, 0), ("pair", 13, 0)), descriptors(("label", 2, 0), ("", 0, 1))]
+    found += [
+        Seed(
+            "las of two programs", "las", bytes(file_with(rng.integers(0, 256, (POINTS, 8), dtype=np.uint8), *records))
+        )
+    ]
+    found += [Seed(f"{kind} of columns", kind, _las_of_columns(kind, xyz)) for kind in ("las", "laz")]
     found += [_written("ply", xyz, rgb), Seed("ply ascii", "ply", _ply(rows))]
     found += [_written("pcd", xyz, rgb), Seed("pcd ascii", "pcd", _pcd("ascii", "\n".join(rows).encode()))]
     found += [Seed("pcd compressed", "pcd", _pcd("binary_compressed", _literal_lzf(table.astype("<f4").T.tobytes())))]
-    found += [Seed("e57", "e57", _e57(xyz))]
+    found += [Seed("e57", "e57", _e57(xyz)), Seed("e57 of every field", "e57", _e57_of_every_field(xyz, rgb))]
     found += [Seed("npy", "npy", npy(table), names), Seed("npy structured", "npy", npy(structured))]
     folder = {"scene/coord.npy": npy(xyz), "scene/color.npy": npy(rgb)}
     found += [Seed("npz", "npz", npz(coord=xyz, color=rgb))]
@@ -126,6 +133,14 @@ def _ptx(rows: list[str]) -> bytes:
     return "\n".join([*header, *rows, ""]).encode()
 
 
+def _las_of_columns(format: str, xyz: np.ndarray) -> bytes:
+    """What is written of a cloud with columns that LAS has no field for, or a narrow one."""
+    count = np.arange(len(xyz))
+    extra = {"height above": xyz[:, 2] * 2, "user_data": count * 3, "scalar_Point_Source_ID": count.astype(np.uint16)}
+    cloud = Cloud(xyz.copy(), "npy", intensity=xyz[:, 0].astype(np.float32), normals=np.float32(xyz), extra=extra)
+    return formats.write(format, cloud, labelled(len(xyz)))
+
+
 def _ply(rows: list[str]) -> bytes:
     kinds = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"]
     header = ["ply", "format ascii 1.0", f"element vertex {len(rows)}", *(f"property {kind}" for kind in kinds)]
@@ -153,6 +168,28 @@ def _e57(xyz: np.ndarray) -> bytes:
         with pye57.E57(str(path), mode="w") as file:
             file.write_scan_raw({f"cartesian{axis}": xyz[:, i].copy() for i, axis in enumerate("XYZ")})
         return path.read_bytes()
+
+
+def _e57_of_every_field(xyz: np.ndarray, rgb: np.ndarray) -> bytes:
+    """Two scans: one with normals, colours, times and a pose of no rotation, one with spherical coordinates."""
+    from tests.clouds.e57_samples import coordinates, double, integer, put_together, scaled, single, structure
+
+    half = len(xyz) // 2
+    count = np.arange(half)
+    fields = coordinates(xyz[:half]) | {f"nor:normal{axis}": single(xyz[:half, i]) for i, axis in enumerate("XYZ")}
+    fields |= {f"color{name}": integer(rgb[:half, i], 0, 255) for i, name in enumerate(("Red", "Green", "Blue"))}
+    fields |= {
+        "intensity": scaled(count * 0.5, 0.5),
+        "timeStamp": double(count),
+        "returnIndex": integer(count % 3, 0, 3),
+    }
+    fields |= {"returnCount": integer(count % 3 + 1, 0, 4), "cartesianInvalidState": integer(count % 3, 0, 2)}
+    pose = structure(rotation=structure(w=0, x=0, y=0, z=0), translation=structure(x=1, y=2, z=3))
+    names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
+    other = {name: double(values[half:] / 50) for name, values in zip(names, xyz.T, strict=True)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seed.e57"
+        return bytes(put_together(path, (fields, {"pose": pose}), (other, {})))
 
 
 def _csv(rows: list[str]) -> bytes:
