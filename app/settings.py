@@ -43,6 +43,12 @@ Hosts = Annotated[
     str,
     _like(rf"({HOST}(,{HOST})*)?", "names without ports joined by ',', .example.com for all below it, or *"),
 ]
+NAME = r"\s*[A-Za-z_][\w.]*\s*"
+Names = Annotated[str, _like(rf"({NAME}(,{NAME})*)?", "names such as os.system joined by ','")]
+ORIGIN = r"\s*(\*|https?://[^\s,/?#]+/?)\s*"
+Origins = Annotated[
+    str, _like(rf"({ORIGIN}(,{ORIGIN})*)?", "origins such as https://maps.example.com:8443 joined by ',', or *")
+]
 PREFIX = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -, such as /lidar")]
 
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
         description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or "
         "auto, which is upstream for types that are not native; or by model as above",
     )
-    permitted_names: str = Field(
+    permitted_names: Names = Field(
         "",
         description="names of functions that run code, which the pickle of a model's weights may hold, joined by ','; "
         "nothing is run either way; empty: such weights are refused",
@@ -150,7 +156,7 @@ class Settings(BaseSettings):
         "any. IP addresses, names without a dot or under .localhost, .local, .lan, .internal, .home.arpa, and this "
         "machine's own need not be named",
     )
-    cors_origins: str = Field(
+    cors_origins: Origins = Field(
         "", description="origins of pages elsewhere that may use the service, joined by ','; *: any; empty: none"
     )
     proxies: int = Field(0, ge=0, description="proxies in front that add X-Forwarded-For, which is believed so far")

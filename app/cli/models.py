@@ -44,14 +44,17 @@ def list_models(
     models: options.Models = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the models that a server with these settings would find, by their configs: weights are not read."""
+    """Show the models that a server with these settings would find, by their configs and the names in their weights."""
     from app.errors import Problem
     from app.zoo.experiment import find, load
+    from app.zoo.vetting import vet_file
 
     cards = []
     for folder in find(configure(models=models).models):
         try:
-            cards.append(load(folder).card())
+            experiment = load(folder)
+            vet_file(experiment.checkpoint)
+            cards.append(experiment.card())
         except Problem as problem:
             cards.append({"name": folder.name, "path": str(folder), "served": False, "reason": problem.detail})
     if as_json:

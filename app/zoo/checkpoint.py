@@ -1,7 +1,6 @@
 """The weights of a checkpoint, read without running anything that it holds."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -12,19 +11,17 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.pickles.archive import Archive, DamagedError, kind_of, open_archive
-from app.pickles.calls import dangerous
 from app.pickles.unpickle import StorageRef, TensorRef, UnreadableError
-from app.settings import settings
 
 from . import state_dicts
 from .steady import copied, opened
+from .vetting import permitted, vet
 from .weight_names import unwrapped
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 MAX_GROWTH = 8  # bytes of all tensors in memory against bytes of the file: float16 doubles, tied weights count twice
 MAX_DEPTH = 4  # of lists and dicts in a config
-SHOWN, SHOWN_CHARACTERS = 4, 100  # of the names that run code
 
 
 class Checkpoint(NamedTuple):
@@ -61,7 +58,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         weights = unwrapped(weights)
         _check_growth(weights, file_bytes)
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
-        return Checkpoint(checked, sorted(ignored), [*remarks, *_permitted(ignored)])
+        return Checkpoint(checked, sorted(ignored), [*remarks, *permitted(ignored)])
     except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
         raise BadModel(f"{path.name}: {_told(error, path)}") from error
 
@@ -74,7 +71,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         with opened(path) as file:
             pickled = open_archive(file, path.name).pickled
-            _vet(pickled.ignored)
+            vet(pickled.ignored)
             value = pickled.value
             names = list(unwrapped(state_dicts.find(value)[0]))
     except (DamagedError, UnreadableError, OSError, BadModel) as error:
@@ -117,33 +114,11 @@ def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]
 
 def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
     archive = open_archive(file, name)
-    _vet(archive.pickled.ignored)
+    vet(archive.pickled.ignored)
     references, remarks = state_dicts.find(archive.pickled.value)
     storages: dict[str, Tensor] = {}
     weights = {each: _view(each, ref, archive, storages) for each, ref in references.items()}
     return weights, archive.pickled.ignored, remarks
-
-
-def _vet(names: Iterable[str]) -> None:
-    """Raise BadModel where some of ``names`` run code, unless the settings permit them."""
-    permitted = {name.strip() for name in settings().permitted_names.split(",")}
-    refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
-    if refused:
-        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
-        raise BadModel(
-            f"the file names {', '.join(refused[:SHOWN])}{more}, which would run code where a program loads it "
-            "the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
-            f"where you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
-            "weights, and still runs nothing"
-        )
-
-
-def _permitted(names: Iterable[str]) -> list[str]:
-    found = dangerous(names)
-    told = (
-        f"The file names {', '.join(found)}, which would run code elsewhere; POINTSERVE_PERMITTED_NAMES lets it stand."
-    )
-    return [told] if found else []
 
 
 def _view(name: str, reference: TensorRef, archive: Archive, storages: dict[str, Tensor]) -> Tensor:

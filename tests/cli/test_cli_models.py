@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import torch
 from cli_samples import EXPERIMENT, ROOT
 
 
@@ -32,6 +33,16 @@ def test_list_shows_why_one_is_refused(pointserve, tmp_path):
     assert done.returncode == 0
     assert "SpUNet-v1m1" in done.stdout
     assert "import" in done.stdout
+
+
+def test_list_says_which_weights_name_what_runs_code(pointserve, tmp_path):
+    shutil.copytree(EXPERIMENT, tmp_path / "a:b")
+    path = tmp_path / "a:b/model/model_best.pth"
+    torch.save(torch.load(path, weights_only=False) | {"hook": eval}, path)
+    done = pointserve("models", "list", "--models", tmp_path / "a:b")
+    assert "cannot be served: model_best.pth: the file names builtins.eval" in done.stdout
+    done = pointserve("models", "list", "--models", tmp_path / "a:b", POINTSERVE_PERMITTED_NAMES="builtins.eval")
+    assert "cannot be served" not in done.stdout
 
 
 def test_check_says_what_the_folder_is_where_it_is_no_experiment(pointserve, tmp_path):

@@ -78,6 +78,8 @@ def test_settings_that_make_no_sense_are_one_line(pointserve, monkeypatch):
         ("LEGACY_BLOCKS", "room=maybe", "auto, yes or no"),
         ("PATH_PREFIX", "<script>", "a path of letters"),
         ("ALLOWED_HOSTS", "lidar:5001", "names without ports"),
+        ("CORS_ORIGINS", "maps.lidar.test", "origins such as https://"),
+        ("PERMITTED_NAMES", "os.system;eval", "names such as os.system"),
     ):
         with pytest.raises(BadRequest) as caught:
             configure_in({f"POINTSERVE_{name}": value}, monkeypatch)

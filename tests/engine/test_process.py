@@ -17,7 +17,7 @@ from app.engine.process import choose_device
 from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
 from app.engine.pulse import Pulse
 from app.engine.runner import DeviceLost, Runner
-from app.errors import BadModel, NotFound
+from app.errors import BadModel, NotFound, Problem
 from app.pipeline.shortage import is_out_of_memory
 
 
@@ -243,3 +243,18 @@ def test_device_that_is_not_there_is_named(monkeypatch):
     assert choose_device("auto") == choose_device("cpu") == "cpu"
     with pytest.raises(BadModel, match="POINTSERVE_DEVICE"):
         choose_device("cuda")
+
+
+def test_a_model_whose_weights_name_what_runs_code_says_so_in_its_card_and_in_the_log(tmp_path, caplog):
+    folder = tmp_path / "hostile"
+    shutil.copytree(EXPERIMENT, folder)
+    path = folder / "model" / "model_best.pth"
+    torch.save(torch.load(path, weights_only=False) | {"hook": print, "then": os.system}, path)
+    models = ModelSet(str(tmp_path), "cpu", 400_000)
+    models.load_all()
+    (card,) = models.cards
+    assert not card.served
+    assert "posix.system" in card.reason
+    assert "posix.system" in caplog.text
+    with pytest.raises(Problem, match=r"posix\.system"):
+        models.load("hostile")

@@ -1,0 +1,50 @@
+"""Whether the file of a model's weights names what runs code, and whether the settings permit it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from app.errors import BadModel
+from app.pickles.archive import DamagedError, open_archive
+from app.pickles.calls import dangerous
+from app.pickles.unpickle import UnreadableError
+from app.settings import settings
+
+from .steady import opened
+
+SHOWN, SHOWN_CHARACTERS = 4, 100
+
+
+def vet(names: Iterable[str]) -> None:
+    """Raise BadModel where some of ``names``, which a pickle holds, run code, unless the settings permit them."""
+    permitted = {name.strip() for name in settings().permitted_names.split(",")}
+    refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
+    if refused:
+        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        raise BadModel(
+            f"the file names {', '.join(refused[:SHOWN])}{more}, which would run code where a program loads it "
+            "the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
+            f"where you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
+            "weights, and still runs nothing"
+        )
+
+
+def vet_file(path: Path) -> None:
+    """As ``vet``, of the names in a file of weights, which are not read. Raises BadModel where it cannot be told."""
+    if path.suffix == ".safetensors":
+        return
+    try:
+        with opened(path) as file:
+            vet(open_archive(file, path.name).pickled.ignored)
+    except OSError as error:
+        raise BadModel(f"{path.name}: the file cannot be read: {error.strerror}") from error
+    except (DamagedError, UnreadableError, BadModel) as error:
+        raise BadModel(f"{path.name}: {error}") from error
+
+
+def permitted(names: Iterable[str]) -> list[str]:
+    """A remark on those of ``names`` that run code, where there are any."""
+    found = dangerous(names)
+    told = (
+        f"The file names {', '.join(found)}, which would run code elsewhere; POINTSERVE_PERMITTED_NAMES lets it stand."
+    )
+    return [told] if found else []
