@@ -117,6 +117,8 @@ class _Reader:
                 continue
             while len(fields) > layout.width and not fields[-1]:
                 fields.pop()
+            if 0 < layout.width - len(fields) <= layout.num_optional:
+                fields += [""] * (layout.width - len(fields))
             if len(fields) != layout.width:
                 raise BadCloud(
                     f"Line {number} has {len(fields)} columns; expected {layout.width} as in the rows before."

@@ -37,3 +37,19 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
         if full_scale > 255:
             warnings.append(f"Colours reach {highest:g} and were read as {DEPTHS[full_scale]} bits a channel.")
     return np.rint(values * np.float32(255 / full_scale)).astype(np.uint8), warnings
+
+
+def unpacked(values: np.ndarray) -> list[np.ndarray] | None:
+    """Red, green and blue (N,) of colours 0xAARRGGBB in one number each, whole or the float with these bits,
+    not-a-number where it is; None where these are no such numbers."""
+    finite = np.isfinite(values)
+    given = values[finite].astype(np.float64)
+    bits = np.zeros(len(values), np.uint32)
+    if len(given) and values.dtype.kind == "f" and np.abs(given).max() < 1e-30:
+        bits[finite] = given.astype(np.float32).view(np.uint32)
+    elif len(given) and ((given == np.floor(given)) & (given >= -(2**31)) & (given < 2**32)).all():
+        bits[finite] = given.astype(np.int64).astype(np.uint32)
+    else:
+        return None
+    channels = [(bits >> shift).astype(np.uint8) for shift in (16, 8, 0)]
+    return channels if finite.all() else [np.where(finite, channel, np.float32(np.nan)) for channel in channels]

@@ -6,12 +6,13 @@ import numpy as np
 
 from app.clouds.checks import check_names, check_num_columns
 from app.clouds.cloud import Cloud
-from app.clouds.colour import rgb8
+from app.clouds.colour import rgb8, unpacked
 from app.clouds.records import free_name
 from app.errors import BadCloud, BadRequest
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
 SKIP = "_"
+PACKED = ("rgb", "rgba")
 
 ALIASES = {
     **{name: (name, f"points:{axis}") for axis, name in enumerate(XYZ)},
@@ -97,6 +98,7 @@ def cloud_from_columns(
     Normals and intensities beyond float32 become inf. BadRequest where ``wanted`` names a column that is not there.
     """
     given, repeated = _renamed((name, values) for name, values in columns if name != SKIP)
+    given = _unpacked(given, wanted.values() if isinstance(wanted, dict) else ())
     names = [name for name, _ in given]
     check_names(names)
     for name, values in given:
@@ -151,6 +153,17 @@ def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
         given[own] = values
     warnings = [f"Columns named more than once, of which the first counts: {listed(repeated)}."] if repeated else []
     return list(given.items()), warnings
+
+
+def _unpacked(given: list[Column], bound: Iterable[str]) -> list[Column]:
+    """``given`` with red, green and blue for a column rgb or rgba, where no others are and none of ``bound`` is it."""
+    packed = next((name for name, values in given if _key(name) in PACKED and values.dtype.kind in "iuf"), None)
+    if packed is None or packed in bound or {canonical(name) for name, _ in given} & {*RGB}:
+        return given
+    channels = unpacked(dict(given)[packed])
+    if channels is None:
+        return given
+    return [(name, values) for name, values in given if name != packed] + list(zip("rgb", channels, strict=True))
 
 
 def listed(names: Sequence[str], at_most: int = 8) -> str:

@@ -199,8 +199,8 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
     told = _by_filename(filename)
     if shown in UNMARKED and told and READERS[told].module not in UNMARKED[shown]:
         raise UnsupportedFormat(
-            f"The file is called '{filename:.100}', but holds {UNMARKED_WORDS[shown]}. Send the whole file as programs "
-            f"write {told}; if it is meant to be {shown}, say format={shown}."
+            f"The file is called '{filename:.100}', but holds {UNMARKED_WORDS[shown]}. If that is meant, say "
+            f"format={shown}; else send the whole file, as programs write {told}."
         )
     if not shown and not told:
         refuse_name(filename)

@@ -23,6 +23,7 @@ class Layout:
 
     ``delimiter`` None means spaces and tabs; ``width`` fields a row, of which ``used`` (ascending) are read.
     ``line_number`` is that of the first row, counted from 1. ``comments`` start what is not read.
+    ``num_optional`` fields at the end of a row may be absent: separators after the last column.
     """
 
     delimiter: str | None
@@ -30,6 +31,7 @@ class Layout:
     used: Sequence[int]
     line_number: int = 1
     comments: tuple[str, ...] = ("#",)
+    num_optional: int = 0
 
     def split(self, line: str) -> list[str]:
         """The fields of ``line``; [] where it is blank or a comment."""

@@ -1,20 +1,24 @@
 """JSON in: {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}."""
 
+import re
+
 import numpy as np
 import orjson
 
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import XYZ, Wanted, cloud_from_columns, numbered
+from app.clouds.columns import XYZ, Wanted, cloud_from_columns, missing_values, numbered
 from app.errors import BadCloud, BadRequest, TooLarge
 
 SHAPE = 'expected {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}'
+# What Python and JavaScript write for numbers that are not finite, which JSON does not have.
+NOT_FINITE = re.compile(rb"(?<=[\[,\s])[-+]?(?:NaN|Infinity)(?=[\],\s])")
 CHUNK_BYTES = 1 << 24
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
-    """Rows of numbers, null for not-a-number; ``fields`` or ``columns`` name them, needed unless a row is x, y, z."""
+    """Rows of numbers, null or NaN for none; ``fields`` or ``columns`` name them, needed unless a row is x, y, z."""
     if max_points is not None and _count_brackets(data) > max_points + 3:
         raise TooLarge(f"The JSON holds more than {max_points:,} points. Send large clouds as LAZ, PLY or NPY.")
     points, fields = _parts(data)
@@ -39,7 +43,8 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         )
     if len(names) != table.shape[1]:
         raise BadCloud(f"'fields' names {len(names)} columns but points have {table.shape[1]} values each.")
-    return cloud_from_columns("json", zip(names, table.T, strict=True), wanted=columns)
+    warnings = missing_values(names, table)
+    return cloud_from_columns("json", zip(names, table.T, strict=True), wanted=columns, warnings=warnings)
 
 
 def _count_brackets(data: memoryview) -> int:
@@ -52,7 +57,7 @@ def _count_brackets(data: memoryview) -> int:
 
 def _parts(data: memoryview) -> tuple[object, object]:
     try:
-        body = orjson.loads(data)
+        body = orjson.loads(NOT_FINITE.sub(b"null", data) if NOT_FINITE.search(data) else data)
     except orjson.JSONDecodeError as error:
         raise BadCloud(f"Not valid JSON at line {error.lineno}, column {error.colno}; {SHAPE}.") from None
     if isinstance(body, list):

@@ -1,5 +1,6 @@
 """Tables of text (.xyz .txt .asc .csv .pts): with or without a header, by commas, semicolons, tabs or spaces."""
 
+import contextlib
 import io
 from collections.abc import Sequence
 from itertools import islice
@@ -13,7 +14,7 @@ from app.clouds.cloud import Cloud
 from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows
-from app.clouds.text_head import COMMENTS, Head, read_head
+from app.clouds.text_head import COMMENTS, MAX_LINE_BYTES, Head, read_head
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud
 
@@ -29,7 +30,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     are left out, cells without a value are NaN, both with a warning. A first line with one whole number is the count of
     points (.pts) and is checked.
     """
-    data = without_hashes(data)
+    data = _with_line_feeds(without_hashes(data))
     head = read_head(data, columns if isinstance(columns, dict) else {})
     if head.num_points is not None:
         check_num_points(head.num_points, max_points, "The count in the first line")
@@ -38,16 +39,20 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         data = memoryview(bytes(data).translate(bytes.maketrans(b";,\t", b"   ")))
     sample = _sample(data, head)
     notation = find_notation((cell for row in sample for cell in row), head.delimiter)
+    kept, texts = _sorted(sample, names, notation)
+    if len(kept) < len(XYZ):
+        raise BadCloud(f"The table has {len(kept)} columns of numbers; a point needs at least x, y and z.")
     if notation == Notation(comma=True):
         data, notation = memoryview(bytes(data).translate(bytes.maketrans(b",", b"."))), Notation()
-    kept = _kept(sample, names, notation)
     at_most = None if max_points is None else max_points + 1
-    layout = Layout(head.delimiter, len(head.fields), kept, head.line_number, _comments(data, head.start))
+    width = len(head.fields)
+    num_optional = width - 1 - max(kept + texts) if not names or names[-1] in (SKIP, "") else 0
+    layout = Layout(head.delimiter, width, kept, head.line_number, _comments(data, head.start), num_optional)
     cells = _parse(data, head, layout, notation, at_most)
     check_num_points(len(cells.table), max_points)
     if head.num_points is not None and head.num_points != len(cells.table):
         raise BadCloud(f"The first line promises {head.num_points:,} points, but {len(cells.table):,} rows follow.")
-    return _cloud(head, names, layout, cells, columns, notation)
+    return _cloud(head, names, layout, cells, columns, notation, texts)
 
 
 def _names(head: Head, columns: Wanted | None) -> tuple[str, ...] | None:
@@ -82,26 +87,42 @@ def _sample(data: memoryview, head: Head) -> list[list[str]]:
     return list(islice((row for row in rows if len(row) == layout.width), SAMPLE_ROWS))
 
 
-def _kept(sample: Sequence[Sequence[str]], names: Sequence[str] | None, notation: Notation) -> list[int]:
-    """Places of the columns that hold numbers, or nothing yet, in the sample; coordinates by name in any case."""
-    kept = []
-    for index, cells in enumerate(zip(*sample, strict=True)):
-        name = names[index] if names else ""
+def _sorted(
+    sample: Sequence[Sequence[str]], names: Sequence[str] | None, notation: Notation
+) -> tuple[list[int], list[int]]:
+    """Places of the columns that hold numbers in the sample, or by their names shall, and of those that hold text."""
+    kept, texts = [], []
+    for place, cells in enumerate(zip(*sample, strict=True)):
+        name = names[place] if names else ""
         values = [cell for cell in cells if not is_missing(cell)]
         numbers = sum(is_number(notation.plain(cell)) for cell in values)
-        is_there = bool(numbers) if names is None else True
-        if canonical(name) in XYZ or (name != SKIP and is_there and 2 * numbers >= len(values)):
-            kept.append(index)
-    return kept
+        if canonical(name) in XYZ or (name != SKIP and 2 * numbers >= len(values) and (numbers or names)):
+            kept.append(place)
+        elif name != SKIP and values:
+            texts.append(place)
+    return kept, texts
+
+
+def _are_ragged(data: memoryview, layout: Layout, num_rows: int, start: int) -> bool:
+    """Whether some rows seem to have other than ``layout.width`` fields, where not all of these were read."""
+    if layout.delimiter is None:
+        return False
+    view = np.frombuffer(data, np.uint8)[start:]
+    return int(np.count_nonzero(view == ord(layout.delimiter))) != num_rows * (layout.width - 1)
+
+
+def _with_line_feeds(data: memoryview) -> memoryview:
+    """``data`` whose lines end in carriage returns alone with line feeds instead."""
+    head = bytes(data[:MAX_LINE_BYTES])
+    return memoryview(bytes(data).replace(b"\r", b"\n")) if b"\r" in head and b"\n" not in head else data
 
 
 def _parse(data: memoryview, head: Head, layout: Layout, notation: Notation, max_rows: int | None) -> Cells:
     if notation.is_plain:
-        try:
+        with contextlib.suppress(BadCloud):  # some cell is no number: what it is, the slower reader finds out
             table = parse_rows(data, head.start, layout, max_rows)
-            return Cells(table, [Column(numbers=len(table)) for _ in layout.used])
-        except BadCloud:
-            pass  # some cell is no number: what it is, the slower reader finds out
+            if len(layout.used) == layout.width or not _are_ragged(data, layout, len(table), head.start):
+                return Cells(table, [Column(numbers=len(table)) for _ in layout.used])
     return read_cells(data, head.start, layout, notation, max_rows)
 
 
@@ -112,10 +133,11 @@ def _cloud(
     cells: Cells,
     columns: Wanted | None,
     notation: Notation,
+    texts: list[int],
 ) -> Cloud:
     called = names or tuple(str(place) for place in range(1, layout.width + 1))
     required = [i for i, index in enumerate(layout.used) if (canonical(called[index]) in XYZ if names else i < 3)]
-    texts = [called[i] for i in range(layout.width) if i not in layout.used and called[i] != SKIP and head.fields[i]]
+    left_out = [called[place] for place in texts]
     empty, odd, chosen = [], [], []
     for i, (index, column) in enumerate(zip(layout.used, cells.columns, strict=True)):
         if i in required and column.others:
@@ -125,9 +147,9 @@ def _cloud(
         if i in required and not column.numbers:
             raise BadCloud(f"Column {called[index]:.60} holds no number, but only empty cells.")
         if column.is_text:
-            texts.append(called[index])
+            left_out.append(called[index])
         elif not column.numbers:
-            empty.append(called[index])
+            empty += [called[index]] if called[index] else []
         else:
             chosen.append(i)
             if column.others:
@@ -139,8 +161,8 @@ def _cloud(
     warnings = []
     if head.unread:
         warnings.append(f"Lines before the table that were not read: {listed(head.unread)}.")
-    if texts:
-        warnings.append(_sentence(texts, "not numeric and"))
+    if left_out:
+        warnings.append(_sentence(left_out, "not numeric and"))
     if empty:
         warnings.append(_sentence(empty, "without any value and"))
     warnings += odd[:8]

@@ -55,7 +55,7 @@ def test_null_is_not_a_number():
         ({"points": {"x": 1}}, "not a list"),
         ({"cloud": []}, "no 'points'"),
         (b"{", "Not valid JSON"),
-        (b"[[1,2,NaN]]", "Not valid JSON"),
+        (b"[[1,2,nan]]", "Not valid JSON"),
         (b"[" * 500_000, "Not valid JSON"),
         (b'{"points":' * 100_000, "Not valid JSON"),
     ],
@@ -83,3 +83,12 @@ def test_cut_anywhere_is_a_problem():
     for size in range(1, len(data)):
         with pytest.raises(Problem):
             read(data[:size])
+
+
+@pytest.mark.parametrize("word", ["null", "NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_missing_and_counted(word):
+    data = f'{{"points": [[1, 2, 3, {word}], [4, {word}, 6, 7]], "fields": ["x", "y", "z", "intensity"]}}'
+    cloud = formats.read(memoryview(data.encode()))
+    assert np.isnan(cloud.xyz).tolist() == [[False] * 3, [False, True, False]]
+    assert np.isnan(cloud.intensity).tolist() == [True, False]
+    assert cloud.warnings == ["Missing values: 1 in y, 1 in intensity."]

@@ -205,6 +205,29 @@ def test_columns_without_names_that_are_left_out_are_told():
     assert read("1,2,3,oak\n4,5,6,ash\n").warnings == ["Column '4' is not numeric and was left out."]
 
 
+def test_decimal_commas_and_holes_in_the_first_row():
+    cloud = read("x;y;z;intensity\n1,5;2,5;3,5;\n4,5;5,5;6,5;7,5\n")
+    assert (cloud.xyz.tolist(), cloud.intensity[1]) == ([[1.5, 2.5, 3.5], [4.5, 5.5, 6.5]], 7.5)
+    assert cloud.warnings == ["Missing values: 1 in intensity."]
+
+
+def test_rows_of_other_widths_are_told_beside_columns_of_text():
+    with pytest.raises(BadCloud, match="Line 3 has 6 columns; expected 5"):
+        read("x,y,z,name,intensity\n1,2,3,oak,5\n4,5,6,ash, 8,9\n")
+
+
+def test_lines_that_end_in_carriage_returns_alone():
+    assert read("x,y,z,i\r1,2,3,4\r4,5,6,\r").xyz.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("values", ["16711680 255", "2.3418052e-38 3.57331108e-43"])
+def test_packed_colours_by_name(values):
+    first, second = values.split()
+    cloud = read(f"x y z rgb\n1 2 3 {first}\n4 5 6 {second}\n7 8 9 nan\n")
+    assert cloud.rgb.tolist() == [[255, 0, 0], [0, 0, 255], [0, 0, 0]]
+    assert "Points with colours that are not finite: 1; taken as black." in cloud.warnings
+
+
 def test_columns_without_any_value_are_left_out():
     cloud = read("x,y,z,intensity,ring\n1,2,3,,4\n4,5,6,,5\n")
     assert cloud.intensity is None
