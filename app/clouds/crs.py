@@ -16,7 +16,14 @@ from app.clouds.units import METRE, Unit, Units, angle, length
 MAX_CHARS = 1 << 16
 MAX_NAME_CHARS = 120
 REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
-WKT = re.compile(r"\s*[A-Z_0-9]+\s*[\[(]", re.IGNORECASE)
+WKT = re.compile(
+    r"(?:(?:PROJ|GEOG|GEOC|COMPD_|VERT_|LOCAL_|FITTED_)CS|(?:(?:DERIVED)?PROJ(?:ECTED)?|GEOD(?:ETIC)?|GEOG(?:RAPHIC)?"
+    r"|VERT(?:ICAL)?|ENG(?:INEERING)?|COMPOUND|BOUND)CRS)\s*[\[(]",
+    re.IGNORECASE,
+)
+WKT_LIKE = re.compile(r"\w+\s*[\[(]")
+PROJ_STRING = re.compile(r"\+?\w+\s*=")
+MAX_SYSTEM_NAME = 120  # looking for longer ones takes seconds
 UNIT = re.compile(r"\b(LENGTH|ANGLE|)UNIT\s*[\[(]\s*\"([^\"]*)\"\s*,\s*([-+.0-9E]+)", re.IGNORECASE)
 VERTICAL = re.compile(r"\b(?:VERT_CS|VERTCRS|VERTICALCRS|VERTCS)\s*[\[(]", re.IGNORECASE)
 AXES_FOLLOW = re.compile(r"\b(?:CS|PROJECTION|LOCAL_DATUM|EDATUM|ENGINEERINGDATUM)\s*[\[(]", re.IGNORECASE)
@@ -43,7 +50,7 @@ def units_of(text: str, source: str = "file") -> Units:
     if text.isascii() and text.isdigit():
         text = f"EPSG:{text}"
     found = _parsed(text)
-    if found is None and WKT.match(text):
+    if found is None and WKT_LIKE.match(text) and '"' in text:
         return _scanned(text, source)
     if found is None:
         raise BadCrs(f"'{' '.join(text.split()):.80}' is not known")
@@ -83,14 +90,17 @@ def _pyproj() -> Any:
 
 def _parsed(text: str) -> Any:
     """The ``pyproj.CRS`` of ``text``; None where it is none."""
-    if REFUSED.search(text) and not WKT.match(text):
+    is_structured = bool(WKT.match(text)) or text.startswith("{")
+    if not is_structured and REFUSED.search(text):
         raise BadCrs("it names a file, and none is read")
+    if not is_structured and not PROJ_STRING.match(text) and ("[" in text or len(text) > MAX_SYSTEM_NAME):
+        return None
     pyproj = _pyproj()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return pyproj.CRS.from_user_input(text)
-    except (pyproj.exceptions.ProjError, ValueError, TypeError, KeyError, RecursionError):
+    except Exception:  # whatever it is, the file can be read without
         return None
 
 

@@ -68,7 +68,7 @@ def _horizontal(keys: Keys, faults: list[str]) -> Units | None:
     )
     if is_geographic:
         found = _by_code(keys.get(GEOGRAPHIC_CODE), faults)
-        unit = epsg_unit(int(keys.get(ANGULAR_UNIT) or DEGREE_CODE)) if found is None else None
+        unit = _unit(keys.get(ANGULAR_UNIT, DEGREE_CODE)) if found is None else None
         return Units(unit, unit, METRE) if unit and unit.radians else found
     found = _by_code(keys.get(PROJECTED_CODE), faults)
     if found is None and stated is None:
@@ -88,7 +88,7 @@ def _horizontal(keys: Keys, faults: list[str]) -> Units | None:
 def _vertical(keys: Keys, faults: list[str]) -> Units | None:
     """Of which z counts only."""
     code = keys.get(VERTICAL_UNIT)
-    unit = epsg_unit(code) if isinstance(code, int) else None
+    unit = _unit(code)
     if code not in (None, UNSET, USER_DEFINED) and (unit is None or unit.radians):
         faults.append(f"The GeoTIFF key of the unit of z is {code!r:.20}, which is no unit of length.")
         unit = None
@@ -111,12 +111,16 @@ def _linear_unit(keys: Keys, faults: list[str]) -> Unit | None:
         except ValueError as error:
             faults.append(f"The GeoTIFF keys make no sense: {error}.")
             return None
-    unit = epsg_unit(code) if isinstance(code, int) else None
+    unit = _unit(code)
     if unit is None or unit.radians:
         if code != USER_DEFINED:
             faults.append(f"The GeoTIFF key of the linear unit is {code!r:.20}, which is no unit of length.")
         return None
     return unit
+
+
+def _unit(code: int | float | str | None) -> Unit | None:
+    return epsg_unit(code) if isinstance(code, int) else None
 
 
 def _of(unit: Unit) -> Units:

@@ -12,6 +12,7 @@ from app.clouds.cells import Cells, Column, Notation, find_notation, is_missing,
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
+from app.clouds.comments import units_in
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows
 from app.clouds.text_head import COMMENTS, MAX_LINE_BYTES, Head, read_head
@@ -52,7 +53,9 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     check_num_points(len(cells.table), max_points)
     if head.num_points is not None and head.num_points != len(cells.table):
         raise BadCloud(f"The first line promises {head.num_points:,} points, but {len(cells.table):,} rows follow.")
-    return _cloud(head, names, layout, cells, columns, notation, texts)
+    cloud = _cloud(head, names, layout, cells, columns, notation, texts)
+    cloud.units = units_in([*head.comments, *head.unread])
+    return cloud
 
 
 def _names(head: Head, columns: Wanted | None) -> tuple[str, ...] | None:

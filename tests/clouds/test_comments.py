@@ -20,10 +20,16 @@ def pcd(*lines):
     return head.encode() + b"\nWIDTH 10\nHEIGHT 1\nPOINTS 10\nDATA binary\n" + ROWS.tobytes()
 
 
+def table(*lines):
+    return "\n".join([*lines, *(",".join(f"{value:g}" for value in row) for row in ROWS)]).encode()
+
+
 FILES = {
     "ply": lambda text: ply(f"comment {text}"),
     "obj_info": lambda text: ply(f"obj_info {text}"),
     "pcd": lambda text: pcd(f"# {text}"),
+    "text": lambda text: table(f"# {text}"),
+    "text header": lambda text: table(f"# {text}", "x,y,z"),
 }
 
 

@@ -91,8 +91,9 @@ def test_a_wkt_that_is_damaged_still_states_its_units():
         ('PROJCS["x",GEOGCS["y"', "damaged"),
         ('LOCAL_CS["x",UNIT["nothing",0]]', "a unit of 0 m"),
         ('LOCAL_CS["x",UNIT["backwards",-1]]', "a unit of -1 m"),
-        ("PROJCS[" * 9000, "damaged"),
+        ("PROJCS[" * 9000, "not known"),
         ('UNIT["' * 10_000, "damaged"),
+        ("a name of a place " * 50, "not known"),
         ("x" * (MAX_CHARS + 1), "characters"),
     ],
 )

@@ -6,11 +6,13 @@ import pyproj
 import pytest
 
 from app.clouds import formats
+from app.clouds.units import METRE, Units
 from tests.clouds.las_samples import las_data, patched, to_bytes
 
 PROJECTION = "LASF_Projection"
 US_FOOT = 1200 / 3937
 WKT_BIT = 0x10
+ASSUMED = Units(METRE, METRE, METRE)
 
 
 def directory(*keys):
@@ -129,6 +131,8 @@ def test_keys_that_make_no_sense_are_told_and_fail_nothing(pairs, said):
 
 
 def test_a_directory_that_is_damaged():
+    for key in (1024, 2048, 2054, 3072, 3076, 3077, 4096, 4099):  # text where a number is due
+        assert read(*keys((1024, 1), (key, 34737, 5, 0), texts=b"9003|")).units in (None, ASSUMED)
     assert read((34735, b"")).units is None
     assert read((34735, directory((3072, 2263))[:13])).units is None
     assert read((34735, directory((1026, 34737, 60000, 60000), (3077, 34736, 1, 900)))).units is None

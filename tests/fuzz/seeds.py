@@ -9,12 +9,13 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import laspy
 import numpy as np
 
 from app.clouds import formats
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from tests.clouds.cloud_samples import npy, npz, zipped
-from tests.clouds.las_samples import descriptors, file_with, las_bytes
+from tests.clouds.las_samples import descriptors, file_with, las_bytes, las_data, to_bytes
 
 POINTS = 200
 CLASSES = [ClassInfo(0, "ground", (120, 90, 60), 2), ClassInfo(1, "building", (200, 0, 0), 6)]
@@ -51,6 +52,7 @@ def seeds() -> list[Seed]:
         )
     ]
     found += [Seed(f"{kind} of columns", kind, _las_of_columns(kind, xyz)) for kind in ("las", "laz")]
+    found += [Seed(f"las in {kind}", "las", data) for kind, data in _in_feet().items()]
     found += [_written("ply", xyz, rgb), Seed("ply ascii", "ply", _ply(rows))]
     found += [_written("pcd", xyz, rgb), Seed("pcd ascii", "pcd", _pcd("ascii", "\n".join(rows).encode()))]
     found += [Seed("pcd compressed", "pcd", _pcd("binary_compressed", _literal_lzf(table.astype("<f4").T.tobytes())))]
@@ -144,7 +146,23 @@ def _las_of_columns(format: str, xyz: np.ndarray) -> bytes:
 def _ply(rows: list[str]) -> bytes:
     kinds = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue"]
     header = ["ply", "format ascii 1.0", f"element vertex {len(rows)}", *(f"property {kind}" for kind in kinds)]
-    return "\n".join([*header, "end_header", *rows, ""]).encode()
+    return "\n".join([*header, "comment crs: EPSG:2263", "end_header", *rows, ""]).encode()
+
+
+def _in_feet() -> dict[str, bytes]:
+    """LAS whose coordinate system says feet by GeoTIFF keys and by WKT."""
+    keys = np.array([[1, 1, 0, 4], [1024, 0, 1, 1], [3076, 0, 1, 32767], [3077, 34736, 1, 0], [3073, 34737, 6, 0]])
+    wkt = b'LOCAL_CS["site",UNIT["US survey foot",0.304800609601219]]'
+    records = {
+        "keys": {34735: keys.astype("<u2").tobytes(), 34736: struct.pack("<d", 0.3048), 34737: b"(ftUS)|"},
+        "WKT": {2112: wkt},
+    }
+    made = {}
+    for kind, of_kind in records.items():
+        las = las_data(point_format=1, num_points=POINTS, vlrs=False)
+        las.header.vlrs.extend(laspy.VLR("LASF_Projection", number, "", data) for number, data in of_kind.items())
+        made[kind] = to_bytes(las)
+    return made
 
 
 def _pcd(encoding: str, body: bytes) -> bytes:
