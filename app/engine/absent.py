@@ -8,10 +8,12 @@ from app.engine.protocol import ModelCard
 
 FIRST_BACK_OFF_S = 1.0
 MAX_BACK_OFF_S = 30.0
+REST = 20
 
 
 class Absent:
-    """Which models are to be tried again, and when: after twice as long each time, up to ``MAX_BACK_OFF_S``.
+    """Which models are to be tried again, and when: after twice as long each time, up to ``MAX_BACK_OFF_S``, and after
+    ``REST`` times as long as trying takes, because nothing is computed meanwhile.
 
     A folder that was there when its models were looked for, or ever served one, is expected to come back.
     """
@@ -27,8 +29,8 @@ class Absent:
         """Whether it is time to try them."""
         return time.monotonic() >= self._due
 
-    def look(self, cards: Iterable[ModelCard], unloaded: Collection[str]) -> None:
-        """Take note of what is served now; ``unloaded`` are not wanted."""
+    def look(self, cards: Iterable[ModelCard], unloaded: Collection[str], tried_s: float = 0.0) -> None:
+        """Take note of what is served now, after ``tried_s`` of trying; ``unloaded`` are not wanted."""
         cards = list(cards)
         self._known |= {card.name for card in cards}
         names = sorted(self._known - {card.name for card in cards if card.served} - set(unloaded))
@@ -37,4 +39,4 @@ class Absent:
         else:
             self._back_off_s = min(MAX_BACK_OFF_S, 2 * self._back_off_s)
         self.names = names
-        self._due = time.monotonic() + self._back_off_s if names else math.inf
+        self._due = time.monotonic() + max(self._back_off_s, REST * tried_s) if names else math.inf

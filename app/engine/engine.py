@@ -250,13 +250,14 @@ class Engine:
 
     def _try_absent(self, conversation: Conversation) -> None:
         """Load the models that ought to be served, as far as their files can be used by now."""
+        begin_s = time.monotonic()
         for name in self._absent.names:
             try:
                 self.models = conversation.change(Load(name))
                 log.warning("engine on %s: model %s is served again.", self._choice.name, name)
             except Problem as problem:
                 log.debug("engine on %s: %s", self._choice.name, problem.detail)
-        self._absent.look(self.models, self._unloaded())
+        self._absent.look(self.models, self._unloaded(), time.monotonic() - begin_s)
         self._changed()
 
     def _fail(self, reason: str) -> float:
