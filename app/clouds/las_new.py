@@ -119,6 +119,8 @@ def _fill_field(las: laspy.LasData, name: str, values: np.ndarray) -> int:
         las.scan_angle = raw.astype(np.int16)
         return int(np.count_nonzero(~(np.abs(raw * ANGLE_STEP - values) <= ANGLE_STEP)))
     raw = np.clip(np.rint(known), 0, GREATEST[name])
+    if name == "classification":  # a code that is near another is no nearer to its meaning
+        raw[raw != known] = 0
     las[name] = raw.astype(np.uint16)
     return int(np.count_nonzero(raw != values))
 
@@ -148,7 +150,9 @@ def _fill_intensity(las: laspy.LasData, values: np.ndarray, full_scale: float | 
         )
     num_unknown = len(values) - len(known)
     if num_unknown:
-        warnings.append(f"Intensities that are not finite: {num_unknown:,}; they are 0 in LAS.")
+        warnings.append(
+            f"Intensities that are not finite: {num_unknown:,}; in LAS they are 0, in {ORIGINAL}intensity as they were."
+        )
     return scaled or num_unknown > 0
 
 

@@ -244,7 +244,7 @@ def test_intensities_that_are_not_finite_are_counted():
     after, warnings = written(other_cloud(intensity=values))
     np.testing.assert_array_equal(after["original_intensity"], values)
     assert list(after.intensity[:7]) == [0, 0, 2, 3, 4, 0, 6]
-    assert warnings == ["Intensities that are not finite: 2; they are 0 in LAS."]
+    assert warnings == ["Intensities that are not finite: 2; in LAS they are 0, in original_intensity as they were."]
 
 
 def test_columns_of_any_type_become_extra_dimensions_of_it():
@@ -322,6 +322,14 @@ def test_values_that_a_field_cannot_hold_are_kept_beside_it_and_counted(field, v
     np.testing.assert_array_equal(np.asarray(after[field])[:6], stored)
     np.testing.assert_array_equal(after[f"original_{field}"], values)
     assert warnings[0].startswith(f"{num_changed:,} values of {field} do not go into the field {field}")
+
+
+def test_codes_that_are_no_classification_are_not_made_others():
+    codes = np.resize(np.array([2, 300, -1, 2.5, 6]), 400)
+    answer = segmentation(400)
+    data = las.write_las(other_cloud(extra={"classification": codes}), answer, None)
+    np.testing.assert_array_equal(laspy.read(io.BytesIO(data))["original_classification"], codes)
+    assert [warning for warning in answer.warnings if "240 values of classification" in warning] == answer.warnings
 
 
 def test_what_las_holds_goes_through_ply_and_back():
