@@ -13,10 +13,11 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from app.engine.body import Body
-from app.errors import BadRequest, TooLarge, shortened
+from app.errors import BadRequest, Problem, TooLarge, shortened
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+MAX_NESTED, MAX_VALUES, MAX_KEYS = 500_000, 4_000_000, 100_000
 JSON_BYTES = 16 << 20  # larger tensors go as binary data, which no thread has to parse
 ABOUT = (
     "Send the JSON of the Open Inference protocol, then the tensors' binary data, and the JSON's length in "
@@ -157,7 +158,7 @@ class Tensors:
 def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
     """The request in ``body``; ``header_length`` is the header of that name. Its views end with the block.
 
-    Raises BadRequest for whatever does not fit together, TooLarge for JSON over ``JSON_BYTES``.
+    Raises BadRequest for whatever does not fit together, TooLarge for JSON over ``JSON_BYTES`` or of too many values.
     """
     if not body.size:
         raise BadRequest(f"The request has no body. {ABOUT}")
@@ -174,11 +175,16 @@ def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
         raise TooLarge(f"The JSON has {length} bytes, at most {JSON_BYTES} are read. Send tensors as binary data.")
     mapped = memoryview(mmap.mmap(body.fd, body.size, access=mmap.ACCESS_READ))
     with _parsing:
-        tensors = Tensors(mapped, length)
+        try:
+            tensors = Tensors(mapped, length)
+        except Problem as problem:
+            problem.__context__ = None  # which holds, as its traceback does, all that the JSON became
+            raise problem.with_traceback(None) from None
     yield tensors
 
 
 def _parsed(text: memoryview) -> InferenceRequest:
+    _check_size(bytes(text))
     try:
         return InferenceRequest.model_validate(orjson.loads(text))
     except orjson.JSONDecodeError as error:
@@ -190,6 +196,18 @@ def _parsed(text: memoryview) -> InferenceRequest:
         place = ".".join(shortened(str(part), 60) for part in item["loc"]) or "The request"
         wrong = WORDS.get(item["type"], "is not as the protocol has it").format(**item.get("ctx", {}))
         raise BadRequest(f"{place} {wrong}. {ABOUT}") from None
+
+
+def _check_size(text: bytes) -> None:
+    """Raise TooLarge where ``text`` would become more objects than memory is for: each takes up to 200 bytes."""
+    limits = ((b"[{", MAX_NESTED, "lists and objects"), (b",", MAX_VALUES, "values"), (b":", MAX_KEYS, "keys"))
+    for marks, most, what in limits:
+        num_found = sum(text.count(mark) for mark in marks)
+        if num_found > most:
+            raise TooLarge(
+                f"The JSON has {num_found:,} {what}, at most {most:,} are read. Give 'data' as one list of numbers, or "
+                "send tensors as binary data."
+            )
 
 
 def _file(tensor: InputTensor, part: memoryview | None) -> memoryview:
