@@ -143,10 +143,16 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
+def _of_type(builder: Any, kind: Any, arguments: Any, *_: Any) -> Any:
+    """A tensor that somebody gave an attribute, or of a class of its own: the tensor."""
+    return builder(*arguments) if isinstance(builder, FunctionType) and builder is not _of_type else Stub()
+
+
 BUILDERS = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
     **ndarray.BUILDERS,

@@ -16,6 +16,8 @@ from .config import evaluate
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 WEIGHTS = ("model/model_best.pth", "model/model_best.safetensors", "model/model_last.pth")
+LOOSE = (".safetensors", ".pth")  # beside config.py
+OF_OTHERS = (".ckpt", ".pt", ".bin")  # how other trainers call a file of torch.save, where there is none of LOOSE
 MAX_LEVELS_BELOW = 2  # Pointcept's own tree is exp/<dataset>/<experiment>
 TASKS = {"InsSegTester": "instance segmentation", "ClsTester": "classification", "PartSegTester": "part segmentation"}
 
@@ -180,11 +182,13 @@ def _checkpoint(folder: Path) -> Path:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    loose = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".pth") and path.is_file())
+    beside = sorted(path for path in folder.glob("*") if path.is_file())
+    loose = [path for path in beside if path.suffix in LOOSE]
+    loose = loose or [path for path in beside if path.suffix in OF_OTHERS]
     if len(loose) == 1:
         return loose[0]
     found = f"{len(loose)} files of weights beside config.py ({', '.join(path.name for path in loose)})"
     raise BadModel(
         f"{folder.name}: {found if loose else 'no weights'}; expected {', '.join(WEIGHTS)}, "
-        "or exactly one .safetensors or .pth beside config.py"
+        f"or exactly one {' or '.join(LOOSE)} beside config.py, else one {', '.join(OF_OTHERS)}"
     )

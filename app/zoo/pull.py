@@ -10,11 +10,10 @@ from app.errors import BadModel, NoRoom, NotFound
 
 from . import digest, encoder, text_embeddings
 from .config import bases
-from .experiment import WEIGHTS
+from .experiment import LOOSE, WEIGHTS
 from .hub import Address, Repository
 
 CONFIG = "config.py"
-LOOSE = (".safetensors", ".pth")
 MAX_LISTED = 20
 
 

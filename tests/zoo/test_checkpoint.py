@@ -278,3 +278,10 @@ def test_no_message_is_in_the_words_of_a_library(tmp_path):
 def test_a_file_that_may_not_be_read_is_told_in_words(tmp_path):
     with pytest.raises(BadModel, match=r"a\.pth: the file cannot be read: No such file or directory"):
         read(tmp_path / "a.pth")
+
+
+def test_a_tensor_with_an_attribute_is_a_tensor(tmp_path):
+    marked, parameter = torch.arange(3.0), nn.Parameter(torch.arange(4.0))
+    marked.is_frozen = parameter.tag = True
+    torch.save({"state_dict": {"a": marked, "b": parameter}}, tmp_path / "a.pth")
+    assert_same(read(tmp_path / "a.pth"), {"a": torch.arange(3.0), "b": torch.arange(4.0)})

@@ -290,3 +290,11 @@ def test_old_names_among_what_is_collected_are_told(folder):
     config.write_text(config.read_text().replace("'grid_coord'", "'discrete_coord'"))
     with pytest.raises(BadModel, match="write grid_coord for discrete_coord"):
         load(folder)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "weights.pt", "pytorch_model.bin"])
+def test_weights_beside_the_config_may_be_called_as_other_trainers_do(folder, name):
+    (folder / "model" / "model_best.pth").rename(folder / name)
+    assert load(folder).checkpoint == folder / name
+    (folder / "own.pth").write_bytes(b"")
+    assert load(folder).checkpoint == folder / "own.pth"
