@@ -109,7 +109,15 @@ class Settings(BaseSettings):
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
     readers: int = Field(2, gt=0, description="processes that decode and encode files")
-    reader_memory_mib: int = Field(4096, gt=0, description="memory that one file may take in a reader process")
+    memory_mib: int = Field(
+        0,
+        ge=0,
+        description="memory that requests may take together: files, clouds, what reads, segments and writes them, and "
+        "answers; 0: what the container or machine has beyond processes and passes of the network",
+    )
+    reader_memory_mib: int = Field(
+        0, ge=0, description="memory that one file may take in a reader process; 0: 4096, or less on a small machine"
+    )
     reader_timeout_s: float = Field(60.0, gt=0, description="time for decoding or encoding one file")
 
     queue_requests: int = Field(64, gt=0, description="requests waiting or running before new ones get 429")

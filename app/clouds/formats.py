@@ -4,7 +4,7 @@ A format's module is imported when it is first used, so that an optional library
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -12,7 +12,7 @@ from app.clouds import overwritten
 from app.clouds.bindings import parse_wanted
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Wanted
+from app.clouds.columns import NAMES, Wanted
 from app.clouds.encoding import utf8
 from app.clouds.foreign import refuse_name
 from app.clouds.georeference import settle
@@ -25,7 +25,7 @@ class Reader:
     """A format that is read: ``function`` of ``app.clouds.<module>``; files with ``extensions`` usually hold it.
 
     ``takes_columns`` where a request may name the columns because the file does not; to say which of them feeds what
-    is possible with every format.
+    is possible with every format. ``takes_keep`` where columns that nobody wants need not be decoded.
     """
 
     title: str
@@ -33,17 +33,22 @@ class Reader:
     extensions: tuple[str, ...]
     function: str = "read"
     takes_columns: bool = False
+    takes_keep: bool = False
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A format that is written; the file that came in is kept in it where its reader is of the same ``module``."""
+    """A format that is written; the file that came in is kept in it where its reader is of the same ``module``.
+
+    ``keeps_columns`` where it has a place for columns without a meaning.
+    """
 
     title: str
     module: str
     extension: str
     media_type: str
     function: str = "write"
+    keeps_columns: bool = False
 
 
 READERS = {
@@ -53,9 +58,13 @@ READERS = {
     "pcd": Reader("PCD, ascii, binary or compressed", "pcd", (".pcd",)),
     "e57": Reader("E57 (needs pye57)", "e57", (".e57",)),
     "npy": Reader("NPY, (N, C) or structured", "npy", (".npy",), takes_columns=True),
-    "npz": Reader("NPZ, or a Pointcept sample in a zip", "npz", (".npz", ".zip"), takes_columns=True),
+    "npz": Reader("NPZ, or a Pointcept sample in a zip", "npz", (".npz", ".zip"), takes_columns=True, takes_keep=True),
     "pth": Reader(
-        "Pointcept scene, a dict of arrays by torch.save or pickle", "pth", (".pth", ".pt", ".pkl"), takes_columns=True
+        "Pointcept scene, a dict of arrays by torch.save or pickle",
+        "pth",
+        (".pth", ".pt", ".pkl"),
+        takes_columns=True,
+        takes_keep=True,
     ),
     "ptx": Reader("PTX, every scan by its pose", "ptx", (".ptx",)),
     "text": Reader(
@@ -70,10 +79,10 @@ READERS = {
 
 WRITERS = {
     "json": Writer("JSON with labels and classes", "answer", ".json", "application/json"),
-    "las": Writer("LAS, classified", "las", ".las", "application/vnd.las", "write_las"),
-    "laz": Writer("LAZ, classified", "las", ".laz", "application/vnd.laszip", "write_laz"),
-    "ply": Writer("PLY with labels", "ply", ".ply", "application/x-ply"),
-    "pcd": Writer("PCD with labels", "pcd", ".pcd", "application/x-pcd"),
+    "las": Writer("LAS, classified", "las", ".las", "application/vnd.las", "write_las", keeps_columns=True),
+    "laz": Writer("LAZ, classified", "las", ".laz", "application/vnd.laszip", "write_laz", keeps_columns=True),
+    "ply": Writer("PLY with labels", "ply", ".ply", "application/x-ply", keeps_columns=True),
+    "pcd": Writer("PCD with labels", "pcd", ".pcd", "application/x-pcd", keeps_columns=True),
     "npz": Writer("NPZ with labels, coordinates, classes", "npz", ".npz", "application/x-npz"),
     "npy": Writer("NPY, the labels", "npy", ".npy", "application/x-npy"),
     "safetensors": Writer(
@@ -101,12 +110,14 @@ def read(
     max_points: int | None = None,
     crs: str = "",
     units: str = "",
+    keep: Collection[str] | None = None,
 ) -> Cloud:
     """The cloud in ``data``, N points in the file's order.
 
     The content tells the format; ``format`` (a key of ``READERS`` or an extension), then ``filename``, then ``columns``
     (a raw sweep) tell it where the content does not. ``crs`` and ``units`` are those of the coordinates, whatever the
-    file says: a coordinate system as pyproj takes it, and units as ``app.clouds.units.parse_units`` does.
+    file says: a coordinate system as pyproj takes it, and units as ``app.clouds.units.parse_units`` does. ``keep`` are
+    the columns wanted beside those with a meaning (``columns.NAMES``); None for all of them.
 
     Raises:
         UnsupportedFormat: not a format of ``READERS``, or the content is another format than ``format`` says.
@@ -125,7 +136,7 @@ def read(
         )
     try:
         decode = _function(reader)
-        cloud = decode(data, wanted, max_points)
+        cloud = decode(data, wanted, max_points, keep) if reader.takes_keep else decode(data, wanted, max_points)
         settle(cloud, crs, units)
     except (Problem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
@@ -141,6 +152,8 @@ def read(
         ) from error
     check_num_points(len(cloud), max_points)
     cloud.warnings = bounded(cloud.warnings)
+    if keep is not None:
+        cloud.extra = {name: values for name, values in cloud.extra.items() if name in NAMES or name in keep}
     return check_cloud(cloud)
 
 

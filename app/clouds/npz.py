@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,7 +37,12 @@ DAMAGE = (
 )
 
 
-def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
+def read(
+    data: memoryview,
+    columns: Wanted | None = None,
+    max_points: int | None = None,
+    keep: Collection[str] | None = None,
+) -> Cloud:
     """Arrays of N rows by name: coord|xyz|points, color|rgb, normal, strength|intensity; others (N,) go to ``extra``.
 
     A zip with one array only is read as NPY is. Arrays of other lengths are left out with a warning. ``strength`` of
@@ -44,11 +50,11 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     """
     try:
         with zipfile.ZipFile(MemoryFile(data)) as archive:
-            entries = _entries(archive, len(data), max_points)
+            entries = entries_of(archive, len(data), max_points)
             if len(entries) == 1:
                 return _read_single(archive, next(iter(entries.values())), columns, max_points)
-            arrays = {name: _stored(archive, info) for name, info in entries.items()}
-            return cloud_from_arrays("npz", arrays, columns, max_points, "the zip")
+            arrays = {name: stored(archive, info) for name, info in entries.items()}
+            return cloud_from_arrays("npz", arrays, columns, max_points, "the zip", keep)
     except DAMAGE as error:
         raise BadCloud(f"The zip is damaged or cut short: {error}") from None
 
@@ -85,7 +91,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     return file.getvalue()
 
 
-def _entries(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -> dict[str, zipfile.ZipInfo]:
+def entries_of(archive: zipfile.ZipFile, num_bytes: int, max_points: int | None) -> dict[str, zipfile.ZipInfo]:
     """The .npy files by name without folder and suffix, once the archive is known to be harmless."""
     infos = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
     if len(infos) > MAX_ENTRIES:
@@ -123,7 +129,8 @@ def _read_single(
     return cloud_from_array("npz", _array(archive, info, header), columns)
 
 
-def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+def stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    """The array in ``info``; BadCloud where its header is damaged or states more than the zip does."""
     header = _header(archive, info)
     return Stored(header.shape, header.dtype, partial(_array, archive, info, header))
 

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,12 @@ EXPECTED = "expected a dict of arrays such as {'coord': (N, 3), 'color': (N, 3)}
 WEIGHTS = ("state_dict", "model", "model_state_dict", "optimizer")
 
 
-def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
+def read(
+    data: memoryview,
+    columns: Wanted | None = None,
+    max_points: int | None = None,
+    keep: Collection[str] | None = None,
+) -> Cloud:
     """The arrays and tensors of the dict by name, as those of a zip are (``sample.py``), or a single array as NPY.
 
     Raises:
@@ -34,10 +39,10 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         BadCloud: damaged, or not a dict of arrays.
     """
     try:
-        value, archive = _opened(data)
+        value, archive = opened(data)
         if isinstance(value, dict):
-            return _from_dict(value, archive, columns, max_points, len(data))
-        array = _stored(value, archive)
+            return _from_dict(value, archive, columns, max_points, keep, len(data))
+        array = stored(value, archive)
         if array is None or not array.is_table or len(array.shape) != 2 or array.shape[1] < 3:
             raise BadCloud(f"The file holds {_kind(value, array)}; {EXPECTED}.")
         check_num_points(array.shape[0], max_points)
@@ -48,7 +53,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         raise BadCloud(f"The pickle is damaged, or of a kind that is not read ({error!s:.200}); {EXPECTED}.") from None
 
 
-def _opened(data: memoryview) -> tuple[Any, Archive | None]:
+def opened(data: memoryview) -> tuple[Any, Archive | None]:
     """What the file holds, and where the bytes of its tensors are."""
     archive: Archive
     if data[: len(ZIP_MAGIC)] == ZIP_MAGIC:
@@ -61,23 +66,28 @@ def _opened(data: memoryview) -> tuple[Any, Archive | None]:
 
 
 def _from_dict(
-    value: Mapping[Any, Any], archive: Archive | None, columns: Wanted | None, max_points: int | None, num_bytes: int
+    value: Mapping[Any, Any],
+    archive: Archive | None,
+    columns: Wanted | None,
+    max_points: int | None,
+    keep: Collection[str] | None,
+    num_bytes: int,
 ) -> Cloud:
-    stored = {name: _stored(item, archive) for name, item in value.items() if isinstance(name, str)}
-    arrays = {name: array for name, array in stored.items() if array is not None}
+    found = {name: stored(item, archive) for name, item in value.items() if isinstance(name, str)}
+    arrays = {name: array for name, array in found.items() if array is not None}
     given = {name.lower() for name in arrays}
     tensors = [item for item in value.values() if isinstance(item, TensorRef)]
     is_weights = any(name in value for name in WEIGHTS) or (len(tensors) == len(value) > 0)
     if not columns and given.isdisjoint(COORDINATES) and is_weights:
         raise CHECKPOINT.refused()
     if not arrays:
-        keys = ", ".join(name[:40] for name in list(stored)[:8]) or "nothing"
+        keys = ", ".join(name[:40] for name in list(found)[:8]) or "nothing"
         raise BadCloud(f"The file holds no arrays of numbers, but {keys}; {EXPECTED}.")
     if len(arrays) > MAX_ARRAYS:
         raise BadCloud(f"The file holds {len(arrays)} arrays; at most {MAX_ARRAYS} are read.")
     if sum(array.num_bytes for array in arrays.values()) > MAX_GROWTH * num_bytes:
         raise BadCloud(f"The arrays take more than {MAX_GROWTH} times the file: they share their numbers.")
-    return cloud_from_arrays("pth", arrays, columns, max_points, "the file")
+    return cloud_from_arrays("pth", arrays, columns, max_points, "the file", keep)
 
 
 def _kind(value: Any, array: Stored | None) -> str:
@@ -88,7 +98,8 @@ def _kind(value: Any, array: Stored | None) -> str:
     )
 
 
-def _stored(value: Any, archive: Archive | None) -> Stored | None:
+def stored(value: Any, archive: Archive | None) -> Stored | None:
+    """``value`` as an array of numbers; None where it is none."""
     if isinstance(value, Array):
         described = value.described()
         return None if described is None else Stored(*described, value.numpy)

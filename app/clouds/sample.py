@@ -1,14 +1,14 @@
 """A sample as Pointcept stores it: arrays of N rows by name, whatever container they came in."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
-from app.clouds.columns import VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
+from app.clouds.columns import NAMES, SKIP, VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
 from app.errors import BadCloud, BadRequest
 
 COORDINATES = tuple(name for name, meaning in VECTORS.items() if meaning == XYZ)
@@ -34,10 +34,15 @@ class Stored:
 
 
 def cloud_from_arrays(
-    format: str, arrays: Mapping[str, Stored], wanted: Wanted | None, max_points: int | None, what: str
+    format: str,
+    arrays: Mapping[str, Stored],
+    wanted: Wanted | None,
+    max_points: int | None,
+    what: str,
+    keep: Collection[str] | None = None,
 ) -> Cloud:
     """coord|xyz|points, color|rgb, normal, strength|intensity; others of N rows go to ``extra``, the rest is left out
-    with a warning. ``strength`` without values above 1 has the scale 1.
+    with a warning. ``strength`` without values above 1 has the scale 1. What ``is_read`` denies is not loaded.
 
     ``what`` is the container, for messages. Raises BadCloud without coordinates or where an array that has a meaning
     has other rows than they, BadRequest where ``wanted`` names columns in order, TooLarge.
@@ -50,10 +55,13 @@ def cloud_from_arrays(
     num_points = _num_points(arrays, wanted or {}, what)
     check_num_points(num_points, max_points, what.capitalize())
     columns: list[Column] = []
+    names: list[str] = []
     warnings: list[str] = []
     for name, array in arrays.items():
         if array.is_table and array.shape[0] == num_points:
-            columns += split_vectors(name, array.load())
+            names += column_names(name, array)
+            if is_read(name, array, wanted, keep):
+                columns += split_vectors(name, array.load())
         elif name.lower() in VECTORS or canonical(name) == "intensity":
             raise BadCloud(
                 f"Array '{name:.60}' holds {array.dtype} {array.shape}; expected numbers for {num_points:,} points."
@@ -62,20 +70,30 @@ def cloud_from_arrays(
             warnings.append(f"Array '{name:.60}' has no number for each point and was left out.")
     strength = next((values for name, values in columns if name.lower() == "strength"), None)
     scale = 1.0 if strength is not None and strength.max(initial=0) <= 1 else None
-    return cloud_from_columns(format, columns, wanted=wanted, intensity_scale=scale, warnings=warnings)
+    cloud = cloud_from_columns(format, columns, wanted=wanted, intensity_scale=scale, warnings=warnings)
+    cloud.columns = {name: cloud.columns.get(name, []) for name in names if name != SKIP}
+    return cloud
+
+
+def is_read(name: str, array: Stored, wanted: Wanted | None = None, keep: Collection[str] | None = None) -> bool:
+    """Whether an array has columns with a meaning, that ``wanted`` names, or that are among those to ``keep``."""
+    if keep is None:
+        return True
+    named = {*keep, *(wanted.values() if isinstance(wanted, dict) else ())}
+    return any(part in named or canonical(part) in NAMES for part in column_names(name, array))
 
 
 def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str) -> int:
     """Rows of the array of coordinates, or of the one that is to feed x."""
     feeding = wanted.get("x", "")
     for name, array in arrays.items():
-        if feeding in _column_names(name, array):
+        if feeding in column_names(name, array):
             return array.shape[0]
         if not feeding and name.lower() in COORDINATES:
             if len(array.shape) != 2 or array.shape[1] != 3:
                 raise BadCloud(f"Array '{name:.60}' has shape {array.shape}; expected (N, 3).")
             return array.shape[0]
-    found = [part for name, array in arrays.items() for part in _column_names(name, array)]
+    found = [part for name, array in arrays.items() for part in column_names(name, array)]
     raise BadCloud(
         f"None of the arrays in {what} is called {', '.join(COORDINATES)}; found: {', '.join(arrays)[:200]}. "
         "Say which they are: columns=x:…,y:…,z:….",
@@ -83,7 +101,8 @@ def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str)
     )
 
 
-def _column_names(name: str, array: Stored) -> list[str]:
+def column_names(name: str, array: Stored) -> list[str]:
+    """Names of the columns that the array ``name`` becomes, none where it is no table."""
     if not array.is_table:
         return []
     return [part for part, _ in split_vectors(name, np.empty((0, *array.shape[1:])))]

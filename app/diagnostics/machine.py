@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,40 @@ def cpu() -> dict[str, Any]:
 
 def memory() -> dict[str, Any]:
     """Bytes of memory: of the machine, and the limit that a container sets (None where there is none)."""
-    limit = _read("/sys/fs/cgroup/memory.max") or _read("/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit_bytes = int(limit) if limit.isdigit() and int(limit) < total else None
-    return {"total_bytes": total, "available_bytes": _available_bytes(), "limit_bytes": limit_bytes}
+    total, limit = _total_bytes(), memory_limit_bytes()
+    limit_bytes = limit if limit < total else None
+    return {"total_bytes": total, "available_bytes": available_bytes(), "limit_bytes": limit_bytes}
+
+
+def memory_limit_bytes() -> int:
+    """Memory that this process and its children may take: that of the machine, or less by a control group, be it its
+    own or one above."""
+    mounts = [line.split() for line in _read("/proc/self/mountinfo").splitlines()]
+    limits = [_total_bytes()]
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for mount in mounts:
+            kind, options = mount[mount.index("-") + 1], mount[-1].split(",")
+            is_version_1 = kind == "cgroup" and "memory" in options and "memory" in controllers.split(",")
+            if is_version_1 or (kind == "cgroup2" and not controllers):
+                names = ("memory.limit_in_bytes",) if is_version_1 else ("memory.max", "memory.high")
+                limits += _limits(Path(mount[4]), path.removeprefix(mount[3].rstrip("/")), names)
+    return min(limits)
+
+
+def _limits(top: Path, path: str, names: tuple[str, ...]) -> Iterator[int]:
+    """Numbers in the files ``names`` of the group ``path`` under ``top`` and of those above it."""
+    group = top / path.strip("/")
+    for folder in (group, *group.parents):
+        for name in names:
+            if (text := _read(str(folder / name))).isdigit():  # "max" where there is no limit
+                yield int(text)
+        if folder == top:
+            return
+
+
+def _total_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _cpu_facts() -> dict[str, str]:
@@ -61,7 +92,8 @@ def usable_cores() -> int:
     return cores
 
 
-def _available_bytes() -> int | None:
+def available_bytes() -> int | None:
+    """Memory of the machine that nobody uses, or that can be taken back at once; None where it is not known."""
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

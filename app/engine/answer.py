@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
+from app.engine.budget import Held
+
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass
 class Answer:
-    """A finished file in a sealed memory file, owned by this object until ``close``.
+    """A finished file in a sealed memory file, owned by this object until ``close``, with the memory that it ``held``.
 
     Attributes:
         fd: of the memory file, -1 once closed.
@@ -36,6 +38,7 @@ class Answer:
     passes_wanted: int = 1
     num_voxels: int = 0
     batch_size: int = 1
+    held: Held | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its beginning, in pieces of at most 1 MiB; independent of other readers of it."""
@@ -47,6 +50,8 @@ class Answer:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        if self.held:
+            self.held.close()
 
     def __enter__(self) -> "Answer":
         return self

@@ -3,23 +3,35 @@
 import io
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from app.errors import BadRequest, TooLarge, storage_problem
+from app.engine.budget import Budget, Held
+from app.errors import BadRequest, Busy, TooLarge, storage_problem
 
+IN_MEMORY = ("tmpfs", "ramfs")
 _CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where files of a request lie: in memory up to ``memory_bytes`` each, beyond under ``spool_dir`` (None: the
-    system's temporary folder)."""
+    """Where files of a request lie: in memory up to ``memory_bytes`` each and as far as ``budget`` has room, else under
+    ``spool_dir`` (None: the system's temporary folder)."""
 
     memory_bytes: int
     spool_dir: Path | None = None
+    budget: Budget = field(default_factory=Budget)
+
+    @cached_property
+    def is_all_memory(self) -> bool:
+        """Whether the folder lies in memory, too, as a tmpfs does."""
+        number = os.stat(self.spool_dir or tempfile.gettempdir()).st_dev
+        device = f"{os.major(number)}:{os.minor(number)}"
+        mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return any(mount[2] == device and mount[mount.index("-") + 1] in IN_MEMORY for mount in mounts)
 
 
 class Body:
@@ -30,9 +42,11 @@ class Body:
         size: in bytes.
     """
 
-    def __init__(self, fd: int, size: int = 0):
+    def __init__(self, fd: int, size: int = 0, held: Held | None = None):
+        """``held`` is what it takes of the memory for requests, given back at its end."""
         self.fd = fd
         self.size = size
+        self._held = held
 
     @classmethod
     def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage) -> "Body":
@@ -53,6 +67,8 @@ class Body:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        if self._held:
+            self._held.close()
 
     def __enter__(self) -> "Body":
         return self
@@ -62,14 +78,16 @@ class Body:
 
 
 class Spool(io.RawIOBase):
-    """A file that is written, begins in memory, moves to disk where it outgrows that, and becomes a ``Body``.
+    """A file that is written, begins in memory, moves to disk where there is no room for it, and becomes a ``Body``.
 
-    Raises NotReady where memory or descriptors lack; ``write`` also NoRoom where the disk is full or the folder gone.
+    Raises NotReady where memory or descriptors lack; ``write`` also NoRoom where the disk is full or the folder gone,
+    and Busy where the disk is memory and other requests hold that.
     """
 
     def __init__(self, storage: Storage):
         self._storage = storage
         self._in_memory = True
+        self._held = storage.budget.held()
         try:
             self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
         except OSError as error:
@@ -110,8 +128,7 @@ class Spool(io.RawIOBase):
         num_bytes = len(left)
         end = self.tell() + num_bytes
         try:
-            if self._in_memory and end > self._storage.memory_bytes:
-                self._move_to_disk()
+            self._make_room(end)
             while left:
                 left = left[os.write(self._body.fd, left) :]
         except OSError as error:
@@ -121,7 +138,7 @@ class Spool(io.RawIOBase):
 
     def take(self) -> Body:
         """What was written, which is the caller's from now on; this object is closed."""
-        body = Body(self._body.fd, self._body.size)
+        body = Body(self._body.fd, self._body.size, self._held.moved())
         self._body.fd = -1
         self.close()
         return body
@@ -129,7 +146,21 @@ class Spool(io.RawIOBase):
     def close(self) -> None:
         """Give up the file, unless it was taken; may be called twice."""
         self._body.close()
+        self._held.close()
         super().close()
+
+    def _make_room(self, end: int) -> None:
+        """See that there is room for ``end`` bytes, here or on disk."""
+        more_bytes = max(0, end - self._held.num_bytes)
+        if self._in_memory and end <= self._storage.memory_bytes and self._held.add(more_bytes):
+            return
+        is_memory = self._storage.is_all_memory
+        if self._in_memory:
+            self._move_to_disk()
+        if not is_memory:
+            self._held.close()
+        elif not self._held.add(more_bytes):
+            raise Busy("Other requests hold the memory that this body needs. Try again in 5 s.", retry_after_s=5.0)
 
     def _move_to_disk(self) -> None:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=self._storage.spool_dir) as file:

@@ -23,6 +23,7 @@ from app.engine.protocol import (
     Failure,
     Load,
     Models,
+    Needed,
     Ready,
     Segmented,
     Started,
@@ -34,7 +35,21 @@ MAX_DESCRIPTORS = 64
 
 _MESSAGES = {
     kind.__name__: kind
-    for kind in (Started, Decode, Decoded, Encode, Encoded, Ready, Batch, Segmented, Failure, Load, Unload, Models)
+    for kind in (
+        Started,
+        Decode,
+        Decoded,
+        Encode,
+        Encoded,
+        Needed,
+        Ready,
+        Batch,
+        Segmented,
+        Failure,
+        Load,
+        Unload,
+        Models,
+    )
 }
 _HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors
 

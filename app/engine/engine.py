@@ -73,6 +73,7 @@ class Engine:
         """``arguments`` are those of every process, ``unloaded`` gives the models that are not to be loaded now;
         ``changed`` is called when the status is another."""
         self.models: list[ModelCard] = []
+        self._is_on_cpu = False
         self._status = EngineStatus(choice.name)
         self._choice = choice
         self._arguments = arguments
@@ -106,6 +107,13 @@ class Engine:
     def is_alive(self) -> bool:
         """Whether its thread keeps it running; once that has ended, nothing but a new web process does."""
         return self._thread.is_alive() or not self._thread.ident
+
+    @property
+    def pass_bytes(self) -> int:
+        """What its models and their largest pass take of the machine's memory; 0 on a device with memory of its own."""
+        served = [card for card in self.models if card.served and self._is_on_cpu]
+        largest = max((card.bytes_per_voxel * card.tile_voxels for card in served), default=0)
+        return largest + sum(card.memory_bytes for card in served)
 
     def start(self) -> None:
         """Start the process; ``status`` says when it is ready."""
@@ -196,7 +204,7 @@ class Engine:
         if self._stopping.is_set():
             return
         ready = conversation.ready()
-        self.models = ready.models
+        self.models, self._is_on_cpu = ready.models, ready.device == "cpu"
         self._catch_up(conversation)
         self._absent.look(self.models, self._unloaded())
         self._breaker.ready()

@@ -3,17 +3,15 @@
 import ctypes
 import gc
 import mmap
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from app.diagnostics.machine import memory_limit_bytes
 from app.engine.pulse import Memory
 from app.pipeline.shortage import is_out_of_memory
-
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory(device: str, models: int) -> Memory:
@@ -21,7 +19,7 @@ def memory(device: str, models: int) -> Memory:
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         return Memory(total, total - free, models)
-    return Memory(_physical_bytes(), _resident_bytes(), models)
+    return Memory(memory_limit_bytes(), _resident_bytes(), models)
 
 
 def release(device: str) -> None:
@@ -54,14 +52,6 @@ def is_device_lost(error: Exception) -> bool:
     if accelerator_error and isinstance(error, accelerator_error):
         return True
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
-
-
-def _physical_bytes() -> int:
-    limits = [os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE]
-    for path in _CGROUP_LIMITS:
-        with suppress(OSError, ValueError):  # "max" where there is none
-            limits.append(int(Path(path).read_text()))
-    return min(limits)
 
 
 def _resident_bytes() -> int:

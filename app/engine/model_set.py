@@ -1,17 +1,19 @@
 """The models of one engine process: which are loaded, and what is known of the others."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from app.clouds.cloud import Cloud
 from app.engine.memory import memory, peak_bytes, release
 from app.engine.protocol import ModelCard
 from app.errors import BadModel, NotFound, Problem
 from app.pipeline.batch import answers_alike
+from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 
@@ -25,14 +27,16 @@ log = logging.getLogger(__name__)
 class ModelSet:
     """Models on one device, for one thread.
 
-    ``setting`` says where experiments are; ``device`` is cpu or cuda.
+    ``setting`` says where experiments are; ``device`` is cpu or cuda; ``pass_bytes``, where given, is what a pass and
+    its model may take on the CPU, whose memory is not theirs alone.
     """
 
-    def __init__(self, setting: str, device: str, tile_voxels: int):
+    def __init__(self, setting: str, device: str, tile_voxels: int, pass_bytes: int = 0):
         self.segmenters: dict[str, Segmenter] = {}
         self._setting = setting
         self._device = device
         self._tile_voxels = tile_voxels
+        self._pass_bytes = pass_bytes
         self._cards: dict[Path, ModelCard] = {}
 
     @property
@@ -103,11 +107,10 @@ class ModelSet:
         tensors = [*loaded.network.parameters(), *loaded.network.buffers()]
         segmenter = loaded.segmenter(self._device, self._tile_voxels)
         del loaded
-        segmenter.segment(cloud_of(256, 2.0))
+        num_features = _num_features(segmenter)
         bytes_per_voxel = _bytes_per_voxel(segmenter, self._device)
         if bytes_per_voxel:
-            now = memory(self._device, 0)
-            fit = int(0.9 * (now.total - now.used) / bytes_per_voxel)
+            fit = self._pass_room(tensors) // bytes_per_voxel
             segmenter.tile_voxels = max(MIN_TILE_VOXELS, min(self._tile_voxels, fit))
         clouds = [cloud_of(num_points, 6.0) for num_points in (400, 3000, 900)]
         self.segmenters[card.name] = segmenter
@@ -116,9 +119,29 @@ class ModelSet:
             precision=segmenter.inference.precision,
             memory_bytes=sum(tensor.nbytes for tensor in tensors),
             bytes_per_voxel=bytes_per_voxel,
+            columns=sorted(read_columns(segmenter.recipe)),
+            num_features=num_features,
+            tile_voxels=segmenter.tile_voxels,
             fields=list(segmenter.fields),
             shares_passes=answers_alike(segmenter, clouds),
         )
+
+    def _pass_room(self, tensors: Sequence[torch.Tensor]) -> int:
+        """Bytes for a pass beside the weights ``tensors``."""
+        if self._device == "cpu" and self._pass_bytes:
+            return max(0, self._pass_bytes - sum(tensor.nbytes for tensor in tensors))
+        now = memory(self._device, 0)
+        return int(0.9 * (now.total - now.used))
+
+
+def _num_features(segmenter: Segmenter) -> int:
+    """The width of what the network's last layer reads, 0 where it tells none; this warms the model, too."""
+    segmenter.segment(cloud_of(256, 2.0))
+    try:
+        features = segmenter.segment(cloud_of(256, 2.0), ("features",)).features
+    except Problem:
+        return 0
+    return 0 if features is None else features.shape[1]
 
 
 def _unloaded(card: ModelCard) -> ModelCard:

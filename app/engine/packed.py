@@ -37,6 +37,11 @@ class Packed(Generic[Meta]):
         """First extent of the first array, which every array shares once checked."""
         return self.layout[0].shape[0]
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the memory file."""
+        return os.fstat(self.fd).st_size
+
     def share(self) -> "Packed[Meta]":
         """A second owner of the same file."""
         return Packed(os.dup(self.fd), self.layout, self.meta)

@@ -12,13 +12,15 @@ import torch
 from app.diagnostics.machine import usable_cores
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
-from app.engine.memory import memory
+from app.engine.memory import memory, release
 from app.engine.model_set import ModelSet
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Batch, Failure, Load, Models, Ready, Unload
 from app.engine.pulse import Pulse
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, Problem
+
+KEPT_BYTES = 128 << 20  # beyond the least that it ever held
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def main() -> None:
     try:
         device = choose_device(arguments.device)
         torch.set_num_threads(arguments.threads or usable_cores())
-        models = ModelSet(arguments.models, device, arguments.tile_voxels)
+        models = ModelSet(arguments.models, device, arguments.tile_voxels, arguments.pass_mib << 20)
         models.load_all(arguments.unloaded)
         engine = Engine(channel, models, pulse, device, arguments.batch_voxels)
         channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
@@ -62,6 +64,7 @@ class Engine:
         self._pulse = pulse
         self._device = device
         self._runner = Runner(models, pulse, device, batch_voxels)
+        self._least_bytes = sys.maxsize
         self._weigh()
 
     def serve(self) -> None:
@@ -95,7 +98,12 @@ class Engine:
         return Models(self.models.cards)
 
     def _weigh(self) -> None:
-        self._pulse.memory = memory(self._device, self.models.memory_bytes)
+        now = memory(self._device, self.models.memory_bytes)
+        if self._device == "cpu" and now.used > self._least_bytes + KEPT_BYTES:
+            release(self._device)  # what a large cloud left is for the files of other requests
+            now = memory(self._device, self.models.memory_bytes)
+        self._least_bytes = min(self._least_bytes, now.used)
+        self._pulse.memory = now
 
 
 def choose_device(device: str) -> str:
@@ -122,6 +130,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--tile-voxels", type=int, required=True)
+    parser.add_argument("--pass-mib", type=int, default=0)
     parser.add_argument("--batch-voxels", type=int, required=True)
     parser.add_argument("--log-level", required=True)
     return parser.parse_args()

@@ -87,8 +87,9 @@ class ModelCard:
     loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
     ``fields`` are those that a request can ask of it in mode fast, empty where it is not loaded;
     ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
-    ``is_unloaded`` that it is not served because somebody wanted it so; ``remarks`` are what is to be known of its
-    weights, a sentence each.
+    ``columns`` are those that it reads beside coordinates and channels, ``num_features`` the width of ``features``,
+    ``tile_voxels`` the voxels of its largest pass; ``is_unloaded`` says that it is not served because somebody wanted
+    it so; ``remarks`` are what is to be known of its weights, a sentence each.
     """
 
     name: str
@@ -109,6 +110,9 @@ class ModelCard:
     bytes_per_voxel: int = 0
     fields: list[str] = field(default_factory=list)
     shares_passes: bool = False
+    columns: list[str] = field(default_factory=list)
+    num_features: int = 0
+    tile_voxels: int = 0
     is_unloaded: bool = False
     remarks: list[str] = field(default_factory=list)
 
@@ -120,10 +124,28 @@ class Started:
 
 @dataclass(frozen=True)
 class Decode:
-    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` with one descriptor, or ``Failure``."""
+    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` with one descriptor, ``Needed``, or ``Failure``.
+
+    ``keep`` are the columns wanted beside those with a meaning, None for all; ``max_bytes`` what the reader may take in
+    memory, cloud included, 0 for what it needs.
+    """
 
     options: ReadOptions
     max_points: int
+    keep: tuple[str, ...] | None = None
+    max_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Reader to parent: nothing was done, because it would take more memory than ``max_bytes``.
+
+    ``work_bytes`` are those of the reader at its highest, ``result_bytes`` those of what it would send.
+    """
+
+    num_points: int
+    work_bytes: int
+    result_bytes: int
 
 
 @dataclass(frozen=True)
@@ -138,7 +160,8 @@ class Decoded:
 @dataclass(frozen=True)
 class Encode:
     """Parent to reader: descriptors of the cloud's arrays and the segmentation's arrays, and of the file that came in
-    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, or ``Failure``.
+    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, ``Needed``, or
+    ``Failure``. ``max_bytes`` is as in ``Decode``.
     """
 
     output: str
@@ -146,6 +169,7 @@ class Encode:
     cloud_meta: CloudMeta
     layout: list[ArraySpec]
     meta: SegmentationMeta
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ END_S = 2.0
 LOOK_S = 0.25  # how soon a process that was stopped is noticed
 STOPPED_S = 1.0  # no one stops a process for so short a time by mistake
 BUSY_SHARE = 0.5  # of its time: a process that computed less than that was held up by something else
+MAX_KEPT_BYTES = 64 << 20
 GROWTH_SHARE = 4  # of the memory that one file may take: what a process may keep of all files before
 
 # Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
@@ -146,7 +147,7 @@ class Reader:
 
     @property
     def _may_keep_bytes(self) -> float:
-        return (self._memory_mib << 20) / GROWTH_SHARE
+        return min(MAX_KEPT_BYTES, (self._memory_mib << 20) / GROWTH_SHARE)
 
     def _await_start(self, child: Child, deadline: float) -> None:
         until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start

@@ -4,6 +4,7 @@ It trusts nothing that it reads, holds nothing worth stealing, and may be killed
 """
 
 import argparse
+import ctypes
 import errno
 import gc
 import logging
@@ -13,13 +14,15 @@ import resource
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from app.clouds import formats
+from app.clouds import formats, writing
+from app.clouds.needs import estimate as needs_of
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
-from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Started
+from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Needed, Started
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
 
 log = logging.getLogger(__name__)
@@ -39,11 +42,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
     limit_memory(arguments.memory_mib)
+    libc = ctypes.CDLL(None)
     try:
         channel.send(Started())
         while True:
             serve(channel, arguments.memory_mib)
             gc.collect()  # a decoder's cycles may hold the whole file
+            libc.malloc_trim(0)
     except ChannelError:
         return
 
@@ -66,11 +71,10 @@ def limit_memory(memory_mib: int) -> None:
 def serve(channel: Channel, memory_mib: int) -> None:
     """Answer one request; raises ChannelError where the parent is gone."""
     request, fds = channel.receive()
-    answer: Decoded | Encoded | Failure
+    answer: Decoded | Encoded | Needed | Failure
     results: list[int] = []
     try:
-        answer, result = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
-        results.append(result)
+        answer, *results = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
     except Problem as problem:
         answer = failure(problem)
     except (MemoryError, OSError) as error:
@@ -103,27 +107,29 @@ def failure(problem: Problem) -> Failure:
     return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
-def decode(request: Decode, fd: int) -> tuple[Decoded, int]:
-    """Read the file ``fd`` and put the cloud into a new memory file."""
-    options = request.options
-    cloud = formats.read(
-        view(fd),
-        filename=options.filename,
-        format=options.format,
-        columns=options.columns,
-        max_points=request.max_points,
-        crs=options.crs,
-        units=options.units,
-    )
+def decode(request: Decode, fd: int) -> tuple[Needed] | tuple[Decoded, int]:
+    """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it."""
+    options, data = request.options, view(fd)
+    how: dict[str, Any] = {"filename": options.filename, "format": options.format, "columns": options.columns}
+    how |= {"max_points": request.max_points, "keep": request.keep}
+    if request.max_bytes:
+        needs = needs_of(data, **how)
+        if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
+            return (Needed(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
+    cloud = formats.read(data, crs=options.crs, units=options.units, **how)
     packed = pack_cloud(cloud)
     return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd
 
 
-def encode(request: Encode, fds: list[int]) -> tuple[Encoded, int]:
-    """Write the answer into a new memory file; ``fds`` are those of ``Encode``."""
+def encode(request: Encode, fds: list[int]) -> tuple[Needed] | tuple[Encoded, int]:
+    """Write the answer into a new memory file, if there is enough memory for it; ``fds`` are those of ``Encode``."""
     cloud = unpack_cloud(Packed(fds[0], request.cloud_layout, request.cloud_meta))
     segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
     source = view(fds[2]) if len(fds) == 3 else None
+    if request.max_bytes:
+        work_bytes, result_bytes = writing.needs(request.output, cloud, segmentation, source)
+        if work_bytes + result_bytes > request.max_bytes:
+            return (Needed(len(cloud), work_bytes, result_bytes),)
     data = formats.write(request.output, cloud, segmentation, source)
     writer = formats.WRITERS[request.output]
     encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.warnings)

@@ -7,12 +7,13 @@ with a limit of memory and of time; one that is lost is replaced at once, and th
 import logging
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from app.engine import arrays
 from app.engine.body import Body
 from app.engine.channel import close_all
+from app.engine.host import LARGEST_READER_MIB
 from app.engine.packed import Packed, check_cloud
 from app.engine.protocol import (
     CloudMeta,
@@ -21,6 +22,7 @@ from app.engine.protocol import (
     Encode,
     Encoded,
     Failure,
+    Needed,
     ReadOptions,
     SegmentationMeta,
 )
@@ -44,12 +46,22 @@ class EncodedFile:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class Grant:
+    """Memory for one file: ``max_bytes`` at once; ``enlarge`` is told what is needed beyond and gives the new limit."""
+
+    max_bytes: int
+    enlarge: Callable[[Needed], int]
+
+
 class ReaderPool:
     """``settings.readers`` processes, each serving one file at a time; for any number of threads."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, memory_mib: int = 0):
+        """``memory_mib`` is what one file may take, 0 for what the settings say."""
         self._settings = settings
-        self._readers = [Reader(settings.reader_memory_mib, settings.spool_dir) for _ in range(settings.readers)]
+        self._memory_mib = memory_mib or settings.reader_memory_mib or LARGEST_READER_MIB
+        self._readers = [Reader(self._memory_mib, settings.spool_dir) for _ in range(settings.readers)]
         self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         self._stopping = False
 
@@ -75,8 +87,15 @@ class ReaderPool:
         """How many processes had to be replaced so far."""
         return sum(reader.num_lost for reader in self._readers)
 
-    def decode(self, body: Body, options: ReadOptions, term: Term) -> Packed[CloudMeta]:
-        """Read ``body``; the cloud is the caller's to close.
+    def decode(
+        self,
+        body: Body,
+        options: ReadOptions,
+        term: Term,
+        keep: tuple[str, ...] | None = None,
+        grant: Grant | None = None,
+    ) -> Packed[CloudMeta]:
+        """Read ``body``; the cloud is the caller's to close. ``keep`` are columns as in ``Decode``.
 
         Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud where decoding it took
         longer than ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its
@@ -90,8 +109,8 @@ class ReaderPool:
                 raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
             return cloud
 
-        message = Decode(options, self._settings.max_points)
-        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", term)
+        message = Decode(options, self._settings.max_points, keep)
+        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", term, grant)
 
     def encode(
         self,
@@ -100,6 +119,7 @@ class ReaderPool:
         segmentation: Packed[SegmentationMeta],
         source: Body | None,
         term: Term,
+        grant: Grant | None = None,
     ) -> EncodedFile:
         """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
 
@@ -114,7 +134,7 @@ class ReaderPool:
 
         message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
         fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]
-        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", term)
+        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", term, grant)
 
     def _ask(
         self,
@@ -124,15 +144,23 @@ class ReaderPool:
         accept: Callable[[Any, int], Result],
         what: str,
         term: Term,
+        grant: Grant | None,
     ) -> Result:
         """What ``accept`` makes of the answer of a reader; it takes over its descriptor.
 
         A file whose reader is lost goes once more to a fresh one: most losses are not its fault.
         """
         causes = []
+        if grant:
+            message = replace(message, max_bytes=max(1, grant.max_bytes))
         while True:
             try:
-                return self._ask_once(message, fds, expected, accept, what, term)
+                answer = self._ask_once(message, fds, expected, accept, what, term)
+                if not isinstance(answer, Needed):
+                    return answer
+                if not grant:
+                    raise ValueError("a reader asked for memory without a limit")
+                message = replace(message, max_bytes=grant.enlarge(answer))
             except TimeoutError:
                 raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
             except ReaderError as error:
@@ -148,7 +176,7 @@ class ReaderPool:
                 if causes == [Cause.CRASH, Cause.CRASH]:
                     raise BadCloud(
                         f"{what} failed twice: the process doing it {error}. The file is damaged, or needs more than "
-                        f"the {self._settings.reader_memory_mib} MiB of memory that one file may take on this server."
+                        f"the {self._memory_mib} MiB of memory that one file may take on this server."
                     ) from None
                 if len(causes) > 1:
                     raise NotReady(
@@ -164,7 +192,7 @@ class ReaderPool:
         accept: Callable[[Any, int], Result],
         what: str,
         term: Term,
-    ) -> Result:
+    ) -> Result | Needed:
         """One exchange with the next idle reader; raises what ``Reader.exchange`` raises."""
         reader = self._take(term)
         try:
@@ -174,6 +202,8 @@ class ReaderPool:
                     raise by_status(answer.status)(
                         answer.detail, columns=answer.columns, retry_after_s=answer.retry_after_s
                     )
+                if isinstance(answer, Needed) and not received:
+                    return answer
                 if not isinstance(answer, expected) or len(received) != 1:
                     raise ValueError(f"{type(answer).__name__} with {len(received)} descriptors")
                 return accept(answer, received[0])

@@ -8,14 +8,18 @@ from typing import Any
 
 from app.clouds import formats
 from app.clouds.cloud import FIELDS
+from app.engine import devices
 from app.engine.absent import MAX_BACK_OFF_S
 from app.engine.answer import Answer
 from app.engine.body import Body
+from app.engine.budget import Budget
 from app.engine.engine import EngineStatus
+from app.engine.host import Host
 from app.engine.packed import Packed
 from app.engine.protocol import MODES, CloudMeta, Load, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions, Unload
-from app.engine.readers import ReaderPool
+from app.engine.readers import Grant, ReaderPool
 from app.engine.scheduler import STOPPING, Limits, Scheduler
+from app.engine.stages import Stages
 from app.engine.supervisor import Supervisor
 from app.engine.term import Term
 from app.errors import BadRequest, NotFound, NotReady, TooLarge
@@ -51,11 +55,16 @@ class ServiceStatus:
 
 
 class Service:
-    """Readers, queue and engines under one roof. For any number of threads; started and stopped once."""
+    """Readers, queue and engines under one roof. For any number of threads; started and stopped once.
+
+    ``memory`` is what requests may take of the machine's.
+    """
 
     def __init__(self, settings: Settings):
+        host = Host.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
+        self.memory = Budget(host.request_bytes(host.pass_bytes * host.num_cpu_engines))
         self._settings = settings
-        self._readers = ReaderPool(settings)
+        self._readers = ReaderPool(settings, host.reader_mib(settings))
         self._scheduler = Scheduler(
             Limits(
                 settings.queue_requests,
@@ -65,7 +74,7 @@ class Service:
                 settings.batch_delay_ms / 1000,
             )
         )
-        self._supervisor = Supervisor(settings, self._scheduler)
+        self._supervisor = Supervisor(settings, self._scheduler, host, self.memory)
         self._phase = "stopped"
 
     def start(self) -> None:
@@ -169,8 +178,9 @@ class Service:
 
         Raises:
             BadRequest, NotFound: an option that is not one of those accepted; before any work.
-            BadCloud, UnsupportedFormat, TooLarge: the file.
-            Busy: too many requests or points are here already.
+            BadCloud, UnsupportedFormat, TooLarge: the file; TooLarge also where it takes more memory than there is.
+            NoRoom: the disk is full.
+            Busy: too many requests or points are here already, or memory did not become free for some time.
             Quarantined: engines were lost over this cloud.
             NotReady: no engine can take work, or the device's memory does not suffice.
             ClientGone: nobody waits any more.
@@ -181,14 +191,17 @@ class Service:
         card = self._model(segment.model)
         max_passes = segment.max_passes or self._settings.max_passes
         options = replace(segment, model=card.name, max_passes=max_passes)
-        with self._scheduler.admitted() as place:
+        with self.memory.held() as held, self._scheduler.admitted() as place:
             begin = time.perf_counter()
             on_stage("decode")
-            with self._readers.decode(body, read, term) as cloud:
+            stages = Stages(held, card, segment.fields, term)
+            keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
+            with self._readers.decode(body, read, term, keep, stages.decoding(body)) as cloud:
                 decode_ms = _elapsed_ms(begin)
                 if cloud.num_points > self._settings.max_points:
                     raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
                 on_stage("segment")
+                stages.segmenting(cloud)
                 job, segmentation = self._scheduler.run(
                     cloud,
                     options,
@@ -206,7 +219,9 @@ class Service:
                         timings_ms={**timings_ms, **segmentation.meta.timings_ms},
                     )
                     on_stage("encode")
-                    answer = self._encode(output, cloud, segmentation, body, term)
+                    answer = self._encode(output, cloud, segmentation, body, term, stages.encoding(cloud, segmentation))
+                    held.resize(answer.size, term, "The answer")
+                    answer.held = held.moved()
                     answer.num_voxels, answer.batch_size = job.num_voxels, job.batch_size
                     return answer
 
@@ -217,10 +232,11 @@ class Service:
         segmentation: Packed[SegmentationMeta],
         body: Body,
         term: Term,
+        grant: Grant,
     ) -> Answer:
         begin = time.perf_counter()
         source = body if formats.keeps_source(output, cloud.meta.format) else None
-        file = self._readers.encode(output, cloud, segmentation, source, term)
+        file = self._readers.encode(output, cloud, segmentation, source, term, grant)
         meta = segmentation.meta
         return Answer(
             fd=file.fd,

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from app.diagnostics.machine import usable_cores
 from app.engine.breaker import Breaker
+from app.engine.budget import Budget
 from app.engine.conversation import LOAD_S, START_S, Patience
 from app.engine.devices import choose
 from app.engine.engine import Engine, EngineStatus
+from app.engine.host import MIB, Host
 from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.scheduler import Scheduler
 from app.errors import NotReady
@@ -27,9 +29,11 @@ QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the 
 class Supervisor:
     """Starts an engine for every device of the settings and keeps them running, with the same models on each."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler):
+    def __init__(self, settings: Settings, scheduler: Scheduler, host: Host, budget: Budget):
         self._settings = settings
         self._scheduler = scheduler
+        self._host = host
+        self._budget = budget
         self._changed = threading.Condition()
         self._changing = threading.Lock()
         self._unloaded: set[str] = set()
@@ -143,6 +147,7 @@ class Supervisor:
             *("--threads", str(self._threads)),
             *("--tile-voxels", str(settings.tile_voxels)),
             *("--batch-voxels", str(min(settings.batch_voxels, settings.tile_voxels))),
+            *("--pass-mib", str(self._host.pass_bytes // MIB)),
             *("--log-level", settings.log_level),
         ]
 
@@ -152,6 +157,7 @@ class Supervisor:
         lost = f"No engine is left that could take this cloud. {reason}"
         is_lost = state in ("failed", "paused")
         self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
+        self._budget.total_bytes = self._host.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
         self._scheduler.max_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
         with self._changed:

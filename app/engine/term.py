@@ -40,5 +40,9 @@ class Term:
         """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, where there is no use in going on."""
         if time.monotonic() >= self.deadline:
             raise DeadlineExceeded(late)
+        self.check_client()
+
+    def check_client(self) -> None:
+        """Raise ClientGone where nobody waits any more."""
         if self.is_gone():
             raise ClientGone("The client hung up before it was answered.")

@@ -29,7 +29,7 @@ def predict() -> Response:
 
 
 def _answer(progress: Progress) -> Response:
-    received = upload.receive(request, state().settings, progress.received)
+    received = upload.receive(request, state().settings, state().storage, progress.received)
     with received.body as body:
         chosen = options.parse(request.args, received.form)
         read = chosen.read_options(received.filename)

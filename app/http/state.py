@@ -1,11 +1,13 @@
 """What the views of one app share."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from flask import current_app
 
+from app.engine.body import Storage
 from app.engine.service import Service
 from app.http.measures import Measures
 from app.http.report import Report
@@ -29,6 +31,11 @@ class State:
     report: Report
     deep_report: Report
     under_way: dict[str, "Progress"]
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where files of requests lie."""
+        return Storage(self.settings.spool_memory_mib << 20, self.settings.spool_dir, self.service.memory)
 
 
 def state() -> State:

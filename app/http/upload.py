@@ -84,8 +84,15 @@ class BodyStream:
             ) from error
 
 
-def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None] = lambda num_bytes: None) -> Upload:
-    """Take the file out of ``request``, whichever of the three ways it was sent; ``on_bytes`` follows its arrival.
+def receive(
+    request: Request,
+    settings: Settings,
+    storage: Storage,
+    on_bytes: Callable[[int], None] = lambda num_bytes: None,
+) -> Upload:
+    """Take the file out of ``request``, whichever of the three ways it was sent, and put it into ``storage``.
+
+    ``on_bytes`` follows its arrival.
 
     Raises:
         BadRequest: no file, several files, or a body that is cut short or malformed.
@@ -96,7 +103,8 @@ def receive(request: Request, settings: Settings, on_bytes: Callable[[int], None
     """
     is_form = request.mimetype == "multipart/form-data"
     with body_stream(request, settings.max_body_mib * MIB, on_bytes) as stream:
-        return _receive_form(request, stream, settings) if is_form else _receive_raw(request, stream, settings)
+        take = _receive_form if is_form else _receive_raw
+        return take(request, stream, settings, storage)
 
 
 @contextmanager
@@ -112,28 +120,23 @@ def body_stream(
     body_was_read()
 
 
-def _receive_raw(request: Request, stream: Readable, settings: Settings) -> Upload:
+def _receive_raw(request: Request, stream: Readable, settings: Settings, storage: Storage) -> Upload:
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
     named = "points.json" if request.mimetype == "application/json" else ""  # a file of another format shows that
     filename = disposition.get("filename", named)[-FILENAME_CHARS:]
-    return Upload(_body(stream, settings), filename, MultiDict())
+    return Upload(_body(stream, settings, storage), filename, MultiDict())
 
 
-def _receive_form(request: Request, stream: Readable, settings: Settings) -> Upload:
-    with Spool(storage_of(settings)) as spool:
+def _receive_form(request: Request, stream: Readable, settings: Settings, storage: Storage) -> Upload:
+    with Spool(storage) as spool:
         form = Form(spool)
         form.receive(stream, request.mimetype_params.get("boundary", ""))
         form.check()
         return Upload(_not_empty(spool.take()), form.filename, form.fields)
 
 
-def storage_of(settings: Settings) -> Storage:
-    """Where the settings have files of a request lie."""
-    return Storage(settings.spool_memory_mib * MIB, settings.spool_dir)
-
-
-def _body(stream: Any, settings: Settings) -> Body:
-    return _not_empty(Body.from_stream(stream, settings.max_body_mib * MIB, storage_of(settings)))
+def _body(stream: Any, settings: Settings, storage: Storage) -> Body:
+    return _not_empty(Body.from_stream(stream, settings.max_body_mib * MIB, storage))
 
 
 def _not_empty(body: Body) -> Body:

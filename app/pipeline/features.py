@@ -37,6 +37,11 @@ def feature_columns(recipe: Recipe) -> set[str]:
     return names
 
 
+def read_columns(recipe: Recipe) -> set[str]:
+    """Names of the columns of a sample that the recipe reads, those of ``Cloud.extra`` among them."""
+    return feature_columns(recipe) | {*RETURN_COLUMNS} | _copied(recipe.transform)
+
+
 def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit = METRE) -> np.ndarray:
     """int64 (M,), the points of ``xyz`` (N, 3) that a network can take; ``warnings`` says what was left out and is odd.
 
@@ -92,7 +97,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
             sample["normal"] = cloud.normals[rows].astype(np.float32)
     if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):
         warnings.append("The cloud has no return numbers: every point is taken as the only return of its pulse.")
-    for name in (columns | copied | {*RETURN_COLUMNS}) & set(cloud.extra) - set(sample):
+    for name in read_columns(recipe) & set(cloud.extra) - set(sample):
         sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
     _replace_non_finite(sample, warnings)
     return sample

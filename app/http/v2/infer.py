@@ -20,12 +20,11 @@ from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
-from app.http.upload import MIB, body_stream, storage_of
+from app.http.upload import MIB, body_stream
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
-from app.settings import Settings
 
 blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
 
@@ -93,20 +92,19 @@ def _answer(name: str, progress: Progress) -> Response:
 
 
 def _receive(name: str, progress: Progress) -> Asked:
-    settings = state().settings
-    limit_bytes = settings.max_body_mib * MIB
+    limit_bytes = state().settings.max_body_mib * MIB
     with body_stream(request, limit_bytes, progress.received) as stream:
-        body = Body.from_stream(cast(Any, stream), limit_bytes, storage_of(settings))
+        body = Body.from_stream(cast(Any, stream), limit_bytes, state().storage)
     with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))
         chosen = options_of(tensors.request.parameters, name, list(outputs))
         read = chosen.read_options("", "npz" if tensors.file is None else None)
-        return Asked(tensors.request.id, chosen, read, outputs, _cloud(tensors, settings))
+        return Asked(tensors.request.id, chosen, read, outputs, _cloud(tensors))
 
 
-def _cloud(tensors: Tensors, settings: Settings) -> Body:
+def _cloud(tensors: Tensors) -> Body:
     """What a reader gets: the file as it is, or the arrays as NPZ."""
-    with Spool(storage_of(settings)) as file:
+    with Spool(state().storage) as file:
         if tensors.file is not None:
             file.write(tensors.file)
         else:
@@ -126,7 +124,7 @@ def _response(answer: Answer, asked: Asked) -> Response:
     told["parameters"] = {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted}
     if answer.warnings:
         told["parameters"]["warnings"] = " ".join(answer.warnings)
-    head = Spool(storage_of(state().settings))
+    head = Spool(state().storage)
     try:
         write_json(head, told, answer, outputs)
         length = head.tell()

@@ -1,0 +1,132 @@
+"""Memory of the machine that requests take, counted in bytes before it is taken."""
+
+import sys
+import threading
+import time
+from collections import Counter, deque
+from types import TracebackType
+
+from app.engine.term import Term
+from app.errors import Busy, TooLarge
+
+MIB = 1 << 20
+PATIENCE_S = 60.0
+RETRY_AFTER_S = 5.0
+FILES_SHARE = 2  # one part in so many of the budget is for files as they came; the rest is for reading them
+SMALL_SHARE = 64  # what takes less than one part in so many does not wait behind what takes more
+
+
+class Budget:
+    """At most ``total_bytes`` for bodies, clouds, what reads, segments and writes them, and answers; 0 for no limit.
+
+    For any number of threads. Who asks first gets memory first, but for small requests, which pass the large.
+    ``refusals`` counts requests that got none.
+    """
+
+    def __init__(self, total_bytes: int = 0):
+        self.total_bytes = total_bytes
+        self.refusals: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._waiting: deque[Held] = deque()
+        self._used_bytes = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """What is held at the moment."""
+        return self._used_bytes
+
+    def held(self) -> "Held":
+        """Nothing yet, to be enlarged and closed."""
+        return Held(self)
+
+    def _fits(self, num_bytes: int, share: int = 1) -> bool:
+        return not self.total_bytes or self._used_bytes + num_bytes <= self.total_bytes // share
+
+    def _may_take(self, held: "Held", more_bytes: int) -> bool:
+        is_small = more_bytes * SMALL_SHARE <= self.total_bytes
+        is_next = not self._waiting or self._waiting[0] is held
+        return (is_next or is_small) and self._fits(more_bytes)
+
+
+class Held:
+    """Bytes of a ``Budget`` that one owner holds until ``close``. For one thread at a time."""
+
+    def __init__(self, budget: Budget):
+        self._budget = budget
+        self.num_bytes = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the budget; very many where it has no limit."""
+        return self._budget.total_bytes or sys.maxsize
+
+    def add(self, num_bytes: int, share: int = FILES_SHARE) -> bool:
+        """Take ``num_bytes`` more if no more than one part in ``share`` of all is taken then; whether they were."""
+        with self._budget._changed:
+            if not self._budget._fits(num_bytes, share):
+                return False
+            self._set(self.num_bytes + num_bytes)
+        return True
+
+    def resize(self, num_bytes: int, term: Term, what: str) -> None:
+        """Hold ``num_bytes`` in all; waits for more, and gives back at once.
+
+        Raises TooLarge, saying that ``what`` ("The cloud") takes so much, where there never are so many, Busy after
+        ``PATIENCE_S`` or when the time for the request is over, ClientGone.
+        """
+        budget = self._budget
+        with budget._changed:
+            more_bytes = num_bytes - self.num_bytes
+            if more_bytes <= 0:
+                self._set(num_bytes)
+                return
+            if num_bytes > budget.total_bytes > 0:
+                budget.refusals["too_large"] += 1
+                raise TooLarge(
+                    f"{what} takes about {num_bytes // MIB:,} MiB of memory; this server has "
+                    f"{budget.total_bytes // MIB:,} MiB for requests (POINTSERVE_MEMORY_MIB). Cut the cloud into "
+                    "tiles, thin it out, or leave columns and fields out."
+                )
+            budget._waiting.append(self)
+            try:
+                self._wait(more_bytes, term, what)
+                self._set(num_bytes)
+            finally:
+                budget._waiting.remove(self)
+                budget._changed.notify_all()
+
+    def close(self) -> None:
+        """Give everything back; may be called twice."""
+        with self._budget._changed:
+            self._set(0)
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def moved(self) -> "Held":
+        """The same bytes for another owner; nothing is left here."""
+        other = Held(self._budget)
+        other.num_bytes, self.num_bytes = self.num_bytes, 0
+        return other
+
+    def _set(self, num_bytes: int) -> None:
+        self._budget._used_bytes += num_bytes - self.num_bytes
+        self.num_bytes = num_bytes
+        self._budget._changed.notify_all()
+
+    def _wait(self, more_bytes: int, term: Term, what: str) -> None:
+        budget = self._budget
+        until = min(term.deadline, time.monotonic() + PATIENCE_S)
+        while not budget._may_take(self, more_bytes):
+            if time.monotonic() >= until:
+                budget.refusals["host_memory"] += 1
+                raise Busy(
+                    f"{what} takes about {more_bytes // MIB:,} MiB of memory more, which other requests hold. "
+                    f"Try again in {RETRY_AFTER_S:.0f} s.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            budget._changed.wait(min(term.look_s, until - time.monotonic()))
+            term.check_client()

@@ -1,0 +1,50 @@
+"""How the memory of the machine or container is divided: processes, passes of networks on the CPU, and requests."""
+
+from dataclasses import dataclass
+
+from app.diagnostics.machine import available_bytes, memory_limit_bytes
+from app.settings import Settings
+
+MIB = 1 << 20
+SPARE = 0.1  # of all: what nobody counts, such as sockets, pages of tables, and buffers of threads
+WEB_BYTES = 96 * MIB
+READER_BYTES = 144 * MIB  # its libraries, and what it may keep of files before
+ENGINE_BYTES = 480 * MIB  # torch and its libraries, and what it may keep of clouds before
+CUDA_ENGINE_BYTES = 2048 * MIB
+LARGEST_READER_MIB = 4096
+LEAST_BYTES = 64 * MIB  # for requests and for passes, however small the machine
+
+
+@dataclass(frozen=True)
+class Host:
+    """``shared_bytes`` are those that requests and passes of ``num_cpu_engines`` engines on the CPU divide.
+
+    ``fixed_bytes``, unless 0, is what the settings give to requests.
+    """
+
+    shared_bytes: int
+    num_cpu_engines: int
+    fixed_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, devices: list[str]) -> "Host":
+        """This machine or container as it is before any process is started; ``devices`` are torch's, one an engine."""
+        total_bytes = min(memory_limit_bytes(), available_bytes() or memory_limit_bytes())
+        num_cuda = sum(device.startswith("cuda") for device in devices)
+        num_cpu = len(devices) - num_cuda
+        processes = WEB_BYTES + settings.readers * READER_BYTES + num_cpu * ENGINE_BYTES + num_cuda * CUDA_ENGINE_BYTES
+        shared = max(2 * LEAST_BYTES, int((1 - SPARE) * total_bytes) - processes)
+        return cls(shared, num_cpu, settings.memory_mib * MIB)
+
+    @property
+    def pass_bytes(self) -> int:
+        """What one pass of a network, with its weights, may take on the CPU, of which each engine there makes one."""
+        return self.shared_bytes // 2 // max(1, self.num_cpu_engines)
+
+    def request_bytes(self, pass_bytes: int) -> int:
+        """What requests may take where passes and weights on the CPU take ``pass_bytes`` in all."""
+        return self.fixed_bytes or max(LEAST_BYTES, self.shared_bytes - pass_bytes)
+
+    def reader_mib(self, settings: Settings) -> int:
+        """What one file may take in a reader."""
+        return settings.reader_memory_mib or min(LARGEST_READER_MIB, max(LEAST_BYTES, self.shared_bytes) // MIB)

@@ -1,0 +1,56 @@
+"""What a request takes of the memory for requests, stage by stage."""
+
+from collections.abc import Collection
+
+from app.engine.body import Body
+from app.engine.budget import Held
+from app.engine.packed import Packed
+from app.engine.protocol import CloudMeta, ModelCard, Needed, SegmentationMeta
+from app.engine.readers import Grant
+from app.engine.term import Term
+
+AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
+AT_ONCE_SHARE = 16  # one part in so many of all memory at most
+POINT_BYTES = 288  # of a point in an engine beside its pass: coordinates, voxels, transforms, neighbours
+CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
+FIELD_BYTES = {"confidence": 4, "entropy": 4, "instances": 4, "features_rgb": 3}
+LABEL_BYTES = 4
+
+
+class Stages:
+    """The memory of one request. Each method is called as its stage begins; it waits and raises as ``Held.resize``."""
+
+    def __init__(self, held: Held, card: ModelCard, fields: Collection[str], term: Term):
+        self._held = held
+        self._term = term
+        row_bytes = LABEL_BYTES + sum(FIELD_BYTES.get(name, 0) for name in fields)
+        row_bytes += 4 * card.num_classes * ("probabilities" in fields) + 4 * card.num_features * ("features" in fields)
+        self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
+
+    def decoding(self, body: Body) -> Grant:
+        """For reading ``body``; what is asked for beyond is enough for segmenting it, too."""
+        most = self._held.total_bytes // AT_ONCE_SHARE
+        at_once = min(AT_ONCE_BYTES + AT_ONCE_TIMES * body.size, most)
+
+        def enlarge(needed: Needed) -> int:
+            reading = needed.work_bytes + needed.result_bytes
+            segmenting = needed.result_bytes + needed.num_points * self._point_bytes
+            self._held.resize(max(reading, segmenting), self._term, "The cloud")
+            return reading
+
+        return Grant(at_once if self._held.add(at_once, 1) else 0, enlarge)
+
+    def segmenting(self, cloud: Packed[CloudMeta]) -> None:
+        """For segmenting ``cloud``."""
+        self._held.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._term, "The cloud")
+
+    def encoding(self, cloud: Packed[CloudMeta], segmentation: Packed[SegmentationMeta]) -> Grant:
+        """For writing the answer."""
+        taken = cloud.num_bytes + segmentation.num_bytes
+
+        def enlarge(needed: Needed) -> int:
+            writing = needed.work_bytes + needed.result_bytes
+            self._held.resize(taken + writing, self._term, "The answer")
+            return writing
+
+        return Grant(self._held.num_bytes - taken, enlarge)
