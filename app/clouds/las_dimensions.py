@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import laspy
 import numpy as np
 
+from app.clouds.checks import check_num_columns
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_records import EXTRA_BYTES, Record, new_vlr
 from app.clouds.records import column, fits
@@ -93,6 +94,7 @@ class Descriptors:
         self._reserved = {*RESERVED, *laspy.PointFormat(file.point_format).dimension_names}
         stated = self._chosen([_table(record) for record in self._records])
         rows, self._end = self._held(stated)
+        check_num_columns(len(rows))
         self._table = rows.copy()
         self._name_uniquely()
         self.dimensions: list[Dimension] = []
@@ -119,7 +121,7 @@ class Descriptors:
         """All descriptors, or those of the one record that fits the points where all together do not."""
         together = np.concatenate([np.empty(0, DESCRIPTOR), *tables])
         room = self._record_length - self._start
-        fitting = [table for table in [together, *tables] if _num_bytes(table) == room]
+        fitting = [table for table in [together, *tables] if (_sizes(table) > 0).all() and _sizes(table).sum() == room]
         if len(tables) > 1:
             taken = "were read as one" if not fitting or fitting[0] is together else "the one that fits was read"
             self.warnings.append(f"The file holds {len(tables)} Extra Bytes records instead of one: {taken}.")
@@ -127,14 +129,11 @@ class Descriptors:
 
     def _held(self, table: np.ndarray) -> tuple[np.ndarray, int]:
         """The first descriptors of ``table`` whose bytes a point has, and where in it the last one ends."""
-        end, num_used = self._start, 0
-        for row in table:
-            size = _size(row)
-            if size is None or end + size > self._record_length:
-                break
-            end += size
-            num_used += 1
-        return table[:num_used], end
+        sizes = _sizes(table)
+        known = int(np.argmax(sizes < 0)) if (sizes < 0).any() else len(sizes)
+        ends = self._start + np.cumsum(sizes[:known])
+        num_used = int(np.count_nonzero(ends <= self._record_length))
+        return table[:num_used], int(ends[num_used - 1]) if num_used else self._start
 
     def _name_uniquely(self) -> None:
         for index, row in enumerate(self._table):
@@ -222,19 +221,12 @@ def _table(record: Record) -> np.ndarray:
     return rows[(rows["data_type"] != UNDOCUMENTED) | (rows["options"] > 0)]
 
 
-def _size(row: np.void) -> int | None:
-    """Bytes of a point that a descriptor describes, None where its type is unknown."""
-    data_type = int(row["data_type"])
-    if data_type == UNDOCUMENTED:
-        return int(row["options"])
-    if data_type > 3 * len(TYPES):
-        return None
-    return ((data_type - 1) // len(TYPES) + 1) * TYPES[(data_type - 1) % len(TYPES)].itemsize
-
-
-def _num_bytes(table: np.ndarray) -> int | None:
-    sizes = [_size(row) for row in table]
-    return None if None in sizes else sum(size for size in sizes if size)
+def _sizes(table: np.ndarray) -> np.ndarray:
+    """Bytes of a point that each descriptor describes, int64, -1 where its type is unknown."""
+    kinds = table["data_type"].astype(np.int64)
+    known = np.array([kind.itemsize for kind in TYPES])[(kinds - 1) % len(TYPES)] * ((kinds - 1) // len(TYPES) + 1)
+    sizes = np.where(kinds == UNDOCUMENTED, table["options"], known)
+    return np.where(kinds > 3 * len(TYPES), -1, sizes)
 
 
 def _dimension(row: np.void, start: int, index: int) -> tuple[Dimension | None, int]:

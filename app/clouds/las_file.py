@@ -129,7 +129,9 @@ def _header_and_vlrs(data: memoryview, minor: int) -> tuple[int, list[Record]]:
     header_size = max(sizes, key=lambda size: signed[size])
     if not signed[header_size] and header_size < standard <= end:
         header_size = standard
-    return header_size, walk(data, header_size, num_vlrs, VLR_HEADER, len(data))
+    vlrs = walk(data, header_size, num_vlrs, VLR_HEADER, end)
+    vlrs_end = vlrs[-1].end if vlrs else header_size
+    return header_size, vlrs + walk_signed(data, vlrs_end, len(data), num_vlrs - len(vlrs))
 
 
 def _all_vlrs(layout: Layout, points_start: int, warnings: list[str]) -> list[Record]:

@@ -8,6 +8,7 @@ from app.errors import BadCloud
 
 VLR_HEADER = 54
 EVLR_HEADER = 60
+MAX_RECORDS = 1 << 16  # that are read of a kind
 USER_ID = re.compile(rb"[\x20-\x7e]+\0*")
 
 LASZIP = ("laszip encoded", 22204)
@@ -72,16 +73,18 @@ def record_at(data: memoryview, start: int, header_size: int, end: int) -> Recor
 def walk(data: memoryview, start: int, count: int, header_size: int, end: int) -> list[Record]:
     """The first ``count`` records from ``start``, fewer where one of them does not end by ``end``."""
     records: list[Record] = []
-    while len(records) < count and (record := record_at(data, start, header_size, end)):
+    while len(records) < min(count, MAX_RECORDS) and (record := record_at(data, start, header_size, end)):
         records.append(record)
-        start += len(record.raw)
+        start = record.end
     return records
 
 
-def walk_signed(data: memoryview, start: int, end: int) -> list[Record]:
-    """The VLRs that follow each other from ``start``, as long as each is whole and has a user id."""
+def walk_signed(data: memoryview, start: int, end: int, count: int = MAX_RECORDS) -> list[Record]:
+    """The VLRs that follow each other from ``start``, ``count`` at most, as long as each is whole and has a user id."""
     records: list[Record] = []
-    while (record := record_at(data, start, VLR_HEADER, end)) and record.is_signed:
+    while len(records) < min(count, MAX_RECORDS) and (record := record_at(data, start, VLR_HEADER, end)):
+        if not record.is_signed:
+            break
         records.append(record)
-        start += len(record.raw)
+        start = record.end
     return records

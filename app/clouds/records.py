@@ -1,6 +1,7 @@
 """Point records as they lie in a file: a uint8 matrix (N, bytes of a point), of which columns are typed views."""
 
 from collections.abc import Iterable
+from itertools import chain, count
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def float32_error(xyz: np.ndarray) -> float:
 
 def free_name(wanted: str, taken: set[str]) -> str:
     """``wanted``, or the first of ``wanted_2``, ``wanted_3`` … that is not taken."""
-    names = [wanted, *(f"{wanted}_{i}" for i in range(2, len(taken) + 3))]
+    names = chain([wanted], (f"{wanted}_{i}" for i in count(2)))
     return next(name for name in names if name not in taken)
 
 

@@ -162,6 +162,16 @@ def test_what_describes_no_point_is_not_asked():
     assert cloud.warnings == []
 
 
+def test_a_million_records_are_walked_only_so_far():
+    """Zeros are records of nothing: a header that counts them must not cost memory for each."""
+    sound = las_bytes(point_format=1)
+    header = patched(sound, 96, struct.pack("<II", 227 + 54 * 200_000, 0xFFFFFFFF))[:227]
+    data = memoryview(bytes(header) + bytes(54 * 200_000) + sound[-500 * 28 :])
+    cloud = las.read(data)
+    np.testing.assert_array_equal(cloud.xyz, las.read(memoryview(sound)).xyz)
+    assert "65,536 stand before the points" in cloud.warnings[0]
+
+
 def test_bytes_after_the_points_are_told():
     sound = las_bytes(point_format=1)
     cloud = las.read(memoryview(sound + b"garbage"))
