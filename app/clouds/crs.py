@@ -11,10 +11,9 @@ from functools import cache
 from typing import Any
 
 from app.clouds.citation import unit_in
-from app.clouds.units import METRE, Unit, Units, angle, length
+from app.clouds.units import METRE, Unit, Units, angle, length, shown
 
 MAX_CHARS = 1 << 16
-MAX_NAME_CHARS = 120
 REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
 WKT = re.compile(
     r"(?:(?:PROJ|GEOG|GEOC|COMPD_|VERT_|LOCAL_|FITTED_)CS|(?:(?:DERIVED)?PROJ(?:ECTED)?|GEOD(?:ETIC)?|GEOG(?:RAPHIC)?"
@@ -127,7 +126,7 @@ def _from_axes(crs: Any, source: str) -> Units:
         doubts.append("The coordinate system is geocentric, so that z is not up: project the cloud before it is sent.")
     if len(flat) > 2 and height is None:
         height = flat[2]
-    name = "".join(char for char in " ".join(str(crs.name).split()) if char.isprintable())[:MAX_NAME_CHARS]
+    name = shown(str(crs.name))
     return _completed(flat[:2], height, "" if name in ("unknown", "unnamed") else name, tuple(doubts))
 
 
@@ -151,7 +150,7 @@ def _scanned(text: str, source: str) -> Units:
     is_geographic = bool(GEOGRAPHIC.search(head)) and not PROJECTED.search(head)
     flat = [unit for unit in found if bool(unit.radians) == is_geographic][-1:]
     match = re.search(r"\"([^\"]{1,120})\"", text)
-    name = match[1] if match else ""
+    name = shown(match[1]) if match else ""
     named = unit_in(name, source)
     if not flat and not height and not named:
         raise BadCrs("its WKT is damaged or cut off, and states no unit")

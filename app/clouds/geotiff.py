@@ -6,7 +6,7 @@ import numpy as np
 
 from app.clouds.citation import unit_in
 from app.clouds.crs import BadCrs, epsg_unit, units_of
-from app.clouds.units import METRE, SAME, Unit, Units, length
+from app.clouds.units import METRE, SAME, Unit, Units, length, shown
 
 MODEL_TYPE, CITATION = 1024, 1026
 GEOGRAPHIC_CODE, GEOGRAPHIC_CITATION, ANGULAR_UNIT = 2048, 2049, 2054
@@ -162,7 +162,7 @@ def _in_words(text: str) -> Units | None:
     unit = unit_in(text)
     if unit is None:
         return _by_name(text)
-    return Units(unit, unit, Unit(unit.name, unit.metres), " ".join(text.split())[:120])
+    return Units(unit, unit, Unit(unit.name, unit.metres), shown(text))
 
 
 def _by_name(text: str) -> Units | None:

@@ -24,10 +24,11 @@ def of_classification(codes: np.ndarray, classes: Collection[ClassInfo], loss: s
 def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_source: bool) -> list[str]:
     """The same of the column of ``cloud`` that states classes, in the format ``output``.
 
-    Nothing where the file is kept with that column in it, and nothing of LAS, whose writer knows what it overwrites.
+    Nothing of PLY and PCD, which keep every column, but for the ``label`` of a PCD that is overwritten; nothing of LAS,
+    whose writer knows what it overwrites.
     """
     classes = segmentation.classes
-    if not classes or output in ("las", "laz") or (keeps_source and output != "pcd"):
+    if not classes or output in ("las", "laz", "ply") or (output == "pcd" and not keeps_source):
         return []
     name = next((name for name in (("label",) if keeps_source else COLUMNS) if name in cloud.extra), "")
     if keeps_source and name and not fits(segmentation.labels, cloud.extra[name].dtype):

@@ -36,8 +36,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     records = read_records(data, header, max_points)
     pairs = [pair for field in header.fields for pair in _columns(field, records)]
     cloud = cloud_from_columns("pcd", pairs, wanted=columns, warnings=header.warnings)
-    lines = bytes(data[: header.body_start]).decode("latin-1").splitlines()
-    cloud.units = units_in(line.lstrip("# \t") for line in lines if line.lstrip().startswith("#"))
+    cloud.units = units_in(line.lstrip("# \t") for line in header.others)
     return cloud
 
 

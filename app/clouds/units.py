@@ -34,6 +34,7 @@ SHORT = {
     "degree": ("deg", "degrees"),
 }
 MAX_NAME_CHARS = 60
+MAX_CRS_NAME_CHARS = 120
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Units:
 
 
 METRE = Unit("metre", 1.0)
+
+
+def shown(name: str) -> str:
+    """``name`` of a coordinate system, as much of it as an answer repeats, in one line."""
+    return "".join(char for char in " ".join(name.split()) if char.isprintable())[:MAX_CRS_NAME_CHARS]
 
 
 def length(metres: float, name: str = "", source: str = "file") -> Unit:

@@ -35,7 +35,7 @@ def test_codes_are_counted_where_las_loses_them(output):
     assert set(np.asarray(laspy.read(io.BytesIO(written)).classification)) == {2}
 
 
-@pytest.mark.parametrize("output", ["json", "npz", "csv", "ply"])
+@pytest.mark.parametrize("output", ["json", "npz", "csv", "view"])
 def test_codes_are_counted_in_other_answers(output):
     loses = "were overwritten" if output == "csv" else "got another"
     assert warnings_of(output, las_file())[0] == [f"{TOLD} {loses}: the model gives no such class."]
@@ -43,6 +43,10 @@ def test_codes_are_counted_in_other_answers(output):
 
 def test_nothing_is_told_where_nothing_is_lost():
     assert warnings_of("las", las_file(codes=np.resize(np.uint8([0, 1, 2, 5, 6]), 50)))[0] == []
+    for output in ("ply", "pcd"):  # keep every column
+        warnings, written = warnings_of(output, las_file())
+        assert warnings == []
+        np.testing.assert_array_equal(formats.read(memoryview(written)).extra["classification"], CODES)
 
 
 def test_flags_of_old_formats_are_no_part_of_the_code():
