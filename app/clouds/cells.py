@@ -30,7 +30,7 @@ GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d*|(?:\.\d{3}){2,})"),
     BLANKS: re.compile(rf"[+-]?\d{{1,3}}(?:[{BLANKS}]\d{{3}})+(?:[.,]\d*)?"),
 }
-CHUNK_ROWS = 8192
+CHUNK_LINES = 8192
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,42 @@ class _Reader:
     columns: list[Column] = field(default_factory=list)
     num_empty_rows: int = 0
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
+    def at_once(self, chunk: Sequence[bytes]) -> np.ndarray | None:
+        """The numbers of the lines ``chunk``, (rows, len(used)), NaN in empty cells; None where that is not all."""
+        layout, text = self.layout, b"".join(chunk)
+        if layout.delimiter is not None:
+            mark = re.escape(layout.delimiter.encode())
+            text = re.sub(rb"(?<=%b)(?=%b|[ \r\n]|$)|^(?=%b)" % (mark, mark, mark), b"nan", text, flags=re.MULTILINE)
+        try:
+            table = parse_rows(memoryview(text), 0, layout, None)
+        except BadCloud:
+            return None
+        given = ~np.isnan(table)
+        is_whole = layout.delimiter is None or text.count(layout.delimiter.encode()) == len(table) * (layout.width - 1)
+        if not is_whole or not given.any(axis=1).all():
+            return None
+        for column, count in zip(self.columns, np.count_nonzero(given, axis=0).tolist(), strict=True):
+            column.numbers += count
+            column.missing += len(table) - count
+        return table
+
+    def one_by_one(self, chunk: Sequence[bytes], line_number: int) -> np.ndarray:
+        """The same, cell by cell; ``line_number`` is that of the first line."""
+        rows = list(self.rows(chunk, line_number))
+        if not rows:
+            return np.empty((0, len(self.layout.used)))
+        line_numbers = [number for number, _ in rows]
+        by_column = list(zip(*(fields for _, fields in rows), strict=True))
+        values = [
+            self.numbers(column, by_column[index], line_numbers)
+            for column, index in zip(self.columns, self.layout.used, strict=True)
+        ]
+        return np.array(values, np.float64).T
+
+    def rows(self, lines: Iterable[bytes], line_number: int) -> Iterator[tuple[int, list[str]]]:
         """Number and fields of every line that is a row; BadCloud for one of another width."""
         layout = self.layout
-        for number, line in enumerate(lines, layout.line_number):
+        for number, line in enumerate(lines, line_number):
             fields = layout.split(line.decode("utf-8", "replace"))
             if not fields:
                 continue
@@ -159,17 +191,14 @@ def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation,
     """
     reader = _Reader(layout, notation, [Column() for _ in layout.used])
     lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)
-    rows = islice(reader.rows(lines), max_rows)
+    line_number, num_rows = layout.line_number, 0
     parts = [np.empty((0, len(layout.used)))]
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        line_numbers = [number for number, _ in chunk]
-        by_column = list(zip(*(fields for _, fields in chunk), strict=True))
-        values = [
-            reader.numbers(column, by_column[index], line_numbers)
-            for column, index in zip(reader.columns, layout.used, strict=True)
-        ]
-        parts.append(np.array(values, np.float64).T)
-    return Cells(np.concatenate(parts), reader.columns, reader.num_empty_rows)
+    while (max_rows is None or num_rows < max_rows) and (chunk := list(islice(lines, CHUNK_LINES))):
+        part = reader.at_once(chunk) if notation.is_plain else None
+        parts.append(reader.one_by_one(chunk, line_number) if part is None else part)
+        line_number += len(chunk)
+        num_rows += len(parts[-1])
+    return Cells(np.concatenate(parts)[:max_rows], reader.columns, reader.num_empty_rows)
 
 
 def parse_numbers(data: memoryview, layout: Layout, max_rows: int | None) -> np.ndarray:
