@@ -83,8 +83,11 @@ def _looks_colour(values: np.ndarray) -> bool:
 
 
 def _looks_opaque(values: np.ndarray) -> bool:
-    """Whether the last of four colour columns (N, 4) is alpha: all within 0 to 1, or 255 throughout."""
-    return bool(values.max(initial=0) <= 1 or (values[:, 3] == 255).all())
+    """Whether the last of four colour columns (N, 4) is alpha: all within 0 to 1, or 255 throughout. Where the last
+    three are alike throughout, they are a black or a white behind an intensity."""
+    alpha = values[:, 3]
+    is_grey = bool((values[:, 1:] == values[:1, 3]).all() and alpha[:1] in (0, 255))
+    return not is_grey and bool(values.max(initial=0) <= 1 or (alpha == 255).all())
 
 
 def _looks_unit(values: np.ndarray) -> bool:

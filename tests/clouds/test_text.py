@@ -66,6 +66,8 @@ def test_header_names_decide():
         ("1\n1 2 3 0.5 4 5 6\n", "x y z intensity red green blue"),
         ("1 2 3 -1780 40 50 60\n", "x y z intensity red green blue"),
         ("1 2 3 0.5 0.25 0.125 1\n", "x y z red green blue alpha"),
+        ("1 2 3 0.5 0 0 0\n1 2 3 0.7 0 0 0\n", "x y z intensity red green blue"),
+        ("1 2 3 99 255 255 255\n1 2 3 40 255 255 255\n", "x y z intensity red green blue"),
         ("1 2 3 40 50 60 255\n1 2 3 4 5 6 255\n", "x y z red green blue alpha"),
     ],
 )
