@@ -1,6 +1,6 @@
 """Faults of engines under load: how long nobody is answered meanwhile, and what becomes of the requests.
 
-    python -m benchmarks.faults [engine-kill] [engine-stop] [engine-memory] [models-away]
+    python -m benchmarks.faults [engine-kill] [engine-stop] [engine-memory] [models-away] [slow-clients]
 
 starts the service on this machine with the bundled model for each, asks it by 8 clients in a closed loop, does the harm
 and prints a row of a table. engine-memory puts the service into a memory cgroup of its own, which takes root. Other
@@ -28,6 +28,7 @@ import requests
 from app.bench.clouds import Size, made_up
 from app.bench.load import Load, Shot, Term
 from benchmarks.cgroup import limited
+from benchmarks.slow_clients import besiege
 from tests.http.server import Server
 
 BUNDLED = Path(__file__).parents[1] / "app/bundled"
@@ -145,6 +146,12 @@ def take_models_away(server: Server, models: Path) -> str:
     return ""
 
 
+def send_slowly(server: Server, models: Path) -> str:
+    """Three hundred clients, for 20 s."""
+    besiege(("127.0.0.1", server.port), 300, 20.0)
+    return ""
+
+
 def engine(server: Server) -> dict:
     """What /health says of it."""
     return server.get("/health").json()["engines"][0]
@@ -173,6 +180,7 @@ FAULTS = {
     "engine-stop": Fault("`kill -STOP` of the engine", stop),
     "engine-memory": Fault("four clouds that need more memory than there is (1,200 MiB)", fill_memory, 1200),
     "models-away": Fault("the folder of models is away for 10 s while the engine is killed", take_models_away),
+    "slow-clients": Fault("300 clients that send nothing, or a byte now and then, for 20 s", send_slowly),
 }
 
 

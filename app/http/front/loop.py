@@ -236,6 +236,7 @@ class Loop:
             self._drop(connection)
 
     def _refuse(self, connection: Connection, detail: str) -> None:
+        log.info("408 for %s: %s", connection.address, detail)
         with suppress(OSError):
             connection.sock.send(told(408, detail))
         self._end(connection)

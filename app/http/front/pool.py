@@ -12,10 +12,12 @@ log = logging.getLogger(__name__)
 
 
 class Pool(Generic[Work]):
-    """``num_threads`` threads, all of them there from the beginning, that do ``work`` on what is submitted."""
+    """``num_threads`` threads that do ``work`` on what is submitted.
+
+    All are there from the beginning, so that none can lack later; raises RuntimeError where they may not be so many.
+    """
 
     def __init__(self, name: str, num_threads: int, work: Callable[[Work], None]):
-        self.num_threads = num_threads
         self._work = work
         self._submitted: queue.SimpleQueue[Work] = queue.SimpleQueue()
         for number in range(num_threads):
