@@ -1,10 +1,11 @@
 """Faults of engines under load: how long nobody is answered meanwhile, and what becomes of the requests.
 
-    python -m benchmarks.faults [engine-kill] [engine-stop] [engine-memory] [models-away] [slow-clients]
+    python -m benchmarks.faults [FAULT…]     # engine-kill, engine-stop, engine-clouds, engine-memory, models-away …
 
 starts the service on this machine with the bundled model for each, asks it by 8 clients in a closed loop, does the harm
-and prints a row of a table. engine-memory puts the service into a memory cgroup of its own, which takes root. Other
-settings of the service, POINTSERVE_*, come from the environment.
+and prints a row of a table. engine-clouds has a small model instead, and engines that some clouds kill; engine-memory
+puts the service into a memory cgroup of its own, which takes root. Other settings of the service, POINTSERVE_*, come
+from the environment.
 """
 
 import argparse
@@ -29,9 +30,10 @@ from app.bench.clouds import Size, made_up
 from app.bench.load import Load, Shot, Term
 from benchmarks.cgroup import limited
 from benchmarks.slow_clients import besiege
-from tests.http.server import Server
+from tests.engine.engine_samples import npz_bytes
+from tests.http.server import MODEL, ROOT, Server
 
-BUNDLED = Path(__file__).parents[1] / "app/bundled"
+BUNDLED = ROOT / "app/bundled"
 NUM_CLIENTS = 8
 CALM_S = 5.0  # before and after the harm
 LIMIT_S = 600.0
@@ -46,6 +48,8 @@ class Fault:
     what: str
     harm: Callable[[Server, Path], str]
     memory_mib: int = 0
+    models: Path = BUNDLED
+    module_path: str = ""  # what Python finds first in the processes of the service
 
 
 def main() -> None:
@@ -61,7 +65,8 @@ def measure(fault: Fault) -> list[str]:
     """The cells of a fault."""
     with tempfile.TemporaryDirectory() as folder, limited(fault.memory_mib) as confine:
         models = Path(folder) / "models"
-        shutil.copytree(BUNDLED, models)
+        shutil.copytree(fault.models, models)
+        os.environ["PYTHONPATH"] = fault.module_path
         with Server(Path(folder) / "log", models=models, device="auto", threads=0) as server:
             confine(server.process.pid)
             server.wait_ready(LIMIT_S)
@@ -122,17 +127,28 @@ def stop(server: Server, models: Path) -> str:
     return ""
 
 
+def send_killers(server: Server, models: Path) -> str:
+    """Four different clouds at once, with each of which the engine is killed."""
+    return _told(server, [npz_bytes(600 + number, "kill") for number in range(4)])
+
+
 def fill_memory(server: Server, models: Path) -> str:
     """Four different clouds at once, each too large for the memory that there is."""
     points = np.random.default_rng(0).uniform(0, 1, (2_000_000, 3)) * (700, 700, 10)
-
-    def ask(number: int) -> str:
-        file = io.BytesIO()
+    files = [io.BytesIO() for _ in range(4)]
+    for number, file in enumerate(files):
         np.save(file, points + number)
-        return str(requests.post(f"{server.url}/predict", data=file.getvalue(), timeout=LIMIT_S).status_code)
+    return _told(server, [file.getvalue() for file in files])
 
-    with ThreadPoolExecutor(4) as clients:
-        statuses = Counter(clients.map(ask, range(4)))
+
+def _told(server: Server, bodies: list[bytes]) -> str:
+    """The statuses that these clouds were answered, sent at once."""
+
+    def ask(body: bytes) -> int:
+        return requests.post(f"{server.url}/predict", data=body, timeout=LIMIT_S).status_code
+
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        statuses = Counter(clients.map(ask, bodies))
     return ", ".join(f"{status}: {count}" for status, count in statuses.items())
 
 
@@ -178,6 +194,12 @@ def _row(cells: list[str]) -> str:
 FAULTS = {
     "engine-kill": Fault("`kill -9` of the engine, five times", kill),
     "engine-stop": Fault("`kill -STOP` of the engine", stop),
+    "engine-clouds": Fault(
+        "four clouds with each of which the engine is killed",
+        send_killers,
+        models=MODEL,
+        module_path=str(ROOT / "tests/engine/faults"),
+    ),
     "engine-memory": Fault("four clouds that need more memory than there is (1,200 MiB)", fill_memory, 1200),
     "models-away": Fault("the folder of models is away for 10 s while the engine is killed", take_models_away),
     "slow-clients": Fault("300 clients that send nothing, or a byte now and then, for 20 s", send_slowly),
