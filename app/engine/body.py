@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from app.engine.budget import Budget, Held
-from app.errors import BadRequest, Busy, TooLarge, storage_problem
+from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
 _CHUNK_BYTES = 1 << 18
@@ -160,7 +160,7 @@ class Spool(io.RawIOBase):
         if not is_memory:
             self._held.close()
         elif not self._held.add(more_bytes):
-            raise Busy("Other requests hold the memory that this body needs. Try again in 5 s.", retry_after_s=5.0)
+            raise self._storage.budget.busy("The body", more_bytes)
 
     def _move_to_disk(self) -> None:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=self._storage.spool_dir) as file:

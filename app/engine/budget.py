@@ -20,7 +20,7 @@ class Budget:
     """At most ``total_bytes`` for bodies, clouds, what reads, segments and writes them, and answers; 0 for no limit.
 
     For any number of threads. Who asks first gets memory first, but for small requests, which pass the large.
-    ``refusals`` counts requests that got none.
+    ``refusals`` counts requests that got none in time, under ``host_memory``.
     """
 
     def __init__(self, total_bytes: int = 0):
@@ -38,6 +38,15 @@ class Budget:
     def held(self) -> "Held":
         """Nothing yet, to be enlarged and closed."""
         return Held(self)
+
+    def busy(self, what: str, more_bytes: int) -> Busy:
+        """The error for ``what`` ("The cloud"), which did not get ``more_bytes``; it is counted."""
+        self.refusals["host_memory"] += 1
+        return Busy(
+            f"{what} takes about {-(-more_bytes // MIB):,} MiB of memory more, which other requests hold. "
+            f"Try again in {RETRY_AFTER_S:.0f} s.",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     def _fits(self, num_bytes: int, share: int = 1) -> bool:
         return not self.total_bytes or self._used_bytes + num_bytes <= self.total_bytes // share
@@ -81,7 +90,6 @@ class Held:
                 self._set(num_bytes)
                 return
             if num_bytes > budget.total_bytes > 0:
-                budget.refusals["too_large"] += 1
                 raise TooLarge(
                     f"{what} takes about {num_bytes // MIB:,} MiB of memory; this server has "
                     f"{budget.total_bytes // MIB:,} MiB for requests (POINTSERVE_MEMORY_MIB). Cut the cloud into "
@@ -122,11 +130,6 @@ class Held:
         until = min(term.deadline, time.monotonic() + PATIENCE_S)
         while not budget._may_take(self, more_bytes):
             if time.monotonic() >= until:
-                budget.refusals["host_memory"] += 1
-                raise Busy(
-                    f"{what} takes about {more_bytes // MIB:,} MiB of memory more, which other requests hold. "
-                    f"Try again in {RETRY_AFTER_S:.0f} s.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
+                raise budget.busy(what, more_bytes)
             budget._changed.wait(min(term.look_s, until - time.monotonic()))
             term.check_client()

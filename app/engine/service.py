@@ -40,7 +40,8 @@ class ServiceStatus:
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
     ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
-    by what was full (requests, points, memory), ``num_quarantined`` the inputs that are not run any more.
+    by what was full (requests, points, memory of the devices, host_memory for requests), ``num_quarantined`` the inputs
+    that are not run any more. ``request_memory_bytes`` are the total that requests may take and what is used of it.
     """
 
     state: str
@@ -52,6 +53,7 @@ class ServiceStatus:
     retry_after_s: float | None = None
     refusals: dict[str, int] = field(default_factory=dict)
     num_quarantined: int = 0
+    request_memory_bytes: dict[str, int] = field(default_factory=dict)
 
 
 class Service:
@@ -145,7 +147,8 @@ class Service:
             *scheduler.load,
             num_readers_lost=self._readers.num_lost,
             retry_after_s=self._retry_after_s(state, cards),
-            refusals=dict(scheduler.refusals),
+            refusals=dict(scheduler.refusals + self.memory.refusals),
+            request_memory_bytes={"total": self.memory.total_bytes, "used": self.memory.used_bytes},
             num_quarantined=len(scheduler.quarantine),
         )
 

@@ -15,7 +15,7 @@ from app.http.statistics import Statistics, phases_s
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 POINTS = (1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8)
 CLOUDS = (1, 2, 4, 8, 16, 32, 64)
-FULL = ("requests", "points", "memory")  # of the queue
+FULL = ("requests", "points", "memory", "host_memory")  # places, points and memory that ran out
 RESTARTS = ("killed", "hung", "device", "exit", "start")
 
 
@@ -95,6 +95,12 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily("pointserve_ready", "1 if predictions can be made.", status.state == "ready")
         yield GaugeMetricFamily("pointserve_queue_requests", "Requests admitted and not answered.", status.num_requests)
         yield GaugeMetricFamily("pointserve_queue_points", "Points waiting or being segmented.", status.num_points)
+        request_memory = GaugeMetricFamily(
+            "pointserve_request_memory_bytes", "Memory for requests: total, and used.", labels=["kind"]
+        )
+        for kind, num_bytes in status.request_memory_bytes.items():
+            request_memory.add_metric([kind], num_bytes)
+        yield request_memory
         yield GaugeMetricFamily("pointserve_quarantined", "Inputs that are not run any more.", status.num_quarantined)
         yield CounterMetricFamily(
             "pointserve_readers_lost", "Reader processes that had to be replaced.", value=status.num_readers_lost
