@@ -1,16 +1,17 @@
-"""Faults of engines under load: how long nobody is answered meanwhile, and what becomes of the requests.
+"""Faults of processes under load: how long nobody is answered meanwhile, and what becomes of the requests.
 
     python -m benchmarks.faults [FAULT…]     # engine-kill, engine-stop, engine-clouds, engine-memory, models-away …
 
 starts the service on this machine with the bundled model for each, asks it by 8 clients in a closed loop, does the harm
 and prints a row of a table. engine-clouds has a small model instead, and engines that some clouds kill; engine-memory
-puts the service into a memory cgroup of its own, which takes root. Other settings of the service, POINTSERVE_*, come
-from the environment.
+and memory put the service into a memory cgroup of its own, which takes root. Other settings of the service,
+POINTSERVE_*, come from the environment.
 """
 
 import argparse
 import io
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,7 @@ from app.bench.load import Load, Shot, Term
 from benchmarks.cgroup import limited
 from benchmarks.slow_clients import besiege
 from tests.engine.engine_samples import npz_bytes
-from tests.http.server import MODEL, ROOT, Server
+from tests.http.server import MODEL, ROOT, Server, descendants
 
 BUNDLED = ROOT / "app/bundled"
 NUM_CLIENTS = 8
@@ -168,6 +169,52 @@ def send_slowly(server: Server, models: Path) -> str:
     return ""
 
 
+def kill_readers(server: Server, models: Path) -> str:
+    """One of them, drawn anew, thirty times."""
+    rng = random.Random(0)
+    for _ in range(30):
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(rng.choice(readers(server)), signal.SIGKILL)
+        time.sleep(0.7)
+    return ""
+
+
+def stop_readers(server: Server, models: Path) -> str:
+    """All of them, by SIGSTOP."""
+    stopped = readers(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not set(stopped) & set(readers(server)))
+    return ""
+
+
+def send_zips(server: Server, models: Path) -> str:
+    """Twelve at once that unpack to 160 MiB each, once without and once with their further columns."""
+    points = np.random.default_rng(0).uniform(0, 1, (400_000, 3)) * (300, 300, 10)
+    file = io.BytesIO()
+    further = {f"further{number}": np.zeros(400_000) for number in range(50)}
+    np.savez_compressed(file, coord=points.round(1), **further)
+
+    def ask(output: str) -> str:
+        url = f"{server.url}/predict?output={output}"
+        return str(requests.post(url, data=file.getvalue(), timeout=LIMIT_S).status_code)
+
+    with ThreadPoolExecutor(12) as clients:
+        statuses = Counter(clients.map(ask, ["npy", "las"] * 6))
+    return ", ".join(f"{status}: {count}" for status, count in statuses.items())
+
+
+def readers(server: Server) -> list[int]:
+    """Process ids of the readers."""
+    command = b"app.engine.reader_process"
+    found = []
+    for pid in descendants(server.process.pid):
+        with suppress(OSError):
+            if command in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
 def engine(server: Server) -> dict:
     """What /health says of it."""
     return server.get("/health").json()["engines"][0]
@@ -203,6 +250,9 @@ FAULTS = {
     "engine-memory": Fault("four clouds that need more memory than there is (1,200 MiB)", fill_memory, 1200),
     "models-away": Fault("the folder of models is away for 10 s while the engine is killed", take_models_away),
     "slow-clients": Fault("300 clients that send nothing, or a byte now and then, for 20 s", send_slowly),
+    "reader-kill": Fault("`kill -9` of a reader every 0.7 s, thirty times", kill_readers),
+    "reader-stop": Fault("`kill -STOP` of all readers", stop_readers),
+    "memory": Fault("twelve zips of many columns at once (1,500 MiB)", send_zips, 1500),
 }
 
 

@@ -1,5 +1,6 @@
 """Lost engines, full queues, clients that stall or leave, a full disk, and an end under load."""
 
+import io
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
@@ -185,6 +187,32 @@ def test_folder_of_large_bodies_that_goes_away_is_told(tmp_path: Path) -> None:
         folder.mkdir()
         assert server.post(data=large).status_code == 200
         assert server.get("/samples/forest.laz").status_code == 200
+
+
+def test_memory_of_requests_is_counted_in_bytes(tmp_path: Path) -> None:
+    columns = clouds.table()
+    named = {"coord": columns[:, :3], "color": columns[:, 3:6].astype("u1"), "normal": columns[:, 6:]}
+    further = {f"further{number}": np.zeros((len(columns), 8)) for number in range(25)}
+    file = io.BytesIO()
+    np.savez_compressed(file, **named, **further)
+    with Server(tmp_path / "stderr.log", memory_mib=12, spool_memory_mib=64) as server:
+        server.wait_ready()
+        assert server.post("/predict?output=npy", data=file.getvalue()).status_code == 200
+        refused = server.post("/predict?output=las", data=file.getvalue())  # which keeps all columns
+        assert refused.status_code == 413, refused.text
+        assert "POINTSERVE_MEMORY_MIB" in refused.json()["detail"]
+        large = np.zeros((1_000_000, 9))
+        file = io.BytesIO()
+        np.save(file, large)
+        with ThreadPoolExecutor(4) as threads:
+            statuses = {
+                answer.status_code for answer in threads.map(lambda _: server.post(data=file.getvalue()), range(4))
+            }
+        assert statuses == {413}
+        tensor = {"name": "coord", "shape": [300_000, 3], "datatype": "FP32", "data": [1.5] * 900_000}
+        refused = server.post(f"/v2/models/{MODEL.name}/infer", json={"inputs": [tensor]})
+        assert refused.status_code == 413, refused.text
+        assert server.post(data=clouds.ply()).status_code == 200
 
 
 def test_models_are_changed_while_the_service_runs(frail: Server) -> None:

@@ -12,6 +12,7 @@ from flask import Response, request
 from app.engine.body import Body, Spool
 from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
+from app.engine.term import Term
 from app.errors import BadRequest, quoted
 from app.http.connection import hung_up
 from app.http.openapi import problems
@@ -25,6 +26,8 @@ from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, wri
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.options import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
+
+JSON = "The JSON of the request"  # for what it says of memory
 
 blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
 
@@ -95,7 +98,14 @@ def _receive(name: str, progress: Progress) -> Asked:
     limit_bytes = state().settings.max_body_mib * MIB
     with body_stream(request, limit_bytes, progress.received) as stream:
         body = Body.from_stream(cast(Any, stream), limit_bytes, state().storage)
-    with body, opened(body, request.headers.get(HEADER_LENGTH)) as tensors:
+    term = Term.of(state().settings.request_timeout_s, hung_up(request.environ))
+    with (
+        body,
+        state().service.memory.held() as held,
+        opened(
+            body, request.headers.get(HEADER_LENGTH), lambda num_bytes: held.resize(num_bytes, term, JSON)
+        ) as tensors,
+    ):
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))
         chosen = options_of(tensors.request.parameters, name, list(outputs))
         read = chosen.read_options("", "npz" if tensors.file is None else None)

@@ -4,7 +4,7 @@ import math
 import mmap
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_poin
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_NESTED, MAX_VALUES, MAX_KEYS = 500_000, 4_000_000, 100_000
 JSON_BYTES = 16 << 20  # larger tensors go as binary data, which no thread has to parse
+JSON_TIMES = 24  # what it takes as objects of Python and as arrays, by bytes of text
 ABOUT = (
     "Send the JSON of the Open Inference protocol, then the tensors' binary data, and the JSON's length in "
     f"{HEADER_LENGTH}."
@@ -155,8 +156,12 @@ class Tensors:
 
 
 @contextmanager
-def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
+def opened(
+    body: Body, header_length: str | None, reserve: Callable[[int], None] = lambda num_bytes: None
+) -> Iterator[Tensors]:
     """The request in ``body``; ``header_length`` is the header of that name. Its views end with the block.
+
+    ``reserve`` is told what the JSON takes at most in memory before it is parsed.
 
     Raises BadRequest for whatever does not fit together, TooLarge for JSON over ``JSON_BYTES`` or of too many values.
     """
@@ -174,6 +179,7 @@ def opened(body: Body, header_length: str | None) -> Iterator[Tensors]:
     if length > JSON_BYTES:
         raise TooLarge(f"The JSON has {length} bytes, at most {JSON_BYTES} are read. Send tensors as binary data.")
     mapped = memoryview(mmap.mmap(body.fd, body.size, access=mmap.ACCESS_READ))
+    reserve(JSON_TIMES * length)
     with _parsing:
         try:
             tensors = Tensors(mapped, length)
