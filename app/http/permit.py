@@ -6,6 +6,7 @@ from flask import Response, request
 
 from app.errors import Busy
 from app.http.connection import make_room
+from app.http.front.descriptors import check_left
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import request_id
@@ -14,7 +15,9 @@ ROOM_S = 2.0  # for those who give way to be gone
 
 
 def with_permit(answer: Callable[[Progress], Response]) -> Response:
-    """What ``answer`` gives, while GET /progress tells of it; raises Busy where every place is taken."""
+    """What ``answer`` gives, while GET /progress tells of it; raises Busy where every place is taken,
+    NotReady where descriptors run out."""
+    check_left()
     if not _acquire():
         state().measures.rejected("uploads")
         raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)

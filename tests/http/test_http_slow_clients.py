@@ -206,6 +206,24 @@ def test_descriptors_that_run_out_are_503_and_survived(small: Server) -> None:
     assert web_pid(small) == worker
 
 
+@pytest.mark.parametrize("num_left", range(1, 26, 4))
+def test_descriptors_that_run_out_later_are_survived_too(small: Server, num_left: int) -> None:
+    worker = web_pid(small)
+    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    with requests.Session() as kept:
+        kept.get(small.url + "/health/live")
+        used = max(int(number) for number in os.listdir(f"/proc/{worker}/fd")) + 1
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + num_left, before[1]))
+        try:
+            answer = kept.post(small.url + "/predict", data=clouds.ply())
+            assert answer.status_code in (200, 503), answer.text
+        finally:
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+    answer = small.post(data=clouds.ply())
+    assert answer.status_code == 200, answer.text
+    assert web_pid(small) == worker
+
+
 def test_without_its_master_the_web_process_gives_up_the_port_and_finishes_what_runs(tmp_path: Path) -> None:
     with Server(tmp_path / "log") as server:
         server.wait_ready()

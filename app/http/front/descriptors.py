@@ -1,8 +1,12 @@
 """How many descriptors this process may have, and how they are shared out."""
 
+import errno
 import logging
+import os
 import resource
+import threading
 
+from app.errors import storage_problem
 from app.settings import Settings
 
 MOST = 65536
@@ -10,6 +14,8 @@ A_REQUEST = 8  # body, parts of a form, cloud, segmentation and answer, here and
 A_READER = 4
 ELSE = 64  # libraries, engines, the port, processes that report
 LEAST_CONNECTIONS = 16
+
+_looking = threading.Lock()
 
 log = logging.getLogger(__name__)
 
@@ -36,3 +42,17 @@ def fitted(settings: Settings) -> Settings:
         if number < getattr(settings, name):
             log.warning("There are %d descriptors (ulimit -n), so POINTSERVE_%s is %d.", soft, name.upper(), number)
     return settings.model_copy(update=fitting)
+
+
+def check_left() -> None:
+    """Raise NotReady unless descriptors for two requests are left: what an engine sends would be lost without one."""
+    taken: list[int] = []
+    with _looking:
+        try:
+            taken.extend(os.dup(2) for _ in range(2 * A_REQUEST))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise storage_problem(error, "this request") from None
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
