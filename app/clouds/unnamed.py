@@ -47,6 +47,7 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
     return names, [f"The columns have no names and were read as {' '.join(names)}; columns= says otherwise."]
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def _odd_column(table: np.ndarray) -> str | None:
     """What speaks against taking the columns (N, C) of a table for coordinates and values; None where nothing does."""
     if len(table) < MIN_COUNTED:
