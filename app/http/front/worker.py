@@ -20,6 +20,7 @@ from app.settings import Settings
 
 CLOSE_S = 3.0  # at least, between the closing of the port and that of connections
 LEAVE_S = 2.0  # for those who are sending a request on a connection that was kept
+ORPHAN_LEAVE_S = 0.2
 STEP_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,13 @@ class Worker(GunicornWorker):
         while self.alive and not self._is_orphan():
             self.notify()
             self.loop.step(STEP_S)
+        leave_s = LEAVE_S
         if self._is_orphan():
+            leave_s = ORPHAN_LEAVE_S
             log.error("The process above this one is gone: the port is closed, and what runs is finished.")
             threading.Thread(target=self.service.drain, args=(self.settings.grace_s,), daemon=True).start()
         exchange.is_last = True
-        self.loop.stop(LEAVE_S)
+        self.loop.stop(leave_s)
         until_s = time.monotonic() + self.cfg.graceful_timeout
         while self.loop.num_open and time.monotonic() < until_s:
             self.notify()
