@@ -17,10 +17,11 @@ MISSING = re.compile(
     r"|[-+]?nan(?:\(\w*\))?|-{1,3}|[?*.]|\\n|n/?a|\(?null\)?|none|nil|missing|empty|no ?data", re.IGNORECASE
 )
 HASH = re.compile(rb"#")  # found ten times as fast
-HASHED = re.compile(rb"[.,;\t\"]#[IQSNDVR]", re.IGNORECASE)
+HASHED = re.compile(rb"[.,;\t\"]#[IQSNDVRJ]", re.IGNORECASE)
 # What Visual C++ and Excel write for numbers that are none; their # would start a comment.
 NOT_FINITE = re.compile(
-    rb"[-+]?\d+\.#(?:IND|QNAN|SNAN)\w*|#(?:N/A|DIV/0!|VALUE!|REF!|NUM!|NULL!|NAME\?)", re.IGNORECASE
+    rb"[-+]?\d+\.#(?:(?:IND|QNAN|SNAN)\w*|(?:I(?!NF)|[QS])[NO]?\w?\b|[JR]\b)|#(?:N/A|DIV/0!|VALUE!|REF!|NUM!|NULL!|NAME\?)",
+    re.IGNORECASE,
 )
 INFINITE = re.compile(rb"\d+\.#INF\w*", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)

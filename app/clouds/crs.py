@@ -30,6 +30,8 @@ GEOGRAPHIC = re.compile(r"\b(?:GEOGCS|GEOGCRS|GEODCRS|GEODETICCRS|GEOGRAPHICCRS)
 PROJECTED = re.compile(r"\b(?:PROJCS|PROJCRS|PROJECTEDCRS|LOCAL_CS|ENGCRS|ENGINEERINGCRS)\s*[\[(]", re.IGNORECASE)
 IS_ANGLE = re.compile(r"deg|grad|gon|rad", re.IGNORECASE)
 
+GEOCENTRIC = "The coordinate system is geocentric, so that z is not up: project the cloud before it is sent."
+
 
 class BadCrs(Exception):
     """A coordinate system that cannot be used; the text says why, without a full stop."""
@@ -41,7 +43,7 @@ def units_of(text: str, source: str = "file") -> Units:
     x and y have the unit of the horizontal axes, z that of the vertical one; where there is none, that of the
     horizontal ones if it is a length, else metres, both ``assumed``. Raises BadCrs.
     """
-    text = text.strip("\0 \t\r\n")
+    text = text.strip("\ufeff\0 \t\r\n")
     if not text:
         raise BadCrs("it is empty")
     if len(text) > MAX_CHARS:
@@ -53,7 +55,22 @@ def units_of(text: str, source: str = "file") -> Units:
         return _scanned(text, source)
     if found is None:
         raise BadCrs(f"'{' '.join(text.split()):.80}' is not known")
-    return _from_axes(found, source)
+    units = _from_axes(found, source)
+    return units if units.z.source != "assumed" else _with_heights(units, text, source)
+
+
+def _with_heights(flat: Units, text: str, source: str) -> Units:
+    """``flat`` with the unit of a vertical system that stands behind the horizontal one, not with it in a compound."""
+    vertical = VERTICAL.search(text)
+    head = text[: vertical.start()] if vertical else ""
+    if vertical is None or not head or head.count("[") != head.count("]"):
+        return flat
+    try:
+        height = units_of(text[vertical.start() :], source)
+    except BadCrs:
+        return flat
+    name = f"{flat.crs} + {height.crs}" if flat.crs and height.crs else flat.crs or height.crs
+    return Units(flat.x, flat.y, height.z, shown(name), (*flat.doubts, *height.doubts))
 
 
 @cache
@@ -123,7 +140,7 @@ def _from_axes(crs: Any, source: str) -> Units:
     except ValueError as error:
         raise BadCrs(str(error)) from None
     if crs.is_geocentric:
-        doubts.append("The coordinate system is geocentric, so that z is not up: project the cloud before it is sent.")
+        doubts.append(GEOCENTRIC)
     if len(flat) > 2 and height is None:
         height = flat[2]
     name = shown(str(crs.name))

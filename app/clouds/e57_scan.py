@@ -19,6 +19,7 @@ NORMALS = ("nor:normalX", "nor:normalY", "nor:normalZ")  # of the extension for 
 INVALID = {CARTESIAN: "cartesianInvalidState", SPHERICAL: "sphericalInvalidState"}
 COLOUR_INVALID, INTENSITY_INVALID = "isColorInvalid", "isIntensityInvalid"
 FULL_SCALES = (1, 255, 4095, 65535)
+LEAST_ROTATION = 1e-9  # length of a quaternion; that of a rotation is 1
 UNLIMITED = 1e30  # what a type of floating point states that has no limits is above
 # Types that pye57 fills; it takes the int64 of numpy for 32 bits, and its long long for what it is.
 INTEGERS: list[Any] = [np.int8, np.uint8, np.int16, np.uint16, np.longlong]
@@ -149,8 +150,11 @@ class Scan:
         """Move and turn what the scan holds as its pose says, as far as that is a pose."""
         if not self._header.has_pose():
             return
+        if not isinstance(self._header.node["pose"], self._lib.StructureNode):
+            table.warnings.append(f"Scan {self.index} has a pose that is no rotation and translation: taken as none.")
+            return
         rotation = self._pose_part("rotation", "wxyz", table.warnings)
-        if rotation is not None and not any(rotation):
+        if rotation is not None and math.hypot(*rotation) < LEAST_ROTATION:
             table.warnings.append(f"Scan {self.index} has a rotation of length 0: taken as none.")
         elif rotation is not None:
             turn = Rotation.from_quat([*rotation[1:], rotation[0]])
@@ -167,7 +171,8 @@ class Scan:
         if not pose.isDefined(part):
             return None
         node = pose[part]
-        numbers = [_value(node[name]) if node.isDefined(name) else math.nan for name in names]
+        is_whole = isinstance(node, self._lib.StructureNode) and all(map(node.isDefined, names))
+        numbers = [_value(node[name]) for name in names] if is_whole else [math.nan]
         if all(map(math.isfinite, numbers)):
             return numbers
         warnings.append(f"Scan {self.index} has a {part} that is not {len(names)} numbers: taken as none.")

@@ -38,3 +38,11 @@ def _is_text(head: bytes, encoding: str) -> bool:
 
 def _decoded(data: memoryview, encoding: str) -> memoryview:
     return memoryview(codecs.decode(data, encoding, "replace").encode())
+
+
+def as_text(line: bytes) -> str:
+    """``line`` of a file that may be of any 8-bit encoding: what is no UTF-8 is taken for Latin-1."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")

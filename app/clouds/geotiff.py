@@ -5,14 +5,14 @@ import re
 import numpy as np
 
 from app.clouds.citation import unit_in
-from app.clouds.crs import BadCrs, epsg_unit, units_of
+from app.clouds.crs import GEOCENTRIC, BadCrs, epsg_unit, units_of
 from app.clouds.units import METRE, SAME, Unit, Units, length, shown
 
 MODEL_TYPE, CITATION = 1024, 1026
 GEOGRAPHIC_CODE, GEOGRAPHIC_CITATION, ANGULAR_UNIT = 2048, 2049, 2054
 PROJECTED_CODE, PROJECTED_CITATION, LINEAR_UNIT, LINEAR_UNIT_SIZE = 3072, 3073, 3076, 3077
 VERTICAL_CODE, VERTICAL_CITATION, VERTICAL_UNIT = 4096, 4097, 4099
-GEOGRAPHIC = 2
+GEOGRAPHIC_MODEL, GEOCENTRIC_MODEL = 2, 3
 UNSET, USER_DEFINED = 0, 32767
 DATUMS = range(5001, 5200)  # of GeoTIFF 1.0, in place of vertical systems; they say nothing of the unit
 DOUBLES, TEXTS = 34736, 34737
@@ -63,7 +63,12 @@ def units_of_keys(keys: Keys) -> tuple[Units | None, list[str]]:
 
 def _horizontal(keys: Keys, faults: list[str]) -> Units | None:
     stated = _linear_unit(keys, faults)
-    is_geographic = keys.get(MODEL_TYPE) == GEOGRAPHIC or (
+    if keys.get(MODEL_TYPE) == GEOCENTRIC_MODEL:
+        found = _by_code(keys.get(GEOGRAPHIC_CODE), faults)
+        if found is not None and not found.x.radians:
+            return found
+        return Units(*3 * (stated or METRE,), doubts=(GEOCENTRIC,))
+    is_geographic = keys.get(MODEL_TYPE) == GEOGRAPHIC_MODEL or (
         MODEL_TYPE not in keys and PROJECTED_CODE not in keys and stated is None and GEOGRAPHIC_CODE in keys
     )
     if is_geographic:

@@ -40,7 +40,8 @@ def units(file: LasFile) -> Units | None:
 
 
 def _by_wkt(file: LasFile) -> Found:
-    record = next(filter(None, map(file.find, WKT)), None)
+    records = [record for key in WKT for record in file.find_all(key)]
+    record = next((record for record in records if bytes(record.raw[record.header_size :][:1]).strip(b"\0 ")), None)
     if record is None:
         return None, []
     size = len(record.raw) - record.header_size

@@ -6,6 +6,7 @@ import laspy
 import numpy as np
 
 from app.clouds.checks import check_num_columns
+from app.clouds.encoding import as_text
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_records import EXTRA_BYTES, Record, new_vlr
 from app.clouds.records import column, fits
@@ -245,7 +246,7 @@ def _dimension(row: np.void, start: int, index: int) -> tuple[Dimension | None, 
 
 
 def _text(name: bytes) -> str:
-    return name.split(b"\0")[0].decode("utf-8", "replace")
+    return as_text(name.split(b"\0")[0])
 
 
 def _cut(text: str, num_bytes: int = NAME_BYTES) -> str:

@@ -70,7 +70,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
 
 def read_header(head: memoryview, what: str) -> ArrayHeader:
-    """The header at the start of ``head``; BadCloud where it is damaged or its array needs a pickle."""
+    """The header at the start of ``head``; BadCloud where it is damaged."""
     file = io.BytesIO(head)
     try:
         version = npy_format.read_magic(file)
@@ -78,8 +78,6 @@ def read_header(head: memoryview, what: str) -> ArrayHeader:
         shape, fortran_order, dtype = reader(file)
     except Exception as error:  # the header is a Python literal: parsers fail on a damaged one in many ways
         raise BadCloud(f"{what} has a damaged header: {error!s:.200}") from None
-    if dtype.hasobject:
-        raise BadCloud(f"{what} holds Python objects, which are pickled and never opened; save numbers instead.")
     if any(length < 0 for length in shape):
         raise BadCloud(f"{what} states a negative shape {shape}.")
     return ArrayHeader(shape, fortran_order, dtype, file.tell())
@@ -87,6 +85,8 @@ def read_header(head: memoryview, what: str) -> ArrayHeader:
 
 def check_table(header: ArrayHeader, max_points: int | None, what: str) -> None:
     """Raise unless the array is a table of points: (N, at least 3) numbers, or (N,) of named fields."""
+    if header.dtype.hasobject:
+        raise BadCloud(f"{what} holds Python objects, which are pickled and never opened; save numbers instead.")
     dimensions = 1 if header.dtype.names else 2
     if len(header.shape) != dimensions or (dimensions == 2 and header.shape[1] < 3):
         raise BadCloud(f"{what} has shape {header.shape}; expected (N, 3 or more), a row a point.")

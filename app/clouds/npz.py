@@ -138,7 +138,7 @@ def stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArrayHeader:
     with archive.open(info) as file:
         header = read_header(memoryview(file.read(MAX_HEADER_BYTES)), f"'{info.filename:.60}'")
-    if info.file_size < header.size + header.num_bytes:
+    if not header.dtype.hasobject and info.file_size < header.size + header.num_bytes:
         raise BadCloud(
             f"'{info.filename:.60}' states {header.dtype} {header.shape}, {header.num_bytes:,} bytes, "
             f"but holds {info.file_size - header.size:,}."

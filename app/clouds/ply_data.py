@@ -29,7 +29,8 @@ def check_counts(data: memoryview, header: Header) -> None:
 
 
 def doubts(data: memoryview, header: Header, end: int) -> list[str]:
-    """What is wrong with the elements after the vertices, whose rows end at byte ``end``; none of it is needed."""
+    """What is wrong with the elements after the vertices, whose rows end at byte ``end``, and whether rows follow that
+    the header does not count; none of it is needed."""
     position = end
     try:
         for element in header.later:
@@ -39,6 +40,10 @@ def doubts(data: memoryview, header: Header, end: int) -> list[str]:
             position = skip(data, position, element)
     except BadCloud:
         return [f"The PLY ends within its rows of '{element.name:.40}', which are not needed; the points are whole."]
+    num_left = len(data) - position
+    is_row = bool(bytes(data[position:]).strip()) if header.is_ascii else num_left >= header.vertex.smallest_row_bytes
+    if not header.later and is_row:
+        return [f"{num_left:,} bytes follow the {header.vertex.count:,} points that the PLY header counts; not read."]
     return []
 
 

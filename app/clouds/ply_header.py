@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from app.clouds.encoding import as_text
 from app.clouds.records import free_name
 from app.errors import BadCloud
 
@@ -105,7 +106,7 @@ class Header:
     @property
     def comments(self) -> list[str]:
         """The text of every ``comment`` and ``obj_info``."""
-        pairs = [line.split(None, 1) for line in self.lines]
+        pairs = [line.split(None, 1) for line in map(_readable, self.lines)]
         return [pair[1] for pair in pairs if len(pair) == 2 and pair[0] in ("comment", "obj_info")]
 
 
@@ -125,6 +126,10 @@ def read_header(data: memoryview) -> Header:
     return Header(format, elements, end.end(), eol.decode(), lines, unread)
 
 
+def _readable(line: str) -> str:
+    return as_text(line.encode("utf-8", "surrogateescape"))
+
+
 def _vertex_index(names: list[str]) -> int | None:
     lower = [name.lower() for name in names]
     return next((lower.index(name) for name in VERTEX if name in lower), None)
@@ -137,7 +142,7 @@ def _parse(lines: tuple[str, ...]) -> tuple[str, tuple[Element, ...], tuple[str,
     elements: list[tuple[str, int, list[Property]]] = []
     unread: list[str] = []
     odd: list[tuple[int, str]] = []  # index of the element that a line belongs to, and what is wrong with the line
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(map(_readable, lines[1:]), 2):
         words = line.split()
         match [words[0].lower(), *words[1:]] if words else []:
             case [] | ["comment" | "obj_info", *_]:

@@ -39,7 +39,8 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     ``scan`` is the number of each point's scan. What a scan lacks that others have (colours) is NaN in it. Raises
     BadCloud where a header or a row is none, or rows are missing.
     """
-    scans = _find_scans(data, max_points)
+    warnings: list[str] = []
+    scans = _find_scans(data, max_points, warnings)
     parts = [_read_scan(data, scan) for scan in scans]
     widest = max(scan.width for scan in scans)
     names = NAMES[widest]
@@ -50,7 +51,10 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         table[at : at + len(part), places] = part
         at += len(part)
     missing = int(np.count_nonzero(np.isnan(table[:, 0])))
-    warnings = [f"Points that the scanner did not measure (0 0 0): {missing:,}."] if missing else []
+    warnings += [f"Points that the scanner did not measure (0 0 0): {missing:,}."] if missing else []
+    num_dark = sum("intensity" not in NAMES[scan.width] for scan in scans)
+    if "intensity" in names and num_dark:
+        warnings.append(f"{num_dark} of {len(scans)} scans have no intensity; it is NaN there.")
     given: list[Column] = list(zip(names, table.T, strict=True))
     numbers = np.arange(len(scans), dtype=np.int32)
     given.append(("scan", np.repeat(numbers, [scan.num_points for scan in scans])))
@@ -59,26 +63,33 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     return cloud_from_columns("ptx", given, wanted=columns, intensity_scale=scale, warnings=warnings)
 
 
-def _find_scans(data: memoryview, max_points: int | None) -> list[Scan]:
+def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -> list[Scan]:
+    """Every scan that has points, in the file's order; ``warnings`` get what was wrong with poses."""
     lines = io.BufferedReader(MemoryFile(data), 1 << 20)
     scans: list[Scan] = []
-    line_number = 1
+    line_number, number = 1, 0
     while (header := _read_header(lines, line_number)) is not None:
         num_points, pose, line_number = header
+        number += 1
+        if not num_points:
+            continue
         check_num_points(sum(scan.num_points for scan in scans) + num_points, max_points, "The PTX")
+        if not _is_pose(pose):
+            warnings.append(f"The pose of scan {number} of the PTX is none: its points were not moved.")
+            pose = np.eye(4)
         start = lines.tell()
         if num_points * MIN_LINE_BYTES > len(data) - start + 1:
             raise BadCloud(
-                f"Scan {len(scans) + 1} of the PTX states {num_points:,} points; the {len(data) - start:,} bytes that "
+                f"Scan {number} of the PTX states {num_points:,} points; the {len(data) - start:,} bytes that "
                 "follow cannot hold them: the file is cut short."
             )
-        width, num_lines = _skip(lines, num_points, len(scans) + 1)
+        width, num_lines = _skip(lines, num_points, number)
         if width not in NAMES:
             raise BadCloud(f"Line {line_number} of the PTX has {width} numbers; expected 3, 4, 6 or 7.")
         scans.append(Scan(num_points, pose, start, line_number, width))
         line_number += num_lines
     if not scans:
-        raise BadCloud("The PTX holds no scan.")
+        raise BadCloud("The PTX holds no points.")
     return scans
 
 
@@ -101,11 +112,16 @@ def _read_header(lines: "io.BufferedReader[MemoryFile]", line_number: int) -> tu
         line_number += 1
     size = rows[0][0], rows[1][0]
     pose = np.array(rows[6:])
-    if not all(number >= 0 and number.is_integer() for number in size) or not np.isfinite(pose).all():
-        raise BadCloud("The header of a scan in the PTX states a size or a pose that is none.")
+    if not all(number >= 0 and number.is_integer() for number in size):
+        raise BadCloud("The header of a scan in the PTX states a size that is none.")
     if pose[:3, 3].any() and not pose[3, :3].any():  # written for columns, not for rows
         pose = pose.T
     return int(size[0]) * int(size[1]), pose, line_number
+
+
+def _is_pose(pose: np.ndarray) -> bool:
+    """Whether ``pose`` (4, 4) is of numbers and leaves three dimensions what they are."""
+    return bool(np.isfinite(pose).all()) and int(np.linalg.matrix_rank(pose[:3, :3])) == 3
 
 
 def _skip(lines: "io.BufferedReader[MemoryFile]", num_points: int, number: int) -> tuple[int, int]:

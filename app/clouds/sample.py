@@ -63,9 +63,10 @@ def cloud_from_arrays(
             if is_read(name, array, wanted, keep):
                 columns += split_vectors(name, array.load())
         elif name.lower() in VECTORS or canonical(name) == "intensity":
-            raise BadCloud(
-                f"Array '{name:.60}' holds {array.dtype} {array.shape}; expected numbers for {num_points:,} points."
+            held = (
+                "pickled objects, which are never opened" if array.dtype.hasobject else f"{array.dtype} {array.shape}"
             )
+            raise BadCloud(f"Array '{name:.60}' holds {held}; expected numbers for {num_points:,} points.")
         else:
             warnings.append(f"Array '{name:.60}' has no number for each point and was left out.")
     strength = next((values for name, values in columns if name.lower() == "strength"), None)
@@ -84,7 +85,7 @@ def is_read(name: str, array: Stored, wanted: Wanted | None = None, keep: Collec
 
 
 def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str) -> int:
-    """Rows of the array of coordinates, or of the one that is to feed x."""
+    """Rows of the array of coordinates, of that of x alone, or of the one that is to feed x."""
     feeding = wanted.get("x", "")
     for name, array in arrays.items():
         if feeding in column_names(name, array):
@@ -93,6 +94,9 @@ def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str)
             if len(array.shape) != 2 or array.shape[1] != 3:
                 raise BadCloud(f"Array '{name:.60}' has shape {array.shape}; expected (N, 3).")
             return array.shape[0]
+    apart = next((array for name, array in arrays.items() if canonical(name) == "x" and len(array.shape) == 1), None)
+    if apart is not None and not feeding:
+        return apart.shape[0]
     found = [part for name, array in arrays.items() for part in column_names(name, array)]
     raise BadCloud(
         f"None of the arrays in {what} is called {', '.join(COORDINATES)}; found: {', '.join(arrays)[:200]}. "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.clouds.cells import BLANKS, DECIMAL_COMMA, GROUPED, is_missing
 from app.clouds.columns import XYZ, canonical
+from app.clouds.encoding import as_text
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import is_number, split_fields
 from app.errors import BadCloud
@@ -73,7 +74,7 @@ def read_head(data: memoryview, bindings: Mapping[str, str]) -> Head:
             raise BadCloud("The text holds no row of at least three numbers.")
         if len(raw) == MAX_LINE_BYTES or head.line_number > MAX_HEAD_LINES:
             raise BadCloud(f"No row of numbers in the first {head.line_number} lines; this is no table of points.")
-        _take_line(head, raw.decode("utf-8", "replace").strip(" \r\n"), bindings)
+        _take_line(head, as_text(raw).strip(" \r\n"), bindings)
     _find_layout(head, bindings)
     return head
 

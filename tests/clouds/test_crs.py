@@ -122,3 +122,12 @@ def test_pyproj_is_imported_with_the_first_coordinate_system_and_asks_no_server(
         "assert not pyproj.network.is_network_enabled()"
     )
     run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("version", WKT_VERSIONS)
+def test_heights_behind_the_horizontal_system(version):
+    horizontal, heights = (pyproj.CRS(code).to_wkt(version) for code in ("EPSG:26918", "EPSG:6360"))
+    found = units_of(f"\ufeff{horizontal},\n{heights}")
+    assert metres(found) == pytest.approx([1, 1, US_FOOT], rel=1e-9)
+    assert [unit.source for unit in found.axes] == ["file"] * 3
+    assert not found.doubts

@@ -126,6 +126,8 @@ UNIT = {"x": 0.0, "y": 0.0, "z": 0.0, "w": 0.0}
         ({"rotation": structure(x=0, y=0, z=0)}, [0, 0, 0], "a rotation that is not 4 numbers"),
         ({"translation": structure(x=1, y=2)}, [0, 0, 0], "a translation that is not 3 numbers"),
         ({"translation": structure(x=1, y=2, z=lambda image: libe57.IntegerNode(image, 3))}, [1, 2, 3], None),
+        ({"rotation": structure(**UNIT | {"w": 1e-200})}, [0, 0, 0], "rotation of length 0"),
+        ({"rotation": lambda image: libe57.FloatNode(image, 1.0)}, [0, 0, 0], "a rotation that is not 4 numbers"),
         ({}, [0, 0, 0], None),
     ],
 )
@@ -134,6 +136,12 @@ def test_poses_that_are_none(tmp_path, pose, moved, told):
     cloud = formats.read(data)
     np.testing.assert_allclose(cloud.xyz, XYZ + moved, atol=1e-12)
     assert [told in warning for warning in cloud.warnings] == ([True] if told else [])
+
+
+def test_a_pose_that_is_a_number(tmp_path):
+    cloud = formats.read(put_together(tmp_path / "p.e57", (coordinates(XYZ), {"pose": libe57.FloatNode})))
+    assert np.array_equal(cloud.xyz, XYZ)
+    assert cloud.warnings == ["Scan 0 has a pose that is no rotation and translation: taken as none."]
 
 
 def test_normals_are_read_and_turned_with_their_scan(tmp_path):

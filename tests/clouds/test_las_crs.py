@@ -223,3 +223,16 @@ def test_the_coordinates_stay_as_they_are():
     stated, silent = read(*keys((1024, 1), (3072, 2263))), read()
     np.testing.assert_array_equal(stated.xyz, silent.xyz)
     assert silent.units is None
+
+
+def test_an_empty_record_hides_no_other():
+    assert metres(read((2112, b"\0"), wkt("EPSG:2994"), encoding=WKT_BIT)) == [0.3048] * 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"), [([(2048, 4978)], 1), ([(2048, 4326)], 1), ([], 1), ([(2048, 32767), (3076, 9002)], 0.3048)]
+)
+def test_keys_of_a_geocentric_system(keys, expected):
+    found = read((34735, directory((1024, 3), *keys)))
+    assert metres(found) == [expected] * 3
+    assert any("geocentric" in warning for warning in found.warnings)

@@ -157,3 +157,19 @@ def test_a_directory_of_very_many_entries_is_not_read(monkeypatch):
     for tail in (end, large + large_end, end[:-2] + b"\x03\0abc", end[:-6] + b"PK\5\6\0\0"):
         with pytest.raises(BadCloud, match="thousands of files"):
             formats.read(memoryview(b"PK\3\4" + directory + tail))
+
+
+def test_objects_that_are_not_needed_stay_closed():
+    arrays = {"coord.npy": npy(XYZ), "meta.npy": npy(np.array({"name": "a"}, object))}
+    found = read(zipped(arrays))
+    assert (found.xyz.tolist(), list(found.extra)) == (XYZ.tolist(), [])
+    assert found.warnings == ["Array 'meta' has no number for each point and was left out."]
+    with pytest.raises(BadCloud, match="'color' holds pickled objects"):
+        read(zipped(arrays | {"color.npy": npy(np.full((3, 3), None, object))}))
+
+
+def test_an_array_for_each_axis():
+    found = read(npz(X=XYZ[:, 0], y=XYZ[:, 1], z=XYZ[:, 2], intensity=np.arange(3, dtype=np.uint8)))
+    assert (found.xyz.tolist(), found.intensity.tolist()) == (XYZ.tolist(), [0, 1, 2])
+    with pytest.raises(BadCloud, match="No columns x, y and z; found: x, y"):
+        read(npz(x=XYZ[:, 0], y=XYZ[:, 1]))

@@ -346,3 +346,30 @@ def test_small_coordinates_are_written_as_float32_even_beside_nan():
     out = formats.write("ply", given, segmentation(2))
     assert b"property float x\n" in out
     np.testing.assert_array_equal(read(out).xyz, given.xyz)
+
+
+PLAIN = "ply\nformat {} 1.0\ncomment {}\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n"
+
+
+@pytest.mark.parametrize("output", ["las", "ply", "pcd", "npz", "json", "csv", "view", "safetensors"])
+def test_a_name_in_another_encoding_is_a_name(output):
+    head = PLAIN.format("ascii", "Gr\xf6\xdfe", 1)
+    data = memoryview((head + "property float H\xf6he\nend_header\n1 2 3 4\n").encode("latin-1"))
+    found = formats.read(data)
+    assert found.extra["H\xf6he"].tolist() == [4]
+    assert formats.read(data, columns=("intensity:H\xf6he",)).intensity.tolist() == [4]
+    answer = formats.write(output, found, segmentation(1), data)
+    kept = b"comment Gr\xf6\xdfe\n" in answer, b"property float H\xf6he\n" in answer
+    assert kept == ((True, True) if output == "ply" else (False, False))
+
+
+@pytest.mark.parametrize("format", ["ascii", "binary_little_endian"])
+def test_rows_that_the_header_does_not_count_are_told(format):
+    rows = np.arange(9, dtype="<f4").reshape(3, 3)
+    text = "\n".join(" ".join(map(str, row)) for row in rows.tolist()).encode()
+    body, left = (text, 11) if format == "ascii" else (rows.tobytes(), 12)
+    few, all_rows = (f"{PLAIN.format(format, 'c', count)}end_header\n".encode() + body for count in (2, 3))
+    found = formats.read(memoryview(few))
+    assert found.xyz.tolist() == rows[:2].tolist()
+    assert found.warnings == [f"{left} bytes follow the 2 points that the PLY header counts; not read."]
+    assert formats.read(memoryview(all_rows + b"\n \n")).warnings == []

@@ -45,6 +45,22 @@ def test_a_matrix_written_for_columns():
     assert read(scan(TURN.T)).xyz[0].tolist() == [98, 201, 33]
 
 
+@pytest.mark.parametrize("pose", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.diag([1.0, 1, 0, 1])])
+def test_a_pose_that_is_none_moves_nothing(pose):
+    found = read(scan() + scan(pose))
+    assert found.xyz[[0, 4, 7]].tolist() == [[98, 201, 33], [1, 2, 3], [7, 8, 9]]
+    assert "The pose of scan 2 of the PTX is none: its points were not moved." in found.warnings
+
+
+def test_scans_without_points_and_without_intensity():
+    empty = scan(rows=[], size=(0, 0))
+    found = read(empty + scan() + empty + scan(np.eye(4), ["1 2 3", "4 5 6"], (1, 2)) + empty)
+    assert found.extra["scan"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert found.xyz[[0, 4, 5]].tolist() == [[98, 201, 33], [1, 2, 3], [4, 5, 6]]
+    assert np.isnan(found.intensity[4:]).all()
+    assert "1 of 2 scans have no intensity; it is NaN there." in found.warnings
+
+
 def test_intensities_beyond_one_have_no_scale():
     assert read(scan(rows=["1 2 3 -1200", "4 5 6 900"], size=(1, 2))).intensity_scale is None
 

@@ -366,3 +366,18 @@ def test_any_numbers_come_back_as_written(rows, delimiter, eol, header):
 def test_any_text_is_a_cloud_or_a_problem(text):
     with contextlib.suppress(BadCloud):
         assert len(read(text)) > 0
+
+
+@pytest.mark.parametrize("cell", ["1.#J", "-1.#J", "1.#R", "-1.#IO", "1.#QO", "1.#QNAN00", "-1.#IND", "#N/A"])
+def test_not_a_number_as_visual_c_rounds_it(cell):
+    found = read(f"x,y,z,intensity\n1,2,3,4\n5,6,7,{cell}\n8,9,10,11\n")
+    assert np.isnan(found.intensity).tolist() == [False, True, False]
+    assert found.intensity[[0, 2]].tolist() == [4, 11]
+    assert read("x,y,z,intensity\n1,2,3,-1.#INF\n1,2,3,4\n").intensity.tolist() == [-np.inf, 4]
+    assert read("x y z\n1 2 3.#remark\n").xyz.tolist() == [[1, 2, 3]]
+
+
+def test_names_in_latin_1_can_be_given():
+    text = "x;y;z;H\xf6he\n1;2;3;4\n5;6;7;8\n".encode("latin-1")
+    assert read(text).extra["H\xf6he"].tolist() == [4, 8]
+    assert read(text, columns=("intensity:H\xf6he",)).intensity.tolist() == [4, 8]
