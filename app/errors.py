@@ -24,6 +24,12 @@ def quoted(text: str, most_chars: int = 60) -> str:
     return repr(shortened(text, most_chars))
 
 
+def some_of(names: Sequence[str], most: int = 8, most_chars: int = 80) -> str:
+    """``names`` joined for a sentence: the first ``most``, each cut after ``most_chars``, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(name[:most_chars] for name in names[:most]) + more
+
+
 class Problem(Exception):
     """Base of every error that pointserve raises on purpose.
 

@@ -8,7 +8,7 @@ from app.clouds.checks import check_names, check_num_columns
 from app.clouds.cloud import Cloud
 from app.clouds.colour import rgb8, unpacked
 from app.clouds.records import free_name
-from app.errors import BadCloud, BadRequest
+from app.errors import BadCloud, BadRequest, some_of
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
 SKIP = "_"
@@ -166,11 +166,9 @@ def _unpacked(given: list[Column], bound: Iterable[str]) -> list[Column]:
     return [(name, values) for name, values in given if name != packed] + list(zip("rgb", channels, strict=True))
 
 
-def listed(names: Sequence[str], at_most: int = 8) -> str:
-    """``names`` for a sentence, no more than can be read."""
-    unique = list(dict.fromkeys(names))
-    more = f" and {len(unique) - at_most} more" if len(unique) > at_most else ""
-    return ", ".join(f"'{name:.40}'" for name in unique[:at_most]) + more
+def listed(names: Sequence[str]) -> str:
+    """``names`` in quotes for a sentence, each once, no more than can be read."""
+    return some_of([f"'{name:.40}'" for name in dict.fromkeys(names)])
 
 
 def missing_values(names: Sequence[str], table: np.ndarray) -> list[str]:

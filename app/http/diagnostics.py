@@ -3,7 +3,7 @@
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from app.errors import BadRequest
+from app.errors import BadRequest, quoted
 from app.http.openapi import responses
 from app.http.state import state
 
@@ -16,6 +16,6 @@ def diagnostics() -> Response:
     """Versions, devices, operators, optional stack; what is wrong with them and what to do"""
     deep = request.args.get("deep", "0")
     if deep not in ("0", "1"):
-        raise BadRequest(f"deep must be 0 or 1, got {deep[:50]!r}.")
+        raise BadRequest(f"deep must be 0 or 1, got {quoted(deep)}.")
     report = state().deep_report if deep == "1" else state().report
     return Response(report.get(), mimetype="application/json")

@@ -5,7 +5,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from app.engine.body import Spool
-from app.errors import BadRequest, TooLarge, quoted
+from app.errors import BadRequest, TooLarge, quoted, some_of
 from app.http.inflate import Readable
 
 MAX_PARTS = 100
@@ -83,7 +83,7 @@ class Form:
                 "(curl -F file=@tile.laz)."
             )
         names = list(dict.fromkeys([*self.files, *self.fields]))
-        parts = ", ".join(map(quoted, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        parts = some_of([quoted(name) for name in names])
         raise BadRequest(
             f"The form needs exactly one part 'file' that has a filename; it holds {parts or 'no parts'}. {HOW_TO_SEND}"
         )

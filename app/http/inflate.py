@@ -3,7 +3,7 @@
 import zlib
 from typing import Protocol
 
-from app.errors import BadRequest, TooLarge, UnsupportedFormat
+from app.errors import BadRequest, TooLarge, UnsupportedFormat, quoted
 
 CHUNK_BYTES = 1 << 18
 GZIP, ZLIB, RAW = 31, 15, -15  # what zlib calls window bits says which wrapping there is
@@ -27,7 +27,7 @@ def inflated(stream: Readable, encoding: str, limit_bytes: int) -> Readable:
         return stream
     if name.removeprefix("x-") not in ENCODINGS:
         raise UnsupportedFormat(
-            f"Content-Encoding {encoding[:100]!r} is not read here; {' and '.join(ENCODINGS)} are. LAZ, COPC and NPZ "
+            f"Content-Encoding {quoted(encoding)} is not read here; {' and '.join(ENCODINGS)} are. LAZ, COPC and NPZ "
             "are compressed already and go as they are."
         )
     return Inflater(stream, name.removeprefix("x-"), limit_bytes)

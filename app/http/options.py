@@ -116,7 +116,7 @@ def timeout_s(chosen: Options, headers: Headers) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
-        raise BadRequest(f"X-Request-Timeout: {given[:50]!r} is not accepted: give a positive number of seconds.")
+        raise BadRequest(f"X-Request-Timeout: {quoted(given)} is not accepted: give a positive number of seconds.")
     return seconds
 
 

@@ -11,7 +11,7 @@ from flask import Response, request
 
 from app.engine.child import PACKAGE_ROOT
 from app.engine.environment import plain_environment
-from app.errors import NotFound, NotReady
+from app.errors import NotFound, NotReady, quoted
 from app.http.openapi import problems, responses
 
 MEDIA_TYPE = "application/vnd.laszip"
@@ -41,7 +41,7 @@ def samples() -> dict[str, Any]:
 def sample(name: str) -> Response:
     """One tile with its classes, the same each time, as `pointserve sample` makes it"""
     if name not in KINDS:
-        raise NotFound(f"There is no sample {name[:50]!r}. Samples are: {', '.join(KINDS)}.")
+        raise NotFound(f"There is no sample {quoted(name)}. Samples are: {', '.join(KINDS)}.")
     if name not in _made:
         if not _making.acquire(blocking=False):
             raise NotReady("A sample is being made for somebody else. Ask again in some seconds.", retry_after_s=3)

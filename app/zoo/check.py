@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import BadModel
+from app.errors import BadModel, some_of
 from app.pipeline.segmenter import Segmenter
 
 from .checkpoint import Checkpoint, open_checkpoint
@@ -69,7 +69,7 @@ def _check_place(folder: Path) -> None:
         raise BadModel(f"{folder} is a file; expected is the experiment folder around it, or the .pth of an encoder")
     experiments = below(folder)
     if experiments and experiments != [folder]:
-        names = _some([str(experiment.relative_to(folder)) for experiment in experiments])
+        names = some_of([str(experiment.relative_to(folder)) for experiment in experiments], SHOWN)
         raise BadModel(f"{folder} holds no config.py; name an experiment below it: {names}")
 
 
@@ -84,7 +84,7 @@ def _check_config(folder: Path, report: Report) -> Experiment | None:
     recipe = experiment.recipe
     steps = [step["type"] for step in (*recipe.transform, recipe.voxelize, *recipe.post_transform)]
     report.passed("config", f"{len(experiment.config)} names, task {experiment.task}")
-    report.passed("classes", f"{len(experiment.classes)}: {_some([info.name for info in experiment.classes])}")
+    report.passed("classes", f"{len(experiment.classes)}: {some_of([info.name for info in experiment.classes], SHOWN)}")
     report.passed("features", f"{', '.join(experiment.feat_keys)} in voxels of {recipe.voxelize['grid_size']} m")
     report.passed("procedure", f"{' → '.join(steps)}; {len(recipe.aug_transform)} views")
     for remark in recipe.remarks:
@@ -104,7 +104,7 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
     detail = f"{name}: {len(checkpoint.weights)} tensors, {size:,} values"
     report.passed("weights", detail)
     if checkpoint.ignored:
-        report.passed("not imported", f"the file names {_some(checkpoint.ignored)}; none of it was imported")
+        report.passed("not imported", f"the file names {some_of(checkpoint.ignored, SHOWN)}; none of it was imported")
     return checkpoint
 
 
@@ -120,8 +120,3 @@ def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Repor
         report.passed("names", remark)
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     report.passed("network", f"{experiment.card()['backbone']}, {num_parameters:,} parameters, all weights fit")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(name[:80] for name in names[:SHOWN]) + more

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.errors import BadModel
+from app.errors import BadModel, some_of
 from app.pickles.archive import DamagedError, open_archive
 from app.pickles.calls import dangerous
 from app.pickles.unpickle import UnreadableError
@@ -19,10 +19,9 @@ def vet(names: Iterable[str]) -> None:
     permitted = {name.strip() for name in settings().permitted_names.split(",")}
     refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
     if refused:
-        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         raise BadModel(
-            f"the file names {', '.join(refused[:SHOWN])}{more}, which would run code where a program loads it "
-            "the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
+            f"the file names {some_of(refused, SHOWN, SHOWN_CHARACTERS)}, which would run code where a program loads "
+            "it the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
             f"where you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
             "weights, and still runs nothing"
         )
@@ -45,6 +44,7 @@ def permitted(names: Iterable[str]) -> list[str]:
     """A remark on those of ``names`` that run code, where there are any."""
     found = dangerous(names)
     told = (
-        f"The file names {', '.join(found)}, which would run code elsewhere; POINTSERVE_PERMITTED_NAMES lets it stand."
+        f"The file names {some_of(found, SHOWN, SHOWN_CHARACTERS)}, which would run code elsewhere; "
+        "POINTSERVE_PERMITTED_NAMES lets it stand."
     )
     return [told] if found else []

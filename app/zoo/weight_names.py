@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
-from app.errors import BadModel
+from app.errors import BadModel, some_of
 
 from .lora import plain_name
 from .state_dicts import AVERAGED
@@ -63,7 +63,7 @@ def fitted(weights: Mapping[str, Weight], expected: Collection[str]) -> tuple[di
     what = "averages over training steps" if not others else "weights"
     remarks.append(f"The {what} served are those whose names begin with {prefix}.; it was taken off.")
     if rest := [name for name in weights if not name.startswith(f"{prefix}.")]:
-        remarks.append(f"Left out beside them: {_some(rest)}.")
+        remarks.append(f"Left out beside them: {some_of(rest, SHOWN)}.")
     return groups[prefix], remarks
 
 
@@ -95,7 +95,7 @@ def _holds(names: Collection[str], expected: Collection[str]) -> bool:
 def _without_averages(
     weights: dict[str, Weight], expected: Collection[str], averaged: list[str], remarks: list[str]
 ) -> tuple[dict[str, Weight], list[str]]:
-    """Without the ``averaged`` groups, and without what mmcv's hook keeps as ema_<name, its dots underlined>."""
+    """Without the ``averaged`` groups, and without what mmcv's hook keeps: ema_ and the name, with _ for its dots."""
     underlined = {"ema_" + name.replace(".", "_") for name in (*expected, *weights)}
     left_out = [
         name
@@ -103,7 +103,9 @@ def _without_averages(
         if name in underlined or any(name.startswith(f"{prefix}.") for prefix in averaged if prefix)
     ]
     if left_out:
-        remarks.append(f"Averages over training steps are in the file too and are left out: {_some(left_out)}.")
+        remarks.append(
+            f"Averages over training steps are in the file too and are left out: {some_of(left_out, SHOWN)}."
+        )
     return {name: weight for name, weight in weights.items() if name not in set(left_out)}, remarks
 
 
@@ -123,8 +125,3 @@ def _unwrapped(name: str) -> str:
     while len(parts) > 1 and parts[0] == LEADING:
         del parts[0]
     return ".".join(parts)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(name[:80] for name in names[:SHOWN]) + more

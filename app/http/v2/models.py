@@ -142,7 +142,7 @@ for _view, _suffix in ((metadata, ""), (model_ready, "/ready"), (config, "/confi
 def check_version(version: str) -> None:
     """Raise NotFound unless it is the one that every model has."""
     if version != VERSION:
-        raise NotFound(f"There is no version {version[:30]!r}; a model here has the version {VERSION}.")
+        raise NotFound(f"There is no version {quoted(version)}; a model here has the version {VERSION}.")
 
 
 def served(name: str) -> ModelCard:

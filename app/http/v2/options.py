@@ -4,7 +4,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from app.errors import BadRequest
+from app.errors import BadRequest, quoted
 from app.http.options import Options, parse
 from app.http.v2.tensors import FIELD_OF
 
@@ -33,7 +33,7 @@ def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Op
         if name in OF_PROTOCOL:
             continue
         if not isinstance(value, str | int | float):
-            raise BadRequest(f"Parameter {name[:100]!r} is neither text nor a number.")
+            raise BadRequest(f"Parameter {quoted(name)} is neither text nor a number.")
         given[name] = str(value)
     if "timeout" in parameters:
         timeout_us = parameters["timeout"]

@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from app.engine.body import Body
-from app.errors import BadRequest, Problem, TooLarge, shortened
+from app.errors import BadRequest, Problem, TooLarge, quoted, shortened
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -64,7 +64,7 @@ class Named(BaseModel):
         """A parameter of the binary data extension; raises BadRequest for the ones of extensions not spoken here."""
         for foreign in ("shared_memory_region", "classification"):
             if foreign in self.parameters:
-                raise BadRequest(f"Parameter {foreign!r} of {self.name!r:.50}: that extension is not served here.")
+                raise BadRequest(f"Parameter {foreign!r} of {quoted(self.name)}: that extension is not served here.")
         return self.parameters.get(name)
 
 
@@ -115,7 +115,7 @@ class Tensors:
         wanted = {}
         for output in self.request.outputs:
             if output.name not in known:
-                raise BadRequest(f"There is no output {output.name!r:.100}; there are {', '.join(possible)}.")
+                raise BadRequest(f"There is no output {quoted(output.name)}; there are {', '.join(possible)}.")
             given = output.parameter("binary_data")
             wanted[output.name] = by_default if given is None else given is True
         return wanted
@@ -123,7 +123,7 @@ class Tensors:
     def _add(self, tensor: InputTensor, data: memoryview) -> None:
         name, size = tensor.name, tensor.parameter("binary_data_size")
         if name not in (*INPUTS, FILE):
-            raise BadRequest(f"There is no input {name!r:.100}; there are {', '.join([*INPUTS, FILE])}.")
+            raise BadRequest(f"There is no input {quoted(name)}; there are {', '.join([*INPUTS, FILE])}.")
         if name in self.arrays or (name == FILE and self.file is not None):
             raise BadRequest(f"Input {name!r} is there twice.")
         if (size is None) == (tensor.data is None):
@@ -172,8 +172,8 @@ def opened(
         is_number = header_length.isascii() and header_length.isdecimal() and len(header_length) <= MAX_DIGITS
         if not is_number or int(header_length) > body.size:
             raise BadRequest(
-                f"{HEADER_LENGTH} is {header_length[:30]!r}; expected the length of the JSON in bytes, at most that of "
-                f"the body ({body.size} bytes, uncompressed)."
+                f"{HEADER_LENGTH} is {quoted(header_length)}; expected the length of the JSON in bytes, at most that "
+                f"of the body ({body.size} bytes, uncompressed)."
             )
         length = int(header_length)
     if length > JSON_BYTES:
@@ -219,7 +219,7 @@ def _check_size(text: bytes) -> None:
 def _file(tensor: InputTensor, part: memoryview | None) -> memoryview:
     if tensor.datatype != "BYTES" or math.prod(tensor.shape) != 1 or len(tensor.shape) > 2:
         raise BadRequest(
-            f"Input {FILE!r} is {tensor.datatype!r:.20} of shape {tensor.shape[:9]}; expected BYTES of shape [1]."
+            f"Input {FILE!r} is {quoted(tensor.datatype)} of shape {tensor.shape[:9]}; expected BYTES of shape [1]."
         )
     if part is not None:
         if len(part) < 4 or struct.unpack("<I", part[:4])[0] != len(part) - 4:

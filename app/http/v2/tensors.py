@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.errors import BadRequest
+from app.errors import BadRequest, quoted
 
 NUMPY = {
     "INT8": "<i1",
@@ -54,7 +54,7 @@ def check_points(name: str, datatype: str, shape: Sequence[int]) -> int:
     """The number of points of the input ``name``; raises BadRequest for a type or shape that it cannot have."""
     spec = INPUTS[name]
     if datatype not in spec.datatypes:
-        raise BadRequest(f"Input {name!r} has datatype {datatype!r:.20}; it can be {', '.join(spec.datatypes)}.")
+        raise BadRequest(f"Input {name!r} has datatype {quoted(datatype)}; it can be {', '.join(spec.datatypes)}.")
     fits = list(shape[1:]) == [spec.width] or (spec.width == 1 and len(shape) == 1)
     if not fits or shape[0] < 0:
         expected = "[N]" if spec.width == 1 else f"[N, {spec.width}]"
