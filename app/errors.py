@@ -25,7 +25,7 @@ def quoted(text: str, most_chars: int = 60) -> str:
 
 
 def some_of(names: Sequence[str], most: int = 8, most_chars: int = 80) -> str:
-    """``names`` joined for a sentence: the first ``most``, each cut after ``most_chars``, and how many more there are."""
+    """``names`` joined for a sentence: the first ``most``, each cut after ``most_chars``; says how many are left."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(name[:most_chars] for name in names[:most]) + more
 
