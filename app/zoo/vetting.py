@@ -21,8 +21,8 @@ def vet(names: Iterable[str]) -> None:
     if refused:
         raise BadModel(
             f"the file names {some_of(refused, SHOWN, SHOWN_CHARACTERS)}, which would run code where a program loads "
-            "it the usual way; weights need no such thing. None of it was run. Get the weights from somebody you trust; "
-            f"if you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
+            "it as usual; weights need no such thing. None of it was run. Get the weights from somebody you trust; if "
+            f"you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
             "weights, and still runs nothing"
         )
 
