@@ -3,6 +3,7 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -120,17 +121,17 @@ def test_docs_load_nothing_from_elsewhere_and_run_no_script(server: Server):
     page = server.get("/docs")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    loaded = re.findall(r'(?:src|href|action)="([^"]*)"', page.text)
-    assert all(target.startswith(("/", "#")) and not target.startswith("//") for target in loaded)
+    loaded = [urljoin(page.url, target) for target in re.findall(r'(?:src|href|action)="([^"]*)"', page.text)]
+    assert all(target.startswith(f"{server.url}/") for target in loaded)
     assert "<script" not in page.text
     assert "/predict" in page.text
     for target in (target for target in loaded if target.endswith(".css")):
-        assert server.get(target).headers["Content-Type"].startswith("text/css")
+        assert requests.get(target, timeout=60).headers["Content-Type"].startswith("text/css")
 
 
 def test_root_leads_to_the_docs(server: Server):
     response = server.get("/", allow_redirects=False)
-    assert (response.status_code, response.headers["Location"]) == (302, "/docs")
+    assert (response.status_code, urljoin(response.url, response.headers["Location"])) == (302, f"{server.url}/docs")
     assert response.json()["predict"] == "/predict"
 
 
