@@ -16,7 +16,9 @@ from app.engine.channel import Channel
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 KILL_S = 10.0
-OOM_SCORE = 500  # as if it held half of the memory more than it does, so that it is chosen before the web process
+# As if it held so many thousandths of the memory more than it does: if the machine runs out of memory, readers go
+# first, whose files can be read once more, then engines, and the web process last.
+ENGINE_OOM_SCORE, READER_OOM_SCORE = 500, 800
 
 _PR_SET_PDEATHSIG = 1
 # A child gets its parent-death signal when the thread that started it ends, so one thread that stays starts them all.
@@ -84,14 +86,14 @@ class Child:
             return f"could not be killed within {KILL_S:g} s"
 
 
-def tie_to_parent() -> None:
-    """In a child: die with the parent, or before it where memory runs out; leave signals to it, write no core file."""
+def tie_to_parent(oom_score: int = ENGINE_OOM_SCORE) -> None:
+    """In a child: die with the parent, or before it if memory runs out; leave signals to it, write no core file."""
     signal_with_parent(signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+        Path("/proc/self/oom_score_adj").write_text(str(oom_score))
 
 
 def signal_with_parent(number: int) -> None:

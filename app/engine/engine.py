@@ -21,7 +21,8 @@ from app.engine.job import Job
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.pulse import Memory, Pulse
-from app.engine.scheduler import STOPPING, Scheduler
+from app.engine.scheduler import Scheduler
+from app.engine.term import STOPPING
 from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem
 

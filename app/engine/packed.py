@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from math import prod
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -15,13 +16,17 @@ Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
 
 _EXTRA = "extra/"
 _CLOUD = {"xyz": ("<f8", (3,)), "rgb": ("|u1", (3,)), "intensity": ("<f4", ()), "normals": ("<f4", (3,))}
-_SEGMENTATION = {
+_SEGMENTATION: dict[str, tuple[str, tuple[int, ...]]] = {
     "labels": ("<i4", ()),
     "confidence": ("<f4", ()),
     "entropy": ("<f4", ()),
     "instances": ("<i4", ()),
     "features_rgb": ("|u1", (3,)),
 }
+
+
+ROW_BYTES = {name: np.dtype(dtype).itemsize * prod(shape) for name, (dtype, shape) in _SEGMENTATION.items()}
+"""Bytes of a point in the columns of a segmentation whose width does not depend on the model."""
 
 
 @dataclass

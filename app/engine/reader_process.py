@@ -12,15 +12,13 @@ import mmap
 import os
 import resource
 import socket
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from app.clouds import formats, writing
 from app.clouds.needs import estimate as needs_of
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, close_all
-from app.engine.child import tie_to_parent
+from app.engine.child import READER_OOM_SCORE, tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
 from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Needed, Started
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
@@ -34,8 +32,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--memory-mib", type=int, required=True)
     arguments = parser.parse_args()
-    tie_to_parent()
-    be_killed_first()
+    tie_to_parent(READER_OOM_SCORE)
     logging.basicConfig(format="reader %(levelname)s %(message)s")
     channel = Channel(socket.socket(fileno=arguments.fd))
     formats.load_all()
@@ -51,13 +48,6 @@ def main() -> None:
             libc.malloc_trim(0)
     except ChannelError:
         return
-
-
-def be_killed_first() -> None:
-    """Where the machine runs out of memory, its files can be read once more; engines and the web process have more to
-    lose."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("800")
 
 
 def limit_memory(memory_mib: int) -> None:

@@ -27,7 +27,7 @@ from app.engine.protocol import (
     SegmentationMeta,
 )
 from app.engine.reader import Cause, Reader, ReaderError
-from app.engine.term import Term
+from app.engine.term import STOPPING, Term
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
@@ -165,7 +165,7 @@ class ReaderPool:
                 raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
             except ReaderError as error:
                 if self._stopping:
-                    raise NotReady("The server is stopping.") from None
+                    raise NotReady(STOPPING) from None
                 log.warning("%s: the reader process %s", what, error)
                 causes.append(error.cause)
                 if error.cause is Cause.FILE:
@@ -228,5 +228,5 @@ class ReaderPool:
                 continue
         if self._stopping:
             self._idle.put(reader)  # for the next one that waits
-            raise NotReady("The server is stopping.")
+            raise NotReady(STOPPING)
         return reader

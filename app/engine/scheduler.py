@@ -14,11 +14,10 @@ from app.engine.job import Job
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
 from app.engine.quarantine import Quarantine
-from app.engine.term import LATE, Term
+from app.engine.term import LATE, STOPPING, Term
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 MAX_RETRY_AFTER_S = 60.0
-STOPPING = "The server is stopping."
 
 _DECAY = 0.8  # weight of the past in the recent rate, per finished job
 

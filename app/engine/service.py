@@ -18,10 +18,10 @@ from app.engine.host import Host
 from app.engine.packed import Packed
 from app.engine.protocol import MODES, CloudMeta, Load, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions, Unload
 from app.engine.readers import Grant, ReaderPool
-from app.engine.scheduler import STOPPING, Limits, Scheduler
+from app.engine.scheduler import Limits, Scheduler
 from app.engine.stages import Stages
 from app.engine.supervisor import Supervisor
-from app.engine.term import Term
+from app.engine.term import STOPPING, Term
 from app.errors import BadRequest, NotFound, NotReady, TooLarge
 from app.settings import Settings
 

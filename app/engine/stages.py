@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from app.engine.body import Body
 from app.engine.budget import Held
-from app.engine.packed import Packed
+from app.engine.packed import ROW_BYTES, Packed
 from app.engine.protocol import CloudMeta, ModelCard, Needed, SegmentationMeta
 from app.engine.readers import Grant
 from app.engine.term import Term
@@ -13,8 +13,6 @@ AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked a
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
 POINT_BYTES = 288  # of a point in an engine beside its pass: coordinates, voxels, transforms, neighbours
 CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
-FIELD_BYTES = {"confidence": 4, "entropy": 4, "instances": 4, "features_rgb": 3}
-LABEL_BYTES = 4
 
 
 class Stages:
@@ -23,7 +21,7 @@ class Stages:
     def __init__(self, held: Held, card: ModelCard, fields: Collection[str], term: Term):
         self._held = held
         self._term = term
-        row_bytes = LABEL_BYTES + sum(FIELD_BYTES.get(name, 0) for name in fields)
+        row_bytes = sum(ROW_BYTES.get(name, 0) for name in ("labels", *fields))
         row_bytes += 4 * card.num_classes * ("probabilities" in fields) + 4 * card.num_features * ("features" in fields)
         self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
 

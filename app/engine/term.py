@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.errors import ClientGone, DeadlineExceeded
 
+STOPPING = "The server is stopping."
 LATE = "The cloud was not segmented in the time for the request."
 LOOK_S = 0.2  # how soon it is noticed that nobody waits any more
 
