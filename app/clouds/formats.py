@@ -96,6 +96,8 @@ UNMARKED = {"text": ("text", "ptx"), "json": ("points_json",)}
 """Formats without a mark, which a file with the name of another is not taken for, and the modules that read them."""
 UNMARKED_WORDS = {"text": "rows of numbers without the header of that format", "json": "JSON"}
 
+NAMELESS_JSON = ".json"  # in place of the name of a file: JSON by the word of the request's Content-Type
+
 log = logging.getLogger(__name__)
 
 MEMORY = "The file needs more memory than a reader may use. Cut it into tiles or thin it out."
@@ -210,6 +212,11 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
     if wanted:
         return wanted if wanted not in ("las", "laz") else shown or wanted
     told = _by_filename(filename)
+    if shown in UNMARKED and filename == NAMELESS_JSON and shown != "json":
+        raise UnsupportedFormat(
+            "The Content-Type says application/json, but the body holds rows of numbers. Send a file as "
+            f"application/octet-stream, or say format={shown}."
+        )
     if shown in UNMARKED and told and READERS[told].module not in UNMARKED[shown]:
         raise UnsupportedFormat(
             f"The file is called '{filename:.100}', but holds {UNMARKED_WORDS[shown]}. If that is meant, say "

@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestTimeout
 from werkzeug.http import parse_options_header
 
+from app.clouds.formats import NAMELESS_JSON
 from app.engine.body import Body, Spool, Storage
 from app.errors import BadRequest, TooLarge
 from app.http.connection import await_body
@@ -122,7 +123,7 @@ def body_stream(
 
 def _receive_raw(request: Request, stream: Readable, settings: Settings, storage: Storage) -> Upload:
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
-    named = "points.json" if request.mimetype == "application/json" else ""  # a file of another format shows that
+    named = NAMELESS_JSON if request.mimetype == "application/json" else ""  # a file of another format shows that
     filename = disposition.get("filename", named)[-FILENAME_CHARS:]
     return Upload(_body(stream, settings, storage), filename, MultiDict())
 

@@ -34,7 +34,8 @@ def find(value: Any) -> tuple[State, list[str]]:
         )
     found = {key: state for key, item in value.items() if isinstance(key, str) and (state := _weights(item))}
     averaged = [key for key in found if AVERAGED.search(key)]
-    key = next((name for name in PLAIN if name in found), None)
+    others = [key for key in found if key not in averaged]
+    key = next((name for name in PLAIN if name in found), others[0] if len(others) == 1 else None)
     remarks: list[str] = []
     if "state_dict" in value and key != "state_dict":
         return _checked(value["state_dict"]), remarks  # says what is wrong with it

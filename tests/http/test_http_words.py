@@ -282,6 +282,11 @@ def test_las_sent_as_json_is_read(server: Server):
     assert "format=json" not in answer.text
     assert len(answer.json()["labels"]) == len(clouds.LABELS)
     told(server.post(data=b"no json", headers={"Content-Type": "application/json"}), 422)
+    table = {"data": b"1 2 3\n4 5 6\n", "headers": {"Content-Type": "application/json"}}
+    assert "The Content-Type says application/json, but the body holds rows of numbers" in told(
+        server.post(**table), 415
+    )
+    assert len(server.post("/predict?format=text", **table).json()["labels"]) == 2
 
 
 def test_damaged_compression_is_told_in_own_words(server: Server):

@@ -102,6 +102,13 @@ def test_a_prefix_before_all_weights_is_taken_off_and_told(served, weights, pref
     assert model.card()["remarks"] == model.remarks
 
 
+@pytest.mark.parametrize("key", ["params", "generator", "net_state_dict"])
+def test_weights_alone_under_any_key_and_beside_averages(served, weights, key):
+    assert served({key: weights, "epoch": 3}).remarks == []
+    (told,) = served({f"{key}_ema": noise(weights), key: weights}).remarks
+    assert f"({key}_ema), which are left out: the weights served are those of {key}." in told
+
+
 def test_what_stands_beside_the_weights_of_lightning_is_left_out_and_told(served, weights):
     state = under("model.", weights) | {"criterion.weight": torch.ones(20), "val_iou.confmat": torch.ones(2, 2)}
     (*_, told) = served({"state_dict": state}).remarks
