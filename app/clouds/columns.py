@@ -12,7 +12,7 @@ from app.errors import BadCloud, BadRequest, some_of
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
 SKIP = "_"
-PACKED = ("rgb", "rgba")
+PACKED = ("rgb", "rgba")  # columns whose numbers are colours of three channels
 
 ALIASES = {
     **{name: (name, f"points:{axis}") for axis, name in enumerate(XYZ)},
@@ -46,16 +46,17 @@ Wanted = tuple[str, ...] | dict[str, str]
 """What a request says of the columns: names of all, in order, or the file's column by meaning (``SKIP`` for none)."""
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
+    """``name`` as names are compared: in any case, without blanks, underscores and CloudCompare's ``scalar_``."""
     return name.strip().lower().removeprefix("scalar_").replace("_", "").replace(" ", "")
 
 
-_CANONICAL = {_key(alias): name for name, aliases in ALIASES.items() for alias in aliases}
+_CANONICAL = {key(alias): name for name, aliases in ALIASES.items() for alias in aliases}
 
 
 def canonical(name: str) -> str:
     """The name in ``NAMES`` that ``name`` stands for in any case and with CloudCompare's ``scalar_``, or ``name``."""
-    return _CANONICAL.get(_key(name), name)
+    return _CANONICAL.get(key(name), name)
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def cloud_from_columns(
         name, intensity = known.pop("intensity")
         cloud.intensity = np.ascontiguousarray(intensity, np.float32)
         stated = intensity_scale if canonical(name) == "intensity" else None
-        cloud.intensity_scale = stated or _full_scale(intensity)
+        cloud.intensity_scale = stated or full_scale(intensity)
         num_changed = _changed(intensity, cloud.intensity)
         if num_changed:
             extra.setdefault(name, intensity)
@@ -157,7 +158,7 @@ def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
 
 def _unpacked(given: list[Column], bound: Iterable[str]) -> list[Column]:
     """``given`` with red, green and blue for a column rgb or rgba, where no others are and none of ``bound`` is it."""
-    packed = next((name for name, values in given if _key(name) in PACKED and values.dtype.kind in "iuf"), None)
+    packed = next((name for name, values in given if key(name) in PACKED and values.dtype.kind in "iuf"), None)
     if packed is None or packed in bound or {canonical(name) for name, _ in given} & {*RGB}:
         return given
     channels = unpacked(dict(given)[packed])
@@ -224,11 +225,11 @@ def _sorted(given: list[Column], bindings: dict[str, str]) -> tuple[dict[str, Co
         )
     known = {meaning: (name, by_name[name]) for meaning, name in bindings.items() if name != SKIP}
     used = set(bindings.values())
-    proper = {canonical(name) for name in by_name if _key(name) == _key(canonical(name))}
+    proper = {canonical(name) for name in by_name if key(name) == key(canonical(name))}
     extra: dict[str, np.ndarray] = {}
     for name, values in given:
         target = canonical(name)
-        is_alias = target in proper and _key(name) != _key(target)
+        is_alias = target in proper and key(name) != key(target)
         if target in NAMES and target not in known and target not in bindings and not is_alias:
             known[target] = name, values
         elif name not in used and not (target in bindings and name in NAMES):
@@ -247,7 +248,9 @@ def _changed(values: np.ndarray, rounded: np.ndarray) -> int:
     return int(np.count_nonzero(rounded.astype(np.float64) != values.astype(np.float64)))
 
 
-def _full_scale(intensity: np.ndarray) -> float | None:
+def full_scale(intensity: np.ndarray) -> float | None:
+    """The value of ``intensity`` (N,) that means full scale, if its type tells: 255 for bytes, for 16-bit integers the
+    least of 8, 12 or 16 bits that holds all; else None."""
     if intensity.dtype == np.uint8:
         return 255.0
     if intensity.dtype.newbyteorder("=") == np.uint16:

@@ -32,7 +32,7 @@ def units_in(comments: Iterable[str]) -> Units | None:
         return Units(METRE, METRE, METRE, doubts=tuple(doubts)) if doubts else None
     base = system or Units(METRE, METRE, METRE)
     if flat is not None:
-        base = Units(flat, flat, METRE if flat.radians else Unit(flat.name, flat.metres), base.crs)
+        base = Units(flat, flat, flat.of_height, base.crs)
     return Units(base.x, base.y, height or base.z, base.crs, (*base.doubts, *doubts))
 
 

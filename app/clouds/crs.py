@@ -153,7 +153,7 @@ def _completed(flat: list[Unit], height: Unit | None, crs: str, doubts: tuple[st
         raise BadCrs("it has no axes")
     x, y = (flat[0], flat[-1]) if flat else (METRE, METRE)
     if height is None:
-        height = METRE if x.radians else Unit(x.name, x.metres)
+        height = x.of_height
     return Units(x, y, height, crs, doubts)
 
 

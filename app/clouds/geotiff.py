@@ -130,7 +130,7 @@ def _unit(code: int | float | str | None) -> Unit | None:
 
 def _of(unit: Unit) -> Units:
     """That unit for x and y, and, assumed, for z."""
-    return Units(unit, unit, Unit(unit.name, unit.metres))
+    return Units(unit, unit, unit.of_height)
 
 
 def _by_code(code: int | float | str | None, faults: list[str]) -> Units | None:
@@ -167,7 +167,7 @@ def _in_words(text: str) -> Units | None:
     unit = unit_in(text)
     if unit is None:
         return _by_name(text)
-    return Units(unit, unit, Unit(unit.name, unit.metres), shown(text))
+    return Units(unit, unit, unit.of_height, shown(text))
 
 
 def _by_name(text: str) -> Units | None:

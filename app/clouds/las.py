@@ -5,7 +5,7 @@ import numpy as np
 from app.clouds import las_crs, las_writer, laz
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Wanted, bound
+from app.clouds.columns import Wanted, bound, full_scale
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
 from app.clouds.records import column
@@ -115,10 +115,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
 def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, float | None]:
     """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None where all is zero."""
     values = _column(file, records, "intensity")
-    greatest = int(values.max(initial=0))
-    if greatest == 0:
-        return None, None
-    return values.astype(np.float32), next(float(scale) for scale in (255, 4095, 65535) if greatest <= scale)
+    return (values.astype(np.float32), full_scale(values)) if values.any() else (None, None)
 
 
 def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:

@@ -28,11 +28,8 @@ DESCRIPTOR = np.dtype(
 )
 TYPES = [np.dtype(kind) for kind in ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")]
 UNDOCUMENTED = 0
-STATED_VALUES, SCALED, SHIFTED = (
-    0b00111,
-    0b01000,
-    0b10000,
-)  # bits of ``options``: no data, minimum, maximum; scale; offset
+# Bits of ``options``: no data, minimum and maximum; scale; offset
+STATED_VALUES, SCALED, SHIFTED = 0b00111, 0b01000, 0b10000
 NAME_BYTES = 32
 RESERVED = ("x", "y", "z", "xyz", "rgb", "scan_angle", "classification")  # what a point has by names beside laspy's
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud
+from app.clouds.columns import key
 from app.clouds.las_dimensions import Column
 from app.clouds.records import common_dtype, fits
 
@@ -36,8 +37,8 @@ GREATEST = {
     "withheld": 1,
     "overlap": 1,
 }
-FIELDS = {name.replace("_", ""): name for name in (*GREATEST, "scan_angle", "gps_time")}
-FIELDS["scananglerank"] = "scan_angle"
+FIELDS = {key(name): name for name in (*GREATEST, "scan_angle", "gps_time")}
+FIELDS[key("scan_angle_rank")] = "scan_angle"
 
 
 @dataclass
@@ -91,7 +92,7 @@ def _fill(las: laspy.LasData, cloud: Cloud, warnings: list[str]) -> list[Column]
     las.return_number[:] = las.number_of_returns[:] = 1
     filled = set()
     for name, values in cloud.extra.items():
-        target = FIELDS.get(name.lower().removeprefix("scalar_").replace("_", "").replace(" ", ""))
+        target = FIELDS.get(key(name))
         if target is None or target in filled:
             columns.append(_column(name, values))
             continue

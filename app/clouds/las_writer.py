@@ -5,6 +5,7 @@ import io
 import numpy as np
 
 from app.clouds import laz, overwritten
+from app.clouds.asprs import LOW_NOISE, UNCLASSIFIED
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.las_dimensions import Column, Descriptors
@@ -14,8 +15,6 @@ from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP
 from app.clouds.records import column, fits, renamed, widen
 from app.errors import UnsupportedFormat
 
-UNCLASSIFIED = 1
-NOISE = 7
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
 CHANNEL_BITS = 0x30
 RESERVED_DIMENSIONS = 16  # for what a segmentation adds
@@ -194,7 +193,7 @@ def _check_waveforms(file: LasFile, records: np.ndarray) -> None:
 
 def _mark_lost(lost: np.ndarray, file: LasFile, records: np.ndarray, warnings: list[str]) -> None:
     if lost.any():
-        column(records, file.fields["classification"][1], "u1")[lost] = NOISE
+        column(records, file.fields["classification"][1], "u1")[lost] = LOW_NOISE
         warnings.append(
             f"Points with NaN or infinite coordinates: {np.count_nonzero(lost):,}, or with some beyond "
             f"{MAX_COORDINATE:g}; LAS cannot hold those: they are at the file's offset with classification 7 (noise)."

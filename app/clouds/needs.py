@@ -12,15 +12,14 @@ import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from app.clouds import formats, las_file, npy, npz, pcd_file, pcd_header, ply_header, pth, ptx, sample, sweep
 from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_num_points
-from app.clouds.columns import NAMES, Wanted
+from app.clouds.columns import OWN, Wanted
 from app.clouds.encoding import SHOWN_BYTES, UTF8_MARK, utf8
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.memory_file import MemoryFile
+from app.clouds.occurrences import count, count_lines
 from app.errors import Problem
 from app.pickles.archive import DamagedError
 
@@ -29,11 +28,10 @@ Keep = Collection[str] | None
 
 XYZ_BYTES, CHANNELS_BYTES = 24, 19  # of a point of a Cloud: coordinates; colours, intensity and normals
 XYZ_WORK_BYTES, CHANNELS_WORK_BYTES = 48, 128  # of a point while a Cloud is made of columns
-NAMED_BYTES = 8 * (len(NAMES) - 10)  # of a point: columns with a meaning beside coordinates and channels
+NAMED_BYTES = 8 * len(OWN)  # of a point: columns with a meaning beside coordinates and channels
 BUFFER = 1.2  # times an array: what it is unpacked into
 GROWTH = 2.5  # of a table whose length is found while it is read
 UNKNOWN_WORK, UNKNOWN_CLOUD = 24, 12  # times the file
-CHUNK_BYTES = 1 << 24
 E57_PAGE_BYTES, E57_PAYLOAD_BYTES = 1024, 1020
 E57_POINT_BYTES = 256  # all fields as float64, coordinates before and after the pose, scans and their union
 RECORD_COUNT = re.compile(rb"recordCount\s*=\s*[\"'](\d{1,18})[\"']")
@@ -169,7 +167,7 @@ def _pcd(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
 
 
 def _text(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
-    lines = count(data, b"\n") + 1
+    lines = count_lines(data)
     separators = count(data, b" ,;\t")
     width = min(max(3, 1 + separators // lines), 3 + len(data) // (2 * lines))
     translated = 2 * len(data) if count(data[: 1 << 16], b",") else 0  # decimal commas
@@ -215,16 +213,6 @@ def _e57(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
     )
     num_points = sum(int(found[1]) for found in RECORD_COUNT.finditer(b"".join(pages)))
     return Needs(num_points, num_points * E57_POINT_BYTES + len(data) // 4, num_points * (XYZ_BYTES + 11))
-
-
-def count(data: memoryview, characters: bytes) -> int:
-    """How often one of ``characters`` occurs in ``data``."""
-    table = np.zeros(256, bool)
-    table[list(characters)] = True
-    view = np.frombuffer(data, np.uint8)
-    return sum(
-        int(np.count_nonzero(table[view[start : start + CHUNK_BYTES]])) for start in range(0, len(view), CHUNK_BYTES)
-    )
 
 
 Estimate = Callable[[memoryview, Wanted | None, Keep], Needs]

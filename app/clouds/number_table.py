@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.clouds.memory_file import MemoryFile
+from app.clouds.occurrences import count_lines
 from app.errors import BadCloud
 
-CHUNK_BYTES = 1 << 24
 SPACES = re.compile(r"\s+")
 QUOTED = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -94,13 +94,6 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
     if table is None or table.shape[1] != len(layout.used):
         raise BadCloud(_find_fault(data, start, layout) or "The table cannot be read as rows of numbers.")
     return table
-
-
-def count_lines(data: memoryview) -> int:
-    """Lines of ``data``, the last of which may have no end."""
-    view = np.frombuffer(data, np.uint8)
-    starts = range(0, len(view), CHUNK_BYTES)
-    return 1 + sum(int(np.count_nonzero(view[start : start + CHUNK_BYTES] == ord("\n"))) for start in starts)
 
 
 def _find_fault(data: memoryview, start: int, layout: Layout) -> str | None:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Column, Wanted, cloud_from_columns
+from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
 from app.clouds.comments import units_in
-from app.clouds.pcd_file import PACKED_COLOUR, compose, packed_colours, read_records
+from app.clouds.pcd_file import compose, packed_colours, read_records
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, PADDING, Field, parse_header
 from app.clouds.records import (
     MAX_ROUNDING,
@@ -43,7 +43,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 def _columns(field: Field, records: np.ndarray) -> list[Column]:
     if field.name == PADDING or field.dtype.kind == "V":
         return []
-    if field.name.lower() in PACKED_COLOUR and field.dtype.itemsize == 4 and field.count == 1:
+    if field.name.lower() in PACKED and field.dtype.itemsize == 4 and field.count == 1:
         packed = np.ascontiguousarray(column(records, field.offset, "<u4"))
         return list(zip("rgb", packed_colours(packed, field.dtype.kind == "f"), strict=True))
     elements = [
@@ -131,7 +131,7 @@ def _from_cloud(cloud: Cloud, warnings: list[str]) -> tuple[list[Field], np.ndar
         columns.append(("intensity", cloud.intensity, np.dtype("<f4")))
     if cloud.normals is not None:
         columns += [(f"normal_{name}", cloud.normals[:, axis], np.dtype("<f4")) for axis, name in enumerate("xyz")]
-    taken = {name for name, _, _ in columns} | {PADDING, *PACKED_COLOUR}
+    taken = {name for name, _, _ in columns} | {PADDING, *PACKED}
     names = {}
     for given, values in cloud.extra.items():
         names[given] = one_word(given, taken)

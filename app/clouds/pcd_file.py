@@ -13,13 +13,13 @@ import numpy as np
 
 from app.clouds.cells import parse_numbers, without_hashes
 from app.clouds.checks import check_num_points
+from app.clouds.columns import PACKED
 from app.clouds.number_table import Layout
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, FIRST_LINE, PADDING, WORDS, Field, PcdHeader, num_held
 from app.clouds.records import column
 from app.errors import BadCloud
 
 MAX_LZF_RATIO = 264 / 3  # the longest match, 264 bytes, is written in 3
-PACKED_COLOUR = ("rgb", "rgba")
 NO_COLOUR, OTHER_NAN = 0x7FC00000, 0xFFC00000  # not-a-number as a float, with either sign
 EXACT_IN_TEXT = ("i8", "u8")  # types that do not survive a way through float64
 
@@ -137,7 +137,7 @@ def _exact(text: memoryview, places: Sequence[tuple[Field, int]], num_points: in
 def _as_stored(values: np.ndarray, field: Field, warnings: list[str]) -> np.ndarray:
     """Numbers as they were written to the bytes that ``field`` has in a binary file."""
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-    is_packed = field.name.lower() in PACKED_COLOUR and field.dtype.itemsize == 4
+    is_packed = field.name.lower() in PACKED and field.dtype.itemsize == 4
     if field.dtype.kind == "f" and is_packed and _is_whole(values[~missing]):
         bits = np.full(len(values), NO_COLOUR, np.uint32)  # PCL writes packed colours as whole numbers
         bits[~missing] = values[~missing].astype(np.int64).astype(np.uint32)

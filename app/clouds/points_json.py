@@ -9,17 +9,17 @@ from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import XYZ, Wanted, cloud_from_columns, missing_values, numbered
+from app.clouds.occurrences import count
 from app.errors import BadCloud, BadRequest, TooLarge
 
 SHAPE = 'expected {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}'
 # What Python and JavaScript write for numbers that are not finite, which JSON does not have.
 NOT_FINITE = re.compile(rb"(?<=[\[,\s])[-+]?(?:NaN|Infinity)(?=[\],\s])")
-CHUNK_BYTES = 1 << 24
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Rows of numbers, null or NaN for none; ``fields`` or ``columns`` name them, needed unless a row is x, y, z."""
-    if max_points is not None and _count_brackets(data) > max_points + 3:
+    if max_points is not None and count(data, b"[") > max_points + 3:
         raise TooLarge(f"The JSON holds more than {max_points:,} points. Send large clouds as LAZ, PLY or NPY.")
     points, fields = _parts(data)
     if not isinstance(points, list):
@@ -45,14 +45,6 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
         raise BadCloud(f"'fields' names {len(names)} columns but points have {table.shape[1]} values each.")
     warnings = missing_values(names, table)
     return cloud_from_columns("json", zip(names, table.T, strict=True), wanted=columns, warnings=warnings)
-
-
-def _count_brackets(data: memoryview) -> int:
-    view = np.frombuffer(data, np.uint8)
-    return sum(
-        int(np.count_nonzero(view[start : start + CHUNK_BYTES] == ord("[")))
-        for start in range(0, len(view), CHUNK_BYTES)
-    )
 
 
 def _parts(data: memoryview) -> tuple[object, object]:

@@ -11,9 +11,9 @@ from app.clouds.cloud import Cloud
 from app.clouds.columns import RGB, XYZ, Column, Wanted, cloud_from_columns
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import Layout, is_number, parse_rows
+from app.clouds.sniff import PTX_HEADER
 from app.errors import BadCloud
 
-HEADER_ROWS = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)
 NAMES = {3: XYZ, 4: (*XYZ, "intensity"), 6: XYZ + RGB, 7: (*XYZ, "intensity", *RGB)}
 MIN_LINE_BYTES = 6  # three digits, what parts them, and the end
 MAX_LINE_BYTES = 65536
@@ -96,13 +96,13 @@ def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -
 def _read_header(lines: "io.BufferedReader[MemoryFile]", line_number: int) -> tuple[int, np.ndarray, int] | None:
     """Points of the next scan, its pose, and the number of the line after the header; None at the end of the file."""
     rows: list[list[float]] = []
-    while len(rows) < len(HEADER_ROWS):
+    while len(rows) < len(PTX_HEADER):
         line = lines.readline(MAX_LINE_BYTES)
         if not line and not rows:
             return None
         words = line.decode("latin-1").split()
         if words or not line:
-            expected = HEADER_ROWS[len(rows)]
+            expected = PTX_HEADER[len(rows)]
             if len(words) != expected or not all(map(is_number, words)):
                 raise BadCloud(
                     f"Line {line_number} of the PTX: expected {expected} numbers of a scan's header, found "

@@ -27,6 +27,7 @@ PCD_LINES = re.compile(
     rb"(?:SIZE|COUNT)(?:[ \t]+\d+){3}|TYPE(?:[ \t]+[FUI]){3})",
     re.MULTILINE,
 )
+PTX_HEADER = [1, 1, 3, 3, 3, 3, 4, 4, 4, 4]  # numbers in each line before the points of a scan: size, pose
 NUMBER = re.compile(rb"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf)", re.IGNORECASE)
 
 
@@ -85,8 +86,8 @@ def _sniff_text(head: bytes) -> str | None:
 
 def _is_ptx(text: bytes) -> bool:
     """Whether the first lines are those of a scan in PTX: two counts, four vectors, a matrix of 4 by 4."""
-    lines = [line.split() for line in text[:4096].splitlines()[:10]]
-    if [len(line) for line in lines] != [1, 1, 3, 3, 3, 3, 4, 4, 4, 4]:
+    lines = [line.split() for line in text[:4096].splitlines()[: len(PTX_HEADER)]]
+    if [len(line) for line in lines] != PTX_HEADER:
         return False
     numbers = [field for line in lines for field in line]
     return numbers[0].isdigit() and numbers[1].isdigit() and all(NUMBER.fullmatch(field) for field in numbers)

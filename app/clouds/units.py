@@ -54,6 +54,11 @@ class Unit:
     radians: float = 0.0
 
     @property
+    def of_height(self) -> "Unit":
+        """The unit assumed for z where this one is that of x and y: the same if it is a length, else metres."""
+        return METRE if self.radians else Unit(self.name, self.metres)
+
+    @property
     def plural(self) -> str:
         """The name for several."""
         if "foot" in self.name:
