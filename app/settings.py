@@ -54,7 +54,7 @@ PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -
 
 
 class Settings(BaseSettings):
-    """Values of all settings; the README's table is printed from the descriptions here."""
+    """Values of all settings; the tables in the docs are printed from the descriptions here."""
 
     model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid", allow_inf_nan=False)
 
