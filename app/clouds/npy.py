@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.lib import format as npy_format
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.clouds.columns import Column, Wanted, cloud_from_columns, split_vectors
+from app.clouds.columns import XYZ, Column, Wanted, canonical, cloud_from_columns, listed, split_vectors
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud, BadRequest
 
@@ -103,16 +104,24 @@ def cloud_from_array(format: str, array: np.ndarray, columns: Wanted | None) -> 
                 "columns= does not apply to a structured array: its fields have names. Leave it out, or say which of "
                 "them feeds what: columns=intensity:amplitude."
             )
-        return cloud_from_columns(format, _field_columns(array), wanted=columns)
+        texts = [
+            name
+            for name in array.dtype.names
+            if array.dtype[name].base.kind not in "biuf" and canonical(name) not in XYZ
+        ]
+        told = [f"Fields that do not hold numbers were left out: {listed(texts)}."] if texts else []
+        return cloud_from_columns(format, _field_columns(array, texts), wanted=columns, warnings=told)
     names, warnings = (check_columns(columns), []) if isinstance(columns, tuple) else assumed_names(array, columns)
     if len(names) != array.shape[1]:
         raise BadCloud(f"columns= names {len(names)} columns, but the array has {array.shape[1]}.")
     return cloud_from_columns(format, zip(names, array.T, strict=True), wanted=columns, warnings=warnings)
 
 
-def _field_columns(array: np.ndarray) -> list[Column]:
+def _field_columns(array: np.ndarray, left_out: Collection[str]) -> list[Column]:
     columns: list[Column] = []
     for name in array.dtype.names or ():
+        if name in left_out:
+            continue
         if array[name].ndim > 2:
             raise BadCloud(f"Field '{name}' of the NPY array has shape {array[name].shape}; expected (N,) or (N, C).")
         columns += split_vectors(name, array[name])

@@ -1,6 +1,7 @@
 """The header of a PCD file (Point Cloud Data, versions .5 to .7): what a point has, and how many there are."""
 
 import io
+import re
 import struct
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from app.errors import BadCloud
 MAX_HEADER_BYTES = 1 << 20
 MAX_VALUES = 4096  # of one point; feature histograms have some hundred
 PADDING = "_"
+COMMENT = re.compile(r"(?:^|\s)#")  # within a word it is a part of the name
 FIRST_LINE = "# .PCD v"
 DEFAULT_VIEWPOINT = "0 0 0 1 0 0 0"
 KINDS = {"F": (4, 8), "U": (1, 2, 4, 8), "I": (1, 2, 4, 8)}
@@ -81,7 +83,7 @@ def parse_header(data: memoryview) -> PcdHeader:
         if end < 0:
             raise BadCloud("The PCD header has no DATA line: the file is cut off, or no PCD file.")
         line = text[start:end].decode("latin-1").strip()
-        words = line.split("#")[0].split()
+        words = COMMENT.split(line, 1)[0].split()
         word = words[0].upper() if words else ""
         if word in WORDS and word not in values and _is_sound(word, words[1:]):
             values[word] = words[1:]

@@ -53,8 +53,8 @@ def free_name(wanted: str, taken: set[str]) -> str:
 
 
 def one_word(name: str, taken: set[str]) -> str:
-    """``name`` as a header of ASCII words can hold it, and as none of ``taken``."""
-    plain = "".join(char if char.isascii() and char.isprintable() else "_" for char in "_".join(name.split()))
+    """``name`` as a header of ASCII words can hold it, where # may begin a comment, and as none of ``taken``."""
+    plain = "".join(char if "!" <= char <= "~" and char != "#" else "_" for char in "_".join(name.split()))
     return free_name(plain or "column", taken)
 
 

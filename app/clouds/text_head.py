@@ -17,6 +17,7 @@ MAX_HEAD_LINES = 1000
 DELIMITERS = (";", "\t", ",")
 SEPARATORS = re.compile(r"[;,\s]+")
 COMMENTS = ("#", "//")
+REMARK = re.compile(r"(?:#|//)\s")
 
 
 @dataclass
@@ -83,8 +84,7 @@ def _take_line(head: Head, line: str, bindings: Mapping[str, str]) -> None:
     if line.startswith(COMMENTS):
         head.comments.append(line.lstrip("#/ \t"))
         return
-    for mark in COMMENTS:
-        line = line.partition(mark)[0].rstrip(" ")
+    whole, line = line, _without_comment(line)
     words = [word for word in SEPARATORS.split(line.replace('"', "")) if word]
     if not words or words[0].lower().startswith("sep="):  # Excel's word on the delimiter
         return
@@ -97,8 +97,20 @@ def _take_line(head: Head, line: str, bindings: Mapping[str, str]) -> None:
     elif numbers and numbers == len(words):
         raise BadCloud(f"Line {head.line_number} has {numbers} numbers; a point needs at least x, y and z.")
     else:
-        head.lines.append(line)
+        head.lines.append(whole)
         head.last_line = head.line_number
+
+
+def _without_comment(line: str) -> str:
+    for mark in COMMENTS:
+        line = line.partition(mark)[0].rstrip(" ")
+    return line
+
+
+def _readings(line: str) -> list[str]:
+    """A line of names as it is and without the comment in it, first the likelier: "Scalar field #2" has none."""
+    readings = [line, _without_comment(line)]
+    return readings[::-1] if REMARK.search(line) else readings
 
 
 def _is_digits(word: str) -> bool:
@@ -114,7 +126,7 @@ def _fits(line: str, names: tuple[str, ...], delimiter: str | None) -> bool:
 
 def _headers(head: Head, bindings: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str | None]]:
     """Names and delimiter of every line that names x, y and z, the likeliest first: lines of words before comments."""
-    for line in [*head.lines[::-1], *head.comments[::-1]]:
+    for line in (text for stated in [*head.lines[::-1], *head.comments[::-1]] for text in _readings(stated)):
         for delimiter in (*DELIMITERS, None):
             names = tuple(split_fields(line, delimiter))
             bound = {meaning for meaning, name in bindings.items() if name in names}
@@ -147,7 +159,10 @@ def _is_cell(word: str) -> bool:
 
 
 def _line_of(head: Head, names: tuple[str, ...], delimiter: str | None) -> str:
-    return next((line for line in head.lines if tuple(split_fields(line, delimiter)) == names), "")
+    return next(
+        (line for line in head.lines if names in (tuple(split_fields(text, delimiter)) for text in _readings(line))),
+        "",
+    )
 
 
 def _delimiter(row: str) -> str | None:

@@ -140,3 +140,13 @@ def test_writing_gives_the_labels(tmp_path):
     labels = np.load(path)
     assert labels.dtype == np.int32
     assert labels.tolist() == [0, 1, -1]
+
+
+def test_fields_that_hold_no_numbers_are_left_out():
+    kinds = [("x", "f8"), ("name", "U4"), ("y", "f8"), ("z", "f8"), ("day", "M8[D]"), ("flag", "?")]
+    found = read(npy(np.array([(1, "oak", 2, 3, "2020-01-01", True)], kinds)))
+    assert found.xyz.tolist() == [[1, 2, 3]]
+    assert {name: values.tolist() for name, values in found.extra.items()} == {"flag": [1]}
+    assert found.warnings == ["Fields that do not hold numbers were left out: 'name', 'day'."]
+    with pytest.raises(BadCloud, match="Column 'z' holds <U1, not numbers"):
+        read(npy(np.array([(1, 2, "3")], [("x", "f8"), ("y", "f8"), ("z", "U1")])))

@@ -2,6 +2,7 @@ import contextlib
 
 import numpy as np
 import pytest
+from cloud_samples import segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -381,3 +382,24 @@ def test_names_in_latin_1_can_be_given():
     text = "x;y;z;H\xf6he\n1;2;3;4\n5;6;7;8\n".encode("latin-1")
     assert read(text).extra["H\xf6he"].tolist() == [4, 8]
     assert read(text, columns=("intensity:H\xf6he",)).intensity.tolist() == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("x;y;z;Scalar field #2;height", ["Scalar field #2", "height"]),
+        ('"x";"y";"z";"Scalar field #2";"C//D"', ["Scalar field #2", "C//D"]),
+        ("//X;Y;Z;Scalar field #2;height", ["Scalar field #2", "height"]),
+        ("x;y;z;a;b # all in metres", ["a", "b"]),
+        ("x y z a b // all in metres", ["a", "b"]),
+    ],
+)
+@pytest.mark.parametrize("output", ["las", "ply", "pcd"])
+def test_a_name_with_the_mark_of_a_comment(header, names, output):
+    found = read(f"{header}\n1;2;3;4;5\n6;7;8;9;10\n")
+    assert {name: values.tolist() for name, values in found.extra.items()} == dict(
+        zip(names, ([4, 9], [5, 10]), strict=True)
+    )
+    assert found.warnings == []
+    answer = formats.read(memoryview(formats.write(output, found, segmentation(2))))
+    assert [4, 9] in [values.tolist() for values in answer.extra.values()]
