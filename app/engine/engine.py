@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from app.engine.absent import Absent
 from app.engine.breaker import Breaker
@@ -20,8 +20,9 @@ from app.engine.environment import open_environment
 from app.engine.job import Job
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Load, ModelCard, Unload
-from app.engine.pulse import Memory, Pulse
+from app.engine.pulse import Pulse
 from app.engine.scheduler import Scheduler
+from app.engine.status import EngineStatus
 from app.engine.term import STOPPING
 from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem
@@ -31,31 +32,6 @@ END_S = 2.0
 DEAD = "Its thread in the web process ended by a bug, which is in the log; restart the service."
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EngineStatus:
-    """State of one engine; ``reason`` of the last trouble.
-
-    ``state`` is starting, ready, paused (lost too often), failed (it cannot serve as things are) or stopped; paused and
-    failed, it is tried again in ``resumes_in_s``. ``restarts`` counts by what it was lost to: killed (by a signal),
-    hung, device, exit, start. ``busy_s`` are seconds in which it had clouds, ``device_busy_s`` those of them in which
-    its device ran plan and network.
-    """
-
-    device: str
-    state: str = "starting"
-    reason: str = ""
-    resumes_in_s: float = 0.0
-    pid: int | None = None
-    num_restarts: int = 0
-    restarts: dict[str, int] = field(default_factory=dict)
-    device_name: str = ""
-    threads: int = 0
-    busy_s: float = 0.0
-    device_busy_s: float = 0.0
-    memory: Memory = field(default_factory=Memory)
-    warnings: list[str] = field(default_factory=list)
 
 
 class Engine:

@@ -10,16 +10,16 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from app.engine.forecast import Forecast
 from app.engine.job import Job
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
 from app.engine.quarantine import Quarantine
 from app.engine.term import LATE, STOPPING, Term
+from app.engine.turns import Turns
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 MAX_RETRY_AFTER_S = 60.0
-
-_DECAY = 0.8  # weight of the past in the recent rate, per finished job
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,8 @@ class Scheduler:
     """A queue bounded in requests, points and device memory, first come first served. For any number of threads.
 
     A request is admitted before its file is read and leaves when it is answered; its points count while they wait for
-    an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one.
-
-    Of the clouds that wait when an engine was lost, those that were in none go first, small before large, and those
-    that were in one go last, alone, and one at a time: one that loses engines keeps the others waiting for one restart,
-    and ends one of several engines.
+    an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one; ``Turns`` says
+    which that is.
 
     ``max_bytes``, 0 for no limit, is compared with the sum of ``Job.need_bytes``; ``refusals`` counts requests that
     were not admitted, by requests, points and memory.
@@ -60,10 +57,8 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._limits = limits
         self._changed = threading.Condition()
-        self._waiting: list[Job] = []
-        self._suspect: Job | None = None  # in an engine, and in one that was lost before
-        self._is_loss_new = False
-        self._overtaken_until = -math.inf  # those queued before it have their turns by losses and size
+        self._waiting = Turns()
+        self._forecast = Forecast()
         self._num_requests = 0
         self._num_coming = 0
         self._num_points = 0
@@ -72,9 +67,6 @@ class Scheduler:
         self._closed = False
         self._refusal = ""
         self._resumes: float | None = None
-        self._recent_points = 0.0
-        self._recent_s = 0.0
-        self._voxels_a_point: dict[str, float] = {}
 
     @property
     def load(self) -> tuple[int, int]:
@@ -139,7 +131,7 @@ class Scheduler:
         with self._changed:
             self._num_idle += 1
             try:
-                self._changed.wait_for(lambda: self._queue() or woken(), timeout_s)
+                self._changed.wait_for(lambda: self._waiting.ready() or woken(), timeout_s)
                 if self._may_grow():
                     self._changed.wait_for(lambda: not self._may_grow(), self._limits.batch_delay_s)
                 batch = self._pack()
@@ -155,10 +147,7 @@ class Scheduler:
     def finish(self, job: Job, segmentation: Packed[SegmentationMeta]) -> None:
         """Hand over what the engine answered."""
         with self._changed:
-            self._recent_points = _DECAY * self._recent_points + job.num_points
-            self._recent_s = _DECAY * self._recent_s + (time.monotonic() - job.started) / job.batch_size
-            ratio = job.num_voxels / max(1, job.num_points)
-            self._voxels_a_point[job.options.model] = max(ratio, 0.9 * self._voxels_a_point.get(job.options.model, 0.0))
+            self._forecast.finished(job)
         if job.losses:
             self.quarantine.pardon(job.cloud, job.options.model)
         with self._changed:
@@ -180,7 +169,7 @@ class Scheduler:
         """
         again = []
         for job in jobs:
-            self._release(job)
+            self._waiting.release(job)
             is_blamed = was_begun and len(jobs) == 1
             blame = self.quarantine.strike(job.cloud, job.options.model, how) if is_blamed else None
             if blame:
@@ -191,10 +180,11 @@ class Scheduler:
                 job.losses += 1
                 again.append(job)
         with self._changed:
-            self._is_loss_new = True
+            self._waiting.note_loss()
             is_refused = bool(self._refusal)
             if not is_refused:
-                self._waiting += again
+                for job in again:
+                    self._waiting.add(job)
                 self._changed.notify_all()
         if is_refused:
             for job in again:
@@ -210,9 +200,7 @@ class Scheduler:
             if self._closed and not reason:
                 return
             self._refusal, self._resumes = reason, resumes
-            jobs = list(self._waiting) if reason else []
-            if reason:
-                self._waiting.clear()
+            jobs = self._waiting.clear() if reason else []
         for job in jobs:
             self.fail(job, self._refused())
 
@@ -236,7 +224,7 @@ class Scheduler:
                 raise self._busy("memory", "Clouds that wait or are being segmented need all of the device's memory.")
             job = Job(cloud.share(), options, deadline, shares, need_bytes)
             self._num_points, self._num_bytes = num_points, num_bytes
-            self._waiting.append(job)
+            self._waiting.add(job)
             self._changed.notify_all()
         return job
 
@@ -258,7 +246,7 @@ class Scheduler:
 
     def _may_grow(self) -> bool:
         """Whether clouds are on their way that the batch to be taken has room for."""
-        queue = self._queue()
+        queue = self._waiting.ready()
         if not queue or not self._num_coming or not self._limits.batch_delay_s:
             return False
         head = queue[0]
@@ -275,37 +263,18 @@ class Scheduler:
             self._waiting.remove(job)
             self._leave(job)
             job.result.set_exception(DeadlineExceeded("The time for the request was over before its turn came."))
-        if self._is_loss_new:
-            self._is_loss_new, self._overtaken_until = False, now
         batch: list[Job] = []
         share = self._share()
-        for job in self._queue()[:share]:
+        for job in self._waiting.draw(now)[:share]:
             if batch and not _go_together(batch[0], job):
                 break
-            if batch and sum(map(self._voxels, [*batch, job])) > self._limits.batch_voxels:
+            if batch and sum(map(self._forecast.num_voxels, [*batch, job])) > self._limits.batch_voxels:
                 break
             batch.append(job)
         for job in batch:
-            self._waiting.remove(job)
+            self._waiting.take(job)
             job.started = now
-            if job.losses:
-                self._suspect = job
         return batch
-
-    def _queue(self) -> list[Job]:
-        """Those that an engine may take now, in the order of their turns."""
-        may_be_taken = [job for job in self._waiting if not (job.losses and self._suspect)]
-        return sorted(may_be_taken, key=self._turn)
-
-    def _release(self, job: Job) -> None:
-        """The job is in no engine any more."""
-        if self._suspect is job:
-            self._suspect = None
-
-    def _turn(self, job: Job) -> tuple[bool, int, int, float]:
-        if job.submitted > self._overtaken_until:
-            return True, 0, 0, job.submitted
-        return False, job.losses, job.num_points, job.submitted
 
     def _is_quarantined(self, job: Job) -> bool:
         """Whether the cloud was struck too often while it waited; it is ended then."""
@@ -316,12 +285,8 @@ class Scheduler:
             return True
         return False
 
-    def _voxels(self, job: Job) -> int:
-        """As many as the cloud will have, by the clouds before it."""
-        return math.ceil(job.num_points * min(1.0, self._voxels_a_point.get(job.options.model) or 1.0))
-
     def _leave(self, job: Job) -> None:
-        self._release(job)
+        self._waiting.release(job)
         self._num_points -= job.num_points
         self._num_bytes -= job.need_bytes
         job.cloud.close()
@@ -333,8 +298,7 @@ class Scheduler:
 
     def _busy(self, reason: str, why: str) -> Busy:
         self.refusals[reason] += 1
-        rate = self._recent_points / self._recent_s if self._recent_s else math.inf
-        retry_after_s = min(MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._num_points / rate)))
+        retry_after_s = min(MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._forecast.seconds(self._num_points))))
         return Busy(f"{why} Try again in {retry_after_s:.0f} s.", retry_after_s=retry_after_s)
 
 

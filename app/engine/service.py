@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from app.clouds import formats
@@ -13,13 +13,13 @@ from app.engine.absent import MAX_BACK_OFF_S
 from app.engine.answer import Answer
 from app.engine.body import Body
 from app.engine.budget import Budget
-from app.engine.engine import EngineStatus
 from app.engine.host import Host
 from app.engine.packed import Packed
 from app.engine.protocol import MODES, CloudMeta, Load, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions, Unload
 from app.engine.readers import Grant, ReaderPool
 from app.engine.scheduler import Limits, Scheduler
 from app.engine.stages import Stages
+from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
 from app.engine.term import STOPPING, Term
 from app.errors import BadRequest, NotFound, NotReady, TooLarge
@@ -28,32 +28,7 @@ from app.settings import Settings
 EXTENSIONS = [extension.removeprefix(".") for reader in formats.READERS.values() for extension in reader.extensions]
 FORMATS = tuple(dict.fromkeys([*formats.READERS, *EXTENSIONS]))
 
-__all__ = ["Answer", "Service", "ServiceStatus"]
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """State of the service: stopped, starting, ready, empty, paused, failed or stopping; ``reason`` why not ready.
-
-    It is empty while its engines run but no model is served. ``retry_after_s`` is when it may be ready; None where
-    nobody knows.
-
-    ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
-    ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
-    by what was full (requests, points, memory of the devices, host_memory for requests), ``num_quarantined`` the inputs
-    that are not run any more. ``request_memory_bytes`` are the total that requests may take and what is used of it.
-    """
-
-    state: str
-    reason: str
-    engines: list[EngineStatus]
-    num_requests: int
-    num_points: int
-    num_readers_lost: int
-    retry_after_s: float | None = None
-    refusals: dict[str, int] = field(default_factory=dict)
-    num_quarantined: int = 0
-    request_memory_bytes: dict[str, int] = field(default_factory=dict)
+__all__ = ["Answer", "Service"]
 
 
 class Service:

@@ -13,10 +13,11 @@ from app.engine.breaker import Breaker
 from app.engine.budget import Budget
 from app.engine.conversation import LOAD_S, START_S, Patience
 from app.engine.devices import choose
-from app.engine.engine import Engine, EngineStatus
+from app.engine.engine import Engine
 from app.engine.host import MIB, Host
 from app.engine.protocol import Load, ModelCard, Unload
 from app.engine.scheduler import Scheduler
+from app.engine.status import EngineStatus
 from app.errors import NotReady
 from app.settings import Settings
 from app.zoo.experiment import split
