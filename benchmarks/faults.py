@@ -4,8 +4,8 @@
 
 starts the service on this machine with the bundled model for each, asks it by 8 clients in a closed loop, does the harm
 and prints a row of a table. engine-clouds has a small model instead, and engines that some clouds kill; engine-memory
-and memory put the service into a memory cgroup of its own, which takes root. Other settings of the service,
-POINTSERVE_*, come from the environment.
+and memory put the service into a memory cgroup of its own, disk-full mounts a small disk; both take root. Other
+settings of the service, POINTSERVE_*, come from the environment.
 """
 
 import argparse
@@ -30,6 +30,7 @@ import requests
 from app.bench.clouds import Size, made_up
 from app.bench.load import Load, Shot, Term
 from benchmarks.cgroup import limited
+from benchmarks.disk import small_disk
 from benchmarks.slow_clients import besiege
 from tests.engine.engine_samples import npz_bytes
 from tests.http.server import MODEL, ROOT, Server, descendants
@@ -49,6 +50,7 @@ class Fault:
     what: str
     harm: Callable[[Server, Path], str]
     memory_mib: int = 0
+    disk_mib: int = 0
     models: Path = BUNDLED
     module_path: str = ""  # what Python finds first in the processes of the service
 
@@ -68,7 +70,10 @@ def measure(fault: Fault) -> list[str]:
         models = Path(folder) / "models"
         shutil.copytree(fault.models, models)
         os.environ["PYTHONPATH"] = fault.module_path
-        with Server(Path(folder) / "log", models=models, device="auto", threads=0) as server:
+        with (
+            small_disk(Path(folder) / "spool", fault.disk_mib) as disk,
+            Server(Path(folder) / "log", models=models, device="auto", threads=0, **disk) as server,
+        ):
             confine(server.process.pid)
             server.wait_ready(LIMIT_S)
             (card, *_) = server.get("/models").json()["models"]
@@ -204,6 +209,29 @@ def send_zips(server: Server, models: Path) -> str:
     return ", ".join(f"{status}: {count}" for status, count in statuses.items())
 
 
+def fill_disk(server: Server, models: Path) -> str:
+    """With a file of others; then a cloud of 12 MB as NPY, and once more when the file is gone."""
+    points = io.BytesIO()
+    np.save(points, np.random.default_rng(0).uniform(0, 1, (500_000, 3)) * (40, 40, 2))
+    file = Path(server.environment["POINTSERVE_SPOOL_DIR"]) / "full"
+    with suppress(OSError), file.open("wb", buffering=0) as stream:
+        while stream.write(bytes(1 << 16)):
+            pass
+    full = _told(server, [points.getvalue()])
+    file.unlink()
+    return f"{full}, then {_told(server, [points.getvalue()])}"
+
+
+def terminate(server: Server, models: Path) -> str:
+    """By SIGTERM, as an update does; then the service is started again."""
+    begin = time.monotonic()
+    code = server.stop(LIMIT_S)
+    told = f"ended after {time.monotonic() - begin:.1f} s with exit code {code}"
+    server.process = server.start()
+    server.wait_ready(LIMIT_S)
+    return told
+
+
 def readers(server: Server) -> list[int]:
     """Process ids of the readers."""
     command = b"app.engine.reader_process"
@@ -252,6 +280,8 @@ FAULTS = {
     "slow-clients": Fault("300 clients that send nothing, or a byte now and then, for 20 s", send_slowly),
     "reader-kill": Fault("`kill -9` of a reader every 0.7 s, thirty times", kill_readers),
     "reader-stop": Fault("`kill -STOP` of all readers", stop_readers),
+    "disk-full": Fault("the disk of `SPOOL_DIR` is full when a large body comes", fill_disk, disk_mib=40),
+    "term": Fault("SIGTERM, and a start when all has ended", terminate),
     "memory": Fault("twelve zips of many columns at once (1,500 MiB)", send_zips, 1500),
 }
 

@@ -30,10 +30,15 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         values = {"models": MODEL, "port": self.port, "device": "cpu", "threads": 1} | settings
-        environment = {f"POINTSERVE_{name.upper()}": str(value) for name, value in values.items()}
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", START], cwd=ROOT, env={**os.environ, **environment}, stderr=stderr
+        self.environment = {f"POINTSERVE_{name.upper()}": str(value) for name, value in values.items()}
+        self.log.write_bytes(b"")
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen:
+        """Start the service and return its process."""
+        with self.log.open("ab") as stderr:
+            return subprocess.Popen(
+                [sys.executable, "-c", START], cwd=ROOT, env={**os.environ, **self.environment}, stderr=stderr
             )
 
     def __enter__(self) -> "Server":
