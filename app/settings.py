@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         "nothing is run either way; empty: such weights are refused",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
-    threads: int = Field(0, ge=0, description="CPU threads of an engine; 0: all cores")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of an engine; 0: all cores")
 
     max_body_mib: int = Field(1024, gt=0, description="largest request body")
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
-    readers: int = Field(2, gt=0, description="processes that decode and encode files")
+    readers: int = Field(2, gt=0, le=256, description="processes that decode and encode files")
     memory_mib: int = Field(
         0,
         ge=0,

@@ -140,8 +140,9 @@ class Descriptors:
                 continue
             name = self.free_name(stated or f"extra_{index + 1}")
             self.names.add(name)
-            if name != stated:
+            if name.encode() != bytes(row["name"]).split(b"\0")[0]:
                 self._table["name"][index] = name.encode()
+            if name != stated:
                 self.warnings.append(f"The extra dimension {index + 1}, called '{stated}', is read as '{name}'.")
 
     def free_name(self, wanted: str) -> str:

@@ -35,3 +35,10 @@ def test_what_is_like_no_setting_is_warned_of_too():
 )
 def test_what_is_known_is_not(name):
     assert not list(unknown({name: "x"}))
+
+
+@pytest.mark.parametrize(("name", "most"), [("READERS", 256), ("THREADS", 1024)])
+def test_numbers_of_processes_and_threads_that_no_machine_has_are_refused(pointserve, name, most):
+    done = pointserve("serve", **{f"POINTSERVE_{name}": "1000000"})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"pointserve: POINTSERVE_{name}: expected {most} or less.")

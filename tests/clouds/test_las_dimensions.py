@@ -151,3 +151,13 @@ def test_names_that_a_segmentation_adds_are_taken():
     np.testing.assert_array_equal(back["label"], extra[:, 0])
     np.testing.assert_array_equal(back["label_3"], answer.labels)
     np.testing.assert_allclose(back["confidence_2"], answer.confidence, atol=6e-5)
+
+
+@pytest.mark.parametrize("output", WRITERS)
+def test_a_name_in_latin_1_is_written_in_utf_8(output):
+    data = file_with(random_bytes(2), descriptors((b"H\xf6he", U2, 0)))
+    cloud = las.read(data)
+    assert "H\xf6he" in cloud.extra
+    answer = WRITERS[output](cloud, segmentation(POINTS, INDOOR), data)
+    values = laspy.read(io.BytesIO(answer))["H\xf6he"]
+    assert np.array_equal(values, cloud.extra["H\xf6he"])
