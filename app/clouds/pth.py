@@ -18,7 +18,8 @@ from app.clouds.sample import COORDINATES, Stored, cloud_from_arrays
 from app.errors import BadCloud
 from app.pickles.archive import ZIP_MAGIC, Archive, DamagedError, StreamArchive, ZipArchive, is_stream
 from app.pickles.ndarray import Array
-from app.pickles.unpickle import TensorRef, unpickle
+from app.pickles.tensor import TensorRef
+from app.pickles.unpickle import unpickle
 
 MAX_ARRAYS = 64
 MAX_GROWTH = 4  # bytes of all arrays against those of the file; bfloat16 doubles

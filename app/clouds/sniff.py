@@ -7,12 +7,13 @@ from app.clouds.foreign import refuse_known, refuse_text
 from app.clouds.memory_file import MemoryFile
 from app.clouds.zip_directory import check_directory
 from app.errors import BadCloud
+from app.pickles.archive import LFS_POINTER, ZIP_MAGIC
 
 PREFIX_BYTES = 65536
 
 MAGIC = {
     b"\x93NUMPY": "npy",
-    b"PK\x03\x04": "npz",
+    ZIP_MAGIC: "npz",
     b"PK\x05\x06": "npz",
     b"ASTM-E57": "e57",
 }
@@ -74,7 +75,7 @@ def _sniff_text(head: bytes) -> str | None:
     text = head.lstrip()
     if not is_text(memoryview(head)):
         return None
-    if text.startswith(b"version https://git-lfs"):
+    if text.startswith(LFS_POINTER):
         raise BadCloud("This is a Git LFS pointer, not the file it stands for. Run `git lfs pull` and send the file.")
     refuse_text(text)
     if text[:1] in (b"{", b"["):

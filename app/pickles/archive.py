@@ -8,9 +8,11 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from .unpickle import ITEM_BYTES, MAX_PICKLE_BYTES, StorageRef, Unpickled, unpickle
+from .tensor import ITEM_BYTES, StorageRef
+from .unpickle import MAX_PICKLE_BYTES, Unpickled, unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
+LFS_POINTER = b"version https://git-lfs"
 STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, after the header of its protocol
 STREAM_VERSION = 1001
 MAX_HEADER_BYTES = 100 << 20  # of a file of safetensors
@@ -152,7 +154,7 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
     file.seek(0)
     if not start:
         raise DamagedError("the file is empty")
-    if start.startswith(b"version https://git-lfs"):
+    if start.startswith(LFS_POINTER):
         raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{name}'")
     if start.startswith(ZIP_MAGIC):
         return ZipArchive(file)

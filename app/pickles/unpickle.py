@@ -1,12 +1,11 @@
 """Reads pickles without importing or calling anything that they name.
 
-Tensors come out as descriptions of where their bytes lie, numpy arrays as what the pickle says of them
+Tensors come out as descriptions of where their bytes lie (``tensor.py``), numpy arrays as what the pickle says of them
 (``ndarray.py``); an unknown global, and whatever a pickle would make with it, comes out as an inert ``Stub``. State
 that a pickle would set on any other object is dropped.
 """
 
 import io
-import math
 import pickle
 import struct
 import sys
@@ -15,30 +14,12 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from . import ndarray
 from .calls import MAX_CHARACTERS, dangerous
+from .tensor import STORAGES, StorageRef, StorageType, TensorRef
 
 MAX_PICKLE_BYTES = 8 << 20  # some 100 bytes a tensor, optimizer state included
 
-STORAGES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-}
-ITEM_BYTES = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name in STORAGES.values()}
-MAX_NDIM = 16
-MAX_EMPTY = 1 << 20  # product of the other lengths of a tensor that has a length of 0
 # What torch.save writes under pickle protocols 2 to 5. Left out are the extension registry and the text opcodes of
 # protocols 0 and 1.
 PLAIN_OPCODES = """
@@ -60,48 +41,6 @@ class Stub:
 
 class UnreadableError(pickle.UnpicklingError):
     """Not a pickle of torch.save; the message says why in words for users."""
-
-
-class StorageType(NamedTuple):
-    """Stands for a torch storage class; ``dtype`` is the name of torch's."""
-
-    dtype: str
-
-
-class StorageRef(NamedTuple):
-    """A storage by its key in the file, with the number of its elements as the pickle claims it."""
-
-    key: str
-    dtype: str
-    numel: int
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all elements."""
-        return self.numel * ITEM_BYTES[self.dtype]
-
-
-class TensorRef(NamedTuple):
-    """A tensor as a view of a storage, in elements; nothing of it has been checked."""
-
-    storage: StorageRef
-    offset: Any
-    size: Any
-    stride: Any
-
-    def fault(self) -> str | None:
-        """What is wrong with the view; None where it stays within its storage as that claims to be."""
-        storage, offset, size, stride = self
-        if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_NDIM):
-            return "shape and strides cannot be read"
-        if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (offset, storage.numel, *size, *stride)):
-            return "shape, strides and offset must be integers from 0"
-        numel = math.prod(size)
-        spread = math.prod(length or 1 for length in size)
-        last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-        if spread > (storage.numel if numel else MAX_EMPTY) or (numel and last >= storage.numel):
-            return f"shape {size} reaches past its storage of {storage.numel} elements"
-        return None
 
 
 class Unpickled(NamedTuple):

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import BadModel
-from app.pickles.archive import Archive, DamagedError, kind_of, open_archive
-from app.pickles.unpickle import StorageRef, TensorRef, UnreadableError
+from app.pickles.archive import LFS_POINTER, Archive, DamagedError, kind_of, open_archive
+from app.pickles.tensor import StorageRef, TensorRef
+from app.pickles.unpickle import UnreadableError
 
 from . import state_dicts
 from .steady import copied, opened
@@ -105,7 +106,7 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
     start = file.read(64)
-    if not start or start.startswith(b"version https://git-lfs"):
+    if not start or start.startswith(LFS_POINTER):
         file.seek(0)
         open_archive(file, name)  # which says so
     with copied(file) as path:

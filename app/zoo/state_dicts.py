@@ -6,7 +6,8 @@ from typing import Any
 
 from app.errors import BadModel
 from app.pickles.ndarray import Array
-from app.pickles.unpickle import Stub, TensorRef
+from app.pickles.tensor import TensorRef
+from app.pickles.unpickle import Stub
 
 # Where trainers put the weights, the surest first
 PLAIN = ("state_dict", "model_state_dict", "model", "model_state", "network", "net", "module", "weights")
