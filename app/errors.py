@@ -152,7 +152,7 @@ SHORT = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def storage_problem(error: OSError, what: str) -> Problem:
-    """What the failure to store ``what`` ("the body") means: NoRoom, or NotReady where memory or descriptors lack."""
+    """What the failure to store ``what`` ("the body") means: NoRoom, or NotReady if memory or descriptors lack."""
     reason = error.strerror or type(error).__name__
     if error.errno in SHORT:
         return NotReady(f"The server is short of resources for {what} ({reason}); try again.", retry_after_s=5.0)

@@ -84,7 +84,7 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
 
 
 def require_codes(classes: list[ClassInfo], model: str) -> dict[int, list[str]]:
-    """Names of the ``classes`` of ``model`` by ASPRS code. Raises BadRequest where no class states one."""
+    """Names of the ``classes`` of ``model`` by ASPRS code. Raises BadRequest if no class states one."""
     names: dict[int, list[str]] = {}
     for info in classes:
         if info.asprs is not None:

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
     max_connections: int = Field(
-        1000, gt=0, description="most open connections; fewer where there are few descriptors (ulimit -n)"
+        1000, gt=0, description="most open connections; fewer if there are few descriptors (ulimit -n)"
     )
     header_timeout_s: float = Field(10.0, gt=0, description="time for the headers of a request before it gets 408")
     min_rate_bytes_s: float = Field(
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     proxies: int = Field(0, ge=0, description="proxies in front that add X-Forwarded-For, which is believed so far")
     path_prefix: PathPrefix = Field(
         "",
-        description="path under which a proxy serves the service, such as /lidar, where the proxy does not send it as "
+        description="path under which a proxy serves the service, such as /lidar, if the proxy does not send it as "
         "X-Forwarded-Prefix",
     )
     traces: bool = Field(

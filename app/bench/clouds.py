@@ -81,7 +81,7 @@ def room(num_points: int, spacing_m: float, wanted: list[str], seed: int) -> np.
 
 
 def of_file(path: Path, model: str) -> Cloud:
-    """The file at ``path``; raises BadRequest where it is empty."""
+    """The file at ``path``; raises BadRequest if it is empty."""
     data = path.read_bytes()
     if not data:
         raise BadRequest(f"{path} is empty.")

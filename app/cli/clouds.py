@@ -12,10 +12,10 @@ from .output import output_format
 def jobs_of(sources: Sequence[Path], out: Path | None, output: str | None) -> list[Job]:
     """A job for every file of ``sources`` and for every cloud in the folders among them, at any depth.
 
-    ``out`` is a file for one cloud, a folder for several, which then holds the folders of the clouds too; None where no
+    ``out`` is a file for one cloud, a folder for several, which then holds the folders of the clouds too; None if no
     cloud is written. Clouds in ``out`` itself are no sources.
 
-    Raises typer.BadParameter where a folder holds no cloud, a source would be written over, or two clouds to one file.
+    Raises typer.BadParameter if a folder holds no cloud, a source would be written over, or two clouds to one file.
     """
     found = [(file, place) for source in sources for file, place in _files(source, out)]
     files = list({file.resolve(): (file, place) for file, place in reversed(found)}.values())[::-1]  # each once

@@ -15,7 +15,7 @@ from .terminal import results, warn
 class Job:
     """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.formats.WRITERS``.
 
-    ``path`` is None where nothing is written.
+    ``path`` is None if nothing is written.
     """
 
     file: Path
@@ -31,7 +31,7 @@ class Job:
 def work_through(jobs: Sequence[Job], work: Callable[[Job], None]) -> None:
     """Call ``work`` for every job. One that fails does not end the others: all are summed up, and the exit code is 1.
 
-    Raises what a single job raised; typer.Exit where some of several failed.
+    Raises what a single job raised; typer.Exit if some of several failed.
     """
     if len(jobs) == 1:
         work(jobs[0])

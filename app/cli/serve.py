@@ -54,7 +54,7 @@ def serve(
 
 
 def _check_names(settings: "Settings", names: list[str]) -> None:
-    """Raise BadRequest where the default model is none of ``names``; warn of other settings that name none of them."""
+    """Raise BadRequest if the default model is none of ``names``; warn of other settings that name none of them."""
     known = f"There are: {', '.join(names)}."
     if settings.default_model and settings.default_model not in names:
         raise BadRequest(f"POINTSERVE_DEFAULT_MODEL names a model that POINTSERVE_MODELS does not hold. {known}")
@@ -67,7 +67,7 @@ def _check_names(settings: "Settings", names: list[str]) -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise BadRequest where nothing can listen on ``port`` of ``host``."""
+    """Raise BadRequest if nothing can listen on ``port`` of ``host``."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:

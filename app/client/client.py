@@ -72,7 +72,7 @@ class Segmented(dict[str, np.ndarray]):
 class Client:
     """Asks one server. For any number of threads.
 
-    Every method raises a ``Problem`` of ``app.errors`` with the server's own words; NotReady where it is not reached.
+    Every method raises a ``Problem`` of ``app.errors`` with the server's own words; NotReady if it is not reached.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class Transport:
         A good answer goes to the file ``to`` where that is given, whole or not at all. ``on_sent`` is told the bytes
         sent and all of them, from 0 again at each attempt.
 
-        Raises the Problem whose status the server answered, NotReady where it cannot be reached.
+        Raises the Problem whose status the server answered, NotReady if it cannot be reached.
         """
         begin_s = time.monotonic()
         back_off_s = FIRST_BACK_OFF_S
@@ -121,7 +121,7 @@ class Transport:
             return _received(response, to)
 
     def _connect(self, connection: HTTPConnection) -> None:
-        """Raise NotReady where the server is not reached, BadRequest where its address cannot be right."""
+        """Raise NotReady if the server is not reached, BadRequest if its address cannot be right."""
         try:
             connection.connect()
             connection.sock.settimeout(self._timeout_s)
@@ -179,7 +179,7 @@ class Counted:
 
 
 def _parts(url: str) -> SplitResult:
-    """The parts of an address; raises BadRequest where it is none."""
+    """The parts of an address; raises BadRequest if it is none."""
     with suppress(ValueError):  # a port that is no number, brackets that do not close
         parts = urlsplit(url)
         is_plain = url.isprintable() and " " not in url
@@ -197,7 +197,7 @@ def opened(body: Source) -> tuple[BinaryIO, int]:
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """Seconds that Retry-After states, as a number or as a date; None where it states none."""
+    """Seconds that Retry-After states, as a number or as a date; None if it states none."""
     if value is None:
         return None
     with suppress(ValueError):
@@ -228,7 +228,7 @@ def _received(response: HTTPResponse, to: Path | None) -> Reply:
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """The body of ``response``; raises NotReady where it ends early."""
+    """The body of ``response``; raises NotReady if it ends early."""
     left = response.length
     while left != 0:
         try:

@@ -107,7 +107,7 @@ class _Reader:
     num_empty_rows: int = 0
 
     def at_once(self, chunk: Sequence[bytes]) -> np.ndarray | None:
-        """The numbers of the lines ``chunk``, (rows, len(used)), NaN in empty cells; None where that is not all."""
+        """The numbers of the lines ``chunk``, (rows, len(used)), NaN in empty cells; None if that is not all."""
         layout, text = self.layout, b"".join(chunk)
         if layout.delimiter is not None:
             mark = re.escape(layout.delimiter.encode())
@@ -188,7 +188,7 @@ def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation,
     """The cells of the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
 
     Slower than ``number_table.parse_rows``, for tables in which some cells are no plain numbers. Blank lines and rows
-    of nothing but empty cells are left out. BadCloud where a row has other than ``layout.width`` fields.
+    of nothing but empty cells are left out. BadCloud if a row has other than ``layout.width`` fields.
     """
     reader = _Reader(layout, notation, [Column() for _ in layout.used])
     lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)

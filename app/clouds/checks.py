@@ -74,7 +74,7 @@ def check_cloud(cloud: Cloud) -> Cloud:
 
 
 def _check_places(xyz: np.ndarray) -> None:
-    """Raise BadCloud where more than half of the points with finite coordinates lie beyond ``MAX_COORDINATE``."""
+    """Raise BadCloud if more than half of the points with finite coordinates lie beyond ``MAX_COORDINATE``."""
     finite, far = np.ones(len(xyz), bool), np.zeros(len(xyz), bool)
     for values in xyz.T:
         finite &= np.isfinite(values)

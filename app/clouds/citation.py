@@ -12,6 +12,6 @@ MEANINGS = ((US_FOOT, "US survey foot"), (STATE_PLANE_FEET, "US survey foot"), (
 
 
 def unit_in(text: str, source: str = "file") -> Unit | None:
-    """The unit of length that ``text`` names; None where it names none."""
+    """The unit of length that ``text`` names; None if it names none."""
     name = next((name for pattern, name in MEANINGS if pattern.search(text)), None)
     return length(LENGTHS[name], source=source) if name else None

@@ -18,14 +18,14 @@ class Cloud:
         format: name of the format that it was read from, a key of ``app.clouds.formats.READERS``.
         rgb: uint8 (N, 3), 0 to 255.
         intensity: float32 (N,) as the file states it.
-        intensity_scale: the value of ``intensity`` that means full scale (1, 255, 65535), None where unknown.
+        intensity_scale: the value of ``intensity`` that means full scale (1, 255, 65535), None if unknown.
         normals: float32 (N, 3), unit length as far as the file keeps to it.
         extra: further columns by name, each (N,) numeric. Names that matter downstream: ``classification``,
             ``return_number``, ``number_of_returns``, ``gps_time``, ``ring``, ``segment``, ``instance``.
         warnings: what the reader had to assume, one sentence each, for the answer.
         columns: for every column of the file by its own name, in the file's order, the channels that it feeds, names of
             ``app.clouds.columns.NAMES``.
-        units: of the coordinates, where the file or the request says them; None where nobody does.
+        units: of the coordinates, where the file or the request says them; None if nobody does.
     """
 
     xyz: np.ndarray
@@ -92,7 +92,7 @@ class Segmentation:
         request_id: the id that the request carries in logs and answers.
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
-        units: those that the coordinates of the cloud were taken for; None where no network has seen them.
+        units: those that the coordinates of the cloud were taken for; None if no network has seen them.
     """
 
     labels: np.ndarray

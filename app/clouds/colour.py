@@ -41,7 +41,7 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
 
 def unpacked(values: np.ndarray) -> list[np.ndarray] | None:
     """Red, green and blue (N,) of colours 0xAARRGGBB in one number each, whole or the float with these bits,
-    not-a-number where it is; None where these are no such numbers."""
+    not-a-number where it is; None if these are no such numbers."""
     finite = np.isfinite(values)
     given = values[finite].astype(np.float64)
     bits = np.zeros(len(values), np.uint32)

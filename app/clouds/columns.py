@@ -96,7 +96,7 @@ def cloud_from_columns(
     meaning go to ``extra`` by their own name, and a name that comes again by another one, with a warning.
     ``intensity_scale`` is that of a column called intensity, where the caller knows it, else 255 for bytes and for
     16-bit integers the least of 8, 12 or 16 bits that holds them.
-    Normals and intensities beyond float32 become inf. BadRequest where ``wanted`` names a column that is not there.
+    Normals and intensities beyond float32 become inf. BadRequest if ``wanted`` names a column that is not there.
     """
     given, repeated = _renamed((name, values) for name, values in columns if name != SKIP)
     given = _unpacked(given, wanted.values() if isinstance(wanted, dict) else ())

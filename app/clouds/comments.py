@@ -20,7 +20,7 @@ Statement = tuple[str, bool]  # the value, and whether a sign makes plain that i
 
 
 def units_in(comments: Iterable[str]) -> Units | None:
-    """The units that ``comments``, without their mark, state; None where they state none.
+    """The units that ``comments``, without their mark, state; None if they state none.
 
     The first comment of each kind counts. A unit that is stated is believed before that of a coordinate system.
     """

@@ -85,7 +85,7 @@ def epsg_units() -> dict[int, tuple[str, float, bool]]:
 
 
 def epsg_unit(code: int, source: str = "file") -> Unit | None:
-    """The unit of an EPSG code such as 9003; None where there is none."""
+    """The unit of an EPSG code such as 9003; None if there is none."""
     try:
         name, factor, is_angle = epsg_units()[code]
         return angle(factor, name, source) if is_angle else length(factor, name, source)
@@ -105,7 +105,7 @@ def _pyproj() -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """The ``pyproj.CRS`` of ``text``; None where it is none."""
+    """The ``pyproj.CRS`` of ``text``; None if it is none."""
     is_structured = bool(WKT.match(text)) or text.startswith("{")
     if not is_structured and REFUSED.search(text):
         raise BadCrs("it names a file, and none is read")
@@ -158,7 +158,7 @@ def _completed(flat: list[Unit], height: Unit | None, crs: str, doubts: tuple[st
 
 
 def _scanned(text: str, source: str) -> Units:
-    """The units that a WKT states which is otherwise no coordinate system; raises BadCrs where it states none."""
+    """The units that a WKT states which is otherwise no coordinate system; raises BadCrs if it states none."""
     vertical = VERTICAL.search(text)
     head, tail = (text[: vertical.start()], text[vertical.start() :]) if vertical else (text, "")
     marks = list(AXES_FOLLOW.finditer(head))

@@ -61,7 +61,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 
 
 def _whole(data: memoryview, warnings: list[str]) -> memoryview:
-    """The bytes that the file says it has; BadCloud where there are fewer."""
+    """The bytes that the file says it has; BadCloud if there are fewer."""
     if len(data) < LENGTH_AT + 8:
         raise BadCloud(f"The E57 file is cut off in its header: it has {len(data)} bytes. Send the whole file.")
     length = struct.unpack_from("<Q", data, LENGTH_AT)[0]
@@ -89,7 +89,7 @@ def _advice(reason: str) -> str:
 def _spooled(data: memoryview) -> IO[bytes]:
     """A file with ``data``, without a name, so that none is left if this process is killed.
 
-    Raises NoRoom where the disk has no room for it.
+    Raises NoRoom if the disk has no room for it.
     """
     try:
         with ExitStack() as stack:
@@ -172,7 +172,7 @@ def _warn_of_invalid(tables: list[Table], warnings: list[str]) -> None:
 
 
 def _joined(name: str, parts: list[np.ndarray | None], counts: list[int], warnings: list[str]) -> np.ndarray | None:
-    """One array of a channel over all scans, NaN or zero in the scans that lack it; None where all do."""
+    """One array of a channel over all scans, NaN or zero in the scans that lack it; None if all do."""
     present = [part for part in parts if part is not None]
     if not present:
         return None

@@ -31,7 +31,7 @@ class Table:
 
     Attributes:
         xyz: float64 (N, 3) in the common system, NaN where the scan marks the point as invalid.
-        rgb, intensity, normals: as of a Cloud, None where the scan has none.
+        rgb, intensity, normals: as of a Cloud, None if the scan has none.
         extra: other fields by name, (N,) each.
         num_invalid: points without coordinates, without colour, without intensity.
         warnings: what had to be assumed.
@@ -70,7 +70,7 @@ class Scan:
         return list(self._nodes)
 
     def check_size(self, num_bytes: int) -> None:
-        """Raise BadCloud where ``num_bytes`` cannot hold the points: fields are bit-packed, not compressed."""
+        """Raise BadCloud if ``num_bytes`` cannot hold the points: fields are bit-packed, not compressed."""
         bits = sum(map(self._bits, self._nodes.values()))
         if self.num_points * bits > num_bytes * 8:
             raise BadCloud(
@@ -166,7 +166,7 @@ class Scan:
             table.xyz += translation
 
     def _pose_part(self, part: str, names: str, warnings: list[str]) -> list[float] | None:
-        """The numbers of a part of the pose, None where it is not there or no numbers, which ``warnings`` says."""
+        """The numbers of a part of the pose, None if it is not there or no numbers, which ``warnings`` says."""
         pose = self._header.pose
         if not pose.isDefined(part):
             return None

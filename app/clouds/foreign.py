@@ -127,7 +127,7 @@ TEXTS = (
 
 
 def refuse_known(head: bytes) -> None:
-    """Raise UnsupportedFormat where ``head``, the first bytes of a file, shows one of ``KINDS``."""
+    """Raise UnsupportedFormat if ``head``, the first bytes of a file, shows one of ``KINDS``."""
     for kind in KINDS:
         if head.startswith(kind.magic):
             raise kind.refused()

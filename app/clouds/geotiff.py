@@ -42,7 +42,7 @@ def parse(directory: bytes, doubles: bytes = b"", texts: bytes = b"") -> Keys:
 
 
 def units_of_keys(keys: Keys) -> tuple[Units | None, list[str]]:
-    """What ``keys`` say of units, None where they say nothing, and what is wrong with them, one sentence each.
+    """What ``keys`` say of units, None if they say nothing, and what is wrong with them, one sentence each.
 
     A key of a unit is believed before the code of a coordinate system, and both before a citation in words.
     """

@@ -113,7 +113,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
 
 
 def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, float | None]:
-    """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None where all is zero."""
+    """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None if all is zero."""
     values = _column(file, records, "intensity")
     return (values.astype(np.float32), full_scale(values)) if values.any() else (None, None)
 

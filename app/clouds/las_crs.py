@@ -17,7 +17,7 @@ Found = tuple[Units | None, list[str]]
 
 
 def units(file: LasFile) -> Units | None:
-    """The units of the coordinates of ``file``, with what is doubtful in them; None where it has neither record."""
+    """The units of the coordinates of ``file``, with what is doubtful in them; None if it has neither record."""
     readers: list[Callable[[LasFile], Found]] = [_by_keys, _by_wkt]
     names = ["GeoTIFF", "WKT"]
     if file.header[6] & WKT_BIT:

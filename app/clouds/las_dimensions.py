@@ -68,7 +68,7 @@ class Dimension:
         return raw * self.scale[element] + self.shift[element] if self.scaled else raw.copy()
 
     def encode(self, values: np.ndarray) -> np.ndarray | None:
-        """``values`` (N,) as they are stored in this dimension, None where its type cannot hold them."""
+        """``values`` (N,) as they are stored in this dimension, None if its type cannot hold them."""
         raw = (values - self.shift[0]) / self.scale[0] if self.scaled else values
         if self.scaled and self.dtype.kind != "f":
             raw = np.rint(raw)

@@ -80,7 +80,7 @@ def frame_points(layout: Layout, warnings: list[str]) -> tuple[int, int]:
     """Offset and number of the points.
 
     They are what the header states where the bytes agree or at least suffice; else the end of the VLRs, or the other
-    of two numbers, where the bytes agree with it exactly, which ``warnings`` says. Raises BadCloud where the bytes do
+    of two numbers, where the bytes agree with it exactly, which ``warnings`` says. Raises BadCloud if the bytes do
     not hold the points.
     """
     size, length, start = len(layout.data), layout.record_length, layout.stated_start
@@ -117,7 +117,7 @@ def _unstated(layout: Layout, warnings: list[str]) -> list[int]:
 
 
 def table_start(data: memoryview, points_start: int) -> int | None:
-    """Offset of the chunk table of compressed points, None where none can be there.
+    """Offset of the chunk table of compressed points, None if none can be there.
 
     A writer that could not seek put it into the last 8 bytes of the file.
     """

@@ -46,7 +46,7 @@ class Record:
         return USER_ID.fullmatch(bytes(self.raw[2:18])) is not None
 
     def with_data(self, data: bytes) -> "Record":
-        """The same record around other ``data``; BadCloud where a VLR cannot hold that much."""
+        """The same record around other ``data``; BadCloud if a VLR cannot hold that much."""
         length_type, length_end = ("<H", 22) if self.header_size == VLR_HEADER else ("<Q", 28)
         if length_end == 22 and len(data) > 0xFFFF:
             raise BadCloud(f"The record {self.key} of the LAS file has no room for further dimensions.")
@@ -62,7 +62,7 @@ def new_vlr(key: tuple[str, int], description: str, data: bytes) -> Record:
 
 
 def record_at(data: memoryview, start: int, header_size: int, end: int) -> Record | None:
-    """The record that begins at ``start``, None where it does not end by ``end``."""
+    """The record that begins at ``start``, None if it does not end by ``end``."""
     if start + header_size > end:
         return None
     length = struct.unpack_from("<H" if header_size == VLR_HEADER else "<Q", data, start + 20)[0]

@@ -131,7 +131,7 @@ def _label_column(segmentation: Segmentation) -> Column:
 
 
 def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | None:
-    """What goes into ``classification``, (N,), None where it cannot hold it."""
+    """What goes into ``classification``, (N,), None if it cannot hold it."""
     largest = 31 if file.point_format < 6 else 255
     codes = {info.id: info.asprs for info in segmentation.classes}
     labels = segmentation.labels

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 def decode(file: LasFile) -> np.ndarray:
     """All records of ``file``, uint8 (num_points, record_length); read-only where they lie uncompressed in the file.
 
-    BadCloud where compressed points are damaged, cut off or not to be unpacked; nothing less than all is returned.
+    BadCloud if compressed points are damaged, cut off or not to be unpacked; nothing less than all is returned.
     """
     if not file.compressed:
         flat = np.frombuffer(file.data, np.uint8, file.num_points * file.record_length, file.points_start)
@@ -197,7 +197,7 @@ def _walk_layered(file: LasFile, items: list[Item]) -> tuple[list[Chunk], int] |
 
 
 def _layered_chunk(file: LasFile, items: list[Item], start: int) -> Chunk | None:
-    """Points and bytes of the layered chunk at ``start`` as it states them, None where the file does not hold it."""
+    """Points and bytes of the layered chunk at ``start`` as it states them, None if the file does not hold it."""
     num_layers = sum(size if kind == BYTE14 else LAYERS[kind] for kind, size, _ in items)
     sizes_start = start + file.record_length + 4
     sizes_end = sizes_start + 4 * num_layers

@@ -130,7 +130,7 @@ def _read_single(
 
 
 def stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
-    """The array in ``info``; BadCloud where its header is damaged or states more than the zip does."""
+    """The array in ``info``; BadCloud if its header is damaged or states more than the zip does."""
     header = _header(archive, info)
     return Stored(header.shape, header.dtype, partial(_array, archive, info, header))
 

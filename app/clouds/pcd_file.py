@@ -27,7 +27,7 @@ EXACT_IN_TEXT = ("i8", "u8")  # types that do not survive a way through float64
 def read_records(data: memoryview, header: PcdHeader, max_points: int | None) -> np.ndarray:
     """The points of ``data`` as uint8 (N, record_length), checked against the bytes before memory is taken.
 
-    Raises BadCloud where the body cannot hold the points that the header states, TooLarge above ``max_points``.
+    Raises BadCloud if the body cannot hold the points that the header states, TooLarge above ``max_points``.
     """
     check_num_points(header.num_points, max_points)
     body = data[header.body_start :]
@@ -121,7 +121,7 @@ def _from_text(body: memoryview, header: PcdHeader) -> np.ndarray:
 
 
 def _exact(text: memoryview, places: Sequence[tuple[Field, int]], num_points: int) -> list[np.ndarray] | None:
-    """The columns of the rows, those in types that do not survive a way through float64 in these; None where there are
+    """The columns of the rows, those in types that do not survive a way through float64 in these; None if there are
     no such fields, or a cell is no plain number."""
     kinds = [each.dtype if each.dtype.str[1:] in EXACT_IN_TEXT else np.dtype("<f8") for each, _ in places]
     if all(kind == "<f8" for kind in kinds):

@@ -18,7 +18,7 @@ CUT_SHORT = "the file is cut short or its header counts more than there is"
 
 
 def check_counts(data: memoryview, header: Header) -> None:
-    """Raise BadCloud where the elements up to the vertices cannot fit into the bytes; nothing is allocated for them."""
+    """Raise BadCloud if the elements up to the vertices cannot fit into the bytes; nothing is allocated for them."""
     left = len(data) - header.size
     elements = header.elements[: len(header.elements) - len(header.later)]
     row_bytes = (2 if header.is_ascii else element.smallest_row_bytes for element in elements)
@@ -90,7 +90,7 @@ def find_runs(data: memoryview, start: int, element: Element) -> np.ndarray:
 
 
 def row_starts(rows: memoryview, element: Element) -> np.ndarray | None:
-    """int64 (count + 1,): where each of the ``rows`` begins, and the last one ends; None where all are of one size."""
+    """int64 (count + 1,): where each of the ``rows`` begins, and the last one ends; None if all are of one size."""
     if not element.has_lists or _uniform_rows(rows, 0, element) is not None:
         return None
     return find_runs(rows, 0, element)[:, 0]

@@ -136,7 +136,7 @@ def _vertex_index(names: list[str]) -> int | None:
 
 
 def _parse(lines: tuple[str, ...]) -> tuple[str, tuple[Element, ...], tuple[str, ...]]:
-    """Format, elements and lines that say nothing of these; BadCloud where the place of the vertices depends on one
+    """Format, elements and lines that say nothing of these; BadCloud if the place of the vertices depends on one
     that is not understood."""
     format = ""
     elements: list[tuple[str, int, list[Property]]] = []

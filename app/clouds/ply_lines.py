@@ -48,7 +48,7 @@ def _rows(rows: memoryview, vertex: Element, line_number: int) -> Iterator[list[
 
 
 def _places(fields: list[str], vertex: Element, number: int) -> list[int]:
-    """Where the scalars stand among ``fields``, those of line ``number``; BadCloud where these are more or fewer."""
+    """Where the scalars stand among ``fields``, those of line ``number``; BadCloud if these are more or fewer."""
     places = []
     at = 0
     for prop in vertex.properties:

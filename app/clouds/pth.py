@@ -100,7 +100,7 @@ def _kind(value: Any, array: Stored | None) -> str:
 
 
 def stored(value: Any, archive: Archive | None) -> Stored | None:
-    """``value`` as an array of numbers; None where it is none."""
+    """``value`` as an array of numbers; None if it is none."""
     if isinstance(value, Array):
         described = value.described()
         return None if described is None else Stored(*described, value.numpy)

@@ -37,7 +37,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     """Every scan, moved by its pose, one after the other; points that were not measured (0 0 0) are NaN.
 
     ``scan`` is the number of each point's scan. What a scan lacks that others have (colours) is NaN in it. Raises
-    BadCloud where a header or a row is none, or rows are missing.
+    BadCloud if a header or a row is none, or rows are missing.
     """
     warnings: list[str] = []
     scans = _find_scans(data, max_points, warnings)

@@ -41,7 +41,7 @@ class Reference:
 
 
 def find(cloud: Cloud) -> Reference | None:
-    """The first of ``COLUMNS`` that classifies points of ``cloud``; None where all have one code or none is there."""
+    """The first of ``COLUMNS`` that classifies points of ``cloud``; None if all have one code or none is there."""
     for name in COLUMNS:
         if name not in cloud.extra:
             continue

@@ -33,7 +33,7 @@ NUMBER = re.compile(rb"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf)", 
 
 
 def sniff(data: memoryview) -> str | None:
-    """The format that the content shows, a key of ``formats.READERS``; None where it shows none (headerless sweeps).
+    """The format that the content shows, a key of ``formats.READERS``; None if it shows none (headerless sweeps).
 
     Raises BadCloud for an empty body or a Git LFS pointer, UnsupportedFormat for a known format that is no point cloud.
     """

@@ -59,7 +59,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 
 
 def _names(head: Head, columns: Wanted | None) -> tuple[str, ...] | None:
-    """One for each field of a row, SKIP for a field after the last separator; None where nothing names them."""
+    """One for each field of a row, SKIP for a field after the last separator; None if nothing names them."""
     fields = head.fields
     if isinstance(columns, tuple):
         names: tuple[str, ...] | None = check_columns(columns)

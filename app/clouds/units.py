@@ -70,7 +70,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Units:
-    """The units of x, y and z, the name of the coordinate system, '' where it has none, and what is doubtful in what
+    """The units of x, y and z, the name of the coordinate system, '' if it has none, and what is doubtful in what
     a file says of them, one sentence each."""
 
     x: Unit

@@ -49,7 +49,7 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
 
 @np.errstate(invalid="ignore", over="ignore")
 def _odd_column(table: np.ndarray) -> str | None:
-    """What speaks against taking the columns (N, C) of a table for coordinates and values; None where nothing does."""
+    """What speaks against taking the columns (N, C) of a table for coordinates and values; None if nothing does."""
     if len(table) < MIN_COUNTED:
         return None
     counting = []

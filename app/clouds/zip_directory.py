@@ -12,7 +12,7 @@ NOT_HERE = 0xFFFFFFFF  # a size that stands in the larger record
 
 
 def check_directory(data: memoryview) -> None:
-    """Raise BadCloud where the directory is larger than that of any sample; one that is not found is zipfile's to tell
+    """Raise BadCloud if the directory is larger than that of any sample; one that is not found is zipfile's to tell
     of."""
     start = max(0, len(data) - END_BYTES - MAX_COMMENT_BYTES)
     tail = bytes(data[start:])

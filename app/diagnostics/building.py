@@ -97,7 +97,7 @@ def _jobs(asked: str, usable_cores: int) -> int:
 
 
 def _version(program: str, argument: str, pattern: str) -> str | None:
-    """What ``program`` says of itself; None where it does not run."""
+    """What ``program`` says of itself; None if it does not run."""
     try:
         done = subprocess.run(
             [program, argument], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=ASK_S, env=os.environ

@@ -19,7 +19,7 @@ PACKAGE_ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a child answered; ``reason`` says why there is no answer and is '' where there is one."""
+    """What a child answered; ``reason`` says why there is no answer and is '' if there is one."""
 
     value: Any = None
     reason: str = ""

@@ -39,7 +39,7 @@ def cpu() -> dict[str, Any]:
 
 
 def memory() -> dict[str, Any]:
-    """Bytes of memory: of the machine, and the limit that a container sets (None where there is none)."""
+    """Bytes of memory: of the machine, and the limit that a container sets (None if there is none)."""
     total, limit = _total_bytes(), memory_limit_bytes()
     limit_bytes = limit if limit < total else None
     return {"total_bytes": total, "available_bytes": available_bytes(), "limit_bytes": limit_bytes}
@@ -93,7 +93,7 @@ def usable_cores() -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory of the machine that nobody uses, or that can be taken back at once; None where it is not known."""
+    """Memory of the machine that nobody uses, or that can be taken back at once; None if it is not known."""
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

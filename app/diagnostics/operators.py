@@ -16,7 +16,7 @@ Check = tuple[str, float]
 def check_library(name: str) -> dict[str, Any]:
     """Whether ``name`` is compiled (and for what) or runs its reference, and how far its operators are off.
 
-    ``unloaded`` says why the compiled extension is not there; '' where it is.
+    ``unloaded`` says why the compiled extension is not there; '' if it is.
     """
     library = importlib.import_module(name)
     architectures = list(getattr(library, "ARCHITECTURES", ()))

@@ -49,7 +49,7 @@ def pack_bytes(data: bytes) -> int:
 def unpack(fd: int, layout: Iterable[ArraySpec]) -> dict[str, np.ndarray]:
     """Views of the arrays in a memory file, private to this process and writable; they outlive the descriptor.
 
-    Raises ValueError where ``check`` does.
+    Raises ValueError if ``check`` does.
     """
     layout = list(layout)
     check(fd, layout)

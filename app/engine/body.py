@@ -52,7 +52,7 @@ class Body:
     def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage) -> "Body":
         """Read ``stream`` to its end into a file.
 
-        Raises TooLarge where the stream goes on after ``limit_bytes``, what ``Spool.write`` raises, and whatever
+        Raises TooLarge if the stream goes on after ``limit_bytes``, what ``Spool.write`` raises, and whatever
         reading the stream raises; nothing is kept then.
         """
         with Spool(storage) as spool:
@@ -80,8 +80,8 @@ class Body:
 class Spool(io.RawIOBase):
     """A file that is written, begins in memory, moves to disk where there is no room for it, and becomes a ``Body``.
 
-    Raises NotReady where memory or descriptors lack; ``write`` also NoRoom where the disk is full or the folder gone,
-    and Busy where the disk is memory and other requests hold that.
+    Raises NotReady if memory or descriptors lack; ``write`` also NoRoom if the disk is full or the folder gone,
+    and Busy if the disk is memory and other requests hold that.
     """
 
     def __init__(self, storage: Storage):

@@ -80,7 +80,7 @@ class Held:
     def resize(self, num_bytes: int, term: Term, what: str) -> None:
         """Hold ``num_bytes`` in all; waits for more, and gives back at once.
 
-        Raises TooLarge, saying that ``what`` ("The cloud") takes so much, where there never are so many, Busy after
+        Raises TooLarge, saying that ``what`` ("The cloud") takes so much, if there never are so many, Busy after
         ``PATIENCE_S`` or when the time for the request is over, ClientGone.
         """
         budget = self._budget

@@ -117,7 +117,7 @@ def _describe(returncode: int) -> str:
     if returncode >= 0:
         return f"ended with exit code {returncode}"
     if returncode == -signal.SIGKILL:
-        return "was ended by SIGKILL, as the system does where memory runs out"
+        return "was ended by SIGKILL, as the system does when memory runs out"
     try:
         return f"was ended by {signal.Signals(-returncode).name}"
     except ValueError:

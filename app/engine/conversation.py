@@ -36,7 +36,7 @@ class Patience:
 
 
 class Conversation:
-    """With one engine process, for one thread. Methods raise ChannelError where it is gone, Hung where it hangs."""
+    """With one engine process, for one thread. Methods raise ChannelError if it is gone, Hung where it hangs."""
 
     def __init__(self, child: Child, pulse: Pulse, patience: Patience):
         self.child = child
@@ -60,7 +60,7 @@ class Conversation:
             raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
 
     def ready(self) -> Ready:
-        """What the process says once its models are loaded; NotReady where it has nothing to serve."""
+        """What the process says once its models are loaded; NotReady if it has nothing to serve."""
         answer, _ = self._receive(time.monotonic() + START_S, "load its models")
         if isinstance(answer, Failure):
             raise NotReady(answer.detail)

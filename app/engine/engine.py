@@ -177,7 +177,7 @@ class Engine:
         return self._conversation
 
     def _await_ready(self, conversation: Conversation) -> None:
-        """Wait until the models are loaded; raises NotReady where the process cannot even look for them."""
+        """Wait until the models are loaded; raises NotReady if the process cannot even look for them."""
         if self._stopping.is_set():
             return
         ready = conversation.ready()

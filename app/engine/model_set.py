@@ -76,7 +76,7 @@ class ModelSet:
     def load(self, name: str) -> None:
         """Load the model, anew where it is loaded; a model that was served stays so where its files no longer do.
 
-        Raises NotFound where no folder has that name, BadModel where it cannot be served.
+        Raises NotFound if no folder has that name, BadModel if it cannot be served.
         """
         folders = [folder for folder in experiment.find(self._setting) if folder.name == name]
         if not folders:
@@ -92,7 +92,7 @@ class ModelSet:
             release(self._device)
 
     def unload(self, name: str) -> None:
-        """Give the model's memory back; raises NotFound where it is not loaded."""
+        """Give the model's memory back; raises NotFound if it is not loaded."""
         if name not in self.segmenters:
             raise NotFound(f"Model {name!r} is not loaded. Loaded are: {', '.join(self.segmenters) or 'none'}.")
         del self.segmenters[name]

@@ -74,7 +74,7 @@ def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
 
 
 def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
-    """The cloud as views of the memory file; ValueError where ``check_cloud`` raises it."""
+    """The cloud as views of the memory file; ValueError if ``check_cloud`` raises it."""
     check_cloud(packed)
     columns = arrays.unpack(packed.fd, packed.layout)
     extra = {name.removeprefix(_EXTRA): columns.pop(name) for name in list(columns) if name.startswith(_EXTRA)}
@@ -115,7 +115,7 @@ def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
 
 
 def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
-    """The segmentation as views of the memory file; ValueError where ``check_segmentation`` raises it."""
+    """The segmentation as views of the memory file; ValueError if ``check_segmentation`` raises it."""
     check_segmentation(packed)
     meta = packed.meta
     return Segmentation(

@@ -68,7 +68,7 @@ class Engine:
         self._weigh()
 
     def serve(self) -> None:
-        """Answer one message; raises ChannelError where the parent is gone, DeviceLost where the device is."""
+        """Answer one message; raises ChannelError if the parent is gone, DeviceLost if the device is."""
         message, fds = self._channel.receive()
         try:
             if isinstance(message, Batch):
@@ -107,7 +107,7 @@ class Engine:
 
 
 def choose_device(device: str) -> str:
-    """``device`` itself, or the best there is for ``auto``; BadModel where CUDA is asked for and cannot be had."""
+    """``device`` itself, or the best there is for ``auto``; BadModel if CUDA is asked for and cannot be had."""
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise BadModel("device cuda was asked for, but torch sees no CUDA device; set POINTSERVE_DEVICE=cpu or auto")

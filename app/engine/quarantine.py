@@ -69,7 +69,7 @@ class Quarantine:
         return _problem(key, strikes) if strikes.times >= STRIKES else None
 
     def check(self, cloud: Packed[CloudMeta], model: str) -> None:
-        """Raise Quarantined where the cloud was struck ``STRIKES`` times within ``HELD_S``."""
+        """Raise Quarantined if the cloud was struck ``STRIKES`` times within ``HELD_S``."""
         if not self._may_hold(cloud, model):
             return
         key = _input(cloud, model)

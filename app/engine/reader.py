@@ -72,7 +72,7 @@ class Reader:
 
     @property
     def pid(self) -> int | None:
-        """Of the present process; None where there is none."""
+        """Of the present process; None if there is none."""
         return self._child.pid if self._child else None
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Reader:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 
         Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline``, both with a new
-        process in place, and NotReady where no process can be started.
+        process in place, and NotReady if no process can be started.
         """
         child = self._awake(deadline)
         begin_cpu_s = child.cpu_s()

@@ -59,7 +59,7 @@ def limit_memory(memory_mib: int) -> None:
 
 
 def serve(channel: Channel, memory_mib: int) -> None:
-    """Answer one request; raises ChannelError where the parent is gone."""
+    """Answer one request; raises ChannelError if the parent is gone."""
     request, fds = channel.receive()
     answer: Decoded | Encoded | Needed | Failure
     results: list[int] = []

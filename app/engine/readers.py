@@ -97,9 +97,9 @@ class ReaderPool:
     ) -> Packed[CloudMeta]:
         """Read ``body``; the cloud is the caller's to close. ``keep`` are columns as in ``Decode``.
 
-        Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud where decoding it took
+        Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud if decoding it took
         longer than ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its
-        turn, NoRoom for a full disk, and NotReady where processes were lost to something else or the pool stops.
+        turn, NoRoom for a full disk, and NotReady if processes were lost to something else or the pool stops.
         """
 
         def accept(answer: Decoded, fd: int) -> Packed[CloudMeta]:

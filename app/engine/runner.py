@@ -44,7 +44,7 @@ class Runner:
     def run(self, batch: Batch, fds: Sequence[int]) -> Iterator[Answer]:
         """The message that ends each job, as soon as it is known, and the descriptors to send with it.
 
-        Raises DeviceLost where this process is of no further use.
+        Raises DeviceLost if this process is of no further use.
         """
         shared: list[tuple[Segment, Request]] = []
         for index, (job, fd) in enumerate(zip(batch.jobs, fds, strict=True)):

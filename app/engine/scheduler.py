@@ -75,7 +75,7 @@ class Scheduler:
 
     @contextmanager
     def admitted(self) -> Iterator[Place]:
-        """Hold one place among the requests; raises Busy where all are taken, NotReady once ``close`` was called."""
+        """Hold one place among the requests; raises Busy if all are taken, NotReady once ``close`` was called."""
         with self._changed:
             if self._closed:
                 raise NotReady(STOPPING)
@@ -104,7 +104,7 @@ class Scheduler:
     ) -> tuple[Job, Packed]:
         """Queue a cloud and wait for its segmentation, which is the caller's to close; the cloud stays the caller's.
 
-        Raises Busy where points or bytes are too many, DeadlineExceeded, ClientGone, Quarantined, NotReady after
+        Raises Busy if points or bytes are too many, DeadlineExceeded, ClientGone, Quarantined, NotReady after
         ``refuse``, or the problem that the job ended in.
         """
         self.quarantine.check(cloud, options.model)

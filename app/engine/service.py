@@ -87,7 +87,7 @@ class Service:
     def load(self, name: str) -> ModelCard:
         """Load the model of the folder ``name``, anew where it is loaded; requests wait meanwhile.
 
-        Raises NotFound where there is no such folder, BadModel where it cannot be served, NotReady where no engine is
+        Raises NotFound if there is no such folder, BadModel if it cannot be served, NotReady if no engine is
         ready. A model that is served stays so if its new files cannot be.
         """
         return self._change(Load(name))
@@ -95,7 +95,7 @@ class Service:
     def unload(self, name: str) -> ModelCard:
         """Give the memory of a model back; requests for it are answered 404 from then on.
 
-        Raises NotFound where it is not loaded, NotReady where no engine is ready.
+        Raises NotFound if it is not loaded, NotReady if no engine is ready.
         """
         return self._change(Unload(name))
 
@@ -230,7 +230,7 @@ class Service:
         )
 
     def _model(self, name: str) -> ModelCard:
-        """The model to use; raises NotReady or NotFound where there is none."""
+        """The model to use; raises NotReady or NotFound if there is none."""
         status = self.status()
         if status.state in ("stopping", "stopped"):
             raise NotReady(STOPPING)

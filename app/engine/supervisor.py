@@ -74,7 +74,7 @@ class Supervisor:
     def change(self, message: Load | Unload) -> None:
         """Load or unload a model on every engine that is ready, and remember it for those that start later.
 
-        Where none is ready, each that can be started does it then. Raises NotReady where none can be or another change
+        Where none is ready, each that can be started does it then. Raises NotReady if none can be or another change
         is under way, and the problem of the first engine that could not do it.
         """
         if not self._changing.acquire(blocking=False):

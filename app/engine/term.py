@@ -38,12 +38,12 @@ class Term:
         return min(LOOK_S, self.left_s)
 
     def check(self, late: str) -> None:
-        """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, where there is no use in going on."""
+        """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, if there is no use in going on."""
         if time.monotonic() >= self.deadline:
             raise DeadlineExceeded(late)
         self.check_client()
 
     def check_client(self) -> None:
-        """Raise ClientGone where nobody waits any more."""
+        """Raise ClientGone if nobody waits any more."""
         if self.is_gone():
             raise ClientGone("The client hung up before it was answered.")

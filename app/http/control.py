@@ -15,7 +15,7 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/
 def changed(change: Callable[[str], ModelCard], name: str) -> ModelCard:
     """``change`` done to the model ``name``.
 
-    Raises Forbidden where models are not changed over HTTP, UnsupportedFormat for a body such as pages' forms have.
+    Raises Forbidden if models are not changed over HTTP, UnsupportedFormat for a body such as pages' forms have.
     """
     if not state().settings.model_control:
         raise Forbidden("Models are not changed over HTTP on this server (POINTSERVE_MODEL_CONTROL).")

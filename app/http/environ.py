@@ -39,5 +39,5 @@ class Environ:
 
 
 def _stated(header: str) -> str:
-    """The path that the header states, without a slash at its end; '' where it states none or no plain one."""
+    """The path that the header states, without a slash at its end; '' if it states none or no plain one."""
     return header.rstrip("/") if len(header) <= MAX_PREFIX_CHARS and re.fullmatch(PREFIX, header, re.ASCII) else ""

@@ -74,7 +74,7 @@ class Guard:
         return Response(status=204, headers=PREFLIGHT) if is_preflight else None
 
     def _check_host(self) -> None:
-        """Raise Forbidden where the server is asked under a name that is not its own, but for probes."""
+        """Raise Forbidden if the server is asked under a name that is not its own, but for probes."""
         host = request.headers.get("Host", "")
         if request.path not in OPEN_PATHS and not self._hosts.allows(host):
             raise Forbidden(
@@ -83,7 +83,7 @@ class Guard:
             )
 
     def _check_origin(self) -> None:
-        """Raise Forbidden where a browser says that a page of another origin wants to change something here."""
+        """Raise Forbidden if a browser says that a page of another origin wants to change something here."""
         if request.method in READING or self._allows_origin():
             return
         origin, site = request.headers.get("Origin", ""), request.headers.get("Sec-Fetch-Site")

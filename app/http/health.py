@@ -53,6 +53,6 @@ def check_ready() -> None:
 
 
 def check_alive() -> None:
-    """Raise NotReady where only a restart helps."""
+    """Raise NotReady if only a restart helps."""
     if not state().service.is_alive:
         raise NotReady(f"Only a restart helps. {state().service.status().reason}")

@@ -23,7 +23,7 @@ class Hosts:
         self._below = (*(name for name in names if name.startswith(".")), *PRIVATE)
 
     def allows(self, authority: str) -> bool:
-        """Whether the header Host may say ``authority``, a name or address with or without a port; '' where it says
+        """Whether the header Host may say ``authority``, a name or address with or without a port; '' if it says
         nothing, as in HTTP/1.0."""
         if self._any or not authority:
             return True

@@ -19,7 +19,7 @@ class Keys:
         self._hashes = dict(part.split("=", 1) for part in setting.split(",") if part)
 
     def owner(self, request: Request) -> str:
-        """The name of the key that ``request`` brings; '' where none is needed.
+        """The name of the key that ``request`` brings; '' if none is needed.
 
         Raises Unauthorised where it brings none or a wrong one.
         """

@@ -123,7 +123,7 @@ PREDICTION = _object(
             "type": ["object", "null"],
             "description": "Those that the coordinates of the file were taken for.",
         },
-        "crs": {"type": ["string", "null"], "description": "Name of the coordinate system, where one was stated."},
+        "crs": {"type": ["string", "null"], "description": "Name of the coordinate system, if one was stated."},
         "passes": {"type": "integer", "description": "Passes of the network that were made."},
         "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
         "warnings": {"type": "array", "items": {"type": "string"}},

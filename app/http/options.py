@@ -106,7 +106,7 @@ class Options(BaseModel):
 def timeout_s(chosen: Options, headers: Headers) -> float:
     """Seconds that the client waits: the option, the header X-Request-Timeout, or no limit of its own.
 
-    Raises BadRequest where the header is no positive number.
+    Raises BadRequest if the header is no positive number.
     """
     if chosen.timeout_s is not None:
         return chosen.timeout_s

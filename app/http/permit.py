@@ -15,8 +15,8 @@ ROOM_S = 2.0  # for those who give way to be gone
 
 
 def with_permit(answer: Callable[[Progress], Response]) -> Response:
-    """What ``answer`` gives, while GET /progress tells of it; raises Busy where every place is taken,
-    NotReady where descriptors run out."""
+    """What ``answer`` gives, while GET /progress tells of it; raises Busy if every place is taken,
+    NotReady if descriptors run out."""
     check_left()
     if not _acquire():
         state().measures.rejected("uploads")

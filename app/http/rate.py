@@ -18,7 +18,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, client: str) -> None:
-        """Count one request; raises Busy where the bucket of ``client`` is empty."""
+        """Count one request; raises Busy if the bucket of ``client`` is empty."""
         if not self._per_s:
             return
         now_s = time.monotonic()

@@ -28,7 +28,7 @@ class TraceContext:
 
 
 def parse(header: str) -> TraceContext | None:
-    """What the header traceparent says; None where it is missing or not as W3C's Trace Context has it."""
+    """What the header traceparent says; None if it is missing or not as W3C's Trace Context has it."""
     match = TRACEPARENT.fullmatch(header)
     if not match:
         return None
@@ -96,7 +96,7 @@ class Telemetry:
 
 
 def check(traces: bool) -> None:
-    """Raise BadRequest where ``traces`` are wanted and OpenTelemetry is not installed."""
+    """Raise BadRequest if ``traces`` are wanted and OpenTelemetry is not installed."""
     needed = ("opentelemetry", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
     try:
         missing = next((name for name in needed if traces and find_spec(name) is None), "")

@@ -35,7 +35,7 @@ class PromptTraining(Network):
         self.plans_positions = backbone.plans_positions
 
     def plan(self, scene: Scene) -> ConditionPlan:
-        """The backbone's plan for the scene's dataset. Raises BadRequest where the network knows it not."""
+        """The backbone's plan for the scene's dataset. Raises BadRequest if the network knows it not."""
         condition = index_of(scene.condition, self.conditions)
         return ConditionPlan(self.backbone.plan(replace(scene, condition=self.conditions[condition])), condition)
 

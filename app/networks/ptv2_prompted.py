@@ -59,7 +59,7 @@ class PromptedPointTransformerV2(PointTransformerV2):
         return nn.Sequential(nn.Linear(channels, num_classes))
 
     def plan(self, scene: Scene) -> ConditionPlan[Plan]:  # type: ignore[override]
-        """Cells and neighbours, and the scene's dataset. Raises BadRequest where the network knows it not."""
+        """Cells and neighbours, and the scene's dataset. Raises BadRequest if the network knows it not."""
         return ConditionPlan(super().plan(scene), index_of(scene.condition, self.conditions))
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ class Scene:
 
     Attributes:
         voxels: int64 (V, 4): number of the cloud, ascending, then x, y, z from 0.
-        coord: float32 (V, 3), positions of the voxels' points as the model's transforms leave them; None where only
+        coord: float32 (V, 3), positions of the voxels' points as the model's transforms leave them; None if only
             voxels are at hand.
         joint: whether what upstream takes over a whole batch (serialization depth, spatial shape, patch size) is taken
             so; otherwise each cloud has its own, and answers the same alone and beside others.

@@ -16,7 +16,7 @@ class SpUNetPlan:
     """All that the network needs of the geometry of a batch.
 
     ``stem`` is the map of the 5³ stem, ``levels`` the 3³ maps from fine to coarse, ``downs`` the maps between them, for
-    voxels taken in ``order``, int64 (V,), which brings neighbours together; None where they stay as given.
+    voxels taken in ``order``, int64 (V,), which brings neighbours together; None if they stay as given.
     """
 
     stem: KernelMap

@@ -157,7 +157,7 @@ class PromptedSpUNet(Network):
         self.final = plain.final
 
     def plan(self, scene: Scene) -> ConditionPlan[SpUNetPlan]:
-        """Kernel maps of every level, and the scene's dataset. Raises BadRequest where the network knows it not."""
+        """Kernel maps of every level, and the scene's dataset. Raises BadRequest if the network knows it not."""
         return ConditionPlan(plan_levels(scene, self.num_stages), index_of(scene.condition, self.conditions))
 
     def forward(

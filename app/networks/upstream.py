@@ -164,7 +164,7 @@ def _missing(error: ImportError) -> str:
 
 
 def _refuse_files(value: Any) -> None:
-    """Raise BadModel where a config names a file of weights: Pointcept would unpickle it, and run what it says."""
+    """Raise BadModel if a config names a file of weights: Pointcept would unpickle it, and run what it says."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):

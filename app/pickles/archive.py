@@ -49,7 +49,7 @@ class Archive(Protocol):
     pickled: Unpickled
 
     def read(self, storage: StorageRef) -> bytes:
-        """Exactly ``storage.numel`` elements. Raises DamagedError where the file does not hold them."""
+        """Exactly ``storage.numel`` elements. Raises DamagedError if the file does not hold them."""
 
 
 class ZipArchive:
@@ -166,7 +166,7 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
 
 
 def kind_of(start: bytes) -> str:
-    """What a file that begins with ``start``, 64 bytes, is; '' where that is not known."""
+    """What a file that begins with ``start``, 64 bytes, is; '' if that is not known."""
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < MAX_HEADER_BYTES:
         return "a file of safetensors: give it a name that ends in .safetensors"
     if start.startswith(ZIP_MAGIC) or is_stream(start):

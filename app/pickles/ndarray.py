@@ -25,7 +25,7 @@ class Dtype:
         self.state: Any = None
 
     def numpy(self) -> np.dtype | None:
-        """The dtype; None where it is not one of plain numbers."""
+        """The dtype; None if it is not one of plain numbers."""
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "="
         if not isinstance(self.name, str) or not NUMBERS.fullmatch(self.name) or order not in ("<", ">", "|", "="):
             return None

@@ -52,7 +52,7 @@ class TensorRef(NamedTuple):
     stride: Any
 
     def fault(self) -> str | None:
-        """What is wrong with the view; None where it stays within its storage as that claims to be."""
+        """What is wrong with the view; None if it stays within its storage as that claims to be."""
         storage, offset, size, stride = self
         if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= MAX_NDIM):
             return "shape and strides cannot be read"

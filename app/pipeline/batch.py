@@ -141,7 +141,7 @@ def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:
 def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] | None:
     """float32 (V, num_classes) of each cloud; each is told the time of the whole pass.
 
-    None where the pass fails or warns, as of an overflow, which may be another cloud's.
+    None if the pass fails or warns, as of an overflow, which may be another cloud's.
     """
     run = Run([])
     try:

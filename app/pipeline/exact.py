@@ -58,7 +58,7 @@ def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int,
     """The votes on the points of a staged ``sample``.
 
     Where ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first
-    view, and ``run.warnings`` says so. Raises BadModel where a view is not served or left to chance.
+    view, and ``run.warnings`` says so. Raises BadModel if a view is not served or left to chance.
     """
     with run.stage("voxelize"):
         found = views.distinct(sample, recipe)

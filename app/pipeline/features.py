@@ -48,7 +48,7 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: 
     Both are in ``unit``.
 
     Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
-    box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud where it stays too wide or too
+    box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud if it stays too wide or too
     high then.
     """
     usable = np.flatnonzero(narrow.finite(xyz))

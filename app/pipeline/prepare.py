@@ -52,7 +52,7 @@ class Prepared:
 
 
 def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> Staged | None:
-    """The usable points through the recipe's transforms; None where no point is usable.
+    """The usable points through the recipe's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
     ``thin``. Raises BadCloud and BadRequest.
@@ -104,7 +104,7 @@ def represent(
 
 
 def prepare(cloud: Cloud, recipe: Recipe, seed: int, device: str, run: Run) -> Prepared | None:
-    """Voxels and features of ``cloud`` for one pass; None where no point is usable. Raises BadCloud and BadRequest.
+    """Voxels and features of ``cloud`` for one pass; None if no point is usable. Raises BadCloud and BadRequest.
 
     A voxel is represented by its first point in input order. ``device`` helps with what it is good at; all results are
     on the processor.

@@ -33,7 +33,7 @@ class Segmenter:
         tile_voxels: clouds of more voxels are cut into tiles of about so many.
         precision: fp32, or fp16 or bf16 for a network that ``halves``.
 
-    Raises BadModel where a transform of the recipe is not served.
+    Raises BadModel if a transform of the recipe is not served.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Segmenter:
     def for_condition(self, condition: str) -> "Segmenter":
         """The same network, answering for another of the datasets that it has a head for; '' for the config's own.
 
-        Raises BadRequest where it has none for ``condition``.
+        Raises BadRequest if it has none for ``condition``.
         """
         if condition in ("", self.recipe.condition):
             return self
@@ -142,7 +142,7 @@ class Segmenter:
         return True
 
     def prepare(self, cloud: Cloud, seed: int = 0, run: Run | None = None) -> Prepared | None:
-        """Voxels and features for one pass; None where no point is usable. Raises BadCloud and BadRequest."""
+        """Voxels and features for one pass; None if no point is usable. Raises BadCloud and BadRequest."""
         return prepare.prepare(cloud, self.recipe, seed, str(self.inference.device), run or Run([]))
 
     def logits(self, prepared: Prepared) -> Tensor:
@@ -173,7 +173,7 @@ class Segmenter:
         return exact.opinion(staged, votes)
 
     def answer(self, num_points: int, opinion: Opinion | None, fields: tuple[str, ...], run: Run) -> Segmentation:
-        """From an opinion, None where no point was usable, to all points of the cloud."""
+        """From an opinion, None if no point was usable, to all points of the cloud."""
         with run.stage("project"):
             out = Segmentation(
                 labels=np.full(num_points, self.recipe.ignore_label, np.int32),
@@ -207,7 +207,7 @@ class Segmenter:
         return out
 
     def _features(self, opinion: Opinion, fields: tuple[str, ...], num_points: int) -> dict[str, np.ndarray]:
-        """The ``fields`` of the rows that are their features. Raises TooLarge where those of all points would be."""
+        """The ``fields`` of the rows that are their features. Raises TooLarge if those of all points would be."""
         features = opinion.features if opinion.features is not None else np.empty((0, 0), np.float32)
         num_bytes = num_points * features.shape[1] * features.itemsize
         if "features" in fields and num_bytes > MAX_FEATURE_BYTES:

@@ -68,7 +68,7 @@ def _cut(
 
 
 def _split(values: np.ndarray, low: int, high: int, narrowest: int) -> int | None:
-    """Multiple of ALIGNMENT nearest to the median that leaves ``narrowest`` on both sides, None where there is none."""
+    """Multiple of ALIGNMENT nearest to the median that leaves ``narrowest`` on both sides, None if there is none."""
     first, last = -(-(low + narrowest) // ALIGNMENT), (high - narrowest) // ALIGNMENT
     if first > last:
         return None

@@ -214,7 +214,7 @@ TRANSFORMS: dict[str, Callable[..., Sample]] = {
 
 
 def check(transform: Mapping[str, Any]) -> None:
-    """Raise BadModel where ``transform`` (a dict(type=…) of a config) is not served or has unknown keys."""
+    """Raise BadModel if ``transform`` (a dict(type=…) of a config) is not served or has unknown keys."""
     name = transform.get("type")
     if name not in TRANSFORMS:
         raise BadModel(f"transform {name!r} is not served at test time; served are {', '.join(TRANSFORMS)}")

@@ -38,7 +38,7 @@ class View:
 
 
 def look(sample: Sample, steps: Sequence[Transform], recipe: Recipe) -> tuple[Sample, Voxels]:
-    """The sample as a view shows it, and its voxels. Raises BadModel where the view is drawn at random."""
+    """The sample as a view shows it, and its voxels. Raises BadModel if the view is drawn at random."""
     seen = transforms.apply(steps, sample)
     voxels = grid(seen, recipe)
     height = int(voxels.grid_coord[:, 2].max()) + 1

@@ -23,7 +23,7 @@ def verify(
     ``folder`` is a case, a folder of cases, or one with cases under experiments/ as well. A case is a folder with
     config.json, input.npz and output.npz, or an experiment folder with expected.npz. ``only`` are patterns (``*``,
     ``?``) of which a case's name must match one. With a ``precision`` other than fp32 cases of networks and experiments
-    alone are run, and what is allowed is wider. Raises BadRequest where no case is left, ``precision`` is none of
+    alone are run, and what is allowed is wider. Raises BadRequest if no case is left, ``precision`` is none of
     PRECISIONS or ``backend`` none of BACKENDS.
     """
     _check("precision", precision, PRECISIONS)

@@ -90,7 +90,7 @@ def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[st
 
 
 def why_not_served(model: Mapping[str, Any]) -> str:
-    """Why the network cannot be built, '' where it can."""
+    """Why the network cannot be built, '' if it can."""
     try:
         with torch.device("cpu" if model["type"] == UPSTREAM else "meta"):
             registry.build(model)

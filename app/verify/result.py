@@ -11,7 +11,7 @@ class CaseResult:
     """What one case came to.
 
     ``kind`` is network, experiment, transforms, pipeline or operation; ``verdict`` is pass, fail or not served.
-    Measures are None where the case has none. ``argmax_agreement`` is the share of points with the same label.
+    Measures are None if the case has none. ``argmax_agreement`` is the share of points with the same label.
     """
 
     name: str

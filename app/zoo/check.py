@@ -62,7 +62,7 @@ def check(folder: Path) -> Report:
 
 
 def _check_place(folder: Path) -> None:
-    """Raise BadModel where ``folder`` is neither an experiment folder nor the file of an encoder."""
+    """Raise BadModel if ``folder`` is neither an experiment folder nor the file of an encoder."""
     if not folder.exists():
         raise BadModel(f"{folder} does not exist; expected is an experiment folder, which holds config.py")
     if folder.is_file() and not is_encoder(folder):

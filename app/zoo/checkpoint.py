@@ -43,7 +43,7 @@ def read(path: Path) -> dict[str, Tensor]:
     Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, the same under
     other names that trainers use, and a bare state_dict. Floating-point weights come as float32, integers as they are;
     what wrappers such as DistributedDataParallel put into names is taken off.
-    Raises BadModel where the file is damaged or something else, or names what runs code and the settings do not permit
+    Raises BadModel if the file is damaged or something else, or names what runs code and the settings do not permit
     it, and for weights that no network should be given: NaN, infinity, negative variances, complex or unknown types,
     names that collide without their prefix.
     """
@@ -67,7 +67,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The ``config`` that ``path``, a file of torch.save, holds beside its weights, and the names of these.
 
-    The weights themselves are not read. Raises BadModel where there is no such dict of plain values.
+    The weights themselves are not read. Raises BadModel if there is no such dict of plain values.
     """
     try:
         with opened(path) as file:

@@ -17,7 +17,7 @@ def classes_by_condition(
     """Classes of every dataset that ``model`` has a head for, ``classes`` for ``condition``, the config's own.
 
     Without a head for several, the config's own dataset is the only one; without one, the dict is empty. Raises
-    BadModel where the config names no dataset, one that the model does not know, or another number of classes.
+    BadModel if the config names no dataset, one that the model does not know, or another number of classes.
     """
     known = _known(model)
     if not known:

@@ -52,7 +52,7 @@ def weights_of(path: Path) -> Path:
 
 
 def load(path: Path) -> EncoderFile:
-    """The model of an encoder's file or of its head's. Raises BadModel where it is neither."""
+    """The model of an encoder's file or of its head's. Raises BadModel if it is neither."""
     from . import checkpoint  # torch, which a process that only finds experiments does without
 
     weights = _encoder_of(path)

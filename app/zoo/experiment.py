@@ -36,7 +36,7 @@ class Experiment:
         dataset: the config's ``data.title`` or else the type of its dataset.
         task: as the config's tester says, "semantic segmentation" if it names none.
         feat_keys: what the network reads, in its order.
-        grid_size_m: side of a voxel; None where it differs by axis.
+        grid_size_m: side of a voxel; None if it differs by axis.
         condition: name of the dataset whose norms and head a network trained on several should use.
     """
 
@@ -88,7 +88,7 @@ def find(setting: str) -> list[Path]:
     """What ``setting`` names, joined by ':': experiment folders, parents of such, files of encoders; '' for the
     bundled ones.
 
-    Raises BadModel where one of them holds no experiment.
+    Raises BadModel if one of them holds no experiment.
     """
     found: list[Path] = []
     for part in split(setting) or [str(BUNDLED)]:

@@ -50,7 +50,7 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """The address in ``hf://owner/repo[@revision][/path]``; a "/" in a revision is written %2F.
 
-        Raises BadRequest where it is of another form.
+        Raises BadRequest if it is of another form.
         """
         owner, _, rest = text.removeprefix(SCHEME).partition("/")
         repo, _, path = rest.rstrip("/").partition("/")

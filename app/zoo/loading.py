@@ -53,7 +53,7 @@ class LoadedModel:
 def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None = None) -> LoadedModel:
     """The network of ``folder`` with its weights; ``semantics`` and ``run_by`` as of ``experiment.load``.
 
-    Raises BadModel where config, checkpoint and network do not agree.
+    Raises BadModel if config, checkpoint and network do not agree.
     """
     experiment = load(folder, semantics, run_by)
     checkpoint = fit(experiment, open_checkpoint(experiment.checkpoint))

@@ -9,7 +9,7 @@ from .by_model import chosen
 def precision_for(name: str, halves: bool, device: str) -> str:
     """The precision of model ``name``, whose network ``halves`` or does not, on ``device``: fp32, fp16 or bf16.
 
-    Raises BadModel where the settings want one that cannot be had.
+    Raises BadModel if the settings want one that cannot be had.
     """
     wanted = chosen(settings().precision, name)
     on_gpu = device.startswith("cuda")

@@ -81,7 +81,7 @@ def feat_keys(recipe: Recipe) -> tuple[str, ...]:
 
 
 def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    """Raise BadModel where a backbone's ``in_channels`` is not the width of the features, as far as that is known."""
+    """Raise BadModel if a backbone's ``in_channels`` is not the width of the features, as far as that is known."""
     widths = [FEATURE_WIDTHS.get(key) for key in keys]
     path, backbone = "model.backbone", model.get("backbone")
     while isinstance(backbone, Mapping) and "backbone" in backbone:
@@ -96,7 +96,7 @@ def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
 
 
 def grid_size_m(recipe: Recipe) -> float | None:
-    """The side of a voxel, None where it differs by axis."""
+    """The side of a voxel, None if it differs by axis."""
     size = recipe.voxelize["grid_size"]
     return float(size) * recipe.unit.metres if isinstance(size, int | float) else None
 

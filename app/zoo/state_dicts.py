@@ -24,7 +24,7 @@ def find(value: Any) -> tuple[State, list[str]]:
     """The weights by name in ``value``, what a file of torch.save holds, and remarks on what else could be meant.
 
     Where weights and averages of them stand side by side, it is the weights, as Pointcept's tester has it. Raises
-    BadModel where there are none, or several.
+    BadModel if there are none, or several.
     """
     if not isinstance(value, dict):
         raise BadModel(f"{_told(value)}; {ACCEPTED}")
@@ -82,7 +82,7 @@ def _told(value: Any) -> str:
     made = next((stub.name.removesuffix("()") for stub in networks if stub.name.endswith("()")), None)
     if made:
         return (
-            f"the file holds an object of {made:.100}, which only its own code can read; where that is a network, save "
+            f"the file holds an object of {made:.100}, which only its own code can read; if that is a network, save "
             "torch.save({'state_dict': network.state_dict()}, path)"
         )
     if isinstance(value, TensorRef | Array):

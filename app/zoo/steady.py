@@ -19,7 +19,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """The file, open for reading, once nobody has written to it for ``SETTLED_S``.
 
     Raises DamagedError at the end of the block where it was written to meanwhile, so that what was read of it is of
-    no use; and OSError where it cannot be opened.
+    no use; and OSError if it cannot be opened.
     """
     with path.open("rb") as file:
         _settle(file)

@@ -15,12 +15,12 @@ SHOWN, SHOWN_CHARACTERS = 4, 100
 
 
 def vet(names: Iterable[str]) -> None:
-    """Raise BadModel where some of ``names``, which a pickle holds, run code, unless the settings permit them."""
+    """Raise BadModel if some of ``names``, which a pickle holds, run code, unless the settings permit them."""
     permitted = {name.strip() for name in settings().permitted_names.split(",")}
     refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
     if refused:
         raise BadModel(
-            f"the file names {some_of(refused, SHOWN, SHOWN_CHARACTERS)}, which would run code where a program loads "
+            f"the file names {some_of(refused, SHOWN, SHOWN_CHARACTERS)}, which would run code if a program loaded "
             "it as usual; weights need no such thing. None of it was run. Get the weights from somebody you trust; if "
             f"you know why they are named, POINTSERVE_PERMITTED_NAMES={','.join(refused[:SHOWN])} serves the "
             "weights, and still runs nothing"
@@ -28,7 +28,7 @@ def vet(names: Iterable[str]) -> None:
 
 
 def vet_file(path: Path) -> None:
-    """As ``vet``, of the names in a file of weights, which are not read. Raises BadModel where it cannot be told."""
+    """As ``vet``, of the names in a file of weights, which are not read. Raises BadModel if it cannot be told."""
     if path.suffix == ".safetensors":
         return
     try:

@@ -58,7 +58,7 @@ class Connection:
         return self.has_head and (not self.lacks_body or (self._waits and not self.was_asked))
 
     def receive(self) -> None:
-        """Add what has arrived to ``data``, as much as is needed; raises OSError where the connection is broken."""
+        """Add what has arrived to ``data``, as much as is needed; raises OSError if the connection is broken."""
         while not self.has_ended and (not self.has_head or self.lacks_body):
             try:
                 data = self.sock.recv((self._enough if self.has_head else HEAD_BYTES) - len(self.data))
@@ -69,7 +69,7 @@ class Connection:
             self._look()
 
     def discard(self) -> None:
-        """Read what has arrived and forget it; raises OSError where the connection is broken."""
+        """Read what has arrived and forget it; raises OSError if the connection is broken."""
         data = self.sock.recv(HEAD_BYTES)
         self.num_discarded += len(data)
         self.has_ended = not data

@@ -52,7 +52,7 @@ BY_KIND: dict[type[Exception], tuple[int, str]] = {
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:
-    """Status and detail of what gunicorn raises for a request that it cannot read; None where it is no such error."""
+    """Status and detail of what gunicorn raises for a request that it cannot read; None if it is no such error."""
     kinds = (BY_KIND[kind] for kind in type(error).__mro__ if kind in BY_KIND)
     other = (400, "The request is not HTTP as this server reads it. Send it with a client for HTTP/1.1.")
     return next(kinds, other) if isinstance(error, errors.ParseException) else None

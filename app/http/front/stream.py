@@ -94,7 +94,7 @@ class Stream:
             return True
 
     def _wait(self, event: int, transfer: Transfer) -> None:
-        """Return when the socket may be ready; raise TooSlow where the client has been waited for long enough."""
+        """Return when the socket may be ready; raise TooSlow if the client has been waited for long enough."""
         patience = transfer.patience
         poll = select.poll()
         poll.register(self._sock, event)

@@ -205,7 +205,7 @@ def _parsed(text: memoryview) -> InferenceRequest:
 
 
 def _check_size(text: bytes) -> None:
-    """Raise TooLarge where ``text`` would become more objects than memory is for: each takes up to 200 bytes."""
+    """Raise TooLarge if ``text`` would become more objects than memory is for: each takes up to 200 bytes."""
     limits = ((b"[{", MAX_NESTED, "lists and objects"), (b",", MAX_VALUES, "values"), (b":", MAX_KEYS, "keys"))
     for marks, most, what in limits:
         num_found = sum(text.count(mark) for mark in marks)

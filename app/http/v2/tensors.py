@@ -65,7 +65,7 @@ def check_points(name: str, datatype: str, shape: Sequence[int]) -> int:
 
 
 def from_binary(data: memoryview, name: str, datatype: str, shape: Sequence[int]) -> np.ndarray:
-    """``data`` seen as an array; raises BadRequest where its size is another."""
+    """``data`` seen as an array; raises BadRequest if its size is another."""
     dtype = np.dtype(NUMPY[datatype])
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:

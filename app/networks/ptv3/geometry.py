@@ -45,7 +45,7 @@ class Patches:
         scatter: int64 (V,), the place of each row.
         cu_seqlens: int32 (P + 1,), where patches begin and end.
         voxels: int64 (T, 3), coordinates of the gathered rows.
-        coord: float32 (T, 3), their positions; None where the level has none.
+        coord: float32 (T, 3), their positions; None if the level has none.
     """
 
     gather: Tensor
@@ -72,7 +72,7 @@ class Voxels:
     Attributes:
         coords: int64 (V, 4), number of the cloud, x, y, z.
         ends: where each cloud ends.
-        coord: float32 (V, 3), positions; None where no network asks for them.
+        coord: float32 (V, 3), positions; None if no network asks for them.
     """
 
     coords: Tensor
@@ -116,7 +116,7 @@ def sorted_voxels(scene: Scene, positions: bool = False) -> tuple[Tensor, Voxels
 def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
     """Bits of the largest coordinate plus one of every cloud, or of all clouds where ``joint``.
 
-    Raises BadCloud where a coordinate is too large to be ordered.
+    Raises BadCloud if a coordinate is too large to be ordered.
     """
     largest = coords.new_zeros(num_clouds).scatter_reduce_(0, coords[:, 0], coords[:, 1:].amax(1), "amax")
     depths = [(largest + 1).bit_length() for largest in largest.tolist()]

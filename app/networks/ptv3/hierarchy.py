@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
         rows: int64 (V,), the scene's rows in the order of the finest level.
-        stem: the 5³ kernel map of the finest level; None where the stem is no convolution.
+        stem: the 5³ kernel map of the finest level; None if the stem is no convolution.
         levels: from fine to coarse.
         steps: between them.
         condition: the scene's.
