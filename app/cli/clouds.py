@@ -15,8 +15,11 @@ def jobs_of(sources: Sequence[Path], out: Path | None, output: str | None) -> li
     ``out`` is a file for one cloud, a folder for several, which then holds the folders of the clouds too; None if no
     cloud is written. Clouds in ``out`` itself are no sources.
 
-    Raises typer.BadParameter if a folder holds no cloud, a source would be written over, or two clouds to one file.
+    Raises typer.BadParameter if no source exists, a folder holds no cloud, a source would be written over, or two
+    clouds to one file.
     """
+    if not any(source.exists() for source in sources):
+        raise typer.BadParameter(f"{sources[0]} does not exist.", param_hint="FILES")
     found = [(file, place) for source in sources for file, place in _files(source, out)]
     files = list({file.resolve(): (file, place) for file, place in reversed(found)}.values())[::-1]  # each once
     if out is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from app.errors import Problem
+from app.errors import BadRequest, Problem
 
 from .terminal import results, warn
 
@@ -21,6 +21,13 @@ class Job:
     file: Path
     path: Path | None
     output: str
+
+    def read(self) -> memoryview:
+        """What is in the file; BadRequest where it cannot be read."""
+        try:
+            return memoryview(self.file.read_bytes())
+        except OSError as error:
+            raise BadRequest(f"{self.file}: the file cannot be read: {error.strerror}.") from None
 
     @property
     def title(self) -> str:

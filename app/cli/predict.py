@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.", exists=True, readable=True)],
+    files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -115,7 +115,7 @@ def predict(
 
         def work(job: Job) -> None:
             bar.update(task, description=f"reading {job.file.name}")
-            data = memoryview(job.file.read_bytes())
+            data = job.read()
             how = {"format": format, "columns": _list(columns) or None, "crs": crs, "units": units}
             cloud = _read(data, job.file, settings, how)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")

@@ -66,7 +66,7 @@ def _score(job: Job, answer: "Prediction", client: "Client", options: Mapping[st
     labels = np.load(io.BytesIO(answer.content), allow_pickle=False)
     columns, format = options.get("columns"), options.get("format")
     cloud = formats.read(
-        memoryview(job.file.read_bytes()),
+        job.read(),
         filename=job.file.name,
         format=format,
         columns=tuple(columns.split(",")) if columns else None,

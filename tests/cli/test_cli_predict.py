@@ -118,6 +118,15 @@ def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(pointserve, tile, t
     np.testing.assert_array_equal(laspy.read(out / "north/a.laz").classification, expected_labels(tile))
 
 
+def test_a_file_that_is_not_there_ends_no_other(pointserve, tile, tmp_path):
+    missing = tmp_path / "missing.las"
+    done = pointserve("predict", missing, tile, "-o", tmp_path / "out", *MODELS)
+    assert done.returncode == 1
+    assert "1 of 2 clouds were classified." in done.stdout
+    assert f"failed: {missing}: the file cannot be read: No such file or directory." in done.stdout
+    assert (tmp_path / "out" / tile.name).exists()
+
+
 def test_a_folder_without_clouds_is_wrong_usage(pointserve, tmp_path):
     (tmp_path / "notes.pdf").write_bytes(b"%PDF-1.7")
     done = pointserve("predict", tmp_path, "-o", tmp_path / "out", *MODELS)
