@@ -94,6 +94,8 @@ class _Reader:
         except SyntaxError as error:
             self.interpreter.line = error.lineno or 0
             raise self.refusal(f"not valid Python: {error.msg}") from error
+        except UnicodeDecodeError as error:
+            raise self.refusal("the file is no text in UTF-8", "save it in that encoding") from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise self.refusal(f"not valid Python: {error or 'nested too deep'}") from error
 

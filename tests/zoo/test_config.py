@@ -225,5 +225,5 @@ def test_files_that_are_none_are_refused(tmp_path):
     with pytest.raises(BadModel, match="too large"):
         evaluate(tmp_path / "big.py")
     (tmp_path / "latin.py").write_bytes(b"a = '\xff'")
-    with pytest.raises(BadModel, match="not valid Python"):
+    with pytest.raises(BadModel, match="the file is no text in UTF-8"):
         evaluate(tmp_path / "latin.py")
