@@ -23,7 +23,7 @@ class Job:
     output: str
 
     def read(self) -> memoryview:
-        """What is in the file; BadRequest where it cannot be read."""
+        """What is in the file; BadRequest if it cannot be read."""
         try:
             return memoryview(self.file.read_bytes())
         except OSError as error:

@@ -17,6 +17,7 @@ MAX_HEAD_LINES = 1000
 DELIMITERS = (";", "\t", ",")
 SEPARATORS = re.compile(r"[;,\s]+")
 COMMENTS = ("#", "//")
+PERCENT = "%"  # begins the line of names of LAStools, and comments of MATLAB
 REMARK = re.compile(r"(?:#|//)\s")
 
 
@@ -81,8 +82,8 @@ def read_head(data: memoryview, bindings: Mapping[str, str]) -> Head:
 
 
 def _take_line(head: Head, line: str, bindings: Mapping[str, str]) -> None:
-    if line.startswith(COMMENTS):
-        head.comments.append(line.lstrip("#/ \t"))
+    if line.startswith((*COMMENTS, PERCENT)):
+        head.comments.append(line.lstrip("#/% \t"))
         return
     whole, line = line, _without_comment(line)
     words = [word for word in SEPARATORS.split(line.replace('"', "")) if word]

@@ -34,6 +34,8 @@ def read(text: str | bytes, **options) -> Cloud:
         "X,Y,Z\n1e0,2.0,+3\n4,5,6\n",
         '"x","y","z"\n"1","2","3"\n4,5,6\n',
         "# x y z\n1 2 3\n4 5 6\n",
+        "% x y z\n1 2 3\n4 5 6\n",
+        "%%x,y,z\n% made by hand\n1,2,3\n4,5,6\n",
         "//X Y Z\n2\n1 2 3\n4 5 6\n",
         "2\n1 2 3\n4 5 6\n",
         "z;y;x\n3;2;1\n6;5;4\n",
