@@ -100,6 +100,12 @@ def available_bytes() -> int | None:
     return None
 
 
+def resident_bytes(pid: int | str = "self") -> int:
+    """Memory that the process ``pid`` holds now; 0 once it has ended."""
+    numbers = _read(f"/proc/{pid}/statm").split()
+    return int(numbers[1]) * os.sysconf("SC_PAGE_SIZE") if numbers else 0
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text().strip()

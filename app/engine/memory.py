@@ -2,14 +2,13 @@
 
 import ctypes
 import gc
-import mmap
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from app.diagnostics.machine import memory_limit_bytes
+from app.diagnostics.machine import memory_limit_bytes, resident_bytes
 from app.engine.pulse import Memory
 from app.pipeline.shortage import is_out_of_memory
 
@@ -19,7 +18,7 @@ def memory(device: str, models: int) -> Memory:
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         return Memory(total, total - free, models)
-    return Memory(memory_limit_bytes(), _resident_bytes(), models)
+    return Memory(memory_limit_bytes(), resident_bytes(), models)
 
 
 def release(device: str) -> None:
@@ -41,7 +40,7 @@ def peak_bytes(device: str, work: Callable[[], object]) -> int:
         return max(0, torch.cuda.max_memory_allocated() - before)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the highest is from now on
-    before = _resident_bytes()
+    before = resident_bytes()
     work()
     return max(0, _highest_resident_bytes() - before)
 
@@ -52,10 +51,6 @@ def is_device_lost(error: Exception) -> bool:
     if accelerator_error and isinstance(error, accelerator_error):
         return True
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def _highest_resident_bytes() -> int:

@@ -1,7 +1,6 @@
 """One process that decodes and encodes files, seen from its parent."""
 
 import logging
-import mmap
 import os
 import signal
 import threading
@@ -11,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from app.diagnostics.machine import resident_bytes
 from app.engine.channel import ChannelError
 from app.engine.child import Child
 from app.engine.environment import plain_environment
@@ -136,7 +136,7 @@ class Reader:
         """The present process once it has started; one that died or has grown while idle is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
-        elif self._started and _resident_bytes(self._child) - self._begin_bytes > self._may_keep_bytes:
+        elif self._started and resident_bytes(self._child.pid) - self._begin_bytes > self._may_keep_bytes:
             self._child.end(0.0)  # some decoders leak a little with every damaged file
             self.start()
         if self._child is None:
@@ -154,7 +154,7 @@ class Reader:
         try:
             message, _ = child.channel.receive(min(deadline, until))
             self._started = isinstance(message, Started)
-            self._begin_bytes = _resident_bytes(child)
+            self._begin_bytes = resident_bytes(child.pid)
         except TimeoutError:
             if time.monotonic() < until:
                 raise DeadlineExceeded("The process to read the file did not start in time.") from None
@@ -177,10 +177,3 @@ def _await_answer(child: Child, until: float) -> None:
             stopped_since = now
         elif now - stopped_since > STOPPED_S:
             raise ReaderError("was stopped by a signal", Cause.OUTSIDE)
-
-
-def _resident_bytes(child: Child) -> int:
-    try:
-        return int(Path(f"/proc/{child.pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
-    except OSError:  # it was ended meanwhile
-        return 0

@@ -1,4 +1,4 @@
-"""Every error in one shape: RFC 9457 problem+json, with a string ``error`` beside for Open Inference clients."""
+"""Every error as an answer of one shape (``app.http.problem``)."""
 
 import json
 import math
@@ -11,9 +11,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoSuchPath
 
 from app.errors import SHORT, Problem, shortened, storage_problem
+from app.http.problem import MEDIA_TYPE, problem_body
 from app.http.trace import request_id
-
-MEDIA_TYPE = "application/problem+json"
 
 WORDS = {  # where nobody said more
     400: "The request is malformed: its headers or its address cannot be read. GET /docs says how requests look.",
@@ -34,14 +33,7 @@ def problem_response(
 ) -> Response:
     """The one shape of an error; ``detail`` is ``shortened``."""
     detail = shortened(detail)
-    body: dict[str, object] = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "error": detail,
-        "request_id": request_id(),
-    }
+    body = problem_body(status, title, detail, request_id())
     if columns:
         body["columns"] = list(columns)
     text = json.dumps(body, ensure_ascii=False) + "\n"

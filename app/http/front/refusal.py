@@ -7,6 +7,7 @@ from uuid import uuid4
 from gunicorn.http import errors
 
 from app.http.front.connection import HEAD_BYTES
+from app.http.problem import MEDIA_TYPE, problem_body
 
 NUM_FIELDS = 100
 FIELD_BYTES = 8190
@@ -62,10 +63,9 @@ def told(status: int, detail: str) -> bytes:
     """A whole answer in the shape of every other error, after which the connection ends."""
     title = HTTPStatus(status).phrase
     request_id = str(uuid4())
-    problem = {"type": "about:blank", "title": title.capitalize(), "status": status, "detail": detail, "error": detail}
-    body = json.dumps({**problem, "request_id": request_id}).encode() + b"\n"
+    body = json.dumps(problem_body(status, title.capitalize(), detail, request_id)).encode() + b"\n"
     head = (
-        f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
         f"X-Request-Id: {request_id}\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
