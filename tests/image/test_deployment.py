@@ -152,7 +152,7 @@ def test_pods_are_probed_where_the_service_answers_and_stop_in_time(paths):
     spec = read(BASE / "deployment.yaml")["spec"]
     pod, (container,) = spec["template"]["spec"], spec["template"]["spec"]["containers"]
     probes = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
-    assert probes == {"startup": "/health/ready", "readiness": "/health/ready", "liveness": "/health/live"}
+    assert probes == {"startup": "/health/live", "readiness": "/health/ready", "liveness": "/health/live"}
     assert set(probes.values()) <= paths
     wait_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert wait_s >= 2 * container["readinessProbe"]["periodSeconds"]  # out of the balancer before it stops to listen

@@ -44,3 +44,27 @@ def test_several_files_with_a_broken_one_among_them(page: Driver, tile: Path, tm
 def test_a_single_file_has_no_list(page: Driver, tile: Path):
     page.drop(tile)
     assert page.tab.is_hidden("#files-section")
+
+
+def test_columns_chosen_for_one_file_are_not_asked_of_the_next(page: Driver, tile: Path, tmp_path: Path):
+    page.drop(tile)
+    page.tab.click("#reading summary")
+    page.tab.fill("#columns", "intensity:user_data")
+    village = tmp_path / "village.laz"
+    village.write_bytes(las_bytes(make_tile("village", size_m=40, density=8)))
+    with page.tab.expect_request(lambda request: "/predict" in request.url) as waiting:
+        page.tab.set_input_files("#file", village)
+    assert "columns=" not in waiting.value.url
+    assert page.tab.input_value("#columns") == ""
+
+
+def test_other_units_show_the_whole_cloud_again(page: Driver, tile: Path):
+    page.drop(tile)
+    begin = page.address("camera")
+    page.tab.click("#reading summary")
+    page.tab.fill("#units", "km")
+    with page.tab.expect_response(lambda response: "/predict" in response.url):
+        page.tab.click("#again")
+    page.tab.wait_for_function("(old) => !location.hash.includes(old)", arg=begin)
+    far, near = (max(abs(float(part)) for part in text.split("_")) for text in (page.address("camera"), begin))
+    assert far > 100 * near

@@ -75,6 +75,11 @@ export class Options {
     this.describe();
   }
 
+  /** Forget which columns were chosen: they are those of another file. */
+  forgetColumns(): void {
+    this.columns.value = "";
+  }
+
   /** Let one say what `columns` are, because nobody else can. */
   ask(columns: string[]): void {
     this.channels.ask(columns);

@@ -65,6 +65,7 @@ export class Session {
   /** Classify files that someone chose or dropped, one after the other; a link that waits for one is followed. */
   async openFiles(files: File[]): Promise<void> {
     const sources = files.map((file) => sourceOf(file, file.name));
+    if (this.source) this.options.forgetColumns();
     await this.openSources(sources);
   }
 
@@ -82,7 +83,8 @@ export class Session {
     if (!this.picked) this.source = source;
     this.mark(source, "under way");
     const several = this.files.sources.length > 1;
-    const problem = await this.attempt(() => this.work(source, view), several && this.source !== source);
+    const isWatched = this.source === source && (this.picked || !several);
+    const problem = await this.attempt(() => this.work(source, view), !isWatched);
     if (problem === null) this.mark(source, "done");
     else if (problem === "") this.mark(source, "cancelled");
     else this.mark(source, "failed", problem);
@@ -156,6 +158,8 @@ export class Session {
   private async again(): Promise<void> {
     const { source } = this;
     const view = this.shown === source ? { ...this.view, hidden: [], hiddenFile: [], point: -1 } : this.fresh();
+    const { units, crs } = this.options.choices;
+    if (units !== source?.choices?.units || crs !== source.choices.crs) view.camera = []; // the cloud has another size
     if (source && !source.isAnswer) await this.open(source, view);
   }
 

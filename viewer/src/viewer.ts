@@ -289,10 +289,10 @@ export class Viewer {
     );
   }
 
-  /** What makes metres uncertain. */
+  /** What makes metres uncertain; heights of which nothing is said have the unit of x and y. */
   private doubt(): [string, string][] {
     const { units } = this.cloud!.header;
-    const isStated = units && Object.values(units).every(({ source }) => source !== "assumed");
+    const isStated = units && [units.x, units.y].every(({ source }) => source !== "assumed");
     return isStated ? [] : [["unit", "not stated by the file, taken for metres"]];
   }
 
