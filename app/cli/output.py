@@ -7,9 +7,16 @@ import typer
 
 
 def output_format(
-    wanted: str | None, out: Path, default: str | None = None, formats: Collection[str] | None = None
+    wanted: str | None,
+    out: Path,
+    default: str | None = None,
+    formats: Collection[str] | None = None,
+    option: str = "--output",
 ) -> str:
-    """One of ``formats`` (all of ``WRITERS``): the one ``wanted``, else by the suffix of ``out``, else ``default``."""
+    """One of ``formats`` (all of ``WRITERS``): the one ``wanted``, else by the suffix of ``out``, else ``default``.
+
+    Raises typer.BadParameter if there is none; ``option`` is the one that names it.
+    """
     from app.clouds.formats import WRITERS
 
     formats = formats or WRITERS
@@ -17,12 +24,21 @@ def output_format(
         if wanted.lower() not in formats:
             raise typer.BadParameter(f"there is no format {wanted!r} to write; there are {', '.join(formats)}.")
         return wanted.lower()
-    suffix = out.suffix.lower()
-    found = next((name for name in formats if WRITERS[name].extension == suffix), None)
-    if found is None and (default is None or suffix):
+    found = format_by_suffix(out.name, formats)
+    if found is None and (default is None or out.suffix):
         known = ", ".join(WRITERS[name].extension for name in formats)
-        raise typer.BadParameter(f"{str(out)!r} does not end in a format to write; name one, or end in {known}.")
+        raise typer.BadParameter(
+            f"{str(out)!r} does not end in a format to write; end in {known}, or name one: {option} laz."
+        )
     return found or str(default)
+
+
+def format_by_suffix(name: str, formats: Collection[str] | None = None) -> str | None:
+    """The one of ``formats`` (all of ``WRITERS``) whose files end as ``name`` does; None if there is none."""
+    from app.clouds.formats import WRITERS
+
+    suffix = Path(name).suffix.lower()
+    return next((format for format in formats or WRITERS if WRITERS[format].extension == suffix), None)
 
 
 def write_file(path: Path, data: bytes) -> None:

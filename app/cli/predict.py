@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.")],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "-o", "--out", help="A file for one cloud, a folder for several. With --score it may be left out."
+            "-o",
+            "--out",
+            metavar="PATH",
+            help="A file for one cloud, a folder for several or if it ends in /. With --score it may be left out.",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model. Default: the first one found.")] = None,
@@ -48,7 +51,7 @@ def predict(
         str | None,
         typer.Option(
             help="Format to write: json, las, laz, ply, pcd, npz, npy, safetensors, csv, view. Default: OUT's suffix; "
-            "in a folder, the cloud's own."
+            "in a folder, the cloud's own, or laz where that is not written."
         ),
     ] = None,
     fields: Annotated[
@@ -117,7 +120,7 @@ def predict(
             bar.update(task, description=f"reading {job.file.name}")
             data = job.read()
             how = {"format": format, "columns": _list(columns) or None, "crs": crs, "units": units}
-            cloud = _read(data, job.file, settings, how)
+            cloud = _read(data, job, settings, how)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
             with passes_of(bar) as on_passes:
                 segmentation = segmenter.segment(
@@ -154,14 +157,14 @@ def _segmenter(settings: "Settings") -> "Segmenter":
     return load_model(folder).segmenter(device, settings.tile_voxels)
 
 
-def _read(data: memoryview, file: Path, settings: "Settings", how: dict[str, Any]) -> "Cloud":
+def _read(data: memoryview, job: Job, settings: "Settings", how: dict[str, Any]) -> "Cloud":
     from app.clouds import formats
     from app.errors import Problem
 
     try:
-        return formats.read(data, filename=file.name, max_points=settings.max_points, **how)
+        return formats.read(data, filename=job.filename, max_points=settings.max_points, **how)
     except Problem as problem:
-        raise type(problem)(f"{file}: {problem.detail}") from problem
+        raise type(problem)(f"{job.file}: {problem.detail}") from problem
 
 
 def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: memoryview) -> bytes:

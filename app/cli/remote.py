@@ -40,7 +40,8 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
                 what = f"sending {job.file.name}, {share:.0%}" if share < 1 else f"waiting for {job.file.name}"
                 bar.update(task, description=what)
 
-            answer = client.predict(job.file, output=job.output, to=job.path, on_sent=on_sent, **given)
+            asked = {"filename": job.filename, **given}
+            answer = client.predict(job.source(), output=job.output, to=job.path, on_sent=on_sent, **asked)
             with paused(bar):
                 _show(job, answer)
                 if score:
@@ -60,14 +61,14 @@ def _score(job: Job, answer: "Prediction", client: "Client", options: Mapping[st
     from app.clouds.cloud import ClassInfo, Segmentation
 
     if job.path:
-        answer = client.predict(job.file, output="npy", **{**options, "fields": None})
+        answer = client.predict(job.source(), output="npy", **{"filename": job.filename, **options, "fields": None})
     known = next(card["classes"] for card in client.models() if card["name"] == answer.model)
     classes = [ClassInfo(info["id"], info["name"], tuple(info["color"]), info["asprs"]) for info in known]
     labels = np.load(io.BytesIO(answer.content), allow_pickle=False)
     columns, format = options.get("columns"), options.get("format")
     cloud = formats.read(
         job.read(),
-        filename=job.file.name,
+        filename=job.filename,
         format=format,
         columns=tuple(columns.split(",")) if columns else None,
         crs=options.get("crs", ""),

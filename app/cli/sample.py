@@ -26,7 +26,7 @@ def sample(
     from app.clouds import formats
     from app.sample.tile import las_bytes, make_tile, truth
 
-    name = output_format(output, out, default="laz", formats=FORMATS)
+    name = output_format(output, out, default="laz", formats=FORMATS, option="--format")
     with messages.status(f"Making a {kind} of {size_m:g} m × {size_m:g} m"):
         tile = make_tile(kind, seed, size_m, density)
         if unlabelled:

@@ -118,6 +118,65 @@ def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(pointserve, tile, t
     np.testing.assert_array_equal(laspy.read(out / "north/a.laz").classification, expected_labels(tile))
 
 
+def test_clouds_of_formats_that_are_not_written_go_to_laz(pointserve, tile, tmp_path):
+    folder, out = tmp_path / "mixed", tmp_path / "out"
+    folder.mkdir()
+    xyz = laspy.read(tile).xyz[:300]
+    np.savetxt(folder / "a.pts", xyz)
+    np.savetxt(folder / "a.xyz", xyz)
+    np.savetxt(folder / "b.csv", xyz, delimiter=",", header="x,y,z", comments="")
+    (folder / "notes.txt").write_text("Flown in May, by nobody in particular.\n")
+    done = pointserve("predict", folder, "-o", out, *MODELS)
+    assert done.returncode == 1
+    assert ".pts, .txt, .xyz: not written, so these clouds (3) go to .laz files" in done.stderr
+    assert "2 of 4 clouds were classified." in done.stdout
+    assert f"failed: {folder}/a.xyz: {out}/a.laz is for {folder}/a.pts already" in done.stdout
+    assert re.search(rf"^failed: {folder}/notes.txt: The text holds no row", done.stdout, re.MULTILINE)
+    assert sorted(path.name for path in out.iterdir()) == ["a.laz", "b.csv"]
+    np.testing.assert_array_equal(laspy.read(out / "a.laz").classification, expected_labels(folder / "a.pts"))
+
+
+def test_a_file_to_write_without_a_format_is_told_of_the_option(pointserve, tile, tmp_path):
+    done = pointserve("predict", tile, "-o", tmp_path / "out.pts", *MODELS)
+    assert done.returncode == 2
+    assert "--output laz" in done.stderr
+
+
+def test_what_ends_in_a_slash_is_a_folder(pointserve, tile, tmp_path):
+    done = pointserve("predict", tile, "-o", f"{tmp_path}/out/ccd/", *MODELS)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out/ccd").iterdir()] == [tile.name]
+
+
+def test_a_pointcept_scene_is_one_cloud(pointserve, tile, tmp_path):
+    xyz = laspy.read(tile).xyz[:400].astype(np.float32)
+    rgb = np.random.default_rng(0).integers(0, 256, (400, 3), np.uint8)
+    for name in ("scene0", "scene1.v2"):
+        scene = tmp_path / "val" / name
+        scene.mkdir(parents=True)
+        arrays = {"coord": xyz, "color": rgb, "segment": np.zeros(400, np.int16)}
+        for key, array in arrays.items():
+            np.save(scene / f"{key}.npy", array)
+    np.savez(tmp_path / "whole.npz", **arrays)
+    done = pointserve("predict", tmp_path / "val", "-o", tmp_path / "out", *MODELS)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 clouds" in done.stdout
+    expected = expected_labels(tmp_path / "whole.npz")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["scene0.npz", "scene1.v2.npz"]
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scene1.v2.npz")["labels"], expected)
+    done = pointserve("predict", tmp_path / "val/scene0", "-o", tmp_path / "one.npy", *MODELS)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "one.npy"), expected)
+
+
+def test_an_empty_file_is_not_sent(pointserve, tmp_path):
+    (tmp_path / "empty.laz").touch()
+    url = "http://127.0.0.1:1"  # nobody is there, which would be said if it was asked
+    done = pointserve("predict", tmp_path / "empty.laz", "-o", tmp_path / "out.laz", "--url", url)
+    assert done.returncode == 1
+    assert f"{tmp_path}/empty.laz: The file is empty (0 bytes)." in done.stderr
+
+
 def test_a_file_that_is_not_there_ends_no_other(pointserve, tile, tmp_path):
     missing = tmp_path / "missing.las"
     done = pointserve("predict", missing, tile, "-o", tmp_path / "out", *MODELS)
@@ -225,7 +284,6 @@ def test_inputs_are_never_written_over(pointserve, tile, tmp_path):
     before = mine.read_bytes()
     assert pointserve("predict", mine, "-o", mine, *MODELS).returncode == 2
     assert pointserve("predict", mine, "-o", tmp_path, *MODELS).returncode == 2
-    assert pointserve("predict", mine, twin, "-o", tmp_path / "out", *MODELS).returncode == 2
     assert pointserve("predict", mine, twin, "-o", tmp_path / "tile.laz", *MODELS).returncode == 2
     assert mine.read_bytes() == before
 

@@ -309,6 +309,17 @@ def test_the_command_asks_a_server(server: Server, tmp_path):
     assert len(laspy.read(tmp_path / "out" / "tile.laz")) == len(TABLE)
 
 
+def test_the_command_sends_a_pointcept_scene_as_one_cloud(server: Server, tmp_path):
+    scene = tmp_path / "scene0"
+    scene.mkdir()
+    xyz = np.random.default_rng(0).uniform(0, 3, (200, 3)).astype(np.float32)
+    np.save(scene / "coord.npy", xyz)
+    np.save(scene / "color.npy", np.zeros((200, 3), np.uint8))
+    done = command(scene, "-o", tmp_path / "out", "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scene0.npz")["xyz"], xyz)
+
+
 def test_the_command_sends_the_key_and_tells_what_the_server_said(tmp_path):
     (tmp_path / "tile.laz").write_bytes(b"cloud")
     with Scripted([problem(401, "This server needs a key.")]) as server:
