@@ -268,7 +268,8 @@ class Engine:
         reason = f"The engine process {how}."
         if paused:
             reason = f"{reason} It was lost {self._breaker.num_failures} times in a row, so it rests {rest_s:g} s."
-        log.error("engine on %s: %s It is started again.", self._choice.name, reason)
+        pid = self._status.pid or "none"
+        log.error("engine on %s (process %s): %s It is started again.", self._choice.name, pid, reason)
         self._resumes = time.monotonic() + rest_s
         self._set(
             replace(

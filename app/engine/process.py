@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Load the models, report, and serve batches until the parent closes the channel."""
+    """Load the models, report, and serve batches until the parent closes the channel, be it while they load."""
     arguments = _arguments()
     tie_to_parent()
     pulse = Pulse(arguments.pulse_fd)
@@ -35,16 +35,16 @@ def main() -> None:
     logging.basicConfig(format="engine %(levelname)s %(message)s", level=arguments.log_level.upper())
     channel = Channel(socket.socket(fileno=arguments.fd))
     try:
-        device = choose_device(arguments.device)
-        torch.set_num_threads(arguments.threads or usable_cores())
-        models = ModelSet(arguments.models, device, arguments.tile_voxels, arguments.pass_mib << 20)
-        models.load_all(arguments.unloaded)
-        engine = Engine(channel, models, pulse, device, arguments.batch_voxels)
-        channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
-    except Problem as problem:
-        channel.send(Failure(problem.status, problem.detail))
-        return
-    try:
+        try:
+            device = choose_device(arguments.device)
+            torch.set_num_threads(arguments.threads or usable_cores())
+            models = ModelSet(arguments.models, device, arguments.tile_voxels, arguments.pass_mib << 20)
+            models.load_all(arguments.unloaded)
+            engine = Engine(channel, models, pulse, device, arguments.batch_voxels)
+            channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
+        except Problem as problem:
+            channel.send(Failure(problem.status, problem.detail))
+            return
         while True:
             engine.serve()
     except ChannelError:

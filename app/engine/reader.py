@@ -110,17 +110,27 @@ class Reader:
             raise ReaderError(how, Cause.OUTSIDE if was_killed else Cause.CRASH) from error
         except TimeoutError:
             computed = child.cpu_s() - begin_cpu_s > limit_s * BUSY_SHARE
-            self.replace(0.0)
             if time.monotonic() >= deadline:
+                self.replace(0.0, "was not done when the time for the request was over")
                 raise
-            raise ReaderError(f"took longer than {limit_s:g} s", Cause.FILE if computed else Cause.OUTSIDE) from None
-        except BaseException:
-            self.replace(0.0)
+            late = f"took longer than {limit_s:g} s"
+            self.replace(0.0, late)
+            raise ReaderError(late, Cause.FILE if computed else Cause.OUTSIDE) from None
+        except BaseException as error:
+            self.replace(0.0, str(error) if isinstance(error, ReaderError) else "was given up")
             raise
 
-    def replace(self, grace_s: float) -> str:
-        """Kill the process after ``grace_s`` and start a new one in its place; says how the old one ended."""
-        how = self._child.end(grace_s) if self._child else "had not been started"
+    def replace(self, grace_s: float, why: str = "") -> str:
+        """Kill the process after ``grace_s`` and start a new one in its place; says how the old one ended.
+
+        ``why`` is what the process did where it did not end by itself, for the log.
+        """
+        how = "had not been started"
+        if self._child:
+            how = self._child.end(grace_s)
+            if not self._stopped:
+                ended = f"{why}, so it {how}" if why else how
+                log.warning("The reader process %d %s. Another is started.", self._child.pid, ended)
         self.num_lost += 1
         self.start()
         return how
@@ -158,7 +168,7 @@ class Reader:
         except TimeoutError:
             if time.monotonic() < until:
                 raise DeadlineExceeded("The process to read the file did not start in time.") from None
-            self.replace(0.0)
+            self.replace(0.0, f"did not start within {START_S:g} s")
             raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None
         except ChannelError:
             raise ReaderError(f"{self.replace(END_S)} before it could start", Cause.OUTSIDE) from None

@@ -4,7 +4,6 @@ Decoders loop, eat memory or abort on files that exist in the wild. Each file th
 with a limit of memory and of time; one that is lost is replaced at once, and the file goes once more to another.
 """
 
-import logging
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +30,6 @@ from app.engine.term import STOPPING, Term
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -166,7 +164,6 @@ class ReaderPool:
             except ReaderError as error:
                 if self._stopping:
                     raise NotReady(STOPPING) from None
-                log.warning("%s: the reader process %s", what, error)
                 causes.append(error.cause)
                 if error.cause is Cause.FILE:
                     raise BadCloud(
@@ -209,8 +206,9 @@ class ReaderPool:
                 return accept(answer, received[0])
             except ValueError as error:
                 close_all(received)
-                reader.replace(0.0)
-                raise ReaderError(f"sent a wrong answer: {error}", Cause.CRASH) from None
+                wrong = f"sent a wrong answer: {error}"
+                reader.replace(0.0, wrong)
+                raise ReaderError(wrong, Cause.CRASH) from None
             except BaseException:
                 close_all(received)
                 raise

@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound as NoSuchPath
 
 from app.errors import SHORT, Problem, shortened, storage_problem
 from app.http.problem import MEDIA_TYPE, problem_body
-from app.http.trace import request_id
+from app.http.trace import refused, request_id
 
 WORDS = {  # where nobody said more
     400: "The request is malformed: its headers or its address cannot be read. GET /docs says how requests look.",
@@ -33,6 +33,7 @@ def problem_response(
 ) -> Response:
     """The one shape of an error; ``detail`` is ``shortened``."""
     detail = shortened(detail)
+    refused(detail)
     body = problem_body(status, title, detail, request_id())
     if columns:
         body["columns"] = list(columns)

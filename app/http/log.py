@@ -9,11 +9,15 @@ from gunicorn import glogging
 from app.errors import shortened
 
 VALUE_CHARS = 8000  # of one value of a line: a client's words, or a traceback
+LEVELS = {500: logging.ERROR, 507: logging.WARNING}  # of requests that ended so: the operator has something to mend
+
+log = structlog.get_logger()
 
 
 def configure(level: str) -> None:
     """Send every log of this process to standard error as JSON, from ``level`` on."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -35,6 +39,11 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+def request_line(status: int, **fields: object) -> None:
+    """Write the line of a request that was answered with ``status``."""
+    log.log(LEVELS.get(status, logging.INFO), "request", status=status, **fields)
 
 
 def _shorten(logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

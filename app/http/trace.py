@@ -2,20 +2,20 @@
 
 import re
 import time
+from typing import Any
 from uuid import uuid4
 
-import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from app.engine.answer import Answer
+from app.http.log import request_line
 from app.http.state import state
 from app.http.telemetry import Telemetry
 
 SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"
-
-log = structlog.get_logger()
 
 
 def request_id() -> str:
@@ -29,6 +29,11 @@ def request_id() -> str:
 def note(**values: object) -> None:
     """Add ``values`` to the log line of the request at hand."""
     g.setdefault("notes", {}).update(values)
+
+
+def refused(detail: str) -> None:
+    """Tell the log line of the request at hand why it was refused; traces are not told a client's words."""
+    g.detail = detail
 
 
 def answered(answer: Answer) -> None:
@@ -48,8 +53,13 @@ def register(app: APIFlask, telemetry: Telemetry) -> None:
 
     @app.before_request
     def begin() -> None:
+        bind_contextvars(request_id=request_id())  # for every line that this thread writes meanwhile
         g.begin_s = time.perf_counter()
         g.span = telemetry.begin(request.headers.get("traceparent", ""), request.headers.get("tracestate", ""))
+
+    @app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        unbind_contextvars("request_id")
 
     app.after_request(_finish)
 
@@ -63,14 +73,20 @@ def _finish(response: Response) -> Response:
     response.headers.setdefault("Cache-Control", "no-store")
     if not g.get("body_read") and (request.content_length or "Transfer-Encoding" in request.headers):
         request.environ.get("pointserve.close", lambda: None)()
-    line = {"id": request_id(), "method": request.method, "path": request.path, "status": response.status_code}
-    line["trace_id"] = g.span.context.trace_id
+    line: dict[str, Any] = {
+        "id": request_id(),
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+    }
+    line |= {"client": request.remote_addr, "trace_id": g.span.context.trace_id}
+    why = {"detail": g.detail} if "detail" in g else {}
     notes, begin_s, span = g.get("notes", {}), g.begin_s, g.span
     route = request.url_rule.rule if request.url_rule else ""
 
     @response.call_on_close
     def end() -> None:
-        log.info("request", **line, **notes, ms=round(1000 * (time.perf_counter() - begin_s), 1))
+        request_line(**line, **notes, **why, ms=round(1000 * (time.perf_counter() - begin_s), 1))
         told = {f"pointserve.{name}": value for name, value in {"request_id": line["id"], **notes}.items()}
         span.end(line["method"], route, line["status"], {"url.path": line["path"], **told})
 

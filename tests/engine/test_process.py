@@ -1,6 +1,9 @@
 import errno
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -236,6 +239,20 @@ def _write_weights(folder) -> None:
 
     network = registry.build(evaluate(folder / "config.py")["model"])
     torch.save({"state_dict": network.state_dict()}, folder / "model/model_best.pth")
+
+
+@pytest.mark.parametrize("path", [EXPERIMENT, "/nothing/here"])
+def test_process_whose_parent_stops_while_its_models_load_ends_quietly(path):
+    ours, theirs = socket.socketpair()
+    _, pulse_fd = Pulse.create()
+    options = {"fd": theirs.fileno(), "pulse-fd": pulse_fd, "models": path, "device": "cpu", "threads": 1}
+    options |= {"tile-voxels": 1000, "batch-voxels": 1000, "log-level": "warning"}
+    command = [sys.executable, "-m", "app.engine.process", *(f"--{name}={value}" for name, value in options.items())]
+    ours.close()
+    with theirs:
+        ended = subprocess.run(command, pass_fds=(theirs.fileno(), pulse_fd), stderr=subprocess.PIPE, text=True)
+    os.close(pulse_fd)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
 
 
 def test_device_that_is_not_there_is_named(monkeypatch):

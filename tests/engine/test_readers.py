@@ -178,11 +178,14 @@ def test_decoders_put_files_where_large_bodies_go(settings, tmp_path, folder):
         assert (f"TMPDIR={spool_dir}".encode() in environment) == bool(folder)
 
 
-def test_process_that_died_idle_costs_nothing(pool):
+def test_process_that_died_idle_costs_nothing_but_a_line_in_the_log(pool, caplog):
     pid = pool.pids[0]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_running(pid))
     assert num_points(pool, npy_bytes()) == 500
+    (line,) = [record for record in caplog.records if str(pid) in record.getMessage()]
+    assert line.levelname == "WARNING"
+    assert "was ended by SIGKILL" in line.getMessage()
 
 
 def test_first_request_may_come_long_after_the_start(settings, monkeypatch):

@@ -114,6 +114,8 @@ def test_what_is_no_request_is_told_in_the_same_shape(
     assert (problem["status"], problem["title"]) == (status, HTTPStatus(status).phrase.capitalize())
     assert problem["request_id"] == answer_headers["x-request-id"]
     assert expected in problem["detail"]
+    (logged,) = server.wait_logged(event="request", id=problem["request_id"])
+    assert (logged["status"], logged["detail"], logged["client"]) == (status, problem["detail"], "127.0.0.1")
     assert str(status) in server.get("/openapi.json").json()["paths"]["/health"]["get"]["responses"]
 
 
@@ -225,6 +227,22 @@ def test_upload_that_stalls_is_408(server: Server):
 )
 def test_no_file_or_several_is_400_and_says_how_to_send_one(server: Server, kwargs: dict):
     assert "curl -F file=@" in problem(server.post(**kwargs), 400)
+
+
+def test_log_says_why_a_request_was_refused_and_to_whom(server: Server):
+    for path, status, given in (
+        ("/predict?seed=x", 400, "seed-x"),
+        ("/nothing", 404, "no-path"),
+        ("/health", 405, "no"),
+    ):
+        detail = problem(server.post(path, data=clouds.ply(), headers={"X-Request-Id": given}), status)
+        (line,) = server.wait_logged(event="request", id=given)
+        assert (line["status"], line["detail"], line["level"]) == (status, detail, "info")
+        assert (line["client"], line["path"]) == ("127.0.0.1", path.partition("?")[0])
+    server.get("/health", headers={"X-Request-Id": "all-is-well"})
+    (line,) = server.wait_logged(event="request", id="all-is-well")
+    assert "detail" not in line
+    assert "request_id" not in line
 
 
 def test_large_option_of_a_form_is_refused_as_an_option(server: Server):

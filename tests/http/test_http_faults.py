@@ -72,6 +72,7 @@ def test_engine_killed_under_eight_clients_costs_none_of_them_its_answer(
             assert request.result().status_code == 200, request.result().text
             assert request.result().json()["labels"] == clouds.LABELS.tolist()
     assert frail.get("/health").json()["engines"][0]["restarts"] == {"killed": 1}
+    assert f"engine on cpu (process {pid}): The engine process was ended by SIGKILL" in frail.log.read_text()
     frail.wait_ready()
 
 
@@ -139,7 +140,8 @@ def test_reader_that_is_lost_costs_no_answer(frail: Server, clients: ThreadPoolE
     text = b"\n".join(b"%d %d 0.5 1 2 3 0 0 1" % (i % 100, i // 100) for i in range(300_000))
     columns = "columns=x,y,z,red,green,blue,nx,ny,nz&output=npy"
     before = readers_of(frail)
-    asked = clients.submit(frail.post, f"/predict?{columns}", data=text, headers={"Content-Type": "text/plain"})
+    headers = {"Content-Type": "text/plain", "X-Request-Id": f"loses-a-reader-to-{end.name}"}
+    asked = clients.submit(frail.post, f"/predict?{columns}", data=text, headers=headers)
     deadline_s = time.monotonic() + 60
     while not (busy := [pid for pid in before if b"(deleted)" in Path(f"/proc/{pid}/maps").read_bytes()]):
         assert time.monotonic() < deadline_s
@@ -147,6 +149,10 @@ def test_reader_that_is_lost_costs_no_answer(frail: Server, clients: ThreadPoolE
     os.kill(busy[0], end)
     assert asked.result().status_code == 200, asked.result().text
     assert frail.get("/health").json()["readers_lost"] == lost + 1
+    (line,) = frail.wait_logged(request_id=headers["X-Request-Id"])
+    assert line["level"] == "warning"
+    assert str(line["event"]).startswith(f"The reader process {busy[0]} was ")
+    assert line["event"].endswith("Another is started.")
 
 
 @pytest.mark.parametrize("way", ["body", "form", "v2"])
@@ -165,6 +171,8 @@ def test_disk_that_is_full_is_no_fault_of_the_client(frail: Server, way: str) ->
         resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
     assert refused.status_code == 507, refused.text
     assert "no room" in refused.json()["detail"]
+    (line,) = frail.wait_logged(event="request", id=refused.json()["request_id"])
+    assert (line["level"], line["detail"]) == ("warning", refused.json()["detail"])
     assert frail.post(data=clouds.ply()).status_code == 200
 
 

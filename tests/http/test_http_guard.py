@@ -83,6 +83,16 @@ def test_wrong_keys(guarded: Server, headers):
     assert rejections(guarded, "key") == before + 1
 
 
+def test_log_says_that_a_key_was_wrong_and_not_which(guarded: Server):
+    secret = "a-key-that-is-nobodys"
+    refused = guarded.get(
+        "/models", headers=bearer(secret) | {"X-Request-Id": "wrong-key", "X-Forwarded-For": "192.0.2.7"}
+    )
+    (line,) = guarded.wait_logged(event="request", id="wrong-key")
+    assert (line["status"], line["detail"], line["client"]) == (401, refused.json()["detail"], "192.0.2.7")
+    assert secret not in guarded.log.read_text()
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -1,5 +1,6 @@
 """Clients that send or take little, slowly or nothing, and too many of them: everybody else is served meanwhile."""
 
+import json
 import os
 import resource
 import select
@@ -115,6 +116,10 @@ def test_headers_that_do_not_come_are_408(small: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"application/problem+json" in answer
     assert b"did not arrive within 2 s" in answer
+    (line,) = small.wait_logged(event="request", id=json.loads(answer.partition(b"\r\n\r\n")[2])["request_id"])
+    assert (line["status"], line["client"], line["level"]) == (408, "127.0.0.1", "info")
+    assert "did not arrive within 2 s" in line["detail"]
+    assert (line["method"], line["path"]) == ("POST", "/predict")
 
 
 def test_a_connection_without_a_request_is_closed_without_a_word(small: Server) -> None:

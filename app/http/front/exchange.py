@@ -56,7 +56,7 @@ class Exchange:
                 return After.DROP
             except Exception as error:
                 status, detail = refusal_of(error) or _failed(error)
-                stream.sendall(told(status, detail))
+                stream.sendall(told(status, detail, data, connection.address))
                 return After.CLOSE
             stream.phase = Phase.BODY
             environ = {"pointserve.body_is_late": is_late, "pointserve.was_asked": was_asked}
@@ -102,7 +102,7 @@ class Exchange:
             status, detail = _failed(error)
             if response is not None and response.headers_sent:
                 return After.DROP
-            stream.sendall(told(status, detail))
+            stream.sendall(told(status, detail, f"{request.method} {request.path} ".encode(), connection.address))
             return After.CLOSE
         return After.CLOSE if response.should_close() else After.KEEP
 

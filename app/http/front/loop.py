@@ -236,9 +236,9 @@ class Loop:
             self._drop(connection)
 
     def _refuse(self, connection: Connection, detail: str) -> None:
-        log.info("408 for %s: %s", connection.address, detail)
+        answer = told(408, detail, bytes(connection.data), connection.address)
         with suppress(OSError):
-            connection.sock.send(told(408, detail))
+            connection.sock.send(answer)
         self._end(connection)
 
     def _enter(self, connection: Connection, room: Waiting) -> None:

@@ -1,17 +1,20 @@
 """Answers to what never reaches the application: requests that are no HTTP, or not this server's."""
 
 import json
+import re
 from http import HTTPStatus
 from uuid import uuid4
 
 from gunicorn.http import errors
 
 from app.http.front.connection import HEAD_BYTES
+from app.http.log import request_line
 from app.http.problem import MEDIA_TYPE, problem_body
 
 NUM_FIELDS = 100
 FIELD_BYTES = 8190
 LINE_BYTES = 4094
+BEGIN = re.compile(rb"([A-Z]{1,20}) (/[^\s?#]*)(?=[\s?#])")  # method and path, without options, which may be secret
 
 BY_KIND: dict[type[Exception], tuple[int, str]] = {
     errors.LimitRequestLine: (
@@ -59,10 +62,17 @@ def refusal_of(error: Exception) -> tuple[int, str] | None:
     return next(kinds, other) if isinstance(error, errors.ParseException) else None
 
 
-def told(status: int, detail: str) -> bytes:
-    """A whole answer in the shape of every other error, after which the connection ends."""
+def told(status: int, detail: str, begin: bytes, address: object) -> bytes:
+    """A whole answer in the shape of every other error, after which the connection ends; writes the request's line.
+
+    ``begin`` is what has arrived of the request, ``address`` the client's as ``getpeername`` gives it.
+    """
     title = HTTPStatus(status).phrase
     request_id = str(uuid4())
+    match = BEGIN.match(begin)
+    known = {"method": match[1].decode(), "path": match[2].decode("latin-1")} if match else {}
+    client = address[0] if isinstance(address, tuple) else None
+    request_line(status, id=request_id, **known, client=client, detail=detail)
     body = json.dumps(problem_body(status, title.capitalize(), detail, request_id)).encode() + b"\n"
     head = (
         f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
