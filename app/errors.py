@@ -105,6 +105,10 @@ class BadModel(Problem):
     title = "Unusable model"
 
 
+class UnreadableModel(BadModel):
+    """Files of an experiment are missing, cannot be opened or end early: for a moment, if somebody is writing them."""
+
+
 class Quarantined(Problem):
     """The input ended the process that computes, more than once."""
 

@@ -181,7 +181,7 @@ def check_spool_dir(spool_dir: Path | None) -> None:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=spool_dir) as file:
             file.write(b"pointserve")
     except OSError as error:
-        where = f"Setting spool_dir: {spool_dir}" if spool_dir else "The system's temporary folder"
+        where = f"POINTSERVE_SPOOL_DIR={spool_dir}" if spool_dir else "The system's temporary folder"
         raise BadRequest(
             f"{where} cannot be used for large bodies ({error.strerror}). Give a folder that exists and can be "
             "written: POINTSERVE_SPOOL_DIR=/path."

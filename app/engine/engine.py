@@ -247,6 +247,7 @@ class Engine:
 
     def _fail(self, reason: str) -> float:
         """The process cannot serve as things are; how long to rest before things may be better."""
+        reason = f"{reason.rstrip('.')}."
         rest_s = self._breaker.failed()
         log.error("the engine on %s cannot serve: %s It is tried again in %g s.", self._choice.name, reason, rest_s)
         self._resumes = time.monotonic() + rest_s

@@ -11,7 +11,7 @@ import torch
 from app.clouds.cloud import Cloud
 from app.engine.memory import memory, peak_bytes, release
 from app.engine.protocol import ModelCard
-from app.errors import BadModel, NotFound, Problem
+from app.errors import BadModel, NotFound, Problem, UnreadableModel
 from app.pipeline.batch import answers_alike
 from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
@@ -56,6 +56,7 @@ class ModelSet:
         """
         for folder in experiment.find(self._setting):
             card = ModelCard(folder.name, str(folder), "", "", 0, [], [], None, 0)
+            is_refused = False
             try:
                 card = ModelCard(**experiment.load(folder).card())
                 if card.name in unloaded:
@@ -67,11 +68,12 @@ class ModelSet:
                 continue
             except Problem as problem:
                 reason = problem.detail
+                is_refused = isinstance(problem, BadModel) and not isinstance(problem, UnreadableModel)
             except Exception as error:
                 log.exception("model %s cannot be served", folder)
                 reason = f"{type(error).__name__}: {error}"
             log.warning("model %s is not served: %s", folder, reason)
-            self._cards[folder] = replace(card, served=False, reason=reason)
+            self._cards[folder] = replace(card, served=False, reason=reason, is_refused=is_refused)
 
     def load(self, name: str) -> None:
         """Load the model, anew where it is loaded; a model that was served stays so where its files no longer do.

@@ -89,7 +89,8 @@ class ModelCard:
     ``shares_passes`` says that clouds of several requests go through it together, because their answers do not change;
     ``columns`` are those that it reads beside coordinates and channels, ``num_features`` the width of ``features``,
     ``tile_voxels`` the voxels of its largest pass; ``is_unloaded`` says that it is not served because somebody wanted
-    it so; ``remarks`` are what is to be known of its weights, a sentence each.
+    it so, ``is_refused`` that its files are whole and cannot be served as they are; ``remarks`` are what is to be known
+    of its weights, a sentence each.
     """
 
     name: str
@@ -114,6 +115,7 @@ class ModelCard:
     num_features: int = 0
     tile_voxels: int = 0
     is_unloaded: bool = False
+    is_refused: bool = False
     remarks: list[str] = field(default_factory=list)
 
 

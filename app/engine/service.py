@@ -22,7 +22,7 @@ from app.engine.stages import Stages
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
 from app.engine.term import STOPPING, Term
-from app.errors import BadRequest, NotFound, NotReady, TooLarge
+from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge
 from app.settings import Settings
 
 EXTENSIONS = [extension.removeprefix(".") for reader in formats.READERS.values() for extension in reader.extensions]
@@ -112,8 +112,8 @@ class Service:
         state = self._supervisor.state if self._phase == "started" else self._phase
         reason = "" if state == "ready" else next((status.reason for status in engines if status.reason), "")
         cards = self.models()
-        if state == "ready" and not any(card.served for card in cards):
-            state, reason = "empty", nothing_served(cards)
+        if state == "ready" and (missing := self._missing(cards)):
+            state, reason = "empty", missing
         scheduler = self._scheduler
         return ServiceStatus(
             state,
@@ -127,6 +127,15 @@ class Service:
             num_quarantined=len(scheduler.quarantine),
         )
 
+    def _missing(self, cards: list[ModelCard]) -> str:
+        """Why a request that names no model finds none; empty if it does."""
+        default, served = self._settings.default_model, [card.name for card in cards if card.served]
+        if not served:
+            return nothing_served(cards)
+        if not default or default in served:
+            return ""
+        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {_absence(default, cards).detail}"
+
     @property
     def is_alive(self) -> bool:
         """Whether this process can still serve, now or when its engines are back; else only a restart helps."""
@@ -134,7 +143,7 @@ class Service:
 
     def _retry_after_s(self, state: str, cards: list[ModelCard]) -> float | None:
         if state == "empty":
-            return None if all(card.is_unloaded for card in cards) else MAX_BACK_OFF_S
+            return None if all(card.is_unloaded or card.is_refused for card in cards) else MAX_BACK_OFF_S
         return self._supervisor.resumes_in_s
 
     def predict(
@@ -160,7 +169,9 @@ class Service:
             NoRoom: the disk is full.
             Busy: too many requests or points are here already, or memory did not become free for some time.
             Quarantined: engines were lost over this cloud.
-            NotReady: no engine can take work, or the device's memory does not suffice.
+            BadModel: the model's files are whole and cannot be served.
+            NotReady: no engine can take work, the model's files cannot be read at the moment, or the device's memory
+                does not suffice.
             ClientGone: nobody waits any more.
             DeadlineExceeded: after ``timeout_s``, at most ``request_timeout_s``.
         """
@@ -230,25 +241,36 @@ class Service:
         )
 
     def _model(self, name: str) -> ModelCard:
-        """The model to use; raises NotReady or NotFound if there is none."""
+        """The model to use; raises NotReady, NotFound or BadModel if there is none."""
         status = self.status()
         if status.state in ("stopping", "stopped"):
             raise NotReady(STOPPING)
         cards = self.models()
         is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
-        is_named_in_vain = status.state == "empty" and name  # told below what is wrong with that one
-        if status.state != "ready" and not is_back_soon and not is_named_in_vain:
-            raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
         served = {card.name: card for card in cards if card.served}
+        is_empty = status.state == "empty"
+        if is_empty and not name and not served and cards and all(card.is_refused for card in cards):
+            raise BadModel(status.reason)
+        is_named = is_empty and (name or served)  # told below what is wrong with that one
+        if status.state != "ready" and not is_back_soon and not is_named:
+            raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
         name = name or self._settings.default_model or next(iter(served), "")
         if name in served:
             return served[name]
-        card = next((card for card in cards if card.name == name), None)
-        why = f"is not served: {card.reason.rstrip('.')}" if card else "does not exist"
-        detail = f"Model {name!r} {why}. Served are: {', '.join(served) or 'none'}."
-        if card and not card.is_unloaded:
-            raise NotReady(detail, retry_after_s=MAX_BACK_OFF_S)  # it is tried again that often
-        raise NotFound(detail)
+        raise _absence(name, cards)
+
+
+def _absence(name: str, cards: list[ModelCard]) -> Problem:
+    """What a request for ``name``, which is not served, is answered."""
+    served = ", ".join(card.name for card in cards if card.served) or "none"
+    card = next((card for card in cards if card.name == name), None)
+    why = f"is not served: {card.reason.rstrip('.')}" if card else "does not exist"
+    detail = f"Model {name!r} {why}. Served are: {served}."
+    if card and card.is_refused:
+        return BadModel(detail)
+    if card and not card.is_unloaded:
+        return NotReady(detail, retry_after_s=MAX_BACK_OFF_S)  # it is tried again that often
+    return NotFound(detail)
 
 
 def nothing_served(cards: list[ModelCard]) -> str:

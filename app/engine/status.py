@@ -34,8 +34,8 @@ class EngineStatus:
 class ServiceStatus:
     """State of the service: stopped, starting, ready, empty, paused, failed or stopping; ``reason`` why not ready.
 
-    It is empty while its engines run but no model is served. ``retry_after_s`` is when it may be ready; None if
-    nobody knows.
+    It is empty while its engines run but a request that names no model finds none. ``retry_after_s`` is when it may
+    be ready; None if nobody knows.
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
     ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429

@@ -1,4 +1,4 @@
-"""Says in the log that predictions can be made, and where; once."""
+"""Says in the log that predictions can be made, and where, once; before that, which models are missing."""
 
 import threading
 import time
@@ -20,9 +20,13 @@ def announce(service: Service, settings: Settings) -> None:
 
 
 def _watch(service: Service, settings: Settings) -> None:
-    while (state := service.status().state) != "ready":
-        if state in ("stopping", "stopped"):
+    told = ""
+    while (status := service.status()).state != "ready":
+        if status.state in ("stopping", "stopped"):
             return
+        if status.state == "empty" and status.reason != told:
+            told = status.reason
+            log.error(f"not ready: {told}")
         time.sleep(LOOK_S)
     host = "localhost" if settings.host in ANY_ADDRESS else settings.host
     address = f"[{host}]" if ":" in host else host

@@ -63,7 +63,7 @@ class ZipArchive:
         try:
             self.zip = zipfile.ZipFile(file)
         except BROKEN_ZIP as error:
-            raise DamagedError("the zip's directory cannot be read; was the file cut short?") from error
+            raise DamagedError("the zip's directory cannot be read: the file may be cut short") from error
         entries = self.zip.namelist()
         names = [name for name in entries if re.fullmatch(r"[^/]+/data\.pkl", name)]
         if entries and all(name.endswith(".npy") for name in entries):
@@ -137,7 +137,7 @@ class StreamArchive:
             starts[key] = position + 8
             position = starts[key] + storage.num_bytes
             if position > self.file_bytes:
-                raise DamagedError(f"storage {key:.40} reaches past the end of the file; was the file cut short?")
+                raise DamagedError(f"storage {key:.40} reaches past the end of the file, which may be cut short")
         return starts
 
     def read(self, storage: StorageRef) -> bytes:

@@ -18,6 +18,7 @@ from . import state_dicts
 from .steady import copied, opened
 from .vetting import permitted, vet
 from .weight_names import unwrapped
+from .wholeness import refusal
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
@@ -61,7 +62,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
         return Checkpoint(checked, sorted(ignored), [*remarks, *permitted(ignored)])
     except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
-        raise BadModel(f"{path.name}: {_told(error, path)}") from error
+        raise refusal(error, path, _told(error, path)) from error
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -76,7 +77,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
             value = pickled.value
             names = list(unwrapped(state_dicts.find(value)[0]))
     except (DamagedError, UnreadableError, OSError, BadModel) as error:
-        raise BadModel(f"{path.name}: {_told(error, path)}") from error
+        raise refusal(error, path, _told(error, path)) from error
     config = value.get("config")
     if not isinstance(config, dict) or not _is_plain(config):
         raise BadModel(f"{path.name}: there is no config of plain values; accepted is {{'config': …, 'state_dict': …}}")

@@ -4,6 +4,8 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from app.errors import UnreadableModel
+
 from .literals import MAX_DEPTH, Interpreter
 
 MAX_BYTES = 128 << 10  # longer chains of operators overflow the C stack of ast.parse in Python 3.10
@@ -78,13 +80,15 @@ class _Reader:
         try:
             if not path.is_file():
                 raise self.refusal(
-                    "there is no such file", "an experiment folder holds config.py as Pointcept dumps it"
+                    "there is no such file",
+                    "an experiment folder holds config.py as Pointcept dumps it",
+                    UnreadableModel,
                 )
             with path.open("rb") as file:
                 source = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise self.refusal(
-                f"the file cannot be read: {error.strerror}", "pointserve needs leave to read it"
+                f"the file cannot be read: {error.strerror}", "pointserve needs leave to read it", UnreadableModel
             ) from error
         if len(source) > MAX_BYTES:
             raise self.refusal("the file is too large", f"at most {MAX_BYTES} bytes are accepted")

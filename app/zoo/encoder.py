@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import BadModel
+from app.errors import BadModel, UnreadableModel
 from app.pipeline.recipe import Recipe
 
 from .classes import describe, names_of
@@ -83,7 +83,9 @@ def assemble(path: Path, weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]
 def _encoder_of(path: Path) -> Path:
     weights = weights_of(path)
     if not weights.is_file():
-        raise BadModel(f"{path.name} is a head for the encoder {weights.name}, which must lie beside it and does not")
+        raise UnreadableModel(
+            f"{path.name} is a head for the encoder {weights.name}, which must lie beside it and does not"
+        )
     return weights
 
 

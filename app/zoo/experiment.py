@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.clouds.cloud import ClassInfo
-from app.errors import BadModel
+from app.errors import BadModel, UnreadableModel
 from app.networks.kinds import UPSTREAM
 from app.pipeline.recipe import Recipe
 
@@ -188,7 +188,7 @@ def _checkpoint(folder: Path) -> Path:
     if len(loose) == 1:
         return loose[0]
     found = f"{len(loose)} files of weights beside config.py ({', '.join(path.name for path in loose)})"
-    raise BadModel(
+    raise (BadModel if loose else UnreadableModel)(
         f"{folder.name}: {found if loose else 'no weights'}; expected {', '.join(WEIGHTS)}, "
         f"or exactly one {' or '.join(LOOSE)} beside config.py, else one {', '.join(OF_OTHERS)}"
     )

@@ -62,9 +62,9 @@ class Interpreter:
         """Start on another file: no names, no line."""
         self.where, self.line, self.names = where, 0, {}
 
-    def refusal(self, found: str, expected: str = ACCEPTED) -> BadModel:
+    def refusal(self, found: str, expected: str = ACCEPTED, kind: type[BadModel] = BadModel) -> BadModel:
         line = f":{self.line}" if self.line else ""
-        return BadModel(f"{self.where}{line}: {found}; {expected}")
+        return kind(f"{self.where}{line}: {found}; {expected}")
 
     def spend(self, items: int) -> None:
         self.items_left -= items

@@ -17,6 +17,13 @@ T = TypeVar("T")
 MAX_CLASSES = 10_000
 BLOCK = "a dict with type and transform"
 FEATURE_WIDTHS = {"coord": 3, "color": 3, "normal": 3, **dict.fromkeys(STRENGTHS, 1)}
+VOXELIZE_DEFAULTS = {
+    "grid_size": 0.05,
+    "hash_type": "fnv",
+    "mode": "train",
+    "keys": ("coord", "normal", "color", "label"),
+}
+OLD_ARGUMENTS = ("type", "voxel_size", "return_discrete_coord", "return_grid_coord")  # of Voxelize, written anew
 OLD_KEYS = {"discrete_coord": "grid_coord", "label": "segment"}  # of Collect, before Pointcept had its name
 
 
@@ -162,12 +169,15 @@ def _checked(steps: Any, path: str) -> list[Transform]:
 def _refuse_old_names(step: Transform, path: str) -> None:
     """Raise BadModel, with what to write instead, for names that transforms had before they had those of today."""
     if step.get("type") == "Voxelize":
-        keys = step.get("keys", ("coord", "normal", "color", "label"))
+        size = {"grid_size": step["voxel_size"]} if "voxel_size" in step else {}
+        own = {key: given for key, given in step.items() if key not in OLD_ARGUMENTS}
+        written = VOXELIZE_DEFAULTS | size | own | {"return_grid_coord": True}
+        arguments = ", ".join(f"{key}={given!r:.80}" for key, given in written.items())
         raise BadModel(
-            f"config.py: {path} has Voxelize, the old name of GridSample; write dict(type='GridSample', "
-            f"grid_size={step.get('voxel_size', 0.05)}, hash_type={step.get('hash_type', 'fnv')!r}, "
-            f"mode={step.get('mode', 'train')!r}, keys={keys!r:.80}, return_grid_coord=True) and in Collect grid_coord "
-            "for discrete_coord. keys says that colours went to the network from -1 to 1, as they did then"
+            f"config.py: {path} has Voxelize, the old name of GridSample; write dict(type='GridSample', {arguments}) "
+            "and in Collect grid_coord for discrete_coord. A new name alone would change what is meant: keys has to be "
+            "written, because it says that NormalizeColor gave colours from -1 to 1 then, c / 127.5 - 1, not from 0 to "
+            "1 as today; grid_size, hash_type and mode, where Voxelize had none, are those that it took"
         )
     found = step.get("keys", ()) if step.get("type") == "Collect" else ()
     old = [key for key in OLD_KEYS if key in ((found,) if isinstance(found, str) else found)]

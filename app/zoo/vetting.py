@@ -10,6 +10,7 @@ from app.pickles.unpickle import UnreadableError
 from app.settings import settings
 
 from .steady import opened
+from .wholeness import refusal
 
 SHOWN, SHOWN_CHARACTERS = 4, 100
 
@@ -35,9 +36,9 @@ def vet_file(path: Path) -> None:
         with opened(path) as file:
             vet(open_archive(file, path.name).pickled.ignored)
     except OSError as error:
-        raise BadModel(f"{path.name}: the file cannot be read: {error.strerror}") from error
+        raise refusal(error, path, f"the file cannot be read: {error.strerror}") from error
     except (DamagedError, UnreadableError, BadModel) as error:
-        raise BadModel(f"{path.name}: {error}") from error
+        raise refusal(error, path, str(error)) from error
 
 
 def permitted(names: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+import torch
 from engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
 from app.engine.protocol import ReadOptions, SegmentOptions
@@ -72,6 +73,58 @@ def test_model_whose_weights_were_unusable_for_a_moment_is_served_again(service,
     assert ask_model(service, "second") == "second"
 
 
+def rob(folder):
+    """Take away what the network needs: the file is whole, its weights are others."""
+    torch.save({"state_dict": {"module.other.weight": torch.ones(3)}}, folder / WEIGHTS)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def poison(folder):
+    torch.save({"state_dict": {"module.other.weight": torch.ones(3)}, "evil": Evil()}, folder / WEIGHTS)
+
+
+@pytest.mark.parametrize(("harm", "reason"), [(rob, "weight"), (poison, "posix.system")])
+def test_model_that_is_refused_is_no_matter_of_time_and_is_served_once_it_is_mended(settings, root, harm, reason):
+    whole = (root / "second" / WEIGHTS).read_bytes()
+    harm(root / "second")
+    changes = {"models": str(root), "default_model": "second"}
+    service = Service(settings.model_copy(update=changes))
+    service.start()
+    try:
+        with pytest.raises(NotReady, match="POINTSERVE_DEFAULT_MODEL") as not_ready:
+            service.wait_ready(120)
+        assert reason in not_ready.value.detail
+        assert service.status().state == "empty"
+        assert ask_model(service, "first") == "first"
+        for name in ("second", ""):
+            with pytest.raises(BadModel, match=reason) as caught:
+                ask_model(service, name)
+            assert caught.value.retry_after_s is None
+        (root / "second" / WEIGHTS).write_bytes(whole)
+        wait_until(lambda: service.status().state == "ready", 120)
+        assert ask_model(service, "") == "second"
+    finally:
+        service.stop(0.0)
+
+
+def test_service_whose_only_model_is_refused_says_so_at_once(settings, root):
+    rob(root / "first")
+    service = Service(settings.model_copy(update={"models": str(root / "first")}))
+    service.start()
+    try:
+        with pytest.raises(NotReady, match="No model is served"):
+            service.wait_ready(120)
+        with pytest.raises(BadModel, match=r"No model is served\. first"):
+            ask_model(service, "")
+        assert service.status().retry_after_s is None
+    finally:
+        service.stop(0.0)
+
+
 def test_model_whose_folder_was_away_is_served_again_and_one_that_was_unloaded_is_not(service, root):
     service.unload("first")
     (root / "second").rename(root / "away")
@@ -102,6 +155,7 @@ def test_service_whose_folders_were_all_away_comes_back(service, root):
     root.rename(root.with_name("gone"))
     lose_engine(service)
     wait_until(lambda: service.status().state == "failed", 60)
+    assert service.status().reason.endswith(" encoder.")
     with pytest.raises(NotReady, match="no experiment") as caught:
         ask(service, npz_bytes(300))
     assert caught.value.retry_after_s > 0

@@ -80,6 +80,10 @@ def test_the_card_has_the_fields_of_the_protocol(golden):
         "fields",
         "shares_passes",
         "is_unloaded",
+        "is_refused",
+        "columns",
+        "num_features",
+        "tile_voxels",
         "remarks",
     }
     assert list(card) == [field.name for field in fields(ModelCard) if field.name not in of_the_engine]
@@ -283,6 +287,19 @@ def test_the_old_name_of_grid_sampling_is_told_with_what_to_write(folder, name):
         "return_grid_coord": True,
     }
     assert "in Collect grid_coord for discrete_coord" in caught.value.detail
+
+
+def test_the_advice_for_an_old_name_repeats_what_the_config_says(folder):
+    edit(folder, "type='GridSample'", "type='Voxelize'")
+    message = refused(folder)
+    assert "grid_size=0.02," in message
+    assert "c / 127.5 - 1" in message
+    step = "dict(type='Voxelize', grid_size=(0.1, 0.1, 0.2), hash_type='ravel', return_inverse=True)"
+    append(folder, f"data = dict(data, test=dict(transform=[{step}]))")
+    written = eval(re.search(r"write (dict\(.*?return_grid_coord=True\))", refused(folder)).group(1))
+    assert written["grid_size"] == (0.1, 0.1, 0.2)
+    assert written["hash_type"] == "ravel"
+    assert written["return_inverse"]
 
 
 def test_old_names_among_what_is_collected_are_told(folder):

@@ -150,7 +150,8 @@ def served(name: str) -> ModelCard:
     if found := _found(name):
         return found
     cards = state().service.models()
-    reason = next((f" is not served: {card.reason}" for card in cards if card.name == name), " does not exist.")
+    card = next((card for card in cards if card.name == name), None)
+    reason = f" is not served: {card.reason.rstrip('.')}." if card else " does not exist."
     names = ", ".join(card.name for card in cards if card.served)
     raise NotFound(f"Model {quoted(name)}{reason} Served are: {names or 'none'}.")
 
