@@ -28,7 +28,7 @@ def output_format(
     if found is None and (default is None or out.suffix):
         known = ", ".join(WRITERS[name].extension for name in formats)
         raise typer.BadParameter(
-            f"{str(out)!r} does not end in a format to write; end in {known}, or name one: {option} laz."
+            f"{str(out)!r} does not end in a format to write; name one, as in {option} laz, or end in {known}."
         )
     return found or str(default)
 

@@ -94,6 +94,9 @@ def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Ne
     unknown = sorted(set(arguments) - set(accepted))
     if unknown:
         raise BadModel(f"{where}: unknown key {', '.join(unknown)}; {kind.__name__} accepts {', '.join(accepted)}")
+    missing = [name for name in _required(kind) if name not in arguments]
+    if missing:
+        raise BadModel(f"{where}: {kind.__name__} needs {', '.join(missing)}, which the config does not give")
     try:
         return kind(**arguments)
     except ValueError as error:
@@ -102,7 +105,7 @@ def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Ne
         given = ", ".join(f"{key}={value!r:.60}" for key, value in arguments.items() if not isinstance(value, Network))
         raise BadModel(
             f"{where}: no {kind.__name__} can be made of {given[:600] or 'nothing'}; lengths and types must be as in "
-            f"Pointcept's own configs, and given are at least {', '.join(_required(kind)) or 'none'}"
+            "Pointcept's own configs"
         ) from error
 
 
