@@ -21,7 +21,7 @@ def test_every_way_of_colouring_gives_another_picture(page: Driver, tile: Path):
         page.tab.select_option("#colour-mode", way)
         pictures.add(page.picture())
     assert len(pictures) == len(ways)
-    assert page.address("colour") == ways[-1]
+    page.tab.wait_for_function("(way) => location.hash.includes(`colour=${way}`)", arg=ways[-1])
 
 
 def test_comparisons_give_other_pictures_and_list_both_sides(page: Driver, tile: Path):
