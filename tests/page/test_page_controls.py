@@ -77,14 +77,7 @@ def test_orbit_and_walk_by_mouse_and_keys(page: Driver, tile: Path):
 
 def test_measured_distance_is_that_of_the_points(page: Driver, tile: Path):
     page.drop(tile)
-    places = []
-    for spot in ((0.4, 0.5), (0.6, 0.6)):
-        page.click_at(*spot)
-        places.append(page.place())
-    page.tab.click("#measure")
-    for spot in ((0.4, 0.5), (0.6, 0.6)):
-        page.click_at(*spot)
-    page.tab.wait_for_selector("#picked dt >> text=distance")
+    places = measured(page)
     card = page.card()
     assert abs(metres(card["distance"]) - math.dist(*places)) < 0.02
     assert abs(metres(card["level"]) - math.dist(places[0][:2], places[1][:2])) < 0.02
@@ -98,6 +91,15 @@ def test_distances_are_metres_also_in_a_file_in_feet(page: Driver, tile: Path):
     page.tab.click("#reading summary")
     page.tab.fill("#units", "ft,ft,us-ft")
     page.drop(tile)
+    places = measured(page)
+    level_m = 0.3048 * math.dist(places[0][:2], places[1][:2])
+    assert abs(metres(page.card()["level"]) - level_m) < 0.02
+    assert "unit" not in page.card()
+    assert page.address("units") == "ft%2Cft%2Cus-ft"
+
+
+def measured(page: Driver) -> list[list[float]]:
+    """Measure between two points; their coordinates in the file."""
     places = []
     for spot in ((0.4, 0.5), (0.6, 0.6)):
         page.click_at(*spot)
@@ -106,10 +108,7 @@ def test_distances_are_metres_also_in_a_file_in_feet(page: Driver, tile: Path):
     for spot in ((0.4, 0.5), (0.6, 0.6)):
         page.click_at(*spot)
     page.tab.wait_for_selector("#picked dt >> text=distance")
-    level_m = 0.3048 * math.dist(places[0][:2], places[1][:2])
-    assert abs(metres(page.card()["level"]) - level_m) < 0.02
-    assert "unit" not in page.card()
-    assert page.address("units") == "ft%2Cft%2Cus-ft"
+    return places
 
 
 def metres(text: str) -> float:
