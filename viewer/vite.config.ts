@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 export default defineConfig({
   base: "/page/",
   build: {
-    outDir: "../app/http/page",
+    outDir: "../app/page",
     emptyOutDir: true,
     target: "es2022",
     modulePreload: { polyfill: false },

@@ -1,4 +1,4 @@
-"""GET /: the page on which a cloud is dropped, classified and looked at; its built files are in ``page/``."""
+"""GET /: the page on which a cloud is dropped, classified and looked at; its built files are in ``app/page``."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from apiflask import APIBlueprint
 from flask import Response, request
 
-FILES = Path(__file__).with_name("page")
+FILES = Path(__file__).parents[1] / "page"
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -33,7 +33,7 @@ LINKS = {
     "health": "health",
 }
 
-blueprint = APIBlueprint("page", __name__, static_folder="page", static_url_path="/page", enable_openapi=False)
+blueprint = APIBlueprint("page", __name__, static_folder=str(FILES), static_url_path="/page", enable_openapi=False)
 
 
 @blueprint.get("/")

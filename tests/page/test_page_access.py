@@ -16,7 +16,7 @@ from tests.page.driver import Driver
 
 VIEWER = ROOT / "viewer"
 AXE = VIEWER / "node_modules/axe-core/axe.min.js"
-BUILT = ROOT / "app/http/page"
+BUILT = ROOT / "app/page"
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
 BLINDNESS = {
     "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
