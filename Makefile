@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test gpu-libs gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test page page-test viewer-test gpu-libs gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -24,8 +24,12 @@ test: lint
 
 # the page in a browser; without the packages of node, axe and the comparison of built files with sources are left out
 page-test: $(VENV)/.installed-dev
-	$(if $(NPM),test -d viewer/node_modules || $(MAKE) viewer/node_modules || true)
-	$(BIN)/python -m pytest -m page tests/page
+	$(if $(NPM),$(MAKE) viewer-test)
+	$(BIN)/python -m pytest -n 2 -m page tests/page
+
+# types, style and unit tests of the page's sources; needs node
+viewer-test: viewer/node_modules
+	cd viewer && npm run --silent lint && npm test --silent
 
 # the page's built files, from viewer/; needs node
 page: viewer/node_modules

@@ -49,11 +49,11 @@ def main() -> None:
                 bound.tab.select_option(f"[data-channel={channel}]", column)
             bound.tab.click("#again")
             bound.wait_classes()
-            bound.tab.select_option("#colour-mode", "instance")
+            bound.tab.select_option("#color-mode", "instance")
             bound.tab.locator("#channels").evaluate("(box) => box.scrollIntoView()")
             save(bound, "page-channels")
             dark = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="dark"), server)
-            dark.open("/#sample=forest&colour=height&size=4")
+            dark.open("/#sample=forest&color=height&size=4")
             dark.wait_classes()
             save(dark, "page-dark")
             phone = Driver(

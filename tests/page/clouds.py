@@ -1,4 +1,4 @@
-"""Small clouds whose colours on the screen are known."""
+"""Small clouds whose colors on the screen are known."""
 
 import io
 

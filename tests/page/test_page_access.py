@@ -1,4 +1,4 @@
-"""Accessibility, colours for colour-blind eyes, policy, and that the built files are those of the sources."""
+"""Accessibility, colors for color-blind eyes, policy, and that the built files are those of the sources."""
 
 import filecmp
 import itertools
@@ -85,7 +85,7 @@ def lab(linear: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("blindness", ["none", *BLINDNESS])
-def test_classes_are_told_apart_by_colour_blind_eyes(page: Driver, tile: Path, blindness: str):
+def test_classes_are_told_apart_by_color_blind_eyes(page: Driver, tile: Path, blindness: str):
     page.drop(tile)
     told = page.tab.locator("#legend .swatch").evaluate_all(
         "(all) => all.map((swatch) => getComputedStyle(swatch).backgroundColor)"

@@ -34,7 +34,7 @@ def test_another_column_feeds_the_strength_and_a_link_keeps_it(page: Driver, tmp
     path = tmp_path / "floor.ply"
     path.write_bytes(ply(halves()))
     page.drop(path)
-    assert page.tab.locator("#colour-mode option[value=intensity]").count() == 0
+    assert page.tab.locator("#color-mode option[value=intensity]").count() == 0
     page.tab.click("#reading summary")
     assert offered(page, "x") == ["by its name: x", *halves().dtype.names]
     assert offered(page, "intensity") == ["by its name: none", *halves().dtype.names, "nothing"]
@@ -42,7 +42,7 @@ def test_another_column_feeds_the_strength_and_a_link_keeps_it(page: Driver, tmp
     choose(page, "red", "_")
     again(page)
     assert asked(page) == "red:_,intensity:amplitude"
-    ways = page.tab.locator("#colour-mode option").evaluate_all("(all) => all.map((option) => option.value)")
+    ways = page.tab.locator("#color-mode option").evaluate_all("(all) => all.map((option) => option.value)")
     assert "intensity" in ways
     assert "rgb" not in ways
     page.click_at(0.7, 0.5)

@@ -1,4 +1,4 @@
-"""Navigation, colours, comparison, measuring, keys, phone."""
+"""Navigation, colors, comparison, measuring, keys, phone."""
 
 import math
 from pathlib import Path
@@ -10,18 +10,18 @@ from tests.page.driver import Driver
 CHANNELS = {"class", "confidence", "height", "intensity", "entropy", "features"}
 
 
-def test_every_way_of_colouring_gives_another_picture(page: Driver, tile: Path):
+def test_every_way_of_coloring_gives_another_picture(page: Driver, tile: Path):
     for field in ("entropy", "probabilities"):
         page.tab.check(f"input[value={field}]")
     page.drop(tile)
-    ways = page.tab.locator("#colour-mode option").evaluate_all("(all) => all.map((option) => option.value)")
+    ways = page.tab.locator("#color-mode option").evaluate_all("(all) => all.map((option) => option.value)")
     assert set(ways) == CHANNELS
     pictures = set()
     for way in ways:
-        page.tab.select_option("#colour-mode", way)
+        page.tab.select_option("#color-mode", way)
         pictures.add(page.picture())
     assert len(pictures) == len(ways)
-    page.tab.wait_for_function("(way) => location.hash.includes(`colour=${way}`)", arg=ways[-1])
+    page.tab.wait_for_function("(way) => location.hash.includes(`color=${way}`)", arg=ways[-1])
 
 
 def test_comparisons_give_other_pictures_and_list_both_sides(page: Driver, tile: Path):
@@ -124,7 +124,7 @@ def test_keys(page: Driver, tile: Path):
     page.tab.keyboard.press("0")
     assert all(page.classes().values())
     page.tab.keyboard.press("c")
-    assert page.tab.input_value("#colour-mode") == "confidence"
+    assert page.tab.input_value("#color-mode") == "confidence"
     page.tab.keyboard.press("v")
     assert page.tab.input_value("#compare") == "file"
     page.tab.keyboard.press("p")
@@ -146,10 +146,10 @@ def test_only_one_class_and_all_again(page: Driver, tile: Path):
 
 def test_another_run_with_other_options(page: Driver, tile: Path):
     page.drop(tile)
-    assert "entropy" not in page.tab.inner_text("#colour-mode")
+    assert "entropy" not in page.tab.inner_text("#color-mode")
     page.tab.check("input[value=entropy]")
     page.tab.click("#again")
-    page.tab.wait_for_selector("#colour-mode option[value=entropy]", state="attached")
+    page.tab.wait_for_selector("#color-mode option[value=entropy]", state="attached")
     page.wait_classes()
     assert "fields=confidence.entropy" in page.tab.url or page.address("fields") == "confidence.entropy"
 
@@ -172,7 +172,7 @@ def test_another_model_and_mode(page: Driver, tmp_path: Path):
     assert page.address("passes") == "2"
     assert page.address("mode") == "exact"
     page.tab.click("#reading summary")
-    assert "not read by this model" not in page.tab.inner_text("#channels p >> text=Colour")
+    assert "not read by this model" not in page.tab.inner_text("#channels p >> text=Color")
     assert "not read by this model" in page.tab.inner_text("#channels p >> text=Strength")
 
 
@@ -204,10 +204,10 @@ def test_by_the_keyboard_alone(page: Driver, tile: Path):
 
 
 def test_sample_by_its_link(page: Driver):
-    page.open("/#sample=village&colour=height&hide=0")
+    page.open("/#sample=village&color=height&hide=0")
     page.wait_classes()
     assert page.tab.inner_text("#name") == "village.laz"
-    assert page.tab.input_value("#colour-mode") == "height"
+    assert page.tab.input_value("#color-mode") == "height"
     assert not page.classes()["ground"]
 
 

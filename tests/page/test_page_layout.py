@@ -1,4 +1,4 @@
-"""Where things are on the page, and what its colours say."""
+"""Where things are on the page, and what its colors say."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def test_the_cloud_begins_in_the_middle(page: Driver, tile: Path):
     assert max((rows[-1] - rows[0]) / height, (columns[-1] - columns[0]) / width) > 0.75
 
 
-def test_colours_of_the_differences_are_explained(page: Driver, tile: Path):
+def test_colors_of_the_differences_are_explained(page: Driver, tile: Path):
     page.drop(tile)
     assert page.tab.is_hidden("#difference-legend")
     page.tab.select_option("#compare", "differences")

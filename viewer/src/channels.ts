@@ -12,7 +12,7 @@ interface Group {
 
 const GROUPS: Group[] = [
   { title: "Coordinates", feature: "coord", channels: ["x", "y", "z"] },
-  { title: "Colour", feature: "color", channels: ["red", "green", "blue"] },
+  { title: "Color", feature: "color", channels: ["red", "green", "blue"] },
   { title: "Strength", feature: "strength", channels: ["intensity"] },
   { title: "Normal", feature: "normal", channels: ["nx", "ny", "nz"] },
   { title: "Returns", feature: "returns", channels: ["return_number", "number_of_returns"] },

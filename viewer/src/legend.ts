@@ -1,4 +1,4 @@
-/** A list of classes: name, colour, count, share; each can be hidden, or shown alone. */
+/** A list of classes: name, color, count, share; each can be hidden, or shown alone. */
 
 import { make, press } from "./dom";
 import { count, share } from "./numbers";

@@ -11,7 +11,7 @@ export interface View {
   file: string;
   name: string;
   choices: Choices;
-  colour: Mode;
+  color: Mode;
   palette: "safe" | "model";
   size: number;
   edges: boolean;
@@ -43,7 +43,7 @@ export function toHash(view: View): string {
   set("units", view.choices.units, "");
   set("crs", view.choices.crs, "");
   set("fields", view.choices.fields.join("."), "confidence");
-  set("colour", view.colour, "class");
+  set("color", view.color, "class");
   set("palette", view.palette, "safe");
   set("size", view.size, 3);
   set("edges", view.edges, true);
@@ -60,7 +60,10 @@ export function toHash(view: View): string {
 export function fromHash(hash: string): View {
   const query = new URLSearchParams(hash.replace(/^#/, ""));
   const text = (name: string, usual = "") => query.get(name) ?? usual;
-  const number = (name: string, usual: number) => (Number.isFinite(Number(query.get(name) ?? NaN)) ? Number(query.get(name)) : usual);
+  const number = (name: string, usual: number) => {
+    const value = Number(query.get(name) || NaN);
+    return Number.isFinite(value) ? value : usual;
+  };
   const list = (name: string, separator: string, usual = "") => text(name, usual).split(separator).filter(Boolean);
   const camera = list("camera", "_").map(Number);
   const whole = (name: string) => list(name, ".").map(Number).filter((value) => Number.isInteger(value) && value >= 0);
@@ -79,7 +82,7 @@ export function fromHash(hash: string): View {
       crs: text("crs"),
       fields: list("fields", ".", "confidence"),
     },
-    colour: text("colour", "class") as Mode,
+    color: text("color", "class") as Mode,
     palette: text("palette") === "model" ? "model" : "safe",
     size: number("size", 3),
     edges: text("edges") !== "false",

@@ -16,7 +16,7 @@ function start(): void {
     ["home", "Home", "the whole cloud", () => viewer.navigator.whole()],
     ["o", "O", "open files", () => by("file").click()],
     ["g", "G", "orbit or walk", () => viewer.navigate(viewer.navigator.mode === "orbit" ? "walk" : "orbit")],
-    ["c", "C", "next way of colouring", () => viewer.colours.next()],
+    ["c", "C", "next way of coloring", () => viewer.colors.next()],
     ["[1-9]", "1 – 9", "hide or show a class", (event) => viewer.toggleClass(Number(event.key) - 1)],
     ["0", "0", "show all classes", () => viewer.showAll()],
     ["v", "V", "next way of comparing with the file", () => viewer.nextComparison()],

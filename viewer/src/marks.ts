@@ -1,6 +1,6 @@
 /** Marks over the picture: the point that was picked and the line that is measured. */
 
-import * as THREE from "three";
+import type * as THREE from "three";
 import type { Stage } from "./stage";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -7,8 +7,8 @@ import { type Choices, type Model, accepted, models } from "./service";
 
 /** How fields are called here; what a point has hundreds of is not shown. */
 const FIELDS: Record<string, string> = {
-  probabilities: "probabilities, as colours",
-  features_rgb: "features, as colours",
+  probabilities: "probabilities, as colors",
+  features_rgb: "features, as colors",
 };
 const NOT_SHOWN = "features";
 

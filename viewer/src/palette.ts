@@ -1,4 +1,4 @@
-/** Colours of classes and of scales, 0 to 255. */
+/** Colors of classes and of scales, 0 to 255. */
 
 import type { ClassInfo } from "./header";
 
@@ -10,7 +10,7 @@ export const SAME: Color = [120, 140, 160];
 /** Of points whose class in the file is none that the model knows. */
 export const NOT_COMPARED: Color = [60, 70, 80];
 
-/** After Okabe and Ito: told apart by colour-blind eyes. */
+/** After Okabe and Ito: told apart by color-blind eyes. */
 const SAFE: Color[] = [
   [230, 159, 0],
   [86, 180, 233],
@@ -30,7 +30,7 @@ const MEANINGS: [RegExp, Color][] = [
 ];
 const GOLDEN = 0.6180339887;
 
-/** One colour a name; what a name means decides where it can, so that model and file agree. */
+/** One color a name; what a name means decides where it can, so that model and file agree. */
 export function safeColors(names: string[]): Color[] {
   const colors = names.map((name) => MEANINGS.find(([pattern]) => pattern.test(name.toLowerCase()))?.[1]);
   const used = new Set(colors.filter((color) => color !== undefined).map(String));
@@ -50,14 +50,14 @@ export function classColors(classes: ClassInfo[], safe: boolean): Color[] {
   return safe ? safeColors(classes.map((known) => known.name)) : classes.map((known) => known.color);
 }
 
-/** `share` 0 to 1 on the scale cividis, which colour-blind eyes read in order. */
+/** `share` 0 to 1 on the scale cividis, which color-blind eyes read in order. */
 export function onScale(share: number): Color {
   const at = Math.min(Math.max(share, 0), 1) * (SCALE.length - 1);
   const low = Math.min(Math.floor(at), SCALE.length - 2);
   return mix(SCALE[low], SCALE[low + 1], at - low);
 }
 
-/** A colour for a number that means nothing but itself. */
+/** A color for a number that means nothing but itself. */
 export function hue(number: number): Color {
   const lightness = [0.62, 0.38, 0.74, 0.5][Math.abs(number) % 4];
   return fromHue((Math.abs(number) * GOLDEN) % 1, lightness);

@@ -11,8 +11,8 @@ export function facts(cloud: Cloud, part: Part, row: number): [string, string][]
   const stored = part.columns;
   const label = header.classes[stored.label[row]];
   const out: [string, string][] = [["class", label ? label.name : "ignored"]];
-  if (stored.confidence) out.push(["confidence", valueOf(cloud, part, "confidence", row).toFixed(2)]);
-  if (stored.entropy) out.push(["entropy", `${valueOf(cloud, part, "entropy", row).toFixed(2)} nats`]);
+  if (stored.confidence) out.push(["confidence", trueValue(cloud, part, "confidence", row).toFixed(2)]);
+  if (stored.entropy) out.push(["entropy", `${trueValue(cloud, part, "entropy", row).toFixed(2)} nats`]);
   if (stored.reference) {
     const told = header.reference!.values[stored.reference[row]];
     out.push(["in the file", told ? `${told.name} (${told.code})` : "–"]);
@@ -20,7 +20,7 @@ export function facts(cloud: Cloud, part: Part, row: number): [string, string][]
   const position = column(header, "position")!;
   const place = [0, 1, 2].map((axis) => value(position, stored.position[3 * row + axis], axis));
   out.push(["x, y, z", place.map((coordinate) => coordinate.toFixed(decimals(position.step as number[]))).join(", ")]);
-  if (stored.intensity) out.push(["intensity", plain(valueOf(cloud, part, "intensity", row))]);
+  if (stored.intensity) out.push(["intensity", plain(trueValue(cloud, part, "intensity", row))]);
   if (stored.rgb) out.push(["red, green, blue", [...stored.rgb.subarray(3 * row, 3 * row + 3)].join(", ")]);
   if (stored.instance) out.push(["instance", String(stored.instance[row])]);
   out.push(["point", `${count(stored.index[row])} of ${count(header.num_points)}`]);
@@ -43,7 +43,7 @@ export function findIndex(cloud: Cloud, index: number): { part: Part; row: numbe
   return null;
 }
 
-function valueOf(cloud: Cloud, part: Part, name: string, row: number): number {
+function trueValue(cloud: Cloud, part: Part, name: string, row: number): number {
   return value(column(cloud.header, name)!, part.columns[name][row]);
 }
 

@@ -166,7 +166,8 @@ export class Session {
   /** Send a file with the options of now, and show its classes where it is the one that is looked at. */
   private async classify(source: Source, view: View): Promise<void> {
     const { file, name, key } = source;
-    const choices = (source.choices = this.options.choices);
+    const { choices } = this.options;
+    source.choices = choices;
     by<HTMLButtonElement>("again").disabled = false;
     await this.abortable(`Sending ${name}`, async (signal) => {
       const begin = performance.now();
@@ -263,13 +264,14 @@ export class Session {
 
   /** How a new cloud is first seen. */
   private fresh(): View {
-    return { ...fromHash(""), ...(this.viewer.cloud ? this.viewer.colours.value : {}) };
+    return { ...fromHash(""), ...(this.viewer.cloud ? this.viewer.colors.value : {}) };
   }
 
   /** Run `work` with a bar of progress that can be cancelled; one at a time, the last one wins. */
   private async abortable<T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.running?.abort();
-    const running = (this.running = new AbortController());
+    const running = new AbortController();
+    this.running = running;
     this.progress.begin(() => running.abort());
     this.progress.tell(what, null);
     try {

@@ -2,7 +2,7 @@
 
 import * as THREE from "three";
 
-/** What points are coloured by; the order is that of the shader. */
+/** What points are colored by; the order is that of the shader. */
 export const MODES = ["class", "confidence", "height", "intensity", "rgb", "instance", "features", "entropy"] as const;
 export type Mode = (typeof MODES)[number];
 
@@ -73,10 +73,12 @@ ${VERTEX}`,
   });
 }
 
-/** Colours as a texture of one row; the fourth value is 1 where points are shown. */
+/** Colors as a texture of one row; the fourth value is 1 where points are shown. */
 export function table(colors: readonly (readonly [number, number, number, boolean])[]): THREE.DataTexture {
   const data = new Uint8Array(4 * Math.max(1, colors.length));
-  colors.forEach(([red, green, blue, shown], index) => data.set([red, green, blue, shown ? 255 : 0], 4 * index));
+  colors.forEach(([red, green, blue, shown], index) => {
+    data.set([red, green, blue, shown ? 255 : 0], 4 * index);
+  });
   const texture = new THREE.DataTexture(data, data.length / 4, 1);
   texture.needsUpdate = true;
   return texture;

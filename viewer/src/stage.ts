@@ -139,7 +139,9 @@ export class Stage {
       const part = this.moving > 0 ? Math.min(1, this.blocksPerFrame) : 1;
       const few = Math.ceil(part * (cloud.parts[0]?.num_points ?? 0));
       cloud.points[0]?.geometry.setDrawRange(0, few);
-      cloud.points.forEach((points, index) => (points.visible = index >= this.nextBlock && index < end));
+      cloud.points.forEach((points, index) => {
+        points.visible = index >= this.nextBlock && index < end;
+      });
       renderer.render(cloud.group, camera);
       if (part < 1) {
         statistics.drawn = few; // the block is drawn anew once the camera rests

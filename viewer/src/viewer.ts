@@ -3,7 +3,7 @@
 import * as THREE from "three";
 import { Agreement } from "./agreement";
 import { Cloud, type Part } from "./cloud";
-import { Colours } from "./colours";
+import { Colors } from "./colors";
 import { by, make, press, show } from "./dom";
 import type { Block, Header } from "./header";
 import { Legend, swatch } from "./legend";
@@ -28,7 +28,7 @@ const DIFFERENCES: [string, Color][] = [
 export class Viewer {
   readonly stage = new Stage(by<HTMLCanvasElement>("view"));
   readonly navigator = new Navigator(this.stage);
-  readonly colours = new Colours(this.stage);
+  readonly colors = new Colors(this.stage);
   /** Told when anything changed that a link holds. */
   onChange: () => void = () => {};
   private marks = new Marks(by<SVGSVGElement>("marks"), this.stage);
@@ -43,8 +43,8 @@ export class Viewer {
   private turn = 0;
 
   constructor() {
-    this.model.onChange = this.file.onChange = () => this.recolour();
-    this.colours.onChange = () => this.relist();
+    this.model.onChange = this.file.onChange = () => this.recolor();
+    this.colors.onChange = () => this.relist();
     this.navigator.onChange = () => this.onChange();
     this.stage.onFrame = () => this.frame();
     this.comparison.oninput = () => this.compare(this.comparison.value as Comparison);
@@ -67,7 +67,7 @@ export class Viewer {
     this.unpick();
     this.measure(false);
     this.stage.show(cloud);
-    for (const id of ["legend-section", "download-section", "colours-section", "report-section", "share-section"]) show(by(id), true);
+    for (const id of ["legend-section", "download-section", "colors-section", "report-section", "share-section"]) show(by(id), true);
     show(by("compare-section"), header.reference !== null);
     by("agreement").replaceChildren();
     this.wanted = view;
@@ -87,7 +87,7 @@ export class Viewer {
 
   /** Everything as `view` says, once there are points to see. */
   private arrange(cloud: Cloud, view: View): void {
-    this.colours.offer(cloud, view);
+    this.colors.offer(cloud, view);
     this.compare(cloud.header.reference && COMPARISONS.includes(view.comparison) ? view.comparison : "off");
     this.model.hide(view.hidden);
     this.file.hide(view.hiddenFile);
@@ -109,7 +109,7 @@ export class Viewer {
   get view(): Omit<View, "sample" | "file" | "name" | "choices"> {
     const { camera } = this.stage;
     return {
-      ...this.colours.value,
+      ...this.colors.value,
       comparison: this.comparison.value as Comparison,
       divider: Number(this.divider.value) / 1000,
       hidden: [...this.model.hidden],
@@ -187,33 +187,33 @@ export class Viewer {
     by("sides").dataset.turn = this.stage.material.uniforms.fileTurn.value ? "file" : "model";
   }
 
-  /** Both lists of classes, with the colours of now. */
+  /** Both lists of classes, with the colors of now. */
   private relist(): void {
     if (!this.cloud) return;
     const { classes, num_ignored, reference } = this.cloud.header;
-    const colors = this.colours.ofModel(this.cloud);
+    const colors = this.colors.ofModel(this.cloud);
     const entries = classes.map(({ name, count }, index) => ({ index, name, count, color: colors[index] }));
     if (num_ignored) entries.push({ index: classes.length, name: "ignored", count: num_ignored, color: colors[classes.length] });
     const compared = reference !== null && this.comparison.value !== "off";
     this.model.set(compared ? "Of the model" : "", entries);
-    const fileColors = this.colours.ofFile(this.cloud);
+    const fileColors = this.colors.ofFile(this.cloud);
     const values = compared && reference ? reference.values : [];
     this.file.set(
       compared ? "Of the file" : "",
       values.map(({ name, code, count }, index) => ({ index, name: `${name} (${code})`, count, color: fileColors[index] })),
     );
-    this.recolour();
+    this.recolor();
   }
 
-  private recolour(): void {
+  private recolor(): void {
     if (!this.cloud) return;
     const uniforms = this.stage.material.uniforms;
     const shown = (hidden: Set<number>, colors: [number, number, number][]) =>
       table(colors.map((color, index) => [...color, !hidden.has(index)]));
     uniforms.ofModel.value.dispose();
     uniforms.ofFile.value.dispose();
-    uniforms.ofModel.value = shown(this.model.hidden, this.colours.ofModel(this.cloud));
-    uniforms.ofFile.value = shown(this.file.hidden, this.colours.ofFile(this.cloud));
+    uniforms.ofModel.value = shown(this.model.hidden, this.colors.ofModel(this.cloud));
+    uniforms.ofFile.value = shown(this.file.hidden, this.colors.ofFile(this.cloud));
     show(by("show-all"), this.model.hidden.size + this.file.hidden.size > 0);
     this.stage.draw();
     this.onChange();

@@ -1,4 +1,4 @@
-"""The colours on the screen are those of the points: by their own colour, by instance, by features."""
+"""The colors on the screen are those of the points: by their own color, by instance, by features."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ def floor(tmp_path: Path) -> Path:
 
 
 def shown(page: Driver, way: str) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (K, 3) west and east of the middle of the picture."""
+    """Colors (K, 3) west and east of the middle of the picture."""
     page.tab.uncheck("#edges")
-    page.tab.select_option("#colour-mode", way)
+    page.tab.select_option("#color-mode", way)
     pixels = page.pixels()
     height, width, _ = pixels.shape
     row = slice(int(0.45 * height), int(0.55 * height))
@@ -33,14 +33,14 @@ def close(found: np.ndarray, color: tuple[int, int, int]) -> bool:
     return bool((np.abs(found.astype(int) - color) <= 1).all())
 
 
-def test_its_own_colour(page: Driver, floor: Path):
+def test_its_own_color(page: Driver, floor: Path):
     page.drop(floor)
     west, east = shown(page, "rgb")
     assert close(west, RED)
     assert close(east, BLUE)
 
 
-def test_one_colour_an_instance(page: Driver, floor: Path):
+def test_one_color_an_instance(page: Driver, floor: Path):
     page.drop(floor)
     west, east = shown(page, "instance")
     assert len(west) == len(east) == 1
@@ -72,6 +72,6 @@ def test_principal_components_of_the_features(page: Driver, tile: Path):
     seen = {tuple(color) for color in np.concatenate([west, east]).tolist()}
     assert len(seen) > 20
     known = np.array(sorted(told))
-    # colours beside the cloud are those of the page
+    # colors beside the cloud are those of the page
     near = [np.abs(known - color).max(axis=1).min() <= 1 for color in seen]
     assert np.mean(near) > 0.95

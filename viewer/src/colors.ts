@@ -1,4 +1,4 @@
-/** Controls of colours and sizes, and their way to the graphics card. */
+/** Controls of colors and sizes, and their way to the graphics card. */
 
 import * as THREE from "three";
 import type { Cloud } from "./cloud";
@@ -13,16 +13,16 @@ const TITLES: Record<Mode, string> = {
   confidence: "confidence",
   height: "height",
   intensity: "intensity",
-  rgb: "its own colour",
+  rgb: "its own color",
   instance: "instance",
   features: "principal components",
   entropy: "entropy",
 };
 const STEPS = 256;
 
-export class Colours {
+export class Colors {
   onChange: () => void = () => {};
-  private mode = by<HTMLSelectElement>("colour-mode");
+  private mode = by<HTMLSelectElement>("color-mode");
   private palette = by<HTMLSelectElement>("palette");
   private size = by<HTMLInputElement>("size");
   private edges = by<HTMLInputElement>("edges");
@@ -40,23 +40,23 @@ export class Colours {
     paintBar(by<HTMLCanvasElement>("scale-bar"));
   }
 
-  get value(): { colour: Mode; palette: "safe" | "model"; size: number; edges: boolean } {
+  get value(): { color: Mode; palette: "safe" | "model"; size: number; edges: boolean } {
     const palette = this.palette.value === "model" ? "model" : "safe";
-    return { colour: this.mode.value as Mode, palette, size: Number(this.size.value), edges: this.edges.checked };
+    return { color: this.mode.value as Mode, palette, size: Number(this.size.value), edges: this.edges.checked };
   }
 
   /** Offer what `cloud` has, and take `wanted` where it is among that. */
-  offer(cloud: Cloud, wanted: { colour: Mode; palette: "safe" | "model"; size: number; edges: boolean }): void {
+  offer(cloud: Cloud, wanted: { color: Mode; palette: "safe" | "model"; size: number; edges: boolean }): void {
     const there = MODES.filter((mode) => mode === "class" || mode === "height" || cloud.has(mode));
     options(this.mode, there.map((mode) => [mode, TITLES[mode]]));
-    this.mode.value = there.includes(wanted.colour) ? wanted.colour : "class";
+    this.mode.value = there.includes(wanted.color) ? wanted.color : "class";
     this.palette.value = wanted.palette;
     this.size.value = String(wanted.size);
     this.edges.checked = wanted.edges;
     this.apply(cloud);
   }
 
-  /** The next way of colouring, for the keyboard. */
+  /** The next way of coloring, for the keyboard. */
   next(): void {
     this.mode.selectedIndex = (this.mode.selectedIndex + 1) % this.mode.length;
     this.changed();
@@ -66,7 +66,7 @@ export class Colours {
     return [...classColors(cloud.header.classes, this.value.palette === "safe"), UNKNOWN];
   }
 
-  /** The file's classes have the colours of the model's classes of the same name. */
+  /** The file's classes have the colors of the model's classes of the same name. */
   ofFile(cloud: Cloud): Color[] {
     const { classes, reference } = cloud.header;
     const colors = classColors(classes, this.value.palette === "safe");
@@ -84,13 +84,13 @@ export class Colours {
   }
 
   private apply(cloud: Cloud): void {
-    const { colour, size, edges } = this.value;
+    const { color, size, edges } = this.value;
     const uniforms = this.stage.material.uniforms;
-    uniforms.mode.value = MODES.indexOf(colour);
+    uniforms.mode.value = MODES.indexOf(color);
     uniforms.heights.value.set(cloud.core.min.z, cloud.core.max.z);
     this.stage.size = size;
     this.stage.shadeEdges(edges);
-    const range = ranges(cloud)[colour];
+    const range = ranges(cloud)[color];
     show(by("scale"), range !== undefined);
     if (range) {
       by("scale-low").textContent = plain(range[0], 2);

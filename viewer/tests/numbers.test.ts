@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { bytes, count, milliseconds, plain, share, short } from "../src/numbers";
+
+test.each([
+  [0, "0"],
+  [999, "999"],
+  [1_499, "1 k"],
+  [1_500_000, "1.5 M"],
+  [12_400_000, "12 M"],
+])("%d is short as %s", (value, text) => expect(short(value)).toBe(text));
+
+test.each([
+  [0, 0, "–"],
+  [0, 5, "0.0 %"],
+  [1, 10_000, "<0.1 %"],
+  [1, 3, "33.3 %"],
+])("%d of %d is %s", (part, whole, text) => expect(share(part, whole)).toBe(text));
+
+test("units change with the size", () => {
+  expect([bytes(1), bytes(2_500_000)]).toEqual(["1 kB", "2.5 MB"]);
+  expect([milliseconds(12.4), milliseconds(2_340)]).toEqual(["12 ms", "2.3 s"]);
+  expect([count(1_234_567), plain(3), plain(1.23456), plain(1.23456, 1)]).toEqual(["1,234,567", "3", "1.235", "1.2"]);
+});
