@@ -1,17 +1,16 @@
 import re
 import struct
-import zipfile
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from checkpoint_samples import Storage, Tensor, pickled, write_state, write_zip
 from torch import nn
 
 from app.errors import BadModel
 from app.zoo.checkpoint import open_checkpoint, read
+from tests.pickles.checkpoint_samples import Storage, Tensor, write_state
 
 
 def refused(path) -> str:
@@ -169,29 +168,6 @@ def test_files_without_a_state_dict_are_refused(tmp_path, value, found):
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5\nsize 12345\n"
 
 
-@pytest.mark.parametrize(
-    ("data", "found"),
-    [
-        (b"", "empty"),
-        (LFS, "git lfs pull"),
-        (b"<!DOCTYPE html><html>", "a web page"),
-        (b"PK\x03\x04" + bytes(100), "cut short"),
-        (pickled({"a": 1}), "accepted are files of torch.save"),
-        (bytes(1000), "accepted are files of torch.save"),
-        (safetensors.torch.save({"a": torch.ones(2)}), "ends in .safetensors"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (b"LASF" + bytes(300), "a point cloud"),
-        (b"ply\nformat ascii 1.0\n", "a point cloud"),
-        (b"\x1f\x8b\x08" + bytes(100), "unpack it first"),
-        (b'{"error": "Repository not found"}', "JSON"),
-        (b"\x93NUMPY\x01\x00" + bytes(100), "array of numpy"),
-    ],
-)
-def test_files_that_are_something_else_are_refused(tmp_path, data, found):
-    (tmp_path / "a.pth").write_bytes(data)
-    assert found in refused(tmp_path / "a.pth")
-
-
 @pytest.mark.parametrize("data", [b"", LFS, b"\xff" * 100, struct.pack("<Q", 1 << 60) + b"{}", b"{" * 20])
 def test_broken_safetensors_are_refused(tmp_path, data):
     (tmp_path / "a.safetensors").write_bytes(data)
@@ -225,30 +201,6 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, zipped):
         except BadModel:
             outcomes.add("refused")
     assert "refused" in outcomes
-
-
-def test_damaged_weights_are_noticed_by_their_checksum(tmp_path):
-    torch.save({"a": torch.full((100,), 1.5)}, tmp_path / "a.pth")
-    data = bytearray((tmp_path / "a.pth").read_bytes())
-    position = data.index(struct.pack("<f", 1.5) * 4)
-    data[position] ^= 1
-    (tmp_path / "a.pth").write_bytes(data)
-    assert "its checksum" in refused(tmp_path / "a.pth")
-
-
-def test_a_missing_or_compressed_record_is_refused(tmp_path):
-    state = pickled({"state_dict": {"a": Tensor(Storage(2), (2,), (1,))}})
-    assert "data/0 is missing" in refused(write_zip(tmp_path / "a.pth", state))
-    assert "compressed" in refused(write_zip(tmp_path / "b.pth", state, zipfile.ZIP_DEFLATED, data_0=bytes(8)))
-
-
-def test_zips_that_are_no_checkpoint_are_refused(tmp_path):
-    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pth")
-    assert "TorchScript" in refused(tmp_path / "script.pth")
-    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    assert "holds 0" in refused(tmp_path / "other.pth")
-    assert "is empty" in refused(write_state(tmp_path / "empty.pth", {}))
 
 
 def test_a_npz_and_a_pth_under_other_names_are_told_for_what_they_are(tmp_path):
