@@ -24,7 +24,7 @@ from app.pipeline.segmenter import MAX_PASSES, Segmenter
 from app.score import score
 from app.verify.arrays import read
 from app.verify.pipelines import cloud_of
-from app.zoo import experiment, loading, procedure
+from app.zoo import experiment, loading, procedure_parser
 
 HEADER = ("cloud", "points", "views", "passes", "fast, s", "exact, s", "ratio", "labels agree")
 SCORED = (*HEADER, "mIoU fast", "mIoU exact", "points that change: to right / to wrong")
@@ -35,11 +35,15 @@ def goldens(folder: Path) -> Iterator[tuple[str, Segmenter, Cloud]]:
     for case in sorted(folder.glob("pipeline_*")):
         config = json.loads((case / "config.json").read_text())
         network = loading.build(config["model"], load_file(case / "weights.safetensors"))
-        yield case.name, Segmenter(network, procedure.recipe(case.name, config)), cloud_of(read(case / "input.npz"))
+        yield (
+            case.name,
+            Segmenter(network, procedure_parser.parse(case.name, config)),
+            cloud_of(read(case / "input.npz")),
+        )
     for case in sorted(folder.glob("experiments/*")):
         model = loading.load_model(case)
         cloud = cloud_of(read(case / "expected.npz"))
-        yield case.name, Segmenter(model.network, model.experiment.recipe), cloud
+        yield case.name, Segmenter(model.network, model.experiment.procedure), cloud
 
 
 def compare(segmenter: Segmenter, cloud: Cloud, max_passes: int) -> tuple[Segmentation, Segmentation, list[str]]:
@@ -53,7 +57,7 @@ def compare(segmenter: Segmenter, cloud: Cloud, max_passes: int) -> tuple[Segmen
     fast, exact = answers
     passes = f"{exact.passes}" if exact.passes == exact.passes_wanted else f"{exact.passes} of {exact.passes_wanted}"
     agree = float((fast.labels == exact.labels).mean())
-    views = max(1, len(segmenter.recipe.aug_transform))
+    views = max(1, len(segmenter.procedure.aug_transform))
     cells = [f"{len(cloud):,}", f"{views}", passes, *(f"{clock:.2f} ({cpu:.2f})" for clock, cpu in seconds)]
     return fast, exact, [*cells, f"{seconds[1][1] / seconds[0][1]:.1f} ×", f"{100 * agree:.2f} %"]
 
@@ -89,7 +93,7 @@ def main() -> None:
         return
     (bundled,) = experiment.find("")
     model = loading.load_model(bundled)
-    segmenter = Segmenter(model.network, model.experiment.recipe)
+    segmenter = Segmenter(model.network, model.experiment.procedure)
     print(f"\n## Tiles, {model.experiment.name}\n")
     _head(SCORED)
     for tile in arguments.tiles:

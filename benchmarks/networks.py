@@ -94,23 +94,23 @@ def measure(name: str, num_voxels: int, repeats: int) -> dict[str, Any]:
     """Seconds of plan, network and matrix product, the network's GFLOP, the process's peak in GB."""
     from app.networks.fold import fold
     from app.networks.registry import build
-    from app.networks.scene import Scene
+    from app.networks.voxel_batch import VoxelBatch
 
     torch.manual_seed(0)
     network: Any = fold(build(NETWORKS[name]).requires_grad_(False))
-    scene, features = Scene(indoor(num_voxels)), torch.randn(num_voxels, 6)
+    batch, features = VoxelBatch(indoor(num_voxels)), torch.randn(num_voxels, 6)
     left, right = torch.randn(2, GEMM_SIZE, GEMM_SIZE)
     seconds: dict[str, list[float]] = {"plan": [], "network": [], "gemm": []}
     with torch.inference_mode():
         for round_number in range(repeats + 1):
-            plan, plan_s = _timed(lambda: network.plan(scene))
+            plan, plan_s = _timed(lambda: network.plan(batch))
             _, network_s = _timed(lambda plan=plan: network(features, plan))
             _, gemm_s = _timed(lambda: left @ right)
             if round_number:
                 for key, value in (("plan", plan_s), ("network", network_s), ("gemm", gemm_s)):
                     seconds[key].append(value)
         peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        gflop = count_gflop(lambda: network(features, network.plan(scene)))
+        gflop = count_gflop(lambda: network(features, network.plan(batch)))
     return {"seconds": seconds, "gflop": gflop, "peak_gb": peak_gb, "machine": machine()}
 
 

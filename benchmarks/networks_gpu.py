@@ -67,20 +67,20 @@ def measure(name: str, voxels: Tensor, precision: str, repeats: int) -> tuple[li
     from app.networks.precision import PRECISIONS as DTYPES
     from app.networks.precision import in_precision
     from app.networks.registry import build
-    from app.networks.scene import Scene
+    from app.networks.voxel_batch import VoxelBatch
 
     device, on_gpu = voxels.device, voxels.is_cuda
     torch.manual_seed(0)
     plain = build(NETWORKS[name]).requires_grad_(False).to(device)
     network: Any = in_precision(fold(plain), DTYPES[precision])
-    scene = Scene(voxels)
+    batch = VoxelBatch(voxels)
     features = torch.randn(len(voxels), 6, device=device).to(DTYPES[precision])
     ms: dict[str, list[float]] = {"sum": [], "plan": [], "network": [], "again": []}
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     for round_number in range(WARM_UP + repeats):
-        _, both_ms = timed(lambda: network(features, network.plan(scene)), device)
-        plan, plan_ms = timed(lambda: network.plan(scene), device)
+        _, both_ms = timed(lambda: network(features, network.plan(batch)), device)
+        plan, plan_ms = timed(lambda: network.plan(batch), device)
         _, network_ms = timed(lambda plan=plan: network(features, plan), device)
         _, again_ms = timed(lambda plan=plan: network(features, plan), device)
         if round_number >= WARM_UP:
@@ -88,12 +88,12 @@ def measure(name: str, voxels: Tensor, precision: str, repeats: int) -> tuple[li
                 ms[key].append(value)
     peak = f"{torch.cuda.max_memory_allocated() / 1e9:.2f}" if on_gpu else "–"
     split = [
-        stages(lambda: network.plan(scene), lambda plan: network(features, plan), device) for _ in range(WARM_UP + 3)
+        stages(lambda: network.plan(batch), lambda plan: network(features, plan), device) for _ in range(WARM_UP + 3)
     ]
     shares = [f"{statistics.median(each[stage] for each in split[WARM_UP:]):.2f}" for stage in STAGES]
     busy, most = ["–", "–"], []
     if on_gpu:
-        total, count, names = kernels(lambda: network(features, network.plan(scene)))
+        total, count, names = kernels(lambda: network(features, network.plan(batch)))
         busy = [f"{total:.2f}", str(count)]
         most = [f"- {spent:.2f} ms `{kernel[:110]}`" for kernel, spent in names[:SHOWN_KERNELS]]
     return [*(spread(values) for values in ms.values()), peak], [*shares, *busy], most

@@ -19,7 +19,7 @@ OPERATORS: dict[str, list[tuple[str, list[str]]]] = {
         ("app.networks.spunet", ["submanifold_map", "strided_map", "sort_voxels"]),
     ],
     "convolutions": [("app.networks.sparse", ["sparse_conv"]), ("app.networks.ptv3.block", ["sparse_conv"])],
-    "linear layers": [("app.networks.rows", ["sparse_conv"])],
+    "linear layers": [("app.networks.batch_invariant_linear", ["sparse_conv"])],
     "attention": [("app.networks.ptv3.attention", ["patch_attention"])],
 }
 IN_PLAN = ("serialization", "kernel maps")

@@ -114,7 +114,7 @@ def predict(
         if score:
             from app.score import require_codes
 
-            require_codes(segmenter.recipe.classes, segmenter.recipe.name)
+            require_codes(segmenter.procedure.classes, segmenter.procedure.name)
 
         def work(job: Job) -> None:
             bar.update(task, description=f"reading {job.file.name}")

@@ -38,8 +38,10 @@ def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
     entry = {"model": experiment.name, "points": len(tile)}
     times_ms = []
     try:
-        entry["precision"] = "fp32" if device == "cpu" else precision_for(experiment.name, network.halves, device)
-        segmenter = Segmenter(network, experiment.recipe, device, precision=entry["precision"])
+        entry["precision"] = (
+            "fp32" if device == "cpu" else precision_for(experiment.name, network.supports_half_precision, device)
+        )
+        segmenter = Segmenter(network, experiment.procedure, device, precision=entry["precision"])
         for _ in range(PASSES):
             began_s = time.perf_counter()
             found = segmenter.segment(tile)

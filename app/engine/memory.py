@@ -10,7 +10,7 @@ import torch
 
 from app.diagnostics.machine import memory_limit_bytes, resident_bytes
 from app.engine.pulse import Memory
-from app.pipeline.shortage import is_out_of_memory
+from app.pipeline.out_of_memory import is_out_of_memory
 
 
 def memory(device: str, models: int) -> Memory:

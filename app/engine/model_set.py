@@ -121,7 +121,7 @@ class ModelSet:
             precision=segmenter.inference.precision,
             memory_bytes=sum(tensor.nbytes for tensor in tensors),
             bytes_per_voxel=bytes_per_voxel,
-            columns=sorted(read_columns(segmenter.recipe)),
+            columns=sorted(read_columns(segmenter.procedure)),
             num_features=num_features,
             tile_voxels=segmenter.tile_voxels,
             fields=list(segmenter.fields),

@@ -15,10 +15,10 @@ from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptio
 from app.engine.pulse import Pulse
 from app.engine.term import LATE
 from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
-from app.pipeline.batch import Outcome, Request, segment_batch
+from app.pipeline.batch import SegmentationOutcome, SegmentationRequest, segment_batch
 from app.pipeline.modes import MAX_PASSES
+from app.pipeline.out_of_memory import is_out_of_memory
 from app.pipeline.segmenter import Segmenter
-from app.pipeline.shortage import is_out_of_memory
 
 SMALLEST_TILE_VOXELS = 1000
 RETRIES = 4
@@ -46,24 +46,26 @@ class Runner:
 
         Raises DeviceLost if this process is of no further use.
         """
-        shared: list[tuple[Segment, Request]] = []
+        shared: list[tuple[Segment, SegmentationRequest]] = []
         for index, (job, fd) in enumerate(zip(batch.jobs, fds, strict=True)):
-            proceed = self._proceed(job, index)
+            check_cancelled = self._check_cancelled(job, index)
             try:
-                proceed()
+                check_cancelled()
                 cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
                 options, first = job.options, batch.jobs[0].options
                 segmenter = self._segmenter(options)
                 if options.mode == "fast" and (options.model, options.condition) == (first.model, first.condition):
-                    shared.append((job, Request(cloud, options.fields, options.seed, proceed)))
+                    shared.append((job, SegmentationRequest(cloud, options.fields, options.seed, check_cancelled)))
                 else:
                     passes = options.max_passes or MAX_PASSES
-                    result = segmenter.segment(cloud, options.fields, options.seed, options.mode, passes, proceed)
-                    yield self._answer(job, Outcome(index, result))
+                    result = segmenter.segment(
+                        cloud, options.fields, options.seed, options.mode, passes, check_cancelled
+                    )
+                    yield self._answer(job, SegmentationOutcome(index, result))
             except DeviceLost:
                 raise
             except Exception as error:
-                yield self._answer(job, Outcome(index, error))
+                yield self._answer(job, SegmentationOutcome(index, error))
         if not shared:
             return
         segmenter = self._segmenter(shared[0][0].options)
@@ -73,14 +75,14 @@ class Runner:
                 outcome = self._in_smaller_tiles(segmenter, request, outcome)
             yield self._answer(job, outcome)
 
-    def _proceed(self, job: Segment, index: int) -> Callable[[], None]:
-        def proceed() -> None:
+    def _check_cancelled(self, job: Segment, index: int) -> Callable[[], None]:
+        def check_cancelled() -> None:
             if self._pulse.is_cancelled(index):
                 raise ClientGone("Nobody waits for this answer any more.")
             if time.time() >= job.deadline_unix_s:
                 raise DeadlineExceeded(LATE)
 
-        return proceed
+        return check_cancelled
 
     def _segmenter(self, options: SegmentOptions) -> Segmenter:
         if options.model in self._models.segmenters:
@@ -91,7 +93,9 @@ class Runner:
             raise NotReady(why, retry_after_s=MAX_BACK_OFF_S)
         raise NotFound(f"Model {options.model!r} was unloaded.")
 
-    def _in_smaller_tiles(self, segmenter: Segmenter, request: Request, outcome: Outcome) -> Outcome:
+    def _in_smaller_tiles(
+        self, segmenter: Segmenter, request: SegmentationRequest, outcome: SegmentationOutcome
+    ) -> SegmentationOutcome:
         """The outcome of running again in tiles of half the size, and half of that, while memory does not suffice."""
         smaller = copy.copy(segmenter)
         smaller.tile_voxels = min(segmenter.tile_voxels, max(outcome.num_voxels, 1))
@@ -114,7 +118,7 @@ class Runner:
             break
         return outcome
 
-    def _answer(self, job: Segment, outcome: Outcome) -> Answer:
+    def _answer(self, job: Segment, outcome: SegmentationOutcome) -> Answer:
         result = outcome.result
         if isinstance(result, Segmentation):
             try:

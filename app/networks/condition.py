@@ -6,14 +6,14 @@ from typing import Generic, TypeVar
 
 from app.errors import BadRequest
 
-Plan = TypeVar("Plan")
+Geometry = TypeVar("Geometry")
 
 
 @dataclass(frozen=True)
-class ConditionPlan(Generic[Plan]):
-    """A plan of the geometry, and the place of the scene's dataset among the network's conditions."""
+class ConditionPlan(Generic[Geometry]):
+    """A plan of the geometry, and the place of the batch's dataset among the network's conditions."""
 
-    geometry: Plan
+    geometry: Geometry
     condition: int
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from .network import Network, check_width
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 ROWS_AT_ONCE = 4096  # sums of a cloud are taken in parts of so many rows, whatever the number of threads
 
@@ -72,10 +72,10 @@ class ContextAwareClassifier(Network):
             nn.Linear(channels, channels),
         )
 
-    def plan(self, scene: Scene) -> ContextPlan:
+    def plan(self, batch: VoxelBatch) -> ContextPlan:
         """The backbone's plan and where each cloud ends."""
         return ContextPlan(
-            self.backbone.plan(scene), scene.voxels[:, 0].unique_consecutive(return_counts=True)[1].tolist()
+            self.backbone.plan(batch), batch.voxels[:, 0].unique_consecutive(return_counts=True)[1].tolist()
         )
 
     def forward(self, features: Tensor, plan: ContextPlan) -> Tensor:  # (V, C) -> (V, num_classes)

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from .rows import PackedLinear
+from .batch_invariant_linear import PackedLinear
 
 
 @runtime_checkable

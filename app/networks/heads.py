@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .network import Network, check_width
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 
 class DefaultSegmentor(Network):
@@ -15,12 +15,12 @@ class DefaultSegmentor(Network):
         super().__init__()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
-        self.halves = backbone.halves
+        self.supports_half_precision = backbone.supports_half_precision
         self.gives_features = backbone.gives_features
 
-    def plan(self, scene: Scene) -> Any:
+    def plan(self, batch: VoxelBatch) -> Any:
         """The backbone's plan."""
-        return self.backbone.plan(scene)
+        return self.backbone.plan(batch)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.backbone(features, plan)
@@ -41,11 +41,11 @@ class DefaultSegmentorV2(Network):
         self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
-        self.halves = backbone.halves
+        self.supports_half_precision = backbone.supports_half_precision
 
-    def plan(self, scene: Scene) -> Any:
+    def plan(self, batch: VoxelBatch) -> Any:
         """The backbone's plan."""
-        return self.backbone.plan(scene)
+        return self.backbone.plan(batch)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.seg_head(self.backbone(features, plan))
@@ -65,11 +65,11 @@ class Encoder(Network):
         super().__init__()
         self.backbone = backbone
         self.plans_positions = backbone.plans_positions
-        self.halves = backbone.halves
+        self.supports_half_precision = backbone.supports_half_precision
 
-    def plan(self, scene: Scene) -> Any:
+    def plan(self, batch: VoxelBatch) -> Any:
         """The backbone's plan."""
-        return self.backbone.plan(scene)
+        return self.backbone.plan(batch)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, 0)
         return self.describe(features, plan)[0]

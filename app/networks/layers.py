@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .rows import PackedLinear
+from .batch_invariant_linear import PackedLinear
 
 
 class Layers(nn.Sequential):

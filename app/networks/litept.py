@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from .ptv3.block import MLP, Positional
-from .ptv3.geometry import Level
+from .ptv3.geometry import SerializedLevel
 from .ptv3.hierarchy import Hierarchy
 from .ptv3.norm import Norm, Prompt
+from .ptv3.pooling import Embedding
 from .ptv3.rope import RotaryAttention
-from .ptv3.steps import Embedding
 
 
 class LiteBlock(nn.Module):
@@ -30,7 +30,7 @@ class LiteBlock(nn.Module):
             self.norm2 = nn.Sequential(nn.LayerNorm(channels))
             self.mlp = nn.Sequential(MLP(channels, int(channels * mlp_ratio)))
 
-    def forward(self, x: Tensor, positional: Tensor, level: Level, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """``x`` (V, C), twice over for the next block."""
         if self.conv is not None:
             x = x + self.conv(x, level, prompt)

@@ -6,7 +6,7 @@ import torch
 from pointops import grouping2, knn_query
 from torch import Tensor
 
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Interpolation:
         return (grouping2(features, self.index) * self.weight[..., None]).sum(1)
 
 
-def positions(scene: Scene, network: str) -> Tensor:
-    """The scene's positions, which ``network`` plans for."""
-    if scene.coord is None:
-        raise ValueError(f"{network} plans for positions, and the scene has voxels only")
-    return scene.coord
+def positions(batch: VoxelBatch, network: str) -> Tensor:
+    """The batch's positions, which ``network`` plans for."""
+    if batch.coord is None:
+        raise ValueError(f"{network} plans for positions, and the batch has voxels only")
+    return batch.coord
 
 
 def cloud_ends(numbers: Tensor) -> Tensor:

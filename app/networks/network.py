@@ -4,22 +4,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 
 class Network(nn.Module):
-    """A module with ``plan(scene)`` and ``forward(features, plan)``; backbones and segmentors alike.
+    """A module with ``plan(batch)`` and ``forward(features, plan)``; backbones and segmentors alike.
 
-    ``plans_positions`` is False where ``plan`` reads the voxels of a scene and not ``coord``, so that scenes with equal
-    voxels may share a plan. ``gives_features`` is True where ``describe`` may be called, ``halves`` where the network
-    runs in half precision.
+    Attributes:
+        plans_positions: whether ``plan`` reads ``batch.coord``; if not, batches with equal voxels may share a plan.
+        gives_features: whether ``describe`` may be called.
+        supports_half_precision: whether the network runs in fp16 and bf16.
     """
 
     plans_positions: bool = True
     gives_features: bool = False
-    halves: bool = False
+    supports_half_precision: bool = False
 
-    def plan(self, scene: Scene) -> Any:
+    def plan(self, batch: VoxelBatch) -> Any:
         """All that ``forward`` needs of the geometry."""
         raise NotImplementedError
 

@@ -11,19 +11,19 @@ from .layers import Layers
 from .neighbourhood import cloud_ends, with_start
 from .network import Network
 from .partition import Partition, partition
-from .scene import Scene
 from .sparse import FinalConv, FoldedConv, SparseConv
+from .voxel_batch import VoxelBatch
 
 
 @dataclass(frozen=True)
-class Level:
+class AdaptiveLevel:
     """A level below the finest.
 
     Attributes:
         down: the map from the finer level's voxels; some of those may be in none of its pairs.
         kernel_map: of 3³ offsets.
         cells: one for each of the stage's grid sizes.
-        groups: what shares the maximum that weights are seen from, a cell a cloud; of a joint scene one.
+        groups: what shares the maximum that weights are seen from, a cell a cloud; of a joint batch one.
     """
 
     down: KernelMap
@@ -33,12 +33,12 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """``rows`` int64 (V,) brings the scene's voxels in the order of the maps; ``levels`` go from fine to coarse."""
+class OACNNsPlan:
+    """``rows`` int64 (V,) brings the batch's voxels in the order of the maps; ``levels`` go from fine to coarse."""
 
     rows: Tensor
     stem: KernelMap
-    levels: list[Level]
+    levels: list[AdaptiveLevel]
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
@@ -81,7 +81,7 @@ class FoldedConvolutions(nn.Module):
         return last(x, kernel_map, shortcut)
 
 
-class Block(nn.Module):
+class AdaptiveBlock(nn.Module):
     """Sums over cells of several sizes, mixed for each voxel, then two convolutions beside a shortcut."""
 
     def __init__(self, channels: int, num_grids: int):
@@ -93,7 +93,7 @@ class Block(nn.Module):
         self.fuse = _linear_layers(2 * channels, channels)
         self.voxel_block = Convolutions(channels, channels, 3, depth=2)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:  # (V, C) -> (V, C)
+    def forward(self, x: Tensor, level: AdaptiveLevel) -> Tensor:  # (V, C) -> (V, C)
         share = self.adaptive(x).softmax(1)  # (V, grids)
         mixed = torch.zeros_like(x)
         for grid, cells in enumerate(level.cells):
@@ -116,9 +116,9 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, depth: int, num_grids: int):
         super().__init__()
         self.down = Convolutions(in_channels, channels, 2, depth=1)
-        self.blocks = nn.ModuleList(Block(channels, num_grids) for _ in range(depth))
+        self.blocks = nn.ModuleList(AdaptiveBlock(channels, num_grids) for _ in range(depth))
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:  # (finer V, in) -> (V, C)
+    def forward(self, x: Tensor, level: AdaptiveLevel) -> Tensor:  # (finer V, in) -> (V, C)
         x = self.down(x, level.down)
         for block in self.blocks:
             x = block(x, level)
@@ -136,7 +136,9 @@ class UpBlock(nn.Module):
             *_linear_layers(channels, channels, bias=True),
         )
 
-    def forward(self, x: Tensor, skip: Tensor, level: Level) -> Tensor:  # (V, in), (finer V, skip) -> (finer V, C)
+    def forward(
+        self, x: Tensor, skip: Tensor, level: AdaptiveLevel
+    ) -> Tensor:  # (V, in), (finer V, skip) -> (finer V, C)
         x = self.up(x, level.down.inverse())
         return self.fuse(torch.cat([x, skip], 1)) + x
 
@@ -188,24 +190,24 @@ class OACNNs(Network):
         self.out_channels = decoder[0]
         self.final = FinalConv(decoder[0], num_classes)
 
-    def plan(self, scene: Scene) -> Plan:
-        """Kernel maps and cells of every level. Unless the scene is joint, every cloud is planned for by itself."""
-        rows = sort_voxels(scene.voxels)
-        coords = scene.voxels[rows]
-        groups = torch.zeros_like(coords[:, 0]) if scene.joint else coords[:, 0]
+    def plan(self, batch: VoxelBatch) -> OACNNsPlan:
+        """Kernel maps and cells of every level. Unless the batch is joint, every cloud is planned for by itself."""
+        rows = sort_voxels(batch.voxels)
+        coords = batch.voxels[rows]
+        groups = torch.zeros_like(coords[:, 0]) if batch.joint else coords[:, 0]
         shape = _by_group(coords[:, 1:], groups, "max") + 1  # of every group, as of all levels' ``groups``
         stem, levels = submanifold_map(coords, 3), []
         for sizes in self.point_grid_size:
             shape = shape // 2
             coords, down = halved(coords, shape[groups])
-            groups = torch.zeros_like(coords[:, 0]) if scene.joint else coords[:, 0]
+            groups = torch.zeros_like(coords[:, 0]) if batch.joint else coords[:, 0]
             lowest = _by_group(coords[:, 1:], groups, "min")[groups]
             places = coords[:, 1:] - lowest
             cells = [partition(pack_keys(torch.cat([coords[:, :1], places // size], 1))) for size in sizes]
-            levels.append(Level(down, submanifold_map(coords, 3), cells, partition(groups)))
-        return Plan(rows, stem, levels)
+            levels.append(AdaptiveLevel(down, submanifold_map(coords, 3), cells, partition(groups)))
+        return OACNNsPlan(rows, stem, levels)
 
-    def forward(self, features: Tensor, plan: Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
+    def forward(self, features: Tensor, plan: OACNNsPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
         x = self.stem(features[plan.rows], plan.stem)
         skips = []
         for stage, level in zip(self.enc, plan.levels, strict=True):

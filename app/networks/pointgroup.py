@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from app.errors import TooLarge
 
 from .network import Network, check_width
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 OFFSETS = 3  # columns of the offsets x, y, z
 
@@ -79,9 +79,9 @@ class PointGroup(Network):
         )
         self.seg_head = nn.Linear(channels, semantic_num_classes)
 
-    def plan(self, scene: Scene) -> Any:
+    def plan(self, batch: VoxelBatch) -> Any:
         """The backbone's plan."""
-        return self.backbone.plan(scene)
+        return self.backbone.plan(batch)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, in) -> (V, semantic_num_classes)
         return self.seg_head(self.backbone(features, plan))

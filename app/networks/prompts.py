@@ -7,10 +7,10 @@ from inspect import signature
 import torch
 from torch import Tensor, nn
 
+from .batch_invariant_linear import products
 from .condition import ConditionPlan, index_of
 from .network import Network, check_width
-from .rows import products
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
 
@@ -34,10 +34,10 @@ class PromptTraining(Network):
         self.out_channels = backbone_out_channels
         self.plans_positions = backbone.plans_positions
 
-    def plan(self, scene: Scene) -> ConditionPlan:
-        """The backbone's plan for the scene's dataset. Raises BadRequest if the network knows it not."""
-        condition = index_of(scene.condition, self.conditions)
-        return ConditionPlan(self.backbone.plan(replace(scene, condition=self.conditions[condition])), condition)
+    def plan(self, batch: VoxelBatch) -> ConditionPlan:
+        """The backbone's plan for the batch's dataset. Raises BadRequest if the network knows it not."""
+        condition = index_of(batch.condition, self.conditions)
+        return ConditionPlan(self.backbone.plan(replace(batch, condition=self.conditions[condition])), condition)
 
     def forward(self, features: Tensor, plan: ConditionPlan) -> Tensor:  # (V, C) -> (V, classes of the dataset)
         features = self.features(features, plan)

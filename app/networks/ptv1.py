@@ -12,7 +12,7 @@ from torch.nn import functional
 from .layers import Layers, concatenate_chunks
 from .neighbourhood import Interpolation, Neighbours, cloud_ends, interpolation, nearest, positions, softmax, with_start
 from .network import Network
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 NEIGHBOURS = (8, 16, 16, 16, 16)  # of a point on every level, from fine to coarse
 STRIDE = 4  # points of a level for one of the next
@@ -21,7 +21,7 @@ CHUNK_POINTS = 1 << 14
 
 
 @dataclass(frozen=True)
-class Level:
+class PointLevel:
     """A level and the ways to it.
 
     Attributes:
@@ -36,15 +36,15 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PointTransformerV1Plan:
     """``levels`` from fine to coarse; of the coarsest, the clouds' borders int64 (B + 1,) and each point's cloud."""
 
-    levels: list[Level]
+    levels: list[PointLevel]
     borders: Tensor
     clouds: Tensor
 
 
-class Attention(nn.Module):
+class VectorAttention(nn.Module):
     """Vector attention among neighbours, positions in scores and values."""
 
     def __init__(self, channels: int):
@@ -81,12 +81,12 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.linear1 = nn.Linear(channels, channels, bias=False)
         self.bn1 = nn.BatchNorm1d(channels)
-        self.transformer = Attention(channels)
+        self.transformer = VectorAttention(channels)
         self.bn2 = nn.BatchNorm1d(channels)
         self.linear3 = nn.Linear(channels, channels, bias=False)
         self.bn3 = nn.BatchNorm1d(channels)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:  # (n, C) -> (n, C)
+    def forward(self, x: Tensor, level: PointLevel) -> Tensor:  # (n, C) -> (n, C)
         out = torch.relu(self.bn1(self.linear1(x)))
         out = torch.relu(self.bn2(self.transformer(out, level.near)))
         return torch.relu(self.bn3(self.linear3(out)) + x)
@@ -100,7 +100,7 @@ class Down(nn.Module):
         self.linear = nn.Linear(in_channels if finest else 3 + in_channels, channels, bias=False)
         self.bn = nn.BatchNorm1d(channels)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:  # (finer n, in) -> (n, C)
+    def forward(self, x: Tensor, level: PointLevel) -> Tensor:  # (finer n, in) -> (n, C)
         if level.down is None:
             return self.rows(x)
         padded = zero_row(x)
@@ -116,7 +116,7 @@ class Down(nn.Module):
         return torch.relu(self.bn(self.linear(x)))
 
 
-class Head(nn.Module):
+class GlobalContext(nn.Module):
     """On the coarsest level: the features beside the mean of their cloud."""
 
     def __init__(self, channels: int):
@@ -124,7 +124,7 @@ class Head(nn.Module):
         self.linear1 = Layers(nn.Linear(2 * channels, channels), nn.BatchNorm1d(channels), nn.ReLU())
         self.linear2 = Layers(nn.Linear(channels, channels), nn.ReLU())
 
-    def forward(self, x: Tensor, plan: Plan) -> Tensor:  # (n, C) -> (n, C)
+    def forward(self, x: Tensor, plan: PointTransformerV1Plan) -> Tensor:  # (n, C) -> (n, C)
         mean = self.linear2(segment_reduce(x, plan.borders, "mean"))
         return self.linear1(torch.cat([x, mean[plan.clouds]], 1))
 
@@ -141,10 +141,10 @@ class Up(nn.Module):
         return self.linear1(skip) + up.of(self.linear2(coarse))
 
 
-class Stage(nn.ModuleList):
+class PointStage(nn.ModuleList):
     """What leads to a level, and its blocks."""
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, level: PointLevel) -> Tensor:
         """The blocks alone."""
         for block in self[1:]:
             x = block(x, level)
@@ -170,30 +170,30 @@ class PointTransformerV1(Network):
         widths = [in_channels, *planes]
         for place, (width, depth) in enumerate(zip(planes, self.blocks, strict=True)):
             down = Down(widths[place], width, finest=place == 0)
-            up = Head(width) if place == len(planes) - 1 else Up(planes[place + 1], width)
-            setattr(self, f"enc{place + 1}", Stage([down, *(Bottleneck(width) for _ in range(depth))]))
-            setattr(self, f"dec{place + 1}", Stage([up, Bottleneck(width)]))
+            up = GlobalContext(width) if place == len(planes) - 1 else Up(planes[place + 1], width)
+            setattr(self, f"enc{place + 1}", PointStage([down, *(Bottleneck(width) for _ in range(depth))]))
+            setattr(self, f"dec{place + 1}", PointStage([up, Bottleneck(width)]))
         self.out_channels = planes[0]
         self.cls = Layers(
             nn.Linear(planes[0], planes[0]), nn.BatchNorm1d(planes[0]), nn.ReLU(), nn.Linear(planes[0], num_classes)
         )
 
-    def plan(self, scene: Scene) -> Plan:
+    def plan(self, batch: VoxelBatch) -> PointTransformerV1Plan:
         """Samples, neighbours and interpolations of every level. Every cloud is planned for by itself."""
-        coord, ends = positions(scene, "PointTransformer-Seg"), cloud_ends(scene.voxels[:, 0])
-        levels = [Level(_padded(nearest(NEIGHBOURS[0], coord, ends), len(coord)))]
+        coord, ends = positions(batch, "PointTransformer-Seg"), cloud_ends(batch.voxels[:, 0])
+        levels = [PointLevel(_padded(nearest(NEIGHBOURS[0], coord, ends), len(coord)))]
         for count in NEIGHBOURS[1:]:
             coarse_ends = (with_start(ends).diff() // STRIDE).cumsum(0)
             coarse = coord[farthest_point_sampling(coord, ends, coarse_ends).long()]
             near = _padded(nearest(count, coarse, coarse_ends), len(coarse))
             down = _padded(nearest(count, coord, ends, coarse, coarse_ends), len(coord))
-            levels.append(Level(near, down, interpolation(coarse, coarse_ends, coord, ends)))
+            levels.append(PointLevel(near, down, interpolation(coarse, coarse_ends, coord, ends)))
             coord, ends = coarse, coarse_ends
         borders = with_start(ends)
         clouds = torch.arange(len(ends), device=ends.device).repeat_interleave(borders.diff())
-        return Plan(levels, borders, clouds)
+        return PointTransformerV1Plan(levels, borders, clouds)
 
-    def forward(self, features: Tensor, plan: Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
+    def forward(self, features: Tensor, plan: PointTransformerV1Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
         x, skips = features, []
         for number, level in enumerate(plan.levels, 1):
             stage = getattr(self, f"enc{number}")

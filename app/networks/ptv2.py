@@ -11,12 +11,12 @@ from .layers import Layers
 from .neighbourhood import Interpolation, Neighbours, cloud_ends, interpolation, nearest, positions, with_start
 from .network import Network
 from .partition import Partition, partition
-from .scene import Scene
 from .vector_attention import Blocks, Design, GroupedLinear, PointNorm, projection
+from .voxel_batch import VoxelBatch
 
 
 @dataclass(frozen=True)
-class Pooling:
+class GridPooling:
     """From a level to the next coarser one.
 
     Attributes:
@@ -29,12 +29,12 @@ class Pooling:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PointTransformerV2Plan:
     """From fine to coarse: neighbours in the encoder, in the decoder (not on the coarsest level), and poolings."""
 
     encoder: list[Neighbours]
     decoder: list[Neighbours]
-    poolings: list[Pooling]
+    poolings: list[GridPooling]
 
 
 class PatchEmbed(nn.Module):
@@ -57,11 +57,11 @@ class GridPool(nn.Module):
         self.fc = nn.Linear(in_channels, channels, bias=False)
         self.norm = PointNorm(channels)
 
-    def forward(self, x: Tensor, pooling: Pooling) -> Tensor:  # (n, in) -> (m, C)
+    def forward(self, x: Tensor, pooling: GridPooling) -> Tensor:  # (n, in) -> (m, C)
         return pooling.cells.reduce(torch.relu(self.norm(self.fc(x))), "max")
 
 
-class Encoder(nn.Module):
+class EncoderStage(nn.Module):
     """A pooling and blocks."""
 
     def __init__(self, in_channels: int, depth: int, channels: int, groups: int, design: Design):
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
         self.down = GridPool(in_channels, channels)
         self.blocks = Blocks(depth, channels, groups, design)
 
-    def forward(self, x: Tensor, pooling: Pooling, near: Neighbours) -> Tensor:
+    def forward(self, x: Tensor, pooling: GridPooling, near: Neighbours) -> Tensor:
         return self.blocks(self.down(x, pooling), near)
 
 
@@ -81,13 +81,13 @@ class Unpool(nn.Module):
         self.proj = projection(in_channels, channels)
         self.proj_skip = projection(skip_channels, channels)
 
-    def forward(self, x: Tensor, skip: Tensor, pooling: Pooling) -> Tensor:  # (m, in), (n, skip) -> (n, C)
+    def forward(self, x: Tensor, skip: Tensor, pooling: GridPooling) -> Tensor:  # (m, in), (n, skip) -> (n, C)
         x = self.proj(x)
         x = x[pooling.cells.part] if pooling.up is None else pooling.up.of(x)
         return x + self.proj_skip(skip)
 
 
-class Decoder(nn.Module):
+class DecoderStage(nn.Module):
     """An unpooling and blocks."""
 
     def __init__(self, in_channels: int, skip_channels: int, depth: int, channels: int, groups: int, design: Design):
@@ -95,7 +95,7 @@ class Decoder(nn.Module):
         self.up = Unpool(in_channels, skip_channels, channels)
         self.blocks = Blocks(depth, channels, groups, design)
 
-    def forward(self, x: Tensor, skip: Tensor, pooling: Pooling, near: Neighbours) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor, pooling: GridPooling, near: Neighbours) -> Tensor:
         return self.blocks(self.up(x, skip, pooling), near)
 
 
@@ -157,11 +157,11 @@ class PointTransformerV2(Network):
         encoder, decoder = (patch_embed_channels, *enc_channels), (*dec_channels, enc_channels[-1])
         self.patch_embed = PatchEmbed(in_channels, patch_embed_depth, patch_embed_channels, patch_embed_groups, design)
         self.enc_stages = nn.ModuleList(
-            Encoder(encoder[stage], depth, encoder[stage + 1], enc_groups[stage], design)
+            EncoderStage(encoder[stage], depth, encoder[stage + 1], enc_groups[stage], design)
             for stage, depth in enumerate(enc_depths)
         )
         self.dec_stages = nn.ModuleList(
-            Decoder(decoder[stage + 1], encoder[stage], depth, decoder[stage], dec_groups[stage], design)
+            DecoderStage(decoder[stage + 1], encoder[stage], depth, decoder[stage], dec_groups[stage], design)
             for stage, depth in enumerate(dec_depths)
         )
         self.out_channels = decoder[0]
@@ -171,9 +171,9 @@ class PointTransformerV2(Network):
         """From features to logits."""
         return Layers(nn.Linear(channels, channels), PointNorm(channels), nn.ReLU(), nn.Linear(channels, num_classes))
 
-    def plan(self, scene: Scene) -> Plan:
+    def plan(self, batch: VoxelBatch) -> PointTransformerV2Plan:
         """Cells and neighbours of every level. Every cloud is planned for by itself."""
-        coord, clouds = positions(scene, "PT-v2"), scene.voxels[:, 0]
+        coord, clouds = positions(batch, "PT-v2"), batch.voxels[:, 0]
         counts = [max(pair) for pair in zip(self.encoder_neighbours, (*self.decoder_neighbours, 1), strict=True)]
         levels, poolings = [nearest(counts[0], coord, cloud_ends(clouds))], []
         for count, size in zip(counts[1:], self.grid_sizes, strict=True):
@@ -181,13 +181,13 @@ class PointTransformerV2(Network):
             levels.append(nearest(count, coarse, cloud_ends(coarse_clouds)))
             poolings.append(pooling)
             coord, clouds = coarse, coarse_clouds
-        return Plan(
+        return PointTransformerV2Plan(
             [level.nearest(count) for level, count in zip(levels, self.encoder_neighbours, strict=True)],
             [level.nearest(count) for level, count in zip(levels[:-1], self.decoder_neighbours, strict=True)],
             poolings,
         )
 
-    def forward(self, features: Tensor, plan: Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
+    def forward(self, features: Tensor, plan: PointTransformerV2Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
         x = self.patch_embed(features, plan.encoder[0])
         skips = []
         for stage, pooling, near in zip(self.enc_stages, plan.poolings, plan.encoder[1:], strict=True):
@@ -204,7 +204,7 @@ class GroupedPointTransformerV2(PointTransformerV2):
     score = GroupedLinear
 
 
-def pool(coord: Tensor, clouds: Tensor, size: float, interpolates: bool) -> tuple[Tensor, Tensor, Pooling]:
+def pool(coord: Tensor, clouds: Tensor, size: float, interpolates: bool) -> tuple[Tensor, Tensor, GridPooling]:
     """Points in cells of ``size`` from the lowest corner of their cloud: means (m, 3), their clouds, the way there.
 
     coord (n, 3) float32, clouds int64 (n,), ascending.
@@ -215,4 +215,4 @@ def pool(coord: Tensor, clouds: Tensor, size: float, interpolates: bool) -> tupl
     cells = partition(pack_keys(torch.cat([clouds[:, None], places.flip(1)], 1)))
     means, coarse_clouds = cells.reduce(coord, "mean"), clouds[cells.order[cells.starts[:-1]]]
     up = interpolation(means, cloud_ends(coarse_clouds), coord, ends) if interpolates else None
-    return means, coarse_clouds, Pooling(cells, up)
+    return means, coarse_clouds, GridPooling(cells, up)

@@ -12,10 +12,10 @@ from app.errors import BadModel
 
 from .condition import ConditionPlan, index_of
 from .layers import Layers
-from .ptv2 import Plan, PointTransformerV2
-from .scene import Scene
+from .ptv2 import PointTransformerV2, PointTransformerV2Plan
 from .spunet_prompted import Norm, PromptedBatchNorm, Resolve
-from .vector_attention import Attention, PointNorm
+from .vector_attention import GroupedVectorAttention, PointNorm
+from .voxel_batch import VoxelBatch
 
 PROJECTIONS = ("proj", "proj_skip")
 
@@ -58,13 +58,13 @@ class PromptedPointTransformerV2(PointTransformerV2):
         """From features to logits."""
         return nn.Sequential(nn.Linear(channels, num_classes))
 
-    def plan(self, scene: Scene) -> ConditionPlan[Plan]:  # type: ignore[override]
-        """Cells and neighbours, and the scene's dataset. Raises BadRequest if the network knows it not."""
-        return ConditionPlan(super().plan(scene), index_of(scene.condition, self.conditions))
+    def plan(self, batch: VoxelBatch) -> ConditionPlan[PointTransformerV2Plan]:  # type: ignore[override]
+        """Cells and neighbours, and the batch's dataset. Raises BadRequest if the network knows it not."""
+        return ConditionPlan(super().plan(batch), index_of(batch.condition, self.conditions))
 
     @torch.no_grad()
     def forward(  # type: ignore[override]
-        self, features: Tensor, plan: ConditionPlan[Plan], context: Tensor | None = None
+        self, features: Tensor, plan: ConditionPlan[PointTransformerV2Plan], context: Tensor | None = None
     ) -> Tensor:  # (V, in_channels), (1, context_channels) -> (V, num_classes)
         if self.norm_adaptive and context is None:
             raise BadModel("PT-v2m3 with norm_adaptive=True reads a context, which a PPT around it gives")
@@ -83,7 +83,7 @@ def prompt_norms(module: nn.Module, norm: Norm) -> None:
             delattr(module, name)
             setattr(module, f"{name}_linear", linear)
             setattr(module, f"{name}_norm", norm(cast(PointNorm, point_norm).norm.num_features))
-        elif not isinstance(child, Attention):
+        elif not isinstance(child, GroupedVectorAttention):
             prompt_norms(child, norm)
 
 

@@ -60,7 +60,7 @@ TRAINING_ONLY = {"criteria", "freeze_backbone"}
 def build(model: Mapping[str, Any]) -> Network:
     """The network that ``model`` (the config's ``model=dict(...)``) describes, in eval mode, weights not loaded.
 
-    The network has ``plan(scene)`` and ``forward(features, plan)``. Raises BadModel if a type is not served or a
+    The network has ``plan(batch)`` and ``forward(features, plan)``. Raises BadModel if a type is not served or a
     key is unknown to it.
     """
     if model.get("type") == UPSTREAM:

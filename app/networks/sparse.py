@@ -7,7 +7,7 @@ import torch
 from sparseops import KernelMap, pack_weight, sparse_conv
 from torch import Tensor, nn
 
-from .rows import PackedLinear
+from .batch_invariant_linear import PackedLinear
 
 
 class SparseConv(nn.Module):

@@ -7,8 +7,8 @@ from sparseops import KernelMap, sort_voxels, strided_map, submanifold_map
 from torch import Tensor, nn
 
 from .network import Network
-from .scene import Scene
 from .sparse import FinalConv, FoldedConv, SparseConv
+from .voxel_batch import VoxelBatch
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class SpUNetPlan:
     order: Tensor | None = None
 
 
-def plan_levels(scene: Scene, num_stages: int) -> SpUNetPlan:
-    """Kernel maps of the stem and of ``num_stages`` halvings of the scene's voxels."""
-    order = sort_voxels(scene.voxels)
-    coords = scene.voxels[order]
+def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
+    """Kernel maps of the stem and of ``num_stages`` halvings of the batch's voxels."""
+    order = sort_voxels(batch.voxels)
+    coords = batch.voxels[order]
     stem = submanifold_map(coords, 5)
     levels, downs = [submanifold_map(coords, 3)], []
     for _ in range(num_stages):
@@ -82,7 +82,7 @@ class FoldedBlock(nn.Module):
         return self.conv2(self.conv1(x, kernel_map), kernel_map, shortcut)
 
 
-class Step(nn.ModuleList):
+class ConvolutionStep(nn.ModuleList):
     """Convolution along a map, batch norm, ReLU: the stem and every change of level."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
@@ -97,7 +97,7 @@ class Step(nn.ModuleList):
         return FoldedConv(self, "relu")
 
 
-class Stage(nn.ModuleDict):
+class ResidualStage(nn.ModuleDict):
     """Residual blocks on one level."""
 
     def __init__(self, in_channels: int, channels: int, depth: int):
@@ -124,7 +124,7 @@ class SpUNet(Network):
 
     plans_positions = False
     gives_features = True
-    halves = True
+    supports_half_precision = True
 
     def __init__(
         self,
@@ -149,25 +149,25 @@ class SpUNet(Network):
         above = (*decoder[1:], encoder[-1])  # width that enters each up step
         decoder_layers = layers[self.num_stages :][::-1]
         stages = range(self.num_stages)
-        self.conv_input = Step(in_channels, base_channels, 5)
-        self.down = nn.ModuleList(Step(below[s], encoder[s], 2) for s in stages)
-        self.enc = nn.ModuleList(Stage(encoder[s], encoder[s], layers[s]) for s in stages)
-        self.up = nn.ModuleList(Step(above[s], decoder[s], 2) for s in stages)
-        self.dec = nn.ModuleList(Stage(below[s] + decoder[s], decoder[s], decoder_layers[s]) for s in stages)
+        self.conv_input = ConvolutionStep(in_channels, base_channels, 5)
+        self.down = nn.ModuleList(ConvolutionStep(below[s], encoder[s], 2) for s in stages)
+        self.enc = nn.ModuleList(ResidualStage(encoder[s], encoder[s], layers[s]) for s in stages)
+        self.up = nn.ModuleList(ConvolutionStep(above[s], decoder[s], 2) for s in stages)
+        self.dec = nn.ModuleList(ResidualStage(below[s] + decoder[s], decoder[s], decoder_layers[s]) for s in stages)
         self.out_channels = decoder[0]
         self.final = FinalConv(decoder[0], num_classes) if num_classes else nn.Identity()
 
-    def plan(self, scene: Scene) -> SpUNetPlan:
+    def plan(self, batch: VoxelBatch) -> SpUNetPlan:
         """Kernel maps of every level."""
-        return plan_levels(scene, self.num_stages)
+        return plan_levels(batch, self.num_stages)
 
     def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
-        return self._in_scene_order(self.final(self._finest(features, plan)), plan)
+        return self._in_batch_order(self.final(self._finest(features, plan)), plan)
 
     def describe(self, features: Tensor, plan: SpUNetPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the features of the last stage."""
         x = self._finest(features, plan)
-        return self._in_scene_order(self.final(x), plan), self._in_scene_order(x, plan)
+        return self._in_batch_order(self.final(x), plan), self._in_batch_order(x, plan)
 
     def _finest(self, features: Tensor, plan: SpUNetPlan) -> Tensor:
         x = self.conv_input(features if plan.order is None else features[plan.order], plan.stem)
@@ -182,5 +182,5 @@ class SpUNet(Network):
         return x
 
     @staticmethod
-    def _in_scene_order(x: Tensor, plan: SpUNetPlan) -> Tensor:
+    def _in_batch_order(x: Tensor, plan: SpUNetPlan) -> Tensor:
         return x if plan.order is None else torch.empty_like(x).index_copy_(0, plan.order, x)

@@ -12,8 +12,8 @@ from app.errors import BadModel
 from .condition import ConditionPlan, index_of
 from .fold import fold
 from .network import Network
-from .scene import Scene
-from .spunet import SpUNet, SpUNetPlan, Stage, batch_norm, plan_levels
+from .spunet import ResidualStage, SpUNet, SpUNetPlan, batch_norm, plan_levels
+from .voxel_batch import VoxelBatch
 
 
 class PromptedBatchNorm(nn.Module):
@@ -93,10 +93,10 @@ class PromptedBlock(nn.Module):
 class PromptedStage(nn.ModuleDict):
     """Blocks on one level."""
 
-    def __init__(self, plain: Stage, norm: Norm):
+    def __init__(self, plain: ResidualStage, norm: Norm):
         super().__init__({name: PromptedBlock(block, norm) for name, block in plain.items()})
 
-    def resolve_into(self, plain: Stage, resolve: Resolve) -> None:
+    def resolve_into(self, plain: ResidualStage, resolve: Resolve) -> None:
         """Give every block of ``plain`` what the one of its name has."""
         for name, block in self.items():
             block.resolve_into(plain[name], resolve)  # type: ignore[operator]
@@ -151,14 +151,14 @@ class PromptedSpUNet(Network):
         self.out_channels, self.num_stages = plain.out_channels, plain.num_stages
         self.conv_input = PromptedStep(plain.conv_input, norm)
         self.down = nn.ModuleList(PromptedStep(step, norm) for step in plain.down)
-        self.enc = nn.ModuleList(PromptedStage(stage, norm) for stage in cast("list[Stage]", plain.enc))
+        self.enc = nn.ModuleList(PromptedStage(stage, norm) for stage in cast("list[ResidualStage]", plain.enc))
         self.up = nn.ModuleList(PromptedStep(step, norm) for step in plain.up)
-        self.dec = nn.ModuleList(PromptedStage(stage, norm) for stage in cast("list[Stage]", plain.dec))
+        self.dec = nn.ModuleList(PromptedStage(stage, norm) for stage in cast("list[ResidualStage]", plain.dec))
         self.final = plain.final
 
-    def plan(self, scene: Scene) -> ConditionPlan[SpUNetPlan]:
-        """Kernel maps of every level, and the scene's dataset. Raises BadRequest if the network knows it not."""
-        return ConditionPlan(plan_levels(scene, self.num_stages), index_of(scene.condition, self.conditions))
+    def plan(self, batch: VoxelBatch) -> ConditionPlan[SpUNetPlan]:
+        """Kernel maps of every level, and the batch's dataset. Raises BadRequest if the network knows it not."""
+        return ConditionPlan(plan_levels(batch, self.num_stages), index_of(batch.condition, self.conditions))
 
     def forward(
         self, features: Tensor, plan: ConditionPlan[SpUNetPlan], context: Tensor | None = None
@@ -198,9 +198,9 @@ class FoldedPromptedSpUNet(Network):
         self.network = network
         self._of_condition: dict[int, nn.Module] = {}
 
-    def plan(self, scene: Scene) -> ConditionPlan[SpUNetPlan]:
+    def plan(self, batch: VoxelBatch) -> ConditionPlan[SpUNetPlan]:
         """As of the network."""
-        return self.network.plan(scene)
+        return self.network.plan(batch)
 
     def forward(self, features: Tensor, plan: ConditionPlan[SpUNetPlan], context: Tensor | None = None) -> Tensor:
         if plan.condition not in self._of_condition:

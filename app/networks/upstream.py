@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 
-from . import packages
+from . import upstream_packages
 from .network import Network
-from .scene import Scene
+from .voxel_batch import VoxelBatch
 
 FILES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 EXTRA_MODULES = {"Swin3D-v1m1": "pointcept.models.swin3d"}  # which pointcept.models leaves out
@@ -50,11 +50,11 @@ class Upstream(Network):
         self.kind = str(model.get("type"))
         self.module = _build(model).eval()
 
-    def plan(self, scene: Scene) -> Scene:
-        """The scene: the network plans for itself."""
-        return scene
+    def plan(self, batch: VoxelBatch) -> VoxelBatch:
+        """The batch: the network plans for itself."""
+        return batch
 
-    def forward(self, features: Tensor, plan: Scene) -> Tensor:  # (V, sum of inputs) -> (V, num_classes)
+    def forward(self, features: Tensor, plan: VoxelBatch) -> Tensor:  # (V, sum of inputs) -> (V, num_classes)
         counts = plan.voxels[:, 0].bincount()
         parts = [len(features)] if plan.joint else counts.tolist()
         positions = plan.voxels.float() if plan.coord is None else plan.coord
@@ -105,9 +105,9 @@ def _build(model: Mapping[str, Any]) -> nn.Module:
                 import_module(EXTRA_MODULES[kind])
     except ImportError as error:
         raise BadModel(f"{told}: {_missing(error)}") from error
-    absent = packages.absent(kinds)
+    absent = upstream_packages.absent(kinds)
     if absent:
-        raise BadModel(f"{told}: {'; '.join(map(packages.told, absent))}")
+        raise BadModel(f"{told}: {'; '.join(map(upstream_packages.told, absent))}")
     if any(kind.startswith("OctFormer") for kind in kinds) and find_spec("dwconv") is None:
         _convolve_by_ocnn()
     try:
@@ -159,7 +159,7 @@ def _kinds(model: Any) -> Iterator[str]:
 
 def _missing(error: ImportError) -> str:
     if error.name and isinstance(error, ModuleNotFoundError):
-        return packages.told(error.name.partition(".")[0])
+        return upstream_packages.told(error.name.partition(".")[0])
     return f"it cannot be imported: {error}"
 
 

@@ -50,7 +50,7 @@ class Design:
     score: Callable[[int, int], nn.Module]
 
 
-class Attention(nn.Module):
+class GroupedVectorAttention(nn.Module):
     """Grouped vector attention among neighbours."""
 
     def __init__(self, channels: int, groups: int, design: Design):
@@ -85,12 +85,12 @@ class Attention(nn.Module):
         return concatenate_chunks(CHUNK_POINTS, attend, self.linear_q(x), near.index, near.relative)
 
 
-class Block(nn.Module):
+class GroupedVectorBlock(nn.Module):
     """Attention between two linear layers, beside a shortcut."""
 
     def __init__(self, channels: int, groups: int, design: Design):
         super().__init__()
-        self.attn = Attention(channels, groups, design)
+        self.attn = GroupedVectorAttention(channels, groups, design)
         self.fc1 = nn.Linear(channels, channels, bias=False)
         self.fc3 = nn.Linear(channels, channels, bias=False)
         self.norm1, self.norm2, self.norm3 = (PointNorm(channels) for _ in range(3))
@@ -106,7 +106,7 @@ class Blocks(nn.Module):
 
     def __init__(self, depth: int, channels: int, groups: int, design: Design):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(channels, groups, design) for _ in range(depth))
+        self.blocks = nn.ModuleList(GroupedVectorBlock(channels, groups, design) for _ in range(depth))
 
     def forward(self, x: Tensor, near: Neighbours) -> Tensor:
         for block in self.blocks:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from . import narrow
+from . import column_statistics
 
 MAX_RASTER_CELLS = 1 << 23  # 5.8 km a side in cells of 2 m
 
@@ -96,7 +96,7 @@ def lowest_of_cells(coord: np.ndarray, cell_m: float, reach_m: float) -> tuple[n
     Where the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than what filters of radius
     ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
     """
-    low = narrow.lowest(coord[:, :2])
+    low = column_statistics.lowest(coord[:, :2])
     while True:
         column, row = (np.floor((coord[:, axis] - low[axis]) / cell_m).astype(np.int64) for axis in (0, 1))
         if _num_cells(column, row) > MAX_RASTER_CELLS:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from app.clouds.cloud import Cloud, Segmentation
 
-from . import fast
+from . import single_pass
 from .prepare import Prepared
-from .run import Run
+from .run_context import RunContext
 from .segmenter import Segmenter, wants_features
 
 MAX_PREPARING_THREADS = 8  # more would wait for Python's lock
@@ -23,17 +23,17 @@ MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so suc
 
 
 @dataclass(frozen=True)
-class Request:
-    """One cloud and how to answer it; ``proceed`` raises where the answer is no longer wanted."""
+class SegmentationRequest:
+    """One cloud and how to answer it; ``check_cancelled`` raises where the answer is no longer wanted."""
 
     cloud: Cloud
     fields: tuple[str, ...]
     seed: int
-    proceed: Callable[[], None]
+    check_cancelled: Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SegmentationOutcome:
     """What became of the request at ``index``: its answer, or the exception that ended it.
 
     ``num_voxels`` are those of the cloud, ``batch_size`` the clouds that shared its pass.
@@ -48,8 +48,8 @@ class Outcome:
 @dataclass(frozen=True)
 class _Waiting:
     index: int
-    request: Request
-    run: Run
+    request: SegmentationRequest
+    run: RunContext
     prepared: Prepared
 
     @property
@@ -57,7 +57,9 @@ class _Waiting:
         return len(self.prepared.voxels)
 
 
-def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels: int) -> Iterator[Outcome]:
+def segment_batch(
+    segmenter: Segmenter, requests: Sequence[SegmentationRequest], max_voxels: int
+) -> Iterator[SegmentationOutcome]:
     """The outcome of every request, in the order in which they are done.
 
     Clouds of ``MIN_SHARED_VOXELS`` or more share passes of at most ``max_voxels``; the others go alone, in tiles where
@@ -66,7 +68,7 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
     """
     group: list[_Waiting] = []
     for waiting in _prepared(segmenter, requests):
-        if isinstance(waiting, Outcome):
+        if isinstance(waiting, SegmentationOutcome):
             yield waiting
         elif not _may_share(waiting, min(max_voxels, segmenter.tile_voxels)):
             yield from _answer(segmenter, [waiting])
@@ -81,16 +83,18 @@ def segment_batch(segmenter: Segmenter, requests: Sequence[Request], max_voxels:
 def answers_alike(segmenter: Segmenter, clouds: Sequence[Cloud]) -> bool:
     """Whether the logits of ``clouds`` are the same, to the bit, alone and in one pass, in either order."""
     prepared = [ready for ready in map(segmenter.prepare, clouds) if ready is not None]
-    alone = [_logits(segmenter, [one], Run([]))[0] for one in prepared]
-    together = _logits(segmenter, prepared, Run([]))
-    backwards = _logits(segmenter, prepared[::-1], Run([]))[::-1]
+    alone = [_logits(segmenter, [one], RunContext([]))[0] for one in prepared]
+    together = _logits(segmenter, prepared, RunContext([]))
+    backwards = _logits(segmenter, prepared[::-1], RunContext([]))[::-1]
     return all(
         torch.equal(one, first) and torch.equal(one, second)
         for one, first, second in zip(alone, together, backwards, strict=True)
     )
 
 
-def _prepared(segmenter: Segmenter, requests: Sequence[Request]) -> Iterator[_Waiting | Outcome]:
+def _prepared(
+    segmenter: Segmenter, requests: Sequence[SegmentationRequest]
+) -> Iterator[_Waiting | SegmentationOutcome]:
     """Every request made ready, in their order; while a GPU runs the network, the processor goes on with the next."""
     prepare = partial(_prepare, segmenter)
     num_large = sum(len(request.cloud) >= MIN_PREPARING_POINTS for request in requests)
@@ -102,15 +106,15 @@ def _prepared(segmenter: Segmenter, requests: Sequence[Request]) -> Iterator[_Wa
         yield from pool.map(prepare, count(), requests)
 
 
-def _prepare(segmenter: Segmenter, index: int, request: Request) -> _Waiting | Outcome:
+def _prepare(segmenter: Segmenter, index: int, request: SegmentationRequest) -> _Waiting | SegmentationOutcome:
     try:
         segmenter.check_fields(request.fields, "fast")
-        run = Run([*request.cloud.warnings, *segmenter.warnings], request.proceed)
+        run = RunContext([*request.cloud.warnings, *segmenter.warnings], request.check_cancelled)
         prepared = segmenter.prepare(request.cloud, request.seed, run)
         if prepared is None:
-            return Outcome(index, segmenter.answer(len(request.cloud), None, request.fields, run))
+            return SegmentationOutcome(index, segmenter.answer(len(request.cloud), None, request.fields, run))
     except Exception as error:
-        return Outcome(index, error)
+        return SegmentationOutcome(index, error)
     return _Waiting(index, request, run, prepared)
 
 
@@ -120,22 +124,22 @@ def _may_share(waiting: _Waiting, max_voxels: int) -> bool:
     return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and not goes_alone
 
 
-def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[Outcome]:
+def _answer(segmenter: Segmenter, group: list[_Waiting]) -> Iterator[SegmentationOutcome]:
     """Drop what is no longer wanted, run the others together, and alone where that fails."""
     wanted: list[_Waiting] = []
     for waiting in group:
         try:
-            waiting.request.proceed()
+            waiting.request.check_cancelled()
             wanted.append(waiting)
         except Exception as error:
-            yield Outcome(waiting.index, error)
+            yield SegmentationOutcome(waiting.index, error)
     together = _together(segmenter, wanted) if len(wanted) > 1 else None
     for place, waiting in enumerate(wanted):
         try:
             result: Segmentation | Exception = _finish(segmenter, waiting, together[place] if together else None)
         except Exception as error:
             result = error
-        yield Outcome(waiting.index, result, waiting.num_voxels, len(wanted) if together else 1)
+        yield SegmentationOutcome(waiting.index, result, waiting.num_voxels, len(wanted) if together else 1)
 
 
 def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] | None:
@@ -143,7 +147,7 @@ def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] |
 
     None if the pass fails or warns, as of an overflow, which may be another cloud's.
     """
-    run = Run([])
+    run = RunContext([])
     try:
         logits = _logits(segmenter, [waiting.prepared for waiting in group], run)
         probabilities = [each.softmax(1).cpu().numpy() for each in logits]
@@ -159,13 +163,13 @@ def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] |
 def _finish(segmenter: Segmenter, waiting: _Waiting, probabilities: np.ndarray | None) -> Segmentation:
     request = waiting.request
     if probabilities is None:
-        opinion = segmenter.opinion(waiting.prepared, request.fields, waiting.run)
+        predictions = segmenter.predictions(waiting.prepared, request.fields, waiting.run)
     else:
-        opinion = fast.opinion(waiting.prepared, probabilities)
-    return segmenter.answer(len(request.cloud), opinion, request.fields, waiting.run)
+        predictions = single_pass.predictions(waiting.prepared, probabilities)
+    return segmenter.answer(len(request.cloud), predictions, request.fields, waiting.run)
 
 
-def _logits(segmenter: Segmenter, prepared: Sequence[Prepared], run: Run) -> list[Tensor]:
+def _logits(segmenter: Segmenter, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
     """Logits float32 (V, num_classes) of each cloud, of one pass."""
     plan = segmenter.inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
     feat = np.concatenate([each.feat for each in prepared])

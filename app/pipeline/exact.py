@@ -14,12 +14,12 @@ import numpy as np
 
 from . import tiling, views
 from .inference import Inference
-from .opinion import Opinion
+from .out_of_memory import is_out_of_memory
+from .predictions import Predictions
 from .prepare import Staged, represent
-from .recipe import Recipe
-from .run import Run
+from .procedure import InferenceProcedure
+from .run_context import RunContext
 from .sample import Sample
-from .shortage import is_out_of_memory
 from .views import View
 from .voxelize import Voxels
 
@@ -54,14 +54,21 @@ class _Fragment:
     stands_for: int
 
 
-def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int, max_passes: int, run: Run) -> Votes:
+def vote(
+    inference: Inference,
+    sample: Sample,
+    procedure: InferenceProcedure,
+    tile_voxels: int,
+    max_passes: int,
+    run: RunContext,
+) -> Votes:
     """The votes on the points of a staged ``sample``.
 
     Where ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first
     view, and ``run.warnings`` says so. Raises BadModel if a view is not served or left to chance.
     """
     with run.stage("voxelize"):
-        found = views.distinct(sample, recipe)
+        found = views.distinct(sample, procedure)
     allotted = views.allot(found, max_passes)
     groups: dict[bytes, list[tuple[View, int]]] = {}
     for view, num_fragments in zip(found, allotted, strict=True):
@@ -70,13 +77,13 @@ def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int,
     sums = np.zeros((len(sample["coord"]), inference.num_classes), np.float32)
     made = 0.0
     for group in groups.values():
-        for passes in _add(sums, group, sample, recipe, inference, tile_voxels, run):
+        for passes in _add(sums, group, sample, procedure, inference, tile_voxels, run):
             made += passes
             run.on_passes(made, sum(allotted))
     votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
     if votes.passes < votes.passes_wanted:
         with run.stage("project"):
-            num_missed = _fill(sums, views.look(sample, found[0].steps, recipe)[1])
+            num_missed = _fill(sums, views.look(sample, found[0].steps, procedure)[1])
         run.warnings.append(
             f"mode=exact made {votes.passes:,} of {votes.passes_wanted:,} passes (max_passes); "
             f"points that were in none and got the mean of their voxel: {num_missed:,}."
@@ -84,22 +91,22 @@ def vote(inference: Inference, sample: Sample, recipe: Recipe, tile_voxels: int,
     return votes
 
 
-def opinion(staged: Staged, votes: Votes) -> Opinion:
+def predictions(staged: Staged, votes: Votes) -> Predictions:
     """The class with most votes and the share of each; ``votes.sums`` are divided in place."""
     best = votes.sums.argmax(1)
     shares = votes.sums
     shares /= shares.sum(1, keepdims=True)
-    return Opinion(staged.rows, staged.stand_in, best, shares, votes.passes, votes.passes_wanted)
+    return Predictions(staged.rows, staged.stand_in, best, shares, votes.passes, votes.passes_wanted)
 
 
 def _add(
     sums: np.ndarray,
     group: Sequence[tuple[View, int]],
     sample: Sample,
-    recipe: Recipe,
+    procedure: InferenceProcedure,
     inference: Inference,
     tile_voxels: int,
-    run: Run,
+    run: RunContext,
 ) -> Iterator[float]:
     """Add to ``sums`` what the network says of the views in ``group``, which have equal voxels, with so many fragments.
 
@@ -107,7 +114,7 @@ def _add(
     that one tile's plan is held at a time.
     """
     with run.stage("voxelize"):
-        looks = [(*views.look(sample, view.steps, recipe), view.weight, count) for view, count in group]
+        looks = [(*views.look(sample, view.steps, procedure), view.weight, count) for view, count in group]
         voxels = looks[0][1]
         grid_coord = voxels.grid_coord[voxels.first_points()]
         tiles = list(tiling.cut(grid_coord, tile_voxels))
@@ -115,7 +122,7 @@ def _add(
         for tile in tiles:
             share[tile.rows] += tile.weights
     plans = _Plans(inference, run)
-    for held in _batches(_fragments(looks, recipe, str(inference.device), run), HELD_VOXELS // len(voxels)):
+    for held in _batches(_fragments(looks, procedure, str(inference.device), run), HELD_VOXELS // len(voxels)):
         for tile in tiles:
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
@@ -128,7 +135,7 @@ def _add(
 
 
 def _probabilities(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: Run
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: RunContext
 ) -> list[np.ndarray]:
     """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time where memory does not suffice."""
     try:
@@ -143,7 +150,7 @@ def _probabilities(
 
 
 def _pass(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: Run
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: RunContext
 ) -> list[np.ndarray]:
     """float32 (V, num_classes) for each fragment of ``batch``."""
     plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
@@ -153,20 +160,20 @@ def _pass(
 
 
 def _fragments(
-    looks: Iterable[tuple[Sample, Voxels, int, int]], recipe: Recipe, device: str, run: Run
+    looks: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, device: str, run: RunContext
 ) -> Iterator[_Fragment]:
     """The first so many fragments of each view."""
     for sample, voxels, weight, count in looks:
         for points in islice(voxels.fragments(), count):
             with run.stage("voxelize"):
-                fragment = _Fragment(points, *represent(sample, voxels, points, recipe, device), weight)
+                fragment = _Fragment(points, *represent(sample, voxels, points, procedure, device), weight)
             yield fragment
 
 
 class _Plans:
     """Plans of batches, kept for those with the same voxels, unless the network plans for positions too."""
 
-    def __init__(self, inference: Inference, run: Run):
+    def __init__(self, inference: Inference, run: RunContext):
         self.inference = inference
         self.run = run
         self.voxels: np.ndarray | None = None

@@ -9,9 +9,9 @@ from app.clouds.columns import STRENGTHS
 from app.clouds.units import METRE, Unit
 from app.errors import BadCloud
 
-from . import narrow
+from . import column_statistics
 from .normals import estimate_normals
-from .recipe import Recipe, Transform
+from .procedure import InferenceProcedure, Transform
 from .sample import Sample
 
 LOCAL_ORIGIN_FROM = 8192.0
@@ -24,10 +24,10 @@ NEUTRAL_STRENGTH = 0.5
 RETURN_COLUMNS = ("return_number", "number_of_returns")
 
 
-def feature_columns(recipe: Recipe) -> set[str]:
-    """Names of the columns that the recipe's Collect joins for the network, or its GridSample projects on."""
+def feature_columns(procedure: InferenceProcedure) -> set[str]:
+    """Names of the columns that the procedure's Collect joins for the network, or its GridSample projects on."""
     names: set[str] = set()
-    for transform in (*recipe.transform, recipe.voxelize, *recipe.post_transform):
+    for transform in (*procedure.transform, procedure.voxelize, *procedure.post_transform):
         if transform.get("project_displacement"):
             names.add("normal")
         if transform["type"] == "Collect":
@@ -37,9 +37,9 @@ def feature_columns(recipe: Recipe) -> set[str]:
     return names
 
 
-def read_columns(recipe: Recipe) -> set[str]:
-    """Names of the columns of a sample that the recipe reads, those of ``Cloud.extra`` among them."""
-    return feature_columns(recipe) | {*RETURN_COLUMNS} | _copied(recipe.transform)
+def read_columns(procedure: InferenceProcedure) -> set[str]:
+    """Names of the columns of a sample that the procedure reads, those of ``Cloud.extra`` among them."""
+    return feature_columns(procedure) | {*RETURN_COLUMNS} | _copied(procedure.transform)
 
 
 def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit = METRE) -> np.ndarray:
@@ -51,7 +51,7 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: 
     box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud if it stays too wide or too
     high then.
     """
-    usable = np.flatnonzero(narrow.finite(xyz))
+    usable = np.flatnonzero(column_statistics.finite(xyz))
     num_left_out = len(xyz) - len(usable)
     if num_left_out:
         warnings.append(f"Points with NaN or infinite coordinates: {num_left_out:,}; they get the ignore label.")
@@ -70,8 +70,8 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: 
     return usable
 
 
-def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[str]) -> Sample:
-    """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the recipe reads.
+def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, warnings: list[str]) -> Sample:
+    """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the procedure reads.
 
     ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin where a coordinate is beyond ±8192, since float32 has
     steps of a millimetre there. ``color`` is 0 to 255. ``strength``, or what else the config calls it, is
@@ -81,12 +81,12 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
     """
     xyz = _chosen(cloud.xyz, rows)
     if np.abs(xyz).max() > LOCAL_ORIGIN_FROM:
-        xyz = xyz - np.floor(narrow.lowest(xyz))
-    columns = feature_columns(recipe)
+        xyz = xyz - np.floor(column_statistics.lowest(xyz))
+    columns = feature_columns(procedure)
     sample: Sample = {"coord": xyz.astype(np.float32)}
     if "color" in columns:
         sample["color"] = _color(cloud, rows, warnings)
-    copied = _copied(recipe.transform)
+    copied = _copied(procedure.transform)
     if strength := _strength_name(columns | copied, cloud):
         sample[strength] = _strength(cloud, rows, warnings)
     if "normal" in columns:
@@ -97,7 +97,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, recipe: Recipe, warnings: list[
             sample["normal"] = cloud.normals[rows].astype(np.float32)
     if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):
         warnings.append("The cloud has no return numbers: every point is taken as the only return of its pulse.")
-    for name in read_columns(recipe) & set(cloud.extra) - set(sample):
+    for name in read_columns(procedure) & set(cloud.extra) - set(sample):
         sample[name] = cloud.extra[name][rows].astype(np.float32).reshape(len(rows), 1)
     _replace_non_finite(sample, warnings)
     return sample
@@ -116,7 +116,7 @@ def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
 
 
 def _strength_name(names: set[str], cloud: Cloud) -> str | None:
-    """What the recipe calls the intensity; of several such names that of STRENGTHS that is no column of its own."""
+    """What the procedure calls the intensity; of several such names that of STRENGTHS that is no column of its own."""
     found = [name for name in ("strength", *STRENGTHS) if name in names]
     own = [name for name in found if name not in cloud.extra]
     return own[0] if own else None
@@ -141,14 +141,14 @@ def _copied(transforms: Sequence[Transform]) -> set[str]:
 
 def _replace_non_finite(sample: Sample, warnings: list[str]) -> None:
     for name, values in sample.items():
-        if not (finite := narrow.finite(values)).all():
+        if not (finite := column_statistics.finite(values)).all():
             warnings.append(f"Points with NaN or infinite {name}: {np.count_nonzero(~finite):,}; taken as 0.")
             sample[name] = np.where(np.isfinite(values), values, np.float32(0))
 
 
 @np.errstate(over="ignore")
 def _extent(xyz: np.ndarray) -> np.ndarray:
-    return narrow.extent(xyz)
+    return column_statistics.extent(xyz)
 
 
 def _check_voxels(size: float, most: int, how: str, grid_size: float, unit: Unit) -> None:
@@ -169,7 +169,7 @@ def _near_the_bulk(xyz: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_units(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit) -> None:
-    extent = narrow.extent(xyz)
+    extent = column_statistics.extent(xyz)
     widest, across = extent.max(), extent[:2].max()
     plausible = PLAUSIBLE_EXTENT_M / unit.metres * max(1, grid_size * unit.metres)
     if widest > plausible or 0 < widest < PLAUSIBLE_VOXELS * grid_size:

@@ -12,9 +12,9 @@ from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.pointgroup import Instances, PointGroup
 from app.networks.precision import PRECISIONS, in_precision
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
-from .run import Run
+from .run_context import RunContext
 
 OVERFLOW = "Half precision overflowed; the network ran in float32."
 
@@ -23,11 +23,11 @@ class Inference:
     """A network, folded for inference, on one device.
 
     Args:
-        network: has ``plan(scene)``, ``forward(features, plan)`` and ``plans_positions``; its weights are loaded.
+        network: has ``plan(batch)``, ``forward(features, plan)`` and ``plans_positions``; its weights are loaded.
         num_classes: width that its logits must have.
         device: a torch device.
         condition: the dataset whose norms and classes a network with several is to use.
-        precision: a key of PRECISIONS; the network's ``halves`` says whether it may be other than fp32.
+        precision: a key of PRECISIONS, other than fp32 only if the network ``supports_half_precision``.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class Inference:
         return self.network.plans_positions
 
     @torch.inference_mode()
-    def plan(self, clouds: Sequence[tuple[np.ndarray, np.ndarray]], run: Run) -> Any:
+    def plan(self, clouds: Sequence[tuple[np.ndarray, np.ndarray]], run: RunContext) -> Any:
         """The network's plan for a batch of ``clouds``, each its voxels int64 (V, 3) and positions float32 (V, 3)."""
         with run.stage("plan"):
             voxels = np.concatenate(
                 [np.insert(grid_coord, 0, number, axis=1) for number, (grid_coord, _) in enumerate(clouds)]
             )
             coord = np.concatenate([coord for _, coord in clouds])
-            return self.network.plan(Scene(self._there(voxels), self._there(coord), condition=self.condition))
+            return self.network.plan(VoxelBatch(self._there(voxels), self._there(coord), condition=self.condition))
 
     @torch.inference_mode()
-    def logits(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+    def logits(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of features float32 (V, C) of all voxels of the plan."""
         with run.stage("network"):
             logits = self._in_range(lambda network, feat: network(feat, plan).float(), feat, run)
@@ -86,12 +86,12 @@ class Inference:
         return self._checked(logits)
 
     @torch.inference_mode()
-    def described(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+    def described(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
         return self._beside("describe", feat, plan, run)
 
     @torch.inference_mode()
-    def votes(self, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+    def votes(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
         return self._beside("votes", feat, plan, run)
 
@@ -100,7 +100,7 @@ class Inference:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
 
-    def _beside(self, method: str, feat: np.ndarray, plan: Any, run: Run) -> Tensor:
+    def _beside(self, method: str, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Probabilities of the logits that the network's ``method`` gives, and its second part beside them."""
 
         def joined(network: Any, feat: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Inference:
         logits, others = both.split([self.num_classes, both.shape[1] - self.num_classes], 1)
         return torch.cat([logits.softmax(1), others], 1)
 
-    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: Run) -> Tensor:
+    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: RunContext) -> Tensor:
         """What ``answer`` makes of a network and its features; of that in float32 where half precision overflows."""
         there = self._there(feat)
         out = answer(self.network, there.to(self.dtype))

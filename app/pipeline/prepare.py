@@ -1,4 +1,4 @@
-"""From a cloud to what a network reads: points through the recipe's transforms, voxels, features."""
+"""From a cloud to what a network reads: points through the procedure's transforms, voxels, features."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from app.clouds.cloud import Cloud
 
-from . import conversion, features, transforms
-from .recipe import Recipe
-from .run import Run
+from . import features, transforms, unit_conversion
+from .procedure import InferenceProcedure
+from .run_context import RunContext
 from .sample import Sample, take
 from .voxelize import Voxels, voxelize
 
 
 @dataclass(frozen=True)
 class Staged:
-    """The usable points of a cloud after ``recipe.transform``.
+    """The usable points of a cloud after ``procedure.transform``.
 
     Attributes:
         rows: int64 (M,), the usable points of the cloud.
@@ -51,22 +51,22 @@ class Prepared:
     feat: np.ndarray
 
 
-def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> Staged | None:
-    """The usable points through the recipe's transforms; None if no point is usable.
+def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContext, *, thin: bool) -> Staged | None:
+    """The usable points through the procedure's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
     ``thin``. Raises BadCloud and BadRequest.
     """
     with run.stage("features"):
-        smallest = float(np.min(recipe.voxelize.get("grid_size", 0.05)))
-        cloud = conversion.in_unit(cloud, recipe.unit, run)
-        rows = features.usable_points(cloud.xyz, smallest, run.warnings, recipe.unit)
+        smallest = float(np.min(procedure.voxelize.get("grid_size", 0.05)))
+        cloud = unit_conversion.in_unit(cloud, procedure.unit, run)
+        rows = features.usable_points(cloud.xyz, smallest, run.warnings, procedure.unit)
         if not len(rows):
             return None
-        sample = features.build_sample(cloud, rows, recipe, run.warnings)
+        sample = features.build_sample(cloud, rows, procedure, run.warnings)
         rng = np.random.RandomState(seed)
         stand_in = np.arange(len(rows))
-        for transform in recipe.transform:
+        for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:
                     sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
@@ -84,40 +84,44 @@ def stage(cloud: Cloud, recipe: Recipe, seed: int, run: Run, *, thin: bool) -> S
     return Staged(rows, sample, stand_in, rng)
 
 
-def grid(sample: Sample, recipe: Recipe) -> Voxels:
-    """The voxels of the recipe's ``voxelize``."""
-    return voxelize(sample["coord"], recipe.voxelize.get("grid_size", 0.05), recipe.voxelize.get("hash_type", "fnv"))
+def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
+    """The voxels of the procedure's ``voxelize``."""
+    return voxelize(
+        sample["coord"], procedure.voxelize.get("grid_size", 0.05), procedure.voxelize.get("hash_type", "fnv")
+    )
 
 
 def represent(
-    sample: Sample, voxels: Voxels, points: np.ndarray, recipe: Recipe, device: str
+    sample: Sample, voxels: Voxels, points: np.ndarray, procedure: InferenceProcedure, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
     chosen = take(sample, points) | {"grid_coord": np.take(voxels.grid_coord, points, axis=0), "index": points}
-    if recipe.voxelize.get("return_displacement"):
+    if procedure.voxelize.get("return_displacement"):
         displacement = voxels.displacement(sample["coord"], points)
-        if recipe.voxelize.get("project_displacement"):
+        if procedure.voxelize.get("project_displacement"):
             displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
         chosen["displacement"] = displacement
-    collected = transforms.apply(recipe.post_transform, chosen, device=device)
+    collected = transforms.apply(procedure.post_transform, chosen, device=device)
     return collected["coord"].astype(np.float32, copy=False), collected["feat"]
 
 
-def prepare(cloud: Cloud, recipe: Recipe, seed: int, device: str, run: Run) -> Prepared | None:
+def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext) -> Prepared | None:
     """Voxels and features of ``cloud`` for one pass; None if no point is usable. Raises BadCloud and BadRequest.
 
     A voxel is represented by its first point in input order. ``device`` helps with what it is good at; all results are
     on the processor.
     """
-    staged = stage(cloud, recipe, seed, run, thin=False)
+    staged = stage(cloud, procedure, seed, run, thin=False)
     if staged is None:
         return None
     with run.stage("voxelize"):
-        voxels = grid(staged.sample, recipe)
-        return prepared(staged, voxels, voxels.first_points(), recipe, device)
+        voxels = grid(staged.sample, procedure)
+        return prepared(staged, voxels, voxels.first_points(), procedure, device)
 
 
-def prepared(staged: Staged, voxels: Voxels, points: np.ndarray, recipe: Recipe, device: str) -> Prepared:
+def prepared(
+    staged: Staged, voxels: Voxels, points: np.ndarray, procedure: InferenceProcedure, device: str
+) -> Prepared:
     """``voxels`` of the staged points, represented by ``points`` int64 (V,), one in each in its order."""
-    coord, feat = represent(staged.sample, voxels, points, recipe, device)
+    coord, feat = represent(staged.sample, voxels, points, procedure, device)
     return Prepared(staged.rows, staged.stand_in, voxels, np.take(voxels.grid_coord, points, axis=0), coord, feat)

@@ -7,7 +7,7 @@ import torch
 from pointops import knn_query
 from torch import Tensor
 
-from .shortage import is_out_of_memory
+from .out_of_memory import is_out_of_memory
 
 CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
 SCALE_M = 0.3

@@ -11,13 +11,13 @@ from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.clouds.principal import principal_colors
 from app.errors import BadModel, BadRequest, TooLarge
 
-from . import exact, fast, instances, picks, prepare, transforms
+from . import exact, instance_tester, instances, prepare, single_pass, transforms
 from .inference import Inference
 from .modes import MAX_PASSES, MODES
-from .opinion import Opinion
+from .predictions import Predictions
 from .prepare import Prepared
-from .recipe import Recipe
-from .run import Run, go_on, untold
+from .procedure import InferenceProcedure
+from .run_context import RunContext, ignore_passes, never_cancelled
 
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
@@ -26,49 +26,49 @@ class Segmenter:
     """A network with the procedure it was trained for, on one device.
 
     Args:
-        network: has ``plan(scene)`` and ``forward(features, plan)`` for float32 (V, C), giving logits
+        network: has ``plan(batch)`` and ``forward(features, plan)`` for float32 (V, C), giving logits
             (V, num_classes); its weights are loaded.
-        recipe: transforms, voxels and classes of the model.
+        procedure: transforms, voxels and classes of the model.
         device: a torch device.
         tile_voxels: clouds of more voxels are cut into tiles of about so many.
-        precision: fp32, or fp16 or bf16 for a network that ``halves``.
+        precision: fp32, or fp16 or bf16 for a network that ``supports_half_precision``.
 
-    Raises BadModel if a transform of the recipe is not served.
+    Raises BadModel if a transform of the procedure is not served.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        recipe: Recipe,
+        procedure: InferenceProcedure,
         device: str = "cpu",
         tile_voxels: int = 400_000,
         precision: str = "fp32",
     ):
-        for transform in (*recipe.transform, recipe.voxelize, *recipe.post_transform):
+        for transform in (*procedure.transform, procedure.voxelize, *procedure.post_transform):
             transforms.check(transform)
-        if recipe.voxelize["type"] != "GridSample":
-            raise BadModel(f"test_cfg.voxelize must be a GridSample, got {recipe.voxelize['type']!r}")
-        if not any(transform["type"] == "Collect" for transform in recipe.post_transform):
+        if procedure.voxelize["type"] != "GridSample":
+            raise BadModel(f"test_cfg.voxelize must be a GridSample, got {procedure.voxelize['type']!r}")
+        if not any(transform["type"] == "Collect" for transform in procedure.post_transform):
             raise BadModel("test_cfg.post_transform must end in a Collect, which names the features")
-        self.inference = Inference(network, len(recipe.classes), device, recipe.condition, precision)
-        self.recipe = recipe
+        self.inference = Inference(network, len(procedure.classes), device, procedure.condition, precision)
+        self.procedure = procedure
         self.tile_voxels = tile_voxels
-        self.warnings = recipe.remarks
+        self.warnings = procedure.remarks
 
     def for_condition(self, condition: str) -> "Segmenter":
         """The same network, answering for another of the datasets that it has a head for; '' for the config's own.
 
         Raises BadRequest if it has none for ``condition``.
         """
-        if condition in ("", self.recipe.condition):
+        if condition in ("", self.procedure.condition):
             return self
-        classes = self.recipe.conditions.get(condition)
+        classes = self.procedure.conditions.get(condition)
         if classes is None:
-            known = ", ".join(self.recipe.conditions)
+            known = ", ".join(self.procedure.conditions)
             takes = f"known are {known}" if known else "it was trained for one dataset and takes none"
-            raise BadRequest(f"model {self.recipe.name} knows no condition {condition!r}; {takes}")
+            raise BadRequest(f"model {self.procedure.name} knows no condition {condition!r}; {takes}")
         twin = copy.copy(self)
-        twin.recipe = replace(self.recipe, condition=condition, classes=classes)
+        twin.procedure = replace(self.procedure, condition=condition, classes=classes)
         twin.inference = self.inference.for_condition(condition, len(classes))
         return twin
 
@@ -79,24 +79,24 @@ class Segmenter:
         seed: int = 0,
         mode: str = "fast",
         max_passes: int = MAX_PASSES,
-        proceed: Callable[[], None] = go_on,
-        on_passes: Callable[[float, int], None] = untold,
+        check_cancelled: Callable[[], None] = never_cancelled,
+        on_passes: Callable[[float, int], None] = ignore_passes,
     ) -> Segmentation:
         """Labels, and the ``fields`` asked for (of app.clouds.cloud.FIELDS), for every point of ``cloud`` in its order.
 
         ``mode="fast"`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
         points share its label. ``mode="exact"`` is upstream's tester, in at most ``max_passes`` passes, or in one where
-        the network finds instances; ``seed`` feeds what they draw. What ``proceed`` raises before a pass ends the call;
-        ``on_passes`` is told the passes made and wanted.
+        the network finds instances; ``seed`` feeds what they draw. What ``check_cancelled`` raises before a pass ends
+        the call; ``on_passes`` gets the passes made and wanted.
         """
         self.check_fields(fields, mode)
-        run = Run([*cloud.warnings, *self.warnings], proceed, on_passes)
-        opinion = (
+        run = RunContext([*cloud.warnings, *self.warnings], check_cancelled, on_passes)
+        predictions = (
             self._fast(cloud, fields, seed, run)
             if mode == "fast"
             else self._exact(cloud, fields, seed, max_passes, run)
         )
-        return self.answer(len(cloud), opinion, fields, run)
+        return self.answer(len(cloud), predictions, fields, run)
 
     def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
         """Raise BadRequest for an unknown ``mode``, and for ``fields`` that this network does not give in it."""
@@ -107,26 +107,26 @@ class Segmenter:
             raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
         if "instances" in fields and not self.inference.finds_instances:
             raise BadRequest(
-                f"model {self.recipe.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
+                f"model {self.procedure.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
                 "instances out of fields"
             )
         if wants_features(fields) and not self.inference.gives_features:
             raise BadRequest(
-                f"model {self.recipe.name} gives no features; encoders and models with a head of their own do: leave "
-                "features and features_rgb out of fields"
+                f"model {self.procedure.name} gives no features; encoders and models with a head of their own do: "
+                "leave features and features_rgb out of fields"
             )
         if wants_features(fields) and "instances" in fields:
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
-        if mode != "fast" and not self.recipe.classes:
-            raise BadRequest(f"model {self.recipe.name} knows no classes to vote on: ask for mode=fast")
+        if mode != "fast" and not self.procedure.classes:
+            raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
         of_one_pass = [name for name in fields if name in ("features", "features_rgb")]
         if mode != "fast" and of_one_pass:
             raise BadRequest(f"{', '.join(of_one_pass)} are found in mode=fast only, got mode={mode}")
         of_classes = sorted({"confidence", "probabilities", "entropy"} & set(fields))
-        if of_classes and not self.recipe.classes:
+        if of_classes and not self.procedure.classes:
             raise BadRequest(
-                f"model {self.recipe.name} knows no classes: leave {', '.join(of_classes)} out of fields, and ask for "
-                "features"
+                f"model {self.procedure.name} knows no classes: leave {', '.join(of_classes)} out of fields, and ask "
+                "for features"
             )
 
     @property
@@ -141,74 +141,80 @@ class Segmenter:
             return False
         return True
 
-    def prepare(self, cloud: Cloud, seed: int = 0, run: Run | None = None) -> Prepared | None:
+    def prepare(self, cloud: Cloud, seed: int = 0, run: RunContext | None = None) -> Prepared | None:
         """Voxels and features for one pass; None if no point is usable. Raises BadCloud and BadRequest."""
-        return prepare.prepare(cloud, self.recipe, seed, str(self.inference.device), run or Run([]))
+        return prepare.prepare(cloud, self.procedure, seed, str(self.inference.device), run or RunContext([]))
 
     def logits(self, prepared: Prepared) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
-        plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], Run([]))
-        return self.inference.logits(prepared.feat, plan, Run([]))
+        plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], RunContext([]))
+        return self.inference.logits(prepared.feat, plan, RunContext([]))
 
-    def opinion(self, prepared: Prepared, fields: tuple[str, ...], run: Run) -> Opinion:
+    def predictions(self, prepared: Prepared, fields: tuple[str, ...], run: RunContext) -> Predictions:
         """What one pass says, with what ``fields`` need of it."""
         if "instances" in fields:
-            return fast.opinion_with_instances(self.inference, prepared, self.tile_voxels, run)
+            return single_pass.predictions_with_instances(self.inference, prepared, self.tile_voxels, run)
         if wants_features(fields):
-            return fast.opinion_with_features(self.inference, prepared, self.tile_voxels, run)
-        return fast.opinion(prepared, fast.probabilities(self.inference, prepared, self.tile_voxels, run))
+            return single_pass.predictions_with_features(self.inference, prepared, self.tile_voxels, run)
+        return single_pass.predictions(
+            prepared, single_pass.probabilities(self.inference, prepared, self.tile_voxels, run)
+        )
 
-    def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: Run) -> Opinion | None:
+    def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: RunContext) -> Predictions | None:
         prepared = self.prepare(cloud, seed, run)
-        return None if prepared is None else self.opinion(prepared, fields, run)
+        return None if prepared is None else self.predictions(prepared, fields, run)
 
-    def _exact(self, cloud: Cloud, fields: tuple[str, ...], seed: int, max_passes: int, run: Run) -> Opinion | None:
-        staged = prepare.stage(cloud, self.recipe, seed, run, thin=True)
+    def _exact(
+        self, cloud: Cloud, fields: tuple[str, ...], seed: int, max_passes: int, run: RunContext
+    ) -> Predictions | None:
+        staged = prepare.stage(cloud, self.procedure, seed, run, thin=True)
         if staged is None:
             return None
         if self.inference.finds_instances:
-            prepared, of_point = picks.prepare_picks(staged, self.recipe, str(self.inference.device), run)
-            return replace(self.opinion(prepared, fields, run), of_point=of_point)
-        votes = exact.vote(self.inference, staged.sample, self.recipe, self.tile_voxels, max_passes, run)
-        return exact.opinion(staged, votes)
+            prepared, of_point = instance_tester.prepare_picks(staged, self.procedure, str(self.inference.device), run)
+            return replace(self.predictions(prepared, fields, run), of_point=of_point)
+        votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
+        return exact.predictions(staged, votes)
 
-    def answer(self, num_points: int, opinion: Opinion | None, fields: tuple[str, ...], run: Run) -> Segmentation:
-        """From an opinion, None if no point was usable, to all points of the cloud."""
+    def answer(
+        self, num_points: int, predictions: Predictions | None, fields: tuple[str, ...], run: RunContext
+    ) -> Segmentation:
+        """From predictions, None if no point was usable, to all points of the cloud."""
         with run.stage("project"):
             out = Segmentation(
-                labels=np.full(num_points, self.recipe.ignore_label, np.int32),
-                classes=self.recipe.classes,
-                ignore_label=self.recipe.ignore_label,
-                model=self.recipe.name,
+                labels=np.full(num_points, self.procedure.ignore_label, np.int32),
+                classes=self.procedure.classes,
+                ignore_label=self.procedure.ignore_label,
+                model=self.procedure.name,
                 warnings=run.warnings,
                 timings_ms=run.timings_ms,
                 units=run.units,
             )
-            if opinion is None:
-                opinion = Opinion.of_nothing(len(self.recipe.classes))
-            out.passes, out.passes_wanted = opinion.passes, opinion.passes_wanted
-            known = opinion.of_point >= 0
-            rows, of_row = opinion.rows[known], opinion.of_point[known]
-            ids = np.array([info.id for info in self.recipe.classes], np.int32)
-            if self.recipe.classes:
-                out.labels[rows] = ids[opinion.best][of_row]
+            if predictions is None:
+                predictions = Predictions.of_nothing(len(self.procedure.classes))
+            out.passes, out.passes_wanted = predictions.passes, predictions.passes_wanted
+            known = predictions.of_point >= 0
+            rows, of_row = predictions.rows[known], predictions.of_point[known]
+            ids = np.array([info.id for info in self.procedure.classes], np.int32)
+            if self.procedure.classes:
+                out.labels[rows] = ids[predictions.best][of_row]
             elif not wants_features(fields):
-                run.warnings.append(f"The model {self.recipe.name} knows no classes: ask for fields=features.")
-            for name, found in _fields(opinion.probabilities, fields).items():
+                run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
+            for name, found in _fields(predictions.probabilities, fields).items():
                 values = np.zeros((num_points, *found.shape[1:]), np.float32)
                 values[rows] = found[of_row]
                 setattr(out, name, values)
-            for name, found in self._features(opinion, fields, num_points).items():
+            for name, found in self._features(predictions, fields, num_points).items():
                 values = np.zeros((num_points, found.shape[1]), found.dtype)
                 values[rows] = found[of_row]
                 setattr(out, name, values)
             if "instances" in fields:
-                out.instances, out.instance_infos = instances.project(opinion, num_points, ids)
+                out.instances, out.instance_infos = instances.project(predictions, num_points, ids)
         return out
 
-    def _features(self, opinion: Opinion, fields: tuple[str, ...], num_points: int) -> dict[str, np.ndarray]:
+    def _features(self, predictions: Predictions, fields: tuple[str, ...], num_points: int) -> dict[str, np.ndarray]:
         """The ``fields`` of the rows that are their features. Raises TooLarge if those of all points would be."""
-        features = opinion.features if opinion.features is not None else np.empty((0, 0), np.float32)
+        features = predictions.features if predictions.features is not None else np.empty((0, 0), np.float32)
         num_bytes = num_points * features.shape[1] * features.itemsize
         if "features" in fields and num_bytes > MAX_FEATURE_BYTES:
             raise TooLarge(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import narrow
+from . import column_statistics
 
 HALO_VOXELS = 64
 ALIGNMENT = 32  # tile origins are multiples of it, so that five halvings of the grid fall as they do untiled
@@ -35,7 +35,7 @@ def cut(grid_coord: np.ndarray, max_voxels: int, halo: int = HALO_VOXELS) -> Ite
     than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: where columns are
     too full for that, the halo is halved, down to ALIGNMENT.
     """
-    low, high = narrow.lowest(grid_coord[:, :2]), narrow.highest(grid_coord[:, :2]) + 1
+    low, high = column_statistics.lowest(grid_coord[:, :2]), column_statistics.highest(grid_coord[:, :2]) + 1
     yield from _cut(grid_coord, np.arange(len(grid_coord)), low, high, max_voxels, halo)
 
 
@@ -43,10 +43,10 @@ def _cut(
     grid_coord: np.ndarray, rows: np.ndarray, low: np.ndarray, high: np.ndarray, max_voxels: int, halo: int
 ) -> Iterator[Tile]:
     xy = grid_coord[rows, :2]
-    in_core = narrow.within(xy, low, high)
+    in_core = column_statistics.within(xy, low, high)
     if not in_core.any():
         return
-    if len(rows) > max_voxels or narrow.extent(xy).max() >= MAX_EXTENT:
+    if len(rows) > max_voxels or column_statistics.extent(xy).max() >= MAX_EXTENT:
         for axis in np.argsort(low - high, kind="stable"):
             at = _split(xy[in_core, axis], low[axis], high[axis], halo)
             if at is None:
@@ -54,16 +54,16 @@ def _cut(
             for below in (True, False):
                 part_low, part_high = low.copy(), high.copy()
                 (part_high if below else part_low)[axis] = at
-                reach = narrow.within(xy, part_low - halo, part_high + halo)
+                reach = column_statistics.within(xy, part_low - halo, part_high + halo)
                 yield from _cut(grid_coord, rows[reach], part_low, part_high, max_voxels, halo)
             return
         if halo > ALIGNMENT:
-            reach = narrow.within(xy, low - halo // 2, high + halo // 2)
+            reach = column_statistics.within(xy, low - halo // 2, high + halo // 2)
             yield from _cut(grid_coord, rows[reach], low, high, max_voxels, halo // 2)
             return
     outside = np.maximum(np.maximum(low - xy, xy - high + 1), 0).max(1)
     weights = np.clip(1 - outside / (halo / 4), 0, 1).astype(np.float32)
-    origin = narrow.lowest(np.take(grid_coord, rows, axis=0)) // ALIGNMENT * ALIGNMENT
+    origin = column_statistics.lowest(np.take(grid_coord, rows, axis=0)) // ALIGNMENT * ALIGNMENT
     yield Tile(rows, weights, origin)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.errors import BadModel, BadRequest
 
-from . import aerial, narrow, roughness
+from . import aerial, column_statistics, roughness
 from .sample import Sample, take
 from .voxelize import grid_sample
 
@@ -19,7 +19,7 @@ LABELS = frozenset({"segment", "instance"})
 
 def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
     """The middle of x and y becomes 0, and the lowest z too if ``apply_z``."""
-    low, high = narrow.lowest(sample["coord"]), narrow.highest(sample["coord"])
+    low, high = column_statistics.lowest(sample["coord"]), column_statistics.highest(sample["coord"])
     shift = (low + high) / 2
     shift[2] = low[2] if apply_z else 0
     return sample | {"coord": sample["coord"] - shift}
@@ -27,7 +27,7 @@ def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
 
 def positive_shift(sample: Sample) -> Sample:
     """The lowest coordinate on every axis becomes 0."""
-    return sample | {"coord": sample["coord"] - narrow.lowest(sample["coord"])}
+    return sample | {"coord": sample["coord"] - column_statistics.lowest(sample["coord"])}
 
 
 def normalize_coord(sample: Sample) -> Sample:
@@ -172,7 +172,9 @@ def rotate(sample: Sample, angle_rad: float, axis: str, center: Bounds | None) -
     rotation[[first, second], [first, second]] = cos
     rotation[first, second], rotation[second, first] = (sin, -sin) if axis == "y" else (-sin, sin)
     coord = sample["coord"]
-    middle = (narrow.lowest(coord) + narrow.highest(coord)) / 2 if center is None else np.array(center)
+    middle = (
+        (column_statistics.lowest(coord) + column_statistics.highest(coord)) / 2 if center is None else np.array(center)
+    )
     out = sample | {"coord": (coord - middle.astype(coord.dtype)) @ rotation.T + middle}
     if "normal" in sample:
         out["normal"] = sample["normal"] @ rotation.T

@@ -11,7 +11,7 @@ from app.errors import BadCloud
 from . import transforms
 from .features import VOXELS_A_SIDE
 from .prepare import grid
-from .recipe import Recipe, Transform
+from .procedure import InferenceProcedure, Transform
 from .sample import Sample, per_point
 from .voxelize import Voxels
 
@@ -24,7 +24,7 @@ class View:
 
     Attributes:
         steps: its transforms.
-        weight: how many views of the recipe it stands for.
+        weight: how many views of the procedure it stands for.
         num_fragments: points in its fullest voxel, that is passes until every point was in one.
         points_key: equal where every point is in the same voxel.
         voxels_key: equal where the voxels are the same.
@@ -37,24 +37,24 @@ class View:
     voxels_key: bytes
 
 
-def look(sample: Sample, steps: Sequence[Transform], recipe: Recipe) -> tuple[Sample, Voxels]:
+def look(sample: Sample, steps: Sequence[Transform], procedure: InferenceProcedure) -> tuple[Sample, Voxels]:
     """The sample as a view shows it, and its voxels. Raises BadModel if the view is drawn at random."""
     seen = transforms.apply(steps, sample)
-    voxels = grid(seen, recipe)
+    voxels = grid(seen, procedure)
     height = int(voxels.grid_coord[:, 2].max()) + 1
     if height > VOXELS_A_SIDE:
         raise BadCloud(f"A view of the model is {height} voxels high; at most {VOXELS_A_SIDE} are taken.")
     return seen, voxels
 
 
-def distinct(sample: Sample, recipe: Recipe) -> list[View]:
-    """The views of the recipe, each once, in their order; the cloud as it stands where the recipe has none.
+def distinct(sample: Sample, procedure: InferenceProcedure) -> list[View]:
+    """The views of the procedure, each once, in their order; the cloud as it stands where the procedure has none.
 
     Two views are one where they put every point into the same voxel and every column agrees but for rounding.
     """
     found: list[View] = []
-    for steps in recipe.aug_transform or [[]]:
-        seen, voxels = look(sample, steps, recipe)
+    for steps in procedure.aug_transform or [[]]:
+        seen, voxels = look(sample, steps, procedure)
         view = View(
             steps,
             1,

@@ -30,7 +30,7 @@ def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto")
     model = loading.load_model(case, choice, backend)
     expected = read(case / "expected.npz")
     cloud = cloud_of(expected)
-    segmenter = Segmenter(model.network, model.experiment.recipe, device, precision=precision)
+    segmenter = Segmenter(model.network, model.experiment.procedure, device, precision=precision)
     prepared = segmenter.prepare(cloud)
     if prepared is None:
         raise ValueError("no point of the cloud is usable")

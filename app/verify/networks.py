@@ -13,14 +13,14 @@ from torch import Tensor
 from app.errors import BadModel
 from app.networks import registry
 from app.networks.kinds import UPSTREAM, is_native
-from app.networks.scene import Scene
 from app.networks.upstream import lacks_flash
+from app.networks.voxel_batch import VoxelBatch
 from app.pipeline.inference import Inference
-from app.pipeline.run import Run
+from app.pipeline.run_context import RunContext
 from app.zoo import loading
 from app.zoo.backend import wrap
 from app.zoo.legacy import has_blocks, with_old_blocks
-from app.zoo.procedure import FEATURE_WIDTHS
+from app.zoo.procedure_parser import FEATURE_WIDTHS
 
 from . import instances
 from .arrays import distance, read
@@ -55,7 +55,7 @@ def run(
     if reason:
         return not_served(case.name, "network", reason)
     plain: Any = loading.build(model, load_file(case / "weights.safetensors"))
-    if precision != "fp32" and not plain.halves:
+    if precision != "fp32" and not plain.supports_half_precision:
         return not_served(case.name, "network", "the network runs in float32 alone")
     target = expected["logits_f32"] if "logits_f32" in expected else expected["logits"]
     inference = Inference(plain, target.shape[1], device, precision=precision)
@@ -66,8 +66,8 @@ def run(
         voxels, coord = (torch.from_numpy(array).to(device) for array in (coords, given["coord"]))
         condition = str(given["condition"][0]) if "condition" in given else None
         shuffles = torch.from_numpy(expected["perms"]) if "perms" in expected else None
-        plan = network.plan(Scene(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
-        run = Run([])
+        plan = network.plan(VoxelBatch(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
+        run = RunContext([])
         logits = inference.logits(given["feat"], plan, run).cpu().numpy()
         feat = torch.from_numpy(given["feat"]).to(device)
         has_instances = "pred_masks_packed" in expected

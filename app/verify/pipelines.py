@@ -12,9 +12,9 @@ from app.clouds.cloud import Cloud
 from app.pipeline import exact, prepare, views
 from app.pipeline.exact import Votes
 from app.pipeline.prepare import Staged
-from app.pipeline.run import Run
+from app.pipeline.run_context import RunContext
 from app.pipeline.segmenter import Segmenter
-from app.zoo import loading, procedure
+from app.zoo import loading, procedure_parser
 
 from .arrays import different, read
 from .networks import why_not_served
@@ -31,7 +31,7 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
         return not_served(case.name, "pipeline", reason)
     expected, cloud = read(case / "output.npz"), cloud_of(read(case / "input.npz"))
     network = loading.build(config["model"], load_file(case / "weights.safetensors"))
-    segmenter = Segmenter(network, procedure.recipe(case.name, config), device)
+    segmenter = Segmenter(network, procedure_parser.parse(case.name, config), device)
     seed = int(config["np_random_seed"])
     staged, votes = all_votes(segmenter, cloud, seed)
     wrong = different(_fragments(segmenter, staged), expected)
@@ -57,10 +57,12 @@ def cloud_of(arrays: Mapping[str, np.ndarray]) -> Cloud:
 
 def all_votes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[Staged, Votes]:
     """The points of the cloud as they are staged, and the votes of every pass on them."""
-    staged = prepare.stage(cloud, segmenter.recipe, seed, Run([]), thin=True)
+    staged = prepare.stage(cloud, segmenter.procedure, seed, RunContext([]), thin=True)
     if staged is None:
         raise ValueError("no point of the cloud is usable")
-    votes = exact.vote(segmenter.inference, staged.sample, segmenter.recipe, segmenter.tile_voxels, EVERY_PASS, Run([]))
+    votes = exact.vote(
+        segmenter.inference, staged.sample, segmenter.procedure, segmenter.tile_voxels, EVERY_PASS, RunContext([])
+    )
     return staged, votes
 
 
@@ -75,12 +77,12 @@ def sum_distance(sums: np.ndarray, expected: np.ndarray) -> float:
 
 def sum_tolerance(segmenter: Segmenter) -> float:
     """Largest difference allowed between sums of softmax outputs."""
-    return SUM_TOLERANCE * max(1, len(segmenter.recipe.aug_transform))
+    return SUM_TOLERANCE * max(1, len(segmenter.procedure.aug_transform))
 
 
 def _fragments(segmenter: Segmenter, staged: Staged) -> dict[str, np.ndarray]:
     """Size of every fragment of every view, the first two of the first view and voxels of the first."""
-    looks = [views.look(staged.sample, steps, segmenter.recipe)[1] for steps in segmenter.recipe.aug_transform]
+    looks = [views.look(staged.sample, steps, segmenter.procedure)[1] for steps in segmenter.procedure.aug_transform]
     first, second = islice(looks[0].fragments(), 2)
     return {
         "fragment_sizes": np.concatenate([np.full(voxels.counts.max(), len(voxels)) for voxels in looks]),

@@ -6,11 +6,11 @@ from typing import Any
 
 from app.errors import BadModel
 from app.networks.kinds import UPSTREAM, is_native
-from app.pipeline.recipe import Recipe, Transform
+from app.pipeline.procedure import InferenceProcedure, Transform
 from app.settings import settings
 
 from .by_model import chosen
-from .procedure import FEATURE_WIDTHS
+from .procedure_parser import FEATURE_WIDTHS
 
 REMARK = "Pointcept itself ran the network: {}."
 # no inputs of a network by themselves
@@ -22,17 +22,19 @@ def choice_for(name: str) -> str:
     return chosen(settings().backend, name)
 
 
-def apply(model: dict[str, Any], recipe: Recipe, choice: str) -> tuple[dict[str, Any], Recipe]:
-    """The config's ``model`` and the recipe as they are, or for Pointcept where that is chosen or alone can.
+def apply(
+    model: dict[str, Any], procedure: InferenceProcedure, choice: str
+) -> tuple[dict[str, Any], InferenceProcedure]:
+    """The config's ``model`` and the procedure as they are, or for Pointcept where that is chosen or alone can.
 
     Pointcept's networks may read more of a voxel than its features; that then stands beside them.
     """
     if choice == "native" or (choice == "auto" and is_native(model)):
-        return model, recipe
+        return model, procedure
     told = REMARK.format("backend=upstream says so" if choice == "upstream" else "the type is not served natively")
-    inputs, steps = _inputs(recipe.post_transform)
-    recipe = replace(recipe, post_transform=steps, remarks=[*recipe.remarks, told])
-    return wrap(model, inputs), recipe
+    inputs, steps = _inputs(procedure.post_transform)
+    procedure = replace(procedure, post_transform=steps, remarks=[*procedure.remarks, told])
+    return wrap(model, inputs), procedure
 
 
 def wrap(model: Mapping[str, Any], inputs: Mapping[str, int]) -> dict[str, Any]:

@@ -81,13 +81,13 @@ def _check_config(folder: Path, report: Report) -> Experiment | None:
         report.failed("config", error)
         return None
     report.name = experiment.name
-    recipe = experiment.recipe
-    steps = [step["type"] for step in (*recipe.transform, recipe.voxelize, *recipe.post_transform)]
+    procedure = experiment.procedure
+    steps = [step["type"] for step in (*procedure.transform, procedure.voxelize, *procedure.post_transform)]
     report.passed("config", f"{len(experiment.config)} names, task {experiment.task}")
     report.passed("classes", f"{len(experiment.classes)}: {some_of([info.name for info in experiment.classes], SHOWN)}")
-    report.passed("features", f"{', '.join(experiment.feat_keys)} in voxels of {recipe.voxelize['grid_size']} m")
-    report.passed("procedure", f"{' → '.join(steps)}; {len(recipe.aug_transform)} views")
-    for remark in recipe.remarks:
+    report.passed("features", f"{', '.join(experiment.feat_keys)} in voxels of {procedure.voxelize['grid_size']} m")
+    report.passed("procedure", f"{' → '.join(steps)}; {len(procedure.aug_transform)} views")
+    for remark in procedure.remarks:
         report.passed("semantics", remark)
     return experiment
 
@@ -112,7 +112,7 @@ def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Repor
     try:
         checkpoint = fit(experiment, checkpoint)
         network = build_for(experiment, checkpoint.weights)
-        Segmenter(network, experiment.recipe)
+        Segmenter(network, experiment.procedure)
     except BadModel as error:
         report.failed("network", error)
         return

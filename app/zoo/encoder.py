@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BadModel, UnreadableModel
-from app.pipeline.recipe import Recipe
+from app.pipeline.procedure import InferenceProcedure
 
 from .classes import describe, names_of
 
@@ -36,7 +36,7 @@ class EncoderFile:
     path: Path
     weights: Path
     model: dict[str, Any]
-    recipe: Recipe
+    procedure: InferenceProcedure
     dataset: str | None
 
 
@@ -69,7 +69,7 @@ def load(path: Path) -> EncoderFile:
             raise BadModel(f"{path.name}: config is {head!r:.200}; accepted is {{backbone_out_channels, num_classes}}")
         model = {"type": "DefaultSegmentorV2", **head, "backbone": backbone}
         dataset = DATASETS.get(path.stem.rpartition("_")[2])
-    return EncoderFile(path, weights, model, _recipe(path.name, has_rope, dataset, num_classes), dataset)
+    return EncoderFile(path, weights, model, _procedure(path.name, has_rope, dataset, num_classes), dataset)
 
 
 def assemble(path: Path, weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
@@ -89,9 +89,9 @@ def _encoder_of(path: Path) -> Path:
     return weights
 
 
-def _recipe(name: str, is_utonia: bool, dataset: str | None, num_classes: int) -> Recipe:
+def _procedure(name: str, is_utonia: bool, dataset: str | None, num_classes: int) -> InferenceProcedure:
     scale = [{"type": "RandomScale", "scale": [0.5, 0.5]}] if is_utonia else []
-    return Recipe(
+    return InferenceProcedure(
         name=name,
         transform=[*scale, {"type": "CenterShift", "apply_z": True}],
         voxelize={

@@ -8,9 +8,9 @@ from typing import Any
 from app.clouds.cloud import ClassInfo
 from app.errors import BadModel, UnreadableModel
 from app.networks.kinds import UPSTREAM
-from app.pipeline.recipe import Recipe
+from app.pipeline.procedure import InferenceProcedure
 
-from . import backend, encoder, legacy, procedure
+from . import backend, encoder, legacy, procedure_parser
 from .conditions import classes_by_condition
 from .config import evaluate
 
@@ -32,7 +32,7 @@ class Experiment:
         checkpoint: the file of weights that will be read.
         config: every top-level name of config.py.
         model: the config's ``model``.
-        recipe: the test procedure.
+        procedure: the test procedure.
         dataset: the config's ``data.title`` or else the type of its dataset.
         task: as the config's tester says, "semantic segmentation" if it names none.
         feat_keys: what the network reads, in its order.
@@ -45,7 +45,7 @@ class Experiment:
     checkpoint: Path
     config: dict[str, Any]
     model: dict[str, Any]
-    recipe: Recipe
+    procedure: InferenceProcedure
     dataset: str | None
     task: str
     feat_keys: tuple[str, ...]
@@ -55,12 +55,12 @@ class Experiment:
     @property
     def classes(self) -> list[ClassInfo]:
         """Every class in the order of the logits."""
-        return self.recipe.classes
+        return self.procedure.classes
 
     @property
     def ignore_label(self) -> int:
         """The label of points that could not be used."""
-        return self.recipe.ignore_label
+        return self.procedure.ignore_label
 
     def card(self, num_parameters: int = 0, reason: str = "") -> dict[str, Any]:
         """The fields of a model card, plain values only; a ``reason`` says why the model is not served."""
@@ -134,46 +134,46 @@ def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | Non
     if encoder.is_encoder(folder):
         return _of_encoder(encoder.load(folder))
     config = evaluate(folder / "config.py")
-    model = procedure.value(config, "model", dict, "dict(type=…, …)")
-    block = procedure.test_block(config)
-    recipe = procedure.recipe(folder.name, config)
-    condition = procedure.condition(block, recipe)
-    conditions = classes_by_condition(model, condition, recipe.classes)
+    model = procedure_parser.value(config, "model", dict, "dict(type=…, …)")
+    block = procedure_parser.test_block(config)
+    procedure = procedure_parser.parse(folder.name, config)
+    condition = procedure_parser.condition(block, procedure)
+    conditions = classes_by_condition(model, condition, procedure.classes)
     condition = condition or next(iter(conditions), None)
-    feat_keys = procedure.feat_keys(recipe)
-    procedure.check_in_channels(model, feat_keys)
+    feat_keys = procedure_parser.feat_keys(procedure)
+    procedure_parser.check_in_channels(model, feat_keys)
     checkpoint = _checkpoint(folder)
-    model, recipe = legacy.apply(model, recipe, checkpoint, semantics or legacy.choice_for(folder.name))
-    model, recipe = backend.apply(model, recipe, run_by or backend.choice_for(folder.name))
+    model, procedure = legacy.apply(model, procedure, checkpoint, semantics or legacy.choice_for(folder.name))
+    model, procedure = backend.apply(model, procedure, run_by or backend.choice_for(folder.name))
     return Experiment(
         name=folder.name,
         path=folder,
         checkpoint=checkpoint,
         config=config,
         model=model,
-        recipe=replace(recipe, condition=condition, conditions=conditions),
-        dataset=procedure.dataset(config),
-        task=TASKS.get(procedure.tester(config), "semantic segmentation"),
+        procedure=replace(procedure, condition=condition, conditions=conditions),
+        dataset=procedure_parser.dataset(config),
+        task=TASKS.get(procedure_parser.tester(config), "semantic segmentation"),
         feat_keys=feat_keys,
-        grid_size_m=procedure.grid_size_m(recipe),
+        grid_size_m=procedure_parser.grid_size_m(procedure),
         condition=condition,
     )
 
 
 def _of_encoder(file: encoder.EncoderFile) -> Experiment:
-    feat_keys = procedure.feat_keys(file.recipe)
-    procedure.check_in_channels(file.model, feat_keys)
+    feat_keys = procedure_parser.feat_keys(file.procedure)
+    procedure_parser.check_in_channels(file.model, feat_keys)
     return Experiment(
         name=file.path.name,
         path=file.path,
         checkpoint=file.weights,
         config={"model": file.model},
         model=file.model,
-        recipe=file.recipe,
+        procedure=file.procedure,
         dataset=file.dataset,
-        task="semantic segmentation" if file.recipe.classes else "features",
+        task="semantic segmentation" if file.procedure.classes else "features",
         feat_keys=feat_keys,
-        grid_size_m=procedure.grid_size_m(file.recipe),
+        grid_size_m=procedure_parser.grid_size_m(file.procedure),
         condition=None,
     )
 

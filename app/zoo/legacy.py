@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.pipeline.recipe import Recipe, Transform
+from app.pipeline.procedure import InferenceProcedure, Transform
 from app.settings import settings
 
 from .by_model import chosen
@@ -44,16 +44,20 @@ def choice_for(name: str) -> Choice:
     return Choice(chosen(settings().legacy_colours, name), chosen(settings().legacy_blocks, name))
 
 
-def apply(model: dict[str, Any], recipe: Recipe, checkpoint: Path, choice: Choice) -> tuple[dict[str, Any], Recipe]:
-    """The config's ``model`` and the recipe, with old semantics where they are chosen or found, and remarked."""
-    steps = [*recipe.transform, recipe.voxelize, *recipe.post_transform]
+def apply(
+    model: dict[str, Any], procedure: InferenceProcedure, checkpoint: Path, choice: Choice
+) -> tuple[dict[str, Any], InferenceProcedure]:
+    """The config's ``model`` and the procedure, with old semantics where they are chosen or found, and remarked."""
+    steps = [*procedure.transform, procedure.voxelize, *procedure.post_transform]
     is_old = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
     has_colours = any(step["type"] == "NormalizeColor" for step in steps)
     remarks = []
     if has_colours and choice.colours != "no" and (is_old or choice.colours == "yes"):
         told = TOLD.format("colours") if choice.colours == "yes" else "the config has GridSample(keys=…)."
         remarks.append(f"{OLD_COLOURS}: {told}")
-        recipe = replace(recipe, transform=_signed(recipe.transform), post_transform=_signed(recipe.post_transform))
+        procedure = replace(
+            procedure, transform=_signed(procedure.transform), post_transform=_signed(procedure.post_transform)
+        )
     if has_blocks(model) and choice.blocks != "no":
         is_known = choice.blocks == "auto" and is_old and sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
         if is_known or choice.blocks == "yes":
@@ -62,7 +66,7 @@ def apply(model: dict[str, Any], recipe: Recipe, checkpoint: Path, choice: Choic
             model = with_old_blocks(model)
         elif is_old:
             remarks.append(UNKNOWN_BLOCKS)
-    return model, replace(recipe, remarks=[*recipe.remarks, *remarks])
+    return model, replace(procedure, remarks=[*procedure.remarks, *remarks])
 
 
 def with_old_blocks(model: Mapping[str, Any]) -> dict[str, Any]:

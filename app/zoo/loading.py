@@ -46,8 +46,8 @@ class LoadedModel:
 
     def segmenter(self, device: str, tile_voxels: int) -> Segmenter:
         """The network at work on ``device``, in the precision that the settings want. Raises BadModel."""
-        precision = precision_for(self.experiment.name, self.network.halves, device)
-        return Segmenter(self.network, self.experiment.recipe, device, tile_voxels, precision)
+        precision = precision_for(self.experiment.name, self.network.supports_half_precision, device)
+        return Segmenter(self.network, self.experiment.procedure, device, tile_voxels, precision)
 
 
 def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None = None) -> LoadedModel:

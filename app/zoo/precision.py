@@ -6,16 +6,16 @@ from app.settings import settings
 from .by_model import chosen
 
 
-def precision_for(name: str, halves: bool, device: str) -> str:
-    """The precision of model ``name``, whose network ``halves`` or does not, on ``device``: fp32, fp16 or bf16.
+def precision_for(name: str, supports_half_precision: bool, device: str) -> str:
+    """The precision of model ``name`` on ``device``: fp32, fp16 or bf16.
 
     Raises BadModel if the settings want one that cannot be had.
     """
     wanted = chosen(settings().precision, name)
     on_gpu = device.startswith("cuda")
     if wanted == "auto":
-        return "fp16" if on_gpu and halves else "fp32"
-    if wanted != "fp32" and not halves:
+        return "fp16" if on_gpu and supports_half_precision else "fp32"
+    if wanted != "fp32" and not supports_half_precision:
         raise BadModel(f"precision={wanted}: this network runs in float32 alone; set {name}=fp32 or {name}=auto")
     if wanted == "fp16" and not on_gpu:
         raise BadModel("precision=fp16 needs a GPU; accepted on a processor are auto, fp32 and bf16")

@@ -21,7 +21,7 @@ MODELS = ("--models", EXPERIMENT)
 def expected_labels(path):
     loaded = load_model(EXPERIMENT)
     cloud = formats.read(memoryview(path.read_bytes()), filename=path.name)
-    return Segmenter(loaded.network, loaded.experiment.recipe).segment(cloud).labels
+    return Segmenter(loaded.network, loaded.experiment.procedure).segment(cloud).labels
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_a_model_that_answers_nonsense_is_found(monkeypatch):
 def test_a_gpu_takes_the_precision_of_the_service(monkeypatch):
     wanted = []
 
-    def refuse(network, recipe, device, precision):
+    def refuse(network, procedure, device, precision):
         wanted.append((device, precision))
         raise RuntimeError("no device")
 

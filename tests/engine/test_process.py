@@ -21,7 +21,7 @@ from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptio
 from app.engine.pulse import Pulse
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, NotFound, Problem
-from app.pipeline.shortage import is_out_of_memory
+from app.pipeline.out_of_memory import is_out_of_memory
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from app.clouds.cloud import Cloud
-from app.pipeline.batch import Request, segment_batch
+from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.roughness import CHUNK_POINTS, roughness
-from app.pipeline.run import go_on
+from app.pipeline.run_context import never_cancelled
 from app.zoo.loading import load_model
 
 pytestmark = pytest.mark.gpu
@@ -43,7 +43,7 @@ def test_answers_do_not_depend_on_what_is_prepared_beside():
     assert torch.get_num_threads() >= 4, "the clouds would be prepared one after the other"
     segmenter = load_model(FOLDER).segmenter("cuda", 400_000)
     clouds = [hills(2000 + 4000 * seed, seed) for seed in range(12)]
-    requests = [Request(cloud, FIELDS, 0, go_on) for cloud in clouds]
+    requests = [SegmentationRequest(cloud, FIELDS, 0, never_cancelled) for cloud in clouds]
     outcomes = {outcome.index: outcome for outcome in segment_batch(segmenter, requests, 60_000)}
     assert sorted(outcomes) == list(range(12))
     assert max(outcome.batch_size for outcome in outcomes.values()) > 1

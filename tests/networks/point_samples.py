@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from app.networks.fold import fold
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -22,10 +22,10 @@ def make_cloud(seed: int, num_points: int, side: int = 16) -> tuple[torch.Tensor
     return torch.cat([torch.zeros(len(grid), 1, dtype=torch.int64), grid], 1), coord
 
 
-def join(clouds: list[tuple[torch.Tensor, torch.Tensor]], **options) -> Scene:
-    """One scene of several clouds."""
+def join(clouds: list[tuple[torch.Tensor, torch.Tensor]], **options) -> VoxelBatch:
+    """One batch of several clouds."""
     voxels = [torch.cat([torch.full_like(v[:, :1], number), v[:, 1:]], 1) for number, (v, _) in enumerate(clouds)]
-    return Scene(torch.cat(voxels), torch.cat([coord for _, coord in clouds]), **options)
+    return VoxelBatch(torch.cat(voxels), torch.cat([coord for _, coord in clouds]), **options)
 
 
 @torch.inference_mode()
@@ -50,10 +50,10 @@ def assert_same_alone_and_beside_others(network: nn.Module, in_channels: int, **
 @torch.inference_mode()
 def assert_folding_keeps_answers(network: nn.Module, in_channels: int, **options) -> None:
     """Beyond rounding."""
-    scene = join([make_cloud(1, 500), make_cloud(2, 30, side=5)], **options)
-    x = torch.randn(len(scene.voxels), in_channels)
+    batch = join([make_cloud(1, 500), make_cloud(2, 30, side=5)], **options)
+    x = torch.randn(len(batch.voxels), in_channels)
     folded = fold(network)
-    torch.testing.assert_close(folded(x, folded.plan(scene)), network(x, network.plan(scene)), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(folded(x, folded.plan(batch)), network(x, network.plan(batch)), rtol=1e-3, atol=1e-3)
 
 
 def assert_golden(name: str) -> None:

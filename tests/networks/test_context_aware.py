@@ -8,7 +8,7 @@ from network_samples import SPUNET, make_network, make_voxels
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 MODEL = {
     "type": "CAC-v1m1",
@@ -51,7 +51,7 @@ def by_formula(network, features: np.ndarray, conf_thresh: float) -> np.ndarray:
 def test_logits_follow_the_formula_for_every_cloud_of_a_batch(conf_thresh):
     network = make_network(MODEL | {"conf_thresh": conf_thresh})
     coords = torch.cat([make_voxels(1, 900), make_voxels(2, 150, batch=1)])
-    features, plan = torch.randn(len(coords), 4), network.plan(Scene(coords))
+    features, plan = torch.randn(len(coords), 4), network.plan(VoxelBatch(coords))
     seen = network.backbone(features, plan.backbone).double().numpy()
     expected = [by_formula(network, seen[coords[:, 0] == cloud], conf_thresh) for cloud in (0, 1)]
     for alike in (network, fold(network)):

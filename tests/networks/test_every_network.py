@@ -62,7 +62,7 @@ def test_no_type_is_left_out():
 @torch.inference_mode()
 def test_a_cloud_has_the_same_answer_to_the_bit_alone_and_beside_strangers(kind, precision):
     plain = make_network(MODELS[kind]).eval()
-    assert plain.halves == (kind in HALVES)
+    assert plain.supports_half_precision == (kind in HALVES)
     network, dtype = in_precision(fold(plain), PRECISIONS[precision]), PRECISIONS[precision]
     clouds = [make_cloud(1, 600), make_cloud(2, 450, side=40), make_cloud(3, 320, side=11)]
     assert min(len(voxels) for voxels, _ in clouds) >= MIN_SHARED_VOXELS
@@ -70,9 +70,9 @@ def test_a_cloud_has_the_same_answer_to_the_bit_alone_and_beside_strangers(kind,
     features = [torch.randn(len(voxels), 4, generator=generator).to(dtype) for voxels, _ in clouds]
 
     def answers(order: list[int]) -> dict[int, torch.Tensor]:
-        scene = join([clouds[at] for at in order], condition="ScanNet")
+        batch = join([clouds[at] for at in order], condition="ScanNet")
         x = torch.cat([features[at] for at in order])
-        out = network.describe(x, network.plan(scene))[1] if kind == "Encoder" else network(x, network.plan(scene))
+        out = network.describe(x, network.plan(batch))[1] if kind == "Encoder" else network(x, network.plan(batch))
         return dict(zip(order, out.split([len(features[at]) for at in order]), strict=True))
 
     threads = torch.get_num_threads()

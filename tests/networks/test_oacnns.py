@@ -1,4 +1,4 @@
-"""OACNNs: upstream's logits, clouds by themselves, and what a joint scene shares."""
+"""OACNNs: upstream's logits, clouds by themselves, and what a joint batch shares."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.zoo import loading
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -38,6 +38,6 @@ def test_positions_change_nothing_where_they_are_not_planned_for(case):
         condition = str(given["condition"].item()) if "condition" in given else None
     elsewhere = coord.flip(0) * 3
     with torch.inference_mode():
-        plans = [network.plan(Scene(voxels, at, condition=condition)) for at in (coord, elsewhere)]
+        plans = [network.plan(VoxelBatch(voxels, at, condition=condition)) for at in (coord, elsewhere)]
         here, there = (network(feat, plan) for plan in plans)
     assert torch.equal(here, there)

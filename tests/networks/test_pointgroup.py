@@ -9,7 +9,7 @@ from network_samples import SPUNET, make_network, make_voxels
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 MODEL = {
     "type": "PG-v1m2",
@@ -85,7 +85,7 @@ def test_nothing_to_group_gives_no_instances(labels):
 def test_votes_are_the_logits_and_offsets_and_folding_keeps_them():
     network = make_network(MODEL)
     coords = make_voxels(1)
-    features, plan = torch.randn(len(coords), 4), network.plan(Scene(coords))
+    features, plan = torch.randn(len(coords), 4), network.plan(VoxelBatch(coords))
     logits, offsets = network.votes(features, plan)
     assert torch.equal(network(features, plan), logits)
     assert offsets.shape == (len(coords), 3)
@@ -109,7 +109,7 @@ def test_a_ppt_may_be_the_backbone():
     network = make_network(MODEL | {"backbone": prompted})
     coords = make_voxels(1)
     features = torch.randn(len(coords), 4)
-    first, second = (network(features, network.plan(Scene(coords, condition=name))) for name in "AB")
+    first, second = (network(features, network.plan(VoxelBatch(coords, condition=name))) for name in "AB")
     assert first.shape == (len(coords), 4)
     assert not torch.allclose(first, second, atol=1e-3)
     assert not any(name.startswith("backbone.proj_head") for name in network.state_dict())

@@ -6,7 +6,7 @@ from network_samples import SPUNET, make_network, make_voxels
 
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 PTV3 = {
     "type": "PT-v3m3",
@@ -46,7 +46,7 @@ def test_half_precision_is_near_float32(network, precision: str, tolerance: floa
     half = in_precision(exact, PRECISIONS[precision])
     voxels = make_voxels(0)
     features = torch.randn(len(voxels), 4, generator=torch.Generator().manual_seed(0))
-    plan = exact.plan(Scene(voxels, voxels[:, 1:].float()))
+    plan = exact.plan(VoxelBatch(voxels, voxels[:, 1:].float()))
     expected = exact(features, plan)
     out = half(features.to(PRECISIONS[precision]), plan)
     assert out.dtype == PRECISIONS[precision]

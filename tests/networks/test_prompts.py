@@ -9,7 +9,7 @@ from network_samples import SPUNET, make_network, make_voxels
 from app.errors import BadModel, BadRequest
 from app.networks.fold import fold
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
 BACKBONE = SPUNET | {
@@ -45,8 +45,8 @@ JOINT = {
 }
 
 
-def scene(condition, *coords):
-    return Scene(torch.cat(coords or (make_voxels(1),)), condition=condition)
+def batch(condition, *coords):
+    return VoxelBatch(torch.cat(coords or (make_voxels(1),)), condition=condition)
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
@@ -72,7 +72,7 @@ def test_every_dataset_has_its_own_answer_which_folding_keeps(model):
     widths = model.get("num_classes") or [len(rows) for rows in model.get("valid_index") or model["class_names"]]
     answers = {}
     for condition, width in zip(CONDITIONS, widths, strict=True):
-        plan = network.plan(scene(condition))
+        plan = network.plan(batch(condition))
         answers[condition] = network(features, plan)
         assert answers[condition].shape == (len(features), width)
         for _ in range(2):
@@ -97,8 +97,8 @@ def test_logits_of_a_cloud_are_the_same_alone_and_in_a_batch():
     network = make_network(DECOUPLED)
     one, two = make_voxels(1), make_voxels(2, 200, batch=1)
     features = torch.randn(len(one) + len(two), 4)
-    together = network(features, network.plan(scene("S3DIS", one, two)))
-    alone = network(features[: len(one)], network.plan(scene("S3DIS", one)))
+    together = network(features, network.plan(batch("S3DIS", one, two)))
+    alone = network(features[: len(one)], network.plan(batch("S3DIS", one)))
     torch.testing.assert_close(together[: len(one)], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_a_single_dataset_needs_no_name():
     backbone = BACKBONE | {"conditions": ("ScanNet",)}
     network = make_network(DECOUPLED | {"backbone": backbone, "conditions": ("ScanNet",), "num_classes": (4,)})
     features = torch.randn(len(make_voxels(1)), 4)
-    named, unnamed = (network(features, network.plan(scene(condition))) for condition in ("ScanNet", None))
+    named, unnamed = (network(features, network.plan(batch(condition))) for condition in ("ScanNet", None))
     assert torch.equal(named, unnamed)
 
 
@@ -120,14 +120,14 @@ def test_a_single_dataset_needs_no_name():
 )
 def test_an_unknown_dataset_is_refused(condition, message):
     with pytest.raises(BadRequest, match=message):
-        build(DECOUPLED).plan(scene(condition))
+        build(DECOUPLED).plan(batch(condition))
 
 
 @torch.inference_mode()
 def test_adaptive_norms_without_a_context_are_refused():
     network = build({"type": "DefaultSegmentor", "backbone": BACKBONE | {"num_classes": 3}})
     with pytest.raises(BadModel, match="norm_adaptive=True reads a context, which a PPT"):
-        network(torch.randn(len(make_voxels(1)), 4), network.plan(scene("ScanNet")))
+        network(torch.randn(len(make_voxels(1)), 4), network.plan(batch("ScanNet")))
 
 
 @torch.inference_mode()
@@ -135,7 +135,7 @@ def test_norms_by_dataset_serve_without_a_ppt():
     backbone = BACKBONE | {"num_classes": 3, "norm_adaptive": False}
     network = make_network({"type": "DefaultSegmentor", "backbone": backbone})
     features = torch.randn(len(make_voxels(1)), 4)
-    scannet, s3dis = (network(features, network.plan(scene(name))) for name in ("ScanNet", "S3DIS"))
+    scannet, s3dis = (network(features, network.plan(batch(name))) for name in ("ScanNet", "S3DIS"))
     assert scannet.shape == (len(features), 3)
     assert not torch.allclose(scannet, s3dis, atol=1e-3)
 

@@ -13,7 +13,7 @@ from point_samples import (
 
 from app.errors import BadModel
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.zoo import loading
 
 PLANES = (8, 16, 16, 16, 24)
@@ -38,8 +38,8 @@ def test_folding_changes_nothing_but_the_time():
 
 @torch.inference_mode()
 def test_points_in_chunks_come_out_as_in_one_piece(monkeypatch):
-    network, scene = make_network(model()), join([make_cloud(1, 700)])
-    x, plan = torch.randn(len(scene.voxels), 4), network.plan(scene)
+    network, batch = make_network(model()), join([make_cloud(1, 700)])
+    x, plan = torch.randn(len(batch.voxels), 4), network.plan(batch)
     expected = network(x, plan)
     monkeypatch.setattr("app.networks.ptv1.CHUNK_POINTS", 64)
     torch.testing.assert_close(network(x, plan), expected, rtol=1e-3, atol=1e-3)
@@ -58,8 +58,8 @@ def test_depths_are_those_of_the_type(size, blocks):
 
 
 def test_positions_are_needed():
-    with pytest.raises(ValueError, match="plans for positions, and the scene has voxels only"):
-        build(model()).plan(Scene(make_cloud(1, 9)[0]))
+    with pytest.raises(ValueError, match="plans for positions, and the batch has voxels only"):
+        build(model()).plan(VoxelBatch(make_cloud(1, 9)[0]))
 
 
 @pytest.mark.parametrize("planes", [(8, 16), (8, 16, 16, 16, 20)])

@@ -14,8 +14,8 @@ from point_samples import (
 from app.errors import BadModel, BadRequest
 from app.networks.ptv2 import pool
 from app.networks.registry import build
-from app.networks.scene import Scene
 from app.networks.vector_attention import GroupedLinear
+from app.networks.voxel_batch import VoxelBatch
 
 BACKBONE = {
     "type": "PT-v2m2",
@@ -100,13 +100,13 @@ def test_under_prompt_training_the_context_of_the_dataset_is_heard():
             "num_classes": (5, 5),
         }
     )
-    scene = join([make_cloud(1, 300)], condition="S3DIS")
-    x = torch.randn(len(scene.voxels), 4)
-    before = network(x, network.plan(scene))
+    batch = join([make_cloud(1, 300)], condition="S3DIS")
+    x = torch.randn(len(batch.voxels), 4)
+    before = network(x, network.plan(batch))
     network.embedding_table.weight[0] += 1
-    assert torch.equal(network(x, network.plan(scene)), before)
+    assert torch.equal(network(x, network.plan(batch)), before)
     network.embedding_table.weight[1] += 1
-    assert not torch.allclose(network(x, network.plan(scene)), before)
+    assert not torch.allclose(network(x, network.plan(batch)), before)
     with pytest.raises(BadRequest, match="was trained for ScanNet, S3DIS"):
         network.plan(join([make_cloud(1, 9)], condition="Waymo"))
 
@@ -114,14 +114,14 @@ def test_under_prompt_training_the_context_of_the_dataset_is_heard():
 @torch.inference_mode()
 def test_adaptive_norms_without_a_context_are_refused():
     network = build(model(**PROMPTED | {"norm_adaptive": True}))
-    scene = join([make_cloud(1, 9)], condition="S3DIS")
+    batch = join([make_cloud(1, 9)], condition="S3DIS")
     with pytest.raises(BadModel, match="reads a context, which a PPT around it gives"):
-        network(torch.randn(len(scene.voxels), 4), network.plan(scene))
+        network(torch.randn(len(batch.voxels), 4), network.plan(batch))
 
 
 def test_positions_are_needed():
     with pytest.raises(ValueError, match="PT-v2 plans for positions"):
-        build(model()).plan(Scene(make_cloud(1, 9)[0]))
+        build(model()).plan(VoxelBatch(make_cloud(1, 9)[0]))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from network_samples import make_network, make_voxels, strangers
 from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
 from app.networks.ptv3.attention import SerializedAttention
-from app.networks.ptv3.block import Block
+from app.networks.ptv3.block import SerializedBlock
 from app.networks.ptv3.geometry import make_level, order_along, sorted_voxels
 from app.networks.ptv3.norm import Prompt
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 BACKBONE = {
     "type": "PT-v3m1",
@@ -48,10 +48,10 @@ def test_the_answer_is_the_same_bytes_alone_and_beside_strangers(changes):
     network = fold(make_network(model(**changes)))
     clouds = strangers()
     features = [torch.randn(len(cloud), 4) for cloud in clouds]
-    together = network(torch.cat(features), network.plan(Scene(torch.cat(clouds)))).split([len(c) for c in clouds])
+    together = network(torch.cat(features), network.plan(VoxelBatch(torch.cat(clouds)))).split([len(c) for c in clouds])
     for cloud, own, answer in zip(clouds, features, together, strict=True):
         alone = torch.cat([torch.zeros_like(cloud[:, :1]), cloud[:, 1:]], 1)
-        assert torch.equal(network(own, network.plan(Scene(alone))), answer)
+        assert torch.equal(network(own, network.plan(VoxelBatch(alone))), answer)
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def test_threads_change_nothing():
     try:
         for num_threads in (1, 2, 3):
             torch.set_num_threads(num_threads)
-            answers.append(network(features, network.plan(Scene(cloud))))
+            answers.append(network(features, network.plan(VoxelBatch(cloud))))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(answers[0], answers[1])
@@ -73,8 +73,8 @@ def test_threads_change_nothing():
 def test_rows_may_come_in_any_order():
     network, cloud = fold(make_network(model())), make_voxels(1, 900)
     features, order = torch.randn(len(cloud), 4), torch.randperm(len(cloud))
-    expected = network(features, network.plan(Scene(cloud)))
-    assert torch.equal(network(features[order], network.plan(Scene(cloud[order]))), expected[order])
+    expected = network(features, network.plan(VoxelBatch(cloud)))
+    assert torch.equal(network(features[order], network.plan(VoxelBatch(cloud[order]))), expected[order])
 
 
 @torch.inference_mode()
@@ -82,8 +82,8 @@ def test_upstreams_batch_semantics_are_asked_for():
     network, clouds = make_network(model(**WITHOUT_FLASH)), strangers()
     coords, size = torch.cat(clouds), len(clouds[0])
     features = torch.randn(len(coords), 4)
-    alone = network(features[:size], network.plan(Scene(clouds[0])))
-    joint = network(features, network.plan(Scene(coords, joint=True)))[:size]
+    alone = network(features[:size], network.plan(VoxelBatch(clouds[0])))
+    joint = network(features, network.plan(VoxelBatch(coords, joint=True)))[:size]
     assert not torch.allclose(joint, alone, atol=1e-2)
 
 
@@ -91,7 +91,7 @@ def test_upstreams_batch_semantics_are_asked_for():
 @torch.inference_mode()
 def test_a_folded_network_says_the_same_and_leaves_the_given_one_as_it_is(changes):
     network, cloud = make_network(model(**changes)), make_voxels(1, 900)
-    features, plan, names = torch.randn(len(cloud), 4), network.plan(Scene(cloud)), set(network.state_dict())
+    features, plan, names = torch.randn(len(cloud), 4), network.plan(VoxelBatch(cloud)), set(network.state_dict())
     expected = network(features, plan)
     torch.testing.assert_close(fold(network)(features, plan), expected, rtol=1e-4, atol=1e-4)
     assert set(network.state_dict()) == names
@@ -101,9 +101,11 @@ def test_a_folded_network_says_the_same_and_leaves_the_given_one_as_it_is(change
 @torch.inference_mode()
 def test_old_blocks_hand_on_the_mlp_without_its_shortcut():
     torch.manual_seed(0)
-    rows, voxels = sorted_voxels(Scene(make_voxels(1, 200)))
+    rows, voxels = sorted_voxels(VoxelBatch(make_voxels(1, 200)))
     level = make_level(voxels, order_along(CURVES, voxels, joint=False), {0}, 48, shared=False)
-    blocks = [Block(16, SerializedAttention(16, 2, 48), 4, torch.nn.LayerNorm, mlp_to_next=old) for old in (0, 1)]
+    blocks = [
+        SerializedBlock(16, SerializedAttention(16, 2, 48), 4, torch.nn.LayerNorm, mlp_to_next=old) for old in (0, 1)
+    ]
     blocks[1].load_state_dict(blocks[0].state_dict())
     x = torch.randn(len(rows), 16)
     (new, new_next), (old, old_next) = (block(x, x, level, Prompt()) for block in blocks)
@@ -120,7 +122,7 @@ def test_shuffled_orders_are_followed():
     network, cloud = make_network(model()), make_voxels(1, 900)
     features, kept = torch.randn(len(cloud), 4), torch.arange(4).expand(3, 4)
     plain, same, other = (
-        network(features, network.plan(Scene(cloud, shuffles=shuffles))) for shuffles in (None, kept, kept.flip(1))
+        network(features, network.plan(VoxelBatch(cloud, shuffles=shuffles))) for shuffles in (None, kept, kept.flip(1))
     )
     assert torch.equal(plain, same)
     assert not torch.allclose(plain, other, atol=1e-2)
@@ -129,9 +131,9 @@ def test_shuffled_orders_are_followed():
 def test_a_cloud_too_wide_to_be_ordered_is_refused():
     network = build(model())
     voxels = torch.tensor([[0, 0, 0, 0], [0, 0, 0, (1 << 16) - 2]])
-    assert len(network.plan(Scene(voxels)).rows) == 2
+    assert len(network.plan(VoxelBatch(voxels)).rows) == 2
     with pytest.raises(BadCloud, match="65535 voxels"):
-        network.plan(Scene(voxels + torch.tensor([0, 0, 0, 1])))
+        network.plan(VoxelBatch(voxels + torch.tensor([0, 0, 0, 1])))
 
 
 @pytest.mark.parametrize("key", ["enc_mode", "cls_mode"])
@@ -140,7 +142,7 @@ def test_without_a_decoder_the_stages_stand_side_by_side(key):
     network = build({**model(**{key: True}), "backbone_out_channels": 64})
     cloud = make_voxels(1, 300)
     backbone, features = network.backbone, torch.randn(len(cloud), 4)
-    plan = network.plan(Scene(cloud))
+    plan = network.plan(VoxelBatch(cloud))
     assert backbone(features, plan).shape == (len(cloud), backbone.out_channels)
     finest = backbone.encode(features, plan, Prompt())[0]
     torch.testing.assert_close(backbone(features, plan)[plan.rows, :16], finest)

@@ -9,7 +9,7 @@ from app.networks.fold import fold
 from app.networks.ptv3.norm import Prompt
 from app.networks.ptv3.rope import Rope
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 STAGES = {
     "in_channels": 4,
@@ -65,11 +65,11 @@ def test_the_answer_is_the_same_bytes_alone_and_beside_strangers(kind):
     network, clouds = fold(make_network(model(kind))), strangers()
     features = [torch.randn(len(cloud), 4) for cloud in clouds]
     positions = [torch.randn(len(cloud), 3) for cloud in clouds]
-    plan = network.plan(Scene(torch.cat(clouds), torch.cat(positions)))
+    plan = network.plan(VoxelBatch(torch.cat(clouds), torch.cat(positions)))
     together = network(torch.cat(features), plan).split([len(cloud) for cloud in clouds])
     for cloud, coord, own, answer in zip(clouds, positions, features, together, strict=True):
         alone = torch.cat([torch.zeros_like(cloud[:, :1]), cloud[:, 1:]], 1)
-        assert torch.equal(network(own, network.plan(Scene(alone, coord))), answer)
+        assert torch.equal(network(own, network.plan(VoxelBatch(alone, coord))), answer)
 
 
 @pytest.mark.parametrize("kind", [SONATA, UTONIA, LITE], ids=lambda kind: kind["type"])
@@ -81,7 +81,7 @@ def test_threads_change_nothing(kind):
     try:
         for num_threads in (1, 3):
             torch.set_num_threads(num_threads)
-            answers.append(network(features, network.plan(Scene(cloud, coord))))
+            answers.append(network(features, network.plan(VoxelBatch(cloud, coord))))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*answers)
@@ -91,7 +91,7 @@ def test_threads_change_nothing(kind):
 @torch.inference_mode()
 def test_a_folded_network_says_the_same(kind):
     network, cloud = make_network(model(kind)), make_voxels(1, 900)
-    features, plan = torch.randn(len(cloud), 4), network.plan(Scene(cloud, torch.randn(len(cloud), 3)))
+    features, plan = torch.randn(len(cloud), 4), network.plan(VoxelBatch(cloud, torch.randn(len(cloud), 3)))
     torch.testing.assert_close(fold(network)(features, plan), network(features, plan), rtol=1e-4, atol=1e-4)
 
 
@@ -100,7 +100,7 @@ def test_a_folded_network_says_the_same(kind):
 def test_a_linear_probe_reads_every_stage_the_finest_first(kind):
     network, cloud = make_network(model(kind, enc_mode=True)), make_voxels(1, 300)
     features = torch.randn(len(cloud), 4)
-    plan = network.plan(Scene(cloud, torch.randn(len(cloud), 3)))
+    plan = network.plan(VoxelBatch(cloud, torch.randn(len(cloud), 3)))
     stages, joined = network.backbone.encode(features, plan, Prompt()), network.backbone(features, plan)
     assert joined.shape == (len(cloud), 48)
     parents = plan.steps[0].parent
@@ -116,7 +116,7 @@ def test_only_rotary_embeddings_read_positions():
     coord = torch.randn(len(cloud), 3)
     for kind, reads in ((UTONIA, True), (UTONIA | {"rope_base": None}, False), (SONATA, False), (LITE, False)):
         network = make_network(model(kind))
-        here, there = (network(features, network.plan(Scene(cloud, at))) for at in (coord, coord.flip(0)))
+        here, there = (network(features, network.plan(VoxelBatch(cloud, at))) for at in (coord, coord.flip(0)))
         assert torch.equal(here, there) is not reads
         assert network.plans_positions is reads
 

@@ -6,7 +6,7 @@ import torch
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 MODEL = {
     "type": "DefaultSegmentor",
@@ -38,8 +38,8 @@ def test_logits_of_a_cloud_are_the_same_alone_and_in_a_batch():
     network = build(MODEL)
     one, two = voxels(1, 900), voxels(2, 300, batch=1)
     features = torch.randn(len(one) + len(two), 4)
-    together = network(features, network.plan(Scene(torch.cat([one, two]))))
-    alone = network(features[: len(one)], network.plan(Scene(one)))
+    together = network(features, network.plan(VoxelBatch(torch.cat([one, two]))))
+    alone = network(features[: len(one)], network.plan(VoxelBatch(one)))
     torch.testing.assert_close(together[: len(one)], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -49,9 +49,9 @@ def test_order_of_the_voxels_does_not_matter():
     network = build(MODEL)
     coords = voxels(1, 700)
     features, order = torch.randn(len(coords), 4), torch.randperm(len(coords))
-    expected = network(features, network.plan(Scene(coords)))[order]
+    expected = network(features, network.plan(VoxelBatch(coords)))[order]
     torch.testing.assert_close(
-        network(features[order], network.plan(Scene(coords[order]))), expected, rtol=1e-4, atol=1e-5
+        network(features[order], network.plan(VoxelBatch(coords[order]))), expected, rtol=1e-4, atol=1e-5
     )
 
 
@@ -65,7 +65,7 @@ def test_folding_changes_nothing_but_the_time():
                 values.copy_(torch.randn_like(values))
             module.running_var.copy_(torch.rand_like(module.running_var) + 0.5)
     coords = voxels(1, 900)
-    features, plan = torch.randn(len(coords), 4), network.plan(Scene(coords))
+    features, plan = torch.randn(len(coords), 4), network.plan(VoxelBatch(coords))
     expected, names = network(features, plan), set(network.state_dict())
     torch.testing.assert_close(fold(network)(features, plan), expected, rtol=1e-4, atol=1e-4)
     assert set(network.state_dict()) == names
@@ -75,13 +75,13 @@ def test_folding_changes_nothing_but_the_time():
 @torch.inference_mode()
 def test_one_voxel_is_enough():
     network = build(MODEL)
-    assert network(torch.randn(1, 4), network.plan(Scene(torch.zeros(1, 4, dtype=torch.int64)))).shape == (1, 5)
+    assert network(torch.randn(1, 4), network.plan(VoxelBatch(torch.zeros(1, 4, dtype=torch.int64)))).shape == (1, 5)
 
 
 def test_without_classes_the_last_features_come_out():
     network = build(with_backbone(num_classes=0))
     coords = voxels(0, 50)
-    assert network(torch.randn(len(coords), 4), network.plan(Scene(coords))).shape == (len(coords), 8)
+    assert network(torch.randn(len(coords), 4), network.plan(VoxelBatch(coords))).shape == (len(coords), 8)
 
 
 @pytest.mark.parametrize(

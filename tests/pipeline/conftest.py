@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from pipeline_samples import GOLDEN, make_recipe
+from pipeline_samples import GOLDEN, make_procedure
 from safetensors.torch import load_file
 
 from app.networks.registry import build
@@ -23,6 +23,6 @@ def network():
 
 
 @pytest.fixture
-def recipe():
+def procedure():
     """Colour and normal on voxels of half a metre."""
-    return make_recipe()
+    return make_procedure()

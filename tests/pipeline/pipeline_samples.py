@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 
 from app.clouds.cloud import ClassInfo, Cloud
-from app.pipeline.recipe import Recipe
+from app.pipeline.procedure import InferenceProcedure
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def make_recipe(feat_keys=("color", "normal"), grid_size=0.5, transform=(), num_classes=6):
-    return Recipe(
+def make_procedure(feat_keys=("color", "normal"), grid_size=0.5, transform=(), num_classes=6):
+    return InferenceProcedure(
         name="made-up",
         transform=[*transform, {"type": "CenterShift", "apply_z": True}, {"type": "NormalizeColor"}],
         voxelize={"type": "GridSample", "grid_size": grid_size, "mode": "test", "return_grid_coord": True},

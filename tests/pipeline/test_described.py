@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_recipe, make_terrain
+from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.principal import principal_colors
 from app.errors import BadRequest, TooLarge
 from app.networks.registry import build
 from app.pipeline import segmenter as segmenters
-from app.pipeline.batch import Request, segment_batch
-from app.pipeline.run import go_on
+from app.pipeline.batch import SegmentationRequest, segment_batch
+from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
 
 PROBE = {
@@ -47,7 +47,7 @@ def probe():
 
 @pytest.fixture
 def described(probe):
-    return Segmenter(probe, make_recipe(num_classes=4))
+    return Segmenter(probe, make_procedure(num_classes=4))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def encoder(probe):
     torch.manual_seed(0)
     network = build({"type": "Encoder", "backbone": PROBE["backbone"]})
     network.backbone.load_state_dict(probe.backbone.state_dict())
-    return Segmenter(network.requires_grad_(False), make_recipe(num_classes=0))
+    return Segmenter(network.requires_grad_(False), make_procedure(num_classes=0))
 
 
 def test_the_last_layer_makes_the_probabilities_of_them(described, probe):
@@ -71,8 +71,8 @@ def test_labels_are_the_same_with_and_without(described):
     np.testing.assert_array_equal(described.segment(cloud, ("features",)).labels, described.segment(cloud).labels)
 
 
-def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, recipe):
-    answer = Segmenter(network, recipe).segment(make_terrain(), ("features", "probabilities"))
+def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, procedure):
+    answer = Segmenter(network, procedure).segment(make_terrain(), ("features", "probabilities"))
     final = network.backbone.final
     logits = torch.from_numpy(answer.features) @ final.weight.reshape(final.weight.shape[-1], -1) + final.bias
     np.testing.assert_allclose(logits.detach().softmax(1).numpy(), answer.probabilities, atol=1e-5)
@@ -104,7 +104,10 @@ def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
 
 def test_they_are_the_same_bytes_beside_strangers(described):
     clouds = [make_terrain(seed=seed) for seed in range(3)]
-    requests = [Request(cloud, ("features",) if at == 1 else (), 0, go_on) for at, cloud in enumerate(clouds)]
+    requests = [
+        SegmentationRequest(cloud, ("features",) if at == 1 else (), 0, never_cancelled)
+        for at, cloud in enumerate(clouds)
+    ]
     outcomes = {outcome.index: outcome.result for outcome in segment_batch(described, requests, 100_000)}
     np.testing.assert_array_equal(outcomes[1].features, described.segment(clouds[1], ("features",)).features)
     np.testing.assert_array_equal(outcomes[0].labels, described.segment(clouds[0]).labels)
@@ -137,7 +140,7 @@ def test_what_gives_none_says_so(described, monkeypatch):
         described.segment(make_terrain(), ("features",))
     assert described.segment(make_terrain(), ("features_rgb",)).features_rgb.any()
     network = build({"type": "DefaultSegmentor", "backbone": {"type": "PT-v2m2", "in_channels": 6, "num_classes": 4}})
-    without = Segmenter(network, replace(make_recipe(num_classes=4), name="plain"))
+    without = Segmenter(network, replace(make_procedure(num_classes=4), name="plain"))
     with pytest.raises(BadRequest, match="model plain gives no features"):
         without.segment(make_terrain(), ("features_rgb",))
 
@@ -147,7 +150,7 @@ def test_heads_of_all_kinds_give_the_features_of_their_backbone(described, probe
     torch.manual_seed(1)
     network = build(head | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]}).requires_grad_(False)
     network.backbone.load_state_dict(probe.backbone.state_dict())
-    answer = Segmenter(network, replace(make_recipe(num_classes=4), condition="ScanNet")).segment(
+    answer = Segmenter(network, replace(make_procedure(num_classes=4), condition="ScanNet")).segment(
         make_terrain(), ("features", "probabilities")
     )
     np.testing.assert_array_equal(answer.features, described.segment(make_terrain(), ("features",)).features)
@@ -157,7 +160,7 @@ def test_heads_of_all_kinds_give_the_features_of_their_backbone(described, probe
 def test_instances_and_features_are_asked_for_apart():
     network = build(HEADS[1] | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]})
     with pytest.raises(BadRequest, match="one or the other"):
-        Segmenter(network, make_recipe(num_classes=4)).segment(make_terrain(), ("instances", "features"))
+        Segmenter(network, make_procedure(num_classes=4)).segment(make_terrain(), ("instances", "features"))
 
 
 def test_a_cloud_without_a_usable_point_has_none(described):

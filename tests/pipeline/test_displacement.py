@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_samples import make_recipe, make_terrain
+from pipeline_samples import make_procedure, make_terrain
 
 from app.pipeline import prepare
-from app.pipeline.run import Run
+from app.pipeline.run_context import RunContext
 
 
 def prepared(**voxelize):
-    recipe = make_recipe(feat_keys=("displacement",))
-    recipe = replace(recipe, voxelize=recipe.voxelize | {"return_displacement": True} | voxelize)
+    procedure = make_procedure(feat_keys=("displacement",))
+    procedure = replace(procedure, voxelize=procedure.voxelize | {"return_displacement": True} | voxelize)
     cloud = make_terrain()
     cloud.normals[:] = (0.6, 0, 0.8)
-    return prepare.prepare(cloud, recipe, 0, "cpu", Run([]))
+    return prepare.prepare(cloud, procedure, 0, "cpu", RunContext([]))
 
 
 def test_displacement_is_seen_from_the_middle_of_the_voxel():

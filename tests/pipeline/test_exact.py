@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_recipe, make_terrain
+from pipeline_samples import make_procedure, make_terrain
 from torch import nn
 
 from app.clouds.cloud import Cloud
 from app.errors import BadModel, DeadlineExceeded
 from app.networks.network import Network
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.pipeline import exact, features, transforms, views
 from app.pipeline.inference import Inference
 from app.pipeline.segmenter import Segmenter
@@ -30,17 +30,17 @@ class Positions(Network):
         torch.manual_seed(0)
         self.head = nn.Linear(9, 6)
 
-    def plan(self, scene):
-        num_clouds = int(scene.voxels[-1, 0]) + 1
-        parts = [scene.coord[scene.voxels[:, 0] == number] for number in range(num_clouds)]
-        return torch.cat([scene.coord / 10, torch.cat([part.roll(1, 0) for part in parts])], 1)
+    def plan(self, batch):
+        num_clouds = int(batch.voxels[-1, 0]) + 1
+        parts = [batch.coord[batch.voxels[:, 0] == number] for number in range(num_clouds)]
+        return torch.cat([batch.coord / 10, torch.cat([part.roll(1, 0) for part in parts])], 1)
 
     def forward(self, features, plan):
         return self.head(torch.cat([features[:, :3], plan], 1))
 
 
-def with_views(recipe, *found):
-    return replace(recipe, aug_transform=list(found))
+def with_views(procedure, *found):
+    return replace(procedure, aug_transform=list(found))
 
 
 def crowded(num_points=4000):
@@ -48,24 +48,24 @@ def crowded(num_points=4000):
     return make_terrain(num_points, extent_m=14.0)
 
 
-def written_out(network, recipe, cloud, seed=0):
+def written_out(network, procedure, cloud, seed=0):
     """Sums of softmax outputs over every fragment of every view, each run alone, view by view."""
-    sample = features.build_sample(cloud, np.arange(len(cloud)), recipe, [])
-    sample = transforms.apply(recipe.transform, sample, np.random.RandomState(seed))
+    sample = features.build_sample(cloud, np.arange(len(cloud)), procedure, [])
+    sample = transforms.apply(procedure.transform, sample, np.random.RandomState(seed))
     inference = Inference(network, 6, "cpu")
     sums = np.zeros((len(sample["coord"]), 6))
-    for steps in recipe.aug_transform or [[]]:
+    for steps in procedure.aug_transform or [[]]:
         seen = transforms.apply(steps, sample)
-        voxels = voxelize(seen["coord"], recipe.voxelize["grid_size"])
+        voxels = voxelize(seen["coord"], procedure.voxelize["grid_size"])
         for points in voxels.fragments():
             part = {key: values[points] for key, values in seen.items() if key != "inverse"}
-            out = transforms.apply(recipe.post_transform, part)
-            scene = Scene(
+            out = transforms.apply(procedure.post_transform, part)
+            batch = VoxelBatch(
                 torch.from_numpy(np.insert(voxels.grid_coord[points], 0, 0, 1)),
                 torch.from_numpy(out["coord"].astype(np.float32)),
             )
             with torch.inference_mode():
-                logits = inference.network(torch.from_numpy(out["feat"]), inference.network.plan(scene))
+                logits = inference.network(torch.from_numpy(out["feat"]), inference.network.plan(batch))
             sums[points] += logits.softmax(1).numpy()
     return sums, sample
 
@@ -75,10 +75,10 @@ def shares(sums):
 
 
 @pytest.mark.parametrize("found", [(), (SMALLER,), (*QUARTERS, SMALLER, FLIPPED)], ids=["none", "one", "six"])
-def test_sums_are_those_of_every_fragment_of_every_view(network, recipe, found):
-    recipe, cloud = with_views(recipe, *found), crowded()
-    out = Segmenter(network, recipe).segment(cloud, ("probabilities", "confidence", "entropy"), mode="exact")
-    expected = shares(written_out(network, recipe, cloud)[0])
+def test_sums_are_those_of_every_fragment_of_every_view(network, procedure, found):
+    procedure, cloud = with_views(procedure, *found), crowded()
+    out = Segmenter(network, procedure).segment(cloud, ("probabilities", "confidence", "entropy"), mode="exact")
+    expected = shares(written_out(network, procedure, cloud)[0])
     np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(out.confidence, out.probabilities.max(1))
     clear = np.diff(np.sort(expected, 1)[:, -2:])[:, 0] > 1e-4
@@ -88,18 +88,20 @@ def test_sums_are_those_of_every_fragment_of_every_view(network, recipe, found):
     assert out.warnings == []
 
 
-def test_networks_that_read_positions_get_those_of_each_fragment(recipe):
-    recipe, cloud, network = with_views(recipe, SMALLER, QUARTERS[1]), crowded(), Positions().eval()
-    out = Segmenter(network, recipe).segment(cloud, ("probabilities",), mode="exact")
-    expected = shares(written_out(network, recipe, cloud)[0])
+def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
+    procedure, cloud, network = with_views(procedure, SMALLER, QUARTERS[1]), crowded(), Positions().eval()
+    out = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
+    expected = shares(written_out(network, procedure, cloud)[0])
     np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
-    other = transforms.apply(recipe.post_transform, {"coord": cloud.xyz, "color": cloud.rgb, "normal": cloud.normals})
+    other = transforms.apply(
+        procedure.post_transform, {"coord": cloud.xyz, "color": cloud.rgb, "normal": cloud.normals}
+    )
     assert np.ptp(other["coord"], axis=0).min() > 1  # positions that matter
 
 
 @pytest.mark.parametrize("reads_positions", [False, True])
-def test_batching_changes_nothing(network, recipe, monkeypatch, reads_positions):
-    segmenter = Segmenter(Positions().eval() if reads_positions else network, with_views(recipe, *QUARTERS, SMALLER))
+def test_batching_changes_nothing(network, procedure, monkeypatch, reads_positions):
+    segmenter = Segmenter(Positions().eval() if reads_positions else network, with_views(procedure, *QUARTERS, SMALLER))
     together = segmenter.segment(crowded(), ("probabilities",), mode="exact").probabilities
     for size in (1, 2000):
         monkeypatch.setattr(exact, "BATCH_VOXELS", size)
@@ -108,20 +110,20 @@ def test_batching_changes_nothing(network, recipe, monkeypatch, reads_positions)
 
 
 @pytest.mark.parametrize("held", [exact.HELD_VOXELS, 1])
-def test_labels_of_tiles_are_those_of_the_whole(network, recipe, monkeypatch, held):
+def test_labels_of_tiles_are_those_of_the_whole(network, procedure, monkeypatch, held):
     cloud = make_terrain(20_000, extent_m=150)
     cloud.xyz = np.repeat(cloud.xyz[::2], 2, 0)
-    recipe = with_views(recipe, QUARTERS[0], SMALLER)
-    whole = Segmenter(network, recipe).segment(cloud, mode="exact")
+    procedure = with_views(procedure, QUARTERS[0], SMALLER)
+    whole = Segmenter(network, procedure).segment(cloud, mode="exact")
     monkeypatch.setattr(exact, "HELD_VOXELS", held)
-    tiled = Segmenter(network, recipe, tile_voxels=6_000).segment(cloud, mode="exact")
+    tiled = Segmenter(network, procedure, tile_voxels=6_000).segment(cloud, mode="exact")
     assert (tiled.labels == whole.labels).mean() >= 0.999
     assert tiled.passes == whole.passes
 
 
-def test_geometry_is_planned_once_for_equal_voxels(network, recipe, monkeypatch):
+def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypatch):
     without_normals = [{"type": "Update", "keys_dict": {"normal": np.zeros((4000, 3), np.float32)}}]
-    segmenter = Segmenter(network, with_views(recipe, [], SMALLER, without_normals))
+    segmenter = Segmenter(network, with_views(procedure, [], SMALLER, without_normals))
     planned, plan = [], Inference.plan
 
     def counting(inference, clouds, run):
@@ -133,13 +135,13 @@ def test_geometry_is_planned_once_for_equal_voxels(network, recipe, monkeypatch)
     out = segmenter.segment(crowded(), ("probabilities",), mode="exact")
     assert out.passes > 12
     assert len(planned) == len(set(planned)) == 2
-    expected = shares(written_out(network, segmenter.recipe, crowded())[0])
+    expected = shares(written_out(network, segmenter.procedure, crowded())[0])
     np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
 
 
-def test_views_that_are_alike_are_weighted_not_repeated(network, recipe, monkeypatch):
+def test_views_that_are_alike_are_weighted_not_repeated(network, procedure, monkeypatch):
     cloud, found = crowded(), (*QUARTERS, FLIPPED, QUARTERS[0], SMALLER)
-    segmenter = Segmenter(network, with_views(recipe, *found))
+    segmenter = Segmenter(network, with_views(procedure, *found))
     once = segmenter.segment(cloud, ("probabilities",), mode="exact")
     monkeypatch.setattr(views, "_alike", lambda first, second: False)
     every = segmenter.segment(cloud, ("probabilities",), mode="exact")
@@ -147,14 +149,14 @@ def test_views_that_are_alike_are_weighted_not_repeated(network, recipe, monkeyp
     np.testing.assert_allclose(once.probabilities, every.probabilities, rtol=0, atol=1e-6)
 
 
-def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, recipe):
+def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, procedure):
     cloud = make_terrain(500)
     cloud.xyz = np.random.RandomState(0).choice([-1.25, 1.25], (500, 3))
     cloud.normals = np.random.RandomState(1).normal(size=(500, 3)).astype(np.float32)
-    sample = features.build_sample(cloud, np.arange(500), recipe, [])
-    sample = transforms.apply(recipe.transform, sample)
+    sample = features.build_sample(cloud, np.arange(500), procedure, [])
+    sample = transforms.apply(procedure.transform, sample)
     sample["coord"][:, :2] = 1.25
-    found = views.distinct(sample, with_views(recipe, [], FLIPPED, []))
+    found = views.distinct(sample, with_views(procedure, [], FLIPPED, []))
     assert [view.weight for view in found] == [2, 1]
     assert found[0].voxels_key == found[1].voxels_key
 
@@ -167,8 +169,8 @@ def test_passes_go_to_the_first_fragments_of_all_views(wanted, limit, given):
     assert allot([View([], 1, count, b"", b"") for count in wanted], limit) == given
 
 
-def test_passes_over_the_limit_are_left_out_and_said(network, recipe):
-    cloud, segmenter = crowded(), Segmenter(network, with_views(recipe, *QUARTERS[:2]))
+def test_passes_over_the_limit_are_left_out_and_said(network, procedure):
+    cloud, segmenter = crowded(), Segmenter(network, with_views(procedure, *QUARTERS[:2]))
     full = segmenter.segment(cloud, mode="exact")
     out = segmenter.segment(cloud, ("probabilities",), mode="exact", max_passes=6)
     assert (out.passes, out.passes_wanted) == (6, full.passes)
@@ -179,8 +181,8 @@ def test_passes_over_the_limit_are_left_out_and_said(network, recipe):
     assert (out.labels == full.labels).mean() > 0.8
 
 
-def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, recipe):
-    cloud, segmenter = crowded(), Segmenter(network, recipe)
+def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, procedure):
+    cloud, segmenter = crowded(), Segmenter(network, procedure)
     one = segmenter.segment(cloud, ("confidence",), mode="exact", max_passes=1)
     fast = segmenter.segment(cloud, ("confidence",))
     np.testing.assert_array_equal(one.labels, fast.labels)
@@ -188,10 +190,10 @@ def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, recipe):
     assert (fast.passes, fast.passes_wanted) == (1, 1)
 
 
-def test_thousands_of_points_in_one_voxel_cost_no_more_than_the_limit(network, recipe):
+def test_thousands_of_points_in_one_voxel_cost_no_more_than_the_limit(network, procedure):
     cloud = crowded()
     cloud.xyz[:3000] = cloud.xyz[0]
-    out = Segmenter(network, recipe).segment(cloud, mode="exact", max_passes=5)
+    out = Segmenter(network, procedure).segment(cloud, mode="exact", max_passes=5)
     assert (out.passes, out.passes_wanted) == (5, 3000 + np.count_nonzero(same_voxel(cloud)[3000:]))
     assert len(set(out.labels[:3000])) <= 5 + 1
 
@@ -204,10 +206,10 @@ def same_voxel(cloud):
 
 
 def test_a_pre_grid_thins_by_the_seed_and_every_point_gets_the_label_of_its_pick(network):
-    recipe, cloud = make_recipe(transform=[PRE_GRID]), crowded(8000)
-    segmenter = Segmenter(network, recipe)
+    procedure, cloud = make_procedure(transform=[PRE_GRID]), crowded(8000)
+    segmenter = Segmenter(network, procedure)
     out = segmenter.segment(cloud, ("probabilities",), seed=3, mode="exact")
-    sums, sample = written_out(network, recipe, cloud, seed=3)
+    sums, sample = written_out(network, procedure, cloud, seed=3)
     assert len(sums) < len(cloud)
     np.testing.assert_allclose(out.probabilities, shares(sums)[sample["inverse"]], rtol=0, atol=1e-5)
     again, other = (segmenter.segment(cloud, ("probabilities",), seed=seed, mode="exact") for seed in (3, 4))
@@ -218,22 +220,22 @@ def test_a_pre_grid_thins_by_the_seed_and_every_point_gets_the_label_of_its_pick
 def test_points_that_the_transforms_drop_are_ignored(network):
     crop = {"type": "SphereCrop", "point_max": 1000, "mode": "center"}
     for steps in ([crop], [PRE_GRID, crop], [crop, PRE_GRID]):
-        out = Segmenter(network, make_recipe(transform=steps)).segment(crowded(), ("confidence",), mode="exact")
+        out = Segmenter(network, make_procedure(transform=steps)).segment(crowded(), ("confidence",), mode="exact")
         ignored = out.labels == -1
         assert 0 < np.count_nonzero(~ignored) < 4000
         assert (out.confidence[ignored] == 0).all()
         assert (out.confidence[~ignored] > 0).all()
 
 
-def test_points_that_are_not_finite_are_ignored(network, recipe):
+def test_points_that_are_not_finite_are_ignored(network, procedure):
     cloud = crowded()
     cloud.xyz[[0, 17]] = np.nan
-    labels = Segmenter(network, recipe).segment(cloud, mode="exact").labels
+    labels = Segmenter(network, procedure).segment(cloud, mode="exact").labels
     np.testing.assert_array_equal(np.flatnonzero(labels == -1), [0, 17])
 
 
-def test_a_cloud_without_a_usable_point_takes_no_pass(network, recipe):
-    out = Segmenter(network, recipe).segment(Cloud(np.full((3, 3), np.nan), "npy"), ("probabilities",), mode="exact")
+def test_a_cloud_without_a_usable_point_takes_no_pass(network, procedure):
+    out = Segmenter(network, procedure).segment(Cloud(np.full((3, 3), np.nan), "npy"), ("probabilities",), mode="exact")
     np.testing.assert_array_equal(out.labels, [-1, -1, -1])
     assert (out.passes, out.passes_wanted) == (0, 0)
 
@@ -241,31 +243,33 @@ def test_a_cloud_without_a_usable_point_takes_no_pass(network, recipe):
 @pytest.mark.parametrize(
     "step", [{"type": "RandomScale", "scale": [0.8, 1.2]}, {"type": "RandomFlip", "p": 0.5}, {"type": "RandomJitter"}]
 )
-def test_a_view_left_to_chance_is_refused_in_this_mode_only(network, recipe, step):
-    segmenter = Segmenter(network, with_views(recipe, [step]))
+def test_a_view_left_to_chance_is_refused_in_this_mode_only(network, procedure, step):
+    segmenter = Segmenter(network, with_views(procedure, [step]))
     with pytest.raises(BadModel, match=step["type"]):
         segmenter.segment(crowded(), mode="exact")
     assert segmenter.segment(crowded()).passes == 1
 
 
-def test_what_proceed_raises_ends_the_passes(network, recipe, monkeypatch):
+def test_a_cancelled_run_ends_between_passes(network, procedure, monkeypatch):
     monkeypatch.setattr(exact, "BATCH_VOXELS", 1)
     calls = []
 
-    def proceed():
+    def check_cancelled():
         calls.append(1)
         if len(calls) > 12:
             raise DeadlineExceeded("over")
 
     with pytest.raises(DeadlineExceeded):
-        Segmenter(network, with_views(recipe, *QUARTERS)).segment(crowded(), mode="exact", proceed=proceed)
+        Segmenter(network, with_views(procedure, *QUARTERS)).segment(
+            crowded(), mode="exact", check_cancelled=check_cancelled
+        )
     assert len(calls) == 13
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, recipe, monkeypatch, error):
-    cloud, recipe = crowded(), with_views(recipe, *QUARTERS)
-    expected = Segmenter(network, recipe).segment(cloud, ("probabilities",), mode="exact")
+def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, procedure, monkeypatch, error):
+    cloud, procedure = crowded(), with_views(procedure, *QUARTERS)
+    expected = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
     sizes, logits = [], Inference.logits
 
     def short_of_memory(self, feat, plan, run):
@@ -275,16 +279,16 @@ def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, 
         return logits(self, feat, plan, run)
 
     monkeypatch.setattr(Inference, "logits", short_of_memory)
-    answer = Segmenter(network, recipe).segment(cloud, ("probabilities",), mode="exact")
+    answer = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
     assert max(sizes) > 2500 > min(sizes)
     np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
     assert answer.passes == expected.passes
 
 
-def test_one_fragment_that_does_not_fit_ends_the_run(network, recipe, monkeypatch):
+def test_one_fragment_that_does_not_fit_ends_the_run(network, procedure, monkeypatch):
     def short_of_memory(self, feat, plan, run):
         raise MemoryError
 
     monkeypatch.setattr(Inference, "logits", short_of_memory)
     with pytest.raises(MemoryError):
-        Segmenter(network, recipe).segment(crowded(), mode="exact")
+        Segmenter(network, procedure).segment(crowded(), mode="exact")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pipeline_samples import make_recipe, make_terrain
+from pipeline_samples import make_procedure, make_terrain
 
 from app.errors import BadCloud, BadRequest
 from app.pipeline import features, transforms
@@ -10,7 +10,7 @@ from app.pipeline.normals import estimate_normals
 def build(cloud, feat_keys):
     warnings = []
     rows = np.arange(len(cloud))
-    return features.build_sample(cloud, rows, make_recipe(feat_keys), warnings), warnings
+    return features.build_sample(cloud, rows, make_procedure(feat_keys), warnings), warnings
 
 
 def test_columns_that_are_there_come_through_without_a_warning():
@@ -60,7 +60,7 @@ def test_a_column_of_the_file_can_be_a_feature_and_an_absent_one_is_named():
     np.testing.assert_array_equal(sample["reflectance"][:, 0], np.arange(len(cloud), dtype=np.float32))
     sample, _ = build(cloud, ("coord", "planarity"))
     with pytest.raises(BadRequest, match="planarity"):
-        transforms.apply(make_recipe(("coord", "planarity")).post_transform, sample)
+        transforms.apply(make_procedure(("coord", "planarity")).post_transform, sample)
 
 
 def test_large_coordinates_keep_their_millimetres():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pipeline_samples import make_terrain
 
-from app.pipeline.batch import Request, segment_batch
+from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.inference import OVERFLOW
-from app.pipeline.run import go_on
+from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
 
 
@@ -29,26 +29,28 @@ def dark():
     return cloud
 
 
-def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, recipe):
+def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, procedure):
     cloud = make_terrain()
-    exact = Segmenter(network, recipe).segment(cloud).labels
-    half = Segmenter(network, recipe, precision="bf16").segment(cloud)
+    exact = Segmenter(network, procedure).segment(cloud).labels
+    half = Segmenter(network, procedure, precision="bf16").segment(cloud)
     assert half.warnings == []
     assert 0.95 < (half.labels == exact).mean() < 1
 
 
 @pytest.mark.parametrize("fields", [("probabilities",), ("features", "probabilities")])
-def test_what_overflows_runs_in_float32_with_a_warning(overflowing, recipe, fields):
-    exact = Segmenter(overflowing, recipe).segment(make_terrain(), fields)
-    half = Segmenter(overflowing, recipe, precision="fp16").segment(make_terrain(), fields)
+def test_what_overflows_runs_in_float32_with_a_warning(overflowing, procedure, fields):
+    exact = Segmenter(overflowing, procedure).segment(make_terrain(), fields)
+    half = Segmenter(overflowing, procedure, precision="fp16").segment(make_terrain(), fields)
     assert half.warnings == [OVERFLOW]
     np.testing.assert_array_equal(half.probabilities, exact.probabilities)
 
 
-def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, recipe):
-    segmenter = Segmenter(overflowing, recipe, precision="fp16")
+def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, procedure):
+    segmenter = Segmenter(overflowing, procedure, precision="fp16")
     alone = [segmenter.segment(cloud, ("probabilities",)) for cloud in (dark(), make_terrain())]
-    requests = [Request(cloud, ("probabilities",), 0, go_on) for cloud in (dark(), make_terrain())]
+    requests = [
+        SegmentationRequest(cloud, ("probabilities",), 0, never_cancelled) for cloud in (dark(), make_terrain())
+    ]
     together = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
     assert [result.warnings for result in alone] == [[], [OVERFLOW]]
     for index, result in enumerate(alone):

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_recipe
+from pipeline_samples import make_procedure
 
 from app.clouds.cloud import ClassInfo, Cloud
 from app.errors import BadRequest
 from app.networks.network import Network
 from app.networks.pointgroup import PointGroup
 from app.pipeline import prepare
-from app.pipeline.run import Run
+from app.pipeline.run_context import RunContext
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.voxelize import voxelize
 
@@ -25,7 +25,7 @@ class Passing(Network):
     plans_positions = False
     out_channels = 3
 
-    def plan(self, scene):
+    def plan(self, batch):
         return None
 
     def forward(self, features, plan):
@@ -43,7 +43,7 @@ def segmenter():
         network.seg_head.bias.zero_()
         network.bias_head[3].weight.zero_()
         network.bias_head[3].bias.zero_()
-    return Segmenter(network, make_recipe(("color",), 0.1, num_classes=3))
+    return Segmenter(network, make_procedure(("color",), 0.1, num_classes=3))
 
 
 def ball(middle, color, num_points=800, seed=0):
@@ -112,7 +112,7 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     cloud = Cloud(xyz, "npy", rgb=COLORS[rng.randint(0, 3, 3000)])
     out = segmenter.segment(cloud, ("instances",), seed=7, mode="exact")
 
-    voxels = voxelize(prepare.stage(cloud, segmenter.recipe, 7, Run([]), thin=True).sample["coord"], 0.1)
+    voxels = voxelize(prepare.stage(cloud, segmenter.procedure, 7, RunContext([]), thin=True).sample["coord"], 0.1)
     members = [voxels.order[start : start + count] for start, count in zip(voxels.starts, voxels.counts, strict=True)]
     draws = np.random.RandomState(7).randint(0, max(map(len, members)), len(members))
     picks = np.array([own[draw % len(own)] for own, draw in zip(members, draws, strict=True)])
@@ -125,12 +125,12 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     assert (out.labels != segmenter.segment(cloud, seed=8, mode="exact").labels).any()
 
 
-def test_modes_and_models_without_instances_say_so(segmenter, network, recipe):
+def test_modes_and_models_without_instances_say_so(segmenter, network, procedure):
     cloud = scene(ball([0, 0, 0], 1))
     with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
         segmenter.segment(cloud, ("features",), mode="exact")
     with pytest.raises(BadRequest, match="made-up finds no instances; models of type PG-v1m1 and PG-v1m2 do"):
-        Segmenter(network, recipe).segment(cloud, ("instances",))
+        Segmenter(network, procedure).segment(cloud, ("instances",))
 
 
 class OfCondition(Network):
@@ -138,8 +138,8 @@ class OfCondition(Network):
 
     plans_positions = False
 
-    def plan(self, scene):
-        return scene.condition
+    def plan(self, batch):
+        return batch.condition
 
     def forward(self, features, plan):
         logits = torch.zeros(len(features), 3 if plan == "A" else 2)
@@ -149,9 +149,9 @@ class OfCondition(Network):
 
 def test_a_condition_chooses_head_and_classes():
     other = [ClassInfo(20, "x", (0, 0, 0)), ClassInfo(21, "y", (1, 1, 1))]
-    recipe = make_recipe(("color",), 0.1, num_classes=3)
-    recipe = replace(recipe, condition="A", conditions={"A": recipe.classes, "B": other})
-    segmenter = Segmenter(OfCondition(), recipe)
+    procedure = make_procedure(("color",), 0.1, num_classes=3)
+    procedure = replace(procedure, condition="A", conditions={"A": procedure.classes, "B": other})
+    segmenter = Segmenter(OfCondition(), procedure)
     cloud = scene(ball([0, 0, 0], 1, 50))
     assert set(segmenter.segment(cloud).labels) == {10}
     assert segmenter.for_condition("") is segmenter.for_condition("A") is segmenter
@@ -164,6 +164,6 @@ def test_a_condition_chooses_head_and_classes():
         segmenter.for_condition("C")
 
 
-def test_a_model_of_one_dataset_takes_no_condition(network, recipe):
+def test_a_model_of_one_dataset_takes_no_condition(network, procedure):
     with pytest.raises(BadRequest, match="trained for one dataset and takes none"):
-        Segmenter(network, recipe).for_condition("ScanNet")
+        Segmenter(network, procedure).for_condition("ScanNet")

@@ -71,20 +71,20 @@ def test_coordinates_of_a_wide_tile_fit_the_serialization(first):
     assert len(list(tiling.cut(voxels[: tiling.MAX_EXTENT], 100_000))) == 1
 
 
-def test_tiled_labels_are_those_of_one_pass(network, recipe):
+def test_tiled_labels_are_those_of_one_pass(network, procedure):
     cloud = make_terrain(20_000, extent_m=150)
-    whole = Segmenter(network, recipe).segment(cloud)
-    tiled = Segmenter(network, recipe, tile_voxels=12_000)
+    whole = Segmenter(network, procedure).segment(cloud)
+    tiled = Segmenter(network, procedure, tile_voxels=12_000)
     assert len(list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_000))) >= 2
     assert (tiled.segment(cloud).labels == whole.labels).mean() >= 0.999
 
 
-def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network, recipe, monkeypatch):
+def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network, procedure, monkeypatch):
     cloud = make_terrain(15_000, extent_m=150)
     cloud.xyz[:, 0] *= 2
-    whole = Segmenter(network, recipe).segment(cloud, ("probabilities",))
+    whole = Segmenter(network, procedure).segment(cloud, ("probabilities",))
     monkeypatch.setattr(tiling, "cut", partial(tiling.cut, halo=192))
-    tiled = Segmenter(network, recipe, tile_voxels=12_500)
+    tiled = Segmenter(network, procedure, tile_voxels=12_500)
     tiles = list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_500))
     assert len(tiles) >= 2
     assert max(len(tile.rows) for tile in tiles) < len(cloud)

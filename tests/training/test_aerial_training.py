@@ -15,8 +15,8 @@ from tiles import Tile, join
 
 import app.networks.sparse
 from app.networks.registry import build
-from app.networks.scene import Scene
 from app.networks.spunet import SpUNet
+from app.networks.voxel_batch import VoxelBatch
 from app.sample.tile import las_bytes, make_tile
 from app.zoo.config import evaluate
 from app.zoo.loading import load_model
@@ -105,7 +105,7 @@ def test_convolution_along_tables_is_that_of_the_operator(monkeypatch):
 
     def outcome() -> tuple[torch.Tensor, torch.Tensor]:
         network.zero_grad()
-        logits = network(features, network.plan(Scene(voxels)))
+        logits = network(features, network.plan(VoxelBatch(voxels)))
         logits.square().mean().backward()
         return logits.detach(), network.backbone.conv_input[0].weight.grad.clone()
 

@@ -91,6 +91,6 @@ def test_an_experiment_states_its_own_dataset(folder):
     }
     with_model(folder, model, condition="ScanNet")
     experiment = load(folder)
-    assert experiment.condition == experiment.recipe.condition == "ScanNet"
-    assert experiment.recipe.conditions["ScanNet"] == experiment.classes
-    assert len(experiment.recipe.conditions["S3DIS"]) == 13
+    assert experiment.condition == experiment.procedure.condition == "ScanNet"
+    assert experiment.procedure.conditions["ScanNet"] == experiment.classes
+    assert len(experiment.procedure.conditions["S3DIS"]) == 13

@@ -26,7 +26,7 @@ def room(num_points: int = 2000) -> Cloud:
 
 def segmenter(path: Path) -> Segmenter:
     loaded = loading.load_model(path)
-    return Segmenter(loaded.network, loaded.experiment.recipe)
+    return Segmenter(loaded.network, loaded.experiment.procedure)
 
 
 def test_an_encoder_alone_gives_features_of_every_stage(tmp_path):
@@ -48,7 +48,7 @@ def test_a_head_beside_it_makes_labels_of_them(tmp_path):
     write_encoder(tmp_path / "sonata.pth")
     head = write_head(tmp_path / "sonata_linear_prob_head_sc.pth")
     probe = segmenter(tmp_path / "sonata_linear_prob_head_sc.pth")
-    assert [info.name for info in probe.recipe.classes][:3] == ["wall", "floor", "cabinet"]
+    assert [info.name for info in probe.procedure.classes][:3] == ["wall", "floor", "cabinet"]
     answer = probe.segment(room(), ("features",))
     logits = head(torch.from_numpy(answer.features)).detach().numpy()
     assert (logits.argmax(1) == answer.labels).mean() > 0.999
@@ -61,7 +61,7 @@ def test_rotary_embeddings_among_the_weights_make_it_a_utonia(tmp_path):
     loaded = loading.load_model(tmp_path / "utonia.pth")
     assert loaded.card()["backbone"] == "PT-v3m3"
     assert loaded.experiment.grid_size_m == 0.01
-    assert {"type": "RandomScale", "scale": [0.5, 0.5]} in loaded.experiment.recipe.transform
+    assert {"type": "RandomScale", "scale": [0.5, 0.5]} in loaded.experiment.procedure.transform
     answer = segmenter(tmp_path / "utonia.pth").segment(room(), ("features",))
     assert answer.features.shape == (2000, 72)
     assert any("halved" in warning for warning in answer.warnings)

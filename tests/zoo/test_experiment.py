@@ -35,7 +35,7 @@ def refused(folder: Path) -> str:
 
 def test_an_experiment_of_pointcept(golden):
     experiment = load(golden)
-    recipe = experiment.recipe
+    procedure = experiment.procedure
     assert experiment.name == golden.name
     assert experiment.checkpoint == golden / "model" / "model_best.pth"
     assert experiment.model["type"] == "DefaultSegmentor"
@@ -45,10 +45,10 @@ def test_an_experiment_of_pointcept(golden):
     assert experiment.grid_size_m == 0.02
     assert experiment.condition is None
     assert experiment.ignore_label == -1
-    assert [step["type"] for step in recipe.transform] == ["CenterShift", "NormalizeColor"]
-    assert recipe.voxelize["mode"] == "test"
-    assert [step["type"] for step in recipe.post_transform] == ["CenterShift", "ToTensor", "Collect"]
-    assert [len(view) for view in recipe.aug_transform] == [1, 2]
+    assert [step["type"] for step in procedure.transform] == ["CenterShift", "NormalizeColor"]
+    assert procedure.voxelize["mode"] == "test"
+    assert [step["type"] for step in procedure.post_transform] == ["CenterShift", "ToTensor", "Collect"]
+    assert [len(view) for view in procedure.aug_transform] == [1, 2]
     assert experiment.classes[0] == ClassInfo(0, "wall", (174, 199, 232), None)
     assert len(experiment.classes) == 20
 
@@ -58,10 +58,10 @@ def test_an_experiment_of_pointcept(golden):
     [("'us-ft'", "US survey foot", 0.02 * 1200 / 3937), ("'metre'", "metre", 0.02), ("0.3048", "foot", 0.02 * 0.3048)],
 )
 def test_a_unit_of_the_model(folder, stated, name, grid_size_m):
-    assert load(folder).recipe.unit.name == "metre"
+    assert load(folder).procedure.unit.name == "metre"
     edit(folder, r"num_classes=20,\n    ignore_index", f"num_classes=20,\n    unit={stated},\n    ignore_index")
     experiment = load(folder)
-    assert experiment.recipe.unit.name == name
+    assert experiment.procedure.unit.name == name
     assert experiment.grid_size_m == pytest.approx(grid_size_m)
 
 
@@ -94,24 +94,29 @@ def test_the_card_has_the_fields_of_the_protocol(golden):
 
 def test_an_empty_test_block_gives_way_to_validation(folder):
     append(folder, "data = dict(data, test=dict())")
-    recipe = load(folder).recipe
-    assert [step["type"] for step in recipe.transform] == ["CenterShift", "Copy"]
-    assert recipe.voxelize == {
+    procedure = load(folder).procedure
+    assert [step["type"] for step in procedure.transform] == ["CenterShift", "Copy"]
+    assert procedure.voxelize == {
         "type": "GridSample",
         "grid_size": 0.02,
         "hash_type": "fnv",
         "mode": "test",
         "return_grid_coord": True,
     }
-    assert [step["type"] for step in recipe.post_transform] == ["CenterShift", "NormalizeColor", "ToTensor", "Collect"]
-    assert recipe.aug_transform == []
+    assert [step["type"] for step in procedure.post_transform] == [
+        "CenterShift",
+        "NormalizeColor",
+        "ToTensor",
+        "Collect",
+    ]
+    assert procedure.aug_transform == []
 
 
 def test_a_test_block_without_test_cfg_is_cut_at_its_grid_sample(folder):
     append(folder, "data = dict(data, test=dict(data['val'], type='S3DISDataset'))")
     experiment = load(folder)
     assert experiment.dataset == "S3DISDataset"
-    assert [step["type"] for step in experiment.recipe.transform] == ["CenterShift", "Copy"]
+    assert [step["type"] for step in experiment.procedure.transform] == ["CenterShift", "Copy"]
 
 
 def test_names_colors_codes_and_title_of_the_config_come_first(folder):
@@ -211,7 +216,7 @@ def test_one_grid_size_for_each_axis(folder):
     edit(folder, "grid_size=0.02", "grid_size=(0.1, 0.1, 0.2)")
     experiment = load(folder)
     assert experiment.grid_size_m is None
-    assert experiment.recipe.voxelize["grid_size"] == (0.1, 0.1, 0.2)
+    assert experiment.procedure.voxelize["grid_size"] == (0.1, 0.1, 0.2)
 
 
 def test_where_weights_are_looked_for(folder):

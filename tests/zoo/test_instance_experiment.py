@@ -89,7 +89,7 @@ def test_it_is_served_without_ground_truth(experiment):
     assert [info.name for info in found.classes] == ["wall", "floor", "chair", "table"]
     assert check(experiment).reason == ""
     loaded = load_model(experiment)
-    out = Segmenter(loaded.network, loaded.experiment.recipe).segment(room(), ("instances",))
+    out = Segmenter(loaded.network, loaded.experiment.procedure).segment(room(), ("instances",))
     assert len(out.instance_infos) > 0
     counts = np.bincount(out.instances[out.instances >= 0])
     assert [info.num_points for info in out.instance_infos] == counts.tolist()
@@ -102,7 +102,7 @@ def test_it_is_served_without_ground_truth(experiment):
 def test_the_exact_mode_is_the_instance_tester(experiment):
     """Points at the place of Copy look for picks where the later CenterShift moved them, as upstream has it."""
     loaded = load_model(experiment)
-    segmenter = Segmenter(loaded.network, loaded.experiment.recipe)
+    segmenter = Segmenter(loaded.network, loaded.experiment.procedure)
     cloud = room()
     cloud.xyz[:30] = np.linspace([4.01, 3.0, 0.1], [4.09, 3.0, 0.1], 30)  # one voxel at the border
     out = segmenter.segment(cloud, ("instances", "confidence"), mode="exact")

@@ -19,52 +19,52 @@ KEYS = ("coord", "color", "normal")
 
 
 @pytest.fixture
-def old_recipe(golden):
-    recipe = load(golden).recipe
-    return replace(recipe, voxelize=recipe.voxelize | {"keys": KEYS})
+def old_procedure(golden):
+    procedure = load(golden).procedure
+    return replace(procedure, voxelize=procedure.voxelize | {"keys": KEYS})
 
 
-def applied(recipe, tmp_path, model=MODEL, **choice):
+def applied(procedure, tmp_path, model=MODEL, **choice):
     (tmp_path / "weights.pth").write_bytes(b"weights")
-    model, recipe = legacy.apply(model, recipe, tmp_path / "weights.pth", Choice(**choice))
-    (step,) = [step for step in recipe.transform if step["type"] == "NormalizeColor"]
-    return step.get("signed", False), model.get("backbone", {}).get("legacy_blocks", False), recipe.remarks
+    model, procedure = legacy.apply(model, procedure, tmp_path / "weights.pth", Choice(**choice))
+    (step,) = [step for step in procedure.transform if step["type"] == "NormalizeColor"]
+    return step.get("signed", False), model.get("backbone", {}).get("legacy_blocks", False), procedure.remarks
 
 
 def test_a_config_of_today_is_run_as_today(golden, tmp_path):
-    assert applied(load(golden).recipe, tmp_path) == (False, False, [])
+    assert applied(load(golden).procedure, tmp_path) == (False, False, [])
 
 
-def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_recipe, tmp_path):
-    colours, blocks, remarks = applied(old_recipe, tmp_path)
+def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_procedure, tmp_path):
+    colours, blocks, remarks = applied(old_procedure, tmp_path)
     assert (colours, blocks) == (True, False)
     assert len(remarks) == 2
     assert "GridSample(keys=" in remarks[0]
     assert "legacy_blocks=yes" in remarks[1]
 
 
-def test_known_weights_mean_old_blocks(old_recipe, tmp_path, monkeypatch):
+def test_known_weights_mean_old_blocks(old_procedure, tmp_path, monkeypatch):
     monkeypatch.setattr(legacy, "SHA256_OF_OLD_BLOCKS", {hashlib.sha256(b"weights").hexdigest()})
-    colours, blocks, remarks = applied(old_recipe, tmp_path)
+    colours, blocks, remarks = applied(old_procedure, tmp_path)
     assert (colours, blocks) == (True, True)
     assert "hash" in remarks[1]
-    assert applied(old_recipe, tmp_path, blocks="no")[1] is False
+    assert applied(old_procedure, tmp_path, blocks="no")[1] is False
 
 
-def test_the_users_word_counts(golden, old_recipe, tmp_path):
-    assert applied(old_recipe, tmp_path, colours="no", blocks="no") == (False, False, [])
-    colours, blocks, remarks = applied(load(golden).recipe, tmp_path, colours="yes", blocks="yes")
+def test_the_users_word_counts(golden, old_procedure, tmp_path):
+    assert applied(old_procedure, tmp_path, colours="no", blocks="no") == (False, False, [])
+    colours, blocks, remarks = applied(load(golden).procedure, tmp_path, colours="yes", blocks="yes")
     assert (colours, blocks) == (True, True)
     assert ["legacy_colours=yes" in remarks[0], "legacy_blocks=yes" in remarks[1]] == [True, True]
 
 
 def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_path):
-    recipe = load(golden).recipe
-    assert applied(recipe, tmp_path, {"type": "DefaultSegmentor", "backbone": {"type": "SpUNet-v1m1"}}, blocks="yes")[
-        1:
-    ] == (False, [])
+    procedure = load(golden).procedure
+    assert applied(
+        procedure, tmp_path, {"type": "DefaultSegmentor", "backbone": {"type": "SpUNet-v1m1"}}, blocks="yes"
+    )[1:] == (False, [])
     prompts = {"type": "PPT-v1m2", "backbone": MODEL["backbone"]}
-    model, _ = legacy.apply({"type": "X", "backbone": prompts}, recipe, tmp_path, Choice(blocks="yes"))
+    model, _ = legacy.apply({"type": "X", "backbone": prompts}, procedure, tmp_path, Choice(blocks="yes"))
     assert model["backbone"]["backbone"]["legacy_blocks"] is True
     assert "legacy_blocks" not in MODEL["backbone"]
 
@@ -96,6 +96,6 @@ def test_other_words_are_refused(setting):
 
 def test_every_answer_says_so(golden):
     model = load_model(golden, Choice(colours="yes"))
-    segmenter = Segmenter(model.network, model.experiment.recipe)
-    assert segmenter.warnings == model.experiment.recipe.remarks
+    segmenter = Segmenter(model.network, model.experiment.procedure)
+    assert segmenter.warnings == model.experiment.procedure.remarks
     assert "from -1 to 1" in segmenter.warnings[0]

@@ -15,7 +15,7 @@ def _fresh_settings():
 
 
 @pytest.mark.parametrize(
-    ("setting", "halves", "device", "precision"),
+    ("setting", "supports_half_precision", "device", "precision"),
     [
         ("auto", True, "cpu", "fp32"),
         ("auto", True, "cuda:1", "fp16"),
@@ -25,20 +25,22 @@ def _fresh_settings():
         ("fp32,other=fp16", False, "cpu", "fp32"),
     ],
 )
-def test_precision(monkeypatch, setting: str, halves: bool, device: str, precision: str):
+def test_precision(monkeypatch, setting: str, supports_half_precision: bool, device: str, precision: str):
     monkeypatch.setenv("POINTSERVE_PRECISION", setting)
-    assert precision_for("tree", halves, device) == precision
+    assert precision_for("tree", supports_half_precision, device) == precision
 
 
 @pytest.mark.parametrize(
-    ("setting", "halves", "device", "told"),
+    ("setting", "supports_half_precision", "device", "told"),
     [
         ("bf16", False, "cuda", "tree=fp32"),
         ("fp16", True, "cpu", "needs a GPU"),
         ("tree=bf16", False, "cpu", "float32"),
     ],
 )
-def test_what_cannot_be_had_is_refused(monkeypatch, setting: str, halves: bool, device: str, told: str):
+def test_what_cannot_be_had_is_refused(
+    monkeypatch, setting: str, supports_half_precision: bool, device: str, told: str
+):
     monkeypatch.setenv("POINTSERVE_PRECISION", setting)
     with pytest.raises(BadModel, match=told):
-        precision_for("tree", halves, device)
+        precision_for("tree", supports_half_precision, device)

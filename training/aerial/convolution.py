@@ -14,8 +14,8 @@ from sparseops.reference import COORD_BITS
 from torch import Tensor, nn
 
 import app.networks.sparse
-from app.networks.scene import Scene
 from app.networks.spunet import SpUNet, SpUNetPlan
+from app.networks.voxel_batch import VoxelBatch
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def strided_table(level: Level, num_coarse: int) -> Table:
     return Table(children, parents)
 
 
-def plan(network: SpUNet, scene: Scene) -> SpUNetPlan:
+def plan(network: SpUNet, batch: VoxelBatch) -> SpUNetPlan:
     """``SpUNet.plan`` with tables."""
-    levels = levels_of(scene.voxels, network.num_stages)
+    levels = levels_of(batch.voxels, network.num_stages)
     return SpUNetPlan(
         submanifold_table(levels[0].coords, 5),
         [submanifold_table(level.coords, 3) for level in levels],

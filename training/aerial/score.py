@@ -8,7 +8,7 @@ from augment import forget_returns, thin
 from tiles import Tile
 from torch import nn
 
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.pipeline.sample import take
 from app.pipeline.transforms import apply
 from app.pipeline.voxelize import voxelize
@@ -27,7 +27,7 @@ def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -
     sample = apply(config["post_transform"], sample, device=device)
     grid = torch.from_numpy(sample["grid_coord"].astype(np.int64)).to(device)
     coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
-    logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(Scene(coords)))
+    logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(VoxelBatch(coords)))
     return logits.argmax(1).cpu().numpy()[voxels.inverse]
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from app.networks.registry import build
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
@@ -97,7 +97,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, options.learning_rate)
         batch = batch.to(device)
-        logits = network(batch.with_roughness(crops.neighbours), network.plan(Scene(batch.voxels)))
+        logits = network(batch.with_roughness(crops.neighbours), network.plan(VoxelBatch(batch.voxels)))
         loss = loss_of(logits, batch.labels)
         optimizer.zero_grad()
         loss.backward()

@@ -6,7 +6,7 @@ import torch
 from sparseops import patch_attention
 from torch import Tensor, nn
 
-from app.networks.rows import Linear
+from app.networks.batch_invariant_linear import Linear
 
 from .geometry import Patches
 

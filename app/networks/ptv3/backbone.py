@@ -6,11 +6,11 @@ from functools import partial
 from torch import nn
 
 from .attention import SerializedAttention
-from .block import Block
-from .geometry import Order, Step, Voxels, coarsen, coarsen_order, order_along
+from .block import SerializedBlock
+from .geometry import Coarsening, Order, SortedVoxels, coarsen, coarsen_order, order_along
 from .hierarchy import Hierarchy
 from .norm import Norm, PDNorm
-from .steps import Embedding
+from .pooling import Embedding
 
 
 class PointTransformerV3(Hierarchy):
@@ -91,7 +91,7 @@ class PointTransformerV3(Hierarchy):
 
         def blocks(depth: int, channels: int, heads: int, patch: int) -> list[nn.Module]:
             return [
-                Block(
+                SerializedBlock(
                     channels,
                     SerializedAttention(
                         channels, heads, patch, qkv_bias, qk_scale, index % len(self.curves), enable_rpe
@@ -113,11 +113,13 @@ class PointTransformerV3(Hierarchy):
             [] if self.enc_mode else list(map(blocks, dec_depths, dec_channels, dec_num_head, dec_patch_size)),
         )
 
-    def order(self, stage: int, voxels: Voxels, joint: bool) -> Order:
+    def order(self, stage: int, voxels: SortedVoxels, joint: bool) -> Order:
         """The finest voxels along the curves."""
         return order_along(self.curves, voxels, joint)
 
-    def coarser(self, stage: int, voxels: Voxels, order: Order, joint: bool) -> tuple[Voxels, Step, Order]:
+    def coarser(
+        self, stage: int, voxels: SortedVoxels, order: Order, joint: bool
+    ) -> tuple[SortedVoxels, Coarsening, Order]:
         """The voxels of ``stage`` from those of the stage before, in the order of the codes that they share."""
         shift = self.stride[stage - 1].bit_length() - 1
         shifts = [shift if shift <= depth else 0 for depth in order.depths]

@@ -8,11 +8,11 @@ import torch
 from sparseops import pack_weight, sparse_conv
 from torch import Tensor, nn
 
-from app.networks.rows import Linear, PackedLinear
+from app.networks.batch_invariant_linear import Linear, PackedLinear
 from app.networks.sparse import SparseConv
 
 from .attention import SerializedAttention
-from .geometry import Level
+from .geometry import SerializedLevel
 from .norm import Norm, Prompt, Prompted
 
 HIDDEN_ELEMENTS = 1 << 20  # of an MLP at a time, for each thread: 4 MiB
@@ -61,7 +61,9 @@ class Positional(Prompted):
     def __init__(self, channels: int, norm: Norm):
         super().__init__(SparseConv(channels, channels, 3, bias=True), nn.Linear(channels, channels), norm(channels))
 
-    def forward(self, x: Tensor, level: Level, prompt: Prompt) -> Tensor:  # type: ignore[override]  # (V, C) -> (V, C)
+    def forward(  # type: ignore[override]
+        self, x: Tensor, level: SerializedLevel, prompt: Prompt
+    ) -> Tensor:  # (V, C) -> (V, C)
         conv, linear, norm = self
         return Prompted(linear, norm)(conv(x, level.kernel_map), prompt)
 
@@ -86,7 +88,7 @@ class FoldedPositional(nn.Module):
         self.register_buffer("bias", bias.to(conv.weight.dtype))
         self.norm = Prompted(norm)
 
-    def forward(self, x: Tensor, level: Level, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
+    def forward(self, x: Tensor, level: SerializedLevel, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
         return self.norm(sparse_conv(x, self.weight, level.kernel_map, self.bias), prompt)
 
 
@@ -101,7 +103,7 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
-class Block(nn.Module):
+class SerializedBlock(nn.Module):
     """Positional encoding, attention and MLP, each beside a shortcut.
 
     Args:
@@ -136,7 +138,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(MLP(channels, int(channels * mlp_ratio)))
         self.ls2 = None if layer_scale is None else nn.Sequential(LayerScale(channels, layer_scale))
 
-    def forward(self, x: Tensor, positional: Tensor, level: Level, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """``x`` and ``positional``, what the positional convolution reads, (V, C) each; both for the next block."""
         x = x + self.cpe(positional, level, prompt)
         if not self.pre_norm:

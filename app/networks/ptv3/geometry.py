@@ -9,7 +9,7 @@ from sparseops import KernelMap, patch_padding, segment_reduce, serialize, sort_
 from torch import Tensor
 
 from app.errors import BadCloud
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
 MAX_DEPTH = 16
 
@@ -66,7 +66,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Voxels:
+class SortedVoxels:
     """The voxels of a level, such that those of a coarser voxel, with edges of a power of 2, are consecutive.
 
     Attributes:
@@ -81,7 +81,7 @@ class Voxels:
 
 
 @dataclass(frozen=True)
-class Step:
+class Coarsening:
     """From a level to the next coarser one.
 
     ``parent`` int64 (V,) is the coarser row of every row, ``starts`` int64 (W + 1,) the rows of each coarser one.
@@ -92,25 +92,25 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Level:
+class SerializedLevel:
     """A resolution: its voxels, the 3³ kernel map and the patches along the curves that blocks use, by their index."""
 
-    voxels: Voxels
+    voxels: SortedVoxels
     kernel_map: KernelMap
     patches: dict[int, Patches]
 
 
-def sorted_voxels(scene: Scene, positions: bool = False) -> tuple[Tensor, Voxels]:
-    """The rows of ``scene`` cloud by cloud along the z curve, int64 (V,), and its voxels in that order.
+def sorted_voxels(batch: VoxelBatch, positions: bool = False) -> tuple[Tensor, SortedVoxels]:
+    """The rows of ``batch`` cloud by cloud along the z curve, int64 (V,), and its voxels in that order.
 
-    ``positions`` says whether voxels keep those of the scene; a coarser voxel then has the mean of its voxels'.
+    ``positions`` says whether voxels keep those of the batch; a coarser voxel then has the mean of its voxels'.
     """
-    coords = scene.voxels
+    coords = batch.voxels
     ends = tuple(coords[:, 0].bincount().cumsum(0).tolist())
     depths = cloud_depths(coords, len(ends), joint=False)
     rows = serialize(*_columns(coords), coords.new_tensor(depths), len(ends), ("z",)).orders[0]
-    coord = scene.coord[rows] if positions and scene.coord is not None else None
-    return rows, Voxels(coords[rows], ends, coord)
+    coord = batch.coord[rows] if positions and batch.coord is not None else None
+    return rows, SortedVoxels(coords[rows], ends, coord)
 
 
 def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
@@ -128,14 +128,14 @@ def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...
     return tuple([max(depths)] * num_clouds if joint else depths)
 
 
-def order_along(curves: Sequence[str], voxels: Voxels, joint: bool) -> Order:
+def order_along(curves: Sequence[str], voxels: SortedVoxels, joint: bool) -> Order:
     """The order of a level's voxels, at each cloud's own depth or at that of them all."""
     depths = cloud_depths(voxels.coords, len(voxels.ends), joint)
     found = serialize(*_columns(voxels.coords), voxels.coords.new_tensor(depths), len(depths), curves)
     return Order(found.codes, found.orders, found.inverses, depths)
 
 
-def coarsen(voxels: Voxels, shifts: Sequence[int]) -> tuple[Voxels, Step, Tensor]:
+def coarsen(voxels: SortedVoxels, shifts: Sequence[int]) -> tuple[SortedVoxels, Coarsening, Tensor]:
     """Voxels of 2**shift a side, a shift for every cloud; the step there; the first row of each, int64 (W,)."""
     coords = voxels.coords.clone()
     coords[:, 1:] >>= coords.new_tensor(shifts)[coords[:, :1]]
@@ -146,7 +146,7 @@ def coarsen(voxels: Voxels, shifts: Sequence[int]) -> tuple[Voxels, Step, Tensor
     starts = torch.cat([first, first.new_full((1,), len(coords))])
     ends = tuple((parent[torch.tensor(voxels.ends, device=parent.device) - 1] + 1).tolist())
     coord = None if voxels.coord is None else segment_reduce(voxels.coord, starts, "mean")
-    return Voxels(coords[first], ends, coord), Step(parent, starts), first
+    return SortedVoxels(coords[first], ends, coord), Coarsening(parent, starts), first
 
 
 def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Tensor) -> Order:
@@ -158,7 +158,9 @@ def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Te
     return Order(codes, orders, inverses, depths)
 
 
-def make_level(voxels: Voxels, order: Order, used: Iterable[int], patch_size: int, shared: bool) -> Level:
+def make_level(
+    voxels: SortedVoxels, order: Order, used: Iterable[int], patch_size: int, shared: bool
+) -> SerializedLevel:
     """A level with patches along the ``used`` curves.
 
     ``shared`` cuts every cloud into patches of the size of the smallest cloud where that is below ``patch_size``, as
@@ -173,7 +175,7 @@ def make_level(voxels: Voxels, order: Order, used: Iterable[int], patch_size: in
         coord = None if voxels.coord is None else voxels.coord[gather]
         scatter = padding.unpad[order.inverses[index]]
         patches[index] = Patches(gather, scatter, padding.cu_seqlens, voxels.coords[gather, 1:], coord)
-    return Level(voxels, submanifold_map(voxels.coords, 3), patches)
+    return SerializedLevel(voxels, submanifold_map(voxels.coords, 3), patches)
 
 
 def _columns(coords: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,35 +9,35 @@ from sparseops import KernelMap, submanifold_map
 from torch import Tensor, nn
 
 from app.networks.network import Network
-from app.networks.scene import Scene
+from app.networks.voxel_batch import VoxelBatch
 
-from .geometry import Level, Order, Step, Voxels, coarsen, make_level, order_along, sorted_voxels
+from .geometry import Coarsening, Order, SerializedLevel, SortedVoxels, coarsen, make_level, order_along, sorted_voxels
 from .norm import Norm, Prompt
-from .steps import Pooling, Unpooling
+from .pooling import Pooling, Unpooling
 
 CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SerializedPlan:
     """All that the network needs of the geometry.
 
     Attributes:
-        rows: int64 (V,), the scene's rows in the order of the finest level.
+        rows: int64 (V,), the batch's rows in the order of the finest level.
         stem: the 5³ kernel map of the finest level; None if the stem is no convolution.
         levels: from fine to coarse.
         steps: between them.
-        condition: the scene's.
+        condition: the batch's.
     """
 
     rows: Tensor
     stem: KernelMap | None
-    levels: list[Level]
-    steps: list[Step]
+    levels: list[SerializedLevel]
+    steps: list[Coarsening]
     condition: str | None
 
 
-class Stage(nn.ModuleDict):
+class SerializedStage(nn.ModuleDict):
     """The blocks of a level, and the step that leads there."""
 
     def __init__(self, step: dict[str, nn.Module], blocks: Sequence[nn.Module]):
@@ -47,7 +47,9 @@ class Stage(nn.ModuleDict):
         """Without the step."""
         return [module for name, module in self.items() if name.startswith("block")]
 
-    def forward(self, x: Tensor, positional: Tensor, level: Level, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
+    def forward(
+        self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt
+    ) -> Tensor:  # (V, C) -> (V, C)
         for block in self.blocks():
             x, positional = block(x, positional, level, prompt)
         return x
@@ -69,7 +71,7 @@ class Hierarchy(Network):
     """
 
     plans_positions = False
-    halves = True
+    supports_half_precision = True
     decodes_skip = False
     shares_patches = False
 
@@ -117,7 +119,7 @@ class Hierarchy(Network):
         self.out_channels = sum(enc_channels)
         for s, blocks in enumerate(enc_blocks):
             down: dict[str, nn.Module] = {"down": Pooling(enc_channels[s - 1], enc_channels[s], norm)} if s else {}
-            self.enc[f"enc{s}"] = Stage(down, blocks)
+            self.enc[f"enc{s}"] = SerializedStage(down, blocks)
         if self.enc_mode:
             return
         self.dec = nn.ModuleDict()
@@ -125,38 +127,40 @@ class Hierarchy(Network):
         widths = (*dec_channels, enc_channels[-1])
         for s in reversed(range(len(self.stride))):
             up: dict[str, nn.Module] = {"up": Unpooling(widths[s + 1], enc_channels[s], widths[s], norm)}
-            self.dec[f"dec{s}"] = Stage(up, dec_blocks[s])
+            self.dec[f"dec{s}"] = SerializedStage(up, dec_blocks[s])
 
     def plan_stem(self, coords: Tensor) -> KernelMap | None:
         """What the stem needs of voxels int64 (V, 4)."""
         return submanifold_map(coords, 5)
 
-    def order(self, stage: int, voxels: Voxels, joint: bool) -> Order:
+    def order(self, stage: int, voxels: SortedVoxels, joint: bool) -> Order:
         """The voxels of a stage along the curves, along none where no block attends."""
         return order_along(self.curves if self._used(stage) else (), voxels, joint)
 
-    def coarser(self, stage: int, voxels: Voxels, order: Order, joint: bool) -> tuple[Voxels, Step, Order]:
+    def coarser(
+        self, stage: int, voxels: SortedVoxels, order: Order, joint: bool
+    ) -> tuple[SortedVoxels, Coarsening, Order]:
         """The voxels of ``stage`` from those of the stage before, serialized anew at their own depth."""
         shift = self.stride[stage - 1].bit_length() - 1
         voxels, step, _ = coarsen(voxels, [shift] * len(voxels.ends))
         return voxels, step, self.order(stage, voxels, joint)
 
-    def plan(self, scene: Scene) -> Plan:
+    def plan(self, batch: VoxelBatch) -> SerializedPlan:
         """Orders, patches and kernel maps of every level."""
-        rows, voxels = sorted_voxels(scene, self.plans_positions)
-        order = self.order(0, voxels, scene.joint)
+        rows, voxels = sorted_voxels(batch, self.plans_positions)
+        order = self.order(0, voxels, batch.joint)
         stem = self.plan_stem(voxels.coords)
-        shared = scene.joint and self.shares_patches
+        shared = batch.joint and self.shares_patches
         levels, steps = [], []
         for s, patch_size in enumerate(self.patch_sizes):
             if s:
-                voxels, step, order = self.coarser(s, voxels, order, scene.joint)
+                voxels, step, order = self.coarser(s, voxels, order, batch.joint)
                 steps.append(step)
             used = self._used(s)
-            if scene.shuffles is not None and used:
-                order = order.permuted(scene.shuffles[s])
+            if batch.shuffles is not None and used:
+                order = order.permuted(batch.shuffles[s])
             levels.append(make_level(voxels, order, used, patch_size, shared))
-        return Plan(rows, stem, levels, steps, scene.condition)
+        return SerializedPlan(rows, stem, levels, steps, batch.condition)
 
     def _used(self, stage: int) -> set[int]:
         """Curves that the blocks of a stage attend along, by their index."""
@@ -166,14 +170,14 @@ class Hierarchy(Network):
         blocks = [block for stage in stages for block in stage.blocks()]
         return {block.attn.order_index for block in blocks if block.attn is not None}
 
-    def forward(self, features: Tensor, plan: Plan, context: Tensor | None = None) -> Tensor:
-        """(V, in_channels) to (V, C), in the scene's order. ``context`` (1, C) is for adaptive norms."""
+    def forward(self, features: Tensor, plan: SerializedPlan, context: Tensor | None = None) -> Tensor:
+        """(V, in_channels) to (V, C), in the batch's order. ``context`` (1, C) is for adaptive norms."""
         prompt = Prompt(plan.condition, context)
         stages = self.encode(features, plan, prompt)
         out = concatenated(stages, plan.steps) if self.enc_mode else self.decode(stages, plan, prompt)
         return torch.empty_like(out).index_copy_(0, plan.rows, out)
 
-    def encode(self, features: Tensor, plan: Plan, prompt: Prompt) -> list[Tensor]:
+    def encode(self, features: Tensor, plan: SerializedPlan, prompt: Prompt) -> list[Tensor]:
         """The features of every stage, from fine to coarse, in the order of the plan's levels."""
         x = self.embedding(features.index_select(0, plan.rows), plan.stem, prompt)
         stages: list[Tensor] = []
@@ -185,7 +189,7 @@ class Hierarchy(Network):
             stages.append(x)
         return stages
 
-    def decode(self, stages: list[Tensor], plan: Plan, prompt: Prompt) -> Tensor:
+    def decode(self, stages: list[Tensor], plan: SerializedPlan, prompt: Prompt) -> Tensor:
         """Features of the finest level, in its order, from those of every stage."""
         x = stages[-1]
         for s in reversed(range(len(plan.steps))):
@@ -195,7 +199,7 @@ class Hierarchy(Network):
         return x
 
 
-def concatenated(stages: list[Tensor], steps: list[Step]) -> Tensor:
+def concatenated(stages: list[Tensor], steps: list[Coarsening]) -> Tensor:
     """(V, sum of widths): the features of every stage side by side on the finest level, the finest first."""
     x = stages[-1]
     for stage, step in zip(stages[-2::-1], steps[::-1], strict=True):

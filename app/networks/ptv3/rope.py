@@ -63,5 +63,5 @@ class RotaryAttention(SerializedAttention):
         """Query and key with their positions in them."""
         positions = patches.voxels if self.by_voxels else patches.coord
         if positions is None:
-            raise ValueError("the scene has no positions, which rotary embeddings need")
+            raise ValueError("the batch has no positions, which rotary embeddings need")
         return self.rope(qkv, positions)

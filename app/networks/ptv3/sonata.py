@@ -8,10 +8,10 @@ from sparseops import KernelMap
 from torch import Tensor, nn
 
 from .attention import SerializedAttention
-from .block import Block
+from .block import SerializedBlock
 from .hierarchy import Hierarchy
+from .pooling import LinearEmbedding
 from .rope import RotaryAttention
-from .steps import LinearEmbedding
 
 
 class PointTransformerV3m2(Hierarchy):
@@ -72,7 +72,7 @@ class PointTransformerV3m2(Hierarchy):
         def block(channels: int, heads: int, patch: int, order_index: int, in_decoder: bool) -> nn.Module:
             attend = self.attention(in_decoder)
             attention = attend(channels, heads, patch, qkv_bias, qk_scale, order_index, enable_rpe)
-            return Block(channels, attention, mlp_ratio, nn.LayerNorm, pre_norm, layer_scale=layer_scale)
+            return SerializedBlock(channels, attention, mlp_ratio, nn.LayerNorm, pre_norm, layer_scale=layer_scale)
 
         def blocks(in_decoder: bool, depth: int, channels: int, heads: int, patch: int) -> list[nn.Module]:
             return [block(channels, heads, patch, i % len(self.curves), in_decoder) for i in range(depth)]

@@ -1,4 +1,4 @@
-"""The test procedure and the classes that a config states, as a Recipe."""
+"""The test procedure and the classes that a config states, as an InferenceProcedure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from app.clouds.cloud import ClassInfo
 from app.clouds.columns import STRENGTHS
 from app.clouds.units import METRE, Unit, parse_unit
 from app.errors import BadModel
-from app.pipeline.recipe import Recipe, Transform
+from app.pipeline.procedure import InferenceProcedure, Transform
 
 from .classes import describe, names_of
 
@@ -42,8 +42,8 @@ def value(config: Mapping[str, Any], path: str, kind: type[T], accepted: str, de
     return found
 
 
-def recipe(name: str, config: Mapping[str, Any]) -> Recipe:
-    """The recipe of the config's ``data.test``, or of ``data.val`` where ``data.test`` is empty.
+def parse(name: str, config: Mapping[str, Any]) -> InferenceProcedure:
+    """The procedure of the config's ``data.test``, or of ``data.val`` where ``data.test`` is empty.
 
     Without a ``test_cfg`` the transforms are cut at their GridSample: those before it act on the raw cloud, those
     after it on the points that represent voxels.
@@ -56,7 +56,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> Recipe:
     steps = (
         _stated_steps(config, block) if "test_cfg" in value(config, block, dict, BLOCK) else _cut_steps(config, block)
     )
-    return Recipe(name=name, classes=classes, ignore_label=ignore_label, unit=_unit(config), **steps)
+    return InferenceProcedure(name=name, classes=classes, ignore_label=ignore_label, unit=_unit(config), **steps)
 
 
 def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,9 +74,9 @@ def tester(config: Mapping[str, Any]) -> str:
     return value(config, "test.type", str, "a string", default="")
 
 
-def feat_keys(recipe: Recipe) -> tuple[str, ...]:
+def feat_keys(procedure: InferenceProcedure) -> tuple[str, ...]:
     """What the Collect of ``post_transform`` joins into the features of a point, in that order."""
-    collects = [step for step in recipe.post_transform if step["type"] == "Collect"]
+    collects = [step for step in procedure.post_transform if step["type"] == "Collect"]
     keys = collects[-1].get("feat_keys") if collects else None
     keys = (keys,) if isinstance(keys, str) else keys
     if not isinstance(keys, list | tuple) or not keys or not all(isinstance(key, str) for key in keys):
@@ -102,15 +102,15 @@ def check_in_channels(model: Mapping[str, Any], keys: tuple[str, ...]) -> None:
         )
 
 
-def grid_size_m(recipe: Recipe) -> float | None:
+def grid_size_m(procedure: InferenceProcedure) -> float | None:
     """The side of a voxel, None if it differs by axis."""
-    size = recipe.voxelize["grid_size"]
-    return float(size) * recipe.unit.metres if isinstance(size, int | float) else None
+    size = procedure.voxelize["grid_size"]
+    return float(size) * procedure.unit.metres if isinstance(size, int | float) else None
 
 
-def condition(block: Mapping[str, Any], recipe: Recipe) -> str | None:
+def condition(block: Mapping[str, Any], procedure: InferenceProcedure) -> str | None:
     """The ``condition`` that transforms add to a sample, or else that the dataset states."""
-    added = [step.get("keys_dict") for step in (*recipe.transform, *recipe.post_transform)]
+    added = [step.get("keys_dict") for step in (*procedure.transform, *procedure.post_transform)]
     stated = [keys.get("condition") for keys in added if isinstance(keys, Mapping)] + [block.get("condition")]
     return next((name for name in stated if isinstance(name, str)), None)
 

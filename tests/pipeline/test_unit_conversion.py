@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_samples import make_recipe, make_terrain
+from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.georeference import settle
 from app.clouds.units import METRE, Units, length
-from app.pipeline.batch import Request, segment_batch
+from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.segmenter import Segmenter
 
 FOOT, US_FOOT = length(0.3048), length(1200 / 3937)
@@ -26,7 +26,7 @@ def far_away(**options):
 @pytest.mark.parametrize("units", GIVEN)
 @pytest.mark.parametrize("mode", ["fast", "exact"])
 def test_labels_are_those_of_the_same_cloud_in_metres(network, units, mode):
-    segmenter = Segmenter(network, make_recipe())
+    segmenter = Segmenter(network, make_procedure())
     cloud = far_away()
     expected = segmenter.segment(cloud, ("probabilities",), mode=mode)
     given = stated(cloud, units)
@@ -40,7 +40,7 @@ def test_labels_are_those_of_the_same_cloud_in_metres(network, units, mode):
 
 
 def test_without_units_labels_are_others_and_the_unit_is_assumed(network):
-    segmenter = Segmenter(network, make_recipe())
+    segmenter = Segmenter(network, make_procedure())
     cloud = far_away()
     out = segmenter.segment(replace(stated(cloud, GIVEN[0]), units=None))
     assert (out.labels == segmenter.segment(cloud).labels).mean() < 0.99
@@ -49,15 +49,15 @@ def test_without_units_labels_are_others_and_the_unit_is_assumed(network):
 
 def test_tiles_are_cut_in_metres(network):
     cloud = far_away(num_points=20_000, extent_m=120.0)
-    segmenter = Segmenter(network, make_recipe(grid_size=0.5), tile_voxels=2000)
+    segmenter = Segmenter(network, make_procedure(grid_size=0.5), tile_voxels=2000)
     labels = segmenter.segment(cloud).labels
     assert (segmenter.segment(stated(cloud, GIVEN[0])).labels == labels).mean() > 0.999
 
 
 def test_clouds_of_a_batch_have_their_own_units(network):
-    segmenter = Segmenter(network, make_recipe())
+    segmenter = Segmenter(network, make_procedure())
     clouds = [stated(far_away(seed=seed), units) for seed, units in enumerate(GIVEN)]
-    requests = [Request(cloud, (), 0, lambda: None) for cloud in clouds]
+    requests = [SegmentationRequest(cloud, (), 0, lambda: None) for cloud in clouds]
     found = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
     for index, cloud in enumerate(clouds):
         alone = segmenter.segment(cloud)
@@ -66,7 +66,7 @@ def test_clouds_of_a_batch_have_their_own_units(network):
 
 
 def test_a_cloud_in_degrees(network):
-    segmenter = Segmenter(network, make_recipe())
+    segmenter = Segmenter(network, make_procedure())
     cloud = replace(make_terrain(), normals=None)
     degrees = replace(cloud, xyz=cloud.xyz / [111_320 * np.cos(np.radians(10)), 110_600, 1] + [20, 10, 0])
     settle(degrees, crs="EPSG:4326")
@@ -76,10 +76,10 @@ def test_a_cloud_in_degrees(network):
 
 
 def test_a_model_with_a_unit_of_its_own(network):
-    in_feet = replace(make_recipe(grid_size=0.5 / 0.3048), unit=FOOT)
+    in_feet = replace(make_procedure(grid_size=0.5 / 0.3048), unit=FOOT)
     cloud = make_terrain()
     feet = stated(cloud, Units(FOOT, FOOT, FOOT))
-    expected = Segmenter(network, make_recipe(grid_size=0.5)).segment(cloud).labels
+    expected = Segmenter(network, make_procedure(grid_size=0.5)).segment(cloud).labels
     model = Segmenter(network, in_feet)
     found = model.segment(feet)
     assert (found.labels == expected).mean() > 0.999
@@ -94,6 +94,6 @@ def test_numbers_beyond_float64_are_left_out(network):
     cloud = make_terrain()
     cloud.xyz[3] = 1e308
     cloud.units = Units(*[length(1000.0)] * 3)
-    out = Segmenter(network, make_recipe(grid_size=500.0)).segment(cloud)
+    out = Segmenter(network, make_procedure(grid_size=500.0)).segment(cloud)
     assert out.labels[3] == -1
     assert any("NaN or infinite" in said for said in out.warnings)

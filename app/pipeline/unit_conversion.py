@@ -7,12 +7,12 @@ import numpy as np
 from app.clouds.cloud import Cloud
 from app.clouds.units import Unit, Units
 
-from .run import Run
+from .run_context import RunContext
 
 BY = {"file": "as the file says", "option": "as the request says", "format": "as the format has them"}
 
 
-def in_unit(cloud: Cloud, unit: Unit, run: Run) -> Cloud:
+def in_unit(cloud: Cloud, unit: Unit, run: RunContext) -> Cloud:
     """``cloud`` with coordinates in ``unit``, the same one where nothing is to do.
 
     Each axis is multiplied by a factor of its own, in float64; normals are directions and stay. A cloud of which nobody

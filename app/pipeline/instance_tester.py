@@ -1,7 +1,7 @@
 """``mode=exact`` of networks that find instances: upstream's instance tester.
 
 It has one pass, of one point of each voxel, picked as in training. Every point of the cloud, at the place where the
-recipe copied it, takes what is said of the nearest pick, at the place where the recipe leaves that.
+procedure copied it, takes what is said of the nearest pick, at the place where the procedure leaves that.
 """
 
 import numpy as np
@@ -10,20 +10,22 @@ from pointops import knn_query
 
 from . import prepare
 from .prepare import Prepared, Staged
-from .recipe import Recipe
-from .run import Run
+from .procedure import InferenceProcedure
+from .run_context import RunContext
 
 ORIGIN = "origin_coord"  # what upstream's configs call the copy
 
 
-def prepare_picks(staged: Staged, recipe: Recipe, device: str, run: Run) -> tuple[Prepared, np.ndarray]:
+def prepare_picks(
+    staged: Staged, procedure: InferenceProcedure, device: str, run: RunContext
+) -> tuple[Prepared, np.ndarray]:
     """Voxels represented by picks that ``staged.rng`` draws, and int64 (M,), the voxel whose pick is nearest to each of
     the usable points, -1 where no staged point stands for it.
     """
     with run.stage("voxelize"):
-        sample, voxels = staged.sample, prepare.grid(staged.sample, recipe)
+        sample, voxels = staged.sample, prepare.grid(staged.sample, procedure)
         picked = voxels.random_points(staged.rng)
-        prepared = prepare.prepared(staged, voxels, picked, recipe, device)
+        prepared = prepare.prepared(staged, voxels, picked, procedure, device)
         is_copied = ORIGIN in sample
         nearest = _nearest(
             prepared.coord if is_copied else sample["coord"][picked], sample[ORIGIN if is_copied else "coord"]

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from . import tiling
 from .inference import Inference
-from .opinion import Opinion
+from .predictions import Predictions
 from .prepare import Prepared
-from .run import Run
+from .run_context import RunContext
 from .tiling import Tile
 
 
-def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> np.ndarray:
+def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, run: RunContext) -> np.ndarray:
     """float32 (V, num_classes), joined from tiles of about ``tile_voxels``."""
 
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
@@ -26,19 +26,23 @@ def probabilities(inference: Inference, prepared: Prepared, tile_voxels: int, ru
     return _join(inference, prepared, tile_voxels, ask, run)
 
 
-def opinion_with_features(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> Opinion:
-    """As ``opinion``, with the features of the voxels."""
+def predictions_with_features(
+    inference: Inference, prepared: Prepared, tile_voxels: int, run: RunContext
+) -> Predictions:
+    """As ``predictions``, with the features of the voxels."""
 
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
         return inference.described(feat, plan, run)
 
     joined = _join(inference, prepared, tile_voxels, ask, run)
     shares, features = np.split(joined, [inference.num_classes], axis=1)
-    return replace(opinion(prepared, np.ascontiguousarray(shares)), features=features)
+    return replace(predictions(prepared, np.ascontiguousarray(shares)), features=features)
 
 
-def opinion_with_instances(inference: Inference, prepared: Prepared, tile_voxels: int, run: Run) -> Opinion:
-    """As ``opinion``, with the instances among the voxels, which are told apart once their tiles are joined."""
+def predictions_with_instances(
+    inference: Inference, prepared: Prepared, tile_voxels: int, run: RunContext
+) -> Predictions:
+    """As ``predictions``, with the instances among the voxels, which are told apart once their tiles are joined."""
 
     def ask(feat: np.ndarray, plan: Any) -> Tensor:
         return inference.votes(feat, plan, run)
@@ -47,7 +51,7 @@ def opinion_with_instances(inference: Inference, prepared: Prepared, tile_voxels
     shares = np.ascontiguousarray(joined[:, : inference.num_classes])
     with run.stage("instances"):
         found = inference.instances(shares, prepared.coord + joined[:, inference.num_classes :])
-    return replace(opinion(prepared, shares), instances=found)
+    return replace(predictions(prepared, shares), instances=found)
 
 
 def _join(
@@ -55,7 +59,7 @@ def _join(
     prepared: Prepared,
     tile_voxels: int,
     ask: Callable[[np.ndarray, Any], Tensor],
-    run: Run,
+    run: RunContext,
 ) -> np.ndarray:
     """float32 (V, W), what ``ask`` says of the features and the plan of each tile, W values a voxel."""
     joined = np.empty(0)
@@ -76,7 +80,7 @@ def _join(
 
 
 def _next(
-    tiles: Iterator[Tile], prepared: Prepared, run: Run
+    tiles: Iterator[Tile], prepared: Prepared, run: RunContext
 ) -> tuple[Tile, np.ndarray, np.ndarray, np.ndarray] | None:
     """The next tile with voxels, positions and features of its rows; None after the last."""
     with run.stage("plan"):
@@ -89,9 +93,9 @@ def _next(
         return tile, grid_coord - tile.origin, coord, feat
 
 
-def opinion(prepared: Prepared, probabilities: np.ndarray) -> Opinion:
+def predictions(prepared: Prepared, probabilities: np.ndarray) -> Predictions:
     """A voxel's ``probabilities`` (V, num_classes) for all its points."""
     of_point = np.where(prepared.stand_in < 0, -1, prepared.voxels.inverse[prepared.stand_in])
     has_classes = probabilities.shape[1] > 0
     best = probabilities.argmax(1) if has_classes else np.zeros(len(probabilities), np.int64)
-    return Opinion(prepared.rows, of_point, best, probabilities)
+    return Predictions(prepared.rows, of_point, best, probabilities)

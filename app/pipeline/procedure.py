@@ -10,7 +10,7 @@ Transform = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class InferenceProcedure:
     """The test procedure of a Pointcept config.
 
     Attributes:

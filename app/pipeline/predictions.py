@@ -8,7 +8,7 @@ from app.networks.pointgroup import Instances
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Predictions:
     """What is thought of M usable points, in R rows that several of them may share.
 
     Attributes:
@@ -32,7 +32,7 @@ class Opinion:
     features: np.ndarray | None = None
 
     @classmethod
-    def of_nothing(cls, num_classes: int) -> "Opinion":
+    def of_nothing(cls, num_classes: int) -> "Predictions":
         """Of a cloud without a usable point."""
         none = np.empty(0, np.int64)
         return cls(none, none, none, np.empty((0, num_classes), np.float32), 0, 0)

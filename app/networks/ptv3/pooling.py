@@ -7,10 +7,10 @@ import torch
 from sparseops import KernelMap, segment_reduce
 from torch import Tensor, nn
 
-from app.networks.rows import PackedLinear
+from app.networks.batch_invariant_linear import PackedLinear
 from app.networks.sparse import FoldedConv, SparseConv
 
-from .geometry import Step
+from .geometry import Coarsening
 from .norm import Norm, Prompt, Prompted
 
 
@@ -76,7 +76,7 @@ class Pooling(nn.Module):
         self.norm = Prompted(norm(channels))
         self.act = nn.GELU()
 
-    def forward(self, x: Tensor, step: Step, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (W, channels)
+    def forward(self, x: Tensor, step: Coarsening, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (W, channels)
         return self.act(self.norm(segment_reduce(self.proj(x), step.starts, "max"), prompt))
 
 
@@ -103,7 +103,7 @@ class Unpooling(nn.Module):
         self.proj = Branch(in_channels, channels, norm)
         self.proj_skip = Branch(skip_channels, channels, norm)
 
-    def forward(self, x: Tensor, skip: Tensor, step: Step, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, skip: Tensor, step: Coarsening, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """(W, in_channels) and (V, skip_channels) to their sum (V, channels), and the skip's part of it."""
         skip = self.proj_skip(skip, prompt)
         return skip + self.proj(x, prompt).index_select(0, step.parent), skip

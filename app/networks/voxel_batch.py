@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Scene:
+class VoxelBatch:
     """Voxels of one cloud, or of several.
 
     Attributes:
