@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
-from app.engine.budget import Held
+from app.engine.budget import Reservation
 
 _CHUNK_BYTES = 1 << 20
 
@@ -38,7 +38,7 @@ class Answer:
     passes_wanted: int = 1
     num_voxels: int = 0
     batch_size: int = 1
-    held: Held | None = None
+    held: Reservation | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its beginning, in pieces of at most 1 MiB; independent of other readers of it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from app.engine.budget import Budget, Held
+from app.engine.budget import MemoryBudget, Reservation
 from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -23,7 +23,7 @@ class Storage:
 
     memory_bytes: int
     spool_dir: Path | None = None
-    budget: Budget = field(default_factory=Budget)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
 
     @cached_property
     def is_all_memory(self) -> bool:
@@ -42,7 +42,7 @@ class Body:
         size: in bytes.
     """
 
-    def __init__(self, fd: int, size: int = 0, held: Held | None = None):
+    def __init__(self, fd: int, size: int = 0, held: Reservation | None = None):
         """``held`` is what it takes of the memory for requests, given back at its end."""
         self.fd = fd
         self.size = size
@@ -87,7 +87,7 @@ class Spool(io.RawIOBase):
     def __init__(self, storage: Storage):
         self._storage = storage
         self._in_memory = True
-        self._held = storage.budget.held()
+        self._held = storage.budget.reservation()
         try:
             self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
         except OSError as error:

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from types import TracebackType
 
-from app.engine.term import Term
+from app.engine.deadline import Deadline
 from app.errors import Busy, TooLarge
 
 MIB = 1 << 20
@@ -16,7 +16,7 @@ FILES_SHARE = 2  # one part in so many of the budget is for files as they came; 
 SMALL_SHARE = 64  # what takes less than one part in so many does not wait behind what takes more
 
 
-class Budget:
+class MemoryBudget:
     """At most ``total_bytes`` for bodies, clouds, what reads, segments and writes them, and answers; 0 for no limit.
 
     For any number of threads. Who asks first gets memory first, but for small requests, which pass the large.
@@ -27,7 +27,7 @@ class Budget:
         self.total_bytes = total_bytes
         self.refusals: Counter[str] = Counter()
         self._changed = threading.Condition()
-        self._waiting: deque[Held] = deque()
+        self._waiting: deque[Reservation] = deque()
         self._used_bytes = 0
 
     @property
@@ -35,9 +35,9 @@ class Budget:
         """What is held at the moment."""
         return self._used_bytes
 
-    def held(self) -> "Held":
+    def reservation(self) -> "Reservation":
         """Nothing yet, to be enlarged and closed."""
-        return Held(self)
+        return Reservation(self)
 
     def busy(self, what: str, more_bytes: int) -> Busy:
         """The error for ``what`` ("The cloud"), which did not get ``more_bytes``; it is counted."""
@@ -51,16 +51,16 @@ class Budget:
     def _fits(self, num_bytes: int, share: int = 1) -> bool:
         return not self.total_bytes or self._used_bytes + num_bytes <= self.total_bytes // share
 
-    def _may_take(self, held: "Held", more_bytes: int) -> bool:
+    def _may_take(self, held: "Reservation", more_bytes: int) -> bool:
         is_small = more_bytes * SMALL_SHARE <= self.total_bytes
         is_next = not self._waiting or self._waiting[0] is held
         return (is_next or is_small) and self._fits(more_bytes)
 
 
-class Held:
-    """Bytes of a ``Budget`` that one owner holds until ``close``. For one thread at a time."""
+class Reservation:
+    """Bytes of a ``MemoryBudget`` that one owner holds until ``close``. For one thread at a time."""
 
-    def __init__(self, budget: Budget):
+    def __init__(self, budget: MemoryBudget):
         self._budget = budget
         self.num_bytes = 0
 
@@ -77,7 +77,7 @@ class Held:
             self._set(self.num_bytes + num_bytes)
         return True
 
-    def resize(self, num_bytes: int, term: Term, what: str) -> None:
+    def resize(self, num_bytes: int, deadline: Deadline, what: str) -> None:
         """Hold ``num_bytes`` in all; waits for more, and gives back at once.
 
         Raises TooLarge, saying that ``what`` ("The cloud") takes so much, if there never are so many, Busy after
@@ -97,7 +97,7 @@ class Held:
                 )
             budget._waiting.append(self)
             try:
-                self._wait(more_bytes, term, what)
+                self._wait(more_bytes, deadline, what)
                 self._set(num_bytes)
             finally:
                 budget._waiting.remove(self)
@@ -108,15 +108,15 @@ class Held:
         with self._budget._changed:
             self._set(0)
 
-    def __enter__(self) -> "Held":
+    def __enter__(self) -> "Reservation":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def moved(self) -> "Held":
+    def moved(self) -> "Reservation":
         """The same bytes for another owner; nothing is left here."""
-        other = Held(self._budget)
+        other = Reservation(self._budget)
         other.num_bytes, self.num_bytes = self.num_bytes, 0
         return other
 
@@ -125,11 +125,11 @@ class Held:
         self.num_bytes = num_bytes
         self._budget._changed.notify_all()
 
-    def _wait(self, more_bytes: int, term: Term, what: str) -> None:
+    def _wait(self, more_bytes: int, deadline: Deadline, what: str) -> None:
         budget = self._budget
-        until = min(term.deadline, time.monotonic() + PATIENCE_S)
+        until = min(deadline.at_s, time.monotonic() + PATIENCE_S)
         while not budget._may_take(self, more_bytes):
             if time.monotonic() >= until:
                 raise budget.busy(what, more_bytes)
-            budget._changed.wait(min(term.look_s, until - time.monotonic()))
-            term.check_client()
+            budget._changed.wait(min(deadline.look_s, until - time.monotonic()))
+            deadline.check_client()

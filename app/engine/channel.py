@@ -21,13 +21,13 @@ from app.engine.protocol import (
     Encode,
     Encoded,
     Failure,
-    Load,
+    LoadModel,
     Models,
     Needed,
     Ready,
     Segmented,
     Started,
-    Unload,
+    UnloadModel,
 )
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -46,8 +46,8 @@ _MESSAGES = {
         Batch,
         Segmented,
         Failure,
-        Load,
-        Unload,
+        LoadModel,
+        UnloadModel,
         Models,
     )
 }
@@ -75,7 +75,7 @@ class Channel:
         ours, theirs = socket.socketpair()
         return cls(ours), theirs
 
-    def send(self, message: Any, descriptors: Sequence[int] = (), deadline: float | None = None) -> None:
+    def send(self, message: Any, descriptors: Sequence[int] = (), deadline_s: float | None = None) -> None:
         """Send one message; the descriptors are duplicated by the kernel and stay the caller's to close."""
         payload = json.dumps([type(message).__name__, asdict(message)]).encode()
         if len(payload) > MAX_MESSAGE_BYTES:
@@ -84,7 +84,7 @@ class Channel:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
             while data:
-                self._limit(deadline)
+                self._limit(deadline_s)
                 data = data[self._socket.sendmsg([data], rights) :]
                 rights = []
         except TimeoutError:
@@ -92,14 +92,14 @@ class Channel:
         except OSError as error:
             raise ChannelError("the other process closed the channel") from error
 
-    def receive(self, deadline: float | None = None) -> tuple[Any, list[int]]:
+    def receive(self, deadline_s: float | None = None) -> tuple[Any, list[int]]:
         """The next message and its descriptors, which are the caller's to close."""
         descriptors: list[int] = []
         try:
-            size, expected = _HEADER.unpack(self._receive_header(descriptors, deadline))
+            size, expected = _HEADER.unpack(self._receive_header(descriptors, deadline_s))
             if size > MAX_MESSAGE_BYTES or len(descriptors) != expected:
                 raise ChannelError(f"bad header: {size} bytes, {len(descriptors)} of {expected} descriptors")
-            return _parse(self._receive_payload(size, deadline)), descriptors
+            return _parse(self._receive_payload(size, deadline_s)), descriptors
         except BaseException as error:
             close_all(descriptors)
             if isinstance(error, OSError) and not isinstance(error, TimeoutError):
@@ -123,18 +123,18 @@ class Channel:
         """Give the descriptor back; may be called twice."""
         self._socket.close()
 
-    def _limit(self, deadline: float | None) -> None:
-        remaining_s = None if deadline is None else deadline - time.monotonic()
+    def _limit(self, deadline_s: float | None) -> None:
+        remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
         if remaining_s is not None and remaining_s <= 0:
             raise TimeoutError("no answer from the other process in time")
         self._socket.settimeout(remaining_s)
 
-    def _receive_header(self, descriptors: list[int], deadline: float | None) -> bytes:
+    def _receive_header(self, descriptors: list[int], deadline_s: float | None) -> bytes:
         """Exactly one header; descriptors that come with it are appended as they arrive, so none can be lost."""
         data = b""
         space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
         while len(data) < _HEADER.size:
-            self._limit(deadline)
+            self._limit(deadline_s)
             wanted = _HEADER.size - len(data)
             chunk, ancillary, flags, _ = self._socket.recvmsg(wanted, space, socket.MSG_CMSG_CLOEXEC)
             for _level, _kind, content in ancillary:
@@ -146,11 +146,11 @@ class Channel:
             data += chunk
         return data
 
-    def _receive_payload(self, size: int, deadline: float | None) -> bytearray:
+    def _receive_payload(self, size: int, deadline_s: float | None) -> bytearray:
         payload = bytearray(size)
         rest = memoryview(payload)
         while rest:
-            self._limit(deadline)
+            self._limit(deadline_s)
             count = self._socket.recv_into(rest)
             if not count:
                 raise ChannelError("the other process ended within a message")

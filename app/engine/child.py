@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 _starter = ThreadPoolExecutor(1, "pointserve-starter")
 
 
-class Child:
+class ChildProcess:
     """``python -m module --fd N …`` in a session of its own, so that the terminal's ctrl-C reaches the parent alone."""
 
     def __init__(

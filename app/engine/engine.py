@@ -10,20 +10,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
-from app.engine.absent import Absent
 from app.engine.breaker import Breaker
 from app.engine.channel import ChannelError
-from app.engine.child import Child
-from app.engine.conversation import Conversation, Hung, Patience
+from app.engine.child import ChildProcess
+from app.engine.connection import EngineConnection, HangLimits, Hung
+from app.engine.deadline import STOPPING
 from app.engine.devices import DeviceChoice
 from app.engine.environment import open_environment
-from app.engine.job import Job
+from app.engine.heartbeat import Heartbeat
+from app.engine.job import CloudJob
+from app.engine.missing_models import MissingModels
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import Load, ModelCard, Unload
-from app.engine.pulse import Pulse
+from app.engine.protocol import LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
-from app.engine.term import STOPPING
 from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem
 
@@ -44,7 +44,7 @@ class Engine:
         unloaded: Callable[[], set[str]],
         scheduler: Scheduler,
         changed: Callable[[], None],
-        patience: Patience,
+        hang_limits: HangLimits,
         breaker: Breaker,
     ):
         """``arguments`` are those of every process, ``unloaded`` gives the models that are not to be loaded now;
@@ -57,15 +57,15 @@ class Engine:
         self._unloaded = unloaded
         self._scheduler = scheduler
         self._changed = changed
-        self._patience = patience
+        self._hang_limits = hang_limits
         self._breaker = breaker
         self._restarts: Counter[str] = Counter()
         self._busy_s = self._device_busy_s = 0.0
         self._resumes = 0.0
-        self._absent = Absent()
-        self._open_jobs: dict[str, Job] = {}
-        self._changes: queue.SimpleQueue[tuple[Load | Unload, Future[None]]] = queue.SimpleQueue()
-        self._conversation: Conversation | None = None
+        self._missing_models = MissingModels()
+        self._open_jobs: dict[str, CloudJob] = {}
+        self._changes: queue.SimpleQueue[tuple[LoadModel | UnloadModel, Future[None]]] = queue.SimpleQueue()
+        self._connection: EngineConnection | None = None
         self._stopping = threading.Event()
         self._urgent = threading.Event()  # that it has to stop, or change its models, while it rests
         self._thread = threading.Thread(target=self._keep_running, name=f"engine-{choice.name}", daemon=True)
@@ -73,12 +73,12 @@ class Engine:
     @property
     def status(self) -> EngineStatus:
         """At this moment."""
-        conversation = self._conversation
+        connection = self._connection
         resumes_in_s = max(0.0, self._resumes - time.monotonic())
         status = replace(
             self._status, resumes_in_s=resumes_in_s, busy_s=self._busy_s, device_busy_s=self._device_busy_s
         )
-        return replace(status, memory=conversation.pulse.memory) if conversation else status
+        return replace(status, memory=connection.heartbeat.memory) if connection else status
 
     @property
     def is_alive(self) -> bool:
@@ -101,12 +101,12 @@ class Engine:
         self._stopping.set()
         self._urgent.set()
         self._scheduler.wake()
-        if conversation := self._conversation:
-            conversation.child.channel.shutdown()
+        if connection := self._connection:
+            connection.child.channel.shutdown()
         if self._thread.ident:
             self._thread.join()
 
-    def change(self, message: Load | Unload) -> "Future[None]":
+    def change(self, message: LoadModel | UnloadModel) -> "Future[None]":
         """Load or unload a model between two jobs; the future ends in the problem where it cannot be done.
 
         An engine that is not ready does so as soon as it is, and starts at once where it rests.
@@ -135,13 +135,13 @@ class Engine:
     def _run(self) -> float:
         """Start a process and serve with it until it is lost or the engine stopped; how long to rest after that."""
         try:
-            conversation = self._begin()
+            connection = self._begin()
         except Exception as error:  # no process, no memory or no descriptor to be had
             return self._lose("start", f"could not be started: {error}")
-        child = conversation.child
+        child = connection.child
         try:
-            self._await_ready(conversation)
-            self._feed(conversation)
+            self._await_ready(connection)
+            self._feed(connection)
             return 0.0
         except Problem as problem:
             return self._fail(problem.detail)
@@ -152,7 +152,7 @@ class Engine:
             is_hung = isinstance(error, (Hung, TimeoutError))
             return self._lose("hung" if is_hung else _kind(child), f"{error}, so it {how}" if is_hung else how)
         finally:
-            self._conversation = None
+            self._connection = None
             child.end(0.0)
 
     def _rest(self, seconds: float) -> None:
@@ -162,68 +162,68 @@ class Engine:
             self._urgent.wait(seconds)
         self._resumes = 0.0
 
-    def _begin(self) -> Conversation:
-        pulse, fd = Pulse.create()
+    def _begin(self) -> EngineConnection:
+        heartbeat, fd = Heartbeat.create()
         try:
-            arguments = ["--device", self._choice.torch_device, "--pulse-fd", str(fd), *self._arguments]
+            arguments = ["--device", self._choice.torch_device, "--heartbeat-fd", str(fd), *self._arguments]
             arguments += [part for name in sorted(self._unloaded()) for part in ("--unloaded", name)]
             environment = open_environment() | thread_environment() | self._choice.environment
-            child = Child("app.engine.process", arguments, environment, [fd])
+            child = ChildProcess("app.engine.process", arguments, environment, [fd])
         finally:
             os.close(fd)
-        self._conversation = Conversation(child, pulse, self._patience)
+        self._connection = EngineConnection(child, heartbeat, self._hang_limits)
         state = "failed" if self._status.state == "failed" else "starting"  # until it is ready, for those that wait
         self._set(replace(self._status, state=state, pid=child.pid))
-        return self._conversation
+        return self._connection
 
-    def _await_ready(self, conversation: Conversation) -> None:
+    def _await_ready(self, connection: EngineConnection) -> None:
         """Wait until the models are loaded; raises NotReady if the process cannot even look for them."""
         if self._stopping.is_set():
             return
-        ready = conversation.ready()
+        ready = connection.ready()
         self.models, self._is_on_cpu = ready.models, ready.device == "cpu"
-        self._catch_up(conversation)
-        self._absent.look(self.models, self._unloaded())
+        self._catch_up(connection)
+        self._missing_models.look(self.models, self._unloaded())
         self._breaker.ready()
         status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
         self._set(replace(status, state="ready"))
 
-    def _catch_up(self, conversation: Conversation) -> None:
+    def _catch_up(self, connection: EngineConnection) -> None:
         """Make the changes that the other engines made while this one started."""
         served = {card.name for card in self.models if card.served}
         missed = {card.name for card in self.models if card.is_unloaded} - self._unloaded()
-        changes: list[Load | Unload] = [*map(Unload, served & self._unloaded()), *map(Load, missed)]
+        changes: list[LoadModel | UnloadModel] = [*map(UnloadModel, served & self._unloaded()), *map(LoadModel, missed)]
         for message in changes:
             try:
-                self.models = conversation.change(message)
+                self.models = connection.change(message)
             except Problem as problem:
                 log.error("engine on %s: %s", self._choice.name, problem.detail)
 
-    def _feed(self, conversation: Conversation) -> None:
+    def _feed(self, connection: EngineConnection) -> None:
         """Give jobs and changes to the process until the engine is stopped; raises what a lost process leads to."""
         while not self._stopping.is_set():
-            if not conversation.child.alive():
+            if not connection.child.alive():
                 raise ChannelError("ended while idle")
-            conversation.check_pulse()
+            connection.check_heartbeat()
             if not self._changes.empty():
-                self._change(conversation, *self._changes.get())
-            elif self._absent.is_due:
-                self._try_absent(conversation)
+                self._change(connection, *self._changes.get())
+            elif self._missing_models.is_due:
+                self._load_missing(connection)
             elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):
-                self._serve(conversation, jobs)
+                self._serve(connection, jobs)
                 self._breaker.answered()
 
-    def _serve(self, conversation: Conversation, jobs: list[Job]) -> None:
+    def _serve(self, connection: EngineConnection, jobs: list[CloudJob]) -> None:
         begin_s = time.monotonic()
         try:
-            conversation.serve(jobs, self._scheduler, self._open_jobs)
+            connection.serve(jobs, self._scheduler, self._open_jobs)
         finally:
             self._busy_s += time.monotonic() - begin_s
             self._device_busy_s += sum(job.device_s for job in jobs)
 
-    def _change(self, conversation: Conversation, message: Load | Unload, done: "Future[None]") -> None:
+    def _change(self, connection: EngineConnection, message: LoadModel | UnloadModel, done: "Future[None]") -> None:
         try:
-            self.models = conversation.change(message)
+            self.models = connection.change(message)
         except Problem as problem:
             done.set_exception(problem)
         except BaseException:
@@ -231,18 +231,18 @@ class Engine:
             raise
         else:
             done.set_result(None)
-        self._absent.look(self.models, self._unloaded())
+        self._missing_models.look(self.models, self._unloaded())
 
-    def _try_absent(self, conversation: Conversation) -> None:
+    def _load_missing(self, connection: EngineConnection) -> None:
         """Load the models that ought to be served, as far as their files can be used by now."""
         begin_s = time.monotonic()
-        for name in self._absent.names:
+        for name in self._missing_models.names:
             try:
-                self.models = conversation.change(Load(name))
+                self.models = connection.change(LoadModel(name))
                 log.warning("engine on %s: model %s is served again.", self._choice.name, name)
             except Problem as problem:
                 log.debug("engine on %s: %s", self._choice.name, problem.detail)
-        self._absent.look(self.models, self._unloaded(), time.monotonic() - begin_s)
+        self._missing_models.look(self.models, self._unloaded(), time.monotonic() - begin_s)
         self._changed()
 
     def _fail(self, reason: str) -> float:
@@ -262,7 +262,7 @@ class Engine:
             for job in jobs:
                 self._scheduler.fail(job, NotReady(STOPPING))
             return 0.0
-        was_begun = bool(jobs) and self._conversation is not None and self._conversation.was_begun
+        was_begun = bool(jobs) and self._connection is not None and self._connection.was_begun
         self._restarts[kind] += 1
         rest_s = self._breaker.lost(over_clouds=was_begun)
         paused = self._breaker.is_open and not was_begun
@@ -295,7 +295,7 @@ class Engine:
         self._changed()
 
 
-def _kind(child: Child) -> str:
+def _kind(child: ChildProcess) -> str:
     code = child.process.returncode
     if code is not None and code < 0:
         return "killed"

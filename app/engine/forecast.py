@@ -3,7 +3,7 @@
 import math
 import time
 
-from app.engine.job import Job
+from app.engine.job import CloudJob
 
 _DECAY = 0.8  # weight of the past in the recent rate, per finished job
 _VOXELS_DECAY = 0.9
@@ -17,7 +17,7 @@ class Forecast:
         self._recent_s = 0.0
         self._voxels_a_point: dict[str, float] = {}
 
-    def finished(self, job: Job) -> None:
+    def finished(self, job: CloudJob) -> None:
         """Learn from ``job``, which is answered now."""
         self._recent_points = _DECAY * self._recent_points + job.num_points
         self._recent_s = _DECAY * self._recent_s + (time.monotonic() - job.started) / job.batch_size
@@ -28,6 +28,6 @@ class Forecast:
         """How long segmenting ``num_points`` will take; 0 before the first job is finished."""
         return num_points * self._recent_s / self._recent_points if self._recent_points else 0.0
 
-    def num_voxels(self, job: Job) -> int:
+    def num_voxels(self, job: CloudJob) -> int:
         """As many as the cloud of ``job`` will have; one a point as long as no cloud of its model was answered."""
         return math.ceil(job.num_points * min(1.0, self._voxels_a_point.get(job.options.model) or 1.0))

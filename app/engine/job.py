@@ -11,13 +11,13 @@ from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
 
 
 @dataclass(eq=False)
-class Job:
+class CloudJob:
     """One cloud on its way through an engine.
 
     Attributes:
         cloud: owned by the job, closed as soon as no engine needs it any more.
         options: how to answer.
-        deadline: in seconds of ``time.monotonic``.
+        deadline_s: in seconds of ``time.monotonic``.
         shares: whether it may go through the network together with others.
         need_bytes: estimate of the device memory that it takes.
         losses: engines that were lost with it; after the first it goes without others.
@@ -30,7 +30,7 @@ class Job:
 
     cloud: Packed[CloudMeta]
     options: SegmentOptions
-    deadline: float
+    deadline_s: float
     shares: bool = False
     need_bytes: int = 0
     losses: int = 0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from app.clouds.cloud import Cloud
-from app.engine.memory import memory, peak_bytes, release
+from app.engine.device_memory import memory, peak_bytes, release
 from app.engine.protocol import ModelCard
 from app.errors import BadModel, NotFound, Problem, UnreadableModel
 from app.pipeline.batch import answers_alike

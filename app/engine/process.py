@@ -12,11 +12,11 @@ import torch
 from app.diagnostics.machine import usable_cores
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
-from app.engine.memory import memory, release
+from app.engine.device_memory import memory, release
+from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import Batch, Failure, Load, Models, Ready, Unload
-from app.engine.pulse import Pulse
+from app.engine.protocol import Batch, Failure, LoadModel, Models, Ready, UnloadModel
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, Problem
 
@@ -29,9 +29,9 @@ def main() -> None:
     """Load the models, report, and serve batches until the parent closes the channel, be it while they load."""
     arguments = _arguments()
     tie_to_parent()
-    pulse = Pulse(arguments.pulse_fd)
-    os.close(arguments.pulse_fd)
-    pulse.keep_beating()
+    heartbeat = Heartbeat(arguments.heartbeat_fd)
+    os.close(arguments.heartbeat_fd)
+    heartbeat.keep_beating()
     logging.basicConfig(format="engine %(levelname)s %(message)s", level=arguments.log_level.upper())
     channel = Channel(socket.socket(fileno=arguments.fd))
     try:
@@ -40,13 +40,13 @@ def main() -> None:
             torch.set_num_threads(arguments.threads or usable_cores())
             models = ModelSet(arguments.models, device, arguments.tile_voxels, arguments.pass_mib << 20)
             models.load_all(arguments.unloaded)
-            engine = Engine(channel, models, pulse, device, arguments.batch_voxels)
+            server = EngineServer(channel, models, heartbeat, device, arguments.batch_voxels)
             channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
         except Problem as problem:
             channel.send(Failure(problem.status, problem.detail))
             return
         while True:
-            engine.serve()
+            server.serve()
     except ChannelError:
         return
     except DeviceLost:
@@ -55,15 +55,15 @@ def main() -> None:
         os._exit(DEVICE_LOST)  # tearing a broken context down may hang
 
 
-class Engine:
+class EngineServer:
     """Models on one device; the only thread of this process that computes uses them."""
 
-    def __init__(self, channel: Channel, models: ModelSet, pulse: Pulse, device: str, batch_voxels: int):
+    def __init__(self, channel: Channel, models: ModelSet, heartbeat: Heartbeat, device: str, batch_voxels: int):
         self.models = models
         self._channel = channel
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._device = device
-        self._runner = Runner(models, pulse, device, batch_voxels)
+        self._runner = Runner(models, heartbeat, device, batch_voxels)
         self._least_bytes = sys.maxsize
         self._weigh()
 
@@ -80,16 +80,16 @@ class Engine:
             self._weigh()
 
     def _run(self, batch: Batch, fds: list[int]) -> None:
-        self._pulse.count_begun()
+        self._heartbeat.count_begun()
         for answer, results in self._runner.run(batch, fds):
             try:
                 self._channel.send(answer, results)
             finally:
                 close_all(results)
 
-    def _change(self, message: Load | Unload) -> Models | Failure:
+    def _change(self, message: LoadModel | UnloadModel) -> Models | Failure:
         try:
-            if isinstance(message, Load):
+            if isinstance(message, LoadModel):
                 self.models.load(message.name)
             else:
                 self.models.unload(message.name)
@@ -103,7 +103,7 @@ class Engine:
             release(self._device)  # what a large cloud left is for the files of other requests
             now = memory(self._device, self.models.memory_bytes)
         self._least_bytes = min(self._least_bytes, now.used)
-        self._pulse.memory = now
+        self._heartbeat.memory = now
 
 
 def choose_device(device: str) -> str:
@@ -124,7 +124,7 @@ def device_name(device: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--pulse-fd", type=int, required=True)
+    parser.add_argument("--heartbeat-fd", type=int, required=True)
     parser.add_argument("--models", required=True)
     parser.add_argument("--unloaded", action="append", default=[])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), required=True)

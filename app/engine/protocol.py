@@ -217,14 +217,14 @@ class Segmented:
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadModel:
     """Parent to engine: load the model, anew where it is loaded. Answer: ``Models``, or ``Failure``."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Unload:
+class UnloadModel:
     """Parent to engine: give the model's memory back. Answer: ``Models``, or ``Failure``."""
 
     name: str

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.diagnostics.machine import resident_bytes
 from app.engine.channel import ChannelError
-from app.engine.child import Child
+from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
 from app.engine.protocol import Decode, Encode, Started
 from app.errors import DeadlineExceeded, NotReady
@@ -53,7 +53,7 @@ class ReaderError(Exception):
         self.cause = cause
 
 
-class Reader:
+class ReaderSlot:
     """A place in the pool: a process, replaced whenever it is lost. For one thread at a time, but for ``stop``."""
 
     def __init__(self, memory_mib: int, spool_dir: Path | None = None):
@@ -62,7 +62,7 @@ class Reader:
         self._environment = plain_environment() | _ENVIRONMENT
         if spool_dir:
             self._environment["TMPDIR"] = str(spool_dir.absolute())
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._started = False
         self._begin_bytes = 0
         self._start_until = 0.0
@@ -83,23 +83,23 @@ class Reader:
             if self._stopped:
                 return
             try:
-                self._child = Child(
+                self._child = ChildProcess(
                     "app.engine.reader_process", ["--memory-mib", str(self._memory_mib)], self._environment
                 )
             except OSError:
                 log.exception("a reader process could not be started; the next request tries again")
 
     def exchange(
-        self, message: Decode | Encode, fds: Sequence[int], limit_s: float, deadline: float
+        self, message: Decode | Encode, fds: Sequence[int], limit_s: float, deadline_s: float
     ) -> tuple[Any, list[int]]:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 
-        Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline``, both with a new
+        Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline_s``, both with a new
         process in place, and NotReady if no process can be started.
         """
-        child = self._awake(deadline)
+        child = self._awake(deadline_s)
         begin_cpu_s = child.cpu_s()
-        until = min(deadline, time.monotonic() + limit_s)
+        until = min(deadline_s, time.monotonic() + limit_s)
         try:
             child.channel.send(message, fds, until)
             _await_answer(child, until)
@@ -110,7 +110,7 @@ class Reader:
             raise ReaderError(how, Cause.OUTSIDE if was_killed else Cause.CRASH) from error
         except TimeoutError:
             computed = child.cpu_s() - begin_cpu_s > limit_s * BUSY_SHARE
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline_s:
                 self.replace(0.0, "was not done when the time for the request was over")
                 raise
             late = f"took longer than {limit_s:g} s"
@@ -142,7 +142,7 @@ class Reader:
             if self._child:
                 self._child.end(0.0)
 
-    def _awake(self, deadline: float) -> Child:
+    def _awake(self, deadline_s: float) -> ChildProcess:
         """The present process once it has started; one that died or has grown while idle is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
@@ -152,17 +152,17 @@ class Reader:
         if self._child is None:
             raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
         if not self._started:
-            self._await_start(self._child, deadline)
+            self._await_start(self._child, deadline_s)
         return self._child
 
     @property
     def _may_keep_bytes(self) -> float:
         return min(MAX_KEPT_BYTES, (self._memory_mib << 20) / GROWTH_SHARE)
 
-    def _await_start(self, child: Child, deadline: float) -> None:
+    def _await_start(self, child: ChildProcess, deadline_s: float) -> None:
         until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start
         try:
-            message, _ = child.channel.receive(min(deadline, until))
+            message, _ = child.channel.receive(min(deadline_s, until))
             self._started = isinstance(message, Started)
             self._begin_bytes = resident_bytes(child.pid)
         except TimeoutError:
@@ -174,7 +174,7 @@ class Reader:
             raise ReaderError(f"{self.replace(END_S)} before it could start", Cause.OUTSIDE) from None
 
 
-def _await_answer(child: Child, until: float) -> None:
+def _await_answer(child: ChildProcess, until: float) -> None:
     """Return once there is something to receive; TimeoutError at ``until``, ReaderError for a stopped process."""
     stopped_since: float | None = None
     while not child.channel.wait(min(LOOK_S, max(0.0, until - time.monotonic()))):

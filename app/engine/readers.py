@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from app.engine import arrays
 from app.engine.body import Body
 from app.engine.channel import close_all
-from app.engine.host import LARGEST_READER_MIB
+from app.engine.deadline import STOPPING, Deadline
+from app.engine.memory_plan import LARGEST_READER_MIB
 from app.engine.packed import Packed, check_cloud
 from app.engine.protocol import (
     CloudMeta,
@@ -25,8 +26,7 @@ from app.engine.protocol import (
     ReadOptions,
     SegmentationMeta,
 )
-from app.engine.reader import Cause, Reader, ReaderError
-from app.engine.term import STOPPING, Term
+from app.engine.reader import Cause, ReaderError, ReaderSlot
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
@@ -59,8 +59,8 @@ class ReaderPool:
         """``memory_mib`` is what one file may take, 0 for what the settings say."""
         self._settings = settings
         self._memory_mib = memory_mib or settings.reader_memory_mib or LARGEST_READER_MIB
-        self._readers = [Reader(self._memory_mib, settings.spool_dir) for _ in range(settings.readers)]
-        self._idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
+        self._readers = [ReaderSlot(self._memory_mib, settings.spool_dir) for _ in range(settings.readers)]
+        self._idle: queue.SimpleQueue[ReaderSlot] = queue.SimpleQueue()
         self._stopping = False
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class ReaderPool:
         self,
         body: Body,
         options: ReadOptions,
-        term: Term,
+        deadline: Deadline,
         keep: tuple[str, ...] | None = None,
         grant: Grant | None = None,
     ) -> Packed[CloudMeta]:
@@ -108,7 +108,7 @@ class ReaderPool:
             return cloud
 
         message = Decode(options, self._settings.max_points, keep)
-        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", term, grant)
+        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", deadline, grant)
 
     def encode(
         self,
@@ -116,7 +116,7 @@ class ReaderPool:
         cloud: Packed[CloudMeta],
         segmentation: Packed[SegmentationMeta],
         source: Body | None,
-        term: Term,
+        deadline: Deadline,
         grant: Grant | None = None,
     ) -> EncodedFile:
         """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
@@ -132,7 +132,7 @@ class ReaderPool:
 
         message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
         fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]
-        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", term, grant)
+        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", deadline, grant)
 
     def _ask(
         self,
@@ -141,7 +141,7 @@ class ReaderPool:
         expected: type,
         accept: Callable[[Any, int], Result],
         what: str,
-        term: Term,
+        deadline: Deadline,
         grant: Grant | None,
     ) -> Result:
         """What ``accept`` makes of the answer of a reader; it takes over its descriptor.
@@ -153,7 +153,7 @@ class ReaderPool:
             message = replace(message, max_bytes=max(1, grant.max_bytes))
         while True:
             try:
-                answer = self._ask_once(message, fds, expected, accept, what, term)
+                answer = self._ask_once(message, fds, expected, accept, what, deadline)
                 if not isinstance(answer, Needed):
                     return answer
                 if not grant:
@@ -188,12 +188,12 @@ class ReaderPool:
         expected: type,
         accept: Callable[[Any, int], Result],
         what: str,
-        term: Term,
+        deadline: Deadline,
     ) -> Result | Needed:
-        """One exchange with the next idle reader; raises what ``Reader.exchange`` raises."""
-        reader = self._take(term)
+        """One exchange with the next idle reader; raises what ``ReaderSlot.exchange`` raises."""
+        reader = self._take(deadline)
         try:
-            answer, received = reader.exchange(message, fds, self._settings.reader_timeout_s, term.deadline)
+            answer, received = reader.exchange(message, fds, self._settings.reader_timeout_s, deadline.at_s)
             try:
                 if isinstance(answer, Failure):
                     raise by_status(answer.status)(
@@ -215,12 +215,12 @@ class ReaderPool:
         finally:
             self._idle.put(reader)
 
-    def _take(self, term: Term) -> Reader:
+    def _take(self, deadline: Deadline) -> ReaderSlot:
         """An idle reader, for this thread alone until it is put back."""
         while True:
-            term.check("No process to read the file became free in the time for the request.")
+            deadline.check("No process to read the file became free in the time for the request.")
             try:
-                reader = self._idle.get(timeout=term.look_s)
+                reader = self._idle.get(timeout=deadline.look_s)
                 break
             except queue.Empty:
                 continue

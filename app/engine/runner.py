@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from app.clouds.cloud import Segmentation
-from app.engine.absent import MAX_BACK_OFF_S
-from app.engine.memory import is_device_lost, release
+from app.engine.deadline import LATE
+from app.engine.device_memory import is_device_lost, release
+from app.engine.heartbeat import Heartbeat
+from app.engine.missing_models import MAX_BACK_OFF_S
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
-from app.engine.pulse import Pulse
-from app.engine.term import LATE
 from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
 from app.pipeline.batch import SegmentationOutcome, SegmentationRequest, segment_batch
 from app.pipeline.modes import MAX_PASSES
@@ -33,11 +33,11 @@ class DeviceLost(Exception):
 
 
 class Runner:
-    """Runs batches with the models of ``models``, told by ``pulse`` which jobs are cancelled."""
+    """Runs batches with the models of ``models``, told by ``heartbeat`` which jobs are cancelled."""
 
-    def __init__(self, models: ModelSet, pulse: Pulse, device: str, batch_voxels: int):
+    def __init__(self, models: ModelSet, heartbeat: Heartbeat, device: str, batch_voxels: int):
         self._models = models
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._device = device
         self._batch_voxels = batch_voxels
 
@@ -77,7 +77,7 @@ class Runner:
 
     def _check_cancelled(self, job: Segment, index: int) -> Callable[[], None]:
         def check_cancelled() -> None:
-            if self._pulse.is_cancelled(index):
+            if self._heartbeat.is_cancelled(index):
                 raise ClientGone("Nobody waits for this answer any more.")
             if time.time() >= job.deadline_unix_s:
                 raise DeadlineExceeded(LATE)

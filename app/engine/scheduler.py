@@ -10,13 +10,13 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from app.engine.deadline import LATE, STOPPING, Deadline
 from app.engine.forecast import Forecast
-from app.engine.job import Job
+from app.engine.job import CloudJob
+from app.engine.job_queue import JobQueue
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
 from app.engine.quarantine import Quarantine
-from app.engine.term import LATE, STOPPING, Term
-from app.engine.turns import Turns
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 MAX_RETRY_AFTER_S = 60.0
@@ -44,11 +44,11 @@ class Scheduler:
     """A queue bounded in requests, points and device memory, first come first served. For any number of threads.
 
     A request is admitted before its file is read and leaves when it is answered; its points count while they wait for
-    an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one; ``Turns`` says
-    which that is.
+    an engine or are in one. Engines take jobs when they are free, so the least loaded gets the next one; ``JobQueue``
+    says which that is.
 
-    ``max_bytes``, 0 for no limit, is compared with the sum of ``Job.need_bytes``; ``refusals`` counts requests that
-    were not admitted, by requests, points and memory.
+    ``max_bytes``, 0 for no limit, is compared with the sum of ``CloudJob.need_bytes``; ``refusals`` counts requests
+    that were not admitted, by requests, points and memory.
     """
 
     def __init__(self, limits: Limits):
@@ -57,7 +57,7 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._limits = limits
         self._changed = threading.Condition()
-        self._waiting = Turns()
+        self._waiting = JobQueue()
         self._forecast = Forecast()
         self._num_requests = 0
         self._num_coming = 0
@@ -96,33 +96,33 @@ class Scheduler:
         self,
         cloud: Packed[CloudMeta],
         options: SegmentOptions,
-        term: Term,
+        deadline: Deadline,
         place: Place | None = None,
         *,
         shares: bool = False,
         need_bytes: int = 0,
-    ) -> tuple[Job, Packed]:
+    ) -> tuple[CloudJob, Packed]:
         """Queue a cloud and wait for its segmentation, which is the caller's to close; the cloud stays the caller's.
 
         Raises Busy if points or bytes are too many, DeadlineExceeded, ClientGone, Quarantined, NotReady after
         ``refuse``, or the problem that the job ended in.
         """
         self.quarantine.check(cloud, options.model)
-        job = self._submit(cloud, options, term.deadline, shares, need_bytes)
+        job = self._submit(cloud, options, deadline.at_s, shares, need_bytes)
         if place:
             with self._changed:
                 self._arrive(place)
         while True:
             try:
-                return job, job.result.result(term.look_s)
+                return job, job.result.result(deadline.look_s)
             except FutureTimeoutError:
                 try:
-                    term.check(LATE)
+                    deadline.check(LATE)
                 except Problem:
                     self._abandon(job)
                     raise
 
-    def take(self, timeout_s: float, woken: Callable[[], bool] = lambda: False) -> list[Job]:
+    def take(self, timeout_s: float, woken: Callable[[], bool] = lambda: False) -> list[CloudJob]:
         """The next jobs for an engine, none if none came in time or ``woken``; to be given back one by one.
 
         Several are of one model and share a pass. They are at most the engine's share of what waits, and are awaited
@@ -144,7 +144,7 @@ class Scheduler:
         with self._changed:
             self._changed.notify_all()
 
-    def finish(self, job: Job, segmentation: Packed[SegmentationMeta]) -> None:
+    def finish(self, job: CloudJob, segmentation: Packed[SegmentationMeta]) -> None:
         """Hand over what the engine answered."""
         with self._changed:
             self._forecast.finished(job)
@@ -154,13 +154,13 @@ class Scheduler:
             self._leave(job)
         job.result.set_result(segmentation)
 
-    def fail(self, job: Job, problem: Exception) -> None:
+    def fail(self, job: CloudJob, problem: Exception) -> None:
         """End a job that an engine took in ``problem``."""
         with self._changed:
             self._leave(job)
         job.result.set_exception(problem)
 
-    def lost(self, jobs: Sequence[Job], was_begun: bool, how: str) -> None:
+    def lost(self, jobs: Sequence[CloudJob], was_begun: bool, how: str) -> None:
         """An engine died with ``jobs``, as ``how`` says: each runs again, alone and after all others, but for one that
         did it too often.
 
@@ -211,8 +211,8 @@ class Scheduler:
             self._changed.wait_for(lambda: self._num_requests == 0, grace_s)
 
     def _submit(
-        self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline: float, shares: bool, need_bytes: int
-    ) -> Job:
+        self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline_s: float, shares: bool, need_bytes: int
+    ) -> CloudJob:
         with self._changed:
             if self._refusal:
                 raise self._refused()
@@ -222,7 +222,7 @@ class Scheduler:
                 raise self._busy("points", here)
             if self._num_bytes and num_bytes > self.max_bytes > 0:
                 raise self._busy("memory", "Clouds that wait or are being segmented need all of the device's memory.")
-            job = Job(cloud.share(), options, deadline, shares, need_bytes)
+            job = CloudJob(cloud.share(), options, deadline_s, shares, need_bytes)
             self._num_points, self._num_bytes = num_points, num_bytes
             self._waiting.add(job)
             self._changed.notify_all()
@@ -234,7 +234,7 @@ class Scheduler:
             self._num_coming -= 1
         self._changed.notify_all()
 
-    def _abandon(self, job: Job) -> None:
+    def _abandon(self, job: CloudJob) -> None:
         """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""
         with self._changed:
             job.abandoned = True
@@ -257,13 +257,13 @@ class Scheduler:
         here = len(self._waiting) + self._num_coming
         return min(self._limits.batch_requests, -(-here // max(1, self._num_idle)))
 
-    def _pack(self) -> list[Job]:
+    def _pack(self) -> list[CloudJob]:
         now = time.monotonic()
-        for job in [job for job in self._waiting if job.deadline <= now]:
+        for job in [job for job in self._waiting if job.deadline_s <= now]:
             self._waiting.remove(job)
             self._leave(job)
             job.result.set_exception(DeadlineExceeded("The time for the request was over before its turn came."))
-        batch: list[Job] = []
+        batch: list[CloudJob] = []
         share = self._share()
         for job in self._waiting.draw(now)[:share]:
             if batch and not _go_together(batch[0], job):
@@ -276,7 +276,7 @@ class Scheduler:
             job.started = now
         return batch
 
-    def _is_quarantined(self, job: Job) -> bool:
+    def _is_quarantined(self, job: CloudJob) -> bool:
         """Whether the cloud was struck too often while it waited; it is ended then."""
         try:
             self.quarantine.check(job.cloud, job.options.model)
@@ -285,7 +285,7 @@ class Scheduler:
             return True
         return False
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, job: CloudJob) -> None:
         self._waiting.release(job)
         self._num_points -= job.num_points
         self._num_bytes -= job.need_bytes
@@ -302,7 +302,7 @@ class Scheduler:
         return Busy(f"{why} Try again in {retry_after_s:.0f} s.", retry_after_s=retry_after_s)
 
 
-def _go_together(first: Job, second: Job) -> bool:
+def _go_together(first: CloudJob, second: CloudJob) -> bool:
     """Whether two jobs may share a pass."""
     same = replace(first.options, fields=(), seed=0) == replace(second.options, fields=(), seed=0)
     return same and first.shares and second.shares and not (first.losses or second.losses)

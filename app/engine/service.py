@@ -9,19 +9,28 @@ from typing import Any
 from app.clouds import formats
 from app.clouds.cloud import FIELDS
 from app.engine import devices
-from app.engine.absent import MAX_BACK_OFF_S
 from app.engine.answer import Answer
 from app.engine.body import Body
-from app.engine.budget import Budget
-from app.engine.host import Host
+from app.engine.budget import MemoryBudget
+from app.engine.deadline import STOPPING, Deadline
+from app.engine.memory_plan import MemoryPlan
+from app.engine.missing_models import MAX_BACK_OFF_S
 from app.engine.packed import Packed
-from app.engine.protocol import MODES, CloudMeta, Load, ModelCard, ReadOptions, SegmentationMeta, SegmentOptions, Unload
+from app.engine.protocol import (
+    MODES,
+    CloudMeta,
+    LoadModel,
+    ModelCard,
+    ReadOptions,
+    SegmentationMeta,
+    SegmentOptions,
+    UnloadModel,
+)
 from app.engine.readers import Grant, ReaderPool
+from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Limits, Scheduler
-from app.engine.stages import Stages
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
-from app.engine.term import STOPPING, Term
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge
 from app.settings import Settings
 
@@ -38,10 +47,10 @@ class Service:
     """
 
     def __init__(self, settings: Settings):
-        host = Host.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
-        self.memory = Budget(host.request_bytes(host.pass_bytes * host.num_cpu_engines))
+        plan = MemoryPlan.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
+        self.memory = MemoryBudget(plan.request_bytes(plan.pass_bytes * plan.num_cpu_engines))
         self._settings = settings
-        self._readers = ReaderPool(settings, host.reader_mib(settings))
+        self._readers = ReaderPool(settings, plan.reader_mib(settings))
         self._scheduler = Scheduler(
             Limits(
                 settings.queue_requests,
@@ -51,7 +60,7 @@ class Service:
                 settings.batch_delay_ms / 1000,
             )
         )
-        self._supervisor = Supervisor(settings, self._scheduler, host, self.memory)
+        self._supervisor = Supervisor(settings, self._scheduler, plan, self.memory)
         self._phase = "stopped"
 
     def start(self) -> None:
@@ -90,16 +99,16 @@ class Service:
         Raises NotFound if there is no such folder, BadModel if it cannot be served, NotReady if no engine is
         ready. A model that is served stays so if its new files cannot be.
         """
-        return self._change(Load(name))
+        return self._change(LoadModel(name))
 
     def unload(self, name: str) -> ModelCard:
         """Give the memory of a model back; requests for it are answered 404 from then on.
 
         Raises NotFound if it is not loaded, NotReady if no engine is ready.
         """
-        return self._change(Unload(name))
+        return self._change(UnloadModel(name))
 
-    def _change(self, message: Load | Unload) -> ModelCard:
+    def _change(self, message: LoadModel | UnloadModel) -> ModelCard:
         if self._phase != "started":
             raise NotReady(STOPPING)
         self._supervisor.change(message)
@@ -175,26 +184,26 @@ class Service:
             ClientGone: nobody waits any more.
             DeadlineExceeded: after ``timeout_s``, at most ``request_timeout_s``.
         """
-        term = Term.of(min(timeout_s, self._settings.request_timeout_s), is_gone)
+        deadline = Deadline.after(min(timeout_s, self._settings.request_timeout_s), is_gone)
         check_options(read, segment, output, self._settings.max_passes)
         card = self._model(segment.model)
         max_passes = segment.max_passes or self._settings.max_passes
         options = replace(segment, model=card.name, max_passes=max_passes)
-        with self.memory.held() as held, self._scheduler.admitted() as place:
+        with self.memory.reservation() as held, self._scheduler.admitted() as place:
             begin = time.perf_counter()
             on_stage("decode")
-            stages = Stages(held, card, segment.fields, term)
+            memory = RequestMemory(held, card, segment.fields, deadline)
             keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
-            with self._readers.decode(body, read, term, keep, stages.decoding(body)) as cloud:
+            with self._readers.decode(body, read, deadline, keep, memory.decoding(body)) as cloud:
                 decode_ms = _elapsed_ms(begin)
                 if cloud.num_points > self._settings.max_points:
                     raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
                 on_stage("segment")
-                stages.segmenting(cloud)
+                memory.segmenting(cloud)
                 job, segmentation = self._scheduler.run(
                     cloud,
                     options,
-                    term,
+                    deadline,
                     place,
                     shares=card.shares_passes and options.mode == "fast",
                     need_bytes=card.bytes_per_voxel * min(cloud.num_points, self._settings.tile_voxels),
@@ -208,8 +217,10 @@ class Service:
                         timings_ms={**timings_ms, **segmentation.meta.timings_ms},
                     )
                     on_stage("encode")
-                    answer = self._encode(output, cloud, segmentation, body, term, stages.encoding(cloud, segmentation))
-                    held.resize(answer.size, term, "The answer")
+                    answer = self._encode(
+                        output, cloud, segmentation, body, deadline, memory.encoding(cloud, segmentation)
+                    )
+                    held.resize(answer.size, deadline, "The answer")
                     answer.held = held.moved()
                     answer.num_voxels, answer.batch_size = job.num_voxels, job.batch_size
                     return answer
@@ -220,12 +231,12 @@ class Service:
         cloud: Packed[CloudMeta],
         segmentation: Packed[SegmentationMeta],
         body: Body,
-        term: Term,
+        deadline: Deadline,
         grant: Grant,
     ) -> Answer:
         begin = time.perf_counter()
         source = body if formats.keeps_source(output, cloud.meta.format) else None
-        file = self._readers.encode(output, cloud, segmentation, source, term, grant)
+        file = self._readers.encode(output, cloud, segmentation, source, deadline, grant)
         meta = segmentation.meta
         return Answer(
             fd=file.fd,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.engine.pulse import Memory
+from app.engine.heartbeat import Memory
 
 
 @dataclass(frozen=True)

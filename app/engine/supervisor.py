@@ -10,12 +10,12 @@ from pathlib import Path
 
 from app.diagnostics.machine import usable_cores
 from app.engine.breaker import Breaker
-from app.engine.budget import Budget
-from app.engine.conversation import LOAD_S, START_S, Patience
+from app.engine.budget import MemoryBudget
+from app.engine.connection import LOAD_S, START_S, HangLimits
 from app.engine.devices import choose
 from app.engine.engine import Engine
-from app.engine.host import MIB, Host
-from app.engine.protocol import Load, ModelCard, Unload
+from app.engine.memory_plan import MIB, MemoryPlan
+from app.engine.protocol import LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
 from app.errors import NotReady
@@ -30,15 +30,15 @@ QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the 
 class Supervisor:
     """Starts an engine for every device of the settings and keeps them running, with the same models on each."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler, host: Host, budget: Budget):
+    def __init__(self, settings: Settings, scheduler: Scheduler, plan: MemoryPlan, budget: MemoryBudget):
         self._settings = settings
         self._scheduler = scheduler
-        self._host = host
+        self._plan = plan
         self._budget = budget
         self._changed = threading.Condition()
         self._changing = threading.Lock()
         self._unloaded: set[str] = set()
-        patience = Patience(settings.engine_silence_s, settings.engine_overrun_s)
+        hang_limits = HangLimits(settings.engine_silence_s, settings.engine_overrun_s)
         choices = choose(settings.device)
         num_on_cpu = sum(choice.torch_device == "cpu" for choice in choices)
         self._threads = settings.threads or (max(1, usable_cores() // num_on_cpu) if num_on_cpu > 1 else 0)
@@ -49,7 +49,7 @@ class Supervisor:
                 self._unloaded.copy,
                 scheduler,
                 self._notify,
-                patience,
+                hang_limits,
                 Breaker(settings.engine_failures, settings.engine_pause_s),
             )
             for choice in choices
@@ -71,7 +71,7 @@ class Supervisor:
             self._changed.wait_for(lambda: self.state != "starting", timeout_s)
         return self.state
 
-    def change(self, message: Load | Unload) -> None:
+    def change(self, message: LoadModel | UnloadModel) -> None:
         """Load or unload a model on every engine that is ready, and remember it for those that start later.
 
         Where none is ready, each that can be started does it then. Raises NotReady if none can be or another change
@@ -92,13 +92,13 @@ class Supervisor:
         finally:
             self._changing.release()
 
-    def _remember(self, message: Load | Unload) -> None:
-        if isinstance(message, Unload):
+    def _remember(self, message: LoadModel | UnloadModel) -> None:
+        if isinstance(message, UnloadModel):
             self._unloaded.add(message.name)
         else:
             self._unloaded.discard(message.name)
 
-    def _change(self, message: Load | Unload) -> None:
+    def _change(self, message: LoadModel | UnloadModel) -> None:
         ready = [engine for engine in self._engines if engine.status.state == "ready"]
         futures = [engine.change(message) for engine in ready or self._engines]
         problems = [problem for future in futures if (problem := _outcome(future))]
@@ -148,7 +148,7 @@ class Supervisor:
             *("--threads", str(self._threads)),
             *("--tile-voxels", str(settings.tile_voxels)),
             *("--batch-voxels", str(min(settings.batch_voxels, settings.tile_voxels))),
-            *("--pass-mib", str(self._host.pass_bytes // MIB)),
+            *("--pass-mib", str(self._plan.pass_bytes // MIB)),
             *("--log-level", settings.log_level),
         ]
 
@@ -158,7 +158,7 @@ class Supervisor:
         lost = f"No engine is left that could take this cloud. {reason}"
         is_lost = state in ("failed", "paused")
         self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
-        self._budget.total_bytes = self._host.request_bytes(sum(engine.pass_bytes for engine in self._engines))
+        self._budget.total_bytes = self._plan.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
         self._scheduler.max_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
         with self._changed:

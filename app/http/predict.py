@@ -8,9 +8,9 @@ from flask import Response, request
 from app.engine.service import Answer
 from app.errors import BadCloud, UnsupportedFormat
 from app.http import negotiation, options, upload
+from app.http.admission import admitted
 from app.http.connection import hung_up
 from app.http.openapi import predict_responses
-from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
@@ -25,7 +25,7 @@ blueprint = APIBlueprint("predict", __name__)
 def predict() -> Response:
     """Classify every point of a cloud"""
     options.parse(request.args)
-    return with_permit(_answer)
+    return admitted(_answer)
 
 
 def _answer(progress: Progress) -> Response:

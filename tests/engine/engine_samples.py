@@ -10,9 +10,9 @@ import numpy as np
 
 from app.engine.answer import Answer
 from app.engine.body import Body, Storage
+from app.engine.deadline import Deadline
 from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
-from app.engine.term import Term
 
 EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spunet-v1m1-0-base"
 
@@ -31,8 +31,8 @@ def text_bytes(num_points: int) -> bytes:
     return b"1.25 2.5 3.75\n" * num_points
 
 
-def term(seconds: float) -> Term:
-    return Term.of(seconds)
+def within(seconds: float) -> Deadline:
+    return Deadline.after(seconds)
 
 
 def in_seconds(seconds: float) -> float:
@@ -40,9 +40,9 @@ def in_seconds(seconds: float) -> float:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
+        assert time.monotonic() < deadline_s, "the condition was not met in time"
         time.sleep(0.002)
 
 

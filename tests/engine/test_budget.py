@@ -2,22 +2,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from engine_samples import term, wait_until
+from engine_samples import wait_until, within
 
-from app.engine.budget import Budget
-from app.engine.term import Term
+from app.engine.budget import MemoryBudget
+from app.engine.deadline import Deadline
 from app.errors import Busy, ClientGone, TooLarge
 
 MIB = 1 << 20
 
 
 def test_what_is_held_is_counted_and_given_back():
-    budget = Budget(100 * MIB)
-    with budget.held() as first, budget.held() as second:
-        first.resize(60 * MIB, term(1), "The cloud")
-        second.resize(40 * MIB, term(1), "The cloud")
+    budget = MemoryBudget(100 * MIB)
+    with budget.reservation() as first, budget.reservation() as second:
+        first.resize(60 * MIB, within(1), "The cloud")
+        second.resize(40 * MIB, within(1), "The cloud")
         assert budget.used_bytes == 100 * MIB
-        first.resize(10 * MIB, term(1), "The cloud")
+        first.resize(10 * MIB, within(1), "The cloud")
         assert budget.used_bytes == 50 * MIB
         with second.moved() as other:
             assert (second.num_bytes, other.num_bytes) == (0, 40 * MIB)
@@ -26,15 +26,15 @@ def test_what_is_held_is_counted_and_given_back():
 
 
 def test_what_never_fits_is_too_large_at_once():
-    budget = Budget(100 * MIB)
-    with budget.held() as held, pytest.raises(TooLarge, match=r"about 101 MiB .* 100 MiB"):
-        held.resize(101 * MIB, term(60), "The cloud")
+    budget = MemoryBudget(100 * MIB)
+    with budget.reservation() as held, pytest.raises(TooLarge, match=r"about 101 MiB .* 100 MiB"):
+        held.resize(101 * MIB, within(60), "The cloud")
     assert budget.used_bytes == 0
 
 
 def test_files_leave_half_of_it_to_work():
-    budget = Budget(100 * MIB)
-    with budget.held() as file, budget.held() as other:
+    budget = MemoryBudget(100 * MIB)
+    with budget.reservation() as file, budget.reservation() as other:
         assert file.add(40 * MIB)
         assert not other.add(11 * MIB)
         assert other.add(10 * MIB)
@@ -42,22 +42,22 @@ def test_files_leave_half_of_it_to_work():
 
 
 def test_without_a_limit_everything_fits():
-    with Budget().held() as held:
+    with MemoryBudget().reservation() as held:
         assert held.add(1 << 50)
-        held.resize(1 << 60, term(1), "The cloud")
+        held.resize(1 << 60, within(1), "The cloud")
 
 
 def test_what_does_not_fit_now_waits_for_its_turn_and_small_requests_pass():
-    budget = Budget(100 * MIB)
+    budget = MemoryBudget(100 * MIB)
     order = []
 
     def take(name: str, num_bytes: int) -> None:
-        with budget.held() as held:
-            held.resize(num_bytes, term(60), "The cloud")
+        with budget.reservation() as held:
+            held.resize(num_bytes, within(60), "The cloud")
             order.append(name)
 
-    with ThreadPoolExecutor() as threads, budget.held() as first:
-        first.resize(90 * MIB, term(1), "The cloud")
+    with ThreadPoolExecutor() as threads, budget.reservation() as first:
+        first.resize(90 * MIB, within(1), "The cloud")
         large = threads.submit(take, "large", 80 * MIB)
         wait_until(lambda: len(budget._waiting) == 1)
         middle = threads.submit(take, "middle", 5 * MIB)
@@ -73,22 +73,22 @@ def test_what_does_not_fit_now_waits_for_its_turn_and_small_requests_pass():
 
 def test_who_waits_too_long_is_told_to_come_back(monkeypatch):
     monkeypatch.setattr("app.engine.budget.PATIENCE_S", 0.1)
-    budget = Budget(100 * MIB)
-    with budget.held() as first, budget.held() as second:
-        first.resize(90 * MIB, term(1), "The cloud")
+    budget = MemoryBudget(100 * MIB)
+    with budget.reservation() as first, budget.reservation() as second:
+        first.resize(90 * MIB, within(1), "The cloud")
         with pytest.raises(Busy, match="other requests hold") as caught:
-            second.resize(20 * MIB, term(60), "The cloud")
+            second.resize(20 * MIB, within(60), "The cloud")
         assert caught.value.retry_after_s
         assert budget.refusals["host_memory"] == 1
         assert not budget._waiting
 
 
 def test_who_hung_up_waits_no_longer():
-    budget = Budget(100 * MIB)
+    budget = MemoryBudget(100 * MIB)
     gone = threading.Event()
-    with ThreadPoolExecutor() as threads, budget.held() as first, budget.held() as second:
-        first.resize(90 * MIB, term(1), "The cloud")
-        waiting = threads.submit(second.resize, 20 * MIB, Term.of(60, gone.is_set), "The cloud")
+    with ThreadPoolExecutor() as threads, budget.reservation() as first, budget.reservation() as second:
+        first.resize(90 * MIB, within(1), "The cloud")
+        waiting = threads.submit(second.resize, 20 * MIB, Deadline.after(60, gone.is_set), "The cloud")
         wait_until(lambda: len(budget._waiting) == 1)
         gone.set()
         assert isinstance(waiting.exception(30), ClientGone)

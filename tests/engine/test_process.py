@@ -13,12 +13,12 @@ from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
 from app.engine.channel import close_all
-from app.engine.memory import is_device_lost, memory
+from app.engine.device_memory import is_device_lost, memory
+from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, pack_segmentation, unpack_segmentation
 from app.engine.process import choose_device
 from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
-from app.engine.pulse import Pulse
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, NotFound, Problem
 from app.pipeline.out_of_memory import is_out_of_memory
@@ -44,19 +44,19 @@ def models(root):
 
 
 @pytest.fixture
-def pulse():
-    pulse, fd = Pulse.create()
+def heartbeat():
+    heartbeat, fd = Heartbeat.create()
     os.close(fd)
-    return pulse
+    return heartbeat
 
 
-def answer_to(models: ModelSet, pulse: Pulse, clouds: list[Cloud], deadline_unix_s: float, **options):
+def answer_to(models: ModelSet, heartbeat: Heartbeat, clouds: list[Cloud], deadline_unix_s: float, **options):
     """The messages and descriptors in the order of the clouds."""
     packed = [pack_cloud(cloud) for cloud in clouds]
     options = SegmentOptions(**{"model": "good", "fields": ("entropy",), **options})
     jobs = [Segment(str(i), options, one.layout, one.meta, deadline_unix_s) for i, one in enumerate(packed)]
     try:
-        answers = list(Runner(models, pulse, "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed]))
+        answers = list(Runner(models, heartbeat, "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed]))
         return sorted(answers, key=lambda answer: int(answer[0].job_id))
     finally:
         for one in packed:
@@ -82,8 +82,8 @@ def test_models_that_load_are_served_and_the_others_say_why(models):
     assert list(models.segmenters) == ["good"]
 
 
-def test_job_is_answered_with_every_point(models, pulse):
-    ((message, fds),) = answer_to(models, pulse, [cloud_of(200)], time.time() + 60)
+def test_job_is_answered_with_every_point(models, heartbeat):
+    ((message, fds),) = answer_to(models, heartbeat, [cloud_of(200)], time.time() + 60)
     assert isinstance(message, Segmented)
     segmentation = unpack_segmentation(Packed(fds[0], message.layout, message.meta))
     close_all(fds)
@@ -92,7 +92,7 @@ def test_job_is_answered_with_every_point(models, pulse):
     assert (message.num_voxels, message.batch_size) == (200, 1)
 
 
-def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, pulse):
+def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, heartbeat):
     clouds = [cloud_of(num_points) for num_points in (2000, 300, 1, 999, 20, 5000)]
     fields = ("confidence", "entropy", "probabilities")
 
@@ -101,42 +101,42 @@ def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, pulse):
         close_all(fds)
         return data
 
-    together = answer_to(models, pulse, clouds, time.time() + 60, fields=fields)
+    together = answer_to(models, heartbeat, clouds, time.time() + 60, fields=fields)
     assert [message.batch_size for message, _ in together] == [4, 4, 1, 4, 1, 4]
-    alone = [answer_to(models, pulse, [cloud], time.time() + 60, fields=fields)[0] for cloud in clouds]
+    alone = [answer_to(models, heartbeat, [cloud], time.time() + 60, fields=fields)[0] for cloud in clouds]
     for one, other in zip(together, alone, strict=True):
         assert content(*one) == content(*other)
 
 
-def test_job_past_its_deadline_or_cancelled_is_not_run(models, pulse):
-    ((message, fds),) = answer_to(models, pulse, [cloud_of(1)], time.time() - 1)
+def test_job_past_its_deadline_or_cancelled_is_not_run(models, heartbeat):
+    ((message, fds),) = answer_to(models, heartbeat, [cloud_of(1)], time.time() - 1)
     assert (message.status, fds) == (504, [])
-    pulse.cancel(1)
-    (first, second) = answer_to(models, pulse, [cloud_of(300), cloud_of(301)], time.time() + 60)
+    heartbeat.cancel(1)
+    (first, second) = answer_to(models, heartbeat, [cloud_of(300), cloud_of(301)], time.time() + 60)
     close_all(first[1])
     assert isinstance(first[0], Segmented)
     assert (second[0].status, second[1]) == (499, [])
 
 
-def test_one_bad_cloud_costs_its_batch_nothing(models, pulse):
+def test_one_bad_cloud_costs_its_batch_nothing(models, heartbeat):
     bad = Cloud(np.array([[0, 0, 0], [0, 0, 1e9]]), "npy")
-    good, broken = answer_to(models, pulse, [cloud_of(300), bad], time.time() + 60)
+    good, broken = answer_to(models, heartbeat, [cloud_of(300), bad], time.time() + 60)
     close_all(good[1])
     assert isinstance(good[0], Segmented)
     assert isinstance(broken[0], Failure)
     assert broken[0].status == 422
 
 
-def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, pulse, monkeypatch):
+def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, heartbeat, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError(what)
 
     monkeypatch.setattr(models.segmenters["good"].inference, "logits", fail)
     what = "CUDA error: device-side assert triggered"
     with pytest.raises(DeviceLost, match="device-side assert"):
-        answer_to(models, pulse, [cloud_of(300)], time.time() + 60)
+        answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60)
     what = "anything else"
-    ((message, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60)
+    ((message, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60)
     assert message.status == 500
 
 
@@ -165,7 +165,7 @@ WANTS_OF_MEMORY = [
 
 @pytest.mark.parametrize("error", WANTS_OF_MEMORY, ids=str)
 @pytest.mark.parametrize("mode", ["fast", "exact"])
-def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, pulse, monkeypatch, error, mode):
+def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, heartbeat, monkeypatch, error, mode):
     inference = models.segmenters["good"].inference
     logits = inference.logits
 
@@ -177,32 +177,32 @@ def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, 
     monkeypatch.setattr(inference, "logits", lacking)
     fields = ("entropy",) if mode == "fast" else ()
     clouds = [cloud_of(300), cloud_of(5000)]
-    small, large = answer_to(models, pulse, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
+    small, large = answer_to(models, heartbeat, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
     assert (large[0].status, large[1]) == (503, [])
     assert "memory" in large[0].detail
 
 
-def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, pulse, monkeypatch):
+def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, heartbeat, monkeypatch):
     def lacking(segmentation):
         if len(segmentation.labels) > 1000:
             raise MemoryError
         return pack_segmentation(segmentation)
 
     monkeypatch.setattr("app.engine.runner.pack_segmentation", lacking)
-    small, large = answer_to(models, pulse, [cloud_of(300), cloud_of(5000)], time.time() + 60)
+    small, large = answer_to(models, heartbeat, [cloud_of(300), cloud_of(5000)], time.time() + 60)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
     assert large[0].status == 503
 
 
-def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, pulse):
-    ((absent, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60, model="empty")
+def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, heartbeat):
+    ((absent, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60, model="empty")
     assert absent.status == 503
     assert absent.retry_after_s > 0
     assert "no weights" in absent.detail
-    ((unknown, _),) = answer_to(models, pulse, [cloud_of(300)], time.time() + 60, model="unknown")
+    ((unknown, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60, model="unknown")
     assert unknown.status == 404
 
 
@@ -244,14 +244,14 @@ def _write_weights(folder) -> None:
 @pytest.mark.parametrize("path", [EXPERIMENT, "/nothing/here"])
 def test_process_whose_parent_stops_while_its_models_load_ends_quietly(path):
     ours, theirs = socket.socketpair()
-    _, pulse_fd = Pulse.create()
-    options = {"fd": theirs.fileno(), "pulse-fd": pulse_fd, "models": path, "device": "cpu", "threads": 1}
+    _, heartbeat_fd = Heartbeat.create()
+    options = {"fd": theirs.fileno(), "heartbeat-fd": heartbeat_fd, "models": path, "device": "cpu", "threads": 1}
     options |= {"tile-voxels": 1000, "batch-voxels": 1000, "log-level": "warning"}
     command = [sys.executable, "-m", "app.engine.process", *(f"--{name}={value}" for name, value in options.items())]
     ours.close()
     with theirs:
-        ended = subprocess.run(command, pass_fds=(theirs.fileno(), pulse_fd), stderr=subprocess.PIPE, text=True)
-    os.close(pulse_fd)
+        ended = subprocess.run(command, pass_fds=(theirs.fileno(), heartbeat_fd), stderr=subprocess.PIPE, text=True)
+    os.close(heartbeat_fd)
     assert (ended.returncode, "Traceback" in ended.stderr) == (0, False), ended.stderr
 
 

@@ -17,9 +17,9 @@ from engine_samples import (
     npy_bytes,
     num_open_files,
     reads_a_body,
-    term,
     text_bytes,
     wait_until,
+    within,
 )
 
 from app.clouds.cloud import ClassInfo, Segmentation
@@ -53,7 +53,7 @@ def started(settings):
 
 
 def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
-    with body_of(data) as body, pool.decode(body, ReadOptions(**options), term(timeout_s)) as cloud:
+    with body_of(data) as body, pool.decode(body, ReadOptions(**options), within(timeout_s)) as cloud:
         return cloud.num_points
 
 
@@ -70,7 +70,7 @@ def while_it_reads(pool: ReaderPool, act, times: int = 1) -> int | BaseException
 
 
 def test_cloud_holds_what_the_file_holds(pool):
-    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), term(60)) as packed:
+    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), within(60)) as packed:
         cloud = unpack_cloud(packed)
     assert cloud.format == "npy"
     np.testing.assert_array_equal(cloud.xyz, np.load(io.BytesIO(npy_bytes(100, seed=3))))
@@ -79,7 +79,7 @@ def test_cloud_holds_what_the_file_holds(pool):
 def test_body_on_disk_is_read_like_one_in_memory(pool, tmp_path):
     with (
         Body.from_stream(io.BytesIO(npy_bytes()), 1 << 30, Storage(100, tmp_path)) as body,
-        pool.decode(body, ReadOptions(), term(60)) as cloud,
+        pool.decode(body, ReadOptions(), within(60)) as cloud,
     ):
         assert cloud.num_points == 500
 
@@ -266,9 +266,9 @@ def test_answer_is_written_with_or_without_the_source(pool):
     ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
     classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
     segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
-    with body_of(ply) as body, pool.decode(body, ReadOptions(), term(60)) as cloud, segmentation:
+    with body_of(ply) as body, pool.decode(body, ReadOptions(), within(60)) as cloud, segmentation:
         for output, source in (("ply", body), ("npy", None), ("json", None)):
-            file = pool.encode(output, cloud, segmentation, source, term(60))
+            file = pool.encode(output, cloud, segmentation, source, within(60))
             content = os.pread(file.fd, file.size + 1, 0)
             os.close(file.fd)
             assert len(content) == file.size
@@ -290,7 +290,7 @@ def test_readers_outlive_the_thread_that_started_them(settings):
 def test_busy_readers_die_with_their_parent(tmp_path):
     script = """
 import sys
-from app.engine.term import Term
+from app.engine.deadline import Deadline
 from app.engine.body import Body, Storage
 from app.engine.protocol import ReadOptions
 from app.engine.readers import ReaderPool
@@ -300,7 +300,7 @@ pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, Storage(1 << 30)) as body:
     while True:
-        pool.decode(body, ReadOptions(filename="a.xyz"), Term.of(60)).close()
+        pool.decode(body, ReadOptions(filename="a.xyz"), Deadline.after(60)).close()
 """
     (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
     command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]

@@ -3,15 +3,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from engine_samples import num_open_files, term, wait_until
+from engine_samples import num_open_files, wait_until, within
 
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
-from app.engine.job import Job
+from app.engine.deadline import Deadline
+from app.engine.job import CloudJob
 from app.engine.packed import Packed, pack_cloud, pack_segmentation
 from app.engine.protocol import SegmentOptions
 from app.engine.quarantine import STRIKES
 from app.engine.scheduler import Limits, Scheduler
-from app.engine.term import Term
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 
 OPTIONS = SegmentOptions("m")
@@ -28,17 +28,17 @@ def threads():
 def run(scheduler: Scheduler, num_points: int, timeout_s: float = 30.0) -> int:
     """Submit a cloud as a request would; the number of labels that came back."""
     with scheduler.admitted(), pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
-        _, result = scheduler.run(cloud, OPTIONS, term(timeout_s))
+        _, result = scheduler.run(cloud, OPTIONS, within(timeout_s))
         with result:
             return result.num_points
 
 
-def taken(scheduler: Scheduler) -> Job:
+def taken(scheduler: Scheduler) -> CloudJob:
     (job,) = scheduler.take(30.0)
     return job
 
 
-def labels_for(job: Job) -> Packed:
+def labels_for(job: CloudJob) -> Packed:
     classes = [ClassInfo(0, "a", (0, 0, 0))]
     return pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), classes))
 
@@ -183,7 +183,7 @@ def test_job_that_comes_when_no_engine_is_left_does_not_wait_for_its_deadline(th
 SHARING = Limits(20, 100_000, batch_requests=3, batch_voxels=1000, batch_delay_s=5.0)
 
 
-def submit(scheduler: Scheduler, num_points: int, model: str = "m", **job) -> Job:
+def submit(scheduler: Scheduler, num_points: int, model: str = "m", **job) -> CloudJob:
     with pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
         return scheduler._submit(cloud, SegmentOptions(model), time.monotonic() + 30, job.get("shares", True), 0)
 
@@ -292,7 +292,7 @@ def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
     assert isinstance(lost[0].result.exception(), Quarantined)
     assert HOW in lost[0].result.exception().detail
     with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(Quarantined):
-        scheduler.run(cloud, OPTIONS, term(1))
+        scheduler.run(cloud, OPTIONS, within(1))
     assert len(scheduler.quarantine) == 1
     scheduler.quarantine.forget("another")
     assert len(scheduler.quarantine) == 1
@@ -369,6 +369,6 @@ def test_job_that_its_lost_engine_had_not_begun_is_not_blamed():
 def test_client_that_hangs_up_leaves_the_queue():
     scheduler = Scheduler(Limits(10, 1000))
     with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(ClientGone):
-        scheduler.run(cloud, OPTIONS, Term.of(30, lambda: True))
+        scheduler.run(cloud, OPTIONS, Deadline.after(30, lambda: True))
     assert scheduler.take(0.0) == []
     assert scheduler.load == (0, 0)

@@ -10,14 +10,14 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.engine.body import Body, Spool
+from app.engine.deadline import Deadline
 from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
-from app.engine.term import Term
 from app.errors import BadRequest, quoted
+from app.http.admission import admitted
 from app.http.connection import hung_up
 from app.http.openapi import problems
 from app.http.options import Options, timeout_s
-from app.http.permit import with_permit
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
@@ -46,7 +46,7 @@ def infer(name: str) -> Response:
             f"The address has the option {quoted(next(iter(request.args)))}; here options are among the 'parameters' "
             "of the JSON."
         )
-    return with_permit(lambda progress: _answer(name, progress))
+    return admitted(lambda progress: _answer(name, progress))
 
 
 @blueprint.post("/<name>/versions/<version>/infer")
@@ -98,12 +98,12 @@ def _receive(name: str, progress: Progress) -> Asked:
     limit_bytes = state().settings.max_body_mib * MIB
     with body_stream(request, limit_bytes, progress.received) as stream:
         body = Body.from_stream(cast(Any, stream), limit_bytes, state().storage)
-    term = Term.of(state().settings.request_timeout_s, hung_up(request.environ))
+    deadline = Deadline.after(state().settings.request_timeout_s, hung_up(request.environ))
     with (
         body,
-        state().service.memory.held() as held,
+        state().service.memory.reservation() as held,
         opened(
-            body, request.headers.get(HEADER_LENGTH), lambda num_bytes: held.resize(num_bytes, term, JSON)
+            body, request.headers.get(HEADER_LENGTH), lambda num_bytes: held.resize(num_bytes, deadline, JSON)
         ) as tensors,
     ):
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))

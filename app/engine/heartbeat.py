@@ -25,7 +25,7 @@ class Memory:
     models: int = 0
 
 
-class Pulse:
+class Heartbeat:
     """The page, as either side sees it; each number is written by one side alone, whole."""
 
     def __init__(self, fd: int):
@@ -33,9 +33,9 @@ class Pulse:
         self._numbers = np.frombuffer(mmap.mmap(fd, mmap.PAGESIZE), np.float64)
 
     @classmethod
-    def create(cls) -> tuple["Pulse", int]:
+    def create(cls) -> tuple["Heartbeat", int]:
         """A new page and the descriptor of its memory file, the caller's to close."""
-        fd = os.memfd_create("pointserve-pulse", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fd = os.memfd_create("pointserve-heartbeat", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, mmap.PAGESIZE)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # the page vanishes under neither side
         return cls(fd), fd
@@ -52,7 +52,7 @@ class Pulse:
                 self.beat()
                 time.sleep(BEAT_S)
 
-        threading.Thread(target=run, name="pulse", daemon=True).start()
+        threading.Thread(target=run, name="heartbeat", daemon=True).start()
 
     @property
     def silence_s(self) -> float:

@@ -16,7 +16,7 @@ LEAST_BYTES = 64 * MIB  # for requests and for passes, however small the machine
 
 
 @dataclass(frozen=True)
-class Host:
+class MemoryPlan:
     """``shared_bytes`` are those that requests and passes of ``num_cpu_engines`` engines on the CPU divide.
 
     ``fixed_bytes``, unless 0, is what the settings give to requests.
@@ -27,7 +27,7 @@ class Host:
     fixed_bytes: int = 0
 
     @classmethod
-    def of(cls, settings: Settings, devices: list[str]) -> "Host":
+    def of(cls, settings: Settings, devices: list[str]) -> "MemoryPlan":
         """This machine or container as it is before any process is started; ``devices`` are torch's, one an engine."""
         total_bytes = min(memory_limit_bytes(), available_bytes() or memory_limit_bytes())
         num_cuda = sum(device.startswith("cuda") for device in devices)

@@ -14,7 +14,7 @@ from app.http.trace import request_id
 ROOM_S = 2.0  # for those who give way to be gone
 
 
-def with_permit(answer: Callable[[Progress], Response]) -> Response:
+def admitted(answer: Callable[[Progress], Response]) -> Response:
     """What ``answer`` gives, while GET /progress tells of it; raises Busy if every place is taken,
     NotReady if descriptors run out."""
     check_left()

@@ -1,13 +1,13 @@
-"""What a request takes of the memory for requests, stage by stage."""
+"""Memory that one request holds, stage by stage."""
 
 from collections.abc import Collection
 
 from app.engine.body import Body
-from app.engine.budget import Held
+from app.engine.budget import Reservation
+from app.engine.deadline import Deadline
 from app.engine.packed import ROW_BYTES, Packed
 from app.engine.protocol import CloudMeta, ModelCard, Needed, SegmentationMeta
 from app.engine.readers import Grant
-from app.engine.term import Term
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
@@ -15,12 +15,13 @@ POINT_BYTES = 288  # of a point in an engine beside its pass: coordinates, voxel
 CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
 
 
-class Stages:
-    """The memory of one request. Each method is called as its stage begins; it waits and raises as ``Held.resize``."""
+class RequestMemory:
+    """The memory of one request. Each method is called as its stage begins and raises what
+    ``Reservation.resize`` raises."""
 
-    def __init__(self, held: Held, card: ModelCard, fields: Collection[str], term: Term):
+    def __init__(self, held: Reservation, card: ModelCard, fields: Collection[str], deadline: Deadline):
         self._held = held
-        self._term = term
+        self._deadline = deadline
         row_bytes = sum(ROW_BYTES.get(name, 0) for name in ("labels", *fields))
         row_bytes += 4 * card.num_classes * ("probabilities" in fields) + 4 * card.num_features * ("features" in fields)
         self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
@@ -33,14 +34,14 @@ class Stages:
         def enlarge(needed: Needed) -> int:
             reading = needed.work_bytes + needed.result_bytes
             segmenting = needed.result_bytes + needed.num_points * self._point_bytes
-            self._held.resize(max(reading, segmenting), self._term, "The cloud")
+            self._held.resize(max(reading, segmenting), self._deadline, "The cloud")
             return reading
 
         return Grant(at_once if self._held.add(at_once, 1) else 0, enlarge)
 
     def segmenting(self, cloud: Packed[CloudMeta]) -> None:
         """For segmenting ``cloud``."""
-        self._held.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._term, "The cloud")
+        self._held.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._deadline, "The cloud")
 
     def encoding(self, cloud: Packed[CloudMeta], segmentation: Packed[SegmentationMeta]) -> Grant:
         """For writing the answer."""
@@ -48,7 +49,7 @@ class Stages:
 
         def enlarge(needed: Needed) -> int:
             writing = needed.work_bytes + needed.result_bytes
-            self._held.resize(taken + writing, self._term, "The answer")
+            self._held.resize(taken + writing, self._deadline, "The answer")
             return writing
 
         return Grant(self._held.num_bytes - taken, enlarge)

@@ -11,7 +11,7 @@ MAX_BACK_OFF_S = 30.0
 REST = 20
 
 
-class Absent:
+class MissingModels:
     """Which models are to be tried again, and when: after twice as long each time, up to ``MAX_BACK_OFF_S``, and after
     ``REST`` times as long as trying takes, because nothing is computed meanwhile.
 

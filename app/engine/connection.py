@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.engine.channel import ChannelError, close_all
-from app.engine.child import Child
-from app.engine.job import Job
+from app.engine.child import ChildProcess
+from app.engine.heartbeat import Heartbeat
+from app.engine.job import CloudJob
 from app.engine.packed import Packed, check_segmentation
-from app.engine.protocol import Batch, Failure, Load, ModelCard, Models, Ready, Segment, Segmented, Unload
-from app.engine.pulse import Pulse
+from app.engine.protocol import Batch, Failure, LoadModel, ModelCard, Models, Ready, Segment, Segmented, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.errors import BadModel, NotReady, by_status
 
@@ -28,36 +28,36 @@ class Hung(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class HangLimits:
     """How long an engine may be silent, and how long a job may run on after its deadline."""
 
     silence_s: float
     overrun_s: float
 
 
-class Conversation:
+class EngineConnection:
     """With one engine process, for one thread. Methods raise ChannelError if it is gone, Hung where it hangs."""
 
-    def __init__(self, child: Child, pulse: Pulse, patience: Patience):
+    def __init__(self, child: ChildProcess, heartbeat: Heartbeat, hang_limits: HangLimits):
         self.child = child
-        self.pulse = pulse
-        self._patience = patience
+        self.heartbeat = heartbeat
+        self._hang_limits = hang_limits
         self._num_sent = 0
         self._watched_since = self._last_look = time.monotonic()
 
     @property
     def was_begun(self) -> bool:
         """Whether the process began to work on the last batch that it was sent."""
-        return self.pulse.num_begun == self._num_sent
+        return self.heartbeat.num_begun == self._num_sent
 
-    def check_pulse(self) -> None:
+    def check_heartbeat(self) -> None:
         """Raise Hung after too long a silence, as far as this process was awake itself to hear it."""
         now = time.monotonic()
         if now - self._last_look > NAP_S:
             self._watched_since = now
         self._last_look = now
-        if min(self.pulse.silence_s, now - self._watched_since) > self._patience.silence_s:
-            raise Hung(f"gave no sign of life for {self._patience.silence_s:g} s")
+        if min(self.heartbeat.silence_s, now - self._watched_since) > self._hang_limits.silence_s:
+            raise Hung(f"gave no sign of life for {self._hang_limits.silence_s:g} s")
 
     def ready(self) -> Ready:
         """What the process says once its models are loaded; NotReady if it has nothing to serve."""
@@ -68,9 +68,9 @@ class Conversation:
             raise ChannelError(f"sent {type(answer).__name__} instead of Ready")
         return answer
 
-    def change(self, message: Load | Unload) -> list[ModelCard]:
+    def change(self, message: LoadModel | UnloadModel) -> list[ModelCard]:
         """Load or unload a model; the cards after that. Raises the problem that the process met."""
-        self.child.channel.send(message, deadline=time.monotonic() + TAKE_S)
+        self.child.channel.send(message, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + LOAD_S, "load or unload a model")
         if isinstance(answer, Failure):
             kind = BadModel if answer.status == BadModel.status else by_status(answer.status)
@@ -79,14 +79,14 @@ class Conversation:
             raise ChannelError(f"sent {type(answer).__name__} instead of Models")
         return answer.models
 
-    def serve(self, jobs: Sequence[Job], scheduler: Scheduler, open_jobs: dict[str, Job]) -> None:
+    def serve(self, jobs: Sequence[CloudJob], scheduler: Scheduler, open_jobs: dict[str, CloudJob]) -> None:
         """Have ``jobs`` run and hand their answers over; ``open_jobs`` holds those that are not answered, by id."""
         open_jobs.update({job.id: job for job in jobs})
         to_unix_s = time.time() - time.monotonic()
         batch = [
-            Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline + to_unix_s) for job in jobs
+            Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
         ]
-        self.pulse.clear_cancelled()
+        self.heartbeat.clear_cancelled()
         self._num_sent += 1
         self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
         while open_jobs:
@@ -110,30 +110,30 @@ class Conversation:
             job.device_s = pass_ms / 1000 / answer.batch_size  # each cloud of a pass is told the time of all of it
             scheduler.finish(job, result)
 
-    def _receive_answer(self, jobs: Sequence[Job], open_jobs: dict[str, Job]) -> tuple[Any, list[int]]:
+    def _receive_answer(self, jobs: Sequence[CloudJob], open_jobs: dict[str, CloudJob]) -> tuple[Any, list[int]]:
         """The next answer of a batch; the process hears meanwhile which jobs are cancelled."""
         limits = {
-            job.id: max(job.started, job.deadline) + self._patience.overrun_s + OVERRUN_S_A_POINT * job.num_points
+            job.id: max(job.started, job.deadline_s) + self._hang_limits.overrun_s + OVERRUN_S_A_POINT * job.num_points
             for job in jobs
         }
 
         def cancel() -> None:
             for index, job in enumerate(jobs):
                 if job.abandoned:
-                    self.pulse.cancel(index)
+                    self.heartbeat.cancel(index)
 
         return self._receive(min(limits[name] for name in open_jobs), "answer in the time for a request", cancel)
 
     def _receive(self, limit: float, what: str, meanwhile: Any = lambda: None) -> tuple[Any, list[int]]:
         while not self.child.channel.wait(LOOK_S):
             meanwhile()
-            self.check_pulse()
+            self.check_heartbeat()
             if time.monotonic() > limit:
                 raise Hung(f"did not {what}")
         return self.child.channel.receive(time.monotonic() + TAKE_S)
 
 
-def _accept(answer: object, fds: list[int], job: Job) -> Packed:
+def _accept(answer: object, fds: list[int], job: CloudJob) -> Packed:
     """The segmentation in ``answer``, owning its descriptor."""
     if not isinstance(answer, Segmented) or len(fds) != 1:
         raise ChannelError(f"sent {type(answer).__name__} with {len(fds)} descriptors")

@@ -1,4 +1,4 @@
-"""How long an answer is awaited, and whether anybody still waits for it."""
+"""Deadline and cancellation of one request."""
 
 import time
 from collections.abc import Callable
@@ -16,21 +16,21 @@ def _stays() -> bool:
 
 
 @dataclass(frozen=True)
-class Term:
-    """``deadline`` in seconds of ``time.monotonic``; ``is_gone`` says whether the client has hung up."""
+class Deadline:
+    """``at_s`` in seconds of ``time.monotonic``; ``is_gone`` says whether the client has hung up."""
 
-    deadline: float
+    at_s: float
     is_gone: Callable[[], bool] = _stays
 
     @classmethod
-    def of(cls, seconds: float, is_gone: Callable[[], bool] = _stays) -> "Term":
-        """A term that begins now."""
+    def after(cls, seconds: float, is_gone: Callable[[], bool] = _stays) -> "Deadline":
+        """So many seconds from now."""
         return cls(time.monotonic() + seconds, is_gone)
 
     @property
     def left_s(self) -> float:
         """Seconds to the deadline, 0 once it is over."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.at_s - time.monotonic())
 
     @property
     def look_s(self) -> float:
@@ -39,7 +39,7 @@ class Term:
 
     def check(self, late: str) -> None:
         """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, if there is no use in going on."""
-        if time.monotonic() >= self.deadline:
+        if time.monotonic() >= self.at_s:
             raise DeadlineExceeded(late)
         self.check_client()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from app.diagnostics.machine import memory_limit_bytes, resident_bytes
-from app.engine.pulse import Memory
+from app.engine.heartbeat import Memory
 from app.pipeline.out_of_memory import is_out_of_memory
 
 
