@@ -25,7 +25,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,tar
 ARG MAX_JOBS=4
 COPY libs ./libs
 RUN MAX_JOBS=$MAX_JOBS pip install --no-cache-dir --no-build-isolation --no-deps \
-        ./libs/sparseops ./libs/pointops ./libs/pointgroup_ops
+        ./libs/sparseops ./libs/pointops ./libs/pointgroup_ops ./libs/pointserve_client
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
 RUN --mount=type=cache,target=/root/.cache/pip \

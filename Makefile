@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet
 LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
+COMPILED := $(wildcard libs/*/setup.py)
 LIB_SOURCES := $(wildcard libs/*/setup.py libs/*/csrc/*)
 PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
@@ -51,7 +52,7 @@ GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath $(dir $(LIBS)))) $(PYTHON)
 
 # the operators with their CUDA code, compiled where their sources are
 gpu-libs:
-	set -e; for library in $(dir $(LIBS)); do (cd $$library && FORCE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace); done
+	set -e; for library in $(dir $(COMPILED)); do (cd $$library && FORCE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace); done
 
 gpu-test: gpu-libs
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
@@ -74,9 +75,9 @@ gpu-bench: gpu-libs
 # The service on such a machine: what is missing there comes as wheels, fetched by gpu-wheels where there is a network.
 WHEELS := build/wheels
 WHEEL_PYTHON ?= 3.12
-WHEEL_NAMES := annotated-types apiflask apispec blinker certifi dnspython email-validator flask flask-httpauth flask-marshmallow gunicorn \
-	itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings pyproj python-dotenv python-neo-lzf structlog \
-	typing-inspection webargs
+WHEEL_NAMES := annotated-types anyio apiflask apispec blinker certifi dnspython email-validator flask flask-httpauth flask-marshmallow \
+	gunicorn h11 httpcore2 httpx2 idna itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings pyproj python-dotenv python-neo-lzf structlog \
+	truststore typing-inspection webargs
 gpu-wheels: $(VENV)/.python
 	rm -rf $(WHEELS)
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version $(WHEEL_PYTHON) \
@@ -125,6 +126,7 @@ docs: $(VENV)/.installed
 lock: $(VENV)/.installed-dev
 	echo "torch==2.13.0" | $(BIN)/uv pip compile --universal --python-version 3.10 --upgrade --extra dev --extra e57 --extra fuzz \
 		--constraint - --no-emit-package sparseops --no-emit-package pointops --no-emit-package pointgroup-ops \
+		--no-emit-package pointserve-client \
 		--no-annotate --custom-compile-command "make lock" \
 		pyproject.toml -o $(LOCK)
 

@@ -1,14 +1,21 @@
-"""Print tables of the documents from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks."""
+"""Print tables of the documents from the code: ``make docs`` rewrites what stands between its ``<!-- … -->`` marks.
+
+It also writes the settings of compose, and the types of the options that the client takes.
+"""
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from app import create_app
 from app.clouds import formats
+from app.http.options import Options
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / "deploy/compose.env"
+CLIENT_OPTIONS = ROOT / "libs/pointserve_client/pointserve_client/options.py"
 OF_THE_IMAGE = ("host", "port", "models", "spool_dir")
 UNDESCRIBED = {
     "GET /": "The page: drop a cloud, look at its classes; a program is sent to /docs",
@@ -94,7 +101,48 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
+def client_options() -> str:
+    """The module of the client that declares the options of a prediction, printed from the service's declaration."""
+    schemas = Options.model_json_schema()["properties"]
+    choices = {name: names for name, schema in schemas.items() if (names := _choices(schema))}
+    lines = [
+        '"""Options of a prediction. Printed from the service\'s declaration by ``make docs``: edit that one."""',
+        "",
+    ]
+    lines += ["from collections.abc import Sequence", "from typing import Literal, TypedDict", ""]
+    for name, names in choices.items():
+        lines += [f"{_type_name(name)} = Literal[", *(f'    "{each}",' for each in names), "]"]
+    lines += ["", "", "class Options(TypedDict, total=False):"]
+    lines += ['    """What may be asked of a prediction; None leaves an option out, and the server decides."""']
+    for name, schema in schemas.items():
+        if name != "output":
+            wanted = _type_name(name) if name in choices else "str"
+            lines += ["", f"    {name}: {_python_type(schema, wanted)} | None"]
+            lines += textwrap.wrap(
+                f'"""{schema["description"]}"""', 120, initial_indent="    ", subsequent_indent="    "
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _type_name(option: str) -> str:
+    """``fields`` is a sequence of ``Field``."""
+    return option.title().replace("_", "").removesuffix("s")
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    """The words of which an option takes one, or several."""
+    within = [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])]
+    return next((names for each in within if (names := _choices(each))), schema.get("enum", []))
+
+
+def _python_type(schema: Mapping[str, Any], word: str) -> str:
+    """The type of an option's value: several words may be one string with commas, too."""
+    kind = schema.get("type") or next(each["type"] for each in schema["anyOf"] if each["type"] != "null")
+    return {"string": word, "integer": "int", "number": "float", "array": f"str | Sequence[{word}]"}[kind]
+
+
 if __name__ == "__main__":
+    CLIENT_OPTIONS.write_text(client_options(), encoding="utf-8")
     ENVIRONMENT.write_text(environment(), encoding="utf-8")
     for document in TABLES:
         path = ROOT / document

@@ -65,6 +65,10 @@ def test_the_file_of_settings_for_compose_is_that_of_the_code(tables):
     assert tables.ENVIRONMENT.read_text() == tables.environment(), "run `make docs`"
 
 
+def test_the_options_of_the_client_are_those_of_the_service(tables):
+    assert tables.CLIENT_OPTIONS.read_text() == tables.client_options(), "run `make docs`"
+
+
 def test_stale_tables_and_lost_marks_are_found(tables):
     settings = (ROOT / "docs/operations.md").read_text()
     assert tables.filled("docs/operations.md", settings.replace("| `POINTSERVE_PORT`", "| `HARBOUR`")) == settings

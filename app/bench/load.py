@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.bench.clouds import Cloud
-from app.client.client import Client, Prediction
-from app.client.transport import OnWait
-from app.errors import Problem
+import numpy as np
+from pointserve_client import Client, OnWait, Prediction, Problem
 
-TIMEOUT_S = 600.0
+from app.bench.clouds import Cloud
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class Load:
 
     def __init__(self, url: str, key: str, clouds: Sequence[Cloud], on_wait: OnWait = lambda problem, wait_s: None):
         self.shots: list[Shot] = []
-        self._client = Client(url, key, timeout_s=TIMEOUT_S, patience_s=0.0)
+        self._client = Client(url, key, patience_s=0.0)
         self._clouds = clouds
-        patient = Client(url, key, timeout_s=TIMEOUT_S, on_wait=on_wait)
-        self._expected = [_labels(patient, cloud).content for cloud in clouds]
+        with Client(url, key, on_wait=on_wait) as patient:
+            self._expected = [_predicted(patient, cloud).labels for cloud in clouds]
 
     def closed(self, num_clients: int, term: Term) -> None:
         """Each client sends the next cloud once it was answered; one that got 429 comes back after Retry-After."""
-        with _threads(num_clients, term) as pool:
+        with self._client, _threads(num_clients, term) as pool:
             for seed in range(num_clients):
                 pool.submit(self._client_loop, random.Random(seed), term)
 
@@ -85,7 +83,7 @@ class Load:
         """
         chance = random.Random(0)
         due_s = time.monotonic()
-        with _threads(num_clients, term) as pool:
+        with self._client, _threads(num_clients, term) as pool:
             while term.sleep(due_s - time.monotonic()) and term.take():
                 pool.submit(self._shoot, self._choose(chance), due_s)
                 due_s += chance.expovariate(rate)
@@ -103,19 +101,19 @@ class Load:
         """Send one cloud; Retry-After of a refusal."""
         cloud = self._clouds[index]
         try:
-            answer = _labels(self._client, cloud)
+            answer = _predicted(self._client, cloud)
         except Problem as problem:
             self.shots.append(Shot(cloud.label, time.monotonic() - due_s, problem.status))
             return problem.retry_after_s
         seconds = time.monotonic() - due_s
-        is_right = answer.content == self._expected[index]
-        self.shots.append(Shot(cloud.label, seconds, 200, answer.num_points, is_right, answer.timings_ms))
+        is_right = np.array_equal(answer.labels, self._expected[index])
+        self.shots.append(Shot(cloud.label, seconds, 200, answer.meta.num_points, is_right, answer.meta.timings_ms))
         return None
 
 
-def _labels(client: Client, cloud: Cloud) -> Prediction:
+def _predicted(client: Client, cloud: Cloud) -> Prediction:
     options: dict[str, Any] = dict(cloud.options)
-    return client.predict(cloud.data, output="npy", **options)
+    return client.predict(cloud.data, **options)
 
 
 @contextmanager

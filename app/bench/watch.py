@@ -1,6 +1,5 @@
 """What a service under load holds, and whether it still answers, looked at from outside now and then."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -8,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pointserve_client import Client, Problem
+
 from app.bench.processes import family, memory_bytes, num_descriptors
-from app.client.transport import Transport
-from app.errors import Problem
 
 HEALTH_S = 0.5
 MEMORY_S = 2.0
-ANSWER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -45,33 +43,33 @@ class Watch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what runs within."""
-        transport = Transport(self.url, self.key, ANSWER_S, 0.0, lambda problem, wait_s: None)
         over = threading.Event()
-        self.before = _health(transport)
-        threads = [threading.Thread(target=work, args=(transport, over)) for work in (self._ask, self._look)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            over.set()
+        with Client(self.url, self.key) as client:
+            self.before = _health(client)
+            threads = [threading.Thread(target=work, args=(client, over)) for work in (self._ask, self._look)]
             for thread in threads:
-                thread.join()
-            self.after = _health(transport)
+                thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+                self.after = _health(client)
 
-    def _ask(self, transport: Transport, over: threading.Event) -> None:
+    def _ask(self, client: Client, over: threading.Event) -> None:
         while not over.wait(HEALTH_S):
             begin_s = time.monotonic()
             try:
-                transport.ask("GET", "/health/live")
+                client.check_live()
                 self.live_s.append(time.monotonic() - begin_s)
             except Problem:
                 self.num_silences += 1
 
-    def _look(self, transport: Transport, over: threading.Event) -> None:
+    def _look(self, client: Client, over: threading.Event) -> None:
         begin_s = time.monotonic()
         while True:
-            processes = _processes(transport)
+            processes = _processes(client)
             if processes:
                 look = Look(time.monotonic() - begin_s, memory_bytes(processes), num_descriptors(processes))
                 self.looks.append(look)
@@ -79,18 +77,17 @@ class Watch:
                 return
 
 
-def _health(transport: Transport) -> dict[str, Any]:
+def _health(client: Client) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(transport.ask("GET", "/health").content)
-    except Problem:  # not ready at this moment
+        return client.health()
+    except Problem:  # it does not answer at this moment
         return {"engines": []}
-    return found
 
 
-def _processes(transport: Transport) -> dict[int, str]:
+def _processes(client: Client) -> dict[int, str]:
     """Of the service, where it runs here."""
     found: dict[int, str] = {}
-    for engine in _health(transport)["engines"]:
+    for engine in _health(client)["engines"]:
         if engine["pid"]:
             try:
                 found |= family(engine["pid"])

@@ -2,17 +2,19 @@
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .terminal import messages
-from .waits import warn_once
+from .waits import asking, warn_once
 
 if TYPE_CHECKING:
+    from pointserve_client import Client
+
     from app.bench.clouds import Cloud
-    from app.client.client import Client
 
 
 def bench(
@@ -39,17 +41,20 @@ def bench(
     Every answer is compared with what the same cloud got before the load; the exit code is 1 where one differs or its
     status is neither 200 nor 429.
     """
+    from pointserve_client import PATIENCE_S, Client, PredictionWarning
+
     from app.bench.figures import figures
     from app.bench.load import Load, Term
     from app.bench.report import report
     from app.bench.watch import Watch
-    from app.client.client import PATIENCE_S, Client
 
     if rate is not None and rate <= 0:
         raise typer.BadParameter("--rate must be positive.")
+    warnings.simplefilter("ignore", PredictionWarning)
     messages.print("asking once for every cloud", style="dim")
     on_wait = warn_once(url, PATIENCE_S)
-    load = Load(url, key, _clouds(Client(url, key, on_wait=on_wait), url, files or [], points, model), on_wait)
+    with asking(), Client(url, key, on_wait=on_wait) as client:
+        load = Load(url, key, _clouds(client, url, files or [], points, model), on_wait)
     watch = Watch(url, key)
     begin_s = time.monotonic()
     term = Term(seconds, requests)

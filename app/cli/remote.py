@@ -1,18 +1,17 @@
-"""``pointserve predict --url``: the same, computed by a server."""
+"""``pointserve predict --url``: the clouds are classified by a server."""
 
-import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .job import Job, work_through
 from .scores import Scores
 from .terminal import advancing, paused, progress, results, warn
-from .waits import warn_once
+from .waits import asking, warn_once
 
 if TYPE_CHECKING:
-    from app.client.client import Client, Prediction
-    from app.errors import Problem
+    from pointserve_client import Answer, Prediction, Problem
 
 
 def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any], score: bool = False) -> None:
@@ -20,8 +19,9 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
 
     For a ``score`` beside a file that is written the labels are asked for in a request of their own.
     """
-    from app.client.client import PATIENCE_S, Client
+    from pointserve_client import PATIENCE_S, Client, PredictionWarning
 
+    warnings.simplefilter("ignore", PredictionWarning)  # _show prints them
     warn_of = warn_once(url, PATIENCE_S)
     given = {name: value for name, value in options.items() if value not in (None, "")}
     scores = Scores()
@@ -32,8 +32,6 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
             warn_of(problem, wait_s)
             bar.update(task, description=f"again in {max(1, math.ceil(wait_s))} s: {problem.detail}")
 
-        client = Client(url, key, on_wait=on_wait)
-
         def work(job: Job) -> None:
             def on_sent(sent: int, total: int) -> None:
                 share = sent / max(1, total)
@@ -41,30 +39,30 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
                 bar.update(task, description=what)
 
             asked = {"filename": job.filename, **given}
-            answer = client.predict(job.source(), output=job.output, to=job.path, on_sent=on_sent, **asked)
-            with paused(bar):
-                _show(job, answer)
+            with asking():
+                if job.path:
+                    wanted = {**asked, "output": job.output}
+                    answer = client.predict_file(job.source(), job.path, on_sent=on_sent, **wanted)
                 if score:
-                    _score(job, answer, client, given, scores)
+                    found = client.predict(job.source(), on_sent=on_sent, **{**asked, "fields": None})
+            with paused(bar):
+                _show(job, answer if job.path else found.meta)
+                if score:
+                    _score(job, found, given, scores)
 
         try:
-            work_through(jobs, advancing(bar, task, work))
+            with asking(), Client(url, key, on_wait=on_wait) as client:
+                work_through(jobs, advancing(bar, task, work))
         finally:
             with paused(bar):
                 scores.print_pooled()
 
 
-def _score(job: Job, answer: "Prediction", client: "Client", options: Mapping[str, Any], scores: Scores) -> None:
-    import numpy as np
-
+def _score(job: Job, found: "Prediction", options: Mapping[str, Any], scores: Scores) -> None:
     from app.clouds import formats
     from app.clouds.cloud import ClassInfo, Segmentation
 
-    if job.path:
-        answer = client.predict(job.source(), output="npy", **{"filename": job.filename, **options, "fields": None})
-    known = next(card["classes"] for card in client.models() if card["name"] == answer.model)
-    classes = [ClassInfo(info["id"], info["name"], tuple(info["color"]), info["asprs"]) for info in known]
-    labels = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    classes = [ClassInfo(each.id, each.name, each.color or (0, 0, 0), each.asprs) for each in found.classes]
     columns, format = options.get("columns"), options.get("format")
     cloud = formats.read(
         job.read(),
@@ -74,10 +72,10 @@ def _score(job: Job, answer: "Prediction", client: "Client", options: Mapping[st
         crs=options.get("crs", ""),
         units=options.get("units", ""),
     )
-    scores.add(job, cloud, Segmentation(labels, classes, model=answer.model))
+    scores.add(job, cloud, Segmentation(found.labels, classes, model=found.meta.model))
 
 
-def _show(job: Job, answer: "Prediction") -> None:
+def _show(job: Job, answer: "Answer") -> None:
     for warning in answer.warnings:
         warn(f"{job.file.name}: {warning}")
     passes = f", {answer.passes} passes" if answer.passes > 1 else ""

@@ -1,22 +1,23 @@
-"""What commands that ask a server say while they wait for it."""
+"""What commands that ask a server say: why they wait for it, and what it refuses."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .terminal import warn
 
 if TYPE_CHECKING:
-    from app.errors import Problem
+    import pointserve_client
 
 
-def warn_once(url: str, patience_s: float) -> "Callable[[Problem, float], None]":
+def warn_once(url: str, patience_s: float) -> "Callable[[pointserve_client.Problem, float], None]":
     """For ``on_wait`` of a client of ``url``: warns at the first failed attempt, and says how long it goes on."""
     has_warned = False
 
-    from app.client.transport import patience_for
+    from pointserve_client import patience_for
 
-    def on_wait(problem: "Problem", wait_s: float) -> None:
+    def on_wait(problem: "pointserve_client.Problem", wait_s: float) -> None:
         nonlocal has_warned
         if not has_warned:
             has_warned = True
@@ -25,3 +26,16 @@ def warn_once(url: str, patience_s: float) -> "Callable[[Problem, float], None]"
             warn(f"{url}: {problem.detail} It is asked again until {until}.")
 
     return on_wait
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Raise what a server refuses within as this program's own Problem of that status."""
+    import pointserve_client
+
+    from app.errors import by_status
+
+    try:
+        yield
+    except pointserve_client.Problem as problem:
+        raise by_status(problem.status)(problem.detail) from problem

@@ -24,7 +24,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
             "instance_labels": np.array([info.label for info in segmentation.instance_infos], np.int32),
             "instance_scores": np.array([info.score for info in segmentation.instance_infos], np.float32),
         }
-    classes = [{"id": each.id, "name": each.name} for each in segmentation.classes]
+    classes = [
+        {"id": each.id, "name": each.name, "color": each.color, "asprs": each.asprs} for each in segmentation.classes
+    ]
     warnings = list(dict.fromkeys([*cloud.warnings, *segmentation.warnings]))
     metadata = {
         "model": segmentation.model,

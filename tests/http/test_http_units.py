@@ -8,10 +8,10 @@ import numpy as np
 import pyproj
 import pytest
 import requests
-from safetensors.numpy import load
+from pointserve_client import Client, PredictionWarning
+from safetensors.numpy import load_file
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from app.client.client import Client
 from tests.http import clouds
 from tests.http.server import MODEL, Server
 
@@ -111,14 +111,14 @@ def test_options_that_make_no_sense(server: Server, query: str, said: str):
     assert said in response.json()["detail"]
 
 
-def test_client_and_inference_protocol_take_them(server: Server):
-    client = Client(server.url)
+def test_client_and_inference_protocol_take_them(server: Server, tmp_path):
     named = {"coord": XYZ / US_FOOT, "color": TABLE[:, 3:6], "normal": TABLE[:, 6:]}
-    with pytest.warns(UserWarning, match="US survey feet"):
-        found = client.segment(named, units="us-ft")
-    assert (found["labels"] == clouds.LABELS).mean() > 0.995
-    answer = client.predict(as_npy(XYZ), columns=COLUMNS, units="m", output="safetensors")
-    assert load(answer.content)["labels"].shape == clouds.LABELS.shape
+    with Client(server.url) as client:
+        with pytest.warns(PredictionWarning, match="US survey feet"):
+            found = client.predict(named, units="us-ft")
+        assert (found.labels == clouds.LABELS).mean() > 0.995
+        client.predict_file(as_npy(XYZ), tmp_path / "out.safetensors", columns=COLUMNS, units="m")
+    assert load_file(tmp_path / "out.safetensors")["labels"].shape == clouds.LABELS.shape
     with InferenceServerClient(f"127.0.0.1:{server.port}") as triton:
         inputs = []
         for name, values, kind in (

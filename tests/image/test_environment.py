@@ -34,8 +34,15 @@ def pip(environment):
 
 
 def names(path):
-    text = (ROOT / path).read_text().partition("\ndependencies = [")[2].partition("\n]")[0]
+    text = path.read_text().partition("\ndependencies = [")[2].partition("\n]")[0]
     return {re.match(r"[\w-]+", line.strip(' ",'))[0].lower() for line in text.split("\n") if line}
+
+
+def needed():
+    """What the service needs and what its client needs, but for the libraries of this repository and torch."""
+    own = {path.parent.name for path in ROOT.glob("libs/*/pyproject.toml")}
+    listed = names(ROOT / "pyproject.toml") | names(ROOT / "libs/pointserve_client/pyproject.toml") | {"pye57"}
+    return {name for name in listed if name.replace("-", "_") not in own} - {"torch"}
 
 
 def test_name_and_channels(environment):
@@ -75,13 +82,11 @@ def test_wheels_are_for_this_torch_and_python(environment, pip):
 
 
 def test_everything_that_the_service_needs_is_there(conda, pip):
-    own = {path.parent.name for path in ROOT.glob("libs/*/setup.py")}
-    needed = names("pyproject.toml") - own - {"torch"} | {"pye57"}
-    assert needed <= set(conda) | set(pip), needed - set(conda) - set(pip)
+    assert needed() <= set(conda) | set(pip), needed() - set(conda) - set(pip)
 
 
 def test_the_service_runs_with_the_versions_of_the_lock(pip):
     lines = re.findall(r"^([\w-]+)==(\S+)(?: ; (.*))?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     locked = {name: version for name, version, marker in lines if not marker or "< '3.11'" in marker}
-    service = (names("pyproject.toml") | {"pye57"}) & set(pip)
+    service = needed() & set(pip)
     assert {name: pip[name] for name in service} == {name: locked[name] for name in service}

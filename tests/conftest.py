@@ -1,14 +1,20 @@
-"""One server for all tests of this folder: starting it takes seconds."""
+"""One server for all tests that share it: starting it takes seconds."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.http.server import Server
+if TYPE_CHECKING:
+    from tests.http.server import Server
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from tests.http.server import Server  # a machine with a GPU may lack what it needs
+
     log = tmp_path_factory.mktemp("server") / "stderr.log"
     with Server(log, max_body_mib=4, queue_requests=12, upload_stall_s=3) as started:
         yield started.wait_ready()

@@ -1,0 +1,124 @@
+"""What the service answers to one cloud."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from pointserve_client.errors import Problem
+from pointserve_client.upload import Array
+
+OnReceived = Callable[[int, "int | None"], None]
+DTYPES = {"I32": np.int32, "F32": np.float32, "U8": np.uint8}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the answer came about.
+
+    Attributes:
+        media_type: of the file.
+        model: name of the model that answered.
+        num_points: of the cloud.
+        passes, passes_wanted: of the network, made, and those that the mode asks for.
+        warnings: one sentence each.
+        timings_ms: milliseconds by stage, in the order in which they ran.
+        request_id: under which the server's log has it.
+    """
+
+    media_type: str
+    model: str
+    num_points: int
+    passes: int
+    passes_wanted: int
+    warnings: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of a model: ``id`` as in the labels, ``color`` (r, g, b) from 0 to 255, ``asprs`` the code for LAS."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int] | None = None
+    asprs: int | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class for each of N points, in the order of the cloud.
+
+    Attributes:
+        labels: int32 (N,), ids of ``classes`` or ``ignore_label``.
+        fields: what else was asked for, arrays by name, such as ``confidence`` float32 (N,).
+        classes: those that the model tells apart.
+        ignore_label: label of points that could not be used.
+        units: what the coordinates of each axis were taken for.
+        meta: how the answer came about.
+    """
+
+    labels: Array
+    fields: dict[str, Array]
+    classes: list[LabelClass]
+    ignore_label: int
+    units: dict[str, Any] | None
+    meta: Answer
+
+
+def answer_of(headers: Mapping[str, str]) -> Answer:
+    """The answer that has ``headers``; raises Problem if pointserve did not write them."""
+    try:
+        passes, _, passes_wanted = headers["x-pointserve-passes"].partition("/")
+        return Answer(
+            media_type=headers["content-type"].partition(";")[0],
+            model=unquote(headers["x-pointserve-model"]),
+            num_points=int(headers["x-pointserve-points"]),
+            passes=int(passes),
+            passes_wanted=int(passes_wanted),
+            warnings=json.loads(headers["x-pointserve-warnings"]),
+            timings_ms=_timings_ms(headers.get("server-timing", "")),
+            request_id=headers["x-request-id"],
+        )
+    except (KeyError, ValueError) as error:
+        raise Problem(f"What answered is no pointserve, or another version of it ({error}).", status=502) from error
+
+
+def prediction_of(content: bytearray, meta: Answer) -> Prediction:
+    """The arrays of a file in safetensors, which are views of ``content``; raises Problem if it is none."""
+    try:
+        begin = 8 + int.from_bytes(content[:8], "little")
+        header: dict[str, Any] = json.loads(content[8:begin])
+        said: dict[str, str] = header.pop("__metadata__")
+        arrays = {name: _array(memoryview(content)[begin:], entry) for name, entry in header.items()}
+        return Prediction(
+            labels=arrays.pop("labels"),
+            fields=arrays,
+            classes=[_class(entry) for entry in json.loads(said["classes"])],
+            ignore_label=int(said["ignore_label"]),
+            units=json.loads(said["units"]),
+            meta=replace(meta, warnings=json.loads(said["warnings"])),  # those of the header are cut short
+        )
+    except (KeyError, ValueError) as error:
+        raise Problem(f"The answer cannot be read; is the server of another version? ({error})", status=502) from error
+
+
+def _array(data: memoryview, entry: Mapping[str, Any]) -> Array:
+    begin, end = entry["data_offsets"]
+    return np.frombuffer(data[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+
+
+def _class(entry: Mapping[str, Any]) -> LabelClass:
+    color = entry.get("color")
+    return LabelClass(entry["id"], entry["name"], (color[0], color[1], color[2]) if color else None, entry.get("asprs"))
+
+
+def _timings_ms(header: str) -> dict[str, float]:
+    parts = [part.strip().split(";dur=") for part in header.split(",") if ";dur=" in part]
+    return {stage: float(ms) for stage, ms in parts}

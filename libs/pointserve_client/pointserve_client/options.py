@@ -1,0 +1,89 @@
+"""Options of a prediction. Printed from the service's declaration by ``make docs``: edit that one."""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+Mode = Literal[
+    "fast",
+    "exact",
+]
+Format = Literal[
+    "las",
+    "laz",
+    "ply",
+    "pcd",
+    "e57",
+    "npy",
+    "npz",
+    "pth",
+    "ptx",
+    "text",
+    "json",
+    "bin",
+    "kitti",
+    "nuscenes",
+    "xyzrgb",
+]
+Output = Literal[
+    "json",
+    "las",
+    "laz",
+    "ply",
+    "pcd",
+    "npz",
+    "npy",
+    "safetensors",
+    "csv",
+    "view",
+]
+Field = Literal[
+    "confidence",
+    "probabilities",
+    "entropy",
+    "instances",
+    "features",
+    "features_rgb",
+]
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of a prediction; None leaves an option out, and the server decides."""
+
+    model: str | None
+    """Name of the model, one of GET /models; by default the first."""
+
+    mode: Mode | None
+    """fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point."""
+
+    max_passes: int | None
+    """Most passes of mode=exact; by default, and at most, as the server is set."""
+
+    format: Format | None
+    """Format of the file, where its bytes and its name leave it open."""
+
+    columns: str | Sequence[str] | None
+    """Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as
+    intensity:amplitude,nx:_ where _ leaves a channel out."""
+
+    crs: str | None
+    """Coordinate system of the file, whatever it says itself: an EPSG code such as EPSG:2263 or EPSG:6434+6360, a name,
+    WKT, PROJJSON or a PROJ string."""
+
+    units: str | None
+    """Units of the coordinates, whatever the file says: m, ft, us-ft, deg …, or how many metres one is; one for all
+    axes or three, as ft,ft,m."""
+
+    fields: str | Sequence[Field] | None
+    """Values wanted for every point beside its label, comma-separated."""
+
+    seed: int | None
+    """Seed of any sampling; equal requests get equal answers."""
+
+    timeout_s: float | None
+    """Seconds to the answer, else 504; the header X-Request-Timeout says the same."""
+
+    condition: str | None
+    """Dataset whose classes are wanted, of a model trained on several."""
+
+    filename: str | None
+    """Name of the file, where the body does not carry one."""
