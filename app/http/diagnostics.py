@@ -4,14 +4,16 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from app.errors import BadRequest, quoted
-from app.http.openapi import responses
+from app.http.openapi import Responses, problems
 from app.http.state import state
+
+JSON: Responses = {200: {"description": "The report", "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 blueprint = APIBlueprint("diagnostics", __name__)
 
 
 @blueprint.get("/diagnostics")
-@blueprint.doc(responses=responses("Diagnostics", 400, 503))
+@blueprint.doc(responses=JSON | problems(400, 503))
 def diagnostics() -> Response:
     """Versions, devices, operators, optional stack; what is wrong with them and what to do"""
     deep = request.args.get("deep", "0")

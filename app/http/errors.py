@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoSuchPath
 
 from app.errors import SHORT, Problem, shortened, storage_problem
-from app.http.problem import MEDIA_TYPE, problem_body
+from app.http.problem import MEDIA_TYPE, problem_details
 from app.http.trace import refused, request_id
 
 WORDS = {  # where nobody said more
@@ -34,7 +34,7 @@ def problem_response(
     """The one shape of an error; ``detail`` is ``shortened``."""
     detail = shortened(detail)
     refused(detail)
-    body = problem_body(status, title, detail, request_id())
+    body = problem_details(status, title, detail, request_id())
     if columns:
         body["columns"] = list(columns)
     text = json.dumps(body, ensure_ascii=False) + "\n"

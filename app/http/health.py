@@ -1,10 +1,12 @@
 """GET /health: whether the process lives, whether it can take work, and what its engines do."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 from apiflask import APIBlueprint
+from pydantic import Field
 
+from app.engine.status import EngineStatus
 from app.errors import NotReady
 from app.http.openapi import responses
 from app.http.state import state
@@ -12,37 +14,68 @@ from app.http.state import state
 blueprint = APIBlueprint("health", __name__)
 
 
+@dataclass(frozen=True)
+class QueueLoad:
+    """What waits or runs: requests admitted and not yet answered, and points of their clouds."""
+
+    requests: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """State of the service, its engines and its queue."""
+
+    state: Annotated[
+        str,
+        Field(json_schema_extra={"enum": ["stopped", "starting", "ready", "empty", "paused", "failed", "stopping"]}),
+    ]
+    reason: Annotated[str, Field(description="The last trouble, if the service is not ready.")]
+    engines: list[EngineStatus]
+    queue: QueueLoad
+    readers_lost: Annotated[int, Field(description="Reader processes that had to be replaced.")]
+    refused: Annotated[dict[str, int], Field(description="Requests answered 429, by what was full.")]
+    quarantined: Annotated[int, Field(description="Inputs that are not run any more.")]
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """The answer to a probe that asks for nothing else."""
+
+    state: str
+
+
 @blueprint.get("/health")
-@blueprint.doc(responses=responses("Health", same=(503,)))
+@blueprint.doc(responses=responses(Health, same=(503,)))
 def health() -> tuple[dict[str, Any], int]:
     """State of the service, its engines and its queue; 503 unless predictions can be made"""
     status = state().service.status()
-    body = {
-        "state": status.state,
-        "reason": status.reason,
-        "engines": [asdict(engine) for engine in status.engines],
-        "queue": {"requests": status.num_requests, "points": status.num_points},
-        "readers_lost": status.num_readers_lost,
-        "refused": status.refusals,
-        "quarantined": status.num_quarantined,
-    }
-    return body, 200 if status.state == "ready" else 503
+    answer = Health(
+        status.state,
+        status.reason,
+        status.engines,
+        QueueLoad(status.num_requests, status.num_points),
+        status.num_readers_lost,
+        status.refusals,
+        status.num_quarantined,
+    )
+    return asdict(answer), 200 if status.state == "ready" else 503
 
 
 @blueprint.get("/health/live")
-@blueprint.doc(responses=responses("State", 503))
-def live() -> dict[str, str]:
+@blueprint.doc(responses=responses(ProbeAnswer, 503))
+def live() -> dict[str, Any]:
     """200 as long as the process answers, 503 if only a restart helps"""
     check_alive()
-    return {"state": "live"}
+    return asdict(ProbeAnswer("live"))
 
 
 @blueprint.get("/health/ready")
-@blueprint.doc(responses=responses("State", 503))
-def ready() -> dict[str, str]:
+@blueprint.doc(responses=responses(ProbeAnswer, 503))
+def ready() -> dict[str, Any]:
     """200 if predictions can be made, else 503 with the reason"""
     check_ready()
-    return {"state": "ready"}
+    return asdict(ProbeAnswer("ready"))
 
 
 def check_ready() -> None:

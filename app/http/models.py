@@ -1,10 +1,11 @@
-"""GET /models: which models are served, and what they tell apart."""
+"""GET /models: which models are served, and which classes each knows; POST to load and unload them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from apiflask import APIBlueprint
 
+from app.engine.protocol import ModelCard
 from app.errors import NotFound, quoted
 from app.http.control import changed
 from app.http.openapi import responses
@@ -13,15 +14,22 @@ from app.http.state import state
 blueprint = APIBlueprint("models", __name__)
 
 
+@dataclass(frozen=True)
+class Models:
+    """Every model that was found."""
+
+    models: list[ModelCard]
+
+
 @blueprint.get("/models")
-@blueprint.doc(responses=responses("Models"))
+@blueprint.doc(responses=responses(Models))
 def models() -> dict[str, Any]:
     """Every model that was found, also those that cannot be served, with the reason"""
-    return {"models": [asdict(card) for card in state().service.models()]}
+    return asdict(Models(state().service.models()))
 
 
 @blueprint.get("/models/<path:name>")
-@blueprint.doc(responses=responses("ModelCard", 404))
+@blueprint.doc(responses=responses(ModelCard, 404))
 def model(name: str) -> dict[str, Any]:
     """One model"""
     cards = state().service.models()
@@ -32,21 +40,21 @@ def model(name: str) -> dict[str, Any]:
 
 
 @blueprint.post("/models/<path:name>/load")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 422, 503))
+@blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 422, 503))
 def load(name: str) -> dict[str, Any]:
     """Load a model, anew where it is loaded: requests wait meanwhile"""
     return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/reload")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 422, 503))
+@blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 422, 503))
 def reload(name: str) -> dict[str, Any]:
     """The same; the model stays as it was where its new files cannot be served"""
     return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/unload")
-@blueprint.doc(responses=responses("ModelCard", 403, 404, 415, 503))
+@blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 503))
 def unload(name: str) -> dict[str, Any]:
     """Give the memory of a model back"""
     return asdict(changed(state().service.unload, name))

@@ -1,17 +1,21 @@
 """The OpenAPI 3.1 description of the service: what the views' own declarations leave open."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.formats import WRITERS
-from app.engine.protocol import ModelCard
 from app.http.examples import add_examples
 from app.http.options import Options
+from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe
+from app.http.v2.request import InferenceRequest
 
 Schema = dict[str, Any]
+TEMPLATE = "#/components/schemas/{model}"
 Responses = Any  # by status; APIFlask's own type is narrower than what it takes
 
 WHY = {
@@ -43,22 +47,6 @@ def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) ->
     return {"type": "object", "properties": properties, "required": required}
 
 
-PROBLEM = _object(
-    {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What was wrong, what was expected, what to do."},
-        "error": {"type": "string", "description": "The same as detail, for Open Inference clients."},
-        "request_id": {"type": "string"},
-        "columns": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Those of a file whose channels could not be told from their names.",
-        },
-    },
-    optional=("columns",),
-)
 UNIT = _object(
     {
         "name": {"type": "string"},
@@ -132,46 +120,28 @@ PREDICTION = _object(
     },
     optional=("confidence", "probabilities", "entropy", "instances", "instance_ids", "features", "features_rgb"),
 )
-STATE = _object({"state": {"type": "string"}})
-PROGRESS = _object(
-    {
-        "stage": {"enum": ["upload", "decode", "segment", "encode"]},
-        "received_bytes": {"type": "integer"},
-        "total_bytes": {"type": ["integer", "null"], "description": "As Content-Length states it."},
-        "elapsed_ms": {"type": "integer"},
-    }
-)
-SAMPLES = _object(
-    {
-        "samples": {
-            "type": "array",
-            "items": _object({name: {"type": "string"} for name in ("name", "title", "url")}),
-        }
-    }
-)
-HEALTH = _object(
-    {
-        "state": {"enum": ["stopped", "starting", "ready", "empty", "paused", "failed", "stopping"]},
-        "reason": {"type": "string", "description": "The last trouble, where it is not ready."},
-        "engines": {"type": "array", "items": {"type": "object"}},
-        "queue": _object({"requests": {"type": "integer"}, "points": {"type": "integer"}}),
-        "readers_lost": {"type": "integer", "description": "Reader processes that had to be replaced."},
-        "refused": {"type": "object", "description": "Requests answered 429, by what was full."},
-        "quarantined": {"type": "integer", "description": "Inputs that are not run any more."},
-    }
-)
-CLOUD = _object(
-    {
-        "points": {"type": "array", "items": NUMBERS, "description": "One row a point: x, y, z and more."},
-        "fields": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Names of the columns; by default x, y, z.",
-            "examples": [["x", "y", "z", "red", "green", "blue"]],
-        },
-    },
-    optional=("fields",),
-)
+_bodies: dict[str, type] = {}  # seen by ``component``
+
+
+class PointRows(TypedDict):
+    """A cloud as JSON."""
+
+    points: Annotated[list[list[float | None]], Field(description="One row a point: x, y, z and more.")]
+    fields: NotRequired[
+        Annotated[
+            list[str],
+            Field(
+                description="Names of the columns; by default x, y, z.",
+                examples=[["x", "y", "z", "red", "green", "blue"]],
+            ),
+        ]
+    ]
+
+
+SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, if the server needs one."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key, in its own header."},
+}
 DEEP: Schema = {
     "name": "deep",
     "in": "query",
@@ -180,20 +150,21 @@ DEEP: Schema = {
 }
 
 
-def reference(name: str) -> Schema:
-    """A pointer to the component ``name``."""
-    return {"$ref": f"#/components/schemas/{name}"}
+def component(kind: type) -> Schema:
+    """A pointer to the schema of ``kind``, the dataclass or TypedDict of a body; ``complete`` adds the schema."""
+    _bodies[kind.__name__] = kind
+    return {"$ref": TEMPLATE.format(model=kind.__name__)}
 
 
 def problems(*statuses: int) -> Responses:
-    """Responses in the one shape of errors."""
-    content = {"application/problem+json": {"schema": reference("Problem")}}
+    """Responses with the JSON of an error."""
+    content = {MEDIA_TYPE: {"schema": component(ProblemDetails)}}
     return {status: {"description": WHY[status], "content": content} for status in statuses}
 
 
-def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> Responses:
-    """A view that answers 200 and ``same`` with the component ``name``, and ``statuses`` with a problem."""
-    content = {"application/json": {"schema": reference(name)}}
+def responses(kind: type, *statuses: int, same: tuple[int, ...] = ()) -> Responses:
+    """A view that answers 200 and ``same`` with the JSON of a ``kind``, and ``statuses`` with an error."""
+    content = {"application/json": {"schema": component(kind)}}
     done = {status: {"description": HTTPStatus(status).phrase, "content": content} for status in (200, *same)}
     return {**done, **problems(*statuses)}
 
@@ -201,23 +172,13 @@ def responses(name: str, *statuses: int, same: tuple[int, ...] = ()) -> Response
 def predict_responses() -> Responses:
     """The answers of POST /predict: JSON or a file of one of the writers."""
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
-    content["application/json"] = {"schema": reference("Prediction")}
+    content["application/json"] = {"schema": {"$ref": TEMPLATE.format(model="Prediction")}}
     done = {"description": "A class for every point, in input order", "content": content}
     return {200: done, **problems(401, 403, 404, 406, 413, 415, 422, 429, 504, 507)}
 
 
 def complete(spec: Any) -> Any:
     """Add to ``spec`` the components, and what POST /predict reads."""
-    schemas = spec.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {"Problem": PROBLEM, "Prediction": PREDICTION, "Cloud": CLOUD, "Health": HEALTH, "State": STATE}
-    schemas |= {"Progress": PROGRESS, "Samples": SAMPLES}
-    schemas["ModelCard"] = TypeAdapter(ModelCard).json_schema()
-    schemas["Models"] = _object({"models": {"type": "array", "items": reference("ModelCard")}})
-    schemas["Diagnostics"] = {"type": "object"}
-    spec["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "A key, where the server needs one."},
-        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
-    }
     spec["security"] = [{}, {"bearer": []}, {"header": []}]
     spec["paths"] = {"/predict": spec["paths"].pop("/predict"), **spec["paths"]}
     spec["paths"]["/diagnostics"]["get"]["parameters"] = [DEEP]
@@ -225,12 +186,21 @@ def complete(spec: Any) -> Any:
     options = Options.model_json_schema()["properties"]
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
-    describe(spec)
+    describe(spec, component(InferenceRequest))
     for operation in (operation for path in spec["paths"].values() for operation in path.values()):
         told = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]
         operation["responses"] = dict(sorted(told.items()))
     add_examples(spec)
+    spec["components"] = {"schemas": {**_schemas(), "Prediction": PREDICTION}, "securitySchemes": SECURITY}
     return spec
+
+
+def _schemas() -> dict[str, Schema]:
+    """The schema of every type that ``component`` has seen, and of the types in them, by name."""
+    kinds: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]]
+    kinds = [(name, "validation", TypeAdapter(kind)) for name, kind in _bodies.items()]
+    found: dict[str, Schema] = TypeAdapter.json_schemas(kinds, ref_template=TEMPLATE)[1]["$defs"]
+    return found
 
 
 def _parameter(name: str, schema: Schema) -> Schema:
@@ -245,7 +215,7 @@ def _body(options: Schema) -> Schema:
     content = {
         "multipart/form-data": {"schema": form},
         "application/octet-stream": {"schema": {}},
-        "application/json": {"schema": reference("Cloud")},
+        "application/json": {"schema": component(PointRows)},
     }
     return {
         "required": True,

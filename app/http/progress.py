@@ -1,10 +1,11 @@
 """GET /progress: how far a prediction under way has come, for the page that waits for it."""
 
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 from apiflask import APIBlueprint
+from pydantic import Field
 
 from app.http.openapi import responses
 from app.http.state import state
@@ -12,9 +13,22 @@ from app.http.state import state
 blueprint = APIBlueprint("progress", __name__)
 
 
+Stage = Annotated[str, Field(json_schema_extra={"enum": ["upload", "decode", "segment", "encode"]})]
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """How far a prediction has come."""
+
+    stage: Stage
+    received_bytes: int
+    total_bytes: Annotated[int | None, Field(description="As Content-Length states it.")]
+    elapsed_ms: int
+
+
 @dataclass
 class Progress:
-    """One prediction: its stage (upload, decode, segment, encode) and how much of the body has arrived."""
+    """One prediction: its stage and how much of the body has arrived."""
 
     total_bytes: int | None
     stage: str = "upload"
@@ -29,17 +43,17 @@ class Progress:
         """The next stage begins."""
         self.stage = stage
 
+    def report(self) -> ProgressReport:
+        """How far it has come by now."""
+        elapsed_ms = round(1000 * (time.monotonic() - self.begin_s))
+        return ProgressReport(self.stage, self.received_bytes, self.total_bytes, elapsed_ms)
+
 
 @blueprint.get("/progress/<request_id>")
-@blueprint.doc(responses={**responses("Progress"), 204: {"description": "No such prediction is under way"}})
+@blueprint.doc(responses={**responses(ProgressReport), 204: {"description": "No such prediction is under way"}})
 def progress(request_id: str) -> dict[str, Any] | tuple[str, int]:
     """How far the prediction that was sent with this X-Request-Id has come; 204 before and after"""
     found = state().under_way.get(request_id)
     if found is None:
         return "", 204
-    return {
-        "stage": found.stage,
-        "received_bytes": found.received_bytes,
-        "total_bytes": found.total_bytes,
-        "elapsed_ms": round(1000 * (time.monotonic() - found.begin_s)),
-    }
+    return asdict(found.report())

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
 
@@ -28,12 +29,28 @@ _made: dict[str, bytes] = {}
 _making = Lock()
 
 
+@dataclass(frozen=True)
+class Sample:
+    """One tile, to be had as LAZ at ``url``."""
+
+    name: str
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All of them."""
+
+    samples: list[Sample]
+
+
 @blueprint.get("/samples")
-@blueprint.doc(responses=responses("Samples"))
+@blueprint.doc(responses=responses(Samples))
 def samples() -> dict[str, Any]:
     """Made-up airborne tiles to try a model on"""
     root = f"{request.script_root}/samples"
-    return {"samples": [{"name": name, "title": title, "url": f"{root}/{name}.laz"} for name, title in KINDS.items()]}
+    return asdict(Samples([Sample(name, title, f"{root}/{name}.laz") for name, title in KINDS.items()]))
 
 
 @blueprint.get("/samples/<name>.laz")

@@ -9,7 +9,7 @@ from gunicorn.http import errors
 
 from app.http.front.connection import HEAD_BYTES
 from app.http.log import request_line
-from app.http.problem import MEDIA_TYPE, problem_body
+from app.http.problem import MEDIA_TYPE, problem_details
 
 NUM_FIELDS = 100
 FIELD_BYTES = 8190
@@ -73,7 +73,7 @@ def told(status: int, detail: str, begin: bytes, address: object) -> bytes:
     known = {"method": match[1].decode(), "path": match[2].decode("latin-1")} if match else {}
     client = address[0] if isinstance(address, tuple) else None
     request_line(status, id=request_id, **known, client=client, detail=detail)
-    body = json.dumps(problem_body(status, title.capitalize(), detail, request_id)).encode() + b"\n"
+    body = json.dumps(problem_details(status, title.capitalize(), detail, request_id)).encode() + b"\n"
     head = (
         f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
         f"X-Request-Id: {request_id}\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from app.http.v2.request import HEADER_LENGTH, InferenceRequest
+from app.http.v2.request import HEADER_LENGTH
 
 
-def describe(spec: Any) -> None:
-    """Add bodies to ``spec``."""
-    schema = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    spec["components"]["schemas"] |= {**schema.pop("$defs"), "InferenceRequest": schema}
-    body = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}}
+def describe(spec: Any, schema: dict[str, Any]) -> None:
+    """Add bodies to ``spec``; ``schema`` is that of an inference request's JSON."""
+    body = {"application/json": {"schema": schema}}
     infer = spec["paths"]["/v2/models/{name}/infer"]["post"]
     infer["requestBody"] = {
         "required": True,
