@@ -20,7 +20,8 @@ from timing import machine
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud, Segmentation
-from app.pipeline.segmenter import MAX_PASSES, Segmenter
+from app.options import MAX_PASSES, Mode, Options
+from app.pipeline.segmenter import Segmenter
 from app.score import score
 from app.verify.arrays import read
 from app.verify.pipelines import cloud_of
@@ -50,9 +51,9 @@ def compare(segmenter: Segmenter, cloud: Cloud, max_passes: int) -> tuple[Segmen
     """The answers of both modes, and the cells that say how they compare."""
     segmenter.segment(cloud)
     seconds, answers = [], []
-    for mode in ("fast", "exact"):
+    for mode in Mode:
         start, start_cpu = time.perf_counter(), time.process_time()
-        answers.append(segmenter.segment(cloud, (), 0, mode, max_passes))
+        answers.append(segmenter.segment(cloud, Options(mode=mode, max_passes=max_passes)))
         seconds.append((time.perf_counter() - start, time.process_time() - start_cpu))
     fast, exact = answers
     passes = f"{exact.passes}" if exact.passes == exact.passes_wanted else f"{exact.passes} of {exact.passes_wanted}"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.http.options import Options
+
 from app import create_app
 from app.clouds import formats
-from app.http.options import Options
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]

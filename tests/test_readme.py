@@ -10,8 +10,8 @@ import typer.main
 
 from app.cli.commands import app as command_line
 from app.clouds.cloud import FIELDS
-from app.http.options import Options
 from app.networks.registry import BACKBONES, SEGMENTORS
+from app.options import NAMES as OPTIONS
 from app.pipeline.transforms import TRANSFORMS
 from app.settings import Settings
 from app.zoo.classes import NAMES as FAMILIES
@@ -119,9 +119,9 @@ def test_options_of_a_prediction_exist():
     text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "formats.md").read_text()
     found = {first or second for first, second in QUERY_OPTION.findall(text)}
     assert {"output", "fields", "format", "columns", "filename"} <= found
-    assert found <= set(Options.model_fields), found - set(Options.model_fields)
+    assert found <= set(OPTIONS), found - set(OPTIONS)
     listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    assert set(Options.model_fields) <= set(re.findall(r"`([a-z_]+)`", listed))
+    assert set(OPTIONS) <= set(re.findall(r"`([a-z_]+)`", listed))
 
 
 @ALL

@@ -7,29 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BadRequest
+from app.validation import explain
 
 from .terminal import warn
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from app.settings import Settings
 
 PREFIX = "POINTSERVE_"
 OF_COMMANDS = {"KEY"}  # read by a command, and no setting
-EXPECTED = {  # by the type of pydantic's error, with the names of its context
-    "expected": "{expected}",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "finite_number": "a number that is finite",
-    "bool_parsing": "yes or no",
-    "literal_error": "{expected}",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
-    "less_than_equal": "{le} or less",
-}
 SERVICE_LINK = re.compile(r"\w*?(_?SERVICE_(HOST|PORT)|_?PORT_\d+_(TCP|UDP|SCTP))")  # Kubernetes sets them
 
 
@@ -53,14 +39,8 @@ def configure(**options: Any) -> "Settings":
     try:
         return settings()
     except ValidationError as error:
-        wrong = [f"{PREFIX}{str(each['loc'][0]).upper()}: expected {_expected(each)}" for each in error.errors()]
+        wrong = [f"{PREFIX}{str(each['loc'][0]).upper()}: {explain(each)}" for each in error.errors()]
         raise BadRequest(f"{'; '.join(wrong)}. docs/operations.md lists all settings.") from None
-
-
-def _expected(error: "ErrorDetails") -> str:
-    """What a setting accepts, in words that do not hold its value."""
-    words = EXPECTED.get(error["type"], "another value")
-    return words.format(**error.get("ctx", {}))
 
 
 def unknown(environment: Mapping[str, str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from .terminal import advancing, passes_of, paused, progress, results, warn
 
 if TYPE_CHECKING:
     from app.clouds.cloud import Cloud, Segmentation
+    from app.options import Options
     from app.pipeline.segmenter import Segmenter
     from app.settings import Settings
 
@@ -83,18 +84,21 @@ def predict(
 
     A cloud that cannot be read does not end the others: what failed is summed up at the end, with exit code 1.
     """
+    from app.options import parse
+
     if out is None and not score:
         raise typer.BadParameter("say where the clouds go, or ask for --score.", param_hint="-o")
     jobs = jobs_of(files, out, output)
+    asked: dict[str, Any] = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
+    asked |= {"fields": fields, "condition": condition, "mode": mode, "max_passes": max_passes, "seed": seed}
     if url:
         local = {"models": models, "device": device, "threads": threads}
         local |= {"precision": precision, "backend": backend}
         local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
         _refuse([name for name, value in local.items() if value is not None])
-        asked = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
-        asked |= {"fields": fields, "condition": condition}
-        remote.predict(jobs, url, key, {**asked, "mode": mode, "max_passes": max_passes, "seed": seed}, score)
+        remote.predict(jobs, url, key, asked, score)
         return
+    chosen = parse({name: str(value) for name, value in asked.items() if value is not None})
     settings = configure(
         models=models,
         default_model=model,
@@ -102,15 +106,13 @@ def predict(
         precision=precision,
         backend=backend,
         threads=threads,
-        max_passes=max_passes,
         legacy_colours=legacy_colours,
         legacy_blocks=legacy_blocks,
     )
     scores = Scores()
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
-        segmenter = _segmenter(settings).for_condition(condition)
-        segmenter.check_fields(_list(fields), mode)
+        segmenter = _segmenter(settings).for_options(chosen)
         if score:
             from app.score import require_codes
 
@@ -119,12 +121,11 @@ def predict(
         def work(job: Job) -> None:
             bar.update(task, description=f"reading {job.file.name}")
             data = job.read()
-            how = {"format": format, "columns": _list(columns) or None, "crs": crs, "units": units}
-            cloud = _read(data, job, settings, how)
+            cloud = _read(data, job, settings, chosen)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
             with passes_of(bar) as on_passes:
                 segmentation = segmenter.segment(
-                    cloud, _list(fields), seed, mode, settings.max_passes, on_passes=on_passes
+                    cloud, chosen.or_else(max_passes=lambda: settings.max_passes), on_passes=on_passes
                 )
             if job.path:
                 bar.update(task, description=f"writing {job.path}")
@@ -157,12 +158,12 @@ def _segmenter(settings: "Settings") -> "Segmenter":
     return load_model(folder).segmenter(device, settings.tile_voxels)
 
 
-def _read(data: memoryview, job: Job, settings: "Settings", how: dict[str, Any]) -> "Cloud":
+def _read(data: memoryview, job: Job, settings: "Settings", options: "Options") -> "Cloud":
     from app.clouds import formats
     from app.errors import Problem
 
     try:
-        return formats.read(data, filename=job.filename, max_points=settings.max_points, **how)
+        return formats.read(data, max_points=settings.max_points, **options.reading | {"filename": job.filename})
     except Problem as problem:
         raise type(problem)(f"{job.file}: {problem.detail}") from problem
 
@@ -187,7 +188,3 @@ def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation") -> None:
     )
     stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

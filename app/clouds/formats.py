@@ -202,7 +202,9 @@ def table() -> str:
 
 def find_format(data: memoryview, filename: str = "", format: str | None = None, columns: Wanted | None = None) -> str:
     """The key of ``READERS`` for ``data``; see ``read``."""
-    wanted = _named(format) if format else None
+    wanted = reader_named(format) if format else None
+    if format and not wanted:
+        raise UnsupportedFormat(f"Unknown format '{format:.40}'; known are {', '.join(READERS)}.")
     shown = sniff(data)
     if wanted and shown and READERS[wanted].module != READERS[shown].module:
         raise UnsupportedFormat(
@@ -241,14 +243,10 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
     return name
 
 
-def _named(format: str) -> str:
+def reader_named(format: str) -> str | None:
+    """The key of ``READERS`` that ``format``, a key or an extension in letters of either case, stands for."""
     name = format.lower()
-    if name in READERS:
-        return name
-    found = _by_extension("." + name.lstrip("."))
-    if found is None:
-        raise UnsupportedFormat(f"Unknown format '{format:.40}'; known are {', '.join(READERS)}.")
-    return found
+    return name if name in READERS else _by_extension("." + name.lstrip("."))
 
 
 def _by_filename(filename: str) -> str | None:

@@ -64,8 +64,12 @@ def estimate(
     columns: tuple[str, ...] | None = None,
     max_points: int | None = None,
     keep: Keep = None,
+    **others: str,
 ) -> Needs:
-    """What ``formats.read`` of the same arguments will take; raises what it raises, as far as that shows at once."""
+    """What ``formats.read`` of these arguments will take; raises what it raises, as far as that shows at once.
+
+    ``others`` are arguments of ``formats.read`` that change nothing in that.
+    """
     wanted = parse_wanted(columns) if columns else None
     if utf8(data[:SHOWN_BYTES]) not in (data[:SHOWN_BYTES], data[len(UTF8_MARK) : SHOWN_BYTES]):
         needs = _text(data, wanted, keep)  # of two or four bytes a character, which hold the marks of ASCII, too

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
+from app.engine.protocol import CloudMeta, SegmentationMeta
+from app.options import Options
 
 
 @dataclass(eq=False)
@@ -29,7 +30,7 @@ class CloudJob:
     """
 
     cloud: Packed[CloudMeta]
-    options: SegmentOptions
+    options: Options
     deadline_s: float
     shares: bool = False
     need_bytes: int = 0

@@ -12,6 +12,7 @@ from app.clouds.cloud import Cloud
 from app.engine.device_memory import memory, peak_bytes, release
 from app.engine.protocol import ModelCard
 from app.errors import BadModel, NotFound, Problem, UnreadableModel
+from app.options import Options
 from app.pipeline.batch import answers_alike
 from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
@@ -140,7 +141,7 @@ def _num_features(segmenter: Segmenter) -> int:
     """The width of what the network's last layer reads, 0 where it tells none; this warms the model, too."""
     segmenter.segment(cloud_of(256, 2.0))
     try:
-        features = segmenter.segment(cloud_of(256, 2.0), ("features",)).features
+        features = segmenter.segment(cloud_of(256, 2.0), Options(fields=("features",))).features
     except Problem:
         return 0
     return 0 if features is None else features.shape[1]

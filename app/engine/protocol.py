@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 
 from app.clouds.cloud import ClassInfo, InstanceInfo
 from app.clouds.units import Units
-from app.pipeline.modes import MODES
-
-__all__ = ["MODES"]
+from app.options import Options
 
 
 @dataclass(frozen=True)
@@ -49,34 +47,6 @@ class SegmentationMeta:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read the bytes of a request: client's ``filename``, ``format``, ``columns``, ``crs`` and ``units`` if
-    given, else '' or None."""
-
-    filename: str = ""
-    format: str | None = None
-    columns: tuple[str, ...] | None = None
-    crs: str = ""
-    units: str = ""
-
-
-@dataclass(frozen=True)
-class SegmentOptions:
-    """How to answer: model name ('' for the default), mode, extra per-point fields, seed of any sampling.
-
-    ``max_passes`` limits mode=exact; None for the server's limit. ``condition`` is one of the datasets that the model
-    has a head for, '' for its config's own.
-    """
-
-    model: str = ""
-    mode: str = "fast"
-    fields: tuple[str, ...] = ()
-    seed: int = 0
-    max_passes: int | None = None
-    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +102,7 @@ class Decode:
     memory, cloud included, 0 for what it needs.
     """
 
-    options: ReadOptions
+    options: Options
     max_points: int
     keep: tuple[str, ...] | None = None
     max_bytes: int = 0
@@ -189,7 +159,7 @@ class Segment:
     """One cloud of a ``Batch``. Answer: ``Segmented`` with one descriptor, or ``Failure``."""
 
     job_id: str
-    options: SegmentOptions
+    options: Options
     layout: list[ArraySpec]
     meta: CloudMeta
     deadline_unix_s: float

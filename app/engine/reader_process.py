@@ -100,13 +100,12 @@ def failure(problem: Problem) -> Failure:
 def decode(request: Decode, fd: int) -> tuple[Needed] | tuple[Decoded, int]:
     """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it."""
     options, data = request.options, view(fd)
-    how: dict[str, Any] = {"filename": options.filename, "format": options.format, "columns": options.columns}
-    how |= {"max_points": request.max_points, "keep": request.keep}
+    limits: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep}
     if request.max_bytes:
-        needs = needs_of(data, **how)
+        needs = needs_of(data, **options.reading, **limits)
         if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
             return (Needed(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
-    cloud = formats.read(data, crs=options.crs, units=options.units, **how)
+    cloud = formats.read(data, **options.reading, **limits)
     packed = pack_cloud(cloud)
     return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd
 

@@ -23,11 +23,11 @@ from app.engine.protocol import (
     Encoded,
     Failure,
     Needed,
-    ReadOptions,
     SegmentationMeta,
 )
 from app.engine.reader import Cause, ReaderError, ReaderSlot
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
+from app.options import Options
 from app.settings import Settings
 
 Result = TypeVar("Result")
@@ -88,7 +88,7 @@ class ReaderPool:
     def decode(
         self,
         body: Body,
-        options: ReadOptions,
+        options: Options,
         deadline: Deadline,
         keep: tuple[str, ...] | None = None,
         grant: Grant | None = None,

@@ -13,10 +13,10 @@ from app.engine.heartbeat import Heartbeat
 from app.engine.missing_models import MAX_BACK_OFF_S
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
-from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
+from app.engine.protocol import Batch, Failure, Segment, Segmented
 from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
+from app.options import Options
 from app.pipeline.batch import SegmentationOutcome, SegmentationRequest, segment_batch
-from app.pipeline.modes import MAX_PASSES
 from app.pipeline.out_of_memory import is_out_of_memory
 from app.pipeline.segmenter import Segmenter
 
@@ -54,14 +54,12 @@ class Runner:
                 cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
                 options, first = job.options, batch.jobs[0].options
                 segmenter = self._segmenter(options)
-                if options.mode == "fast" and (options.model, options.condition) == (first.model, first.condition):
-                    shared.append((job, SegmentationRequest(cloud, options.fields, options.seed, check_cancelled)))
+                if options.mode.is_single_pass and options.network == first.network:
+                    shared.append((job, SegmentationRequest(cloud, options, check_cancelled)))
                 else:
-                    passes = options.max_passes or MAX_PASSES
-                    result = segmenter.segment(
-                        cloud, options.fields, options.seed, options.mode, passes, check_cancelled
+                    yield self._answer(
+                        job, SegmentationOutcome(index, segmenter.segment(cloud, options, check_cancelled))
                     )
-                    yield self._answer(job, SegmentationOutcome(index, result))
             except DeviceLost:
                 raise
             except Exception as error:
@@ -84,9 +82,9 @@ class Runner:
 
         return check_cancelled
 
-    def _segmenter(self, options: SegmentOptions) -> Segmenter:
+    def _segmenter(self, options: Options) -> Segmenter:
         if options.model in self._models.segmenters:
-            return self._models.segmenters[options.model].for_condition(options.condition)
+            return self._models.segmenters[options.model].for_options(options)
         reasons = [card.reason for card in self._models.cards if card.name == options.model and not card.is_unloaded]
         if reasons:  # it was served by the process before this one
             why = f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again."

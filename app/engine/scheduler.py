@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.engine.deadline import LATE, STOPPING, Deadline
 from app.engine.forecast import Forecast
 from app.engine.job import CloudJob
 from app.engine.job_queue import JobQueue
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, SegmentationMeta, SegmentOptions
+from app.engine.protocol import CloudMeta, SegmentationMeta
 from app.engine.quarantine import Quarantine
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
+from app.options import Options
 
 MAX_RETRY_AFTER_S = 60.0
 
@@ -95,7 +96,7 @@ class Scheduler:
     def run(
         self,
         cloud: Packed[CloudMeta],
-        options: SegmentOptions,
+        options: Options,
         deadline: Deadline,
         place: Place | None = None,
         *,
@@ -211,7 +212,7 @@ class Scheduler:
             self._changed.wait_for(lambda: self._num_requests == 0, grace_s)
 
     def _submit(
-        self, cloud: Packed[CloudMeta], options: SegmentOptions, deadline_s: float, shares: bool, need_bytes: int
+        self, cloud: Packed[CloudMeta], options: Options, deadline_s: float, shares: bool, need_bytes: int
     ) -> CloudJob:
         with self._changed:
             if self._refusal:
@@ -304,7 +305,7 @@ class Scheduler:
 
 def _go_together(first: CloudJob, second: CloudJob) -> bool:
     """Whether two jobs may share a pass."""
-    same = replace(first.options, fields=(), seed=0) == replace(second.options, fields=(), seed=0)
+    same = first.options.network == second.options.network
     return same and first.shares and second.shares and not (first.losses or second.losses)
 
 

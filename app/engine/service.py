@@ -4,10 +4,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from app.clouds import formats
-from app.clouds.cloud import FIELDS
 from app.engine import devices
 from app.engine.answer import Answer
 from app.engine.body import Body
@@ -16,26 +14,15 @@ from app.engine.deadline import STOPPING, Deadline
 from app.engine.memory_plan import MemoryPlan
 from app.engine.missing_models import MAX_BACK_OFF_S
 from app.engine.packed import Packed
-from app.engine.protocol import (
-    MODES,
-    CloudMeta,
-    LoadModel,
-    ModelCard,
-    ReadOptions,
-    SegmentationMeta,
-    SegmentOptions,
-    UnloadModel,
-)
+from app.engine.protocol import CloudMeta, LoadModel, ModelCard, SegmentationMeta, UnloadModel
 from app.engine.readers import Grant, ReaderPool
 from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Limits, Scheduler
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge
+from app.options import Options
 from app.settings import Settings
-
-EXTENSIONS = [extension.removeprefix(".") for reader in formats.READERS.values() for extension in reader.extensions]
-FORMATS = tuple(dict.fromkeys([*formats.READERS, *EXTENSIONS]))
 
 __all__ = ["Answer", "Service"]
 
@@ -158,22 +145,20 @@ class Service:
     def predict(
         self,
         body: Body,
-        read: ReadOptions,
-        segment: SegmentOptions,
-        output: str,
+        options: Options,
         request_id: str = "",
         on_stage: Callable[[str], None] = lambda stage: None,
         *,
-        timeout_s: float = math.inf,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> Answer:
-        """Read ``body``, label every point of it and write the answer in format ``output``.
+        """Read ``body``, label every point of it and write the answer, as ``options`` say.
 
         The body stays the caller's to close, the answer becomes so. ``on_stage`` is called with decode, segment and
         encode as each begins. ``is_gone`` is asked now and then whether the client has hung up.
 
         Raises:
-            BadRequest, NotFound: an option that is not one of those accepted; before any work.
+            NotFound: no such model; before any work.
+            BadRequest: more passes than the server makes, before any work; what the file or the model does not have.
             BadCloud, UnsupportedFormat, TooLarge: the file; TooLarge also where it takes more memory than there is.
             NoRoom: the disk is full.
             Busy: too many requests or points are here already, or memory did not become free for some time.
@@ -182,19 +167,21 @@ class Service:
             NotReady: no engine can take work, the model's files cannot be read at the moment, or the device's memory
                 does not suffice.
             ClientGone: nobody waits any more.
-            DeadlineExceeded: after ``timeout_s``, at most ``request_timeout_s``.
+            DeadlineExceeded: after ``options.timeout_s``, at most ``request_timeout_s``.
         """
-        deadline = Deadline.after(min(timeout_s, self._settings.request_timeout_s), is_gone)
-        check_options(read, segment, output, self._settings.max_passes)
-        card = self._model(segment.model)
-        max_passes = segment.max_passes or self._settings.max_passes
-        options = replace(segment, model=card.name, max_passes=max_passes)
+        deadline = Deadline.after(min(options.timeout_s or math.inf, self._settings.request_timeout_s), is_gone)
+        max_passes = self._settings.max_passes
+        if options.max_passes and options.max_passes > max_passes:
+            raise BadRequest(f"max_passes {options.max_passes} is not accepted; accepted are 1 to {max_passes}.")
+        card = self._model(options.model)
+        options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
+        output = options.output or "json"
         with self.memory.reservation() as held, self._scheduler.admitted() as place:
             begin = time.perf_counter()
             on_stage("decode")
-            memory = RequestMemory(held, card, segment.fields, deadline)
+            memory = RequestMemory(held, card, options.fields, deadline)
             keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
-            with self._readers.decode(body, read, deadline, keep, memory.decoding(body)) as cloud:
+            with self._readers.decode(body, options, deadline, keep, memory.decoding(body)) as cloud:
                 decode_ms = _elapsed_ms(begin)
                 if cloud.num_points > self._settings.max_points:
                     raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
@@ -205,7 +192,7 @@ class Service:
                     options,
                     deadline,
                     place,
-                    shares=card.shares_passes and options.mode == "fast",
+                    shares=card.shares_passes and options.mode.is_single_pass,
                     need_bytes=card.bytes_per_voxel * min(cloud.num_points, self._settings.tile_voxels),
                 )
                 with segmentation:
@@ -290,22 +277,6 @@ def nothing_served(cards: list[ModelCard]) -> str:
     if unloaded:
         return f"No model is loaded. POST /models/NAME/load loads one; NAME can be: {', '.join(unloaded)}."
     return "No model is served. " + "; ".join(f"{card.name}: {card.reason.rstrip('.')}" for card in cards) + "."
-
-
-def check_options(read: ReadOptions, segment: SegmentOptions, output: str, max_passes: int) -> None:
-    """Raise BadRequest unless every option is one of those accepted."""
-    _check("output", [output], formats.WRITERS)
-    _check("format", [read.format] if read.format else [], FORMATS)
-    _check("mode", [segment.mode], MODES)
-    _check("fields", segment.fields, FIELDS)
-    if segment.max_passes is not None and not 0 < segment.max_passes <= max_passes:
-        raise BadRequest(f"max_passes {segment.max_passes} is not accepted; accepted are 1 to {max_passes}.")
-
-
-def _check(option: str, given: Any, accepted: Any) -> None:
-    for value in given:
-        if value not in accepted:
-            raise BadRequest(f"{option} {value!r} is not known; accepted are: {', '.join(accepted)}.")
 
 
 def _elapsed_ms(begin: float) -> float:

@@ -9,10 +9,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.formats import WRITERS
 from app.http.examples import add_examples
-from app.http.options import Options
 from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe
 from app.http.v2.request import InferenceRequest
+from app.options import properties
 
 Schema = dict[str, Any]
 TEMPLATE = "#/components/schemas/{model}"
@@ -183,7 +183,7 @@ def complete(spec: Any) -> Any:
     spec["paths"] = {"/predict": spec["paths"].pop("/predict"), **spec["paths"]}
     spec["paths"]["/diagnostics"]["get"]["parameters"] = [DEEP]
     predict = spec["paths"]["/predict"]["post"]
-    options = Options.model_json_schema()["properties"]
+    options = properties()
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
     describe(spec, component(InferenceRequest))

@@ -7,7 +7,7 @@ from flask import Response, request
 
 from app.engine.service import Answer
 from app.errors import BadCloud, UnsupportedFormat
-from app.http import negotiation, options, upload
+from app.http import negotiation, query, upload
 from app.http.admission import admitted
 from app.http.connection import hung_up
 from app.http.openapi import predict_responses
@@ -24,33 +24,28 @@ blueprint = APIBlueprint("predict", __name__)
 @blueprint.doc(responses=predict_responses())
 def predict() -> Response:
     """Classify every point of a cloud"""
-    options.parse(request.args)
+    query.parse(request.args)
     return admitted(_answer)
 
 
 def _answer(progress: Progress) -> Response:
     received = upload.receive(request, state().settings, state().storage, progress.received)
     with received.body as body:
-        chosen = options.parse(request.args, received.form)
-        read = chosen.read_options(received.filename)
-        output = chosen.output or negotiation.output_for(request.accept_mimetypes)
+        options = query.parse(request.args, received.form).or_else(
+            filename=lambda: received.filename,
+            output=lambda: negotiation.output_for(request.accept_mimetypes),
+            timeout_s=lambda: query.timeout_s(request.headers),
+        )
         try:
             answer = state().service.predict(
-                body,
-                read,
-                chosen.segment_options(),
-                output,
-                request_id(),
-                progress.enter,
-                timeout_s=options.timeout_s(chosen, request.headers),
-                is_gone=hung_up(request.environ),
+                body, options, request_id(), progress.enter, is_gone=hung_up(request.environ)
             )
         except (BadCloud, UnsupportedFormat) as problem:
             if request.mimetype == "application/x-www-form-urlencoded":
                 problem.detail += f" {CURL_D}"
             raise
     try:
-        return _response(answer, read.filename)
+        return _response(answer, options.filename)
     except BaseException:
         answer.close()
         raise

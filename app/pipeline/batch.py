@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from app.clouds.cloud import Cloud, Segmentation
+from app.options import Options
 
 from . import single_pass
 from .prepare import Prepared
@@ -27,8 +28,7 @@ class SegmentationRequest:
     """One cloud and how to answer it; ``check_cancelled`` raises where the answer is no longer wanted."""
 
     cloud: Cloud
-    fields: tuple[str, ...]
-    seed: int
+    options: Options
     check_cancelled: Callable[[], None]
 
 
@@ -62,6 +62,7 @@ def segment_batch(
 ) -> Iterator[SegmentationOutcome]:
     """The outcome of every request, in the order in which they are done.
 
+    ``segmenter`` is the one for the options of every request (``Segmenter.for_options``), of a mode of a single pass.
     Clouds of ``MIN_SHARED_VOXELS`` or more share passes of at most ``max_voxels``; the others go alone, in tiles where
     they need them, and so do those of which instances or features are wanted. Where a shared pass fails, each of its
     clouds goes alone.
@@ -108,18 +109,17 @@ def _prepared(
 
 def _prepare(segmenter: Segmenter, index: int, request: SegmentationRequest) -> _Waiting | SegmentationOutcome:
     try:
-        segmenter.check_fields(request.fields, "fast")
         run = RunContext([*request.cloud.warnings, *segmenter.warnings], request.check_cancelled)
-        prepared = segmenter.prepare(request.cloud, request.seed, run)
+        prepared = segmenter.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
-            return SegmentationOutcome(index, segmenter.answer(len(request.cloud), None, request.fields, run))
+            return SegmentationOutcome(index, segmenter.answer(len(request.cloud), None, request.options.fields, run))
     except Exception as error:
         return SegmentationOutcome(index, error)
     return _Waiting(index, request, run, prepared)
 
 
 def _may_share(waiting: _Waiting, max_voxels: int) -> bool:
-    fields = waiting.request.fields
+    fields = waiting.request.options.fields
     goes_alone = "instances" in fields or wants_features(fields)
     return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and not goes_alone
 
@@ -163,10 +163,10 @@ def _together(segmenter: Segmenter, group: list[_Waiting]) -> list[np.ndarray] |
 def _finish(segmenter: Segmenter, waiting: _Waiting, probabilities: np.ndarray | None) -> Segmentation:
     request = waiting.request
     if probabilities is None:
-        predictions = segmenter.predictions(waiting.prepared, request.fields, waiting.run)
+        predictions = segmenter.predictions(waiting.prepared, request.options.fields, waiting.run)
     else:
         predictions = single_pass.predictions(waiting.prepared, probabilities)
-    return segmenter.answer(len(request.cloud), predictions, request.fields, waiting.run)
+    return segmenter.answer(len(request.cloud), predictions, request.options.fields, waiting.run)
 
 
 def _logits(segmenter: Segmenter, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:

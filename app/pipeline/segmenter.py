@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.clouds.principal import principal_colors
 from app.errors import BadModel, BadRequest, TooLarge
+from app.options import MAX_PASSES, Mode, Options
 
 from . import exact, instance_tester, instances, prepare, single_pass, transforms
 from .inference import Inference
-from .modes import MAX_PASSES, MODES
 from .predictions import Predictions
 from .prepare import Prepared
 from .procedure import InferenceProcedure
@@ -55,11 +55,18 @@ class Segmenter:
         self.tile_voxels = tile_voxels
         self.warnings = procedure.remarks
 
-    def for_condition(self, condition: str) -> "Segmenter":
-        """The same network, answering for another of the datasets that it has a head for; '' for the config's own.
+    def for_options(self, options: Options) -> "Segmenter":
+        """The segmenter that answers with ``options``: this one, or its twin for another condition.
 
-        Raises BadRequest if it has none for ``condition``.
+        This is the one place for what depends on the model. Raises BadRequest if the model has no such condition, does
+        not give a field, or not in this mode.
         """
+        segmenter = self._for_condition(options.condition)
+        segmenter._check(options.fields, options.mode)
+        return segmenter
+
+    def _for_condition(self, condition: str) -> "Segmenter":
+        """The same network, answering for another of the datasets that it has a head for; '' for the config's own."""
         if condition in ("", self.procedure.condition):
             return self
         classes = self.procedure.conditions.get(condition)
@@ -75,36 +82,24 @@ class Segmenter:
     def segment(
         self,
         cloud: Cloud,
-        fields: tuple[str, ...] = (),
-        seed: int = 0,
-        mode: str = "fast",
-        max_passes: int = MAX_PASSES,
+        options: Options = Options(),
         check_cancelled: Callable[[], None] = never_cancelled,
         on_passes: Callable[[float, int], None] = ignore_passes,
     ) -> Segmentation:
-        """Labels, and the ``fields`` asked for (of app.clouds.cloud.FIELDS), for every point of ``cloud`` in its order.
+        """Labels, and the fields that ``options`` ask for, for every point of ``cloud`` in its order.
 
-        ``mode="fast"`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
-        points share its label. ``mode="exact"`` is upstream's tester, in at most ``max_passes`` passes, or in one where
-        the network finds instances; ``seed`` feeds what they draw. What ``check_cancelled`` raises before a pass ends
-        the call; ``on_passes`` gets the passes made and wanted.
+        ``Mode.FAST`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
+        points share its label. ``Mode.EXACT`` is upstream's tester, in at most ``max_passes`` passes, or in one if the
+        network finds instances; ``seed`` feeds what they draw. What ``check_cancelled`` raises before a pass ends the
+        call; ``on_passes`` is called with the passes made and wanted. Raises BadRequest as ``for_options``.
         """
-        self.check_fields(fields, mode)
-        run = RunContext([*cloud.warnings, *self.warnings], check_cancelled, on_passes)
-        predictions = (
-            self._fast(cloud, fields, seed, run)
-            if mode == "fast"
-            else self._exact(cloud, fields, seed, max_passes, run)
-        )
-        return self.answer(len(cloud), predictions, fields, run)
+        segmenter = self.for_options(options)
+        run = RunContext([*cloud.warnings, *segmenter.warnings], check_cancelled, on_passes)
+        find = {Mode.FAST: segmenter._fast, Mode.EXACT: segmenter._exact}[options.mode]
+        return segmenter.answer(len(cloud), find(cloud, options, run), options.fields, run)
 
-    def check_fields(self, fields: tuple[str, ...], mode: str) -> None:
-        """Raise BadRequest for an unknown ``mode``, and for ``fields`` that this network does not give in it."""
-        unknown = sorted(set(fields) - set(FIELDS))
-        if unknown:
-            raise BadRequest(f"unknown field {', '.join(unknown)}; known are {', '.join(FIELDS)}")
-        if mode not in MODES:
-            raise BadRequest(f"unknown mode {mode}; known are {', '.join(MODES)}")
+    def _check(self, fields: tuple[str, ...], mode: Mode) -> None:
+        """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
         if "instances" in fields and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.procedure.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
@@ -117,10 +112,10 @@ class Segmenter:
             )
         if wants_features(fields) and "instances" in fields:
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
-        if mode != "fast" and not self.procedure.classes:
+        if not mode.is_single_pass and not self.procedure.classes:
             raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
         of_one_pass = [name for name in fields if name in ("features", "features_rgb")]
-        if mode != "fast" and of_one_pass:
+        if not mode.is_single_pass and of_one_pass:
             raise BadRequest(f"{', '.join(of_one_pass)} are found in mode=fast only, got mode={mode}")
         of_classes = sorted({"confidence", "probabilities", "entropy"} & set(fields))
         if of_classes and not self.procedure.classes:
@@ -136,7 +131,7 @@ class Segmenter:
 
     def _gives(self, name: str) -> bool:
         try:
-            self.check_fields((name,), "fast")
+            self._check((name,), Mode.FAST)
         except BadRequest:
             return False
         return True
@@ -160,19 +155,18 @@ class Segmenter:
             prepared, single_pass.probabilities(self.inference, prepared, self.tile_voxels, run)
         )
 
-    def _fast(self, cloud: Cloud, fields: tuple[str, ...], seed: int, run: RunContext) -> Predictions | None:
-        prepared = self.prepare(cloud, seed, run)
-        return None if prepared is None else self.predictions(prepared, fields, run)
+    def _fast(self, cloud: Cloud, options: Options, run: RunContext) -> Predictions | None:
+        prepared = self.prepare(cloud, options.seed, run)
+        return None if prepared is None else self.predictions(prepared, options.fields, run)
 
-    def _exact(
-        self, cloud: Cloud, fields: tuple[str, ...], seed: int, max_passes: int, run: RunContext
-    ) -> Predictions | None:
-        staged = prepare.stage(cloud, self.procedure, seed, run, thin=True)
+    def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Predictions | None:
+        staged = prepare.stage(cloud, self.procedure, options.seed, run, thin=True)
         if staged is None:
             return None
         if self.inference.finds_instances:
             prepared, of_point = instance_tester.prepare_picks(staged, self.procedure, str(self.inference.device), run)
-            return replace(self.predictions(prepared, fields, run), of_point=of_point)
+            return replace(self.predictions(prepared, options.fields, run), of_point=of_point)
+        max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
         return exact.predictions(staged, votes)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from app.clouds.cloud import Cloud
+from app.options import Mode, Options
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 from app.zoo.legacy import Choice
@@ -38,7 +39,7 @@ def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto")
         {"index_fast": prepared.voxels.first_points(), "voxel_of_point": prepared.voxels.inverse}, expected
     )
     logits = segmenter.logits(prepared).cpu().numpy()[: len(expected["logits_fast"])]
-    agreement = min(_agreement(segmenter, cloud, expected, mode) for mode in ("fast", "exact"))
+    agreement = min(_agreement(segmenter, cloud, expected, mode) for mode in Mode)
     sums_off = sum_distance(_sums(segmenter, cloud, _seed(expected)), expected["prob_sum_exact"])
     if precision == "fp32" and not sums_off <= sum_tolerance(segmenter):
         wrong.append("prob_sum_exact")
@@ -47,16 +48,17 @@ def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto")
     return judge(case.name, "experiment", off, tolerance, agreement, wrong, least)
 
 
-def _agreement(segmenter: Segmenter, cloud: Cloud, expected: Mapping[str, np.ndarray], mode: str) -> float:
+def _agreement(segmenter: Segmenter, cloud: Cloud, expected: Mapping[str, np.ndarray], mode: Mode) -> float:
     """Share of the points with the label that the case has for ``mode``."""
-    labels = segmenter.segment(cloud, (), _seed(expected), mode, EVERY_PASS).labels
+    labels = segmenter.segment(cloud, Options(mode=mode, seed=_seed(expected), max_passes=EVERY_PASS)).labels
     return float((labels == expected[f"label_{mode}"]).mean())
 
 
 def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
     """float32 (N, num_classes), softmax outputs of every pass of ``mode=exact``, summed by point."""
     if segmenter.inference.finds_instances:  # one pass, of which every point takes what is said of the nearest pick
-        return np.asarray(segmenter.segment(cloud, ("probabilities",), seed, "exact").probabilities)
+        options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
+        return np.asarray(segmenter.segment(cloud, options).probabilities)
     staged, votes = all_votes(segmenter, cloud, seed)
     return votes.sums[staged.stand_in]
 

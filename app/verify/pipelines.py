@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from app.clouds.cloud import Cloud
+from app.options import Mode, Options
 from app.pipeline import exact, prepare, views
 from app.pipeline.exact import Votes
 from app.pipeline.prepare import Staged
@@ -37,7 +38,7 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     wrong = different(_fragments(segmenter, staged), expected)
     if "inverse" in expected:
         wrong += different({"inverse": staged.stand_in}, expected)
-    labels = segmenter.segment(cloud, (), seed, "exact", EVERY_PASS).labels
+    labels = segmenter.segment(cloud, Options(mode=Mode.EXACT, seed=seed, max_passes=EVERY_PASS)).labels
     agreement = float((labels == expected["label_full"]).mean())
     off = sum_distance(votes.sums, expected["prob_sum"])
     return judge(case.name, "pipeline", off, sum_tolerance(segmenter), agreement, wrong)

@@ -117,7 +117,7 @@ def test_units_by_code():
 
 def test_pyproj_is_imported_with_the_first_coordinate_system_and_asks_no_server():
     code = (
-        "import sys; import app.http.options; assert 'pyproj' not in sys.modules;"
+        "import sys; import app.options, app.http.query; assert 'pyproj' not in sys.modules;"
         "from app.clouds.crs import units_of; units_of('EPSG:2263'); import pyproj.network;"
         "assert not pyproj.network.is_network_enabled()"
     )

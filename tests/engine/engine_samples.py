@@ -11,8 +11,8 @@ import numpy as np
 from app.engine.answer import Answer
 from app.engine.body import Body, Storage
 from app.engine.deadline import Deadline
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
+from app.options import Options
 
 EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spunet-v1m1-0-base"
 
@@ -63,7 +63,7 @@ def reads_a_body(pid: int) -> bool:
     return "memfd:pointserve-body" in Path(f"/proc/{pid}/maps").read_text()
 
 
-FAULTS = ["kill", "stop", "hang", "break_device_once", "want_memory", "want_all_memory", "wait_for_go"]
+FAULTS = ["kill", "stop", "hang", "break_device_once", "want_memory", "want_all_memory", "wait_for_go", "misbehave"]
 
 
 def npz_bytes(num_points: int, fault: str = "", extent_m: float = 3.0) -> bytes:
@@ -81,9 +81,9 @@ def content(answer: Answer) -> bytes:
     return b"".join(answer.chunks())
 
 
-def ask(service: Service, data: bytes, **how: object) -> bytes:
+def ask(service: Service, data: bytes, timeout_s: float | None = None, **how: object) -> bytes:
     """The labels of a cloud as the bytes of an .npy file."""
-    with body_of(data) as body, service.predict(body, ReadOptions(), SegmentOptions(), "npy", **how) as answer:
+    with body_of(data) as body, service.predict(body, Options(output="npy", timeout_s=timeout_s), **how) as answer:
         return content(answer)
 
 

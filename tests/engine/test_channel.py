@@ -8,7 +8,8 @@ import pytest
 from engine_samples import in_seconds, num_open_files
 
 from app.engine.channel import MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
-from app.engine.protocol import Decode, Failure, ModelCard, ReadOptions, Ready
+from app.engine.protocol import Decode, Failure, ModelCard, Ready
+from app.options import Options
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def memory_file(content: bytes) -> int:
 
 def test_message_and_descriptors_arrive_as_they_were_sent(ends):
     ours, theirs = ends
-    message = Decode(ReadOptions("a.bin", None, ("x", "y", "z")), 10)
+    message = Decode(Options(filename="a.bin", columns=("x", "y", "z"), mode="exact", timeout_s=2.5), 10)
     files = [memory_file(b"one"), memory_file(b"two")]
     ours.send(message, files)
     received, fds = theirs.receive(in_seconds(5))
@@ -68,9 +69,10 @@ def test_message_in_small_pieces_arrives_whole(ends):
         b"not json",
         b"[]",
         b'["Nothing", {}]',
-        b'["MODES", {}]',
+        b'["Options", {}]',
         b'["Failure", {"status": "no number", "detail": "x"}]',
         b'["Failure", {"detail": "x"}]',
+        b'["Decode", {"options": {"mode": "slow"}, "max_points": 1}]',
         b'["Decoded", {"num_points": 1, "layout": [{"name": "xyz"}], "meta": {"format": "las"}}]',
         b"[" * 100_000,
         b"\xff\xfe",

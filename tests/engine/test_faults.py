@@ -11,7 +11,7 @@ from engine_samples import EXPERIMENT, ask, engine_pid, is_running, npz_bytes, n
 
 from app.engine.quarantine import STRIKES
 from app.engine.service import Service
-from app.errors import ClientGone, DeadlineExceeded, NotReady, Quarantined
+from app.errors import ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.settings import Settings
 
 SIZES = range(400, 408)
@@ -147,6 +147,17 @@ def test_cloud_that_needs_too_much_memory_goes_in_smaller_tiles(service):
     assert len(ask(service, data)) > 8000
     with pytest.raises(NotReady, match="POINTSERVE_TILE_VOXELS"):
         ask(service, npz_bytes(4000, "want_all_memory"))
+    assert engine_pid(service) == before
+
+
+def test_exception_in_the_engine_is_a_500_without_inner_details(service):
+    before = engine_pid(service)
+    with pytest.raises(Problem) as caught:
+        ask(service, npz_bytes(500, "misbehave"))
+    assert caught.value.status == 500
+    assert "log" in caught.value.detail
+    assert "no check caught" not in caught.value.detail
+    assert len(ask(service, npz_bytes(500))) > 500
     assert engine_pid(service) == before
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from engine_samples import body_of, content, npz_bytes, wait_until
 
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
 from app.errors import BadRequest
 from app.networks import registry
+from app.options import Options
 from app.settings import Settings
 
 INNER = {"in_channels": 6, "num_classes": 0, "base_channels": 4, "channels": (4, 4), "layers": (1, 1)}
@@ -60,8 +60,7 @@ def service(tmp_path_factory):
 
 
 def answer(service, **options):
-    options = SegmentOptions(**options)
-    with body_of(npz_bytes(900)) as body, service.predict(body, ReadOptions(), options, "json") as given:
+    with body_of(npz_bytes(900)) as body, service.predict(body, Options(**options)) as given:
         return json.loads(content(given))
 
 

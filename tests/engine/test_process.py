@@ -18,9 +18,10 @@ from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, pack_segmentation, unpack_segmentation
 from app.engine.process import choose_device
-from app.engine.protocol import Batch, Failure, Segment, Segmented, SegmentOptions
+from app.engine.protocol import Batch, Failure, Segment, Segmented
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, NotFound, Problem
+from app.options import Options
 from app.pipeline.out_of_memory import is_out_of_memory
 
 
@@ -53,7 +54,7 @@ def heartbeat():
 def answer_to(models: ModelSet, heartbeat: Heartbeat, clouds: list[Cloud], deadline_unix_s: float, **options):
     """The messages and descriptors in the order of the clouds."""
     packed = [pack_cloud(cloud) for cloud in clouds]
-    options = SegmentOptions(**{"model": "good", "fields": ("entropy",), **options})
+    options = Options(**{"model": "good", "fields": ("entropy",), **options})
     jobs = [Segment(str(i), options, one.layout, one.meta, deadline_unix_s) for i, one in enumerate(packed)]
     try:
         answers = list(Runner(models, heartbeat, "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed]))

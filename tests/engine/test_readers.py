@@ -25,9 +25,9 @@ from engine_samples import (
 from app.clouds.cloud import ClassInfo, Segmentation
 from app.engine.body import Body, Storage
 from app.engine.packed import pack_segmentation, unpack_cloud
-from app.engine.protocol import ReadOptions
 from app.engine.readers import ReaderPool
 from app.errors import BadCloud, BadRequest, DeadlineExceeded, NotReady, TooLarge, UnsupportedFormat
+from app.options import Options
 
 LONG_POINTS = 1_500_000
 LONG_TEXT = text_bytes(LONG_POINTS)
@@ -53,7 +53,7 @@ def started(settings):
 
 
 def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
-    with body_of(data) as body, pool.decode(body, ReadOptions(**options), within(timeout_s)) as cloud:
+    with body_of(data) as body, pool.decode(body, Options(**options), within(timeout_s)) as cloud:
         return cloud.num_points
 
 
@@ -70,7 +70,7 @@ def while_it_reads(pool: ReaderPool, act, times: int = 1) -> int | BaseException
 
 
 def test_cloud_holds_what_the_file_holds(pool):
-    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, ReadOptions(), within(60)) as packed:
+    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, Options(), within(60)) as packed:
         cloud = unpack_cloud(packed)
     assert cloud.format == "npy"
     np.testing.assert_array_equal(cloud.xyz, np.load(io.BytesIO(npy_bytes(100, seed=3))))
@@ -79,7 +79,7 @@ def test_cloud_holds_what_the_file_holds(pool):
 def test_body_on_disk_is_read_like_one_in_memory(pool, tmp_path):
     with (
         Body.from_stream(io.BytesIO(npy_bytes()), 1 << 30, Storage(100, tmp_path)) as body,
-        pool.decode(body, ReadOptions(), within(60)) as cloud,
+        pool.decode(body, Options(), within(60)) as cloud,
     ):
         assert cloud.num_points == 500
 
@@ -266,7 +266,7 @@ def test_answer_is_written_with_or_without_the_source(pool):
     ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
     classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
     segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
-    with body_of(ply) as body, pool.decode(body, ReadOptions(), within(60)) as cloud, segmentation:
+    with body_of(ply) as body, pool.decode(body, Options(), within(60)) as cloud, segmentation:
         for output, source in (("ply", body), ("npy", None), ("json", None)):
             file = pool.encode(output, cloud, segmentation, source, within(60))
             content = os.pread(file.fd, file.size + 1, 0)
@@ -292,7 +292,7 @@ def test_busy_readers_die_with_their_parent(tmp_path):
 import sys
 from app.engine.deadline import Deadline
 from app.engine.body import Body, Storage
-from app.engine.protocol import ReadOptions
+from app.options import Options
 from app.engine.readers import ReaderPool
 from app.settings import Settings
 pool = ReaderPool(Settings(readers=1))
@@ -300,7 +300,7 @@ pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, Storage(1 << 30)) as body:
     while True:
-        pool.decode(body, ReadOptions(filename="a.xyz"), Deadline.after(60)).close()
+        pool.decode(body, Options(filename="a.xyz"), Deadline.after(60)).close()
 """
     (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
     command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
 from app.errors import BadModel, NotFound, NotReady
+from app.options import Options
 
 WEIGHTS = "model/model_best.pth"
 
@@ -42,7 +42,7 @@ def served(service: Service) -> list[str]:
 
 
 def ask_model(service: Service, name: str) -> str:
-    with body_of(npz_bytes(300)) as body, service.predict(body, ReadOptions(), SegmentOptions(name), "npy") as answer:
+    with body_of(npz_bytes(300)) as body, service.predict(body, Options(name, output="npy")) as answer:
         return answer.model
 
 

@@ -9,12 +9,12 @@ from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from app.engine.deadline import Deadline
 from app.engine.job import CloudJob
 from app.engine.packed import Packed, pack_cloud, pack_segmentation
-from app.engine.protocol import SegmentOptions
 from app.engine.quarantine import STRIKES
 from app.engine.scheduler import Limits, Scheduler
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
+from app.options import Options
 
-OPTIONS = SegmentOptions("m")
+OPTIONS = Options("m")
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ SHARING = Limits(20, 100_000, batch_requests=3, batch_voxels=1000, batch_delay_s
 
 def submit(scheduler: Scheduler, num_points: int, model: str = "m", **job) -> CloudJob:
     with pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
-        return scheduler._submit(cloud, SegmentOptions(model), time.monotonic() + 30, job.get("shares", True), 0)
+        return scheduler._submit(cloud, Options(model), time.monotonic() + 30, job.get("shares", True), 0)
 
 
 def sizes_taken(scheduler: Scheduler) -> list[int]:

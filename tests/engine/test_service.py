@@ -23,9 +23,9 @@ from engine_samples import (
 )
 
 from app.engine.answer import Answer
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
 from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
+from app.options import Options
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -58,9 +58,9 @@ def ready(service):
     service.wait_ready(120)
 
 
-def predict(service: Service, data: bytes, output: str = "npy", segment=SegmentOptions(), **read) -> Answer:  # noqa: B008
+def predict(service: Service, data: bytes, output: str = "npy", **options) -> Answer:
     with body_of(data) as body:
-        return service.predict(body, ReadOptions(**read), segment, output, "request-1")
+        return service.predict(body, Options(output=output, **options), "request-1")
 
 
 def labels(service: Service, data: bytes) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_exact_mode_makes_as_many_passes_as_it_may(service, max_passes, passes):
     expected = np.load(EXPERIMENT / "expected.npz")
     file = io.BytesIO()
     np.savez(file, coord=expected["coord"], color=expected["color"], normal=expected["normal"])
-    with predict(service, file.getvalue(), "json", SegmentOptions(mode="exact", max_passes=max_passes)) as answer:
+    with predict(service, file.getvalue(), "json", mode="exact", max_passes=max_passes) as answer:
         body = json.loads(content(answer))
     assert (answer.passes, answer.passes_wanted) == (body["passes"], body["passes_wanted"]) == (passes, 10)
     agreement = np.mean(np.array(body["labels"]) == expected["label_exact"])
@@ -89,8 +89,7 @@ def test_exact_mode_makes_as_many_passes_as_it_may(service, max_passes, passes):
 
 
 def test_answer_says_how_it_came_about(service):
-    segment = SegmentOptions(fields=("confidence",))
-    with predict(service, npy_bytes(300), "json", segment) as answer:
+    with predict(service, npy_bytes(300), "json", fields=("confidence",)) as answer:
         body = json.loads(content(answer))
         assert answer.size == len(content(answer))
     assert (answer.media_type, answer.num_points, answer.model) == ("application/json", 300, EXPERIMENT.name)
@@ -122,24 +121,14 @@ def test_same_request_gets_the_same_answer(service):
     np.testing.assert_array_equal(labels(service, npy_bytes()), labels(service, npy_bytes()))
 
 
-@pytest.mark.parametrize(
-    ("output", "read", "segment", "accepted"),
-    [
-        ("dwg", {}, {}, "json, las, laz"),
-        ("json", {"format": "dwg"}, {}, "las, laz"),
-        ("json", {}, {"mode": "slow"}, "fast, exact"),
-        ("json", {}, {"mode": "exact", "max_passes": 1000}, "1 to 128"),
-        ("json", {}, {"fields": ("confidence", "colour")}, "confidence, probabilities"),
-    ],
-)
-def test_unknown_options_are_refused_with_those_accepted(service, output, read, segment, accepted):
-    with pytest.raises(BadRequest, match=accepted):
-        predict(service, b"not looked at", output, SegmentOptions(**segment), **read)
+def test_more_passes_than_the_server_makes_are_refused(service):
+    with pytest.raises(BadRequest, match="1 to 128"):
+        predict(service, b"not looked at", mode="exact", max_passes=1000)
 
 
 def test_unknown_model_is_refused_with_those_served(service):
     with pytest.raises(NotFound, match=EXPERIMENT.name):
-        predict(service, b"not looked at", "json", SegmentOptions(model="other"))
+        predict(service, b"not looked at", model="other")
 
 
 def test_problems_of_files_and_clouds_cross_over(service):
@@ -149,29 +138,20 @@ def test_problems_of_files_and_clouds_cross_over(service):
         predict(service, npy_bytes(20_001))
 
 
-def test_exception_in_the_engine_is_a_500_without_inner_details(service):
-    """A seed that numpy refuses is a bug that no check caught; the engine answers and goes on."""
-    with pytest.raises(Problem) as caught:
-        predict(service, npy_bytes(), "npy", SegmentOptions(seed=-1))
-    assert caught.value.status == 500
-    assert "log" in caught.value.detail
-    assert len(labels(service, npy_bytes())) == 500
-
-
 def test_no_descriptor_is_left_behind(service):
     labels(service, npy_bytes())
     before = num_open_files()
     requests = [
-        (npy_bytes(50), "json", SegmentOptions()),
-        (npy_bytes()[:-4], "json", SegmentOptions()),
-        (npy_bytes(20_001), "json", SegmentOptions()),
-        (npy_bytes(50), "nonsense", SegmentOptions()),
-        (npy_bytes(50), "json", SegmentOptions(seed=-1)),
+        (npy_bytes(50), {}),
+        (npy_bytes()[:-4], {}),
+        (npy_bytes(20_001), {}),
+        (npy_bytes(50), {"max_passes": 1000}),
+        (npy_bytes(50), {"condition": "that the model does not know"}),
     ]
     for i in range(50):
-        data, output, segment = requests[i % 5]
+        data, options = requests[i % 5]
         with suppress(Problem):
-            predict(service, data, output, segment).close()
+            predict(service, data, "json", **options).close()
     assert num_open_files() == before
     assert service.status().num_requests == 0
     assert service.status().num_points == 0
@@ -225,7 +205,7 @@ def test_models_that_cannot_be_served_say_why(settings, tmp_path):
     assert service.status().state == "empty"
     for name in ("", "broken"):
         with pytest.raises(BadModel, match="found an import"):
-            predict(service, npy_bytes(), segment=SegmentOptions(name))
+            predict(service, npy_bytes(), model=name)
     service.stop()
 
 
@@ -237,7 +217,7 @@ def test_second_folder_of_a_name_does_not_take_the_first_one_away(settings, tmp_
     try:
         service.wait_ready(120)
         assert [card.served for card in service.models()] == [True, False]
-        with predict(service, npy_bytes(50), segment=SegmentOptions("same")) as answer:
+        with predict(service, npy_bytes(50), model="same") as answer:
             assert answer.model == "same"
     finally:
         service.stop(0.0)
@@ -274,6 +254,7 @@ def test_stuck_engine_dies_with_its_parent(settings):
     script = f"""
 import time
 from app.engine.service import Service
+from app.options import Options
 from app.settings import Settings
 service = Service(Settings(models={str(EXPERIMENT)!r}, device="cpu", threads=1, readers=1))
 service.start()

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
 from app.errors import BadModel, NotFound, NotReady
+from app.options import Options
 from app.settings import Settings
 
 
@@ -36,8 +36,7 @@ def served(service: Service) -> list[str]:
 
 
 def model_of(service: Service, name: str) -> str:
-    options = SegmentOptions(name)
-    with body_of(npz_bytes(300)) as body, service.predict(body, ReadOptions(), options, "npy") as answer:
+    with body_of(npz_bytes(300)) as body, service.predict(body, Options(name, output="npy")) as answer:
         return answer.model
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from app.clouds.cloud import Cloud
+from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.roughness import CHUNK_POINTS, roughness
 from app.pipeline.run_context import never_cancelled
@@ -43,11 +44,11 @@ def test_answers_do_not_depend_on_what_is_prepared_beside():
     assert torch.get_num_threads() >= 4, "the clouds would be prepared one after the other"
     segmenter = load_model(FOLDER).segmenter("cuda", 400_000)
     clouds = [hills(2000 + 4000 * seed, seed) for seed in range(12)]
-    requests = [SegmentationRequest(cloud, FIELDS, 0, never_cancelled) for cloud in clouds]
+    requests = [SegmentationRequest(cloud, Options(fields=FIELDS), never_cancelled) for cloud in clouds]
     outcomes = {outcome.index: outcome for outcome in segment_batch(segmenter, requests, 60_000)}
     assert sorted(outcomes) == list(range(12))
     assert max(outcome.batch_size for outcome in outcomes.values()) > 1
     for index, cloud in enumerate(clouds):
-        alone = segmenter.segment(cloud, FIELDS)
+        alone = segmenter.segment(cloud, Options(fields=FIELDS))
         np.testing.assert_array_equal(outcomes[index].result.labels, alone.labels)
         np.testing.assert_array_equal(outcomes[index].result.probabilities, alone.probabilities)

@@ -48,12 +48,12 @@ def post_form(server: Server, data: bytes) -> requests.Response:
     [
         ([("fields", b"a," * 500_000)], "65,536"),
         ([("fields", b"a," * 30_000)], "confidence"),
-        ([("columns", b"x," * 30_000)], "4096 names"),
+        ([("columns", b"x," * 30_000)], "4096 entries"),
         ([("mode", b"x" * 60_000)], "'fast' or 'exact'"),
         ([("n" * 100_000, b"x")], "is no option"),
         ([(f"{'n' * 5000}{number}", b"x") for number in range(90)], "82 more"),
         ([("seed", str(number).encode()) for number in range(90)], "give it once"),
-        ([("seed", b"9" * 5000)], "integer"),
+        ([("seed", b"9" * 5000)], "whole number"),
         ([("filename", b"f" * 60_000)], "1000 characters"),
     ],
 )
@@ -104,7 +104,7 @@ def test_queries(server: Server, query: str):
         ({"inputs": [COORD | {"name": "n" * MILLION}]}, "1000 characters"),
         ({"inputs": [COORD | {"name": "n" * 1000}]}, "There is no input"),
         ({"inputs": [COORD | {"datatype": "n" * 1000}]}, "datatype"),
-        ({"inputs": [COORD | {"shape": ["a"] * 500_000}]}, "not an integer"),
+        ({"inputs": [COORD | {"shape": ["a"] * 500_000}]}, "expected a whole number"),
         ({"inputs": [COORD | {"shape": [1] * MILLION}]}, "64 entries"),
         ({"inputs": [COORD | {"data": "d" * MILLION}]}, "not a list"),
         ({"outputs": [{"name": "o" * 1000}]}, "There is no output"),

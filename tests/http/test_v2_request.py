@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.engine.body import Body, Storage
 from app.errors import BadRequest, TooLarge
-from app.http.v2.options import options_of
+from app.http.v2.parameters import options_of
 from app.http.v2.request import opened
 
 COORD = np.arange(12, dtype="<f4").reshape(4, 3)

@@ -10,6 +10,7 @@ from pipeline_samples import make_procedure, make_terrain
 from app.clouds.principal import principal_colors
 from app.errors import BadRequest, TooLarge
 from app.networks.registry import build
+from app.options import Options
 from app.pipeline import segmenter as segmenters
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.run_context import never_cancelled
@@ -59,7 +60,7 @@ def encoder(probe):
 
 
 def test_the_last_layer_makes_the_probabilities_of_them(described, probe):
-    answer = described.segment(make_terrain(), ("features", "probabilities"))
+    answer = described.segment(make_terrain(), Options(fields=("features", "probabilities")))
     assert answer.features.shape == (3000, 24)
     assert answer.features.dtype == np.float32
     logits = probe.seg_head(torch.from_numpy(answer.features))
@@ -68,11 +69,13 @@ def test_the_last_layer_makes_the_probabilities_of_them(described, probe):
 
 def test_labels_are_the_same_with_and_without(described):
     cloud = make_terrain()
-    np.testing.assert_array_equal(described.segment(cloud, ("features",)).labels, described.segment(cloud).labels)
+    np.testing.assert_array_equal(
+        described.segment(cloud, Options(fields=("features",))).labels, described.segment(cloud).labels
+    )
 
 
 def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, procedure):
-    answer = Segmenter(network, procedure).segment(make_terrain(), ("features", "probabilities"))
+    answer = Segmenter(network, procedure).segment(make_terrain(), Options(fields=("features", "probabilities")))
     final = network.backbone.final
     logits = torch.from_numpy(answer.features) @ final.weight.reshape(final.weight.shape[-1], -1) + final.bias
     np.testing.assert_allclose(logits.detach().softmax(1).numpy(), answer.probabilities, atol=1e-5)
@@ -80,9 +83,9 @@ def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, proced
 
 def test_tiles_are_joined(described):
     cloud = make_terrain(num_points=6000, extent_m=150.0)
-    whole = described.segment(cloud, ("features",)).features
+    whole = described.segment(cloud, Options(fields=("features",))).features
     described.tile_voxels = 1500
-    tiled = described.segment(cloud, ("features",)).features
+    tiled = described.segment(cloud, Options(fields=("features",))).features
     assert tiled.shape == whole.shape
     assert np.abs(tiled).sum(1).min() > 0
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.9
@@ -91,13 +94,13 @@ def test_tiles_are_joined(described):
 def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
     cloud = make_terrain()
     cloud.xyz[5] = np.nan
-    answer = described.segment(cloud, ("features", "features_rgb"))
+    answer = described.segment(cloud, Options(fields=("features", "features_rgb")))
     assert not answer.features[5].any()
     assert not answer.features_rgb[5].any()
     prepared = described.prepare(cloud)
     first = prepared.rows[prepared.voxels.first_points()]
     np.testing.assert_array_equal(answer.features_rgb[first], principal_colors(answer.features[first]))
-    only_colours = described.segment(cloud, ("features_rgb",))
+    only_colours = described.segment(cloud, Options(fields=("features_rgb",)))
     assert only_colours.features is None
     np.testing.assert_array_equal(only_colours.features_rgb, answer.features_rgb)
 
@@ -105,19 +108,21 @@ def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
 def test_they_are_the_same_bytes_beside_strangers(described):
     clouds = [make_terrain(seed=seed) for seed in range(3)]
     requests = [
-        SegmentationRequest(cloud, ("features",) if at == 1 else (), 0, never_cancelled)
+        SegmentationRequest(cloud, Options(fields=("features",) if at == 1 else ()), never_cancelled)
         for at, cloud in enumerate(clouds)
     ]
     outcomes = {outcome.index: outcome.result for outcome in segment_batch(described, requests, 100_000)}
-    np.testing.assert_array_equal(outcomes[1].features, described.segment(clouds[1], ("features",)).features)
+    np.testing.assert_array_equal(
+        outcomes[1].features, described.segment(clouds[1], Options(fields=("features",))).features
+    )
     np.testing.assert_array_equal(outcomes[0].labels, described.segment(clouds[0]).labels)
 
 
 def test_an_encoder_has_features_and_no_labels(encoder, described):
     cloud = make_terrain()
-    answer = encoder.segment(cloud, ("features",))
+    answer = encoder.segment(cloud, Options(fields=("features",)))
     assert (answer.labels == -1).all()
-    np.testing.assert_array_equal(answer.features, described.segment(cloud, ("features",)).features)
+    np.testing.assert_array_equal(answer.features, described.segment(cloud, Options(fields=("features",))).features)
     assert not any("knows no classes" in warning for warning in answer.warnings)
     assert any("ask for fields=features" in warning for warning in encoder.segment(cloud).warnings)
 
@@ -127,22 +132,22 @@ def test_an_encoder_has_features_and_no_labels(encoder, described):
 )
 def test_an_encoder_is_not_asked_for_classes(encoder, fields, mode):
     with pytest.raises(BadRequest, match="knows no classes"):
-        encoder.segment(make_terrain(), fields, mode=mode)
+        encoder.segment(make_terrain(), Options(mode=mode, fields=fields))
 
 
 def test_what_gives_none_says_so(described, monkeypatch):
     with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
-        described.segment(make_terrain(), ("features",), mode="exact")
+        described.segment(make_terrain(), Options(mode="exact", fields=("features",)))
     with pytest.raises(BadRequest, match="features_rgb are found in mode=fast only"):
-        described.segment(make_terrain(), ("features_rgb",), mode="exact")
+        described.segment(make_terrain(), Options(mode="exact", fields=("features_rgb",)))
     monkeypatch.setattr(segmenters, "MAX_FEATURE_BYTES", 3000 * 24 * 4 - 1)
     with pytest.raises(TooLarge, match="24 features for each of 3,000 points are 288,000 bytes"):
-        described.segment(make_terrain(), ("features",))
-    assert described.segment(make_terrain(), ("features_rgb",)).features_rgb.any()
+        described.segment(make_terrain(), Options(fields=("features",)))
+    assert described.segment(make_terrain(), Options(fields=("features_rgb",))).features_rgb.any()
     network = build({"type": "DefaultSegmentor", "backbone": {"type": "PT-v2m2", "in_channels": 6, "num_classes": 4}})
     without = Segmenter(network, replace(make_procedure(num_classes=4), name="plain"))
     with pytest.raises(BadRequest, match="model plain gives no features"):
-        without.segment(make_terrain(), ("features_rgb",))
+        without.segment(make_terrain(), Options(fields=("features_rgb",)))
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head["type"])
@@ -151,20 +156,24 @@ def test_heads_of_all_kinds_give_the_features_of_their_backbone(described, probe
     network = build(head | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]}).requires_grad_(False)
     network.backbone.load_state_dict(probe.backbone.state_dict())
     answer = Segmenter(network, replace(make_procedure(num_classes=4), condition="ScanNet")).segment(
-        make_terrain(), ("features", "probabilities")
+        make_terrain(), Options(fields=("features", "probabilities"))
     )
-    np.testing.assert_array_equal(answer.features, described.segment(make_terrain(), ("features",)).features)
+    np.testing.assert_array_equal(
+        answer.features, described.segment(make_terrain(), Options(fields=("features",))).features
+    )
     assert answer.probabilities.shape == (3000, 4)
 
 
 def test_instances_and_features_are_asked_for_apart():
     network = build(HEADS[1] | {"backbone_out_channels": 24, "backbone": PROBE["backbone"]})
     with pytest.raises(BadRequest, match="one or the other"):
-        Segmenter(network, make_procedure(num_classes=4)).segment(make_terrain(), ("instances", "features"))
+        Segmenter(network, make_procedure(num_classes=4)).segment(
+            make_terrain(), Options(fields=("instances", "features"))
+        )
 
 
 def test_a_cloud_without_a_usable_point_has_none(described):
     cloud = make_terrain(num_points=10)
     cloud.xyz[:] = np.nan
-    answer = described.segment(cloud, ("features", "features_rgb"))
+    answer = described.segment(cloud, Options(fields=("features", "features_rgb")))
     assert (answer.features.shape, answer.features_rgb.shape) == ((10, 0), (10, 3))

@@ -10,6 +10,7 @@ from app.clouds.cloud import Cloud
 from app.errors import BadModel, DeadlineExceeded
 from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
+from app.options import Options
 from app.pipeline import exact, features, transforms, views
 from app.pipeline.inference import Inference
 from app.pipeline.segmenter import Segmenter
@@ -77,7 +78,9 @@ def shares(sums):
 @pytest.mark.parametrize("found", [(), (SMALLER,), (*QUARTERS, SMALLER, FLIPPED)], ids=["none", "one", "six"])
 def test_sums_are_those_of_every_fragment_of_every_view(network, procedure, found):
     procedure, cloud = with_views(procedure, *found), crowded()
-    out = Segmenter(network, procedure).segment(cloud, ("probabilities", "confidence", "entropy"), mode="exact")
+    out = Segmenter(network, procedure).segment(
+        cloud, Options(mode="exact", fields=("probabilities", "confidence", "entropy"))
+    )
     expected = shares(written_out(network, procedure, cloud)[0])
     np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(out.confidence, out.probabilities.max(1))
@@ -90,7 +93,7 @@ def test_sums_are_those_of_every_fragment_of_every_view(network, procedure, foun
 
 def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
     procedure, cloud, network = with_views(procedure, SMALLER, QUARTERS[1]), crowded(), Positions().eval()
-    out = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
+    out = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     expected = shares(written_out(network, procedure, cloud)[0])
     np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
     other = transforms.apply(
@@ -102,10 +105,10 @@ def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
 @pytest.mark.parametrize("reads_positions", [False, True])
 def test_batching_changes_nothing(network, procedure, monkeypatch, reads_positions):
     segmenter = Segmenter(Positions().eval() if reads_positions else network, with_views(procedure, *QUARTERS, SMALLER))
-    together = segmenter.segment(crowded(), ("probabilities",), mode="exact").probabilities
+    together = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).probabilities
     for size in (1, 2000):
         monkeypatch.setattr(exact, "BATCH_VOXELS", size)
-        alone = segmenter.segment(crowded(), ("probabilities",), mode="exact").probabilities
+        alone = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).probabilities
         np.testing.assert_array_equal(alone, together)
 
 
@@ -114,9 +117,9 @@ def test_labels_of_tiles_are_those_of_the_whole(network, procedure, monkeypatch,
     cloud = make_terrain(20_000, extent_m=150)
     cloud.xyz = np.repeat(cloud.xyz[::2], 2, 0)
     procedure = with_views(procedure, QUARTERS[0], SMALLER)
-    whole = Segmenter(network, procedure).segment(cloud, mode="exact")
+    whole = Segmenter(network, procedure).segment(cloud, Options(mode="exact"))
     monkeypatch.setattr(exact, "HELD_VOXELS", held)
-    tiled = Segmenter(network, procedure, tile_voxels=6_000).segment(cloud, mode="exact")
+    tiled = Segmenter(network, procedure, tile_voxels=6_000).segment(cloud, Options(mode="exact"))
     assert (tiled.labels == whole.labels).mean() >= 0.999
     assert tiled.passes == whole.passes
 
@@ -132,7 +135,7 @@ def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypat
 
     monkeypatch.setattr(Inference, "plan", counting)
     monkeypatch.setattr(exact, "BATCH_VOXELS", 1)
-    out = segmenter.segment(crowded(), ("probabilities",), mode="exact")
+    out = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",)))
     assert out.passes > 12
     assert len(planned) == len(set(planned)) == 2
     expected = shares(written_out(network, segmenter.procedure, crowded())[0])
@@ -142,9 +145,9 @@ def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypat
 def test_views_that_are_alike_are_weighted_not_repeated(network, procedure, monkeypatch):
     cloud, found = crowded(), (*QUARTERS, FLIPPED, QUARTERS[0], SMALLER)
     segmenter = Segmenter(network, with_views(procedure, *found))
-    once = segmenter.segment(cloud, ("probabilities",), mode="exact")
+    once = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",)))
     monkeypatch.setattr(views, "_alike", lambda first, second: False)
-    every = segmenter.segment(cloud, ("probabilities",), mode="exact")
+    every = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",)))
     assert once.passes < every.passes
     np.testing.assert_allclose(once.probabilities, every.probabilities, rtol=0, atol=1e-6)
 
@@ -171,8 +174,8 @@ def test_passes_go_to_the_first_fragments_of_all_views(wanted, limit, given):
 
 def test_passes_over_the_limit_are_left_out_and_said(network, procedure):
     cloud, segmenter = crowded(), Segmenter(network, with_views(procedure, *QUARTERS[:2]))
-    full = segmenter.segment(cloud, mode="exact")
-    out = segmenter.segment(cloud, ("probabilities",), mode="exact", max_passes=6)
+    full = segmenter.segment(cloud, Options(mode="exact"))
+    out = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), max_passes=6))
     assert (out.passes, out.passes_wanted) == (6, full.passes)
     assert full.passes > 6
     np.testing.assert_allclose(out.probabilities.sum(1), 1, atol=1e-5)
@@ -183,8 +186,8 @@ def test_passes_over_the_limit_are_left_out_and_said(network, procedure):
 
 def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, procedure):
     cloud, segmenter = crowded(), Segmenter(network, procedure)
-    one = segmenter.segment(cloud, ("confidence",), mode="exact", max_passes=1)
-    fast = segmenter.segment(cloud, ("confidence",))
+    one = segmenter.segment(cloud, Options(mode="exact", fields=("confidence",), max_passes=1))
+    fast = segmenter.segment(cloud, Options(fields=("confidence",)))
     np.testing.assert_array_equal(one.labels, fast.labels)
     np.testing.assert_allclose(one.confidence, fast.confidence, rtol=0, atol=1e-6)
     assert (fast.passes, fast.passes_wanted) == (1, 1)
@@ -193,7 +196,7 @@ def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, procedure):
 def test_thousands_of_points_in_one_voxel_cost_no_more_than_the_limit(network, procedure):
     cloud = crowded()
     cloud.xyz[:3000] = cloud.xyz[0]
-    out = Segmenter(network, procedure).segment(cloud, mode="exact", max_passes=5)
+    out = Segmenter(network, procedure).segment(cloud, Options(mode="exact", max_passes=5))
     assert (out.passes, out.passes_wanted) == (5, 3000 + np.count_nonzero(same_voxel(cloud)[3000:]))
     assert len(set(out.labels[:3000])) <= 5 + 1
 
@@ -208,11 +211,13 @@ def same_voxel(cloud):
 def test_a_pre_grid_thins_by_the_seed_and_every_point_gets_the_label_of_its_pick(network):
     procedure, cloud = make_procedure(transform=[PRE_GRID]), crowded(8000)
     segmenter = Segmenter(network, procedure)
-    out = segmenter.segment(cloud, ("probabilities",), seed=3, mode="exact")
+    out = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), seed=3))
     sums, sample = written_out(network, procedure, cloud, seed=3)
     assert len(sums) < len(cloud)
     np.testing.assert_allclose(out.probabilities, shares(sums)[sample["inverse"]], rtol=0, atol=1e-5)
-    again, other = (segmenter.segment(cloud, ("probabilities",), seed=seed, mode="exact") for seed in (3, 4))
+    again, other = (
+        segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), seed=seed)) for seed in (3, 4)
+    )
     np.testing.assert_array_equal(again.probabilities, out.probabilities)
     assert not np.array_equal(other.probabilities, out.probabilities)
 
@@ -220,7 +225,9 @@ def test_a_pre_grid_thins_by_the_seed_and_every_point_gets_the_label_of_its_pick
 def test_points_that_the_transforms_drop_are_ignored(network):
     crop = {"type": "SphereCrop", "point_max": 1000, "mode": "center"}
     for steps in ([crop], [PRE_GRID, crop], [crop, PRE_GRID]):
-        out = Segmenter(network, make_procedure(transform=steps)).segment(crowded(), ("confidence",), mode="exact")
+        out = Segmenter(network, make_procedure(transform=steps)).segment(
+            crowded(), Options(mode="exact", fields=("confidence",))
+        )
         ignored = out.labels == -1
         assert 0 < np.count_nonzero(~ignored) < 4000
         assert (out.confidence[ignored] == 0).all()
@@ -230,12 +237,14 @@ def test_points_that_the_transforms_drop_are_ignored(network):
 def test_points_that_are_not_finite_are_ignored(network, procedure):
     cloud = crowded()
     cloud.xyz[[0, 17]] = np.nan
-    labels = Segmenter(network, procedure).segment(cloud, mode="exact").labels
+    labels = Segmenter(network, procedure).segment(cloud, Options(mode="exact")).labels
     np.testing.assert_array_equal(np.flatnonzero(labels == -1), [0, 17])
 
 
 def test_a_cloud_without_a_usable_point_takes_no_pass(network, procedure):
-    out = Segmenter(network, procedure).segment(Cloud(np.full((3, 3), np.nan), "npy"), ("probabilities",), mode="exact")
+    out = Segmenter(network, procedure).segment(
+        Cloud(np.full((3, 3), np.nan), "npy"), Options(mode="exact", fields=("probabilities",))
+    )
     np.testing.assert_array_equal(out.labels, [-1, -1, -1])
     assert (out.passes, out.passes_wanted) == (0, 0)
 
@@ -246,7 +255,7 @@ def test_a_cloud_without_a_usable_point_takes_no_pass(network, procedure):
 def test_a_view_left_to_chance_is_refused_in_this_mode_only(network, procedure, step):
     segmenter = Segmenter(network, with_views(procedure, [step]))
     with pytest.raises(BadModel, match=step["type"]):
-        segmenter.segment(crowded(), mode="exact")
+        segmenter.segment(crowded(), Options(mode="exact"))
     assert segmenter.segment(crowded()).passes == 1
 
 
@@ -261,7 +270,7 @@ def test_a_cancelled_run_ends_between_passes(network, procedure, monkeypatch):
 
     with pytest.raises(DeadlineExceeded):
         Segmenter(network, with_views(procedure, *QUARTERS)).segment(
-            crowded(), mode="exact", check_cancelled=check_cancelled
+            crowded(), Options(mode="exact"), check_cancelled=check_cancelled
         )
     assert len(calls) == 13
 
@@ -269,7 +278,7 @@ def test_a_cancelled_run_ends_between_passes(network, procedure, monkeypatch):
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, procedure, monkeypatch, error):
     cloud, procedure = crowded(), with_views(procedure, *QUARTERS)
-    expected = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
+    expected = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     sizes, logits = [], Inference.logits
 
     def short_of_memory(self, feat, plan, run):
@@ -279,7 +288,7 @@ def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, 
         return logits(self, feat, plan, run)
 
     monkeypatch.setattr(Inference, "logits", short_of_memory)
-    answer = Segmenter(network, procedure).segment(cloud, ("probabilities",), mode="exact")
+    answer = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     assert max(sizes) > 2500 > min(sizes)
     np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
     assert answer.passes == expected.passes
@@ -291,4 +300,4 @@ def test_one_fragment_that_does_not_fit_ends_the_run(network, procedure, monkeyp
 
     monkeypatch.setattr(Inference, "logits", short_of_memory)
     with pytest.raises(MemoryError):
-        Segmenter(network, procedure).segment(crowded(), mode="exact")
+        Segmenter(network, procedure).segment(crowded(), Options(mode="exact"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pipeline_samples import make_terrain
 
+from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.inference import OVERFLOW
 from app.pipeline.run_context import never_cancelled
@@ -39,17 +40,18 @@ def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, proce
 
 @pytest.mark.parametrize("fields", [("probabilities",), ("features", "probabilities")])
 def test_what_overflows_runs_in_float32_with_a_warning(overflowing, procedure, fields):
-    exact = Segmenter(overflowing, procedure).segment(make_terrain(), fields)
-    half = Segmenter(overflowing, procedure, precision="fp16").segment(make_terrain(), fields)
+    exact = Segmenter(overflowing, procedure).segment(make_terrain(), Options(fields=fields))
+    half = Segmenter(overflowing, procedure, precision="fp16").segment(make_terrain(), Options(fields=fields))
     assert half.warnings == [OVERFLOW]
     np.testing.assert_array_equal(half.probabilities, exact.probabilities)
 
 
 def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, procedure):
     segmenter = Segmenter(overflowing, procedure, precision="fp16")
-    alone = [segmenter.segment(cloud, ("probabilities",)) for cloud in (dark(), make_terrain())]
+    alone = [segmenter.segment(cloud, Options(fields=("probabilities",))) for cloud in (dark(), make_terrain())]
     requests = [
-        SegmentationRequest(cloud, ("probabilities",), 0, never_cancelled) for cloud in (dark(), make_terrain())
+        SegmentationRequest(cloud, Options(fields=("probabilities",)), never_cancelled)
+        for cloud in (dark(), make_terrain())
     ]
     together = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
     assert [result.warnings for result in alone] == [[], [OVERFLOW]]

@@ -11,6 +11,7 @@ from app.clouds.cloud import ClassInfo, Cloud
 from app.errors import BadRequest
 from app.networks.network import Network
 from app.networks.pointgroup import PointGroup
+from app.options import Options
 from app.pipeline import prepare
 from app.pipeline.run_context import RunContext
 from app.pipeline.segmenter import Segmenter
@@ -61,7 +62,7 @@ def scene(*balls):
 
 def test_every_ball_is_an_instance_with_class_score_and_points(segmenter):
     cloud = scene(ball([0, 0, 0], 1), ball([5, 0, 0], 2, 500), ball([0, 5, 0], 0), ball([5, 5, 0], 1, 300))
-    out = segmenter.segment(cloud, ("instances", "confidence"))
+    out = segmenter.segment(cloud, Options(fields=("instances", "confidence")))
     assert out.instances.dtype == np.int32
     owner = np.repeat([0, 1, 2, 3], [800, 500, 800, 300])
     ids = [int(out.instances[owner == number][0]) for number in range(4)]
@@ -81,9 +82,9 @@ def test_every_ball_is_an_instance_with_class_score_and_points(segmenter):
 
 def test_the_answer_does_not_depend_on_tiles(segmenter):
     cloud = scene(*(ball([8 * (i % 4), 8 * (i // 4), 0], 1 + i % 2, seed=i) for i in range(12)))
-    whole = segmenter.segment(cloud, ("instances",))
+    whole = segmenter.segment(cloud, Options(fields=("instances",)))
     segmenter.tile_voxels = 2000
-    tiled = segmenter.segment(cloud, ("instances",))
+    tiled = segmenter.segment(cloud, Options(fields=("instances",)))
     np.testing.assert_array_equal(tiled.instances, whole.instances)
     assert len(whole.instance_infos) == 12
 
@@ -91,11 +92,11 @@ def test_the_answer_does_not_depend_on_tiles(segmenter):
 def test_points_that_cannot_be_used_belong_to_nothing(segmenter):
     cloud = scene(ball([0, 0, 0], 1))
     cloud.xyz[:10] = np.nan
-    out = segmenter.segment(cloud, ("instances",))
+    out = segmenter.segment(cloud, Options(fields=("instances",)))
     assert (out.instances[:10] == -1).all()
     assert out.instance_infos[0].num_points == 790
     cloud.xyz[:] = np.nan
-    out = segmenter.segment(cloud, ("instances",))
+    out = segmenter.segment(cloud, Options(fields=("instances",)))
     assert (out.instances == -1).all()
     assert out.instance_infos == []
 
@@ -110,7 +111,7 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     rng = np.random.RandomState(3)
     xyz = rng.rand(3000, 3) * [2, 1.5, 0.5]
     cloud = Cloud(xyz, "npy", rgb=COLORS[rng.randint(0, 3, 3000)])
-    out = segmenter.segment(cloud, ("instances",), seed=7, mode="exact")
+    out = segmenter.segment(cloud, Options(mode="exact", fields=("instances",), seed=7))
 
     voxels = voxelize(prepare.stage(cloud, segmenter.procedure, 7, RunContext([]), thin=True).sample["coord"], 0.1)
     members = [voxels.order[start : start + count] for start, count in zip(voxels.starts, voxels.counts, strict=True)]
@@ -122,15 +123,15 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     assert out.instances.max() + 1 == len(out.instance_infos)
     assert all(set(out.labels[out.instances == info.id]) == {info.label} for info in out.instance_infos)
     assert (out.labels != segmenter.segment(cloud).labels).any()
-    assert (out.labels != segmenter.segment(cloud, seed=8, mode="exact").labels).any()
+    assert (out.labels != segmenter.segment(cloud, Options(mode="exact", seed=8)).labels).any()
 
 
 def test_modes_and_models_without_instances_say_so(segmenter, network, procedure):
     cloud = scene(ball([0, 0, 0], 1))
     with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
-        segmenter.segment(cloud, ("features",), mode="exact")
+        segmenter.segment(cloud, Options(mode="exact", fields=("features",)))
     with pytest.raises(BadRequest, match="made-up finds no instances; models of type PG-v1m1 and PG-v1m2 do"):
-        Segmenter(network, procedure).segment(cloud, ("instances",))
+        Segmenter(network, procedure).segment(cloud, Options(fields=("instances",)))
 
 
 class OfCondition(Network):
@@ -154,16 +155,16 @@ def test_a_condition_chooses_head_and_classes():
     segmenter = Segmenter(OfCondition(), procedure)
     cloud = scene(ball([0, 0, 0], 1, 50))
     assert set(segmenter.segment(cloud).labels) == {10}
-    assert segmenter.for_condition("") is segmenter.for_condition("A") is segmenter
-    answer = segmenter.for_condition("B").segment(cloud, ("probabilities",))
+    assert segmenter.for_options(Options()) is segmenter.for_options(Options(condition="A")) is segmenter
+    answer = segmenter.segment(cloud, Options(condition="B", fields=("probabilities",)))
     assert set(answer.labels) == {21}
     assert answer.classes == other
     assert answer.probabilities.shape == (50, 2)
     assert set(segmenter.segment(cloud).labels) == {10}
     with pytest.raises(BadRequest, match="knows no condition 'C'; known are A, B"):
-        segmenter.for_condition("C")
+        segmenter.segment(cloud, Options(condition="C"))
 
 
 def test_a_model_of_one_dataset_takes_no_condition(network, procedure):
     with pytest.raises(BadRequest, match="trained for one dataset and takes none"):
-        Segmenter(network, procedure).for_condition("ScanNet")
+        Segmenter(network, procedure).for_options(Options(condition="ScanNet"))

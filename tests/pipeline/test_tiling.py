@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pipeline_samples import make_terrain
 
+from app.options import Options
 from app.pipeline import tiling
 from app.pipeline.segmenter import Segmenter
 
@@ -82,12 +83,12 @@ def test_tiled_labels_are_those_of_one_pass(network, procedure):
 def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network, procedure, monkeypatch):
     cloud = make_terrain(15_000, extent_m=150)
     cloud.xyz[:, 0] *= 2
-    whole = Segmenter(network, procedure).segment(cloud, ("probabilities",))
+    whole = Segmenter(network, procedure).segment(cloud, Options(fields=("probabilities",)))
     monkeypatch.setattr(tiling, "cut", partial(tiling.cut, halo=192))
     tiled = Segmenter(network, procedure, tile_voxels=12_500)
     tiles = list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_500))
     assert len(tiles) >= 2
     assert max(len(tile.rows) for tile in tiles) < len(cloud)
     np.testing.assert_allclose(
-        tiled.segment(cloud, ("probabilities",)).probabilities, whole.probabilities, rtol=0, atol=1e-5
+        tiled.segment(cloud, Options(fields=("probabilities",))).probabilities, whole.probabilities, rtol=0, atol=1e-5
     )

@@ -6,6 +6,7 @@ from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.georeference import settle
 from app.clouds.units import METRE, Units, length
+from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.segmenter import Segmenter
 
@@ -28,10 +29,10 @@ def far_away(**options):
 def test_labels_are_those_of_the_same_cloud_in_metres(network, units, mode):
     segmenter = Segmenter(network, make_procedure())
     cloud = far_away()
-    expected = segmenter.segment(cloud, ("probabilities",), mode=mode)
+    expected = segmenter.segment(cloud, Options(mode=mode, fields=("probabilities",)))
     given = stated(cloud, units)
     kept = given.xyz.copy()
-    found = segmenter.segment(given, ("probabilities",), mode=mode)
+    found = segmenter.segment(given, Options(mode=mode, fields=("probabilities",)))
     assert (found.labels == expected.labels).mean() > 0.999  # a point may stand exactly on the side of a voxel
     assert found.units == units
     np.testing.assert_array_equal(given.xyz, kept)
@@ -57,7 +58,7 @@ def test_tiles_are_cut_in_metres(network):
 def test_clouds_of_a_batch_have_their_own_units(network):
     segmenter = Segmenter(network, make_procedure())
     clouds = [stated(far_away(seed=seed), units) for seed, units in enumerate(GIVEN)]
-    requests = [SegmentationRequest(cloud, (), 0, lambda: None) for cloud in clouds]
+    requests = [SegmentationRequest(cloud, Options(), lambda: None) for cloud in clouds]
     found = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
     for index, cloud in enumerate(clouds):
         alone = segmenter.segment(cloud)

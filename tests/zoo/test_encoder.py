@@ -9,6 +9,7 @@ import torch
 from app.clouds.cloud import Cloud
 from app.engine.model_set import ModelSet, cloud_of
 from app.errors import BadModel
+from app.options import Options
 from app.pipeline.segmenter import Segmenter
 from app.zoo import experiment, loading
 from app.zoo.check import check
@@ -38,7 +39,7 @@ def test_an_encoder_alone_gives_features_of_every_stage(tmp_path):
     loaded = loading.load_model(tmp_path / "sonata.pth").network
     for name, weight in network.state_dict().items():
         assert torch.equal(loaded.backbone.state_dict()[name], weight)
-    answer = segmenter(tmp_path / "sonata.pth").segment(room(), ("features", "features_rgb"))
+    answer = segmenter(tmp_path / "sonata.pth").segment(room(), Options(fields=("features", "features_rgb")))
     assert answer.features.shape == (2000, 72)
     assert answer.features_rgb.any()
     assert answer.classes == []
@@ -49,10 +50,10 @@ def test_a_head_beside_it_makes_labels_of_them(tmp_path):
     head = write_head(tmp_path / "sonata_linear_prob_head_sc.pth")
     probe = segmenter(tmp_path / "sonata_linear_prob_head_sc.pth")
     assert [info.name for info in probe.procedure.classes][:3] == ["wall", "floor", "cabinet"]
-    answer = probe.segment(room(), ("features",))
+    answer = probe.segment(room(), Options(fields=("features",)))
     logits = head(torch.from_numpy(answer.features)).detach().numpy()
     assert (logits.argmax(1) == answer.labels).mean() > 0.999
-    encoder = segmenter(tmp_path / "sonata.pth").segment(room(), ("features",))
+    encoder = segmenter(tmp_path / "sonata.pth").segment(room(), Options(fields=("features",)))
     np.testing.assert_array_equal(encoder.features, answer.features)
 
 
@@ -62,7 +63,7 @@ def test_rotary_embeddings_among_the_weights_make_it_a_utonia(tmp_path):
     assert loaded.card()["backbone"] == "PT-v3m3"
     assert loaded.experiment.grid_size_m == 0.01
     assert {"type": "RandomScale", "scale": [0.5, 0.5]} in loaded.experiment.procedure.transform
-    answer = segmenter(tmp_path / "utonia.pth").segment(room(), ("features",))
+    answer = segmenter(tmp_path / "utonia.pth").segment(room(), Options(fields=("features",)))
     assert answer.features.shape == (2000, 72)
     assert any("halved" in warning for warning in answer.warnings)
 

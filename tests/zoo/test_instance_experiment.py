@@ -9,6 +9,7 @@ import torch
 from app.clouds.cloud import Cloud
 from app.errors import BadModel
 from app.networks import registry
+from app.options import Options
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.voxelize import voxelize
 from app.zoo.check import check
@@ -89,7 +90,7 @@ def test_it_is_served_without_ground_truth(experiment):
     assert [info.name for info in found.classes] == ["wall", "floor", "chair", "table"]
     assert check(experiment).reason == ""
     loaded = load_model(experiment)
-    out = Segmenter(loaded.network, loaded.experiment.procedure).segment(room(), ("instances",))
+    out = Segmenter(loaded.network, loaded.experiment.procedure).segment(room(), Options(fields=("instances",)))
     assert len(out.instance_infos) > 0
     counts = np.bincount(out.instances[out.instances >= 0])
     assert [info.num_points for info in out.instance_infos] == counts.tolist()
@@ -105,7 +106,7 @@ def test_the_exact_mode_is_the_instance_tester(experiment):
     segmenter = Segmenter(loaded.network, loaded.experiment.procedure)
     cloud = room()
     cloud.xyz[:30] = np.linspace([4.01, 3.0, 0.1], [4.09, 3.0, 0.1], 30)  # one voxel at the border
-    out = segmenter.segment(cloud, ("instances", "confidence"), mode="exact")
+    out = segmenter.segment(cloud, Options(mode="exact", fields=("instances", "confidence")))
 
     def middle(xyz):
         return (xyz.min(0) + xyz.max(0)) / 2 * [1, 1, 0]

@@ -11,21 +11,21 @@ from flask import Response, request
 
 from app.engine.body import Body, Spool
 from app.engine.deadline import Deadline
-from app.engine.protocol import ReadOptions
 from app.engine.service import Answer
 from app.errors import BadRequest, quoted
 from app.http.admission import admitted
 from app.http.connection import hung_up
 from app.http.openapi import problems
-from app.http.options import Options, timeout_s
 from app.http.progress import Progress
+from app.http.query import timeout_s
 from app.http.state import state
 from app.http.trace import answered, request_id
 from app.http.upload import MIB, body_stream
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
-from app.http.v2.options import options_of
+from app.http.v2.parameters import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
+from app.options import Options
 
 JSON = "The JSON of the request"  # for what it says of memory
 
@@ -63,7 +63,6 @@ class Asked:
 
     id: str
     options: Options
-    read: ReadOptions
     outputs: dict[str, bool]
     cloud: Body
 
@@ -74,14 +73,7 @@ def _answer(name: str, progress: Progress) -> Response:
     try:
         with asked.cloud:
             answer = state().service.predict(
-                asked.cloud,
-                asked.read,
-                asked.options.segment_options(),
-                "safetensors",
-                request_id(),
-                progress.enter,
-                timeout_s=timeout_s(asked.options, request.headers),
-                is_gone=hung_up(request.environ),
+                asked.cloud, asked.options, request_id(), progress.enter, is_gone=hung_up(request.environ)
             )
     except Exception:
         if is_served(name):
@@ -107,9 +99,11 @@ def _receive(name: str, progress: Progress) -> Asked:
         ) as tensors,
     ):
         outputs = tensors.wanted(default_outputs(name), possible_outputs(name))
-        chosen = options_of(tensors.request.parameters, name, list(outputs))
-        read = chosen.read_options("", "npz" if tensors.file is None else None)
-        return Asked(tensors.request.id, chosen, read, outputs, _cloud(tensors))
+        options = options_of(tensors.request.parameters, name, list(outputs)).or_else(
+            format=lambda: "npz" if tensors.file is None else None,
+            timeout_s=lambda: timeout_s(request.headers),
+        )
+        return Asked(tensors.request.id, options, outputs, _cloud(tensors))
 
 
 def _cloud(tensors: Tensors) -> Body:

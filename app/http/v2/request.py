@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, Va
 from app.engine.body import Body
 from app.errors import BadRequest, Problem, TooLarge, quoted, shortened
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
+from app.validation import explain
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_NESTED, MAX_VALUES, MAX_KEYS = 500_000, 4_000_000, 100_000
@@ -24,17 +25,6 @@ ABOUT = (
     "Send the JSON of the Open Inference protocol, then the tensors' binary data, and the JSON's length in "
     f"{HEADER_LENGTH}."
 )
-WORDS = {  # for what pydantic finds
-    "missing": "is missing",
-    "string_type": "is not text",
-    "int_type": "is not an integer",
-    "list_type": "is not a list",
-    "dict_type": "is not an object",
-    "model_type": "is not an object",
-    "model_attributes_type": "is not an object",
-    "string_too_long": "has more than {max_length} characters",
-    "too_long": "has more than {max_length} entries",
-}
 MAX_DIGITS = 18  # of a length
 _parsing = threading.Lock()  # what JSON takes as Python objects is taken once at a time
 
@@ -200,8 +190,7 @@ def _parsed(text: memoryview) -> InferenceRequest:
     except ValidationError as error:
         item = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(shortened(str(part), 60) for part in item["loc"]) or "The request"
-        wrong = WORDS.get(item["type"], "is not as the protocol has it").format(**item.get("ctx", {}))
-        raise BadRequest(f"{place} {wrong}. {ABOUT}") from None
+        raise BadRequest(f"{place}: {explain(item)}. {ABOUT}") from None
 
 
 def _check_size(text: bytes) -> None:

@@ -50,7 +50,13 @@ def wait_for_go(num_voxels: int) -> None:
         time.sleep(0.01)
 
 
-FAULTS = dict(enumerate([kill, stop, hang, break_device_once, want_memory, want_all_memory, wait_for_go], start=101))
+def misbehave(num_voxels: int) -> None:
+    raise ValueError("a bug that no check caught")
+
+
+FAULTS = dict(
+    enumerate([kill, stop, hang, break_device_once, want_memory, want_all_memory, wait_for_go, misbehave], start=101)
+)
 
 
 class Faulty(importlib.abc.MetaPathFinder):

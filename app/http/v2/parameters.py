@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from werkzeug.datastructures import MultiDict
-
 from app.errors import BadRequest, quoted
-from app.http.options import Options, parse
 from app.http.v2.tensors import FIELD_OF
+from app.options import MAX_TIMEOUT_S, Options, parse
 
 OF_PROTOCOL = (
     "binary_data_output",
@@ -34,12 +32,12 @@ def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Op
             continue
         if not isinstance(value, str | int | float):
             raise BadRequest(f"Parameter {quoted(name)} is neither text nor a number.")
-        given[name] = str(value)
+        given[name] = str(value).strip()
     if "timeout" in parameters:
         timeout_us = parameters["timeout"]
         if not isinstance(timeout_us, int) or isinstance(timeout_us, bool) or timeout_us < 0:
             raise BadRequest(f"Parameter 'timeout' is {timeout_us!r:.30}; expected a whole number of microseconds.")
         if timeout_us:  # 0 is the protocol's word for no limit
-            given["timeout_s"] = str(min(timeout_us / 1e6, 86400))
+            given["timeout_s"] = str(min(timeout_us / 1e6, MAX_TIMEOUT_S))
     fields = [FIELD_OF.get(name, name) for name in outputs if name != "labels"]
-    return parse(MultiDict({**given, "model": model, "fields": ",".join(fields)}))
+    return parse({**given, "model": model, "fields": ",".join(fields), "output": "safetensors"})

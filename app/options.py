@@ -1,0 +1,177 @@
+"""The options of a prediction. Each is declared here, once, for every way to ask and for whatever uses it.
+
+HTTP, the Open Inference protocol and ``pointserve predict`` read them with ``parse``; messages between processes carry
+``Options`` whole; OpenAPI, the help of the command line and the documents are made from ``properties``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, core_schema
+
+from app.clouds import formats
+from app.clouds.checks import MAX_COLUMNS
+from app.clouds.cloud import FIELDS
+from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
+from app.errors import BadRequest, quoted
+from app.validation import explain
+
+MAX_PASSES = 128
+"""Enough for the test procedures of published configs (ScanNet: 12 views of 2 to 10 fragments; nuScenes with its
+pre-grid: 10 of 7) and for tiles of airborne LiDAR, far from the thousands that a few voxels of duplicates would cost.
+"""
+MAX_TIMEOUT_S = 86400.0
+MAX_CHARS = 1 << 16  # of one option: names of many columns
+MAX_PROBLEMS = 8  # that one message tells
+READING = ("filename", "format", "columns", "crs", "units")  # arguments of app.clouds.formats.read
+
+
+class Mode(str, Enum):
+    """How often a cloud goes through the network."""
+
+    description: str
+    is_single_pass: bool
+
+    def __new__(cls, value: str, description: str, is_single_pass: bool) -> "Mode":
+        mode = str.__new__(cls, value)
+        mode._value_ = value
+        mode.description = description
+        mode.is_single_pass = is_single_pass
+        return mode
+
+    __str__ = str.__str__
+
+    FAST = "fast", "one pass, a voxel's label for its points", True
+    EXACT = "exact", "Pointcept's tester, every view and point", False
+
+
+class OneOf:
+    """``Annotated[str, OneOf(names)]`` is a string that is one of ``names``."""
+
+    def __init__(self, names: Iterable[str]):
+        self.names = list(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.literal_schema(self.names)
+
+
+def _split(value: Any) -> Any:
+    """``"a, b"`` to ``("a", "b")``."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _reader(value: str) -> str:
+    return formats.reader_named(value) or value
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one may ask of a prediction. Raises pydantic's ValidationError for values out of bounds."""
+
+    model: str = Field(default="", max_length=200, description="Name of the model; by default the first one.")
+    mode: Annotated[Mode, WithJsonSchema({"enum": [mode.value for mode in Mode], "type": "string"})] = Field(
+        default=Mode.FAST, description="; ".join(f"{mode}: {mode.description}" for mode in Mode) + "."
+    )
+    max_passes: int | None = Field(
+        default=None, gt=0, description="Most passes of mode=exact; by default, and at most, as the server is set."
+    )
+    format: Annotated[str, OneOf(formats.READERS), BeforeValidator(_reader)] | None = Field(
+        default=None, description="Format of the file, where its bytes and its name leave it open."
+    )
+    columns: Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=MAX_COLUMNS)] | None = Field(
+        default=None,
+        description="Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as "
+        "intensity:amplitude,nx:_ where _ leaves a channel out.",
+    )
+    crs: str = Field(
+        default="",
+        max_length=MAX_CRS_CHARS,
+        description="Coordinate system of the file, whatever it says itself: an EPSG code such as EPSG:2263 or "
+        "EPSG:6434+6360, a name, WKT, PROJJSON or a PROJ string.",
+    )
+    units: str = Field(
+        default="",
+        max_length=200,
+        description="Units of the coordinates, whatever the file says: m, ft, us-ft, deg …, or how many metres one is; "
+        "one for all axes or three, as ft,ft,m.",
+    )
+    output: Annotated[str, OneOf(formats.WRITERS), BeforeValidator(str.lower)] | None = Field(
+        default=None, description="Format of the answer; by default taken from Accept, else json."
+    )
+    fields: Annotated[tuple[Annotated[str, OneOf(FIELDS)], ...], BeforeValidator(_split)] = Field(
+        default=(), max_length=64, description="Values wanted for every point beside its label, comma-separated."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of any sampling; equal requests get equal answers.")
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_TIMEOUT_S,
+        description="Seconds to the answer, else 504; the header X-Request-Timeout says the same.",
+    )
+    condition: str = Field(
+        default="", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
+    )
+    filename: str = Field(
+        default="", max_length=1000, description="Name of the file, where the body does not carry one."
+    )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Those that say how to read the file, as arguments of ``app.clouds.formats.read``."""
+        return {name: getattr(self, name) for name in READING}
+
+    @property
+    def network(self) -> tuple[str, str]:
+        """What clouds that go through the network together have in common."""
+        return self.model, self.condition
+
+    def or_else(self, **otherwise: Callable[[], Any]) -> "Options":
+        """These options, with what ``otherwise`` returns, by name, for those that were not given."""
+        return dataclasses.replace(self, **{name: get() for name, get in otherwise.items() if not getattr(self, name)})
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Options))
+
+
+def properties() -> dict[str, dict[str, Any]]:
+    """The JSON schema of each option by its name: type, bounds, default, description."""
+    schemas: dict[str, dict[str, Any]] = TypeAdapter(Options).json_schema()["properties"]
+    return schemas
+
+
+def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -> Options:
+    """The options that ``given`` states as text; an empty text means that the option was not given.
+
+    Raises:
+        BadRequest: unknown options, values of the wrong kind, and ``problems`` by option that were found before; names
+            every one of them.
+    """
+    told = dict(problems or {})
+    for name, value in given.items():
+        if len(value) > MAX_CHARS:
+            told.setdefault(name, f"{len(value):,} characters long; at most {MAX_CHARS:,} are accepted")
+    unknown = [name for name in given if name not in NAMES]
+    try:
+        values: dict[str, Any] = {name: given[name] for name in NAMES if given.get(name) and name not in told}
+        options = Options(**values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
+            told.setdefault(str(item["loc"][0]), problem)
+    if unknown or told:
+        raise BadRequest(_sentence(unknown, told))
+    return options
+
+
+def _sentence(unknown: list[str], problems: dict[str, str]) -> str:
+    """Words for the first of the ``unknown`` names and ``problems`` by name, and how many there are beside."""
+    told = [f"{quoted(name)} is no option" for name in unknown] + [
+        f"{name:.60}: {problem}" for name, problem in problems.items() if name not in unknown
+    ]
+    left = [f"and {len(told) - MAX_PROBLEMS:,} more"] if len(told) > MAX_PROBLEMS else []
+    known = [f"options are {', '.join(NAMES)}"] if unknown else []
+    return "; ".join([*told[:MAX_PROBLEMS], *left, *known]) + "."

@@ -1,0 +1,119 @@
+"""The options of a prediction: what is accepted, and what is said of anything else."""
+
+import dataclasses
+import json
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from app.clouds.cloud import FIELDS
+from app.clouds.formats import READERS, WRITERS
+from app.errors import BadRequest
+from app.options import MAX_CHARS, NAMES, READING, Mode, Options, parse, properties
+
+GIVEN = {
+    "model": "m",
+    "mode": "exact",
+    "max_passes": "3",
+    "format": "LAS",
+    "columns": "x, y ,z",
+    "crs": "EPSG:2263",
+    "units": "ft",
+    "output": "LAZ",
+    "fields": "confidence,entropy",
+    "seed": "7",
+    "timeout_s": "2.5",
+    "condition": "ScanNet",
+    "filename": "a.las",
+}
+
+
+def test_every_option_is_read_from_text():
+    assert set(GIVEN) == set(NAMES)
+    assert parse(GIVEN) == Options(
+        model="m",
+        mode=Mode.EXACT,
+        max_passes=3,
+        format="las",
+        columns=("x", "y", "z"),
+        crs="EPSG:2263",
+        units="ft",
+        output="laz",
+        fields=("confidence", "entropy"),
+        seed=7,
+        timeout_s=2.5,
+        condition="ScanNet",
+        filename="a.las",
+    )
+
+
+def test_an_empty_text_means_that_an_option_was_not_given():
+    assert parse(dict.fromkeys(NAMES, "")) == parse({}) == Options()
+
+
+def test_a_format_may_be_named_by_an_extension():
+    assert [parse({"format": name}).format for name in ("TXT", ".csv", "kitti")] == ["text", "text", "kitti"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("mode", "slow", [mode.value for mode in Mode]),
+        ("output", "dwg", WRITERS),
+        ("format", "dwg", READERS),
+        ("fields", "confidence,certainty", FIELDS),
+        ("seed", "-1", ["0 or more"]),
+        ("seed", str(2**32), ["less than 4294967296"]),
+        ("seed", "1.5", ["a whole number"]),
+        ("max_passes", "0", ["more than 0"]),
+        ("timeout_s", "soon", ["a number"]),
+        ("timeout_s", "1e6", ["86400 or less"]),
+        ("columns", "x," * 5000, ["at most 4096 entries"]),
+        ("crs", "x" * (MAX_CHARS + 1), ["65,536"]),
+        ("model", "x" * 201, ["at most 200 characters"]),
+    ],
+)
+def test_a_value_that_is_not_accepted_is_told_with_those_that_are(name, value, accepted):
+    with pytest.raises(BadRequest) as caught:
+        parse({name: value})
+    assert caught.value.detail.startswith(f"{name}: ")
+    assert all(word in caught.value.detail for word in accepted)
+
+
+def test_everything_that_is_wrong_is_told_at_once():
+    with pytest.raises(BadRequest) as caught:
+        parse({"mode": "slow", "sede": "1", "seed": "2", "crs": "x"}, {"crs": "given twice"})
+    assert all(word in caught.value.detail for word in ("mode: 'slow'", "'sede' is no option", "crs: given twice"))
+    assert "seed:" not in caught.value.detail
+    assert all(name in caught.value.detail for name in NAMES)
+
+
+def test_what_was_not_given_is_filled_in_and_only_then_asked_for():
+    options = Options(filename="a.las")
+
+    def never() -> str:
+        raise AssertionError
+
+    filled = options.or_else(filename=never, output=lambda: "laz")
+    assert filled == Options(filename="a.las", output="laz")
+    with pytest.raises(ValidationError):
+        options.or_else(output=lambda: "dwg")
+
+
+def test_options_cross_a_process_boundary_whole():
+    options = parse(GIVEN)
+    arrived = TypeAdapter(Options).validate_python(json.loads(json.dumps(dataclasses.asdict(options))))
+    assert arrived == options
+    assert arrived.mode is Mode.EXACT
+
+
+def test_arguments_of_reading_are_those_of_the_reader():
+    assert set(parse(GIVEN).reading) == set(READING)
+    assert parse(GIVEN).reading["columns"] == ("x", "y", "z")
+
+
+def test_every_option_is_described():
+    described = properties()
+    assert list(described) == list(NAMES)
+    assert all(schema["description"].endswith(".") for schema in described.values())
+    assert all(f"{mode}: {mode.description}" in described["mode"]["description"] for mode in Mode)
