@@ -20,7 +20,7 @@ from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Limits, Scheduler
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
-from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge
+from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge, quoted
 from app.options import Options
 from app.settings import Settings
 
@@ -130,7 +130,7 @@ class Service:
             return nothing_served(cards)
         if not default or default in served:
             return ""
-        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {_absence(default, cards).detail}"
+        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {absence(default, cards).detail}"
 
     @property
     def is_alive(self) -> bool:
@@ -255,15 +255,15 @@ class Service:
         name = name or self._settings.default_model or next(iter(served), "")
         if name in served:
             return served[name]
-        raise _absence(name, cards)
+        raise absence(name, cards)
 
 
-def _absence(name: str, cards: list[ModelCard]) -> Problem:
-    """What a request for ``name``, which is not served, is answered."""
+def absence(name: str, cards: list[ModelCard]) -> Problem:
+    """The error of a request for the model ``name``, which is not served."""
     served = ", ".join(card.name for card in cards if card.served) or "none"
     card = next((card for card in cards if card.name == name), None)
     why = f"is not served: {card.reason.rstrip('.')}" if card else "does not exist"
-    detail = f"Model {name!r} {why}. Served are: {served}."
+    detail = f"Model {quoted(name)} {why}. Served are: {served}."
     if card and card.is_refused:
         return BadModel(detail)
     if card and not card.is_unloaded:

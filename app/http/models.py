@@ -6,7 +6,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from app.engine.protocol import ModelCard
-from app.errors import NotFound, quoted
+from app.engine.service import absence
 from app.http.control import changed
 from app.http.openapi import responses
 from app.http.state import state
@@ -33,10 +33,10 @@ def models() -> dict[str, Any]:
 def model(name: str) -> dict[str, Any]:
     """One model"""
     cards = state().service.models()
-    for card in cards:
-        if card.name == name:
-            return asdict(card)
-    raise NotFound(f"There is no model {quoted(name)}. Models are: {', '.join(card.name for card in cards) or 'none'}.")
+    found = next((card for card in cards if card.name == name), None)
+    if found is None:
+        raise absence(name, cards)
+    return asdict(found)
 
 
 @blueprint.post("/models/<path:name>/load")

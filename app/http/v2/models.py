@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import current_app
 
 from app.engine.protocol import ModelCard
+from app.engine.service import absence
 from app.errors import NotFound, quoted
 from app.http.health import check_alive, check_ready
 from app.http.openapi import problems
@@ -149,11 +150,7 @@ def served(name: str) -> ModelCard:
     """The card of a model that is served; raises NotFound for any other."""
     if found := _found(name):
         return found
-    cards = state().service.models()
-    card = next((card for card in cards if card.name == name), None)
-    reason = f" is not served: {card.reason.rstrip('.')}." if card else " does not exist."
-    names = ", ".join(card.name for card in cards if card.served)
-    raise NotFound(f"Model {quoted(name)}{reason} Served are: {names or 'none'}.")
+    raise NotFound(absence(name, state().service.models()).detail)
 
 
 def is_served(name: str) -> bool:
