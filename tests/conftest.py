@@ -1,4 +1,4 @@
-"""One server for all tests that share it: starting it takes seconds."""
+"""What all tests share: one server, because starting it takes seconds, and how threads wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.http.server import Server
 
-# Test processes, and those that they start, share the cores: threads of torch that spin while they wait take 4 times the time.
+# Threads of torch that spin while they wait take four times the time if several processes share the cores, as tests do.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
