@@ -10,7 +10,7 @@ import typer.main
 
 from app.cli.commands import app as command_line
 from app.clouds.cloud import FIELDS
-from app.networks.registry import BACKBONES, SEGMENTORS
+from app.networks.registry import NETWORKS
 from app.options import NAMES as OPTIONS
 from app.pipeline.transforms import TRANSFORMS
 from app.settings import Settings
@@ -145,7 +145,7 @@ def test_every_option_of_serve_is_listed():
 
 def test_everything_served_is_named():
     words = set(re.findall(r"[\w-]+", (ROOT / "docs" / "models.md").read_text()))
-    assert {*TRANSFORMS, *BACKBONES, *SEGMENTORS, *FAMILIES} <= words
+    assert {*TRANSFORMS, *NETWORKS, *FAMILIES} <= words
 
 
 def code(document: Path, pattern: re.Pattern) -> Iterator[str]:

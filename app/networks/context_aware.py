@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from .network import Network, check_width
+from .network import Network, Wrapper
 from .voxel_batch import VoxelBatch
 
 ROWS_AT_ONCE = 4096  # sums of a cloud are taken in parts of so many rows, whatever the number of threads
@@ -29,7 +29,7 @@ class ClassHead(nn.Linear):
         return self
 
 
-class ContextAwareClassifier(Network):
+class ContextAwareClassifier(Wrapper):
     """Pointcept's ``CAC-v1m1``: logits are cosines between features and prototypes of the classes in this cloud.
 
     Args:
@@ -41,7 +41,7 @@ class ContextAwareClassifier(Network):
         conf_thresh: voxels whose first guess is less probable have no say in the prototypes.
     """
 
-    gives_features = True
+    supports_half_precision = False
 
     def __init__(
         self,
@@ -56,12 +56,9 @@ class ContextAwareClassifier(Network):
         conf_thresh: float = 0,
         detach_pre_logits: bool = False,
     ):
-        super().__init__()
-        check_width(backbone, backbone_out_channels)
+        super().__init__(backbone, backbone_out_channels)
         channels = backbone_out_channels
         self.cos_temp, self.conf_thresh = cos_temp, conf_thresh
-        self.backbone = backbone
-        self.plans_positions = backbone.plans_positions
         self.seg_head = ClassHead(channels, num_classes)
         self.proj = _refinement(channels)
         self.apd_proj = _refinement(channels)  # of training, but among the weights
@@ -77,9 +74,6 @@ class ContextAwareClassifier(Network):
         return ContextPlan(
             self.backbone.plan(batch), batch.voxels[:, 0].unique_consecutive(return_counts=True)[1].tolist()
         )
-
-    def forward(self, features: Tensor, plan: ContextPlan) -> Tensor:  # (V, C) -> (V, num_classes)
-        return self.describe(features, plan)[0]
 
     def describe(self, features: Tensor, plan: ContextPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""

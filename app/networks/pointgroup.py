@@ -1,7 +1,6 @@
 """PointGroup: instances from points that are moved towards the middle of their object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,28 +10,13 @@ from torch import Tensor, nn
 
 from app.errors import TooLarge
 
-from .network import Network, check_width
-from .voxel_batch import VoxelBatch
+from .instances import Instances
+from .network import Network, Wrapper
 
 OFFSETS = 3  # columns of the offsets x, y, z
 
 
-@dataclass(frozen=True)
-class Instances:
-    """What was found among V voxels. All tensors are on the CPU.
-
-    Attributes:
-        of_voxel: int32 (V,), the number of each voxel's instance, from 0 in each cloud's order; -1 for none.
-        classes: int64 (I,), column of the probabilities.
-        scores: float32 (I,), mean probability of the class over the instance's voxels.
-    """
-
-    of_voxel: Tensor
-    classes: Tensor
-    scores: Tensor
-
-
-class PointGroup(Network):
+class PointGroup(Wrapper):
     """Pointcept's ``PG-v1m1`` and ``PG-v1m2``: classes, offsets to the middle of an object, and groups of both.
 
     Args:
@@ -47,7 +31,8 @@ class PointGroup(Network):
         voxel_size: in metres.
     """
 
-    gives_features = True
+    finds_instances = True
+    supports_half_precision = False
 
     def __init__(
         self,
@@ -63,28 +48,18 @@ class PointGroup(Network):
         cluster_min_points: int = 50,
         voxel_size: float = 0.02,
     ):
-        super().__init__()
-        check_width(backbone, backbone_out_channels)
+        super().__init__(backbone, backbone_out_channels)
         if not voxel_size > 0 or not cluster_thresh > 0:
             raise ValueError(f"voxel_size and cluster_thresh must be positive, got {voxel_size} and {cluster_thresh}")
-        self.plans_positions = backbone.plans_positions
         self.without_instances = tuple(segment_ignore_index)
         self.reach, self.voxel_size = cluster_thresh, voxel_size
         self.min_points, self.propose_points = cluster_min_points, cluster_propose_points
-        self.backbone = backbone
         channels = backbone_out_channels
         norm = partial(nn.BatchNorm1d, eps=1e-3, momentum=0.01)
         self.bias_head = nn.Sequential(
             nn.Linear(channels, channels), norm(channels), nn.ReLU(), nn.Linear(channels, OFFSETS)
         )
         self.seg_head = nn.Linear(channels, semantic_num_classes)
-
-    def plan(self, batch: VoxelBatch) -> Any:
-        """The backbone's plan."""
-        return self.backbone.plan(batch)
-
-    def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, in) -> (V, semantic_num_classes)
-        return self.seg_head(self.backbone(features, plan))
 
     def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""

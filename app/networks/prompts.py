@@ -1,24 +1,24 @@
 """Point Prompt Training: one backbone for several datasets, with classes by dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .batch_invariant_linear import products
 from .condition import ConditionPlan, index_of
-from .network import Network, check_width
+from .network import Network, Wrapper, output_widths
 from .voxel_batch import VoxelBatch
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
 
 
-class PromptTraining(Network):
+class PromptTraining(Wrapper):
     """What the kinds of PPT share: a backbone that is told the dataset, or a context learnt for it."""
 
-    gives_features = True
+    supports_half_precision = False
 
     def __init__(
         self,
@@ -27,12 +27,9 @@ class PromptTraining(Network):
         conditions: Sequence[str],
         backbone_mode: bool,
     ):
-        super().__init__()
-        check_width(backbone, backbone_out_channels)
-        self.backbone = backbone
+        super().__init__(backbone, backbone_out_channels)
         self.conditions, self.backbone_mode = tuple(conditions), backbone_mode
         self.out_channels = backbone_out_channels
-        self.plans_positions = backbone.plans_positions
 
     def plan(self, batch: VoxelBatch) -> ConditionPlan:
         """The backbone's plan for the batch's dataset. Raises BadRequest if the network knows it not."""
@@ -69,7 +66,7 @@ class ContextPromptTraining(PromptTraining):
         backbone_mode: bool,
     ):
         super().__init__(backbone, backbone_out_channels, conditions, backbone_mode)
-        if "context" not in signature(backbone.forward).parameters:
+        if not backbone.reads_context:
             raise ValueError("the backbone reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1")
         self.embedding_table = nn.Embedding(len(self.conditions), context_channels)
 
@@ -118,6 +115,11 @@ class LanguagePrompts(ContextPromptTraining):
             self.register_buffer("class_embedding", torch.zeros(len(class_name), embedding_channels))
             self.proj_head = nn.Linear(backbone_out_channels, embedding_channels)
             self.logit_scale = nn.Parameter(torch.zeros(()))
+
+    @classmethod
+    def arguments_from_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The width of the text embeddings, which is that of the head."""
+        return _embedding_channels(weights)
 
     def logits(self, features: Tensor, condition: int) -> Tensor:
         """Cosines between features and the names of the dataset's classes, scaled."""
@@ -192,10 +194,20 @@ class JointLanguagePrompts(PromptTraining):
         """The backbone's features, (V, backbone_out_channels)."""
         return self.backbone(features, plan.geometry)
 
+    @classmethod
+    def arguments_from_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The width of the text embeddings, which is that of the head."""
+        return _embedding_channels(weights)
+
     def logits(self, features: Tensor, condition: int) -> Tensor:
         """Cosines between features and the names of the dataset's classes, scaled."""
         embeddings = self.class_embeddings.split(self.num_classes)[condition]
         return _cosines(self.proj_head(features), embeddings, self.logit_scale)
+
+
+def _embedding_channels(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    head = output_widths(weights, "proj_head.weight")
+    return {"embedding_channels": head[0]} if head else {}
 
 
 def _cosines(features: Tensor, embeddings: Tensor, logit_scale: Tensor) -> Tensor:  # (V, E), (K, E) -> (V, K)

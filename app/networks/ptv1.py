@@ -1,7 +1,8 @@
 """PointTransformer-Seg26, 38 and 50, Point Transformer V1: inference only, with Pointcept's parameter names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pointops import aggregation, farthest_point_sampling, grouping2
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from .layers import Layers, concatenate_chunks
 from .neighbourhood import Interpolation, Neighbours, cloud_ends, interpolation, nearest, positions, softmax, with_start
-from .network import Network
+from .network import Network, output_widths
 from .voxel_batch import VoxelBatch
 
 NEIGHBOURS = (8, 16, 16, 16, 16)  # of a point on every level, from fine to coarse
@@ -161,7 +162,6 @@ class PointTransformerV1(Network):
     """
 
     blocks: tuple[int, ...]
-    plans_positions = True
 
     def __init__(self, in_channels: int = 6, num_classes: int = 13, planes: Sequence[int] = (32, 64, 128, 256, 512)):
         super().__init__()
@@ -177,6 +177,12 @@ class PointTransformerV1(Network):
         self.cls = Layers(
             nn.Linear(planes[0], planes[0]), nn.BatchNorm1d(planes[0]), nn.ReLU(), nn.Linear(planes[0], num_classes)
         )
+
+    @classmethod
+    def arguments_from_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The widths of the levels."""
+        planes = output_widths(weights, *(f"enc{level}.0.linear.weight" for level in range(1, len(cls.blocks) + 1)))
+        return {"planes": planes} if planes else {}
 
     def plan(self, batch: VoxelBatch) -> PointTransformerV1Plan:
         """Samples, neighbours and interpolations of every level. Every cloud is planned for by itself."""

@@ -107,7 +107,6 @@ class PointTransformerV2(Network):
     """
 
     score: Callable[[int, int], nn.Module] = nn.Linear
-    plans_positions = True
 
     def __init__(
         self,

@@ -32,6 +32,8 @@ class PromptedPointTransformerV2(PointTransformerV2):
         config: those of PT-v2m2.
     """
 
+    reads_context = True
+
     def __init__(
         self,
         context_channels: int = 256,

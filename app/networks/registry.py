@@ -1,95 +1,123 @@
-"""From the ``model`` of a config to a network."""
+"""The table of network types, and what makes a network of a config's ``model``; importable without torch.
+
+The class of a type is imported when a network of it is made.
+"""
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import BadModel
 
-from . import upstream
-from .context_aware import ContextAwareClassifier
-from .heads import DefaultSegmentor, DefaultSegmentorV2, Encoder
-from .kinds import UPSTREAM
-from .litept import LitePT
-from .lora import LoraSegmentor
-from .network import Network
-from .oacnns import OACNNs
-from .pointgroup import PointGroup
-from .prompts import DecoupledPrompts, JointLanguagePrompts, LanguagePrompts
-from .ptv1 import PointTransformerSeg26, PointTransformerSeg38, PointTransformerSeg50
-from .ptv2 import GroupedPointTransformerV2, PointTransformerV2
-from .ptv2_prompted import PromptedPointTransformerV2
-from .ptv3.backbone import PointTransformerV3
-from .ptv3.sonata import PointTransformerV3m2, PointTransformerV3m3
-from .spunet import SpUNet
-from .spunet_prompted import PromptedSpUNet
+if TYPE_CHECKING:
+    from torch import Tensor
 
-BACKBONES: dict[str, type[Network]] = {
-    "LitePT-v1": LitePT,
-    "OACNNs": OACNNs,
-    "PT-v2m1": GroupedPointTransformerV2,
-    "PT-v2m2": PointTransformerV2,
-    "PT-v2m3": PromptedPointTransformerV2,
-    "PT-v3m1": PointTransformerV3,
-    "PT-v3m2": PointTransformerV3m2,
-    "PT-v3m3": PointTransformerV3m3,
-    "PointTransformer-Seg26": PointTransformerSeg26,
-    "PointTransformer-Seg38": PointTransformerSeg38,
-    "PointTransformer-Seg50": PointTransformerSeg50,
-    "SpUNet-v1m1": SpUNet,
-    "SpUNet-v1m3": PromptedSpUNet,
-}
-PROMPTS: dict[str, type[Network]] = {
-    "PPT-v1m1": LanguagePrompts,
-    "PPT-v1m2": DecoupledPrompts,
-    "PPT-v1m3": JointLanguagePrompts,
-}
-SEGMENTORS: dict[str, type[Network]] = {
-    "CAC-v1m1": ContextAwareClassifier,
-    "DefaultLORASegmentorV2": LoraSegmentor,
-    "DefaultSegmentor": DefaultSegmentor,
-    "DefaultSegmentorV2": DefaultSegmentorV2,
-    "Encoder": Encoder,
-    "PG-v1m1": PointGroup,
-    "PG-v1m2": PointGroup,
-    **PROMPTS,
-}
+    from .network import Network
+
+UPSTREAM = "Upstream"  # of a model that wraps another's config
+BACKBONE, SEGMENTOR = "backbone", "segmentor"
 TRAINING_ONLY = {"criteria", "freeze_backbone"}
 
 
-def build(model: Mapping[str, Any]) -> Network:
+class NetworkType(NamedTuple):
+    """Where the class of a type is, below app.networks, and which places in a config it takes.
+
+    Attributes:
+        module: its module.
+        name: its name there.
+        roles: SEGMENTOR is the place of the config's ``model``, around a backbone; BACKBONE that of such a backbone. A
+            type with both is a backbone only with ``backbone_mode=True``.
+    """
+
+    module: str
+    name: str
+    roles: tuple[str, ...] = (BACKBONE,)
+
+    def load(self) -> type["Network"]:
+        """The class."""
+        return getattr(import_module(f"app.networks.{self.module}"), self.name)
+
+
+NETWORKS = {
+    "CAC-v1m1": NetworkType("context_aware", "ContextAwareClassifier", (SEGMENTOR,)),
+    "DefaultLORASegmentorV2": NetworkType("segmentors", "LoraSegmentor", (SEGMENTOR,)),
+    "DefaultSegmentor": NetworkType("segmentors", "DefaultSegmentor", (SEGMENTOR,)),
+    "DefaultSegmentorV2": NetworkType("segmentors", "DefaultSegmentorV2", (SEGMENTOR,)),
+    "Encoder": NetworkType("segmentors", "Encoder", (SEGMENTOR,)),
+    "LitePT-v1": NetworkType("litept", "LitePT"),
+    "OACNNs": NetworkType("oacnns", "OACNNs"),
+    "PG-v1m1": NetworkType("pointgroup", "PointGroup", (SEGMENTOR,)),
+    "PG-v1m2": NetworkType("pointgroup", "PointGroup", (SEGMENTOR,)),
+    "PPT-v1m1": NetworkType("prompts", "LanguagePrompts", (SEGMENTOR, BACKBONE)),
+    "PPT-v1m2": NetworkType("prompts", "DecoupledPrompts", (SEGMENTOR, BACKBONE)),
+    "PPT-v1m3": NetworkType("prompts", "JointLanguagePrompts", (SEGMENTOR, BACKBONE)),
+    "PT-v2m1": NetworkType("ptv2", "GroupedPointTransformerV2"),
+    "PT-v2m2": NetworkType("ptv2", "PointTransformerV2"),
+    "PT-v2m3": NetworkType("ptv2_prompted", "PromptedPointTransformerV2"),
+    "PT-v3m1": NetworkType("ptv3.backbone", "PointTransformerV3"),
+    "PT-v3m2": NetworkType("ptv3.sonata", "PointTransformerV3m2"),
+    "PT-v3m3": NetworkType("ptv3.sonata", "PointTransformerV3m3"),
+    "PointTransformer-Seg26": NetworkType("ptv1", "PointTransformerSeg26"),
+    "PointTransformer-Seg38": NetworkType("ptv1", "PointTransformerSeg38"),
+    "PointTransformer-Seg50": NetworkType("ptv1", "PointTransformerSeg50"),
+    "SpUNet-v1m1": NetworkType("spunet", "SpUNet"),
+    "SpUNet-v1m3": NetworkType("spunet_prompted", "PromptedSpUNet"),
+}
+
+
+def is_native(model: Any) -> bool:
+    """Whether a config's ``model`` and all that it stands on are of types in the table."""
+    if not isinstance(model, Mapping) or model.get("type") not in NETWORKS:
+        return False
+    return "backbone" not in model or is_native(model["backbone"])
+
+
+def build(model: Mapping[str, Any]) -> "Network":
     """The network that ``model`` (the config's ``model=dict(...)``) describes, in eval mode, weights not loaded.
 
-    The network has ``plan(batch)`` and ``forward(features, plan)``. Raises BadModel if a type is not served or a
-    key is unknown to it.
+    Raises BadModel if a type is not served or a key is unknown to it.
     """
     if model.get("type") == UPSTREAM:
+        upstream = import_module("app.networks.upstream")
         return upstream.Upstream(model["model"], model["inputs"]).eval()
-    return _build(SEGMENTORS, model, "model").eval()
+    return _build(SEGMENTOR, model, "model").eval()
 
 
-def _build(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> Network:
-    """The network of ``config``, around that of its backbone where it is of a kind that has one."""
-    kind = _look_up(kinds, config, where)
+def completed(model: Any, weights: Mapping[str, "Tensor"]) -> Any:
+    """A config's ``model`` with the arguments that its weights alone tell, those of its backbone too."""
+    if not isinstance(model, Mapping) or model.get("type") not in NETWORKS:
+        return model
+    found = {**NETWORKS[model["type"]].load().arguments_from_weights(weights), **model}
+    if "backbone" in model:
+        within = {name.removeprefix("backbone."): weights[name] for name in weights if name.startswith("backbone.")}
+        found["backbone"] = completed(model["backbone"], within)
+    return found
+
+
+def _build(role: str, config: Mapping[str, Any], where: str) -> "Network":
+    """The network of ``config`` for its ``role``, around its own backbone if it is a segmentor too."""
+    kind = _look_up(role, config, where)
     arguments = {key: value for key, value in config.items() if key != "type"}
-    if config["type"] in SEGMENTORS:
+    if SEGMENTOR in kind.roles:
         if not isinstance(config.get("backbone"), Mapping):
             raise BadModel(f"{where}.backbone must be a dict(type=…), got {config.get('backbone')!r}")
         arguments = {key: value for key, value in arguments.items() if key not in TRAINING_ONLY}
-        arguments["backbone"] = _build(BACKBONES | PROMPTS, config["backbone"], f"{where}.backbone")
-        if where != "model" and not arguments.get("backbone_mode"):
+        arguments["backbone"] = _build(BACKBONE, config["backbone"], f"{where}.backbone")
+        if role == BACKBONE and not arguments.get("backbone_mode"):
             raise BadModel(f"{where}: {config['type']} is a backbone only with backbone_mode=True")
-    return _construct(kind, arguments, where)
+    return _construct(kind.load(), arguments, where)
 
 
-def _look_up(kinds: dict[str, type[Network]], config: Mapping[str, Any], where: str) -> type[Network]:
+def _look_up(role: str, config: Mapping[str, Any], where: str) -> NetworkType:
     name = config.get("type")
-    if name not in kinds:
-        raise BadModel(f"{where}.type {name!r} is not served natively; served so are {', '.join(sorted(kinds))}")
-    return kinds[name]
+    served = sorted(name for name, kind in NETWORKS.items() if role in kind.roles)
+    if name not in served:
+        raise BadModel(f"{where}.type {name!r} is not served natively; served so are {', '.join(served)}")
+    return NETWORKS[name]
 
 
-def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Network:
+def _construct(kind: type["Network"], arguments: dict[str, Any], where: str) -> "Network":
     accepted = _accepted(kind)
     unknown = sorted(set(arguments) - set(accepted))
     if unknown:
@@ -102,21 +130,21 @@ def _construct(kind: type[Network], arguments: dict[str, Any], where: str) -> Ne
     except ValueError as error:
         raise BadModel(f"{where}: {error}") from error
     except (TypeError, RuntimeError, IndexError, KeyError, ZeroDivisionError, AssertionError) as error:
-        given = ", ".join(f"{key}={value!r:.60}" for key, value in arguments.items() if not isinstance(value, Network))
+        given = ", ".join(f"{key}={value!r:.60}" for key, value in arguments.items() if key != "backbone")
         raise BadModel(
             f"{where}: no {kind.__name__} can be made of {given[:600] or 'nothing'}; lengths and types must be as in "
             "Pointcept's own configs"
         ) from error
 
 
-def _required(kind: type[Network]) -> list[str]:
+def _required(kind: type["Network"]) -> list[str]:
     """Names of the arguments of ``kind`` that have no default."""
     parameters = inspect.signature(kind).parameters.values()
     return [each.name for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
 
 
-def _accepted(kind: type[Network]) -> list[str]:
-    """Names of the arguments of ``kind``; where it has **keywords, those of the class it extends come after."""
+def _accepted(kind: type["Network"]) -> list[str]:
+    """Names of the arguments of ``kind``; if it has **keywords, those of the class it extends come after."""
     names: list[str] = []
     for each in kind.__mro__:
         parameters = inspect.signature(each).parameters.values()

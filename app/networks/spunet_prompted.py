@@ -117,6 +117,7 @@ class PromptedSpUNet(Network):
     """
 
     plans_positions = False
+    reads_context = True
 
     def __init__(
         self,

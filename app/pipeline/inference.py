@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from app.errors import BadModel
 from app.networks.fold import fold
-from app.networks.pointgroup import Instances, PointGroup
+from app.networks.instances import Instances
 from app.networks.precision import PRECISIONS, in_precision
 from app.networks.voxel_batch import VoxelBatch
 
@@ -55,7 +55,7 @@ class Inference:
     @property
     def finds_instances(self) -> bool:
         """Whether ``votes`` and ``instances`` may be called."""
-        return isinstance(self.network, PointGroup)
+        return self.network.finds_instances
 
     @property
     def gives_features(self) -> bool:
@@ -88,23 +88,23 @@ class Inference:
     @torch.inference_mode()
     def described(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
-        return self._beside("describe", feat, plan, run)
+        return self._beside(lambda network, feat: network.describe(feat, plan), feat, run)
 
     @torch.inference_mode()
     def votes(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
         """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
-        return self._beside("votes", feat, plan, run)
+        return self._beside(lambda network, feat: network.votes(feat, plan), feat, run)
 
     @torch.inference_mode()
     def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
 
-    def _beside(self, method: str, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
-        """Probabilities of the logits that the network's ``method`` gives, and its second part beside them."""
+    def _beside(self, ask: Callable[[Any, Tensor], tuple[Tensor, Tensor]], feat: np.ndarray, run: RunContext) -> Tensor:
+        """Probabilities of the logits that ``ask`` gets of a network, and what else it gets beside them."""
 
         def joined(network: Any, feat: Tensor) -> Tensor:
-            logits, others = getattr(network, method)(feat, plan)
+            logits, others = ask(network, feat)
             return torch.cat([self._checked(logits), others], 1).float()
 
         with run.stage("network"):

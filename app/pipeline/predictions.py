@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.networks.pointgroup import Instances
+from app.networks.instances import Instances
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -188,30 +188,47 @@ def _demand_certain(name: str, argument: str, bounds: Bounds, p: float) -> None:
         )
 
 
-TRANSFORMS: dict[str, Callable[..., Sample]] = {
-    "Add": add,
-    "CenterShift": center_shift,
-    "Collect": collect,
-    "Copy": copy,
-    "GridSample": grid_sample,
-    "HeightAboveLowest": aerial.height_above_lowest,
-    "HeightAboveOpening": aerial.height_above_opening,
-    "InstanceParser": instance_parser,
-    "NormalizeColor": normalize_color,
-    "NormalizeCoord": normalize_coord,
-    "Occupancy": aerial.occupancy,
-    "PointClip": point_clip,
-    "PositiveShift": positive_shift,
-    "RandomFlip": random_flip,
-    "RandomRotate": random_rotate,
-    "RandomRotateTargetAngle": random_rotate_target_angle,
-    "RandomScale": random_scale,
-    "Returns": aerial.returns,
-    "Roughness": roughness.roughness,
-    "SphereCrop": sphere_crop,
-    "ToTensor": to_tensor,
-    "Update": update,
-    "VoxelOffset": aerial.voxel_offset,
+class TransformType(NamedTuple):
+    """The function of a transform.
+
+    Attributes:
+        function: takes a sample, and by name the config's keys and what it ``needs``; gives the changed sample.
+        needs: "rng", a RandomState to draw from; "device", the torch device that may help.
+    """
+
+    function: Callable[..., Sample]
+    needs: tuple[str, ...] = ()
+
+    def keys(self) -> list[inspect.Parameter]:
+        """The parameters that a config may state."""
+        _, *others = inspect.signature(self.function).parameters.values()
+        return [each for each in others if each.name not in self.needs]
+
+
+TRANSFORMS = {
+    "Add": TransformType(add),
+    "CenterShift": TransformType(center_shift),
+    "Collect": TransformType(collect),
+    "Copy": TransformType(copy),
+    "GridSample": TransformType(grid_sample, needs=("rng",)),
+    "HeightAboveLowest": TransformType(aerial.height_above_lowest),
+    "HeightAboveOpening": TransformType(aerial.height_above_opening),
+    "InstanceParser": TransformType(instance_parser),
+    "NormalizeColor": TransformType(normalize_color),
+    "NormalizeCoord": TransformType(normalize_coord),
+    "Occupancy": TransformType(aerial.occupancy),
+    "PointClip": TransformType(point_clip),
+    "PositiveShift": TransformType(positive_shift),
+    "RandomFlip": TransformType(random_flip),
+    "RandomRotate": TransformType(random_rotate),
+    "RandomRotateTargetAngle": TransformType(random_rotate_target_angle),
+    "RandomScale": TransformType(random_scale),
+    "Returns": TransformType(aerial.returns),
+    "Roughness": TransformType(roughness.roughness, needs=("device",)),
+    "SphereCrop": TransformType(sphere_crop),
+    "ToTensor": TransformType(to_tensor),
+    "Update": TransformType(update),
+    "VoxelOffset": TransformType(aerial.voxel_offset),
 }
 
 
@@ -220,10 +237,10 @@ def check(transform: Mapping[str, Any]) -> None:
     name = transform.get("type")
     if name not in TRANSFORMS:
         raise BadModel(f"transform {name!r} is not served at test time; served are {', '.join(TRANSFORMS)}")
-    parameters = inspect.signature(TRANSFORMS[name]).parameters
-    accepted = [key for key in parameters if key not in ("sample", "rng", "device", "joined")]
+    keys = TRANSFORMS[name].keys()
+    accepted = [key.name for key in keys if key.kind is not key.VAR_KEYWORD]
     unknown = [key for key in transform if key != "type" and key not in accepted]
-    if unknown and "joined" not in parameters:
+    if unknown and len(accepted) == len(keys):
         raise BadModel(f"{name}: unknown key {', '.join(unknown)}; accepted are {', '.join(accepted) or 'none'}")
 
 
@@ -233,16 +250,14 @@ def apply(
     rng: np.random.RandomState | None = None,
     device: str = "cpu",
 ) -> Sample:
-    """The sample after every transform in turn; ``rng`` feeds those that sample, ``device`` works for those that ask
-    for neighbours. Raises BadModel as ``check`` does."""
+    """The sample after every transform in turn; ``rng`` and ``device`` are for those that need them.
+
+    Raises BadModel as ``check`` does.
+    """
+    offered = {"rng": rng or np.random.RandomState(0), "device": device}
     for transform in transforms:
         check(transform)
-        function = TRANSFORMS[transform["type"]]
+        function, needs = TRANSFORMS[transform["type"]]
         arguments = {key: value for key, value in transform.items() if key != "type"}
-        parameters = inspect.signature(function).parameters
-        if "rng" in parameters:
-            arguments["rng"] = rng or np.random.RandomState(0)
-        if "device" in parameters:
-            arguments["device"] = device
-        sample = function(sample, **arguments)
+        sample = function(sample, **arguments, **{name: offered[name] for name in needs})
     return sample

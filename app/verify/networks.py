@@ -12,7 +12,6 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
-from app.networks.kinds import UPSTREAM, is_native
 from app.networks.upstream import lacks_flash
 from app.networks.voxel_batch import VoxelBatch
 from app.pipeline.inference import Inference
@@ -46,7 +45,7 @@ def run(
         else:
             reason = "semantics of old Pointcept versions are served for PT-v3m1 alone"
     extra = [name for name in given if name in FEATURE_WIDTHS and name != "coord"]
-    if backend == "upstream" or (backend == "auto" and not is_native(model)):
+    if backend == "upstream" or (backend == "auto" and not registry.is_native(model)):
         model = wrap(model, {name: given[name].shape[1] for name in ("feat", *extra)} if extra else {})
         given["feat"] = np.column_stack([given[name] for name in ("feat", *extra)])
         if "perms" in expected or (len(given["offset"]) > 1 and lacks_flash(config["model"])):
@@ -92,7 +91,7 @@ def _features_differ(network: Any, feat: Tensor, plan: Any, expected: Mapping[st
 def why_not_served(model: Mapping[str, Any]) -> str:
     """Why the network cannot be built, '' if it can."""
     try:
-        with torch.device("cpu" if model["type"] == UPSTREAM else "meta"):
+        with torch.device("cpu" if model["type"] == registry.UPSTREAM else "meta"):
             registry.build(model)
     except BadModel as error:
         return error.detail

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from app.errors import BadModel
-from app.networks.kinds import UPSTREAM, is_native
+from app.networks.registry import UPSTREAM, is_native
 from app.pipeline.procedure import InferenceProcedure, Transform
 from app.settings import settings
 

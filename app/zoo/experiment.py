@@ -7,7 +7,7 @@ from typing import Any
 
 from app.clouds.cloud import ClassInfo
 from app.errors import BadModel, UnreadableModel
-from app.networks.kinds import UPSTREAM
+from app.networks.registry import UPSTREAM
 from app.pipeline.procedure import InferenceProcedure
 
 from . import backend, encoder, legacy, procedure_parser

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from app.errors import BadModel
 from app.networks import registry
-from app.networks.kinds import UPSTREAM
 from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
 
-from . import encoder, lora, text_embeddings, widths
+from . import encoder, lora, text_embeddings
 from .checkpoint import Checkpoint, open_checkpoint
 from .experiment import Experiment, load
 from .legacy import Choice
@@ -73,7 +72,7 @@ def fit(experiment: Experiment, checkpoint: Checkpoint) -> Checkpoint:
 
 def _names(model: Mapping[str, Any]) -> Iterable[str]:
     """Names of the weights of a config's ``model``; widths do not matter for them."""
-    if model["type"] == UPSTREAM:
+    if model["type"] == registry.UPSTREAM:
         return registry.build(model).get_submodule("module").state_dict()
     with torch.device("meta"):
         return registry.build(model).state_dict()
@@ -91,13 +90,13 @@ def build(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
 
     Names and shapes are compared before memory is taken for the network.
     """
-    if model["type"] == UPSTREAM:
+    if model["type"] == registry.UPSTREAM:
         network = registry.build(model)
         own = network.get_submodule("module")
         _compare(own.state_dict(), weights)
         own.load_state_dict({**own.state_dict(), **weights})
         return network.requires_grad_(False)
-    model, weights = widths.complete(model, weights), lora.merge(model, weights)
+    model, weights = registry.completed(model, weights), lora.merge(model, weights)
     with torch.device("meta"):
         expected = registry.build(model).state_dict()
     _compare(expected, weights)

@@ -1,5 +1,7 @@
 """Every type that is served natively: the same bytes for a cloud twice, alone or beside strangers, on any threads."""
 
+import json
+
 import pytest
 import test_oacnns
 import test_prompts
@@ -9,16 +11,27 @@ import test_ptv3
 import test_sonata
 import torch
 from network_samples import SPUNET, make_network
-from point_samples import join, make_cloud
+from point_samples import GOLDEN, join, make_cloud
 
-from app.networks import kinds
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
-from app.networks.registry import BACKBONES, SEGMENTORS
+from app.networks.registry import NETWORKS
 from app.pipeline.batch import MIN_SHARED_VOXELS
 
+
+def golden_models() -> dict[str, dict]:
+    """By type the model of a golden case that has it, as the segmentor or below it."""
+    found = {}
+    for path in sorted(GOLDEN.glob("*/config.json")):
+        model = part = json.loads(path.read_text()).get("model")
+        while part:
+            found.setdefault(part["type"], model)
+            part = part.get("backbone")
+    return found
+
+
 WITH_HEAD = {"num_classes": 5, "backbone_out_channels": 8, "backbone": SPUNET}
-BACKBONES_HERE = {
+BACKBONES = {
     "LitePT-v1": test_sonata.model(test_sonata.LITE),
     "OACNNs": test_oacnns.model(),
     "PT-v2m1": test_ptv2.model(type="PT-v2m1"),
@@ -33,10 +46,10 @@ BACKBONES_HERE = {
     "SpUNet-v1m1": {"type": "DefaultSegmentor", "backbone": SPUNET | {"num_classes": 5}},
     "SpUNet-v1m3": test_prompts.DECOUPLED,
 }
-SEGMENTORS_HERE = {
+SEGMENTORS = {
     "CAC-v1m1": {"type": "CAC-v1m1", **WITH_HEAD},
     "DefaultLORASegmentorV2": {"type": "DefaultLORASegmentorV2", **WITH_HEAD},
-    "DefaultSegmentor": BACKBONES_HERE["SpUNet-v1m1"],
+    "DefaultSegmentor": BACKBONES["SpUNet-v1m1"],
     "DefaultSegmentorV2": {"type": "DefaultSegmentorV2", **WITH_HEAD},
     "Encoder": {"type": "Encoder", "backbone": SPUNET},
     "PG-v1m1": {"type": "PG-v1m1", "semantic_num_classes": 5, "backbone_out_channels": 8, "backbone": SPUNET},
@@ -45,15 +58,17 @@ SEGMENTORS_HERE = {
     "PPT-v1m2": test_prompts.DECOUPLED,
     "PPT-v1m3": test_prompts.JOINT,
 }
-MODELS = BACKBONES_HERE | SEGMENTORS_HERE
+MODELS = golden_models() | BACKBONES | SEGMENTORS
 HALVES = ["LitePT-v1", "PT-v3m1", "PT-v3m2", "PT-v3m3", "SpUNet-v1m1"]
 HALVES += ["DefaultLORASegmentorV2", "DefaultSegmentor", "DefaultSegmentorV2", "Encoder"]
 
 
 def test_no_type_is_left_out():
-    assert set(BACKBONES_HERE) == set(BACKBONES)
-    assert set(SEGMENTORS_HERE) == set(SEGMENTORS)
-    assert (set(BACKBONES), set(SEGMENTORS)) == (kinds.BACKBONES, kinds.SEGMENTORS)
+    assert set(MODELS) == set(NETWORKS)
+
+
+def in_channels(model: dict) -> int:
+    return in_channels(model["backbone"]) if "backbone" in model else model["in_channels"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +82,8 @@ def test_a_cloud_has_the_same_answer_to_the_bit_alone_and_beside_strangers(kind,
     clouds = [make_cloud(1, 600), make_cloud(2, 450, side=40), make_cloud(3, 320, side=11)]
     assert min(len(voxels) for voxels, _ in clouds) >= MIN_SHARED_VOXELS
     generator = torch.Generator().manual_seed(0)
-    features = [torch.randn(len(voxels), 4, generator=generator).to(dtype) for voxels, _ in clouds]
+    width = in_channels(MODELS[kind])
+    features = [torch.randn(len(voxels), width, generator=generator).to(dtype) for voxels, _ in clouds]
 
     def answers(order: list[int]) -> dict[int, torch.Tensor]:
         batch = join([clouds[at] for at in order], condition="ScanNet")
