@@ -6,10 +6,10 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
-from app.engine.budget import MemoryBudget, Reservation
+from app.engine.budget import MemoryBudget
+from app.engine.owned_file import OwnedFile
 from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -34,19 +34,11 @@ class Storage:
         return any(mount[2] == device and mount[mount.index("-") + 1] in IN_MEMORY for mount in mounts)
 
 
-class Body:
-    """A file of ``size`` bytes without a name, owned by this object until ``close``.
+@dataclass(eq=False)
+class Body(OwnedFile):
+    """A file of ``size`` bytes without a name: an anonymous memory file, or an unlinked temporary file."""
 
-    Attributes:
-        fd: of an anonymous memory file, or of an unlinked temporary file; -1 once closed.
-        size: in bytes.
-    """
-
-    def __init__(self, fd: int, size: int = 0, held: Reservation | None = None):
-        """``held`` is what it takes of the memory for requests, given back at its end."""
-        self.fd = fd
-        self.size = size
-        self._held = held
+    size: int = 0
 
     @classmethod
     def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage) -> "Body":
@@ -62,20 +54,6 @@ class Body:
                 spool.write(chunk)
             return spool.take()
 
-    def close(self) -> None:
-        """Give up the file; may be called twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-        if self._held:
-            self._held.close()
-
-    def __enter__(self) -> "Body":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
 
 class Spool(io.RawIOBase):
     """A file that is written, begins in memory, moves to disk where there is no room for it, and becomes a ``Body``.
@@ -87,7 +65,7 @@ class Spool(io.RawIOBase):
     def __init__(self, storage: Storage):
         self._storage = storage
         self._in_memory = True
-        self._held = storage.budget.reservation()
+        self._reservation = storage.budget.reservation()
         try:
             self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
         except OSError as error:
@@ -138,35 +116,34 @@ class Spool(io.RawIOBase):
 
     def take(self) -> Body:
         """What was written, which is the caller's from now on; this object is closed."""
-        body = Body(self._body.fd, self._body.size, self._held.moved())
-        self._body.fd = -1
+        body = Body(self._body.detach(), self._body.size, reservation=self._reservation.moved())
         self.close()
         return body
 
     def close(self) -> None:
         """Give up the file, unless it was taken; may be called twice."""
         self._body.close()
-        self._held.close()
+        self._reservation.close()
         super().close()
 
     def _make_room(self, end: int) -> None:
         """See that there is room for ``end`` bytes, here or on disk."""
-        more_bytes = max(0, end - self._held.num_bytes)
-        if self._in_memory and end <= self._storage.memory_bytes and self._held.add(more_bytes):
+        more_bytes = max(0, end - self._reservation.num_bytes)
+        if self._in_memory and end <= self._storage.memory_bytes and self._reservation.add(more_bytes):
             return
         is_memory = self._storage.is_all_memory
         if self._in_memory:
             self._move_to_disk()
         if not is_memory:
-            self._held.close()
-        elif not self._held.add(more_bytes):
+            self._reservation.close()
+        elif not self._reservation.add(more_bytes):
             raise self._storage.budget.busy("The body", more_bytes)
 
     def _move_to_disk(self) -> None:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=self._storage.spool_dir) as file:
             disk = os.dup(file.fileno())
-        memory = Body(self._body.fd)
         position = self.tell()
+        memory = OwnedFile(self._body.detach())
         self._body.fd, self._in_memory = disk, False
         with memory:
             offset = 0

@@ -3,9 +3,9 @@
 import math
 import time
 
-FIRST_BACK_OFF_S = 0.5
-MAX_BACK_OFF_S = 30.0
-MAX_DOUBLINGS = 10
+from app.engine.back_off import BackOff
+
+FIRST_REST_S, MAX_REST_S = 0.5, 30.0
 
 
 class Breaker:
@@ -19,6 +19,7 @@ class Breaker:
         self.num_failures = 0
         self._failures = failures
         self._pause_s = pause_s
+        self._back_off = BackOff(FIRST_REST_S, MAX_REST_S)
         self._ready_since = math.inf
 
     @property
@@ -32,19 +33,23 @@ class Breaker:
 
     def answered(self) -> None:
         """The process did a job."""
-        self.num_failures = 0
+        self._forget()
 
     def lost(self, over_clouds: bool) -> float:
         """The process ended, perhaps while it worked on clouds; how many seconds to rest."""
         if time.monotonic() - self._ready_since > self._pause_s:
-            self.num_failures = 0
+            self._forget()
         self._ready_since = math.inf
         if over_clouds:
             return 0.0
-        back_off_s = self.failed()
-        return self._pause_s if self.is_open else back_off_s
+        rest_s = self.failed()
+        return self._pause_s if self.is_open else rest_s
 
     def failed(self) -> float:
         """The process could not serve as things are; how many seconds to rest until they may be better."""
         self.num_failures += 1
-        return min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** min(self.num_failures - 1, MAX_DOUBLINGS))
+        return self._back_off.next_s()
+
+    def _forget(self) -> None:
+        self.num_failures = 0
+        self._back_off.reset()

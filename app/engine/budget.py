@@ -35,6 +35,11 @@ class MemoryBudget:
         """What is held at the moment."""
         return self._used_bytes
 
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for memory."""
+        return len(self._waiting)
+
     def reservation(self) -> "Reservation":
         """Nothing yet, to be enlarged and closed."""
         return Reservation(self)

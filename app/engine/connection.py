@@ -1,18 +1,17 @@
-"""What is said between an engine process and its parent, under watch."""
+"""The connection to one engine process: messages, and the watch over whether it still works."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.engine.channel import ChannelError, close_all
 from app.engine.child import ChildProcess
 from app.engine.heartbeat import Heartbeat
-from app.engine.job import CloudJob
+from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.packed import Packed, check_segmentation
 from app.engine.protocol import Batch, Failure, LoadModel, ModelCard, Models, Ready, Segment, Segmented, UnloadModel
-from app.engine.scheduler import Scheduler
-from app.errors import BadModel, NotReady, by_status
+from app.errors import BadModel, NotReady, Problem, by_status
 
 LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
 TAKE_S = 10.0  # for a message that has begun to arrive
@@ -36,7 +35,7 @@ class HangLimits:
 
 
 class EngineConnection:
-    """With one engine process, for one thread. Methods raise ChannelError if it is gone, Hung where it hangs."""
+    """Messages to one engine process, for one thread. Methods raise ChannelError if it is gone, Hung if it hangs."""
 
     def __init__(self, child: ChildProcess, heartbeat: Heartbeat, hang_limits: HangLimits):
         self.child = child
@@ -79,9 +78,8 @@ class EngineConnection:
             raise ChannelError(f"sent {type(answer).__name__} instead of Models")
         return answer.models
 
-    def serve(self, jobs: Sequence[CloudJob], scheduler: Scheduler, open_jobs: dict[str, CloudJob]) -> None:
-        """Have ``jobs`` run and hand their answers over; ``open_jobs`` holds those that are not answered, by id."""
-        open_jobs.update({job.id: job for job in jobs})
+    def serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:
+        """Have ``jobs`` run; gives what each ends in as soon as it is known, in any order."""
         to_unix_s = time.time() - time.monotonic()
         batch = [
             Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
@@ -89,59 +87,55 @@ class EngineConnection:
         self.heartbeat.clear_cancelled()
         self._num_sent += 1
         self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
+        open_jobs = {job.id: job for job in jobs}
         while open_jobs:
-            answer, fds = self._receive_answer(jobs, open_jobs)
-            job = open_jobs.get(getattr(answer, "job_id", ""))
-            if job is None:
-                close_all(fds)
-                raise ChannelError(f"sent {type(answer).__name__} for no job that it has")
-            if isinstance(answer, Failure):
-                del open_jobs[job.id]
-                scheduler.fail(job, by_status(answer.status)(answer.detail, retry_after_s=answer.retry_after_s))
-                continue
+            limit_s = min(self._limit_s(job) for job in open_jobs.values())
+            answer, fds = self._receive(limit_s, "answer in the time for a request", lambda: self._cancel(jobs))
+            job = open_jobs.pop(getattr(answer, "job_id", ""), None)
             try:
-                result = _accept(answer, fds, job)
+                if job is None:
+                    raise ChannelError(f"sent {type(answer).__name__} for no job that it has")
+                outcome = _outcome(answer, fds, job)
             except BaseException:
                 close_all(fds)
                 raise
-            del open_jobs[job.id]
-            job.num_voxels, job.batch_size = answer.num_voxels, answer.batch_size
-            pass_ms = sum(answer.meta.timings_ms.get(stage, 0.0) for stage in DEVICE_STAGES)
-            job.device_s = pass_ms / 1000 / answer.batch_size  # each cloud of a pass is told the time of all of it
-            scheduler.finish(job, result)
+            yield job, outcome
 
-    def _receive_answer(self, jobs: Sequence[CloudJob], open_jobs: dict[str, CloudJob]) -> tuple[Any, list[int]]:
-        """The next answer of a batch; the process hears meanwhile which jobs are cancelled."""
-        limits = {
-            job.id: max(job.started, job.deadline_s) + self._hang_limits.overrun_s + OVERRUN_S_A_POINT * job.num_points
-            for job in jobs
-        }
+    def _limit_s(self, job: CloudJob) -> float:
+        """When ``job`` ought to be answered at the latest, in seconds of ``time.monotonic``."""
+        begin_s = max(job.started_s, job.deadline_s)
+        return begin_s + self._hang_limits.overrun_s + OVERRUN_S_A_POINT * job.num_points
 
-        def cancel() -> None:
-            for index, job in enumerate(jobs):
-                if job.abandoned:
-                    self.heartbeat.cancel(index)
+    def _cancel(self, jobs: Sequence[CloudJob]) -> None:
+        """Let the process hear which jobs of its batch nobody waits for."""
+        for index, job in enumerate(jobs):
+            if job.status is JobStatus.ABANDONED:
+                self.heartbeat.cancel(index)
 
-        return self._receive(min(limits[name] for name in open_jobs), "answer in the time for a request", cancel)
-
-    def _receive(self, limit: float, what: str, meanwhile: Any = lambda: None) -> tuple[Any, list[int]]:
+    def _receive(
+        self, limit_s: float, what: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> tuple[Any, list[int]]:
         while not self.child.channel.wait(LOOK_S):
             meanwhile()
             self.check_heartbeat()
-            if time.monotonic() > limit:
+            if time.monotonic() > limit_s:
                 raise Hung(f"did not {what}")
         return self.child.channel.receive(time.monotonic() + TAKE_S)
 
 
-def _accept(answer: object, fds: list[int], job: CloudJob) -> Packed:
-    """The segmentation in ``answer``, owning its descriptor."""
+def _outcome(answer: object, fds: list[int], job: CloudJob) -> SegmentedCloud | Problem:
+    """What ``answer`` says of ``job``; a segmentation owns its descriptor. Raises ChannelError if it is none."""
+    if isinstance(answer, Failure) and not fds:
+        return by_status(answer.status)(answer.detail, retry_after_s=answer.retry_after_s)
     if not isinstance(answer, Segmented) or len(fds) != 1:
         raise ChannelError(f"sent {type(answer).__name__} with {len(fds)} descriptors")
-    result = Packed(fds[0], answer.layout, answer.meta)
+    segmentation = Packed(fds[0], answer.layout, answer.meta)
     try:
-        check_segmentation(result)
+        check_segmentation(segmentation)
     except ValueError as error:
         raise ChannelError(f"sent a wrong segmentation: {error}") from error
-    if result.num_points != job.num_points:
-        raise ChannelError(f"sent {result.num_points} labels for {job.num_points} points")
-    return result
+    if segmentation.num_points != job.num_points:
+        raise ChannelError(f"sent {segmentation.num_points} labels for {job.num_points} points")
+    pass_ms = sum(answer.meta.timings_ms.get(stage, 0.0) for stage in DEVICE_STAGES)
+    device_s = pass_ms / 1000 / answer.batch_size  # the times of a cloud are those of its whole pass
+    return SegmentedCloud(segmentation, answer.num_voxels, answer.batch_size, device_s)

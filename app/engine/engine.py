@@ -18,7 +18,7 @@ from app.engine.deadline import STOPPING
 from app.engine.devices import DeviceChoice
 from app.engine.environment import open_environment
 from app.engine.heartbeat import Heartbeat
-from app.engine.job import CloudJob
+from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.missing_models import MissingModels
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import LoadModel, ModelCard, UnloadModel
@@ -63,7 +63,7 @@ class Engine:
         self._busy_s = self._device_busy_s = 0.0
         self._resumes = 0.0
         self._missing_models = MissingModels()
-        self._open_jobs: dict[str, CloudJob] = {}
+        self._jobs: list[CloudJob] = []  # of the batch that the process was sent last
         self._changes: queue.SimpleQueue[tuple[LoadModel | UnloadModel, Future[None]]] = queue.SimpleQueue()
         self._connection: EngineConnection | None = None
         self._stopping = threading.Event()
@@ -183,7 +183,7 @@ class Engine:
         ready = connection.ready()
         self.models, self._is_on_cpu = ready.models, ready.device == "cpu"
         self._catch_up(connection)
-        self._missing_models.look(self.models, self._unloaded())
+        self._missing_models.update(self.models, self._unloaded())
         self._breaker.ready()
         status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
         self._set(replace(status, state="ready"))
@@ -214,12 +214,15 @@ class Engine:
                 self._breaker.answered()
 
     def _serve(self, connection: EngineConnection, jobs: list[CloudJob]) -> None:
+        self._jobs = jobs
         begin_s = time.monotonic()
         try:
-            connection.serve(jobs, self._scheduler, self._open_jobs)
+            for job, outcome in connection.serve(jobs):
+                if isinstance(outcome, SegmentedCloud):
+                    self._device_busy_s += outcome.device_s
+                self._scheduler.finish(job, outcome)
         finally:
             self._busy_s += time.monotonic() - begin_s
-            self._device_busy_s += sum(job.device_s for job in jobs)
 
     def _change(self, connection: EngineConnection, message: LoadModel | UnloadModel, done: "Future[None]") -> None:
         try:
@@ -231,7 +234,7 @@ class Engine:
             raise
         else:
             done.set_result(None)
-        self._missing_models.look(self.models, self._unloaded())
+        self._missing_models.update(self.models, self._unloaded())
 
     def _load_missing(self, connection: EngineConnection) -> None:
         """Load the models that ought to be served, as far as their files can be used by now."""
@@ -242,7 +245,7 @@ class Engine:
                 log.warning("engine on %s: model %s is served again.", self._choice.name, name)
             except Problem as problem:
                 log.debug("engine on %s: %s", self._choice.name, problem.detail)
-        self._missing_models.look(self.models, self._unloaded(), time.monotonic() - begin_s)
+        self._missing_models.update(self.models, self._unloaded(), time.monotonic() - begin_s)
         self._changed()
 
     def _fail(self, reason: str) -> float:
@@ -256,11 +259,11 @@ class Engine:
 
     def _lose(self, kind: str, how: str) -> float:
         """What had been sent to the process runs again; how long to rest before the next one."""
-        jobs = list(self._open_jobs.values())
-        self._open_jobs.clear()
+        jobs = [job for job in self._jobs if job.status is not JobStatus.DONE]
+        self._jobs = []
         if self._stopping.is_set():
             for job in jobs:
-                self._scheduler.fail(job, NotReady(STOPPING))
+                self._scheduler.finish(job, NotReady(STOPPING))
             return 0.0
         was_begun = bool(jobs) and self._connection is not None and self._connection.was_begun
         self._restarts[kind] += 1

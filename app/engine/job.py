@@ -1,14 +1,41 @@
-"""One cloud on its way through an engine."""
+"""One cloud on its way through an engine, and what the engine made of it."""
 
 import math
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import Enum
 from uuid import uuid4
 
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, SegmentationMeta
 from app.options import Options
+
+
+class JobStatus(Enum):
+    """Where a job is. A job whose engine was lost waits again."""
+
+    WAITING = "waiting"  # for an engine
+    RUNNING = "running"  # in an engine
+    ABANDONED = "abandoned"  # in an engine, but nobody waits for its result any more
+    DONE = "done"  # its result or problem is known
+
+
+@dataclass(frozen=True)
+class SegmentedCloud:
+    """What an engine made of one cloud.
+
+    Attributes:
+        segmentation: owned by whoever holds this.
+        num_voxels: of the cloud.
+        batch_size: clouds in its pass.
+        device_s: its part of the seconds that the device took for plan and network.
+    """
+
+    segmentation: Packed[SegmentationMeta]
+    num_voxels: int = 0
+    batch_size: int = 1
+    device_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -22,11 +49,9 @@ class CloudJob:
         shares: whether it may go through the network together with others.
         need_bytes: estimate of the device memory that it takes.
         losses: engines that were lost with it; after the first it goes without others.
-        abandoned: nobody waits for it any more.
-        result: the packed segmentation, or the problem that the job ended in.
-        submitted, started: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
-        num_voxels, batch_size: of the cloud, and clouds in its pass, once it is answered.
-        device_s: its part of the seconds that the device took for plan and network, once it is answered.
+        status: set by the scheduler alone.
+        result: the segmented cloud, or the problem that the job ended in.
+        submitted_s, started_s: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
     """
 
     cloud: Packed[CloudMeta]
@@ -35,14 +60,11 @@ class CloudJob:
     shares: bool = False
     need_bytes: int = 0
     losses: int = 0
-    abandoned: bool = False
+    status: JobStatus = JobStatus.WAITING
     id: str = field(default_factory=lambda: uuid4().hex)
-    result: "Future[Packed[SegmentationMeta]]" = field(default_factory=Future)
-    submitted: float = field(default_factory=time.monotonic)
-    started: float = math.nan
-    num_voxels: int = 0
-    batch_size: int = 1
-    device_s: float = 0.0
+    result: "Future[SegmentedCloud]" = field(default_factory=Future)
+    submitted_s: float = field(default_factory=time.monotonic)
+    started_s: float = math.nan
 
     @property
     def num_points(self) -> int:

@@ -1,9 +1,27 @@
-"""Jobs that wait for an engine, and whose turn is next."""
+"""Jobs that wait for an engine: in what order they are taken, and which go through the network together."""
 
 import math
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from app.engine.job import CloudJob
+from app.engine.forecast import VoxelDensity
+from app.engine.job import CloudJob, JobStatus
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """Bounds of what goes through the network together.
+
+    Attributes:
+        clouds: at most.
+        voxels: at most, as far as they can be foreseen; a cloud alone may have more.
+        delay_s: how long a batch that has room waits for clouds that are being read.
+    """
+
+    clouds: int = 1
+    voxels: int = 0
+    delay_s: float = 0.0
 
 
 class JobQueue:
@@ -12,13 +30,20 @@ class JobQueue:
     Of the jobs that wait when an engine was lost, those that were in none go first, small before large, and those that
     were in one go last, alone, and one at a time: a cloud that loses engines keeps the others waiting for one restart,
     and ends one of several engines.
+
+    Attributes:
+        limits: as given.
+        num_coming: clouds that are being read and will be added soon.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: BatchLimits) -> None:
+        self.num_coming = 0
+        self.limits = limits
+        self._density = VoxelDensity()
         self._jobs: list[CloudJob] = []
         self._suspect: CloudJob | None = None  # in an engine, and in one that was lost before
         self._is_loss_new = False
-        self._overtaken_until = -math.inf  # those queued before it have their turns by losses and size
+        self._overtaken_until_s = -math.inf  # jobs queued before it are ordered by losses and size
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -34,26 +59,33 @@ class JobQueue:
         """Let ``job`` wait no more."""
         self._jobs.remove(job)
 
-    def clear(self) -> list[CloudJob]:
-        """Let none wait any more; the jobs that did."""
-        jobs, self._jobs = self._jobs, []
-        return jobs
-
     def ready(self) -> list[CloudJob]:
-        """Those that an engine may take now, in the order of their turns."""
-        return sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._turn)
+        """Jobs that an engine may take now, in the order in which they are taken."""
+        return sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
 
-    def draw(self, now: float) -> list[CloudJob]:
-        """As ``ready``; the first call after a loss decides that jobs submitted before ``now`` take turns by size."""
-        if self._is_loss_new:
-            self._is_loss_new, self._overtaken_until = False, now
-        return self.ready()
+    def may_grow(self, num_idle: int) -> bool:
+        """Whether clouds are being read that the next batch has room for; ``num_idle`` engines wait for one."""
+        ready = self.ready()
+        if not ready or not self.num_coming or not self.limits.delay_s:
+            return False
+        return ready[0].shares and not ready[0].losses and len(self) < self._share(num_idle)
 
-    def take(self, job: CloudJob) -> None:
-        """An engine takes ``job``."""
-        self._jobs.remove(job)
-        if job.losses:
-            self._suspect = job
+    def take(self, num_idle: int) -> list[CloudJob]:
+        """The next batch for one of ``num_idle`` engines, which are running from now on; may be empty."""
+        now_s = time.monotonic()
+        if self._is_loss_new:  # whoever came while the engine was replaced is among those ordered by size
+            self._is_loss_new, self._overtaken_until_s = False, now_s
+        batch: list[CloudJob] = []
+        for job in self.ready()[: self._share(num_idle)]:
+            if batch and not (_go_together(batch[0], job) and self._num_voxels([*batch, job]) <= self.limits.voxels):
+                break
+            batch.append(job)
+        for job in batch:
+            self._jobs.remove(job)
+            job.status, job.started_s = JobStatus.RUNNING, now_s
+            if job.losses:
+                self._suspect = job
+        return batch
 
     def release(self, job: CloudJob) -> None:
         """``job`` is in no engine any more."""
@@ -64,7 +96,25 @@ class JobQueue:
         """An engine was lost."""
         self._is_loss_new = True
 
-    def _turn(self, job: CloudJob) -> tuple[bool, int, int, float]:
-        if job.submitted > self._overtaken_until:
-            return True, 0, 0, job.submitted
-        return False, job.losses, job.num_points, job.submitted
+    def note_voxels(self, job: CloudJob, num_voxels: int) -> None:
+        """The cloud of ``job`` turned out to have so many voxels."""
+        self._density.add(job.options.model, job.num_points, num_voxels)
+
+    def _share(self, num_idle: int) -> int:
+        """Clouds that one engine may take at once, leaving some to others that are free."""
+        here = len(self) + self.num_coming
+        return min(self.limits.clouds, -(-here // max(1, num_idle)))
+
+    def _num_voxels(self, jobs: list[CloudJob]) -> int:
+        return sum(self._density.num_voxels(job.options.model, job.num_points) for job in jobs)
+
+    def _rank(self, job: CloudJob) -> tuple[bool, int, int, float]:
+        if job.submitted_s > self._overtaken_until_s:
+            return True, 0, 0, job.submitted_s
+        return False, job.losses, job.num_points, job.submitted_s
+
+
+def _go_together(first: CloudJob, second: CloudJob) -> bool:
+    """Whether two jobs may share a pass."""
+    same = first.options.network == second.options.network
+    return same and first.shares and second.shares and not (first.losses or second.losses)

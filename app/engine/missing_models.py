@@ -4,15 +4,15 @@ import math
 import time
 from collections.abc import Collection, Iterable
 
+from app.engine.back_off import BackOff
 from app.engine.protocol import ModelCard
 
-FIRST_BACK_OFF_S = 1.0
-MAX_BACK_OFF_S = 30.0
+FIRST_RETRY_S, MAX_RETRY_S = 1.0, 30.0
 REST = 20
 
 
 class MissingModels:
-    """Which models are to be tried again, and when: after twice as long each time, up to ``MAX_BACK_OFF_S``, and after
+    """Which models are to be loaded again, and when: after a pause that doubles up to ``MAX_RETRY_S``, and is at least
     ``REST`` times as long as trying takes, because nothing is computed meanwhile.
 
     A folder that was there when its models were looked for, or ever served one, is expected to come back.
@@ -21,22 +21,20 @@ class MissingModels:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._known: set[str] = set()
-        self._back_off_s = FIRST_BACK_OFF_S
-        self._due = math.inf
+        self._back_off = BackOff(FIRST_RETRY_S, MAX_RETRY_S)
+        self._due_s = math.inf
 
     @property
     def is_due(self) -> bool:
         """Whether it is time to try them."""
-        return time.monotonic() >= self._due
+        return time.monotonic() >= self._due_s
 
-    def look(self, cards: Iterable[ModelCard], unloaded: Collection[str], tried_s: float = 0.0) -> None:
+    def update(self, cards: Iterable[ModelCard], unloaded: Collection[str], tried_s: float = 0.0) -> None:
         """Take note of what is served now, after ``tried_s`` of trying; ``unloaded`` are not wanted."""
         cards = list(cards)
         self._known |= {card.name for card in cards}
         names = sorted(self._known - {card.name for card in cards if card.served} - set(unloaded))
         if names != self.names:
-            self._back_off_s = FIRST_BACK_OFF_S
-        else:
-            self._back_off_s = min(MAX_BACK_OFF_S, 2 * self._back_off_s)
+            self._back_off.reset()
         self.names = names
-        self._due = time.monotonic() + max(self._back_off_s, REST * tried_s) if names else math.inf
+        self._due_s = time.monotonic() + max(self._back_off.next_s(), REST * tried_s) if names else math.inf

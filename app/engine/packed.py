@@ -3,13 +3,13 @@
 import os
 from dataclasses import dataclass
 from math import prod
-from types import TracebackType
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from app.clouds.cloud import FIELDS, Cloud, Segmentation
 from app.engine import arrays
+from app.engine.owned_file import OwnedFile
 from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
 
 Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
@@ -29,11 +29,10 @@ ROW_BYTES = {name: np.dtype(dtype).itemsize * prod(shape) for name, (dtype, shap
 """Bytes of a point in the columns of a segmentation whose width does not depend on the model."""
 
 
-@dataclass
-class Packed(Generic[Meta]):
-    """Arrays in the memory file ``fd``, owned by this object until ``close``."""
+@dataclass(eq=False)
+class Packed(OwnedFile, Generic[Meta]):
+    """Arrays in a memory file."""
 
-    fd: int
     layout: list[ArraySpec]
     meta: Meta
 
@@ -50,18 +49,6 @@ class Packed(Generic[Meta]):
     def share(self) -> "Packed[Meta]":
         """A second owner of the same file."""
         return Packed(os.dup(self.fd), self.layout, self.meta)
-
-    def close(self) -> None:
-        """Give up the file; may be called twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __enter__(self) -> "Packed[Meta]":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:

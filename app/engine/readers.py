@@ -5,51 +5,18 @@ with a limit of memory and of time; one that is lost is replaced at once, and th
 """
 
 import queue
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from app.engine import arrays
-from app.engine.body import Body
 from app.engine.channel import close_all
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.memory_plan import LARGEST_READER_MIB
-from app.engine.packed import Packed, check_cloud
-from app.engine.protocol import (
-    CloudMeta,
-    Decode,
-    Decoded,
-    Encode,
-    Encoded,
-    Failure,
-    Needed,
-    SegmentationMeta,
-)
+from app.engine.protocol import Decode, Encode, Failure, Needed
 from app.engine.reader import Cause, ReaderError, ReaderSlot
+from app.engine.reader_request import Grant, ReaderRequest
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
-from app.options import Options
 from app.settings import Settings
 
 Result = TypeVar("Result")
-
-
-@dataclass
-class EncodedFile:
-    """A finished file in the memory file ``fd``, owned by whoever holds this."""
-
-    fd: int
-    size: int
-    media_type: str
-    extension: str
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
-class Grant:
-    """Memory for one file: ``max_bytes`` at once; ``enlarge`` is told what is needed beyond and gives the new limit."""
-
-    max_bytes: int
-    enlarge: Callable[[Needed], int]
 
 
 class ReaderPool:
@@ -85,80 +52,27 @@ class ReaderPool:
         """How many processes had to be replaced so far."""
         return sum(reader.num_lost for reader in self._readers)
 
-    def decode(
-        self,
-        body: Body,
-        options: Options,
-        deadline: Deadline,
-        keep: tuple[str, ...] | None = None,
-        grant: Grant | None = None,
-    ) -> Packed[CloudMeta]:
-        """Read ``body``; the cloud is the caller's to close. ``keep`` are columns as in ``Decode``.
+    def run(self, request: ReaderRequest[Result], deadline: Deadline, grant: Grant | None = None) -> Result:
+        """What a reader makes of ``request``; it is the caller's to close.
 
-        Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud if decoding it took
-        longer than ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its
-        turn, NoRoom for a full disk, and NotReady if processes were lost to something else or the pool stops.
+        A file whose reader is lost goes once more to a fresh one: most losses are not its fault. ``grant`` is the
+        memory that the reader may take, all that it needs if there is none.
+
+        Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud if it took longer than
+        ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its turn, NoRoom
+        for a full disk, and NotReady if processes were lost to something else or the pool stops.
         """
-
-        def accept(answer: Decoded, fd: int) -> Packed[CloudMeta]:
-            cloud = Packed(fd, answer.layout, answer.meta)
-            check_cloud(cloud)
-            if cloud.num_points != answer.num_points:
-                raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
-            return cloud
-
-        message = Decode(options, self._settings.max_points, keep)
-        return self._ask(message, [body.fd], Decoded, accept, "Reading the file", deadline, grant)
-
-    def encode(
-        self,
-        output: str,
-        cloud: Packed[CloudMeta],
-        segmentation: Packed[SegmentationMeta],
-        source: Body | None,
-        deadline: Deadline,
-        grant: Grant | None = None,
-    ) -> EncodedFile:
-        """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
-
-        Raises what ``decode`` raises.
-        """
-
-        def accept(answer: Encoded, fd: int) -> EncodedFile:
-            size = arrays.check_sealed(fd)
-            if size != answer.size:
-                raise ValueError(f"{answer.size} bytes announced, {size} sent")
-            return EncodedFile(fd, size, answer.media_type, answer.extension, answer.warnings)
-
-        message = Encode(output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta)
-        fds = [cloud.fd, segmentation.fd, *([source.fd] if source else [])]
-        return self._ask(message, fds, Encoded, accept, f"Writing the answer as {output}", deadline, grant)
-
-    def _ask(
-        self,
-        message: Decode | Encode,
-        fds: list[int],
-        expected: type,
-        accept: Callable[[Any, int], Result],
-        what: str,
-        deadline: Deadline,
-        grant: Grant | None,
-    ) -> Result:
-        """What ``accept`` makes of the answer of a reader; it takes over its descriptor.
-
-        A file whose reader is lost goes once more to a fresh one: most losses are not its fault.
-        """
-        causes = []
-        if grant:
-            message = replace(message, max_bytes=max(1, grant.max_bytes))
+        what = request.what
+        message = request.message(max(1, grant.max_bytes) if grant else 0)
+        causes: list[Cause] = []
         while True:
             try:
-                answer = self._ask_once(message, fds, expected, accept, what, deadline)
+                answer = self._ask(request, message, deadline)
                 if not isinstance(answer, Needed):
                     return answer
                 if not grant:
                     raise ValueError("a reader asked for memory without a limit")
-                message = replace(message, max_bytes=grant.enlarge(answer))
+                message = request.message(grant.enlarge(answer))
             except TimeoutError:
                 raise DeadlineExceeded(f"{what} was not finished when the time for the request was over.") from None
             except ReaderError as error:
@@ -181,36 +95,26 @@ class ReaderPool:
                         retry_after_s=5.0,
                     ) from None
 
-    def _ask_once(
-        self,
-        message: Decode | Encode,
-        fds: list[int],
-        expected: type,
-        accept: Callable[[Any, int], Result],
-        what: str,
-        deadline: Deadline,
-    ) -> Result | Needed:
+    def _ask(self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline) -> Result | Needed:
         """One exchange with the next idle reader; raises what ``ReaderSlot.exchange`` raises."""
         reader = self._take(deadline)
         try:
-            answer, received = reader.exchange(message, fds, self._settings.reader_timeout_s, deadline.at_s)
+            answer, fds = reader.exchange(message, request.fds, self._settings.reader_timeout_s, deadline.at_s)
             try:
                 if isinstance(answer, Failure):
                     raise by_status(answer.status)(
                         answer.detail, columns=answer.columns, retry_after_s=answer.retry_after_s
                     )
-                if isinstance(answer, Needed) and not received:
+                if isinstance(answer, Needed) and not fds:
                     return answer
-                if not isinstance(answer, expected) or len(received) != 1:
-                    raise ValueError(f"{type(answer).__name__} with {len(received)} descriptors")
-                return accept(answer, received[0])
+                return request.result(answer, fds)
             except ValueError as error:
-                close_all(received)
+                close_all(fds)
                 wrong = f"sent a wrong answer: {error}"
                 reader.replace(0.0, wrong)
                 raise ReaderError(wrong, Cause.CRASH) from None
             except BaseException:
-                close_all(received)
+                close_all(fds)
                 raise
         finally:
             self._idle.put(reader)

@@ -7,7 +7,7 @@ from app.engine.budget import Reservation
 from app.engine.deadline import Deadline
 from app.engine.packed import ROW_BYTES, Packed
 from app.engine.protocol import CloudMeta, ModelCard, Needed, SegmentationMeta
-from app.engine.readers import Grant
+from app.engine.reader_request import Grant
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
@@ -16,11 +16,13 @@ CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
 
 
 class RequestMemory:
-    """The memory of one request. Each method is called as its stage begins and raises what
-    ``Reservation.resize`` raises."""
+    """The memory that one request reserves.
 
-    def __init__(self, held: Reservation, card: ModelCard, fields: Collection[str], deadline: Deadline):
-        self._held = held
+    Each method is called as its stage begins; it waits for the memory and raises what ``Reservation.resize`` raises.
+    """
+
+    def __init__(self, reservation: Reservation, card: ModelCard, fields: Collection[str], deadline: Deadline):
+        self._reservation = reservation
         self._deadline = deadline
         row_bytes = sum(ROW_BYTES.get(name, 0) for name in ("labels", *fields))
         row_bytes += 4 * card.num_classes * ("probabilities" in fields) + 4 * card.num_features * ("features" in fields)
@@ -28,20 +30,20 @@ class RequestMemory:
 
     def decoding(self, body: Body) -> Grant:
         """For reading ``body``; what is asked for beyond is enough for segmenting it, too."""
-        most = self._held.total_bytes // AT_ONCE_SHARE
+        most = self._reservation.total_bytes // AT_ONCE_SHARE
         at_once = min(AT_ONCE_BYTES + AT_ONCE_TIMES * body.size, most)
 
         def enlarge(needed: Needed) -> int:
             reading = needed.work_bytes + needed.result_bytes
             segmenting = needed.result_bytes + needed.num_points * self._point_bytes
-            self._held.resize(max(reading, segmenting), self._deadline, "The cloud")
+            self._reservation.resize(max(reading, segmenting), self._deadline, "The cloud")
             return reading
 
-        return Grant(at_once if self._held.add(at_once, 1) else 0, enlarge)
+        return Grant(at_once if self._reservation.add(at_once, 1) else 0, enlarge)
 
     def segmenting(self, cloud: Packed[CloudMeta]) -> None:
         """For segmenting ``cloud``."""
-        self._held.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._deadline, "The cloud")
+        self._reservation.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._deadline, "The cloud")
 
     def encoding(self, cloud: Packed[CloudMeta], segmentation: Packed[SegmentationMeta]) -> Grant:
         """For writing the answer."""
@@ -49,7 +51,7 @@ class RequestMemory:
 
         def enlarge(needed: Needed) -> int:
             writing = needed.work_bytes + needed.result_bytes
-            self._held.resize(taken + writing, self._deadline, "The answer")
+            self._reservation.resize(taken + writing, self._deadline, "The answer")
             return writing
 
-        return Grant(self._held.num_bytes - taken, enlarge)
+        return Grant(self._reservation.num_bytes - taken, enlarge)

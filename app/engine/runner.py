@@ -10,7 +10,7 @@ from app.clouds.cloud import Segmentation
 from app.engine.deadline import LATE
 from app.engine.device_memory import is_device_lost, release
 from app.engine.heartbeat import Heartbeat
-from app.engine.missing_models import MAX_BACK_OFF_S
+from app.engine.missing_models import MAX_RETRY_S
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Batch, Failure, Segment, Segmented
@@ -88,7 +88,7 @@ class Runner:
         reasons = [card.reason for card in self._models.cards if card.name == options.model and not card.is_unloaded]
         if reasons:  # it was served by the process before this one
             why = f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again."
-            raise NotReady(why, retry_after_s=MAX_BACK_OFF_S)
+            raise NotReady(why, retry_after_s=MAX_RETRY_S)
         raise NotFound(f"Model {options.model!r} was unloaded.")
 
     def _in_smaller_tiles(

@@ -3,21 +3,28 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from app.clouds import formats
 from app.engine import devices
+from app.engine.admission import Admission
 from app.engine.answer import Answer
 from app.engine.body import Body
 from app.engine.budget import MemoryBudget
 from app.engine.deadline import STOPPING, Deadline
+from app.engine.job_queue import BatchLimits
 from app.engine.memory_plan import MemoryPlan
-from app.engine.missing_models import MAX_BACK_OFF_S
-from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, LoadModel, ModelCard, SegmentationMeta, UnloadModel
-from app.engine.readers import Grant, ReaderPool
+from app.engine.missing_models import MAX_RETRY_S
+from app.engine.protocol import (
+    LoadModel,
+    ModelCard,
+    UnloadModel,
+)
+from app.engine.reader_request import DecodeRequest, EncodeRequest
+from app.engine.readers import ReaderPool
 from app.engine.request_memory import RequestMemory
-from app.engine.scheduler import Limits, Scheduler
+from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge, quoted
@@ -38,16 +45,11 @@ class Service:
         self.memory = MemoryBudget(plan.request_bytes(plan.pass_bytes * plan.num_cpu_engines))
         self._settings = settings
         self._readers = ReaderPool(settings, plan.reader_mib(settings))
-        self._scheduler = Scheduler(
-            Limits(
-                settings.queue_requests,
-                settings.queue_points,
-                settings.batch_requests,
-                min(settings.batch_voxels, settings.tile_voxels),
-                settings.batch_delay_ms / 1000,
-            )
-        )
-        self._supervisor = Supervisor(settings, self._scheduler, plan, self.memory)
+        self.admission = Admission(settings.queue_requests, settings.queue_points)
+        batch_voxels = min(settings.batch_voxels, settings.tile_voxels)
+        batches = BatchLimits(settings.batch_requests, batch_voxels, settings.batch_delay_ms / 1000)
+        self._scheduler = Scheduler(self.admission, batches)
+        self._supervisor = Supervisor(settings, self._scheduler, self.admission, plan, self.memory)
         self._phase = "stopped"
 
     def start(self) -> None:
@@ -64,14 +66,14 @@ class Service:
             raise NotReady(status.reason or f"The models are still loading after {timeout_s:g} s.")
 
     def drain(self, grace_s: float) -> None:
-        """Be not ready and refuse new requests from now on; returns once those under way are done, or ``grace_s``."""
+        """Be not ready and admit no request from now on; returns once those admitted are done, or after ``grace_s``."""
         self._phase = "stopping"
-        self._scheduler.close(grace_s)
+        self.admission.close(grace_s)
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Drain, then end every process; what still waits ends in NotReady."""
         self.drain(grace_s)
-        self._scheduler.refuse(STOPPING)
+        self._scheduler.stop()
         self._supervisor.stop()
         self._readers.stop()
         self._phase = "stopped"
@@ -110,17 +112,18 @@ class Service:
         cards = self.models()
         if state == "ready" and (missing := self._missing(cards)):
             state, reason = "empty", missing
-        scheduler = self._scheduler
         return ServiceStatus(
             state,
             reason,
             engines,
-            *scheduler.load,
+            num_requests=self.admission.num_requests,
+            num_points=self.admission.num_points,
+            num_waiting=self._scheduler.num_waiting,
             num_readers_lost=self._readers.num_lost,
             retry_after_s=self._retry_after_s(state, cards),
-            refusals=dict(scheduler.refusals + self.memory.refusals),
+            refusals=dict(self.admission.refusals + self.memory.refusals),
             request_memory_bytes={"total": self.memory.total_bytes, "used": self.memory.used_bytes},
-            num_quarantined=len(scheduler.quarantine),
+            num_quarantined=len(self._scheduler.quarantine),
         )
 
     def _missing(self, cards: list[ModelCard]) -> str:
@@ -139,7 +142,7 @@ class Service:
 
     def _retry_after_s(self, state: str, cards: list[ModelCard]) -> float | None:
         if state == "empty":
-            return None if all(card.is_unloaded or card.is_refused for card in cards) else MAX_BACK_OFF_S
+            return None if all(card.is_unloaded or card.is_refused for card in cards) else MAX_RETRY_S
         return self._supervisor.resumes_in_s
 
     def predict(
@@ -176,81 +179,69 @@ class Service:
         card = self._model(options.model)
         options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
         output = options.output or "json"
-        with self.memory.reservation() as held, self._scheduler.admitted() as place:
-            begin = time.perf_counter()
-            on_stage("decode")
-            memory = RequestMemory(held, card, options.fields, deadline)
-            keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
-            with self._readers.decode(body, options, deadline, keep, memory.decoding(body)) as cloud:
+        with ExitStack() as stack:
+            reservation = stack.enter_context(self.memory.reservation())
+            memory = RequestMemory(reservation, card, options.fields, deadline)
+            with self._scheduler.arriving():
+                begin = time.perf_counter()
+                on_stage("decode")
+                keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
+                decode = DecodeRequest(body, options, self._settings.max_points, keep)
+                cloud = stack.enter_context(self._readers.run(decode, deadline, memory.decoding(body)))
                 decode_ms = _elapsed_ms(begin)
                 if cloud.num_points > self._settings.max_points:
                     raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
                 on_stage("segment")
                 memory.segmenting(cloud)
-                job, segmentation = self._scheduler.run(
+                job = self._scheduler.submit(
                     cloud,
                     options,
-                    deadline,
-                    place,
+                    deadline.at_s,
                     shares=card.shares_passes and options.mode.is_single_pass,
                     need_bytes=card.bytes_per_voxel * min(cloud.num_points, self._settings.tile_voxels),
                 )
-                with segmentation:
-                    timings_ms = {"decode": decode_ms, "queue": 1e3 * (job.started - job.submitted)}
-                    segmentation.meta = replace(
-                        segmentation.meta,
-                        model=options.model,
-                        request_id=request_id,
-                        timings_ms={**timings_ms, **segmentation.meta.timings_ms},
-                    )
-                    on_stage("encode")
-                    answer = self._encode(
-                        output, cloud, segmentation, body, deadline, memory.encoding(cloud, segmentation)
-                    )
-                    held.resize(answer.size, deadline, "The answer")
-                    answer.held = held.moved()
-                    answer.num_voxels, answer.batch_size = job.num_voxels, job.batch_size
-                    return answer
-
-    def _encode(
-        self,
-        output: str,
-        cloud: Packed[CloudMeta],
-        segmentation: Packed[SegmentationMeta],
-        body: Body,
-        deadline: Deadline,
-        grant: Grant,
-    ) -> Answer:
-        begin = time.perf_counter()
-        source = body if formats.keeps_source(output, cloud.meta.format) else None
-        file = self._readers.encode(output, cloud, segmentation, source, deadline, grant)
-        meta = segmentation.meta
-        return Answer(
-            fd=file.fd,
-            size=file.size,
-            media_type=file.media_type,
-            extension=file.extension,
-            num_points=cloud.num_points,
-            model=meta.model,
-            warnings=file.warnings,
-            timings_ms={**meta.timings_ms, "encode": _elapsed_ms(begin)},
-            passes=meta.passes,
-            passes_wanted=meta.passes_wanted,
-        )
+            segmented = self._scheduler.result(job, deadline)
+            segmentation = stack.enter_context(segmented.segmentation)
+            timings_ms = {"decode": decode_ms, "queue": 1e3 * (job.started_s - job.submitted_s)}
+            timings_ms |= segmentation.meta.timings_ms
+            segmentation.meta = replace(
+                segmentation.meta, model=options.model, request_id=request_id, timings_ms=timings_ms
+            )
+            begin = time.perf_counter()
+            on_stage("encode")
+            source = body if formats.keeps_source(output, cloud.meta.format) else None
+            encode = EncodeRequest(output, cloud, segmentation, source)
+            file = stack.enter_context(self._readers.run(encode, deadline, memory.encoding(cloud, segmentation)))
+            reservation.resize(file.size, deadline, "The answer")
+            return Answer(
+                file.detach(),
+                file.size,
+                file.media_type,
+                file.extension,
+                file.warnings,
+                cloud.num_points,
+                options.model,
+                timings_ms | {"encode": _elapsed_ms(begin)},
+                segmentation.meta.passes,
+                segmentation.meta.passes_wanted,
+                segmented.num_voxels,
+                segmented.batch_size,
+                reservation=reservation.moved(),
+            )
 
     def _model(self, name: str) -> ModelCard:
         """The model to use; raises NotReady, NotFound or BadModel if there is none."""
         status = self.status()
-        if status.state in ("stopping", "stopped"):
-            raise NotReady(STOPPING)
         cards = self.models()
         is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
         served = {card.name: card for card in cards if card.served}
+        if status.state == "stopped" or (status.state == "stopping" and not served):
+            raise NotReady(STOPPING)
         is_empty = status.state == "empty"
         if is_empty and not name and not served and cards and all(card.is_refused for card in cards):
             raise BadModel(status.reason)
         is_named = is_empty and (name or served)  # told below what is wrong with that one
-        if status.state != "ready" and not is_back_soon and not is_named:
+        if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
         name = name or self._settings.default_model or next(iter(served), "")
         if name in served:
@@ -267,7 +258,7 @@ def absence(name: str, cards: list[ModelCard]) -> Problem:
     if card and card.is_refused:
         return BadModel(detail)
     if card and not card.is_unloaded:
-        return NotReady(detail, retry_after_s=MAX_BACK_OFF_S)  # it is tried again that often
+        return NotReady(detail, retry_after_s=MAX_RETRY_S)  # it is tried again that often
     return NotFound(detail)
 
 

@@ -38,9 +38,10 @@ class ServiceStatus:
     be ready; None if nobody knows.
 
     ``num_requests`` counts those admitted and not yet answered, ``num_points`` the points queued or being segmented,
-    ``num_readers_lost`` the reader processes that had to be replaced, ``refusals`` the requests that were answered 429
-    by what was full (requests, points, memory of the devices, host_memory for requests), ``num_quarantined`` the inputs
-    that are not run any more. ``request_memory_bytes`` are the total that requests may take and what is used of it.
+    ``num_waiting`` the clouds that wait for an engine, ``num_readers_lost`` the reader processes that had to be
+    replaced, ``refusals`` the requests that were answered 429 by what was full (requests, points, memory of the
+    devices, host_memory for requests), ``num_quarantined`` the inputs that are not run any more.
+    ``request_memory_bytes`` are the total that requests may take and what is used of it.
     """
 
     state: str
@@ -48,6 +49,7 @@ class ServiceStatus:
     engines: list[EngineStatus]
     num_requests: int
     num_points: int
+    num_waiting: int
     num_readers_lost: int
     retry_after_s: float | None = None
     refusals: dict[str, int] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.diagnostics.machine import usable_cores
+from app.engine.admission import Admission
 from app.engine.breaker import Breaker
 from app.engine.budget import MemoryBudget
 from app.engine.connection import LOAD_S, START_S, HangLimits
@@ -30,9 +31,12 @@ QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the 
 class Supervisor:
     """Starts an engine for every device of the settings and keeps them running, with the same models on each."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler, plan: MemoryPlan, budget: MemoryBudget):
+    def __init__(
+        self, settings: Settings, scheduler: Scheduler, admission: Admission, plan: MemoryPlan, budget: MemoryBudget
+    ):
         self._settings = settings
         self._scheduler = scheduler
+        self._admission = admission
         self._plan = plan
         self._budget = budget
         self._changed = threading.Condition()
@@ -160,7 +164,7 @@ class Supervisor:
         self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
         self._budget.total_bytes = self._plan.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
-        self._scheduler.max_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
+        self._admission.max_device_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
         with self._changed:
             self._changed.notify_all()
 

@@ -1,38 +1,30 @@
-"""One of the places for requests that bring a cloud: taken before the body is read, given back after the answer."""
+"""Admission of requests that bring a cloud: before the body is read, until the answer is sent."""
 
 from collections.abc import Callable
 
 from flask import Response, request
 
-from app.errors import Busy
 from app.http.connection import make_room
 from app.http.front.descriptors import check_left
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import request_id
 
-ROOM_S = 2.0  # for those who give way to be gone
-
 
 def admitted(answer: Callable[[Progress], Response]) -> Response:
-    """What ``answer`` gives, while GET /progress tells of it; raises Busy if every place is taken,
-    NotReady if descriptors run out."""
+    """What ``answer`` gives, while GET /progress tells of it.
+
+    Raises Busy if as many requests are here as may be, NotReady if the service stops or descriptors run out.
+    """
     check_left()
-    if not _acquire():
-        state().measures.rejected("uploads")
-        raise Busy("As many requests as the queue may hold are being received or answered.", retry_after_s=1)
+    admission = state().service.admission.admit(lambda: make_room(request.environ))
     progress = state().under_way[request_id()] = Progress(request.content_length)
     try:
         response = answer(progress)
     except BaseException:
-        state().uploads.release()
+        admission.close()
         raise
     finally:
         state().under_way.pop(request_id(), None)
-    response.call_on_close(state().uploads.release)
+    response.call_on_close(admission.close)
     return response
-
-
-def _acquire() -> bool:
-    places = state().uploads
-    return places.acquire(blocking=False) or (make_room(request.environ) and places.acquire(timeout=ROOM_S))

@@ -1,7 +1,6 @@
 """The WSGI application, put together from its parts."""
 
 from importlib.metadata import PackageNotFoundError, version
-from threading import BoundedSemaphore
 from typing import Any
 
 from apiflask import APIFlask
@@ -44,8 +43,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)
-    permits = BoundedSemaphore(settings.queue_requests)
-    app.extensions[KEY] = State(settings, service, measures, permits, Report(), Report(deep=True), {})
+    app.extensions[KEY] = State(settings, service, measures, Report(), Report(deep=True), {})
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)

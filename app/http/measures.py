@@ -15,7 +15,7 @@ from app.http.statistics import Statistics, phases_s
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 POINTS = (1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8)
 CLOUDS = (1, 2, 4, 8, 16, 32, 64)
-FULL = ("requests", "points", "memory", "host_memory")  # places, points and memory that ran out
+FULL = ("requests", "points", "memory", "host_memory")  # what ran out
 RESTARTS = ("killed", "hung", "device", "exit", "start")
 
 
@@ -47,7 +47,7 @@ class Measures:
             "pointserve_batch_clouds", "Clouds in the pass of a request.", buckets=CLOUDS, registry=registry
         )
         self._lock = threading.Lock()
-        self._rejections = dict.fromkeys(("uploads", "key", "rate", "origin"), 0)
+        self._rejections = dict.fromkeys(("key", "rate", "origin"), 0)
         registry.register(EngineCollector(service, self))
 
     def answered(self, answer: Answer) -> None:
@@ -63,7 +63,7 @@ class Measures:
         self.statistics.answered(answer)
 
     def rejected(self, reason: str) -> None:
-        """Count one request refused for ``reason``: uploads (no place to receive it), key, rate, origin."""
+        """Count one request refused for ``reason``: key, rate, origin."""
         with self._lock:
             self._rejections[reason] += 1
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from flask import current_app
@@ -21,13 +20,11 @@ KEY = "pointserve"
 
 @dataclass(frozen=True)
 class State:
-    """Settings, engine and measures of an app; ``uploads`` holds one permit a prediction that may hold a thread,
-    ``under_way`` the progress of each by its request id."""
+    """Settings, engine and measures of an app; ``under_way`` is the progress of each prediction by its request id."""
 
     settings: Settings
     service: Service
     measures: Measures
-    uploads: BoundedSemaphore
     report: Report
     deep_report: Report
     under_way: dict[str, "Progress"]

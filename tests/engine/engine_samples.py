@@ -83,7 +83,11 @@ def content(answer: Answer) -> bytes:
 
 def ask(service: Service, data: bytes, timeout_s: float | None = None, **how: object) -> bytes:
     """The labels of a cloud as the bytes of an .npy file."""
-    with body_of(data) as body, service.predict(body, Options(output="npy", timeout_s=timeout_s), **how) as answer:
+    with (
+        service.admission.admit(),
+        body_of(data) as body,
+        service.predict(body, Options(output="npy", timeout_s=timeout_s), **how) as answer,
+    ):
         return content(answer)
 
 

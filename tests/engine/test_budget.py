@@ -59,9 +59,9 @@ def test_what_does_not_fit_now_waits_for_its_turn_and_small_requests_pass():
     with ThreadPoolExecutor() as threads, budget.reservation() as first:
         first.resize(90 * MIB, within(1), "The cloud")
         large = threads.submit(take, "large", 80 * MIB)
-        wait_until(lambda: len(budget._waiting) == 1)
+        wait_until(lambda: budget.num_waiting == 1)
         middle = threads.submit(take, "middle", 5 * MIB)
-        wait_until(lambda: len(budget._waiting) == 2)
+        wait_until(lambda: budget.num_waiting == 2)
         threads.submit(take, "small", MIB).result(30)
         assert not large.done()
         assert not middle.done()
@@ -80,7 +80,7 @@ def test_who_waits_too_long_is_told_to_come_back(monkeypatch):
             second.resize(20 * MIB, within(60), "The cloud")
         assert caught.value.retry_after_s
         assert budget.refusals["host_memory"] == 1
-        assert not budget._waiting
+        assert budget.num_waiting == 0
 
 
 def test_who_hung_up_waits_no_longer():
@@ -89,6 +89,6 @@ def test_who_hung_up_waits_no_longer():
     with ThreadPoolExecutor() as threads, budget.reservation() as first, budget.reservation() as second:
         first.resize(90 * MIB, within(1), "The cloud")
         waiting = threads.submit(second.resize, 20 * MIB, Deadline.after(60, gone.is_set), "The cloud")
-        wait_until(lambda: len(budget._waiting) == 1)
+        wait_until(lambda: budget.num_waiting == 1)
         gone.set()
         assert isinstance(waiting.exception(30), ClientGone)

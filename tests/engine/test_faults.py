@@ -68,7 +68,7 @@ def restarts(service: Service, kind: str) -> int:
 
 def in_the_engine(service: Service, num_points: int) -> None:
     """Wait until so many points were handed in and the engine has all that it will take at once."""
-    wait_until(lambda: service.status().num_points == num_points and len(service._scheduler._waiting) < len(SIZES))
+    wait_until(lambda: service.status().num_points == num_points and service.status().num_waiting < len(SIZES))
 
 
 def test_killed_engine_costs_none_of_eight_clients_its_answer(service, expected, clients):
@@ -98,7 +98,7 @@ def test_engine_that_gives_no_sign_of_life_is_replaced_and_its_jobs_run_again(se
 def test_engine_that_computes_without_end_is_ended_by_the_deadline_of_its_job(service, expected, clients):
     before = restarts(service, "hung")
     endless = clients.submit(ask, service, npz_bytes(500, "hang"), timeout_s=1.0)
-    wait_until(lambda: service.status().num_points == 500 and not service._scheduler._waiting)
+    wait_until(lambda: service.status().num_points == 500 and not service.status().num_waiting)
     behind = clients.submit(ask, service, npz_bytes(400))
     assert isinstance(endless.exception(), DeadlineExceeded)
     assert behind.result() == expected[400]
@@ -130,7 +130,7 @@ def test_cloud_is_not_blamed_for_a_process_that_had_not_begun_with_it(service, c
     pid = engine_pid(service)
     os.kill(pid, signal.SIGSTOP)
     guilty = clients.submit(ask, service, npz_bytes(601, "kill"))
-    wait_until(lambda: service.status().num_points == 601 and not service._scheduler._waiting)
+    wait_until(lambda: service.status().num_points == 601 and not service.status().num_waiting)
     os.kill(pid, signal.SIGKILL)
     assert isinstance(guilty.exception(), Quarantined)
     assert restarts(service, "killed") == before + 1 + STRIKES

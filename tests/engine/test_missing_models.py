@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from app.engine.missing_models import FIRST_BACK_OFF_S, MAX_BACK_OFF_S, REST, MissingModels
+from app.engine.missing_models import FIRST_RETRY_S, MAX_RETRY_S, REST, MissingModels
 from app.engine.protocol import ModelCard
 
 
@@ -18,32 +18,32 @@ def clock(monkeypatch):
     return now
 
 
-def waits(missing_models: MissingModels, clock: list[float]) -> float:
+def waits(missing: MissingModels, clock: list[float]) -> float:
     """Seconds until it is due."""
     begin = clock[0]
-    while not missing_models.is_due:
+    while not missing.is_due:
         clock[0] += 0.5
     return clock[0] - begin
 
 
 def test_models_are_tried_again_ever_later_until_they_are_served(clock):
-    missing_models = MissingModels()
+    missing = MissingModels()
     found = []
     for _ in range(8):
-        missing_models.look([card("a", True), card("b", False)], ())
-        found.append(waits(missing_models, clock))
-    assert missing_models.names == ["b"]
-    assert found[:3] == [FIRST_BACK_OFF_S, 2 * FIRST_BACK_OFF_S, 4 * FIRST_BACK_OFF_S]
-    assert found[-1] == MAX_BACK_OFF_S
-    missing_models.look([card("a", True), card("b", False)], (), tried_s=7.0)
-    assert waits(missing_models, clock) == 7.0 * REST
-    missing_models.look([card("a", True), card("b", True)], ())
-    assert missing_models.names == []
-    assert not missing_models.is_due
+        missing.update([card("a", True), card("b", False)], ())
+        found.append(waits(missing, clock))
+    assert missing.names == ["b"]
+    assert found[:3] == [FIRST_RETRY_S, 2 * FIRST_RETRY_S, 4 * FIRST_RETRY_S]
+    assert found[-1] == MAX_RETRY_S
+    missing.update([card("a", True), card("b", False)], (), tried_s=7.0)
+    assert waits(missing, clock) == 7.0 * REST
+    missing.update([card("a", True), card("b", True)], ())
+    assert missing.names == []
+    assert not missing.is_due
 
 
 def test_what_was_served_is_expected_back_and_what_was_unloaded_is_not(clock):
-    missing_models = MissingModels()
-    missing_models.look([card("a", True), card("b", True), card("c", True)], ())
-    missing_models.look([card("a", True)], ("c",))
-    assert missing_models.names == ["b"]
+    missing = MissingModels()
+    missing.update([card("a", True), card("b", True), card("c", True)], ())
+    missing.update([card("a", True)], ("c",))
+    assert missing.names == ["b"]

@@ -24,11 +24,13 @@ from engine_samples import (
 
 from app.clouds.cloud import ClassInfo, Segmentation
 from app.engine.body import Body, Storage
-from app.engine.packed import pack_segmentation, unpack_cloud
+from app.engine.packed import Packed, pack_segmentation, unpack_cloud
+from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.errors import BadCloud, BadRequest, DeadlineExceeded, NotReady, TooLarge, UnsupportedFormat
 from app.options import Options
 
+MAX_POINTS = 10_000_000
 LONG_POINTS = 1_500_000
 LONG_TEXT = text_bytes(LONG_POINTS)
 
@@ -52,8 +54,12 @@ def started(settings):
     pool.stop()
 
 
+def decode(pool: ReaderPool, body: Body, timeout_s: float = 60.0, max_points: int = MAX_POINTS, **options) -> Packed:
+    return pool.run(DecodeRequest(body, Options(**options), max_points), within(timeout_s))
+
+
 def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
-    with body_of(data) as body, pool.decode(body, Options(**options), within(timeout_s)) as cloud:
+    with body_of(data) as body, decode(pool, body, timeout_s, **options) as cloud:
         return cloud.num_points
 
 
@@ -70,7 +76,7 @@ def while_it_reads(pool: ReaderPool, act, times: int = 1) -> int | BaseException
 
 
 def test_cloud_holds_what_the_file_holds(pool):
-    with body_of(npy_bytes(100, seed=3)) as body, pool.decode(body, Options(), within(60)) as packed:
+    with body_of(npy_bytes(100, seed=3)) as body, decode(pool, body) as packed:
         cloud = unpack_cloud(packed)
     assert cloud.format == "npy"
     np.testing.assert_array_equal(cloud.xyz, np.load(io.BytesIO(npy_bytes(100, seed=3))))
@@ -79,7 +85,7 @@ def test_cloud_holds_what_the_file_holds(pool):
 def test_body_on_disk_is_read_like_one_in_memory(pool, tmp_path):
     with (
         Body.from_stream(io.BytesIO(npy_bytes()), 1 << 30, Storage(100, tmp_path)) as body,
-        pool.decode(body, Options(), within(60)) as cloud,
+        decode(pool, body) as cloud,
     ):
         assert cloud.num_points == 500
 
@@ -101,10 +107,9 @@ def test_problem_of_a_file_crosses_over_and_costs_no_process(pool, data, options
     assert pool.pids == before
 
 
-def test_cloud_over_the_limit_of_points_is_too_large(settings):
-    for pool in started(settings.model_copy(update={"max_points": 500})):
-        with pytest.raises(TooLarge):
-            num_points(pool, npy_bytes(501))
+def test_cloud_over_the_limit_of_points_is_too_large(pool):
+    with pytest.raises(TooLarge):
+        num_points(pool, npy_bytes(501), max_points=500)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
@@ -266,11 +271,10 @@ def test_answer_is_written_with_or_without_the_source(pool):
     ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
     classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
     segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
-    with body_of(ply) as body, pool.decode(body, Options(), within(60)) as cloud, segmentation:
+    with body_of(ply) as body, decode(pool, body) as cloud, segmentation:
         for output, source in (("ply", body), ("npy", None), ("json", None)):
-            file = pool.encode(output, cloud, segmentation, source, within(60))
-            content = os.pread(file.fd, file.size + 1, 0)
-            os.close(file.fd)
+            with pool.run(EncodeRequest(output, cloud, segmentation, source), within(60)) as file:
+                content = os.pread(file.fd, file.size + 1, 0)
             assert len(content) == file.size
             assert (b"keep me" in content) == (output == "ply")
 
@@ -292,6 +296,7 @@ def test_busy_readers_die_with_their_parent(tmp_path):
 import sys
 from app.engine.deadline import Deadline
 from app.engine.body import Body, Storage
+from app.engine.reader_request import DecodeRequest
 from app.options import Options
 from app.engine.readers import ReaderPool
 from app.settings import Settings
@@ -300,7 +305,7 @@ pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, Storage(1 << 30)) as body:
     while True:
-        pool.decode(body, Options(filename="a.xyz"), Deadline.after(60)).close()
+        pool.run(DecodeRequest(body, Options(filename="a.xyz"), 10**9), Deadline.after(60)).close()
 """
     (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
     command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]

@@ -6,15 +6,15 @@ import pytest
 from engine_samples import num_open_files, wait_until, within
 
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.engine.admission import Admission
 from app.engine.deadline import Deadline
-from app.engine.job import CloudJob
-from app.engine.packed import Packed, pack_cloud, pack_segmentation
+from app.engine.job import CloudJob, SegmentedCloud
+from app.engine.job_queue import BatchLimits
+from app.engine.packed import pack_cloud, pack_segmentation
 from app.engine.quarantine import STRIKES
-from app.engine.scheduler import Limits, Scheduler
+from app.engine.scheduler import Scheduler
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.options import Options
-
-OPTIONS = Options("m")
 
 
 @pytest.fixture
@@ -25,12 +25,22 @@ def threads():
     assert num_open_files() == before
 
 
+def scheduler_of(max_points: int = 100_000, **batches) -> Scheduler:
+    return Scheduler(Admission(10, max_points), BatchLimits(**batches))
+
+
+def submit(scheduler: Scheduler, num_points: int, model: str = "m", **how) -> CloudJob:
+    how = {"deadline_s": time.monotonic() + 30, "shares": True} | how
+    with pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
+        return scheduler.submit(cloud, Options(model), **how)
+
+
 def run(scheduler: Scheduler, num_points: int, timeout_s: float = 30.0) -> int:
     """Submit a cloud as a request would; the number of labels that came back."""
-    with scheduler.admitted(), pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
-        _, result = scheduler.run(cloud, OPTIONS, within(timeout_s))
-        with result:
-            return result.num_points
+    deadline = within(timeout_s)
+    job = submit(scheduler, num_points, deadline_s=deadline.at_s, shares=False)
+    with scheduler.result(job, deadline).segmentation as segmentation:
+        return segmentation.num_points
 
 
 def taken(scheduler: Scheduler) -> CloudJob:
@@ -38,232 +48,188 @@ def taken(scheduler: Scheduler) -> CloudJob:
     return job
 
 
-def labels_for(job: CloudJob) -> Packed:
+def finish(scheduler: Scheduler, job: CloudJob, num_voxels: int = 0) -> None:
     classes = [ClassInfo(0, "a", (0, 0, 0))]
-    return pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), classes))
+    labels = pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), classes))
+    scheduler.finish(job, SegmentedCloud(labels, num_voxels))
+
+
+def sizes_taken(scheduler: Scheduler) -> list[int]:
+    jobs = scheduler.take(30.0)
+    for job in jobs:
+        scheduler.finish(job, Problem("not wanted"))
+    return [job.num_points for job in jobs]
 
 
 def test_jobs_are_taken_in_the_order_of_their_coming(threads):
-    scheduler = Scheduler(Limits(10, 10_000))
+    scheduler = scheduler_of()
     requests = []
     for num_points in (3, 1, 2):
         requests.append(threads.submit(run, scheduler, num_points))
-        wait_until(lambda: len(scheduler._waiting) == len(requests))
+        wait_until(lambda: scheduler.num_waiting == len(requests))
     for num_points in (3, 1, 2):
         job = taken(scheduler)
         assert job.num_points == num_points
-        scheduler.finish(job, labels_for(job))
+        finish(scheduler, job)
     assert [request.result() for request in requests] == [3, 1, 2]
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
 def test_take_gives_nothing_when_nothing_comes():
-    assert Scheduler(Limits(1, 1)).take(0.01) == []
-
-
-def test_requests_over_the_limit_are_busy():
-    scheduler = Scheduler(Limits(2, 10_000))
-    with scheduler.admitted(), scheduler.admitted():
-        with pytest.raises(Busy) as caught, scheduler.admitted():
-            pass
-        assert caught.value.retry_after_s >= 1
-    with scheduler.admitted():
-        assert scheduler.load == (1, 0)
+    assert scheduler_of().take(0.01) == []
 
 
 def test_points_over_the_limit_are_busy_until_an_engine_is_done_with_them(threads):
-    scheduler = Scheduler(Limits(10, 100))
+    scheduler = scheduler_of(100)
     first = threads.submit(run, scheduler, 60)
     job = taken(scheduler)
     with pytest.raises(Busy):
         run(scheduler, 41)
     second = threads.submit(run, scheduler, 40)
     job_2 = taken(scheduler)
-    scheduler.finish(job, labels_for(job))
+    finish(scheduler, job)
     assert first.result() == 60
-    scheduler.finish(job_2, labels_for(job_2))
+    finish(scheduler, job_2)
     assert second.result() == 40
 
 
 def test_cloud_larger_than_the_whole_queue_is_taken_when_it_is_alone(threads):
-    scheduler = Scheduler(Limits(10, 100))
+    scheduler = scheduler_of(100)
     request = threads.submit(run, scheduler, 101)
     job = taken(scheduler)
-    scheduler.finish(job, labels_for(job))
+    finish(scheduler, job)
     assert request.result() == 101
 
 
 def test_retry_after_follows_the_recent_rate(threads):
-    scheduler = Scheduler(Limits(10, 1000))
+    scheduler = scheduler_of(1000)
     request = threads.submit(run, scheduler, 100)
     job = taken(scheduler)
-    job.started -= 2.0  # as if it had run for two seconds: 50 points a second
-    scheduler.finish(job, labels_for(job))
+    job.started_s -= 2.0  # as if it had run for two seconds: 50 points a second
+    finish(scheduler, job)
     request.result()
     waiting = threads.submit(run, scheduler, 1000)
     job = taken(scheduler)
     with pytest.raises(Busy) as caught:
         run(scheduler, 1)
     assert 20 <= caught.value.retry_after_s < 50
-    scheduler.fail(job, NotReady("lost"))
+    scheduler.finish(job, NotReady("lost"))
     assert isinstance(waiting.exception(), NotReady)
 
 
 def test_request_whose_time_is_over_leaves_the_queue(threads):
-    scheduler = Scheduler(Limits(10, 1000))
+    scheduler = scheduler_of(1000)
     with pytest.raises(DeadlineExceeded):
         run(scheduler, 5, timeout_s=0.05)
     assert scheduler.take(0.0) == []
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
-def test_job_past_its_deadline_never_reaches_an_engine(threads):
-    scheduler = Scheduler(Limits(10, 1000))
-    cloud = pack_cloud(Cloud(np.zeros((5, 3)), "npy"))
-    job = scheduler._submit(cloud, OPTIONS, time.monotonic() - 1, False, 0)
+def test_job_past_its_deadline_never_reaches_an_engine():
+    scheduler = scheduler_of()
+    job = submit(scheduler, 5, deadline_s=time.monotonic() - 1)
     assert scheduler.take(0.0) == []
     assert isinstance(job.result.exception(0), DeadlineExceeded)
-    assert scheduler.load == (0, 0)
-    cloud.close()
+    assert scheduler.admission.num_points == 0
 
 
 def test_answer_that_nobody_waits_for_is_dropped_and_counts_until_then(threads):
-    scheduler = Scheduler(Limits(10, 1000))
+    scheduler = scheduler_of(1000)
     request = threads.submit(run, scheduler, 5, 0.1)
     job = taken(scheduler)
     assert isinstance(request.exception(), DeadlineExceeded)
-    assert scheduler.load == (0, 5)
-    scheduler.finish(job, labels_for(job))
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 5
+    finish(scheduler, job)
+    assert scheduler.admission.num_points == 0
 
 
 def test_problem_of_a_job_reaches_its_request(threads):
-    scheduler = Scheduler(Limits(10, 1000))
+    scheduler = scheduler_of(1000)
     request = threads.submit(run, scheduler, 5)
-    scheduler.fail(taken(scheduler), Problem("broken"))
+    scheduler.finish(taken(scheduler), Problem("broken"))
     with pytest.raises(Problem, match="broken"):
         request.result()
 
 
-def test_close_lets_requests_finish_and_refuses_new_ones(threads):
-    scheduler = Scheduler(Limits(10, 1000))
+def test_stopping_ends_what_waits_for_good(threads):
+    scheduler = scheduler_of()
     request = threads.submit(run, scheduler, 5)
-    job = taken(scheduler)
-    closing = threads.submit(scheduler.close, 30.0)
-    wait_until(lambda: scheduler._closed)
-    with pytest.raises(NotReady):
-        run(scheduler, 1)
-    assert not closing.done()
-    scheduler.finish(job, labels_for(job))
-    assert request.result() == 5
-    closing.result()
-
-
-def test_close_ends_what_still_waits_after_the_grace(threads):
-    scheduler = Scheduler(Limits(10, 1000))
-    request = threads.submit(run, scheduler, 5)
-    wait_until(lambda: scheduler._waiting)
-    scheduler.close(0.05)
-    scheduler.refuse("The server is stopping.")
+    wait_until(lambda: scheduler.num_waiting == 1)
+    scheduler.stop()
+    scheduler.refuse("")  # an engine is ready again
     assert isinstance(request.exception(), NotReady)
+    with pytest.raises(NotReady, match="stopping"):
+        run(scheduler, 5)
 
 
 def test_job_that_comes_when_no_engine_is_left_does_not_wait_for_its_deadline(threads):
-    scheduler = Scheduler(Limits(10, 10_000))
+    scheduler = scheduler_of()
     waiting = threads.submit(run, scheduler, 3)
-    wait_until(lambda: len(scheduler._waiting) == 1)
+    wait_until(lambda: scheduler.num_waiting == 1)
     scheduler.refuse("No engine is left.")
     late = threads.submit(run, scheduler, 3)
     for request in (waiting, late):
         with pytest.raises(NotReady, match="No engine is left"):
             request.result(5)
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
-SHARING = Limits(20, 100_000, batch_requests=3, batch_voxels=1000, batch_delay_s=5.0)
-
-
-def submit(scheduler: Scheduler, num_points: int, model: str = "m", **job) -> CloudJob:
-    with pack_cloud(Cloud(np.zeros((num_points, 3)), "npy")) as cloud:
-        return scheduler._submit(cloud, Options(model), time.monotonic() + 30, job.get("shares", True), 0)
-
-
-def sizes_taken(scheduler: Scheduler) -> list[int]:
-    jobs = scheduler.take(30.0)
-    for job in jobs:
-        scheduler.fail(job, Problem("not wanted"))
-    return [job.num_points for job in jobs]
+SHARING = BatchLimits(clouds=3, voxels=1000, delay_s=5.0)
 
 
 def test_batch_is_bounded_in_clouds_and_in_voxels():
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     for num_points in (100, 200, 300, 400, 500, 101, 5000, 1):
         submit(scheduler, num_points)
     assert [sizes_taken(scheduler) for _ in range(4)] == [[100, 200, 300], [400, 500], [101], [5000]]
     assert sizes_taken(scheduler) == [1]
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
 def test_batch_has_one_model_and_only_those_that_may_share():
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     for num_points, model, shares in ((1, "a", True), (2, "b", True), (3, "b", False), (4, "b", True), (5, "b", True)):
         submit(scheduler, num_points, model, shares=shares)
     assert [sizes_taken(scheduler) for _ in range(4)] == [[1], [2], [3], [4, 5]]
 
 
 def test_voxels_of_a_cloud_are_those_of_the_clouds_before_it():
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     submit(scheduler, 1000)
     job = taken(scheduler)
-    job.num_voxels = 100
-    scheduler.finish(job, labels_for(job))
-    job.result.result().close()
+    finish(scheduler, job, num_voxels=100)
+    job.result.result().segmentation.close()
     for _ in range(3):
         submit(scheduler, 3000)
     assert sizes_taken(scheduler) == [3000, 3000, 3000]
 
 
 def test_batch_waits_for_clouds_that_are_being_read_and_for_no_others(threads):
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     submit(scheduler, 1)
     begin_s = time.monotonic()
     assert sizes_taken(scheduler) == [1]
-    assert time.monotonic() - begin_s < SHARING.batch_delay_s / 2
-    with scheduler.admitted() as place:
+    assert time.monotonic() - begin_s < SHARING.delay_s / 2
+    with scheduler.arriving():
         submit(scheduler, 1)
         batch = threads.submit(sizes_taken, scheduler)
-        wait_until(lambda: scheduler._num_idle == 1)
-        with scheduler.admitted():
-            submit(scheduler, 2)
-            submit(scheduler, 3)
-            assert batch.result() == [1, 2, 3]
-            assert place.coming
-
-
-def test_engines_that_are_free_share_what_waits(threads):
-    scheduler = Scheduler(Limits(20, 100_000, batch_requests=10, batch_voxels=1000))
-    takers = [threads.submit(scheduler.take, 30.0) for _ in range(2)]
-    wait_until(lambda: scheduler._num_idle == 2)
-    with scheduler._changed:
-        for num_points in (1, 2, 3, 4):
-            submit(scheduler, num_points)
-    batches = [taker.result() for taker in takers]
-    assert sorted(len(batch) for batch in batches) == [2, 2]
-    for job in (job for batch in batches for job in batch):
-        scheduler.fail(job, Problem("not wanted"))
+        wait_until(lambda: scheduler.num_idle == 1)
+        submit(scheduler, 2)
+        assert not batch.done()
+        submit(scheduler, 3)
+        assert batch.result() == [1, 2, 3]
 
 
 def test_memory_over_the_limit_is_busy_but_for_one_cloud_alone():
-    scheduler = Scheduler(Limits(10, 1000))
-    scheduler.max_bytes = 100
-    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud:
-        job = scheduler._submit(cloud, OPTIONS, time.monotonic() + 30, False, 150)
-        with pytest.raises(Busy, match="memory"):
-            scheduler._submit(cloud, OPTIONS, time.monotonic() + 30, False, 1)
-        assert scheduler.refusals == {"memory": 1}
-        assert scheduler.take(0.0) == [job]
-        scheduler.fail(job, Problem("not wanted"))
-        submit(scheduler, 1)
+    scheduler = scheduler_of()
+    scheduler.admission.max_device_bytes = 100
+    job = submit(scheduler, 1, need_bytes=150)
+    with pytest.raises(Busy, match="memory"):
+        submit(scheduler, 1, need_bytes=1)
+    assert scheduler.admission.refusals == {"memory": 1}
+    assert scheduler.take(0.0) == [job]
+    scheduler.finish(job, Problem("not wanted"))
+    submit(scheduler, 1)
     assert sizes_taken(scheduler) == [1]
 
 
@@ -278,7 +244,7 @@ def lose(scheduler: Scheduler, *num_points: int, was_begun: bool = True) -> None
 
 
 def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     lost = [submit(scheduler, 1), submit(scheduler, 2)]
     lose(scheduler, 1, 2)
     submit(scheduler, 3)
@@ -291,8 +257,8 @@ def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
     lose(scheduler, 1)
     assert isinstance(lost[0].result.exception(), Quarantined)
     assert HOW in lost[0].result.exception().detail
-    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(Quarantined):
-        scheduler.run(cloud, OPTIONS, within(1))
+    with pytest.raises(Quarantined):
+        submit(scheduler, 1)
     assert len(scheduler.quarantine) == 1
     scheduler.quarantine.forget("another")
     assert len(scheduler.quarantine) == 1
@@ -302,7 +268,7 @@ def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
 
 def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
     """Large clouds that each lose the engine, of which one is known by now: the others are as large."""
-    scheduler = Scheduler(Limits(20, 100_000, batch_requests=1))
+    scheduler = scheduler_of()
     for num_points in (900, 901, 10, 902, 11):
         submit(scheduler, num_points)
     lose(scheduler, 900)
@@ -317,7 +283,7 @@ def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
 
 
 def test_clouds_of_lost_engines_are_in_one_of_several_engines_at_a_time(threads):
-    scheduler = Scheduler(Limits(20, 1000, batch_requests=1))
+    scheduler = scheduler_of()
     for num_points in (1, 2):
         submit(scheduler, num_points)
     for num_points in (1, 2):
@@ -327,14 +293,14 @@ def test_clouds_of_lost_engines_are_in_one_of_several_engines_at_a_time(threads)
     submit(scheduler, 3)
     assert sizes_taken(scheduler) == [3]
     other = threads.submit(sizes_taken, scheduler)
-    wait_until(lambda: scheduler._num_idle == 1)
-    scheduler.fail(suspect, Problem("not wanted"))
+    wait_until(lambda: scheduler.num_idle == 1)
+    scheduler.finish(suspect, Problem("not wanted"))
     assert other.result() == [2]
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
 def test_cloud_that_waits_while_its_twin_is_blamed_is_not_run():
-    scheduler = Scheduler(Limits(20, 1000, batch_requests=1))
+    scheduler = scheduler_of()
     twins = [submit(scheduler, 7) for _ in range(4)]
     for _ in range(STRIKES):
         lose(scheduler, 7)
@@ -342,23 +308,23 @@ def test_cloud_that_waits_while_its_twin_is_blamed_is_not_run():
     taken = [job.num_points for _ in range(4) for job in scheduler.take(0.0)]
     assert taken == [8]
     assert all(isinstance(twin.result.exception(0), Quarantined) for twin in twins)
-    assert scheduler.load == (0, 8)
+    assert scheduler.admission.num_points == 8
 
 
 def test_request_that_is_refused_for_a_pause_hears_how_long_it_is(threads):
-    scheduler = Scheduler(Limits(10, 10_000))
+    scheduler = scheduler_of()
     waiting = threads.submit(run, scheduler, 3)
-    wait_until(lambda: len(scheduler._waiting) == 1)
+    wait_until(lambda: scheduler.num_waiting == 1)
     scheduler.refuse("It rests.", time.monotonic() + 100)
     with pytest.raises(NotReady) as late:
         run(scheduler, 3)
     for problem in (waiting.exception(), late.value):
         assert 90 < problem.retry_after_s <= 100
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0
 
 
 def test_job_that_its_lost_engine_had_not_begun_is_not_blamed():
-    scheduler = Scheduler(SHARING)
+    scheduler = Scheduler(Admission(10, 100_000), SHARING)
     submit(scheduler, 1)
     for _ in range(STRIKES):
         lose(scheduler, 1, was_begun=False)
@@ -367,8 +333,8 @@ def test_job_that_its_lost_engine_had_not_begun_is_not_blamed():
 
 
 def test_client_that_hangs_up_leaves_the_queue():
-    scheduler = Scheduler(Limits(10, 1000))
-    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud, pytest.raises(ClientGone):
-        scheduler.run(cloud, OPTIONS, Deadline.after(30, lambda: True))
+    scheduler = scheduler_of(1000)
+    with pytest.raises(ClientGone):
+        scheduler.result(submit(scheduler, 1), Deadline.after(30, lambda: True))
     assert scheduler.take(0.0) == []
-    assert scheduler.load == (0, 0)
+    assert scheduler.admission.num_points == 0

@@ -59,7 +59,7 @@ def ready(service):
 
 
 def predict(service: Service, data: bytes, output: str = "npy", **options) -> Answer:
-    with body_of(data) as body:
+    with service.admission.admit(), body_of(data) as body:
         return service.predict(body, Options(output=output, **options), "request-1")
 
 

@@ -1,23 +1,41 @@
 """From SIGTERM to the last process gone."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.http import clouds
-from tests.http.server import MODEL, Server, descendants, runs
+from tests.http.server import MODEL, Server, descendants, raw_exchange, runs
 
 
-def test_sigterm_finishes_what_runs_and_leaves_no_process(tmp_path: Path):
-    with Server(tmp_path / "log") as server:
-        server.wait_ready()
+def num_admitted(server: Server) -> int:
+    return server.get("/health").json()["queue"]["requests"]
+
+
+def test_sigterm_finishes_what_was_admitted_and_leaves_no_process(tmp_path: Path):
+    cloud = clouds.npy_of(clouds.json_cloud()["points"])
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(cloud)}\r\n\r\n".encode()
+    with (
+        Server(tmp_path / "log") as server,
+        ThreadPoolExecutor(2) as pool,
+        server.wait_ready().connect() as uploading,
+    ):
         family = descendants(server.process.pid)
         assert len(family) >= 2  # worker and engine
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(server.post, json=clouds.json_cloud())
-            while server.get("/health").json()["queue"]["requests"] == 0 and not running.done():
-                pass
-            assert server.stop(limit_s=20) == 0
-            assert running.result().json()["labels"] == clouds.LABELS.tolist()
+        uploading.sendall(head + cloud[:20000])
+        while num_admitted(server) == 0:
+            pass
+        running = pool.submit(server.post, json=clouds.json_cloud())
+        while num_admitted(server) == 1 and not running.done():
+            pass
+        ended = pool.submit(server.stop, limit_s=20)
+        while server.get("/health/ready").status_code == 200:
+            pass
+        assert server.post(json=clouds.json_cloud()).status_code == 503
+        status, _, answer = raw_exchange(uploading, cloud[20000:])
+        assert (status, json.loads(answer)["labels"]) == (200, clouds.LABELS.tolist())
+        assert running.result().json()["labels"] == clouds.LABELS.tolist()
+        assert ended.result() == 0
         assert not [pid for pid in family if runs(pid)]
 
 

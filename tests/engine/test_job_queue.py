@@ -1,0 +1,20 @@
+import time
+
+import numpy as np
+import pytest
+
+from app.clouds.cloud import Cloud
+from app.engine.job import CloudJob
+from app.engine.job_queue import BatchLimits, JobQueue
+from app.engine.packed import pack_cloud
+from app.options import Options
+
+
+@pytest.mark.parametrize(("num_engines", "sizes"), [(1, [10]), (2, [5, 5]), (3, [4, 3, 3]), (4, [3, 3, 2, 2])])
+def test_engines_that_are_free_share_what_waits(num_engines, sizes):
+    queue = JobQueue(BatchLimits(clouds=10, voxels=1000))
+    with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud:
+        for _ in range(10):
+            queue.add(CloudJob(cloud, Options("m"), time.monotonic() + 30, shares=True))
+        assert [len(queue.take(num_idle)) for num_idle in range(num_engines, 0, -1)] == sizes
+        assert len(queue) == 0
