@@ -1,0 +1,141 @@
+"""Clouds as bodies: pipes, files that change, files that are in use; and what ends while it is sent."""
+
+import asyncio
+import io
+import os
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from pointserve_client import AsyncClient, PredictionWarning, TooLarge
+from pointserve_client.upload import CHUNK_BYTES, opened
+
+from tests.client.scripted import CONTENT, GOOD, Scripted, problem
+from tests.http import clouds
+from tests.http.server import Server
+
+pytestmark = pytest.mark.filterwarnings("ignore::pointserve_client.PredictionWarning")
+RETRIED = [problem(503, "starting", Retry_After="0"), (200, GOOD, CONTENT)]
+
+
+def test_what_a_pipe_gives_is_sent_again(kind):
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(b"cloud")
+    with os.fdopen(reading, "rb") as pipe, Scripted(RETRIED) as server, kind(server.url) as client:
+        client.predict(pipe)
+    assert [body for _, _, body in server.seen] == [b"cloud", b"cloud"]
+
+
+def test_a_file_is_sent_from_where_it_stands_and_stays_open(kind):
+    file = io.BytesIO(b"header" + b"cloud")
+    file.seek(6)
+    with Scripted(RETRIED) as server, kind(server.url) as client:
+        client.predict(file)
+    assert [body for _, _, body in server.seen] == [b"cloud", b"cloud"]
+    assert not file.closed
+
+
+def test_the_name_of_a_file_goes_with_it_unless_another_is_given(kind, tmp_path):
+    path = tmp_path / "a b.ply"
+    path.write_bytes(b"cloud")
+    with Scripted([(200, GOOD, CONTENT)] * 4) as server, kind(server.url) as client, path.open("rb") as file:
+        client.predict(path)
+        client.predict(file)
+        client.predict(path, filename="other.ply")
+        client.predict(b"cloud", seed=None, columns=["x", "y", "z"], crs="")
+    assert [seen.partition("?")[2].removesuffix("&output=safetensors") for seen, _, _ in server.seen] == [
+        "filename=a+b.ply",
+        "filename=a+b.ply",
+        "filename=other.ply",
+        "columns=x%2Cy%2Cz",
+    ]
+
+
+def test_a_file_that_becomes_shorter_is_no_fault_of_the_server(kind, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(3 * CHUNK_BYTES))
+
+    def cut(sent: int, total: int) -> None:
+        os.truncate(path, CHUNK_BYTES)
+
+    with Scripted([]) as server, kind(server.url) as client, pytest.raises(OSError, match=r"a\.bin has become shorter"):
+        client.predict(path, on_sent=cut)
+
+
+def test_what_is_no_cloud(kind, tmp_path):
+    with kind("http://localhost:1") as client:
+        with pytest.raises(OSError, match="missing"):
+            client.predict(tmp_path / "missing.laz")
+        for nothing in (3, io.StringIO("1 2 3")):
+            with pytest.raises(TypeError, match="opened as binary"):
+                client.predict(nothing)
+        with pytest.raises(ValueError, match="Object arrays"):
+            client.predict(np.array([object()]))
+
+
+def test_lists_by_name_become_arrays():
+    with np.load(io.BytesIO(b"".join(iter(rewound({"coord": [[0, 0, 0]]}).read, b"")))) as arrays:
+        np.testing.assert_array_equal(arrays["coord"], [[0, 0, 0]])
+
+
+def rewound(cloud):
+    upload = opened(cloud)
+    upload.rewind()
+    return upload
+
+
+def test_a_refusal_in_the_middle_of_a_large_body_is_heard(server: Server, kind):
+    """The server answers at once and takes no more than a moment's bytes; the answer must not be lost."""
+    with kind(server.url, patience_s=0) as client, pytest.raises(TooLarge):
+        client.predict(bytes(64 << 20))
+
+
+def test_a_task_that_is_cancelled_closes_its_connection(server: Server):
+    async def ask() -> None:
+        async with AsyncClient(server.url) as client:
+            sent = asyncio.Event()
+            table = np.tile(clouds.table(), (8, 1))
+            task = asyncio.create_task(
+                client.predict(
+                    table,
+                    columns=clouds.FIELDS,
+                    mode="exact",
+                    on_sent=lambda so_far, total: sent.set() if so_far == total else None,
+                )
+            )
+            await asyncio.wait_for(sent.wait(), 60)
+            await asyncio.sleep(0.2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await client.check_live()
+
+    before = server.log.read_text().count('"status": 499')
+    asyncio.run(ask())
+    server.wait_logged(status=499)
+    assert server.log.read_text().count('"status": 499') == before + 1
+
+
+def test_the_warnings_of_a_coroutine_point_at_who_awaits_it():
+    async def ask() -> None:
+        with Scripted([(200, GOOD, CONTENT)]) as server:
+            async with AsyncClient(server.url) as client:
+                await client.predict(b"cloud")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(ask())
+    assert [each.filename for each in caught if each.category is PredictionWarning] == [__file__]
+
+
+def test_many_tasks_share_a_client():
+    async def ask() -> list[int]:
+        with Scripted([(200, GOOD, CONTENT)] * 20) as server:
+            async with AsyncClient(server.url) as client:
+                found = await asyncio.gather(*(client.predict(b"cloud") for _ in range(20)))
+        return [len(each.labels) for each in found]
+
+    assert asyncio.run(ask()) == [2] * 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncio")]
