@@ -24,6 +24,12 @@ MAX_PASSES = 128
 """Enough for the test procedures of published configs (ScanNet: 12 views of 2 to 10 fragments; nuScenes with its
 pre-grid: 10 of 7) and for tiles of airborne LiDAR, far from the thousands that a few voxels of duplicates would cost.
 """
+_BOUNDS = {  # of numbers, by their names in a JSON schema
+    "minimum": "{minimum:.12g} or more",
+    "exclusiveMinimum": "more than {exclusiveMinimum:.12g}",
+    "maximum": "{maximum:.12g} or less",
+    "exclusiveMaximum": "less than {exclusiveMaximum:.12g}",
+}
 MAX_TIMEOUT_S = 86400.0
 MAX_CHARS = 1 << 16  # of one option: names of many columns
 MAX_PROBLEMS = 8  # that one message tells
@@ -72,12 +78,18 @@ def _reader(value: str) -> str:
 class Options:
     """What one may ask of a prediction. Raises pydantic's ValidationError for values out of bounds."""
 
-    model: str = Field(default="", max_length=200, description="Name of the model; by default the first one.")
+    model: str = Field(
+        default="",
+        max_length=200,
+        description="Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one.",
+    )
     mode: Annotated[Mode, WithJsonSchema({"enum": [mode.value for mode in Mode], "type": "string"})] = Field(
         default=Mode.FAST, description="; ".join(f"{mode}: {mode.description}" for mode in Mode) + "."
     )
     max_passes: int | None = Field(
-        default=None, gt=0, description="Most passes of mode=exact; by default, and at most, as the server is set."
+        default=None,
+        gt=0,
+        description="Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES.",
     )
     format: Annotated[str, OneOf(formats.READERS), BeforeValidator(_reader)] | None = Field(
         default=None, description="Format of the file, where its bytes and its name leave it open."
@@ -100,7 +112,8 @@ class Options:
         "one for all axes or three, as ft,ft,m.",
     )
     output: Annotated[str, OneOf(formats.WRITERS), BeforeValidator(str.lower)] | None = Field(
-        default=None, description="Format of the answer; by default taken from Accept, else json."
+        default=None,
+        description="Format of the answer; by default what Accept says, else json; for files, what their names end in.",
     )
     fields: Annotated[tuple[Annotated[str, OneOf(FIELDS)], ...], BeforeValidator(_split)] = Field(
         default=(), max_length=64, description="Values wanted for every point beside its label, comma-separated."
@@ -141,6 +154,18 @@ def properties() -> dict[str, dict[str, Any]]:
     """The JSON schema of each option by its name: type, bounds, default, description."""
     schemas: dict[str, dict[str, Any]] = TypeAdapter(Options).json_schema()["properties"]
     return schemas
+
+
+def accepted(name: str) -> str:
+    """What the option takes, in words for a table or a help text: "fast, exact", "integer, 0 or more"."""
+    schema = properties()[name]
+    schema = schema.get("anyOf", [schema])[0]
+    if "array" in schema["type"]:
+        return f"some of {', '.join(schema['items']['enum'])}" if "enum" in schema["items"] else "names"
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    bounds = [words.format(**schema) for key, words in _BOUNDS.items() if key in schema]
+    return ", ".join([{"string": "text"}.get(schema["type"], schema["type"]), *bounds])
 
 
 def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -> Options:

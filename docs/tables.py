@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.http.options import Options
-
 from app import create_app
 from app.clouds import formats
+from app.options import accepted, properties
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +58,18 @@ def settings() -> str:
     return _table(("variable", "default", "what it is"), rows)
 
 
+def options() -> str:
+    """Every option of a prediction."""
+    rows = [
+        (f"`{name}`", accepted(name), _default(schema["default"]), schema["description"])
+        for name, schema in properties().items()
+    ]
+    return _table(("option", "accepted", "default", "what it is"), rows)
+
+
 TABLES = {
     "README.md": {"endpoints": endpoints, "formats": formats.table},
-    "docs/clients.md": {"inference": inference},
+    "docs/clients.md": {"options": options, "inference": inference},
     "docs/operations.md": {"settings": settings},
 }
 
@@ -79,7 +87,7 @@ def filled(document: str, text: str) -> str:
 
 
 def _default(value: object) -> str:
-    return "" if value in ("", None) else f"`{value}`"
+    return "" if value in ("", None, []) else f"`{value}`"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -104,7 +112,7 @@ def environment() -> str:
 
 def client_options() -> str:
     """The module of the client that declares the options of a prediction, printed from the service's declaration."""
-    schemas = Options.model_json_schema()["properties"]
+    schemas = properties()
     choices = {name: names for name, schema in schemas.items() if (names := _choices(schema))}
     lines = [
         '"""Options of a prediction. Printed from the service\'s declaration by ``make docs``: edit that one."""',

@@ -9,7 +9,6 @@ import pytest
 import typer.main
 
 from app.cli.commands import app as command_line
-from app.clouds.cloud import FIELDS
 from app.networks.registry import NETWORKS
 from app.options import NAMES as OPTIONS
 from app.pipeline.transforms import TRANSFORMS
@@ -120,8 +119,6 @@ def test_options_of_a_prediction_exist():
     found = {first or second for first, second in QUERY_OPTION.findall(text)}
     assert {"output", "fields", "format", "columns", "filename"} <= found
     assert found <= set(OPTIONS), found - set(OPTIONS)
-    listed = re.search(r"Options go into.*?\.", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    assert set(OPTIONS) <= set(re.findall(r"`([a-z_]+)`", listed))
 
 
 @ALL
@@ -131,11 +128,6 @@ def test_extras_are_installed_as_a_checkout_has_them(document):
     _, _, extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")
     for extra in re.findall(r"'\.\[([a-z0-9]+)\]'", text):
         assert f"\n{extra} = [" in extras, extra
-
-
-def test_every_field_is_listed():
-    listed = re.search(r"`fields` \(([^)]*)\)", (ROOT / "README.md").read_text())[1]
-    assert re.findall(r"`([a-z_]+)`", listed) == list(FIELDS)
 
 
 def test_every_option_of_serve_is_listed():

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app import options
 from app.errors import BadRequest, quoted
 from app.http.v2.tensors import FIELD_OF
 from app.options import MAX_TIMEOUT_S, Options, parse
@@ -17,6 +18,8 @@ OF_PROTOCOL = (
     "headers",
 )
 SAID_ELSEWHERE = {"model": "the path", "fields": "the outputs", "output": "the outputs"}
+
+NAMES = tuple(name for name in options.NAMES if name not in SAID_ELSEWHERE)
 
 
 def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Options:

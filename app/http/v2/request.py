@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, Va
 
 from app.engine.body import Body
 from app.errors import BadRequest, Problem, TooLarge, quoted, shortened
+from app.http.v2.parameters import NAMES
 from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
 from app.validation import explain
 
@@ -72,7 +73,9 @@ class InferenceRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     id: str = Field("", max_length=1000)
-    parameters: Parameters = {}
+    parameters: Parameters = Field(
+        {}, description=f"Options of a prediction: {', '.join(NAMES)}; or timeout, in microseconds."
+    )
     inputs: list[InputTensor] = Field(max_length=16)
     outputs: list[Named] = Field([], max_length=16)
 

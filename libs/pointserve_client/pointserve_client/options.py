@@ -50,13 +50,13 @@ class Options(TypedDict, total=False):
     """What may be asked of a prediction; None leaves an option out, and the server decides."""
 
     model: str | None
-    """Name of the model, one of GET /models; by default the first."""
+    """Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one."""
 
     mode: Mode | None
     """fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point."""
 
     max_passes: int | None
-    """Most passes of mode=exact; by default, and at most, as the server is set."""
+    """Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES."""
 
     format: Format | None
     """Format of the file, where its bytes and its name leave it open."""
