@@ -17,7 +17,7 @@ COLUMNS = {"color": ("red", "green", "blue"), "normal": ("nx", "ny", "nz"), "str
 
 
 @dataclass(frozen=True)
-class Cloud:
+class BenchCloud:
     """A file to send, with the options of POST /predict that it needs; ``weight`` is how often, among others."""
 
     label: str
@@ -50,7 +50,7 @@ def sizes(text: str) -> list[Size]:
     return found
 
 
-def made_up(size: Size, card: Mapping[str, Any]) -> list[Cloud]:
+def made_up(size: Size, card: Mapping[str, Any]) -> list[BenchCloud]:
     """Clouds of ``size`` for the model of ``card`` (of GET /models), as NPY with the columns that it reads."""
     spacing_m = SPACING_VOXELS * card["grid_size_m"] if card.get("grid_size_m") else SPACING_M
     wanted = [name for name in COLUMNS if name in card.get("feat_keys", ())]
@@ -60,7 +60,7 @@ def made_up(size: Size, card: Mapping[str, Any]) -> list[Cloud]:
     for seed in range(CLOUDS_A_SIZE):
         file = io.BytesIO()
         np.save(file, room(size.num_points, spacing_m, wanted, seed))
-        clouds.append(Cloud(f"{size.num_points:,}", file.getvalue(), options, size.weight / CLOUDS_A_SIZE))
+        clouds.append(BenchCloud(f"{size.num_points:,}", file.getvalue(), options, size.weight / CLOUDS_A_SIZE))
     return clouds
 
 
@@ -80,9 +80,9 @@ def room(num_points: int, spacing_m: float, wanted: list[str], seed: int) -> np.
     return np.hstack([xyz, *(known[name] for name in wanted)])
 
 
-def of_file(path: Path, model: str) -> Cloud:
+def of_file(path: Path, model: str) -> BenchCloud:
     """The file at ``path``; raises BadRequest if it is empty."""
     data = path.read_bytes()
     if not data:
         raise BadRequest(f"{path} is empty.")
-    return Cloud(path.name, data, {"filename": path.name, "model": model})
+    return BenchCloud(path.name, data, {"filename": path.name, "model": model})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pointserve_client import Client, OnWait, Prediction, Problem
 
-from app.bench.clouds import Cloud
+from app.bench.clouds import BenchCloud
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class Load:
     """Requests for ``clouds``, each of which is asked for once before, patiently, with ``on_wait`` told of waits;
     ``shots`` grows while it runs."""
 
-    def __init__(self, url: str, key: str, clouds: Sequence[Cloud], on_wait: OnWait = lambda problem, wait_s: None):
+    def __init__(
+        self, url: str, key: str, clouds: Sequence[BenchCloud], on_wait: OnWait = lambda problem, wait_s: None
+    ):
         self.shots: list[Shot] = []
         self._client = Client(url, key, patience_s=0.0)
         self._clouds = clouds
@@ -111,7 +113,7 @@ class Load:
         return None
 
 
-def _predicted(client: Client, cloud: Cloud) -> Prediction:
+def _predicted(client: Client, cloud: BenchCloud) -> Prediction:
     options: dict[str, Any] = dict(cloud.options)
     return client.predict(cloud.data, **options)
 

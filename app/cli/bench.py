@@ -14,7 +14,7 @@ from .waits import asking, warn_once
 if TYPE_CHECKING:
     from pointserve_client import Client
 
-    from app.bench.clouds import Cloud
+    from app.bench.clouds import BenchCloud
 
 
 def bench(
@@ -70,7 +70,7 @@ def bench(
         raise typer.Exit(1)
 
 
-def _clouds(client: "Client", url: str, files: list[Path], points: str, model: str) -> "list[Cloud]":
+def _clouds(client: "Client", url: str, files: list[Path], points: str, model: str) -> "list[BenchCloud]":
     from app.bench.clouds import made_up, of_file, sizes
     from app.errors import NotFound
 

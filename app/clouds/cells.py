@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number, parse_rows
+from app.clouds.number_table import TableLayout, is_number, parse_rows
 from app.errors import BadCloud
 
 MISSING = re.compile(
@@ -75,7 +75,7 @@ def is_missing(cell: str) -> bool:
 
 
 @dataclass
-class Column:
+class ColumnContents:
     """What the cells of a column are: how many ``numbers``, ``missing`` and ``others``, and the first of these."""
 
     numbers: int = 0
@@ -95,15 +95,15 @@ class Cells:
     """Numbers of a table, float64 (rows, len(used)), NaN where there is none, and what its columns hold."""
 
     table: np.ndarray
-    columns: list[Column]
+    columns: list[ColumnContents]
     num_empty_rows: int = 0
 
 
 @dataclass
-class _Reader:
-    layout: Layout
+class _RowReader:
+    layout: TableLayout
     notation: Notation
-    columns: list[Column] = field(default_factory=list)
+    columns: list[ColumnContents] = field(default_factory=list)
     num_empty_rows: int = 0
 
     def at_once(self, chunk: Sequence[bytes]) -> np.ndarray | None:
@@ -158,7 +158,7 @@ class _Reader:
                 )
             yield number, fields
 
-    def numbers(self, column: Column, cells: Sequence[str], line_numbers: Sequence[int]) -> list[float]:
+    def numbers(self, column: ColumnContents, cells: Sequence[str], line_numbers: Sequence[int]) -> list[float]:
         """``cells`` as numbers, NaN where they are none, counted in ``column``."""
         if self.notation.is_plain and "_" not in "".join(cells):
             with contextlib.suppress(ValueError):
@@ -184,13 +184,13 @@ class _Reader:
         return values
 
 
-def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation, max_rows: int | None) -> Cells:
+def read_cells(data: memoryview, start: int, layout: TableLayout, notation: Notation, max_rows: int | None) -> Cells:
     """The cells of the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
 
     Slower than ``number_table.parse_rows``, for tables in which some cells are no plain numbers. Blank lines and rows
     of nothing but empty cells are left out. BadCloud if a row has other than ``layout.width`` fields.
     """
-    reader = _Reader(layout, notation, [Column() for _ in layout.used])
+    reader = _RowReader(layout, notation, [ColumnContents() for _ in layout.used])
     lines = io.BufferedReader(MemoryFile(data, start), 1 << 20)
     line_number, num_rows = layout.line_number, 0
     parts = [np.empty((0, len(layout.used)))]
@@ -202,7 +202,7 @@ def read_cells(data: memoryview, start: int, layout: Layout, notation: Notation,
     return Cells(np.concatenate(parts)[:max_rows], reader.columns, reader.num_empty_rows)
 
 
-def parse_numbers(data: memoryview, layout: Layout, max_rows: int | None) -> np.ndarray:
+def parse_numbers(data: memoryview, layout: TableLayout, max_rows: int | None) -> np.ndarray:
     """The numbers in the lines of ``data``, float64 (rows, len(layout.used)), NaN where a program has a word for it.
 
     BadCloud for anything else that is no number, and for rows of another width.

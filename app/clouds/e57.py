@@ -13,7 +13,7 @@ from app.clouds.checks import check_names, check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, bound
 from app.clouds.crs import BadCrs, units_of
-from app.clouds.e57_scan import FULL_SCALES, Scan, Table
+from app.clouds.e57_scan import FULL_SCALES, E57Scan, Table
 from app.clouds.records import free_name
 from app.clouds.units import SAME, Units, length
 from app.errors import BadCloud, Problem, UnsupportedFormat, storage_problem
@@ -103,7 +103,7 @@ def _spooled(data: memoryview) -> IO[bytes]:
 
 
 def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None, warnings: list[str]) -> Cloud:
-    every = [Scan(file, index) for index in range(file.scan_count)]
+    every = [E57Scan(file, index) for index in range(file.scan_count)]
     check_num_points(sum(scan.num_points for scan in every), max_points, "The E57 file")
     for scan in every:
         scan.check_size(num_bytes)

@@ -46,7 +46,7 @@ class Table:
     warnings: list[str] = field(default_factory=list)
 
 
-class Scan:
+class E57Scan:
     """One entry of the file's data3D."""
 
     def __init__(self, file: "pye57.E57", index: int):

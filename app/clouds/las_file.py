@@ -13,7 +13,7 @@ from functools import cached_property
 import laspy
 import numpy as np
 
-from app.clouds.las_layout import COMPRESSED, MIN_HEADER, STANDARD_HEADERS, Layout, frame_points
+from app.clouds.las_layout import COMPRESSED, MIN_HEADER, STANDARD_HEADERS, LasLayout, frame_points
 from app.clouds.las_records import EVLR_HEADER, VLR_HEADER, Record, record_at, walk, walk_signed
 from app.errors import BadCloud
 
@@ -89,7 +89,7 @@ def parse(data: memoryview) -> LasFile:
         raise BadCloud(f"Points of format {point_format} take {standard} bytes, the header says {record_length}.")
     warnings: list[str] = []
     header_size, vlrs = _header_and_vlrs(data, minor)
-    layout = Layout(data, minor, header_size, point_format, bool(raw_format & COMPRESSED), record_length, vlrs)
+    layout = LasLayout(data, minor, header_size, point_format, bool(raw_format & COMPRESSED), record_length, vlrs)
     points_start, num_points = frame_points(layout, warnings)
     vlrs = _all_vlrs(layout, points_start, warnings)
     scale, offset = _scale_and_offset(data, num_points)
@@ -134,7 +134,7 @@ def _header_and_vlrs(data: memoryview, minor: int) -> tuple[int, list[Record]]:
     return header_size, vlrs + walk_signed(data, vlrs_end, len(data), num_vlrs - len(vlrs))
 
 
-def _all_vlrs(layout: Layout, points_start: int, warnings: list[str]) -> list[Record]:
+def _all_vlrs(layout: LasLayout, points_start: int, warnings: list[str]) -> list[Record]:
     """The VLRs that end before the points, those with a user id also beyond the number that is stated."""
     stated_size, _, num_vlrs = struct.unpack_from("<HII", layout.data, 94)
     vlrs = [vlr for vlr in layout.vlrs if vlr.end <= points_start]
@@ -154,7 +154,9 @@ def _scale_and_offset(data: memoryview, num_points: int) -> tuple[np.ndarray, np
     return scale, offset
 
 
-def _evlrs(data: memoryview, layout: Layout, points_start: int, points_end: int, warnings: list[str]) -> list[Record]:
+def _evlrs(
+    data: memoryview, layout: LasLayout, points_start: int, points_end: int, warnings: list[str]
+) -> list[Record]:
     evlrs = []
     start, count = layout.stated_evlrs
     if count:

@@ -16,7 +16,7 @@ VARIABLE = 0xFFFFFFFF  # chunks of LAZ that have sizes of their own
 
 
 @dataclass(frozen=True)
-class Layout:
+class LasLayout:
     """What a file's header says of its layout; ``vlrs`` are the records behind a header of ``header_size`` bytes."""
 
     data: memoryview
@@ -76,7 +76,7 @@ class Layout:
         return int(struct.unpack_from("<I", self.data, start + self.record_length)[0])
 
 
-def frame_points(layout: Layout, warnings: list[str]) -> tuple[int, int]:
+def frame_points(layout: LasLayout, warnings: list[str]) -> tuple[int, int]:
     """Offset and number of the points.
 
     They are what the header states where the bytes agree or at least suffice; else the end of the VLRs, or the other
@@ -106,7 +106,7 @@ def frame_points(layout: Layout, warnings: list[str]) -> tuple[int, int]:
     return found, count
 
 
-def _unstated(layout: Layout, warnings: list[str]) -> list[int]:
+def _unstated(layout: LasLayout, warnings: list[str]) -> list[int]:
     """The number of points of a file whose writer never came to state it: all that uncompressed bytes hold."""
     room = len(layout.data) - layout.stated_start
     if layout.compressed or layout.stated_evlrs[1] or room <= 0 or room % layout.record_length:

@@ -19,7 +19,7 @@ QUOTED = re.compile(r'"([^"]*)"|(\S+)')
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """How rows of a table are written.
 
     ``delimiter`` None means spaces and tabs; ``width`` fields a row, of which ``used`` (ascending) are read.
@@ -64,7 +64,7 @@ def is_number(field: str) -> bool:
     return field.isascii() and "_" not in field
 
 
-def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | None) -> np.ndarray:
+def parse_rows(data: memoryview, start: int, layout: TableLayout, max_rows: int | None) -> np.ndarray:
     """float64 (rows, len(layout.used)) from the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
 
     Blank lines are not rows. Raises BadCloud with the line number where a row has other than ``layout.width`` fields
@@ -96,7 +96,7 @@ def parse_rows(data: memoryview, start: int, layout: Layout, max_rows: int | Non
     return table
 
 
-def _find_fault(data: memoryview, start: int, layout: Layout) -> str | None:
+def _find_fault(data: memoryview, start: int, layout: TableLayout) -> str | None:
     lines = io.BufferedReader(MemoryFile(data, start))
     for number, line in enumerate(lines, layout.line_number):
         fields = layout.split(line.decode("latin-1"))

@@ -14,7 +14,7 @@ import numpy as np
 from app.clouds.cells import parse_numbers, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.columns import PACKED
-from app.clouds.number_table import Layout
+from app.clouds.number_table import TableLayout
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, FIRST_LINE, PADDING, WORDS, Field, PcdHeader, num_held
 from app.clouds.records import column
 from app.errors import BadCloud
@@ -105,7 +105,7 @@ def _from_text(body: memoryview, header: PcdHeader) -> np.ndarray:
     text = without_hashes(memoryview(bytes(body).replace(b",", b" ")))
     columns = _exact(text, places, header.num_points)
     if columns is None:
-        layout = Layout(None, len(places), range(len(places)), header.num_lines + 1)
+        layout = TableLayout(None, len(places), range(len(places)), header.num_lines + 1)
         columns = list(parse_numbers(text, layout, header.num_points).T)
     if len(columns[0]) != header.num_points:
         raise BadCloud(f"The PCD header says {header.num_points} points, the file holds {len(columns[0])}.")

@@ -8,7 +8,7 @@ import numpy as np
 from app.clouds.cells import is_missing, parse_numbers, without_hashes
 from app.clouds.columns import Column
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number
+from app.clouds.number_table import TableLayout, is_number
 from app.clouds.ply_header import Element
 from app.errors import BadCloud
 
@@ -20,7 +20,7 @@ def read_columns(rows: memoryview, vertex: Element, line_number: int, warnings: 
         table = np.array(list(_rows(without_hashes(rows), vertex, line_number)), np.float64)
     else:
         width = len(vertex.properties)
-        table = parse_numbers(rows, Layout(None, width, range(width), line_number), None)
+        table = parse_numbers(rows, TableLayout(None, width, range(width), line_number), None)
     scalars = [prop for prop in vertex.properties if prop.length is None]
     if len(table) != vertex.count:
         raise BadCloud(f"The PLY has {len(table):,} of {vertex.count:,} vertices; the file is cut short.")

@@ -10,7 +10,7 @@ from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import RGB, XYZ, Column, Wanted, cloud_from_columns
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number, parse_rows
+from app.clouds.number_table import TableLayout, is_number, parse_rows
 from app.clouds.sniff import PTX_HEADER
 from app.errors import BadCloud
 
@@ -20,7 +20,7 @@ MAX_LINE_BYTES = 65536
 
 
 @dataclass(frozen=True)
-class Scan:
+class PtxScan:
     """One scan: ``num_points`` lines from byte ``start`` on, the first of them ``line_number``; pose float64 (4, 4).
 
     A point is (x, y, z, 1) @ ``pose``.
@@ -63,10 +63,10 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     return cloud_from_columns("ptx", given, wanted=columns, intensity_scale=scale, warnings=warnings)
 
 
-def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -> list[Scan]:
+def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -> list[PtxScan]:
     """Every scan that has points, in the file's order; ``warnings`` get what was wrong with poses."""
     lines = io.BufferedReader(MemoryFile(data), 1 << 20)
-    scans: list[Scan] = []
+    scans: list[PtxScan] = []
     line_number, number = 1, 0
     while (header := _read_header(lines, line_number)) is not None:
         num_points, pose, line_number = header
@@ -86,7 +86,7 @@ def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -
         width, num_lines = _skip(lines, num_points, number)
         if width not in NAMES:
             raise BadCloud(f"Line {line_number} of the PTX has {width} numbers; expected 3, 4, 6 or 7.")
-        scans.append(Scan(num_points, pose, start, line_number, width))
+        scans.append(PtxScan(num_points, pose, start, line_number, width))
         line_number += num_lines
     if not scans:
         raise BadCloud("The PTX holds no points.")
@@ -140,8 +140,8 @@ def _skip(lines: "io.BufferedReader[MemoryFile]", num_points: int, number: int) 
     return width, num_lines
 
 
-def _read_scan(data: memoryview, scan: Scan) -> np.ndarray:
-    layout = Layout(None, scan.width, range(scan.width), scan.line_number)
+def _read_scan(data: memoryview, scan: PtxScan) -> np.ndarray:
+    layout = TableLayout(None, scan.width, range(scan.width), scan.line_number)
     table = parse_rows(data, scan.start, layout, scan.num_points)
     xyz = table[:, :3]
     missing = ~xyz.any(axis=1)

@@ -8,13 +8,13 @@ from itertools import islice
 import numpy as np
 
 from app.clouds.bindings import check_columns
-from app.clouds.cells import Cells, Column, Notation, find_notation, is_missing, read_cells, without_hashes
+from app.clouds.cells import Cells, ColumnContents, Notation, find_notation, is_missing, read_cells, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
 from app.clouds.comments import units_in
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import Layout, is_number, parse_rows
+from app.clouds.number_table import TableLayout, is_number, parse_rows
 from app.clouds.text_head import COMMENTS, MAX_LINE_BYTES, Head, read_head
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud
@@ -48,7 +48,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     at_most = None if max_points is None else max_points + 1
     width = len(head.fields)
     num_optional = width - 1 - max(kept + texts) if not names or names[-1] in (SKIP, "") else 0
-    layout = Layout(head.delimiter, width, kept, head.line_number, _comments(data, head.start), num_optional)
+    layout = TableLayout(head.delimiter, width, kept, head.line_number, _comments(data, head.start), num_optional)
     cells = _parse(data, head, layout, notation, at_most)
     check_num_points(len(cells.table), max_points)
     if head.num_points is not None and head.num_points != len(cells.table):
@@ -84,7 +84,7 @@ def _names(head: Head, columns: Wanted | None) -> tuple[str, ...] | None:
 
 def _sample(data: memoryview, head: Head) -> list[list[str]]:
     """Fields of the first rows that are as many as those of the first one."""
-    layout = Layout(head.delimiter, len(head.fields), (), comments=COMMENTS)
+    layout = TableLayout(head.delimiter, len(head.fields), (), comments=COMMENTS)
     lines = io.BufferedReader(MemoryFile(data[: head.start + MAX_SAMPLE_BYTES], head.start))
     rows = (layout.split(line.decode("utf-8", "replace")) for line in lines)
     return list(islice((row for row in rows if len(row) == layout.width), SAMPLE_ROWS))
@@ -106,7 +106,7 @@ def _sorted(
     return kept, texts
 
 
-def _are_ragged(data: memoryview, layout: Layout, num_rows: int, start: int) -> bool:
+def _are_ragged(data: memoryview, layout: TableLayout, num_rows: int, start: int) -> bool:
     """Whether some rows seem to have other than ``layout.width`` fields, where not all of these were read."""
     if layout.delimiter is None:
         return False
@@ -120,19 +120,19 @@ def _with_line_feeds(data: memoryview) -> memoryview:
     return memoryview(bytes(data).replace(b"\r", b"\n")) if b"\r" in head and b"\n" not in head else data
 
 
-def _parse(data: memoryview, head: Head, layout: Layout, notation: Notation, max_rows: int | None) -> Cells:
+def _parse(data: memoryview, head: Head, layout: TableLayout, notation: Notation, max_rows: int | None) -> Cells:
     if notation.is_plain:
         with contextlib.suppress(BadCloud):  # some cell is no number: what it is, the slower reader finds out
             table = parse_rows(data, head.start, layout, max_rows)
             if len(layout.used) == layout.width or not _are_ragged(data, layout, len(table), head.start):
-                return Cells(table, [Column(numbers=len(table)) for _ in layout.used])
+                return Cells(table, [ColumnContents(numbers=len(table)) for _ in layout.used])
     return read_cells(data, head.start, layout, notation, max_rows)
 
 
 def _cloud(
     head: Head,
     names: tuple[str, ...] | None,
-    layout: Layout,
+    layout: TableLayout,
     cells: Cells,
     columns: Wanted | None,
     notation: Notation,

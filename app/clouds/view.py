@@ -20,7 +20,7 @@ FINE_STEP = 0.01  # 16 bits an axis where they give a step of so much or less, i
 
 
 @dataclass(frozen=True)
-class Column:
+class StoredColumn:
     """Values (N,) or (N, C) of one name as they are stored; the true value is ``offset + step * stored``."""
 
     name: str
@@ -60,7 +60,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     return b"".join([MAGIC, struct.pack("<I", len(text)), text, *_blocks(columns, len(rows))])
 
 
-def _blocks(columns: list[Column], num_points: int) -> Iterator[bytes]:
+def _blocks(columns: list[StoredColumn], num_points: int) -> Iterator[bytes]:
     for start in range(0, num_points, BLOCK_POINTS):
         for column in columns:
             part = column.values[start : start + BLOCK_POINTS].tobytes()
@@ -69,8 +69,8 @@ def _blocks(columns: list[Column], num_points: int) -> Iterator[bytes]:
 
 def _columns(
     cloud: Cloud, segmentation: Segmentation, found: reference.Reference | None, rows: np.ndarray
-) -> Iterator[Column]:
-    yield Column("index", rows.astype("<u4"))
+) -> Iterator[StoredColumn]:
+    yield StoredColumn("index", rows.astype("<u4"))
     yield _positions(cloud.xyz, rows)
     if cloud.intensity is not None:
         yield _scaled("intensity", cloud.intensity[rows], np.dtype("<u2"))
@@ -78,18 +78,18 @@ def _columns(
         yield _scaled("entropy", segmentation.entropy[rows], np.dtype("<u2"))
     instance = cloud.extra.get("instance") if segmentation.instances is None else segmentation.instances
     if instance is not None:
-        yield Column("instance", np.nan_to_num(instance[rows]).astype("<i4"))
+        yield StoredColumn("instance", np.nan_to_num(instance[rows]).astype("<i4"))
     yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.classes])
     if found is not None:
         yield _codes("reference", cloud.extra[found.name][rows], found.codes)
     if segmentation.confidence is not None:
         shares = np.rint(np.clip(segmentation.confidence[rows], 0, 1) * 255)
-        yield Column("confidence", shares.astype("u1"), 1 / 255, 0)
+        yield StoredColumn("confidence", shares.astype("u1"), 1 / 255, 0)
     if cloud.rgb is not None:
-        yield Column("rgb", cloud.rgb[rows])
+        yield StoredColumn("rgb", cloud.rgb[rows])
     colors = _feature_colors(segmentation)
     if colors is not None:
-        yield Column("features", colors[rows])
+        yield StoredColumn("features", colors[rows])
 
 
 def _feature_colors(segmentation: Segmentation) -> np.ndarray | None:
@@ -100,33 +100,33 @@ def _feature_colors(segmentation: Segmentation) -> np.ndarray | None:
     return None if values is None else principal_colors(values)
 
 
-def _positions(xyz: np.ndarray, rows: np.ndarray) -> Column:
+def _positions(xyz: np.ndarray, rows: np.ndarray) -> StoredColumn:
     finite = xyz[rows]
     low = finite.min(axis=0) if len(rows) else np.zeros(3)
     extent = (finite.max(axis=0) if len(rows) else np.zeros(3)) - low
     dtype = np.dtype("<u2" if extent.max() <= FINE_STEP * 0xFFFF else "<u4")
     step = np.where(extent > 0, extent / np.iinfo(dtype).max, 1)
     stored = np.clip(np.rint((finite - low) / step), 0, np.iinfo(dtype).max)
-    return Column("position", stored.astype(dtype), step.tolist(), low.tolist())
+    return StoredColumn("position", stored.astype(dtype), step.tolist(), low.tolist())
 
 
-def _scaled(name: str, values: np.ndarray, dtype: np.dtype) -> Column:
+def _scaled(name: str, values: np.ndarray, dtype: np.dtype) -> StoredColumn:
     """``values`` over the whole range of ``dtype``; whole numbers that fit stay what they are."""
     values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
     largest = np.iinfo(dtype).max
     if low >= 0 and high <= largest and (values == np.rint(values)).all():
-        return Column(name, values.astype(dtype), 1, 0)
+        return StoredColumn(name, values.astype(dtype), 1, 0)
     step = (high - low) / largest or 1.0
-    return Column(name, np.rint((values - low) / step).astype(dtype), step, low)
+    return StoredColumn(name, np.rint((values - low) / step).astype(dtype), step, low)
 
 
-def _codes(name: str, values: np.ndarray, known: list[int]) -> Column:
+def _codes(name: str, values: np.ndarray, known: list[int]) -> StoredColumn:
     """The place of each value in ``known``, ``len(known)`` for those that are not in it."""
     if not known:
-        return Column(name, np.zeros(len(values), "u1"))
+        return StoredColumn(name, np.zeros(len(values), "u1"))
     order = np.argsort(known)
     ascending = np.array(known)[order]
     at = np.minimum(np.searchsorted(ascending, values), len(known) - 1)
     places = np.where(ascending[at] == values, order[at], len(known))
-    return Column(name, places.astype("u1" if len(known) < 256 else "<u2"))
+    return StoredColumn(name, places.astype("u1" if len(known) < 256 else "<u2"))

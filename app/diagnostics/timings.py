@@ -30,7 +30,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Cloud:
+class RandomCloud:
     """Random points (N, 3) in metres in a cube, their features (N, C), and where the cloud ends, on one device."""
 
     xyz: Any
@@ -38,7 +38,7 @@ class Cloud:
     offset: Any
 
     @classmethod
-    def on(cls, device: str) -> "Cloud":
+    def on(cls, device: str) -> "RandomCloud":
         """The same cloud on any device."""
         import torch
 
@@ -48,7 +48,7 @@ class Cloud:
         return cls(xyz.to(device), features.to(device), torch.tensor([NUM_POINTS], device=device))
 
 
-def sparseops_works(cloud: Cloud) -> Iterator[Work]:
+def sparseops_works(cloud: RandomCloud) -> Iterator[Work]:
     """Voxels of 20 cm: their maps, convolutions, orders, patches."""
     import sparseops
     import torch
@@ -86,7 +86,7 @@ def sparseops_works(cloud: Cloud) -> Iterator[Work]:
     )
 
 
-def pointops_works(cloud: Cloud) -> Iterator[Work]:
+def pointops_works(cloud: RandomCloud) -> Iterator[Work]:
     """Neighbours, samples, and what is made of the features of neighbours."""
     import pointops
     import torch
@@ -133,7 +133,7 @@ def pointops_works(cloud: Cloud) -> Iterator[Work]:
     )
 
 
-def pointgroup_ops_works(cloud: Cloud) -> Iterator[Work]:
+def pointgroup_ops_works(cloud: RandomCloud) -> Iterator[Work]:
     """Balls on the device, clusters on the processor."""
     import pointgroup_ops
     import torch
@@ -146,7 +146,7 @@ def pointgroup_ops_works(cloud: Cloud) -> Iterator[Work]:
     yield Work("bfs_cluster", lambda: pointgroup_ops.bfs_cluster(labels, idx, start_len, 1))
 
 
-WORKS: dict[str, Callable[[Cloud], Iterator[Work]]] = {
+WORKS: dict[str, Callable[[RandomCloud], Iterator[Work]]] = {
     "sparseops": sparseops_works,
     "pointops": pointops_works,
     "pointgroup_ops": pointgroup_ops_works,
@@ -158,10 +158,10 @@ def time_library(name: str) -> list[dict[str, Any]]:
     return [entry for device in devices() for entry in _time(device, WORKS[name])]
 
 
-def _time(device: str, works: Callable[[Cloud], Iterator[Work]]) -> list[dict[str, Any]]:
+def _time(device: str, works: Callable[[RandomCloud], Iterator[Work]]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     try:
-        for work in works(Cloud.on(device)):
+        for work in works(RandomCloud.on(device)):
             entry = {"device": device, "operator": work.name, "ms": _milliseconds(device, work.run), "ok": True}
             if work.expected:
                 error = _error(work.run(), work.expected())

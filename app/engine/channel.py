@@ -22,7 +22,7 @@ from app.engine.protocol import (
     Encoded,
     Failure,
     LoadModel,
-    Models,
+    ModelCards,
     Needed,
     Ready,
     Segmented,
@@ -48,7 +48,7 @@ _MESSAGES = {
         Failure,
         LoadModel,
         UnloadModel,
-        Models,
+        ModelCards,
     )
 }
 _HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors

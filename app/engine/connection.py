@@ -10,7 +10,7 @@ from app.engine.child import ChildProcess
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.packed import Packed, check_segmentation
-from app.engine.protocol import Batch, Failure, LoadModel, ModelCard, Models, Ready, Segment, Segmented, UnloadModel
+from app.engine.protocol import Batch, Failure, LoadModel, ModelCard, ModelCards, Ready, Segment, Segmented, UnloadModel
 from app.errors import BadModel, NotReady, Problem, by_status
 
 LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
@@ -74,8 +74,8 @@ class EngineConnection:
         if isinstance(answer, Failure):
             kind = BadModel if answer.status == BadModel.status else by_status(answer.status)
             raise kind(answer.detail)
-        if not isinstance(answer, Models):
-            raise ChannelError(f"sent {type(answer).__name__} instead of Models")
+        if not isinstance(answer, ModelCards):
+            raise ChannelError(f"sent {type(answer).__name__} instead of ModelCards")
         return answer.models
 
     def serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:

@@ -16,7 +16,7 @@ from app.engine.device_memory import memory, release
 from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import Batch, Failure, LoadModel, Models, Ready, UnloadModel
+from app.engine.protocol import Batch, Failure, LoadModel, ModelCards, Ready, UnloadModel
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, Problem
 
@@ -87,7 +87,7 @@ class EngineServer:
             finally:
                 close_all(results)
 
-    def _change(self, message: LoadModel | UnloadModel) -> Models | Failure:
+    def _change(self, message: LoadModel | UnloadModel) -> ModelCards | Failure:
         try:
             if isinstance(message, LoadModel):
                 self.models.load(message.name)
@@ -95,7 +95,7 @@ class EngineServer:
                 self.models.unload(message.name)
         except Problem as problem:
             return Failure(problem.status, problem.detail)
-        return Models(self.models.cards)
+        return ModelCards(self.models.cards)
 
     def _weigh(self) -> None:
         now = memory(self._device, self.models.memory_bytes)

@@ -188,14 +188,14 @@ class Segmented:
 
 @dataclass(frozen=True)
 class LoadModel:
-    """Parent to engine: load the model, anew where it is loaded. Answer: ``Models``, or ``Failure``."""
+    """Parent to engine: load the model, anew where it is loaded. Answer: ``ModelCards``, or ``Failure``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class UnloadModel:
-    """Parent to engine: give the model's memory back. Answer: ``Models``, or ``Failure``."""
+    """Parent to engine: give the model's memory back. Answer: ``ModelCards``, or ``Failure``."""
 
     name: str
 
@@ -224,7 +224,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelCards:
     """Engine to parent: every model after a change."""
 
     models: list[ModelCard]

@@ -23,7 +23,7 @@ from app.http import (
 from app.http.environ import Environ
 from app.http.guard import Guard
 from app.http.measures import Measures
-from app.http.report import Report
+from app.http.report import DiagnosticsReport
 from app.http.state import KEY, State
 from app.http.telemetry import Telemetry
 from app.http.v2 import infer, repository
@@ -43,7 +43,7 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)
-    app.extensions[KEY] = State(settings, service, measures, Report(), Report(deep=True), {})
+    app.extensions[KEY] = State(settings, service, measures, DiagnosticsReport(), DiagnosticsReport(deep=True), {})
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)

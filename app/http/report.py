@@ -13,7 +13,7 @@ FRESH_S, DEEP_FRESH_S = 10.0, 60.0
 GATHER_S, DEEP_GATHER_S = 120.0, 240.0
 
 
-class Report:
+class DiagnosticsReport:
     """The last report. One request gathers it at a time; others get the one before, or are told to come back.
 
     A ``deep`` one runs and times every operator and the bundled model, while it lets everything else go first.

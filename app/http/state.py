@@ -9,7 +9,7 @@ from flask import current_app
 from app.engine.body import Storage
 from app.engine.service import Service
 from app.http.measures import Measures
-from app.http.report import Report
+from app.http.report import DiagnosticsReport
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class State:
     settings: Settings
     service: Service
     measures: Measures
-    report: Report
-    deep_report: Report
+    report: DiagnosticsReport
+    deep_report: DiagnosticsReport
     under_way: dict[str, "Progress"]
 
     @cached_property

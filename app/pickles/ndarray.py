@@ -9,7 +9,7 @@ import numpy as np
 NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")
 
 
-class Encoded(NamedTuple):
+class EncodedBytes(NamedTuple):
     """Bytes that protocol 2 writes as a text of their values; they are made where they are needed."""
 
     text: str
@@ -45,7 +45,7 @@ class Array:
         match self.state:
             case (_, tuple(shape), Dtype() as dtype, _, data):
                 kind = dtype.numpy()
-                size = len(data.text) if isinstance(data, Encoded) else len(data) if _is_bytes(data) else 0
+                size = len(data.text) if isinstance(data, EncodedBytes) else len(data) if _is_bytes(data) else 0
                 whole = all(type(length) is int and length >= 0 for length in shape)
                 if kind is not None and whole and len(shape) <= 16 and math.prod(shape) * kind.itemsize == size:
                     return shape, kind
@@ -54,7 +54,7 @@ class Array:
     def numpy(self) -> np.ndarray:
         """The array, where it is ``described``. Raises ValueError for bytes that are none."""
         _, shape, dtype, fortran, data = self.state
-        raw = data.text.encode("latin1") if isinstance(data, Encoded) else data if _is_bytes(data) else b""
+        raw = data.text.encode("latin1") if isinstance(data, EncodedBytes) else data if _is_bytes(data) else b""
         return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran is True else "C")
 
 
@@ -72,7 +72,7 @@ def _dtype(name: Any = None, *_: Any) -> Any:
 
 
 def _encode(text: Any = None, encoding: Any = None, *_: Any) -> Any:
-    return Encoded(text) if isinstance(text, str) and encoding == "latin1" else None
+    return EncodedBytes(text) if isinstance(text, str) and encoding == "latin1" else None
 
 
 def _frombuffer(data: Any = None, dtype: Any = None, shape: Any = None, order: Any = None, *_: Any) -> Any:

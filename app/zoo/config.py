@@ -19,16 +19,16 @@ def evaluate(path: Path) -> dict[str, Any]:
     Values are None, bool, int, float, str, list, tuple and dict, none of them shared. Raises BadModel, with file and
     line, for whatever is not a literal, for files outside the folder of ``path`` and for sizes beyond any real config.
     """
-    return _Reader(path.parent.resolve()).read(path, [])
+    return _ConfigReader(path.parent.resolve()).read(path, [])
 
 
 def bases(path: Path) -> list[str]:
     """What the ``_base_`` of the one file at ``path`` names, beside it; such files are not read. Raises as above."""
-    found = _Reader(path.parent).own(path).get("_base_", [])
+    found = _ConfigReader(path.parent).own(path).get("_base_", [])
     return [name for name in (found if isinstance(found, list | tuple) else [found]) if isinstance(name, str)]
 
 
-class _Reader:
+class _ConfigReader:
     """One evaluation of a config and its bases, under one budget of items."""
 
     def __init__(self, root: Path):
