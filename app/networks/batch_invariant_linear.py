@@ -1,4 +1,4 @@
-"""Linear layers whose every row comes out the same, whatever other rows are there."""
+"""Batch-invariant linear layers: a row's result does not depend on the other rows."""
 
 import torch
 from sparseops import KernelMap, pack_weight, sparse_conv
@@ -18,8 +18,8 @@ class Linear(nn.Linear):
 class PackedLinear(nn.Module):
     """A linear layer for inference, as a sparse convolution of kernel size 1.
 
-    That is quicker than torch's on a processor, and torch's sums depend on how many rows there are. ``norm``, a batch
-    norm that comes after the layer, is worked into the weight.
+    Torch's own layer is slower on a processor, and its sums depend on how many rows there are. ``norm``, a batch norm
+    that comes after the layer, is folded into the weight.
     """
 
     bias: Tensor | None
@@ -44,10 +44,10 @@ class PackedLinear(nn.Module):
 
 
 def own_rows(x: Tensor) -> KernelMap:
-    """Every row of ``x`` onto itself."""
+    """The map of every row of ``x`` onto itself."""
     return KernelMap(torch.arange(len(x), dtype=torch.int32, device=x.device)[None])
 
 
 def products(x: Tensor, others: Tensor) -> Tensor:  # (V, C), (K, C) -> (V, K)
-    """Of every row with each of ``others``; the same whatever other rows ``x`` has."""
+    """Dot products of every row with each of ``others``, whatever other rows ``x`` has."""
     return sparse_conv(x.contiguous(), others[:, None, None, None].contiguous(), own_rows(x))

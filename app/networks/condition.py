@@ -1,4 +1,4 @@
-"""Which of the datasets that a network was trained on it is to answer for."""
+"""The condition: which of its training datasets a network answers for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ Geometry = TypeVar("Geometry")
 
 @dataclass(frozen=True)
 class ConditionPlan(Generic[Geometry]):
-    """A plan of the geometry, and the place of the batch's dataset among the network's conditions."""
+    """A plan of the geometry, and the index of the batch's dataset among the network's conditions."""
 
     geometry: Geometry
     condition: int
 
 
 def index_of(condition: str | None, conditions: Sequence[str]) -> int:
-    """The place of ``condition`` among ``conditions``; without one, of the only one there is. Raises BadRequest."""
+    """The index of ``condition`` among ``conditions``; 0 for None if there is only one. Raises BadRequest."""
     if condition is None and len(conditions) == 1:
         return 0
     if condition is not None and condition in conditions:

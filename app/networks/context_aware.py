@@ -1,4 +1,4 @@
-"""Context-aware classifier: classes refined by what a cloud looks like."""
+"""Context-aware classifier: prototypes of the classes refined by the cloud's own features."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class ContextAwareClassifier(Wrapper):
         backbone: any.
         cos_temp: factor of the cosines.
         main_weight, pre_weight, pre_self_weight, kl_weight, detach_pre_logits: of training.
-        conf_thresh: voxels whose first guess is less probable have no say in the prototypes.
+        conf_thresh: voxels whose first guess is less probable do not count for the prototypes.
     """
 
     supports_half_precision = False

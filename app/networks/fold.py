@@ -1,4 +1,4 @@
-"""Networks made quick for inference once their weights are loaded."""
+"""Folding: a network with loaded weights becomes a quicker equal for inference."""
 
 import copy
 from typing import Protocol, runtime_checkable

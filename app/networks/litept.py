@@ -1,4 +1,4 @@
-"""LitePT-v1, convolutions where voxels are many and attention where they are few: inference only."""
+"""LitePT-v1: convolutions on levels of many voxels, attention on levels of few; inference only."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,9 +47,7 @@ class LiteBlock(nn.Module):
 
 
 class LitePT(Hierarchy):
-    """Pointcept's ``LitePT-v1``; arguments are those of its config, of which dropout and shuffling act in training
-    only.
-    """
+    """Pointcept's ``LitePT-v1``. Arguments are those of its config; dropout and shuffling act in training only."""
 
     def __init__(
         self,

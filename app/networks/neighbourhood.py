@@ -1,4 +1,4 @@
-"""Which points a point looks at: the nearest of its cloud, and what lies between levels."""
+"""Nearest neighbours of points within their cloud, and interpolation between levels."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ class Neighbours:
     """The nearest points of every query.
 
     Attributes:
-        index: int32 (m, s), rows of the points, nearest first; -1 where the cloud has too few.
-        relative: float32 (m, s, 3), their positions seen from the query; 0 where there is none.
+        index: int32 (m, s), rows of the points, nearest first; -1 if the cloud has too few.
+        relative: float32 (m, s, 3), their positions relative to the query; 0 if there is none.
     """
 
     index: Tensor
@@ -63,7 +63,7 @@ def nearest(
 
 
 def interpolation(coarse: Tensor, coarse_ends: Tensor, fine: Tensor, fine_ends: Tensor) -> Interpolation:
-    """From ``coarse`` (m, 3) to ``fine`` (n, 3). What a cloud lacks of three coarse points counts as 0, far away."""
+    """From ``coarse`` (m, 3) to ``fine`` (n, 3). Missing ones of three coarse points count as 0, far away."""
     index, distance = knn_query(3, coarse, coarse_ends, fine, fine_ends)
     weight = 1 / (distance + 1e-8)
     return Interpolation(index, weight / weight.sum(1, keepdim=True))

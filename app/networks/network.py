@@ -57,12 +57,12 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def instances(self, probabilities: Tensor, middles: Tensor, counts: Sequence[int]) -> Instances:
-        """Objects among the voxels of clouds of so many voxels, from what ``votes`` say."""
+        """Objects among the voxels of clouds of ``counts`` voxels, from probabilities and moved positions."""
         raise NotImplementedError
 
 
 class Wrapper(Network):
-    """A network around a backbone: unless a subclass says otherwise, it plans and runs as the backbone does.
+    """A network around a backbone: it plans and runs as the backbone does, unless a subclass declares otherwise.
 
     Args:
         backbone: what gives features, or logits.

@@ -1,4 +1,4 @@
-"""Rows in parts, reduced part by part."""
+"""A partition of rows into groups of equal keys, and reductions over each."""
 
 from dataclasses import dataclass
 

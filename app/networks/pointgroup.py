@@ -1,4 +1,4 @@
-"""PointGroup: instances from points that are moved towards the middle of their object."""
+"""PointGroup: instances from voxels that are moved towards the middle of their object."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -99,7 +99,7 @@ class PointGroup(Wrapper):
         return Instances(of_voxel, classes, scores.float())
 
     def _groups(self, middles: Tensor, labels: Tensor, clouds: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of group and point, and where each group begins, as of ``bfs_cluster``."""
+        """Rows of group and point, and where each group begins, as ``bfs_cluster`` gives them."""
         counts = torch.bincount(clouds)
         starts = nn.functional.pad(counts.cumsum(0), (1, 0)).int()
         try:

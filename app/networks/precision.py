@@ -1,4 +1,4 @@
-"""Networks in half precision."""
+"""A network's twin in half precision."""
 
 import copy
 from typing import Any

@@ -16,7 +16,7 @@ CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
 
 
 class PromptTraining(Wrapper):
-    """What the kinds of PPT share: a backbone that is told the dataset, or a context learnt for it."""
+    """Base of all PPT: a backbone that gets the dataset's name, or a context learnt for it."""
 
     supports_half_precision = False
 
@@ -32,7 +32,7 @@ class PromptTraining(Wrapper):
         self.out_channels = backbone_out_channels
 
     def plan(self, batch: VoxelBatch) -> ConditionPlan:
-        """The backbone's plan for the batch's dataset. Raises BadRequest if the network knows it not."""
+        """The backbone's plan for the batch's dataset. Raises BadRequest if the network does not know it."""
         condition = index_of(batch.condition, self.conditions)
         return ConditionPlan(self.backbone.plan(replace(batch, condition=self.conditions[condition])), condition)
 

@@ -239,5 +239,5 @@ def zero_row(features: Tensor) -> Tensor:
 
 
 def _padded(found: Neighbours, count: int) -> Neighbours:
-    """``found`` among ``count`` points, with the row below them where a neighbour is missing."""
+    """``found`` among ``count`` points, with the index of the row below them for a missing neighbour."""
     return Neighbours(torch.where(found.index < 0, count, found.index), found.relative)

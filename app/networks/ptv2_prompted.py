@@ -61,7 +61,7 @@ class PromptedPointTransformerV2(PointTransformerV2):
         return nn.Sequential(nn.Linear(channels, num_classes))
 
     def plan(self, batch: VoxelBatch) -> ConditionPlan[PointTransformerV2Plan]:  # type: ignore[override]
-        """Cells and neighbours, and the batch's dataset. Raises BadRequest if the network knows it not."""
+        """Cells and neighbours, and the batch's dataset. Raises BadRequest if the network does not know it."""
         return ConditionPlan(super().plan(batch), index_of(batch.condition, self.conditions))
 
     @torch.no_grad()

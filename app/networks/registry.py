@@ -1,6 +1,6 @@
-"""The table of network types, and what makes a network of a config's ``model``; importable without torch.
+"""The table of network types, and the builder of networks from a config's ``model``; importable without torch.
 
-The class of a type is imported when a network of it is made.
+The class of a type is imported when a network of it is built.
 """
 
 import inspect
@@ -21,11 +21,11 @@ TRAINING_ONLY = {"criteria", "freeze_backbone"}
 
 
 class NetworkType(NamedTuple):
-    """Where the class of a type is, below app.networks, and which places in a config it takes.
+    """The class that serves a type, and the places in a config that the type takes.
 
     Attributes:
-        module: its module.
-        name: its name there.
+        module: the module of the class, below app.networks.
+        name: the name of the class.
         roles: SEGMENTOR is the place of the config's ``model``, around a backbone; BACKBONE that of such a backbone. A
             type with both is a backbone only with ``backbone_mode=True``.
     """
@@ -67,7 +67,7 @@ NETWORKS = {
 
 
 def is_native(model: Any) -> bool:
-    """Whether a config's ``model`` and all that it stands on are of types in the table."""
+    """Whether the types of a config's ``model`` and of all backbones in it are in the table."""
     if not isinstance(model, Mapping) or model.get("type") not in NETWORKS:
         return False
     return "backbone" not in model or is_native(model["backbone"])
@@ -85,7 +85,7 @@ def build(model: Mapping[str, Any]) -> "Network":
 
 
 def completed(model: Any, weights: Mapping[str, "Tensor"]) -> Any:
-    """A config's ``model`` with the arguments that its weights alone tell, those of its backbone too."""
+    """A config's ``model`` with the arguments that only its weights show, those of its backbone too."""
     if not isinstance(model, Mapping) or model.get("type") not in NETWORKS:
         return model
     found = {**NETWORKS[model["type"]].load().arguments_from_weights(weights), **model}

@@ -43,7 +43,7 @@ class LoraSegmentor(DefaultSegmentorV2):
     """Pointcept's ``DefaultLORASegmentorV2``: a ``DefaultSegmentorV2`` once ``app.zoo.lora`` has merged the weights.
 
     Args:
-        backbone, num_classes, backbone_out_channels: as of ``DefaultSegmentorV2``.
+        backbone, num_classes, backbone_out_channels: as for ``DefaultSegmentorV2``.
         use_lora, lora_r, lora_alpha: for merging.
         lora_dropout, backbone_path, keywords, replacements: for training.
     """

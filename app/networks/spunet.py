@@ -44,7 +44,7 @@ def batch_norm(channels: int) -> nn.BatchNorm1d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3³ convolutions with batch norm and a shortcut, projected where the widths differ."""
+    """Two 3³ convolutions with batch norm and a shortcut, which is projected if the widths differ."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()

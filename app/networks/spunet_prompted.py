@@ -17,7 +17,7 @@ from .voxel_batch import VoxelBatch
 
 
 class PromptedBatchNorm(nn.Module):
-    """Batch norm with statistics by dataset (``bns``, or one ``bn``), scaled and shifted by what a context says."""
+    """Batch norm with statistics by dataset (``bns``, or one ``bn``), scaled and shifted as a context demands."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class PromptedSpUNet(Network):
     """Pointcept's ``SpUNet-v1m3``: for every dataset a ``SpUNet`` of the same convolutions.
 
     Args:
-        in_channels, num_classes, base_channels, channels, layers: as of ``SpUNet``.
+        in_channels, num_classes, base_channels, channels, layers: as for ``SpUNet``.
         context_channels: width of the context that adaptive norms read.
         enc_mode, cls_mode: not served (encoder only); must be False.
         conditions: names of the datasets.
@@ -158,7 +158,7 @@ class PromptedSpUNet(Network):
         self.final = plain.final
 
     def plan(self, batch: VoxelBatch) -> ConditionPlan[SpUNetPlan]:
-        """Kernel maps of every level, and the batch's dataset. Raises BadRequest if the network knows it not."""
+        """Kernel maps of every level, and the batch's dataset. Raises BadRequest if the network does not know it."""
         return ConditionPlan(plan_levels(batch, self.num_stages), index_of(batch.condition, self.conditions))
 
     def forward(

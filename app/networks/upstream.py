@@ -1,4 +1,4 @@
-"""Networks that Pointcept itself builds and runs, where it is installed."""
+"""Networks that Pointcept itself builds and runs, if it is installed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,15 +31,15 @@ class Config(dict[str, Any]):
 
 
 class Upstream(Network):
-    """A network of Pointcept's own, for one cloud after the other, so that none changes another's answer.
+    """A network of Pointcept's own. It runs one cloud after the other, so that none changes another's answer.
 
-    Orders are not shuffled. Attention runs without flash_attn where that or a GPU is missing; the patches of a single
+    Orders are not shuffled. Attention runs without flash_attn if that or a GPU is missing; the patches of a single
     cloud are the same then.
 
     Args:
         model: the config's ``model``.
         inputs: what the network reads of a voxel and how wide that is, ``feat`` first, in the order in which they stand
-            side by side in the features; empty where ``feat`` is all of them.
+            side by side in the features; empty if ``feat`` is all of them.
 
     Raises BadModel that names what is missing, or what Pointcept says.
     """
@@ -97,23 +97,23 @@ class Upstream(Network):
 def _build(model: Mapping[str, Any]) -> nn.Module:
     kinds = list(_kinds(model))
     _refuse_files(model)
-    told = f"{' with '.join(kinds)} through Pointcept (backend=upstream)"
+    what = f"{' with '.join(kinds)} through Pointcept (backend=upstream)"
     try:
         models = import_module("pointcept.models")
         for kind in kinds:
             if kind in EXTRA_MODULES:
                 import_module(EXTRA_MODULES[kind])
     except ImportError as error:
-        raise BadModel(f"{told}: {_missing(error)}") from error
+        raise BadModel(f"{what}: {_missing(error)}") from error
     absent = upstream_packages.absent(kinds)
     if absent:
-        raise BadModel(f"{told}: {'; '.join(map(upstream_packages.told, absent))}")
+        raise BadModel(f"{what}: {'; '.join(map(upstream_packages.missing_message, absent))}")
     if any(kind.startswith("OctFormer") for kind in kinds) and find_spec("dwconv") is None:
         _convolve_by_ocnn()
     try:
         module = models.build_model(_for_inference(model))
     except Exception as error:  # whatever a constructor of Pointcept raises
-        raise BadModel(f"{told}: it cannot be built: {type(error).__name__}: {error}") from error
+        raise BadModel(f"{what}: it cannot be built: {type(error).__name__}: {error}") from error
     for part in module.modules():
         if hasattr(part, "shuffle_orders"):
             part.shuffle_orders = False
@@ -159,7 +159,7 @@ def _kinds(model: Any) -> Iterator[str]:
 
 def _missing(error: ImportError) -> str:
     if error.name and isinstance(error, ModuleNotFoundError):
-        return upstream_packages.told(error.name.partition(".")[0])
+        return upstream_packages.missing_message(error.name.partition(".")[0])
     return f"it cannot be imported: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Packages that Pointcept's networks stand on, and which of them are not here."""
+"""Packages that Pointcept's networks need, and which of them are not installed."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ PACKAGES = {
     "torch_scatter": "torch-scatter",
     "torchsparse": "torchsparse (github.com/mit-han-lab/torchsparse)",
 }
-# modules without which types that begin so cannot be built, though Pointcept is imported without them
+# modules that types need whose names begin so; Pointcept itself is imported without them
 NEEDS = {
     "LitePT": ("flash_attn",),
     "MinkUNet": ("MinkowskiEngine",),
@@ -34,11 +34,11 @@ NEEDS = {
 
 
 def absent(kinds: Iterable[str]) -> list[str]:
-    """Modules that are not here and that types ``kinds`` need, each once."""
+    """Modules that types ``kinds`` need and that are not installed, each once."""
     needed = [name for kind in kinds for prefix, names in NEEDS.items() if kind.startswith(prefix) for name in names]
     return [name for name in dict.fromkeys(needed) if find_spec(name) is None]
 
 
-def told(module: str) -> str:
-    """That ``module`` is not here, and what brings it."""
+def missing_message(module: str) -> str:
+    """A message that ``module`` is missing and which package brings it."""
     return f"there is no module {module}, which the package {PACKAGES.get(module, module)} brings"

@@ -1,4 +1,4 @@
-"""Features for airborne LiDAR that hold for any survey: shape and echoes, no absolute value, no density.
+"""Features of airborne LiDAR that hold for any survey: shape and echoes, no absolute value, no density.
 
 Each function adds one feature to a sample (see ``app.pipeline.transforms``) and is named in a config by its type.
 """
@@ -93,7 +93,7 @@ def lowest_of_cells(coord: np.ndarray, cell_m: float, reach_m: float) -> tuple[n
     """Lowest z of each cell, inf where it is empty; the cell of each point, counted along the raster's rows; the cell's
     edge in metres.
 
-    Where the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than what filters of radius
+    If the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than filters of radius
     ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
     """
     low = column_statistics.lowest(coord[:, :2])
@@ -123,7 +123,7 @@ def _without_gaps(index: np.ndarray, gap: int) -> np.ndarray:
 
 
 def height_over(surface: np.ndarray, cells: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Height of each point over the surface in its cell, 0 where the surface is unknown."""
+    """Height of each point over the surface in its cell, 0 if the surface is unknown."""
     below = np.take(np.where(np.isfinite(surface), surface, np.nan), cells)
     height = np.subtract(z, below, out=below)
     height[np.isnan(height)] = 0.0

@@ -1,4 +1,4 @@
-"""``mode=exact``: upstream's tester. Every fragment of every view, softmax summed by point.
+"""``mode=exact``: upstream's tester, the sum of softmax outputs over every fragment of every view.
 
 Fragment i holds point i modulo the count of every voxel, so all fragments of a view have the same voxels. What a
 network plans for voxels alone is planned once, for views with equal voxels too. Fragments run in batches, each as a
@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Votes:
-    """What the passes say of P points.
+    """Sums of softmax outputs over the passes, for P points.
 
     Attributes:
         sums: float32 (P, num_classes), softmax outputs, summed over the passes that a point was in.
@@ -64,8 +64,8 @@ def vote(
 ) -> Votes:
     """The votes on the points of a staged ``sample``.
 
-    Where ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first
-    view, and ``run.warnings`` says so. Raises BadModel if a view is not served or left to chance.
+    If ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first view,
+    and ``run.warnings`` names the number. Raises BadModel if a view is not served or left to chance.
     """
     with run.stage("voxelize"):
         found = views.distinct(sample, procedure)
@@ -83,7 +83,7 @@ def vote(
     votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
     if votes.passes < votes.passes_wanted:
         with run.stage("project"):
-            num_missed = _fill(sums, views.look(sample, found[0].steps, procedure)[1])
+            num_missed = _fill(sums, views.apply_view(sample, found[0].steps, procedure)[1])
         run.warnings.append(
             f"mode=exact made {votes.passes:,} of {votes.passes_wanted:,} passes (max_passes); "
             f"points that were in none and got the mean of their voxel: {num_missed:,}."
@@ -108,21 +108,21 @@ def _add(
     tile_voxels: int,
     run: RunContext,
 ) -> Iterator[float]:
-    """Add to ``sums`` what the network says of the views in ``group``, which have equal voxels, with so many fragments.
+    """Add to ``sums`` the softmax outputs of the views of equal voxels in ``group``, each in so many fragments.
 
-    Yields the passes that each step took, parts of passes where a cloud is tiled. Large clouds run tile by tile, so
+    Yields the passes that each step took, parts of passes if a cloud is tiled. Large clouds run tile by tile, so
     that one tile's plan is held at a time.
     """
     with run.stage("voxelize"):
-        looks = [(*views.look(sample, view.steps, procedure), view.weight, count) for view, count in group]
-        voxels = looks[0][1]
+        viewed = [(*views.apply_view(sample, view.steps, procedure), view.weight, count) for view, count in group]
+        voxels = viewed[0][1]
         grid_coord = voxels.grid_coord[voxels.first_points()]
         tiles = list(tiling.cut(grid_coord, tile_voxels))
         share = np.zeros(len(voxels), np.float32)
         for tile in tiles:
             share[tile.rows] += tile.weights
     plans = _Plans(inference, run)
-    for held in _batches(_fragments(looks, procedure, str(inference.device), run), HELD_VOXELS // len(voxels)):
+    for held in _batches(_fragments(viewed, procedure, str(inference.device), run), HELD_VOXELS // len(voxels)):
         for tile in tiles:
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
@@ -137,7 +137,7 @@ def _add(
 def _probabilities(
     inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: RunContext
 ) -> list[np.ndarray]:
-    """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time where memory does not suffice."""
+    """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time if memory does not suffice."""
     try:
         return _pass(inference, plans, batch, voxels, rows, run)
     except Exception as error:
@@ -160,10 +160,10 @@ def _pass(
 
 
 def _fragments(
-    looks: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, device: str, run: RunContext
+    viewed: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, device: str, run: RunContext
 ) -> Iterator[_Fragment]:
     """The first so many fragments of each view."""
-    for sample, voxels, weight, count in looks:
+    for sample, voxels, weight, count in viewed:
         for points in islice(voxels.fragments(), count):
             with run.stage("voxelize"):
                 fragment = _Fragment(points, *represent(sample, voxels, points, procedure, device), weight)
@@ -203,7 +203,7 @@ def _fill(sums: np.ndarray, voxels: Voxels) -> int:
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to ``size`` items, or of one where ``size`` is less."""
+    """Lists of up to ``size`` items, or of one if ``size`` is less."""
     rest = iter(items)
     while batch := list(islice(rest, max(1, size))):
         yield batch

@@ -1,4 +1,4 @@
-"""A network at work on its device."""
+"""A network that runs on its device: plans, logits, features, instances."""
 
 import copy
 from collections.abc import Callable, Sequence

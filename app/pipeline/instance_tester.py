@@ -1,7 +1,7 @@
 """``mode=exact`` of networks that find instances: upstream's instance tester.
 
-It has one pass, of one point of each voxel, picked as in training. Every point of the cloud, at the place where the
-procedure copied it, takes what is said of the nearest pick, at the place where the procedure leaves that.
+It has one pass, of one point of each voxel, drawn as in training: a pick. Every point of the cloud gets the predictions
+of the nearest pick. The distance is from the point's position when the procedure copied it to the pick's last one.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Normals from neighbours, for networks that read them and clouds that lack them."""
+"""Normals estimated from neighbours, for clouds without normals of their own."""
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -12,7 +12,7 @@ def estimate_normals(coord: np.ndarray) -> np.ndarray:
     """Unit normals float32 (N, 3) of finite float ``coord`` (N, 3).
 
     The normal is the direction of least variance of the 16 nearest points (the point itself among them), (0, 0, 1)
-    where these lie on a line or a spot. PCA leaves the sign open. A cloud of at most 50 units across is taken as a
+    if these lie on a line or a spot. PCA leaves the sign open. A cloud of at most 50 units across is taken as a
     room: normals point towards the middle of its bounding box, as seen by a scanner inside. A larger one is taken
     as a landscape: normals point up (+z).
     """

@@ -1,4 +1,4 @@
-"""Memory that does not suffice."""
+"""Recognizes errors that mean that memory did not suffice."""
 
 import errno
 
@@ -8,8 +8,10 @@ SIGNS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memo
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device, or the machine, had no memory left; torch has no class of its own for the CPU, and CUDA's
-    libraries say it in words of theirs."""
+    """Whether the device or the machine had no memory left.
+
+    Torch has no class of its own for the CPU, and CUDA's libraries have messages of their own.
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     if isinstance(error, OSError):

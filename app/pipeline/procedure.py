@@ -1,4 +1,4 @@
-"""What a model wants done to a cloud, taken from its config, free of files and folders."""
+"""The inference procedure of a model: transforms, voxels, views and classes, apart from files and folders."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +22,9 @@ class InferenceProcedure:
         aug_transform: ``data.test.test_cfg.aug_transform``, one list of transforms a view.
         classes: every class in the order of the logits.
         ignore_label: label of points that could not be used.
-        condition: name of the dataset whose norms and classes a network trained on several uses unless told otherwise.
+        condition: name of the dataset whose norms and classes a network trained on several uses by default.
         conditions: for a network with a head for each of several datasets, the classes of each.
-        remarks: on how the model is run, for the warnings of every answer.
+        remarks: warnings of every answer, on how the model is run.
         unit: of the coordinates that the transforms and the grid are made for.
     """
 

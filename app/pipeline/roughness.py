@@ -1,4 +1,4 @@
-"""How rough the surface around each point is, for networks that tell crops from soil and roofs from crowns."""
+"""Roughness of the surface around each point, by which networks tell crops from soil and roofs from crowns."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand 
 
 
 def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
-    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), as of ``roughness_of``; computed on
-    ``device``, or on the processor where that lacks the memory."""
+    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), from ``roughness_of``; computed on
+    ``device``, or on the processor if that lacks the memory."""
     coord = torch.from_numpy(np.ascontiguousarray(sample["coord"], np.float32))
     try:
         return sample | {"roughness": roughness_of(coord.to(device), neighbours).cpu().numpy()}
@@ -30,10 +30,10 @@ def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
 def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
     """float32 (N, 4 * len(neighbours)) of one cloud ``coord`` float32 (N, 3): four values a number of neighbours.
 
-    Through the k nearest points (the point itself among them; fewer where there are fewer) lies the plane of least
+    Through the k nearest points (the point itself among them; fewer if the cloud has fewer) lies the plane of least
     squares in z. The values are the standard deviation of their heights over it, the cosine of its slope, the height
     of the point over it, and the height of the point over the lowest of them. Heights h become tanh(h / 0.3 m). The
-    values do not change where the cloud is turned around z.
+    values do not change if the cloud is turned around z.
     """
     values = coord.new_zeros((len(coord), 4 * len(neighbours)))
     if not len(coord):

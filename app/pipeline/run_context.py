@@ -1,4 +1,4 @@
-"""What one call of the pipeline gathers for its answer."""
+"""The context of one run of the pipeline: cancellation, progress, warnings and timings."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,23 +9,23 @@ from app.clouds.units import Units
 
 
 def never_cancelled() -> None:
-    """Never ends a run."""
+    """Lets every run go on."""
 
 
 def ignore_passes(passes: float, passes_wanted: int) -> None:
-    """Tells nobody of the passes."""
+    """Reports the passes to nobody."""
 
 
 @dataclass
 class RunContext:
-    """One call.
+    """What one run is given and gathers for its answer.
 
     Attributes:
         warnings: one sentence each.
-        check_cancelled: is called before every stage, tile and pass; what it raises ends the run.
-        on_passes: is told the passes that mode=exact has made (a part of one, where a cloud is tiled) and will make.
+        check_cancelled: called before every stage, tile and pass; an exception of it ends the run.
+        on_passes: called with the passes that mode=exact has made (a part of one, if a cloud is tiled) and will make.
         timings_ms: milliseconds by stage, in the order in which they ran first.
-        units: those that the cloud's coordinates were taken for, once they were.
+        units: of the cloud's coordinates, once they are settled.
     """
 
     warnings: list[str]

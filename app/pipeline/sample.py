@@ -1,4 +1,4 @@
-"""What transforms work on: a dict of arrays under Pointcept's names."""
+"""A sample: the dict of arrays that transforms change, under Pointcept's names."""
 
 from typing import Any
 

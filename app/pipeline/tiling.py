@@ -1,9 +1,9 @@
-"""Cutting a large set of voxels into overlapping tiles, and joining what a network says of them.
+"""Cuts a large set of voxels into overlapping tiles, with the weights by which their outputs are joined.
 
 A tile is a core, a rectangle of voxel columns, with a halo around it. The cores cover every voxel once. The outer
-three quarters of the halo are context only; in the inner quarter a tile's say fades from 1 at the core to 0, so that
-labels change from one tile to the next without a seam. A voxel with any say lies three quarters of the halo or more
-from the cut: where that is at least the receptive field, tiled and untiled answers are equal.
+three quarters of the halo are context only; in the inner quarter a tile's weight fades from 1 at the core to 0, so that
+labels change from one tile to the next without a seam. A voxel with any weight lies three quarters of the halo or more
+from the cut: if that is at least the receptive field, tiled and untiled answers are equal.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def cut(grid_coord: np.ndarray, max_voxels: int, halo: int = HALO_VOXELS) -> Ite
     """Tiles of int (V, 3) voxels, of at most ``max_voxels`` each as far as cores of ALIGNMENT a side allow.
 
     A core is halved along the longer of x and y, at the median of its voxels, until core and halo fit and span less
-    than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: where columns are
+    than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: if columns are
     too full for that, the halo is halved, down to ALIGNMENT.
     """
     low, high = column_statistics.lowest(grid_coord[:, :2]), column_statistics.highest(grid_coord[:, :2]) + 1

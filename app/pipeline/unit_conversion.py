@@ -1,4 +1,4 @@
-"""A cloud's coordinates in the unit that a model was trained with: the one place where they are converted."""
+"""Conversion of a cloud's coordinates to the unit that a model was trained with; no other module converts."""
 
 from dataclasses import replace
 
@@ -13,11 +13,10 @@ BY = {"file": "as the file says", "option": "as the request says", "format": "as
 
 
 def in_unit(cloud: Cloud, unit: Unit, run: RunContext) -> Cloud:
-    """``cloud`` with coordinates in ``unit``, the same one where nothing is to do.
+    """``cloud`` with coordinates in ``unit``, itself if they are already.
 
-    Each axis is multiplied by a factor of its own, in float64; normals are directions and stay. A cloud of which nobody
-    says the unit is taken to be in ``unit`` already. ``run`` is told which units were taken, and warned where they were
-    converted.
+    Each axis is multiplied by a factor of its own, in float64; normals are directions and stay. A cloud of unknown
+    unit is taken to be in ``unit`` already. ``run`` gets the units that were taken, and a warning of a conversion.
     """
     stated = cloud.units
     if stated is None or all(axis.source == "assumed" for axis in stated.axes):
@@ -28,12 +27,12 @@ def in_unit(cloud: Cloud, unit: Unit, run: RunContext) -> Cloud:
     factors = np.array([axis.metres / unit.metres for axis in stated.axes])
     if (factors == 1).all():
         return cloud
-    run.warnings.append(_told(stated, unit))
+    run.warnings.append(_warning(stated, unit))
     with np.errstate(over="ignore"):
         return replace(cloud, xyz=cloud.xyz * factors)
 
 
-def _told(units: Units, unit: Unit) -> str:
+def _warning(units: Units, unit: Unit) -> str:
     """The sentence for the answer."""
     system = f" ({units.crs})" if units.crs else ""
     sources = dict.fromkeys(BY[axis.source] for axis in units.axes if axis.source in BY)

@@ -1,4 +1,4 @@
-"""The views of upstream's tester: what each makes of a cloud, which are alike, how many passes each gets."""
+"""The views of upstream's tester: how each changes a cloud, which are alike, how many passes each gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +26,8 @@ class View:
         steps: its transforms.
         weight: how many views of the procedure it stands for.
         num_fragments: points in its fullest voxel, that is passes until every point was in one.
-        points_key: equal where every point is in the same voxel.
-        voxels_key: equal where the voxels are the same.
+        points_key: equal for views that put every point into the same voxel.
+        voxels_key: equal for views with the same voxels.
     """
 
     steps: Sequence[Transform]
@@ -37,8 +37,8 @@ class View:
     voxels_key: bytes
 
 
-def look(sample: Sample, steps: Sequence[Transform], procedure: InferenceProcedure) -> tuple[Sample, Voxels]:
-    """The sample as a view shows it, and its voxels. Raises BadModel if the view is drawn at random."""
+def apply_view(sample: Sample, steps: Sequence[Transform], procedure: InferenceProcedure) -> tuple[Sample, Voxels]:
+    """The sample after the transforms of a view, and its voxels. Raises BadModel if the view is drawn at random."""
     seen = transforms.apply(steps, sample)
     voxels = grid(seen, procedure)
     height = int(voxels.grid_coord[:, 2].max()) + 1
@@ -48,13 +48,13 @@ def look(sample: Sample, steps: Sequence[Transform], procedure: InferenceProcedu
 
 
 def distinct(sample: Sample, procedure: InferenceProcedure) -> list[View]:
-    """The views of the procedure, each once, in their order; the cloud as it stands where the procedure has none.
+    """The views of the procedure, each once, in their order; the cloud as it is if the procedure has none.
 
-    Two views are one where they put every point into the same voxel and every column agrees but for rounding.
+    Two views are one if they put every point into the same voxel and every column agrees but for rounding.
     """
     found: list[View] = []
     for steps in procedure.aug_transform or [[]]:
-        seen, voxels = look(sample, steps, procedure)
+        seen, voxels = apply_view(sample, steps, procedure)
         view = View(
             steps,
             1,

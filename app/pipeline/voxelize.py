@@ -1,4 +1,4 @@
-"""Points to voxels: the keys, the order and the counts of Pointcept's ``GridSample``."""
+"""Voxels of points, with the keys, the order and the counts of Pointcept's ``GridSample``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -83,11 +83,13 @@ def sum_tolerance(segmenter: Segmenter) -> float:
 
 def _fragments(segmenter: Segmenter, staged: Staged) -> dict[str, np.ndarray]:
     """Size of every fragment of every view, the first two of the first view and voxels of the first."""
-    looks = [views.look(staged.sample, steps, segmenter.procedure)[1] for steps in segmenter.procedure.aug_transform]
-    first, second = islice(looks[0].fragments(), 2)
+    viewed = [
+        views.apply_view(staged.sample, steps, segmenter.procedure)[1] for steps in segmenter.procedure.aug_transform
+    ]
+    first, second = islice(viewed[0].fragments(), 2)
     return {
-        "fragment_sizes": np.concatenate([np.full(voxels.counts.max(), len(voxels)) for voxels in looks]),
+        "fragment_sizes": np.concatenate([np.full(voxels.counts.max(), len(voxels)) for voxels in viewed]),
         "fragment0_index": first,
         "fragment1_index": second,
-        "fragment0_grid_coord": looks[0].grid_coord[first][:2000],
+        "fragment0_grid_coord": viewed[0].grid_coord[first][:2000],
     }

@@ -1,4 +1,4 @@
-"""Attention inside the patches of a serialized level."""
+"""Multi-head attention inside the patches of a serialized level."""
 
 from itertools import pairwise
 

@@ -14,7 +14,7 @@ from .pooling import Embedding
 
 
 class PointTransformerV3(Hierarchy):
-    """Pointcept's ``PT-v3m1``; arguments are those of its config, of which dropout and shuffling act in training only.
+    """Pointcept's ``PT-v3m1``. Arguments are those of its config; dropout and shuffling act in training only.
 
     ``enc_mode`` (once ``cls_mode``) leaves out the decoder; the features of every stage then stand side by side, the
     finest first. ``legacy_blocks`` is for weights trained before Pointcept v1.5.2: a block's positional convolution

@@ -114,7 +114,7 @@ def sorted_voxels(batch: VoxelBatch, positions: bool = False) -> tuple[Tensor, S
 
 
 def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
-    """Bits of the largest coordinate plus one of every cloud, or of all clouds where ``joint``.
+    """Bits of the largest coordinate plus one of every cloud, or of all clouds if ``joint``.
 
     Raises BadCloud if a coordinate is too large to be ordered.
     """
@@ -150,7 +150,7 @@ def coarsen(voxels: SortedVoxels, shifts: Sequence[int]) -> tuple[SortedVoxels, 
 
 
 def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Tensor) -> Order:
-    """The order of coarser voxels by the codes that they share; ``clouds`` int64 (W,), ``first`` as of ``coarsen``."""
+    """The order of coarser voxels by the codes that they share; ``clouds`` int64 (W,), ``first`` from ``coarsen``."""
     depths = tuple(depth - shift for depth, shift in zip(order.depths, shifts, strict=True))
     places = order.codes.index_select(1, first) & ((1 << 3 * max(order.depths)) - 1)
     codes = places >> 3 * clouds.new_tensor(shifts)[clouds] | clouds << 3 * max(depths)
@@ -163,7 +163,7 @@ def make_level(
 ) -> SerializedLevel:
     """A level with patches along the ``used`` curves.
 
-    ``shared`` cuts every cloud into patches of the size of the smallest cloud where that is below ``patch_size``, as
+    ``shared`` cuts every cloud into patches of the size of the smallest cloud if that is below ``patch_size``, as
     upstream does without flash attention; otherwise such a cloud alone is one patch of its size.
     """
     ends = torch.tensor(voxels.ends)

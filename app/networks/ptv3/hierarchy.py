@@ -1,4 +1,4 @@
-"""Stages of serialized blocks, from fine to coarse and back: what every kind of Point Transformer V3 is made of."""
+"""Encoder and decoder of serialized blocks, which all Point Transformer V3 and LitePT share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,13 +135,13 @@ class Hierarchy(Network):
         return submanifold_map(coords, 5)
 
     def order(self, stage: int, voxels: SortedVoxels, joint: bool) -> Order:
-        """The voxels of a stage along the curves, along none where no block attends."""
+        """The voxels of a stage along the curves; along none if no block attends."""
         return order_along(self.curves if self._used(stage) else (), voxels, joint)
 
     def coarser(
         self, stage: int, voxels: SortedVoxels, order: Order, joint: bool
     ) -> tuple[SortedVoxels, Coarsening, Order]:
-        """The voxels of ``stage`` from those of the stage before, serialized anew at their own depth."""
+        """The voxels of ``stage`` from those of the stage before, serialized at their own depth."""
         shift = self.stride[stage - 1].bit_length() - 1
         voxels, step, _ = coarsen(voxels, [shift] * len(voxels.ends))
         return voxels, step, self.order(stage, voxels, joint)

@@ -1,4 +1,4 @@
-"""Norms that may depend on the dataset a cloud comes from (PPT), and sequences that pass that on."""
+"""Norms that may depend on the dataset a cloud comes from (PPT), and sequences that pass the dataset on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PDNorm(nn.Module):
 
 
 class Prompted(nn.Sequential):
-    """Modules in a row, each ``PDNorm`` of which gets the prompt."""
+    """Modules in a row; every ``PDNorm`` among them gets the prompt."""
 
     def forward(self, x: Tensor, prompt: Prompt) -> Tensor:  # type: ignore[override]
         for module in self:

@@ -1,4 +1,4 @@
-"""What changes the level: pooling, unpooling; and the stem."""
+"""Pooling to a coarser level, unpooling to a finer one, and the stem before them."""
 
 from collections import OrderedDict
 from typing import Any

@@ -35,12 +35,12 @@ class Rope(nn.Module):
 
 
 class RotaryAttention(SerializedAttention):
-    """Attention whose query and key are turned by where each voxel is.
+    """Attention with rotary embeddings: query and key are turned by each voxel's position.
 
     Args:
         base: of ``Rope``.
-        by_voxels: whether that is told by the voxel's coordinates at its level, rather than by the mean position of
-            its points, in the cloud's unit.
+        by_voxels: whether positions are the voxel's coordinates at its level; if not, the mean position of its points
+            in the cloud's unit.
     """
 
     def __init__(

@@ -15,10 +15,9 @@ from .rope import RotaryAttention
 
 
 class PointTransformerV3m2(Hierarchy):
-    """Pointcept's ``PT-v3m2``; arguments are those of its config, of which dropout, shuffling and freezing act in
-    training only.
+    """Pointcept's ``PT-v3m2``. Arguments are those of its config; dropout, shuffling and freezing act in training only.
 
-    Unlike PT-v3m1 it enters by a linear layer, has layer norms everywhere and serializes every level anew.
+    Unlike PT-v3m1 it enters by a linear layer, has layer norms everywhere and serializes every level by itself.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class PointTransformerV3m2(Hierarchy):
         return SerializedAttention
 
     def plan_stem(self, coords: Tensor) -> KernelMap | None:
-        """Nothing: the stem is a linear layer."""
+        """None: the stem is a linear layer."""
         return None
 
 
