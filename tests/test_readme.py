@@ -80,6 +80,20 @@ def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
 
+def test_ratios_to_upstream_are_those_of_the_tables_that_they_name():
+    row = re.compile(
+        r"^\| ([^|]*) \| ([\d.]+) m?s \| ([\d.]+) m?s, \w+ \| ([\d.]+) \| \[[\w-]+\]\(([^)]+)\) \|$", re.MULTILINE
+    )
+    rows = row.findall((ROOT / "README.md").read_text())
+    assert len(rows) == 6
+    for what, here, upstream, ratio, table in rows:
+        lines = (ROOT / table).read_text().splitlines()
+        measured = [re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", line) for line in lines if line.startswith("|")]
+        named = [numbers for numbers in measured if upstream in numbers and (here in numbers or ratio in numbers)]
+        assert named, what
+        assert float(ratio) == pytest.approx(float(upstream) / float(here), rel=0.02), what
+
+
 @ALL
 def test_links_lead_somewhere(document):
     for link in LINK.findall(document.read_text()):
