@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
     default_model: str = Field("", description="model used when a request names none; empty: the first one found")
-    legacy_colours: Choice = Field(
+    legacy_colors: Choice = Field(
         "auto",
         description="whether colours go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
         "MODEL=yes and so on by model, joined by ','",

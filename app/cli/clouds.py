@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from .job import Job, filename_of
+from .job import FileJob, filename_of
 from .output import format_by_suffix, output_format
 from .terminal import warn
 
@@ -15,7 +15,7 @@ SCENE = "coord.npy"  # makes a folder a scene as Pointcept stores it since 1.6: 
 FALLBACK = "laz"
 
 
-def jobs_of(sources: Sequence[Path], out: str | None, output: str | None) -> list[Job]:
+def jobs_of(sources: Sequence[Path], out: str | None, output: str | None) -> list[FileJob]:
     """A job for every file of ``sources`` and for every cloud in the folders among them, at any depth.
 
     ``out`` is a file for one cloud, a folder for several or where it ends in a slash, which then holds the folders of
@@ -30,9 +30,9 @@ def jobs_of(sources: Sequence[Path], out: str | None, output: str | None) -> lis
     found = [(file, place) for source in sources for file, place in _files(source, target)]
     files = list({file.resolve(): (file, place) for file, place in reversed(found)}.values())[::-1]  # each once
     if out is None or target is None:
-        return [Job(file, None, output or "npy") for file, _ in files]
+        return [FileJob(file, None, output or "npy") for file, _ in files]
     if [file for file, _ in files] == list(sources) and _is_file(out, sources):
-        jobs = [Job(sources[0], target, output_format(output, target))]
+        jobs = [FileJob(sources[0], target, output_format(output, target))]
     elif target.is_file():
         raise typer.BadParameter(f"clouds need a folder to go to, {out} is a file.")
     else:
@@ -72,12 +72,12 @@ def _files(source: Path, out: Path | None) -> Iterator[tuple[Path, Path]]:
     yield from ((path, Path() if path == source else path.parent.relative_to(source)) for path in clouds)
 
 
-def _within(out: Path, file: Path, place: Path, output: str | None) -> Job:
+def _within(out: Path, file: Path, place: Path, output: str | None) -> FileJob:
     from app.clouds.formats import WRITERS
 
     filename = filename_of(file)
     name = output_format(output, out) if output else format_by_suffix(filename) or FALLBACK
-    return Job(file, out / place / f"{Path(filename).stem}{WRITERS[name].extension}", name)
+    return FileJob(file, out / place / f"{Path(filename).stem}{WRITERS[name].extension}", name)
 
 
 def _tell_fallback(files: Sequence[Path]) -> None:
@@ -87,7 +87,7 @@ def _tell_fallback(files: Sequence[Path]) -> None:
         warn(f"{endings}: not written, so these clouds ({len(names)}) go to .{FALLBACK} files; else say --output.")
 
 
-def _checked(jobs: list[Job]) -> list[Job]:
+def _checked(jobs: list[FileJob]) -> list[FileJob]:
     """``jobs``, with a refusal for each that has the target of one before it."""
     sources = {job.file.resolve() for job in jobs}
     taken: dict[Path, Path] = {}

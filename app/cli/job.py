@@ -14,7 +14,7 @@ from .terminal import results, warn
 
 
 @dataclass(frozen=True)
-class Job:
+class FileJob:
     """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.formats.WRITERS``.
 
     ``file`` may be the folder of a Pointcept scene, whose arrays are read together as NPZ. ``path`` is None if nothing
@@ -66,7 +66,7 @@ def _zipped(folder: Path) -> bytes:
     return file.getvalue()
 
 
-def work_through(jobs: Sequence[Job], work: Callable[[Job], None]) -> None:
+def work_through(jobs: Sequence[FileJob], work: Callable[[FileJob], None]) -> None:
     """Call ``work`` for every job. One that fails does not end the others: all are summed up, and the exit code is 1.
 
     Raises what a single job raised; typer.Exit if some of several failed.

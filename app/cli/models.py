@@ -46,14 +46,14 @@ def list_models(
 ) -> None:
     """Show the models that a server with these settings would find, by their configs and the names in their weights."""
     from app.errors import Problem
+    from app.zoo.executable_names import check_file
     from app.zoo.experiment import find, load
-    from app.zoo.vetting import vet_file
 
     cards = []
     for folder in find(configure(models=models).models):
         try:
             experiment = load(folder)
-            vet_file(experiment.checkpoint)
+            check_file(experiment.checkpoint)
             cards.append(experiment.card())
         except Problem as problem:
             cards.append({"name": folder.name, "path": str(folder), "served": False, "reason": problem.detail})

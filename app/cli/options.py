@@ -14,7 +14,7 @@ Backend = Annotated[
     str | None,
     typer.Option(help="What runs the network: auto, native, or upstream, that is Pointcept itself. Default: auto."),
 ]
-LegacyColours = Annotated[
+LegacyColors = Annotated[
     str | None,
     typer.Option(help="Whether colours go in from -1 to 1, as before Pointcept 1.6: auto, yes, no. Default: auto."),
 ]

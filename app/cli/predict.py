@@ -9,7 +9,7 @@ from . import options, remote
 from .clouds import jobs_of
 from .configuration import configure
 from .device import open_device
-from .job import Job, work_through
+from .job import FileJob, work_through
 from .models import choose
 from .output import write_file
 from .scores import Scores
@@ -69,7 +69,7 @@ def predict(
     precision: options.Precision = None,
     backend: options.Backend = None,
     threads: options.Threads = None,
-    legacy_colours: options.LegacyColours = None,
+    legacy_colors: options.LegacyColors = None,
     legacy_blocks: options.LegacyBlocks = None,
     mode: Annotated[
         str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
@@ -94,7 +94,7 @@ def predict(
     if url:
         local = {"models": models, "device": device, "threads": threads}
         local |= {"precision": precision, "backend": backend}
-        local |= {"legacy-colours": legacy_colours, "legacy-blocks": legacy_blocks}
+        local |= {"legacy-colors": legacy_colors, "legacy-blocks": legacy_blocks}
         _refuse([name for name, value in local.items() if value is not None])
         remote.predict(jobs, url, key, asked, score)
         return
@@ -106,7 +106,7 @@ def predict(
         precision=precision,
         backend=backend,
         threads=threads,
-        legacy_colours=legacy_colours,
+        legacy_colors=legacy_colors,
         legacy_blocks=legacy_blocks,
     )
     scores = Scores()
@@ -118,7 +118,7 @@ def predict(
 
             require_codes(segmenter.procedure.classes, segmenter.procedure.name)
 
-        def work(job: Job) -> None:
+        def work(job: FileJob) -> None:
             bar.update(task, description=f"reading {job.file.name}")
             data = job.read()
             cloud = _read(data, job, settings, chosen)
@@ -158,7 +158,7 @@ def _segmenter(settings: "Settings") -> "Segmenter":
     return load_model(folder).segmenter(device, settings.tile_voxels)
 
 
-def _read(data: memoryview, job: Job, settings: "Settings", options: "Options") -> "Cloud":
+def _read(data: memoryview, job: FileJob, settings: "Settings", options: "Options") -> "Cloud":
     from app.clouds import formats
     from app.errors import Problem
 
@@ -174,7 +174,7 @@ def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: m
     return formats.write(output, cloud, segmentation, source)
 
 
-def _show(job: Job, cloud: "Cloud", segmentation: "Segmentation") -> None:
+def _show(job: FileJob, cloud: "Cloud", segmentation: "Segmentation") -> None:
     from .tables import counts_table
 
     for warning in segmentation.warnings:

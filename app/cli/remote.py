@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .job import Job, work_through
+from .job import FileJob, work_through
 from .scores import Scores
 from .terminal import advancing, paused, progress, results, warn
 from .waits import asking, warn_once
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pointserve_client import Answer, Prediction, Problem
 
 
-def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any], score: bool = False) -> None:
+def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, Any], score: bool = False) -> None:
     """Send the files of ``jobs`` one by one with ``options`` of POST /predict, and write what comes back.
 
     For a ``score`` beside a file that is written the labels are asked for in a request of their own.
@@ -32,7 +32,7 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
             warn_of(problem, wait_s)
             bar.update(task, description=f"again in {max(1, math.ceil(wait_s))} s: {problem.detail}")
 
-        def work(job: Job) -> None:
+        def work(job: FileJob) -> None:
             def on_sent(sent: int, total: int) -> None:
                 share = sent / max(1, total)
                 what = f"sending {job.file.name}, {share:.0%}" if share < 1 else f"waiting for {job.file.name}"
@@ -58,7 +58,7 @@ def predict(jobs: Sequence[Job], url: str, key: str, options: Mapping[str, Any],
                 scores.print_pooled()
 
 
-def _score(job: Job, found: "Prediction", options: Mapping[str, Any], scores: Scores) -> None:
+def _score(job: FileJob, found: "Prediction", options: Mapping[str, Any], scores: Scores) -> None:
     from app.clouds import formats
     from app.clouds.cloud import ClassInfo, Segmentation
 
@@ -75,7 +75,7 @@ def _score(job: Job, found: "Prediction", options: Mapping[str, Any], scores: Sc
     scores.add(job, cloud, Segmentation(found.labels, classes, model=found.meta.model))
 
 
-def _show(job: Job, answer: "Answer") -> None:
+def _show(job: FileJob, answer: "Answer") -> None:
     for warning in answer.warnings:
         warn(f"{job.file.name}: {warning}")
     passes = f", {answer.passes} passes" if answer.passes > 1 else ""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .job import Job
+from .job import FileJob
 from .terminal import results, warn
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class Scores:
     def __init__(self) -> None:
         self._scores: list[Score] = []
 
-    def add(self, job: Job, cloud: "Cloud", segmentation: "Segmentation") -> None:
+    def add(self, job: FileJob, cloud: "Cloud", segmentation: "Segmentation") -> None:
         """Compare and print; a cloud without a classification is warned of. Raises BadRequest as ``app.score`` does."""
         from app.score import score
 

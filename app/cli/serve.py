@@ -23,7 +23,7 @@ def serve(
     precision: options.Precision = None,
     backend: options.Backend = None,
     threads: options.Threads = None,
-    legacy_colours: options.LegacyColours = None,
+    legacy_colors: options.LegacyColors = None,
     legacy_blocks: options.LegacyBlocks = None,
 ) -> None:
     """Serve over HTTP. Every setting POINTSERVE_* of the environment holds too."""
@@ -35,7 +35,7 @@ def serve(
         precision=precision,
         backend=backend,
         threads=threads,
-        legacy_colours=legacy_colours,
+        legacy_colors=legacy_colors,
         legacy_blocks=legacy_blocks,
     )
 
@@ -58,7 +58,7 @@ def _check_names(settings: "Settings", names: list[str]) -> None:
     known = f"There are: {', '.join(names)}."
     if settings.default_model and settings.default_model not in names:
         raise BadRequest(f"POINTSERVE_DEFAULT_MODEL names a model that POINTSERVE_MODELS does not hold. {known}")
-    for setting in ("precision", "backend", "legacy_colours", "legacy_blocks"):
+    for setting in ("precision", "backend", "legacy_colors", "legacy_blocks"):
         given = [part.rpartition("=")[0].strip() for part in getattr(settings, setting).split(",")]
         for name in sorted({name for name in given if name} - set(names)):
             warn(

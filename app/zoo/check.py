@@ -24,7 +24,7 @@ class Finding:
 
 
 @dataclass
-class Report:
+class FolderReport:
     """Findings in the order of the checks; the first failure is the ``reason`` why a folder is not ``served``."""
 
     name: str
@@ -49,9 +49,9 @@ class Report:
         self.findings.append(Finding(check, False, error.detail))
 
 
-def check(folder: Path) -> Report:
+def check(folder: Path) -> FolderReport:
     """Everything that serving ``folder`` would find; what needs something that failed is left out."""
-    report = Report(folder.name or str(folder))
+    report = FolderReport(folder.name or str(folder))
     experiment = _check_config(folder, report)
     if experiment is None:
         return report
@@ -73,7 +73,7 @@ def _check_place(folder: Path) -> None:
         raise BadModel(f"{folder} holds no config.py; name an experiment below it: {names}")
 
 
-def _check_config(folder: Path, report: Report) -> Experiment | None:
+def _check_config(folder: Path, report: FolderReport) -> Experiment | None:
     try:
         _check_place(folder)
         experiment = load(folder)
@@ -92,7 +92,7 @@ def _check_config(folder: Path, report: Report) -> Experiment | None:
     return experiment
 
 
-def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
+def _check_weights(experiment: Experiment, report: FolderReport) -> Checkpoint | None:
     path = experiment.checkpoint
     try:
         checkpoint = open_checkpoint(path)
@@ -108,7 +108,7 @@ def _check_weights(experiment: Experiment, report: Report) -> Checkpoint | None:
     return checkpoint
 
 
-def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: Report) -> None:
+def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: FolderReport) -> None:
     try:
         checkpoint = fit(experiment, checkpoint)
         network = build_for(experiment, checkpoint.weights)

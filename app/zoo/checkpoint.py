@@ -15,10 +15,10 @@ from app.pickles.tensor import StorageRef, TensorRef
 from app.pickles.unpickle import UnreadableError
 
 from . import state_dicts
-from .steady import copied, opened
-from .vetting import permitted, vet
+from .executable_names import check_names, remark_on
+from .incomplete import refusal
+from .stable_file import copied_to_memory, open_stable
 from .weight_names import unwrapped
-from .wholeness import refusal
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
@@ -54,13 +54,13 @@ def read(path: Path) -> dict[str, Tensor]:
 def open_checkpoint(path: Path) -> Checkpoint:
     """As ``read``, with what was ignored."""
     try:
-        with opened(path) as file:
+        with open_stable(path) as file:
             weights, ignored, remarks = (_safetensors if path.suffix == ".safetensors" else _torch)(file, path.name)
             file_bytes = os.fstat(file.fileno()).st_size
         weights = unwrapped(weights)
         _check_growth(weights, file_bytes)
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
-        return Checkpoint(checked, sorted(ignored), [*remarks, *permitted(ignored)])
+        return Checkpoint(checked, sorted(ignored), [*remarks, *remark_on(ignored)])
     except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
         raise refusal(error, path, _told(error, path)) from error
 
@@ -71,9 +71,9 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     The weights themselves are not read. Raises BadModel if there is no such dict of plain values.
     """
     try:
-        with opened(path) as file:
+        with open_stable(path) as file:
             pickled = open_archive(file, path.name).pickled
-            vet(pickled.ignored)
+            check_names(pickled.ignored)
             value = pickled.value
             names = list(unwrapped(state_dicts.find(value)[0]))
     except (DamagedError, UnreadableError, OSError, BadModel) as error:
@@ -110,13 +110,13 @@ def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]
     if not start or start.startswith(LFS_POINTER):
         file.seek(0)
         open_archive(file, name)  # which says so
-    with copied(file) as path:
+    with copied_to_memory(file) as path:
         return load_file(path), set(), []
 
 
 def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
     archive = open_archive(file, name)
-    vet(archive.pickled.ignored)
+    check_names(archive.pickled.ignored)
     references, remarks = state_dicts.find(archive.pickled.value)
     storages: dict[str, Tensor] = {}
     weights = {each: _view(each, ref, archive, storages) for each, ref in references.items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.pipeline.procedure import InferenceProcedure, Transform
+from app.pipeline.inference_procedure import InferenceProcedure, Transform
 from app.settings import settings
 
 from .by_model import chosen
@@ -22,7 +22,7 @@ SHA256_OF_OLD_BLOCKS = {
 }
 BACKBONE = "PT-v3m1"
 
-OLD_COLOURS = "Colours go to the network from -1 to 1, as Pointcept had it before v1.6.0"
+OLD_COLORS = "Colours go to the network from -1 to 1, as Pointcept had it before v1.6.0"
 OLD_BLOCKS = "Blocks of PT-v3m1 run as Pointcept had them before v1.5.2"
 TOLD = "legacy_{}=yes says so."
 UNKNOWN_BLOCKS = (
@@ -35,13 +35,13 @@ UNKNOWN_BLOCKS = (
 class Choice:
     """What is wanted of both switches: "auto", "yes" or "no"."""
 
-    colours: str = "auto"
+    colors: str = "auto"
     blocks: str = "auto"
 
 
 def choice_for(name: str) -> Choice:
     """What the settings want for the model ``name``."""
-    return Choice(chosen(settings().legacy_colours, name), chosen(settings().legacy_blocks, name))
+    return Choice(chosen(settings().legacy_colors, name), chosen(settings().legacy_blocks, name))
 
 
 def apply(
@@ -50,11 +50,11 @@ def apply(
     """The config's ``model`` and the procedure, with old semantics where they are chosen or found, and remarked."""
     steps = [*procedure.transform, procedure.voxelize, *procedure.post_transform]
     is_old = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
-    has_colours = any(step["type"] == "NormalizeColor" for step in steps)
+    has_colors = any(step["type"] == "NormalizeColor" for step in steps)
     remarks = []
-    if has_colours and choice.colours != "no" and (is_old or choice.colours == "yes"):
-        told = TOLD.format("colours") if choice.colours == "yes" else "the config has GridSample(keys=…)."
-        remarks.append(f"{OLD_COLOURS}: {told}")
+    if has_colors and choice.colors != "no" and (is_old or choice.colors == "yes"):
+        told = TOLD.format("colors") if choice.colors == "yes" else "the config has GridSample(keys=…)."
+        remarks.append(f"{OLD_COLORS}: {told}")
         procedure = replace(
             procedure, transform=_signed(procedure.transform), post_transform=_signed(procedure.post_transform)
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.errors import BadModel
 
-from .steady import opened
+from .stable_file import open_stable
 
 FILE = "class_embeddings.npy"
 KEY = "class_embeddings"
@@ -30,7 +30,7 @@ def add(model: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -
             f"them beside config.py as {FILE}, a row for each of class_names in order (docs/models.md says how)"
         )
     try:
-        with opened(path) as file:
+        with open_stable(path) as file:
             embeddings = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise BadModel(f"{FILE} cannot be read: accepted is one array as numpy.save writes it, not pickled") from error

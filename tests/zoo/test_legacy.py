@@ -36,8 +36,8 @@ def test_a_config_of_today_is_run_as_today(golden, tmp_path):
 
 
 def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_procedure, tmp_path):
-    colours, blocks, remarks = applied(old_procedure, tmp_path)
-    assert (colours, blocks) == (True, False)
+    colors, blocks, remarks = applied(old_procedure, tmp_path)
+    assert (colors, blocks) == (True, False)
     assert len(remarks) == 2
     assert "GridSample(keys=" in remarks[0]
     assert "legacy_blocks=yes" in remarks[1]
@@ -45,17 +45,17 @@ def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_procedu
 
 def test_known_weights_mean_old_blocks(old_procedure, tmp_path, monkeypatch):
     monkeypatch.setattr(legacy, "SHA256_OF_OLD_BLOCKS", {hashlib.sha256(b"weights").hexdigest()})
-    colours, blocks, remarks = applied(old_procedure, tmp_path)
-    assert (colours, blocks) == (True, True)
+    colors, blocks, remarks = applied(old_procedure, tmp_path)
+    assert (colors, blocks) == (True, True)
     assert "hash" in remarks[1]
     assert applied(old_procedure, tmp_path, blocks="no")[1] is False
 
 
 def test_the_users_word_counts(golden, old_procedure, tmp_path):
-    assert applied(old_procedure, tmp_path, colours="no", blocks="no") == (False, False, [])
-    colours, blocks, remarks = applied(load(golden).procedure, tmp_path, colours="yes", blocks="yes")
-    assert (colours, blocks) == (True, True)
-    assert ["legacy_colours=yes" in remarks[0], "legacy_blocks=yes" in remarks[1]] == [True, True]
+    assert applied(old_procedure, tmp_path, colors="no", blocks="no") == (False, False, [])
+    colors, blocks, remarks = applied(load(golden).procedure, tmp_path, colors="yes", blocks="yes")
+    assert (colors, blocks) == (True, True)
+    assert ["legacy_colors=yes" in remarks[0], "legacy_blocks=yes" in remarks[1]] == [True, True]
 
 
 def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_path):
@@ -90,12 +90,12 @@ def test_a_setting_is_for_all_models_or_for_one(setting, chosen, monkeypatch):
 
 @pytest.mark.parametrize("setting", ["", "maybe", "yes,mine", "mine=maybe"])
 def test_other_words_are_refused(setting):
-    with pytest.raises(ValueError, match="legacy_colours"):
-        Settings(legacy_colours=setting)
+    with pytest.raises(ValueError, match="legacy_colors"):
+        Settings(legacy_colors=setting)
 
 
 def test_every_answer_says_so(golden):
-    model = load_model(golden, Choice(colours="yes"))
+    model = load_model(golden, Choice(colors="yes"))
     segmenter = Segmenter(model.network, model.experiment.procedure)
     assert segmenter.warnings == model.experiment.procedure.remarks
     assert "from -1 to 1" in segmenter.warnings[0]

@@ -9,13 +9,13 @@ from app.pickles.calls import dangerous
 from app.pickles.unpickle import UnreadableError
 from app.settings import settings
 
-from .steady import opened
-from .wholeness import refusal
+from .incomplete import refusal
+from .stable_file import open_stable
 
 SHOWN, SHOWN_CHARACTERS = 4, 100
 
 
-def vet(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
     """Raise BadModel if some of ``names``, which a pickle holds, run code, unless the settings permit them."""
     permitted = {name.strip() for name in settings().permitted_names.split(",")}
     refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
@@ -28,20 +28,20 @@ def vet(names: Iterable[str]) -> None:
         )
 
 
-def vet_file(path: Path) -> None:
-    """As ``vet``, of the names in a file of weights, which are not read. Raises BadModel if it cannot be told."""
+def check_file(path: Path) -> None:
+    """As ``check_names``, of the names in a file of weights, which are not read; BadModel if it is no such file."""
     if path.suffix == ".safetensors":
         return
     try:
-        with opened(path) as file:
-            vet(open_archive(file, path.name).pickled.ignored)
+        with open_stable(path) as file:
+            check_names(open_archive(file, path.name).pickled.ignored)
     except OSError as error:
         raise refusal(error, path, f"the file cannot be read: {error.strerror}") from error
     except (DamagedError, UnreadableError, BadModel) as error:
         raise refusal(error, path, str(error)) from error
 
 
-def permitted(names: Iterable[str]) -> list[str]:
+def remark_on(names: Iterable[str]) -> list[str]:
     """A remark on those of ``names`` that run code, where there are any."""
     found = dangerous(names)
     told = (

@@ -7,7 +7,7 @@ import torch
 from app.errors import BadModel
 from app.pickles.archive import DamagedError
 from app.zoo import checkpoint
-from app.zoo.steady import opened
+from app.zoo.stable_file import open_stable
 
 WEIGHT = torch.arange(40_000, dtype=torch.float32)  # many pages
 
@@ -46,7 +46,7 @@ def test_weights_stay_what_they_were_when_their_file_is_rewritten_or_cut_in_plac
 
 def test_file_that_is_written_to_while_it_is_read_is_refused(path, monkeypatch):
     """Whatever the bytes that were read by then make: they may be of two files."""
-    open_archive, copied = checkpoint.open_archive, checkpoint.copied
+    open_archive, copied = checkpoint.open_archive, checkpoint.copied_to_memory
 
     def meddle(function):
         def meddling(*arguments):
@@ -56,7 +56,7 @@ def test_file_that_is_written_to_while_it_is_read_is_refused(path, monkeypatch):
         return meddling
 
     monkeypatch.setattr(checkpoint, "open_archive", meddle(open_archive))
-    monkeypatch.setattr(checkpoint, "copied", meddle(copied))
+    monkeypatch.setattr(checkpoint, "copied_to_memory", meddle(copied))
     with pytest.raises(BadModel, match="written to while it was read"):
         checkpoint.read(path)
     monkeypatch.undo()
@@ -68,7 +68,7 @@ def test_error_of_a_file_that_is_cut_while_it_is_read_is_told_as_what_it_is(tmp_
     path.write_bytes(b"whole")
 
     def use():
-        with opened(path) as file:
+        with open_stable(path) as file:
             path.write_bytes(b"")
             raise RuntimeError(f"{file.read()!r} in a library's words")
 

@@ -14,15 +14,15 @@ SETTLED_S = 0.05  # since the last write; the clock of a file system may be that
 WAIT_S = 1.0  # for that, at most
 
 
-class UnsteadyError(DamagedError):
+class ChangedError(DamagedError):
     """The file was written to while it was read."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def open_stable(path: Path) -> Iterator[BinaryIO]:
     """The file, open for reading, once nobody has written to it for ``SETTLED_S``.
 
-    Raises UnsteadyError at the end of the block where it was written to meanwhile, so that what was read of it is of
+    Raises ChangedError at the end of the block where it was written to meanwhile, so that what was read of it is of
     no use; and OSError if it cannot be opened.
     """
     with path.open("rb") as file:
@@ -37,7 +37,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def copied(file: BinaryIO) -> Iterator[Path]:
+def copied_to_memory(file: BinaryIO) -> Iterator[Path]:
     """The path, until the end of the block, of a copy of ``file`` in memory, for libraries that map what they read.
 
     Pages of a mapped file change with the file, and vanish with them, which ends the process; those of the copy live as
@@ -64,4 +64,4 @@ def _version(file: BinaryIO) -> tuple[int, int]:
 
 def _check(file: BinaryIO, before: tuple[int, int], cause: Exception | None = None) -> None:
     if _version(file) != before:
-        raise UnsteadyError("it was written to while it was read; wait until it is whole and load it again") from cause
+        raise ChangedError("it was written to while it was read; wait until it is whole and load it again") from cause

@@ -6,7 +6,7 @@ from pathlib import Path
 from app.errors import BadModel, UnreadableModel
 from app.pickles.archive import BROKEN_ZIP, LFS_POINTER, ZIP_MAGIC, is_stream, kind_of
 
-from .steady import UnsteadyError
+from .stable_file import ChangedError
 
 
 def refusal(error: Exception, path: Path, told: str) -> BadModel:
@@ -17,7 +17,7 @@ def refusal(error: Exception, path: Path, told: str) -> BadModel:
 def _may_pass(error: Exception, path: Path) -> bool:
     if isinstance(error, BadModel):
         return isinstance(error, UnreadableModel)
-    return isinstance(error, (OSError, UnsteadyError)) or _ends_early(path)
+    return isinstance(error, (OSError, ChangedError)) or _ends_early(path)
 
 
 def _ends_early(path: Path) -> bool:
