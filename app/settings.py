@@ -1,13 +1,19 @@
-"""Every knob of the service, typed. Each is set by an environment variable POINTSERVE_<NAME>."""
+"""All settings of the service, typed, without torch. An environment variable POINTSERVE_<NAME> sets each.
+
+There are three classes, one for each of those who read settings: ``ModelSettings`` say which models there are and how
+they run, ``EngineSettings`` are all that an engine process gets, ``Settings`` are those of the service.
+"""
 
 import re
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20  # bytes
+BY_MODEL = "one value for all models, or MODEL=VALUE by their names, joined by ','"  # marks the type of such a setting
 
 
 def _like(pattern: str, expected: str) -> AfterValidator:
@@ -22,15 +28,31 @@ def _like(pattern: str, expected: str) -> AfterValidator:
 
 
 def _by_model(*values: str) -> AfterValidator:
-    """Accepts one of ``values`` for all models, or MODEL=VALUE by their names, joined by ','."""
+    """Accepts ``values`` as ``BY_MODEL`` says."""
     one = rf"([^,=]+=)?({'|'.join(values)})"
     listed = f"{', '.join(values[:-1])} or {values[-1]}"
     return _like(rf"{one}(,{one})*", f"{listed}, or by model, as in NAME={values[-1]}, joined by ','")
 
 
-Choice = Annotated[str, _by_model("auto", "yes", "no")]
-Backend = Annotated[str, _by_model("auto", "native", "upstream")]
-Precision = Annotated[str, _by_model("auto", "fp32", "fp16", "bf16")]
+def value_for(setting: str, model: str) -> str:
+    """What ``setting``, one that is ``BY_MODEL``, says for ``model``: its own value, else that for all, else auto."""
+    values = dict(_pairs(setting))
+    return values.get(model, values.get("", "auto"))
+
+
+def models_named(setting: str) -> set[str]:
+    """The models that ``setting``, one that is ``BY_MODEL``, has a value of their own for."""
+    return {model for model, _ in _pairs(setting) if model}
+
+
+def _pairs(setting: str) -> list[tuple[str, str]]:
+    parts = [part.strip().rpartition("=") for part in setting.split(",")]
+    return [(model.strip(), value) for model, _, value in parts]
+
+
+Choice = Annotated[str, _by_model("auto", "yes", "no"), BY_MODEL]
+Backend = Annotated[str, _by_model("auto", "native", "upstream"), BY_MODEL]
+Precision = Annotated[str, _by_model("auto", "fp32", "fp16", "bf16"), BY_MODEL]
 Keys = Annotated[
     str,
     _like(
@@ -53,17 +75,14 @@ PREFIX = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -, such as /lidar")]
 
 
-class Settings(BaseSettings):
-    """Values of all settings; the tables in the docs are printed from the descriptions here."""
+class ModelSettings(BaseModel):
+    """Where models are and how they run; ``serve`` and ``predict`` have an option for each."""
 
-    model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
-    host: str = Field("127.0.0.1", description="address that the server listens on")
-    port: int = Field(5001, gt=0, lt=65536, description="port that the server listens on")
     models: str = Field(
         "", description="experiment folders, or parents of such folders, joined by ':'; empty: the bundled model"
     )
-    default_model: str = Field("", description="model used when a request names none; empty: the first one found")
     legacy_colors: Choice = Field(
         "auto",
         description="whether colours go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
@@ -75,12 +94,12 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         "auto",
-        description="of the network: fp32, fp16, bf16, or auto, which is fp16 on a GPU where the network can and "
-        "fp32 otherwise; or by model as above",
+        description="precision of the network: fp32, fp16, bf16, or auto, which is fp16 on a GPU if the network can "
+        "and fp32 otherwise; or by model as above",
     )
     backend: Backend = Field(
         "auto",
-        description="what runs the network: native; upstream, that is Pointcept itself, where it is installed; or "
+        description="what runs the network: native; upstream, that is Pointcept itself, if it is installed; or "
         "auto, which is upstream for types that are not native; or by model as above",
     )
     permitted_names: Names = Field(
@@ -88,8 +107,41 @@ class Settings(BaseSettings):
         description="names of functions that run code, which the pickle of a model's weights may hold, joined by ','; "
         "nothing is run either way; empty: such weights are refused",
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; several joined by ','")
+    device: str = Field(
+        "auto", description="device that runs the network: auto, cpu, cuda or cuda:N; several joined by ','"
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of an engine; 0: all cores")
+    tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
+
+
+class EngineSettings(ModelSettings):
+    """All settings that an engine process gets, in its first message; ``device`` is its own."""
+
+    batch_voxels: int = Field(100_000, gt=0, description="most voxels of clouds that share a pass")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severity of what is logged: debug, info, warning or error"
+    )
+
+    @property
+    def shared_voxels(self) -> int:
+        """Most voxels of clouds that share a pass, which is never larger than one tile."""
+        return min(self.batch_voxels, self.tile_voxels)
+
+
+Part = TypeVar("Part", bound=ModelSettings)
+
+
+class Settings(EngineSettings, BaseSettings):
+    """Settings of the service: arguments, else the environment, else the defaults here.
+
+    ``make docs`` prints the tables in the docs from the descriptions.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="POINTSERVE_", extra="forbid", allow_inf_nan=False, frozen=True)
+
+    host: str = Field("127.0.0.1", description="address that the server listens on")
+    port: int = Field(5001, gt=0, lt=65536, description="port that the server listens on")
+    default_model: str = Field("", description="model used when a request names none; empty: the first one found")
 
     max_body_mib: int = Field(1024, gt=0, description="largest request body")
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
@@ -132,11 +184,9 @@ class Settings(BaseSettings):
         300.0, gt=0, description="time for one request before it is answered 504; a request may ask for less"
     )
     batch_requests: int = Field(16, gt=0, le=64, description="most clouds in one pass of the network")
-    batch_voxels: int = Field(100_000, gt=0, description="most voxels of clouds that share a pass")
     batch_delay_ms: float = Field(
         5.0, ge=0, description="how long a cloud waits for others that are being read, to share a pass"
     )
-    tile_voxels: int = Field(400_000, gt=0, description="voxels in one pass of the network; larger clouds are tiled")
     max_passes: int = Field(128, gt=0, description="most passes of mode=exact; a request may ask for fewer")
 
     engine_silence_s: float = Field(20.0, gt=0, description="time without a sign of life before an engine is killed")
@@ -177,10 +227,9 @@ class Settings(BaseSettings):
         False, description="whether spans are sent by OpenTelemetry, to where its own variables OTEL_* say"
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    def part(self, kind: type[Part], **own: Any) -> Part:
+        """The settings of ``kind``, with ``own`` values in place of some."""
+        return kind(**self.model_dump(include=set(kind.model_fields)) | own)
 
 
-@cache
-def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+DEFAULTS = ModelSettings()

@@ -8,8 +8,8 @@ import numpy as np
 
 from app.bench.load import Shot
 from app.bench.watch import Look, Watch
+from app.settings import MIB
 
-MIB = 1 << 20
 PERCENTILES = (50, 95, 99)
 NETWORK = ("voxelize", "plan", "network")
 PIPELINE = ("features", *NETWORK, "project", "instances")

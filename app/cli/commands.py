@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from . import bench, diagnose, key, models, predict, sample, serve, verify
+from .options import SettingsGroup
 
 app = typer.Typer(
+    cls=SettingsGroup,
     help="Segment point clouds with networks trained in Pointcept.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

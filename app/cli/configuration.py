@@ -1,10 +1,12 @@
-"""Settings from the environment with the options of a command on top."""
+"""The settings of a command: its options, else the environment."""
 
 import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from app.errors import BadRequest
 from app.validation import explain
@@ -20,27 +22,34 @@ SERVICE_LINK = re.compile(r"\w*?(_?SERVICE_(HOST|PORT)|_?PORT_\d+_(TCP|UDP|SCTP)
 
 
 def configure(**options: Any) -> "Settings":
-    """The settings of this process; options that are None leave what the environment says.
+    """The settings of a command: its options, unless they are None, else the environment, else the defaults.
 
-    They are put into the environment, where processes that this one starts read them. Names there that look like a
-    setting and are none are warned of.
+    Names in the environment that look like a setting and are none are warned of.
 
     Raises:
         BadRequest: a value that a setting does not accept; says which and what is accepted, and never the value.
+        typer.BadParameter: the same of an option.
     """
     from pydantic import ValidationError
 
-    from app.settings import settings
+    from app.settings import Settings
 
-    os.environ.update({f"{PREFIX}{name.upper()}": str(value) for name, value in options.items() if value is not None})
-    settings.cache_clear()
     for warning in unknown(os.environ):
         warn(warning)
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return settings()
+        return Settings(**given)
     except ValidationError as error:
-        wrong = [f"{PREFIX}{str(each['loc'][0]).upper()}: {explain(each)}" for each in error.errors()]
-        raise BadRequest(f"{'; '.join(wrong)}. docs/operations.md lists all settings.") from None
+        wrong = {str(each["loc"][0]): explain(each) for each in error.errors()}
+        for name in given.keys() & wrong.keys():
+            raise typer.BadParameter(f"{wrong[name]}.", param_hint=option_of(name)) from None
+        told = "; ".join(f"{PREFIX}{name.upper()}: {words}" for name, words in wrong.items())
+        raise BadRequest(f"{told}. docs/operations.md lists all settings.") from None
+
+
+def option_of(setting: str) -> str:
+    """What the option for ``setting`` is called on the command line."""
+    return f"--{setting.replace('_', '-')}"
 
 
 def unknown(environment: Mapping[str, str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import sys
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options
 from .configuration import configure
+from .options import SettingsGroup, with_settings
 from .terminal import results, warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
-app = typer.Typer(help="The models at hand.", no_args_is_help=True)
+app = typer.Typer(cls=SettingsGroup, help="The models at hand.", no_args_is_help=True)
 
 
 def choose(settings: "Settings") -> Path:
@@ -40,8 +41,9 @@ def choose(settings: "Settings") -> Path:
 
 
 @app.command("list")
+@with_settings("models")
 def list_models(
-    models: options.Models = None,
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the models that a server with these settings would find, by their configs and the names in their weights."""
@@ -50,10 +52,11 @@ def list_models(
     from app.zoo.experiment import find, load
 
     cards = []
-    for folder in find(configure(models=models).models):
+    settings = configure(**context.obj)
+    for folder in find(settings.models):
         try:
-            experiment = load(folder)
-            check_file(experiment.checkpoint)
+            experiment = load(folder, settings)
+            check_file(experiment.checkpoint, settings)
             cards.append(experiment.card())
         except Problem as problem:
             cards.append({"name": folder.name, "path": str(folder), "served": False, "reason": problem.detail})
@@ -90,7 +93,7 @@ def check_folder(
 
     from app.zoo.check import check
 
-    report = check(folder)
+    report = check(folder, configure())
     if as_json:
         findings = [asdict(finding) for finding in report.findings]
         typer.echo(json.dumps({"name": report.name, "served": report.served, "findings": findings}, indent=2))
@@ -131,7 +134,7 @@ def pull_model(
     from app.zoo.hub import Address, Repository
 
     address = Address.parse(source)
-    repository = Repository(address.repo, address.revision)
+    repository = Repository(address.repo, address.revision, os.environ.get("HF_TOKEN", "").strip())
 
     from app.zoo.experiment import load
     from app.zoo.pull import pull
@@ -140,7 +143,7 @@ def pull_model(
     if repository.unreachable:
         warn(f"{repository.unreachable}; this is what the cache has of {source}.")
     try:
-        card = load(pulled.path).card()
+        card = load(pulled.path, configure()).card()
     except Problem as problem:
         card = {"served": False, "reason": problem.detail}
     if as_json:

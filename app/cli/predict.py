@@ -1,16 +1,18 @@
 """``pointserve predict``."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options, remote
+from . import remote
 from .clouds import jobs_of
-from .configuration import configure
+from .configuration import configure, option_of
 from .device import open_device
 from .job import FileJob, work_through
 from .models import choose
+from .options import with_settings
 from .output import write_file
 from .scores import Scores
 from .terminal import advancing, passes_of, paused, progress, results, warn
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
+@with_settings(of_models=True)
 def predict(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.")],
     out: Annotated[
         str | None,
@@ -34,7 +38,6 @@ def predict(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model. Default: the first one found.")] = None,
-    models: options.Models = None,
     format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
     columns: Annotated[
         str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
@@ -65,12 +68,6 @@ def predict(
     condition: Annotated[
         str, typer.Option(help="Dataset whose classes are wanted, of a model with several. Default: its config's.")
     ] = "",
-    device: options.Device = None,
-    precision: options.Precision = None,
-    backend: options.Backend = None,
-    threads: options.Threads = None,
-    legacy_colors: options.LegacyColors = None,
-    legacy_blocks: options.LegacyBlocks = None,
     mode: Annotated[
         str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
     ] = "fast",
@@ -92,23 +89,11 @@ def predict(
     asked: dict[str, Any] = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
     asked |= {"fields": fields, "condition": condition, "mode": mode, "max_passes": max_passes, "seed": seed}
     if url:
-        local = {"models": models, "device": device, "threads": threads}
-        local |= {"precision": precision, "backend": backend}
-        local |= {"legacy-colors": legacy_colors, "legacy-blocks": legacy_blocks}
-        _refuse([name for name, value in local.items() if value is not None])
+        _refuse(context.obj)
         remote.predict(jobs, url, key, asked, score)
         return
     chosen = parse({name: str(value) for name, value in asked.items() if value is not None})
-    settings = configure(
-        models=models,
-        default_model=model,
-        device=device,
-        precision=precision,
-        backend=backend,
-        threads=threads,
-        legacy_colors=legacy_colors,
-        legacy_blocks=legacy_blocks,
-    )
+    settings = configure(**context.obj, default_model=model)
     scores = Scores()
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
@@ -142,10 +127,10 @@ def predict(
                 scores.print_pooled()
 
 
-def _refuse(given: list[str]) -> None:
-    """Refuse options that say how to compute here."""
+def _refuse(given: Collection[str]) -> None:
+    """Refuse options of settings, which say how to compute here."""
     if given:
-        names = ", ".join(f"--{name}" for name in given)
+        names = ", ".join(map(option_of, given))
         raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
 
 
@@ -155,7 +140,7 @@ def _segmenter(settings: "Settings") -> "Segmenter":
 
     from app.zoo.loading import load_model
 
-    return load_model(folder).segmenter(device, settings.tile_voxels)
+    return load_model(folder, settings).segmenter(device)
 
 
 def _read(data: memoryview, job: FileJob, settings: "Settings", options: "Options") -> "Cloud":

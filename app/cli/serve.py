@@ -1,43 +1,24 @@
 """``pointserve serve``."""
 
 import socket
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from app.errors import BadRequest
 
-from . import options
 from .configuration import configure
+from .options import with_settings
 from .terminal import warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=1, max=65535)] = None,
-    models: options.Models = None,
-    device: options.Device = None,
-    precision: options.Precision = None,
-    backend: options.Backend = None,
-    threads: options.Threads = None,
-    legacy_colors: options.LegacyColors = None,
-    legacy_blocks: options.LegacyBlocks = None,
-) -> None:
+@with_settings("host", "port", of_models=True)
+def serve(context: typer.Context) -> None:
     """Serve over HTTP. Every setting POINTSERVE_* of the environment holds too."""
-    settings = configure(
-        host=host,
-        port=port,
-        models=models,
-        device=device,
-        precision=precision,
-        backend=backend,
-        threads=threads,
-        legacy_colors=legacy_colors,
-        legacy_blocks=legacy_blocks,
-    )
+    settings = configure(**context.obj)
 
     from app.engine import body, devices
     from app.http import gunicorn, telemetry
@@ -55,12 +36,14 @@ def serve(
 
 def _check_names(settings: "Settings", names: list[str]) -> None:
     """Raise BadRequest if the default model is none of ``names``; warn of other settings that name none of them."""
+    from app.settings import BY_MODEL, models_named
+
     known = f"There are: {', '.join(names)}."
     if settings.default_model and settings.default_model not in names:
         raise BadRequest(f"POINTSERVE_DEFAULT_MODEL names a model that POINTSERVE_MODELS does not hold. {known}")
-    for setting in ("precision", "backend", "legacy_colors", "legacy_blocks"):
-        given = [part.rpartition("=")[0].strip() for part in getattr(settings, setting).split(",")]
-        for name in sorted({name for name in given if name} - set(names)):
+    for setting, field in type(settings).model_fields.items():
+        named = models_named(getattr(settings, setting)) if BY_MODEL in field.metadata else set()
+        for name in sorted(named - set(names)):
             warn(
                 f"POINTSERVE_{setting.upper()} is for a model {name!r}, which POINTSERVE_MODELS does not hold. {known}"
             )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options
 from .configuration import configure
 from .device import open_device
+from .options import with_settings
 from .terminal import progress, results
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 STYLES = {"pass": "green", "fail": "red", "not served": "dim"}
 
 
+@with_settings("device", "threads")
 def verify(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of goldens, or one of them.", exists=True, file_okay=False)],
     only: Annotated[list[str] | None, typer.Option(help="Only cases whose name matches; may be repeated.")] = None,
-    device: options.Device = None,
     precision: Annotated[str, typer.Option(help="Of the networks: fp32, fp16 or bf16.")] = "fp32",
     backend: Annotated[str, typer.Option(help="What runs the networks: auto, native or upstream.")] = "auto",
-    threads: options.Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run known inputs and compare with known answers; exit code 1 where one is missed or none could be run."""
-    torch_device = open_device(configure(device=device, threads=threads))
+    torch_device = open_device(configure(**context.obj))
 
     from app import verify as goldens
 

@@ -1,33 +1,41 @@
-"""Child process: the bundled model classifies a made-up tile on every device, timed and compared with the truth."""
+"""Child process: the bundled model classifies a made-up tile on every device, timed and compared with the truth.
 
+Its argument is a JSON object of the settings of models; without one, the environment has them.
+"""
+
+import json
+import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .child import answer
 from .operators import devices
+
+if TYPE_CHECKING:
+    from app.settings import ModelSettings
 
 SIZE_M, POINTS_PER_M2 = 40.0, 20.0
 PASSES = 3
 RIGHT = 0.9
 
 
-def forward() -> list[dict[str, Any]]:
+def forward(settings: "ModelSettings") -> list[dict[str, Any]]:
     """Per device: model, points, precision, ms of the first and of a later pass, how many points got their class.
 
-    A GPU takes the precision of the service; a processor, which may lack that, float32.
+    A GPU takes the precision of ``settings``; a processor, which may lack that, float32.
     """
     from app.sample.tile import make_tile
     from app.zoo.experiment import find
     from app.zoo.loading import load_model
 
     began_s = time.perf_counter()
-    model = load_model(find("")[0])
+    model = load_model(find("")[0], settings)
     load_ms = _since(began_s)
     tile = make_tile("town", 0, SIZE_M, POINTS_PER_M2)
-    return [{"device": device, "load_ms": load_ms} | _passes(device, model, tile) for device in devices()]
+    return [{"device": device, "load_ms": load_ms} | _passes(device, model, tile, settings) for device in devices()]
 
 
-def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
+def _passes(device: str, model: Any, tile: Any, settings: "ModelSettings") -> dict[str, Any]:
     import numpy as np
 
     from app.pipeline.segmenter import Segmenter
@@ -38,9 +46,9 @@ def _passes(device: str, model: Any, tile: Any) -> dict[str, Any]:
     entry = {"model": experiment.name, "points": len(tile)}
     times_ms = []
     try:
-        entry["precision"] = (
-            "fp32" if device == "cpu" else precision_for(experiment.name, network.supports_half_precision, device)
-        )
+        entry["precision"] = "fp32"
+        if device != "cpu":
+            entry["precision"] = precision_for(experiment.name, network.supports_half_precision, device, settings)
         segmenter = Segmenter(network, experiment.procedure, device, precision=entry["precision"])
         for _ in range(PASSES):
             began_s = time.perf_counter()
@@ -61,4 +69,6 @@ def _since(began_s: float) -> float:
 
 
 if __name__ == "__main__":
-    answer(forward())
+    from app.settings import ModelSettings, Settings
+
+    answer(forward(ModelSettings(**json.loads(sys.argv[1])) if sys.argv[1:] else Settings()))

@@ -1,6 +1,5 @@
 """From a report's entries to the list of what is not as it should be."""
 
-import os
 from collections.abc import Collection
 from typing import Any
 
@@ -14,10 +13,10 @@ FORWARD = (
 Entry = dict[str, Any]
 
 
-def problems(facts: Entry, optional: Collection[str]) -> list[Entry]:
+def problems(facts: Entry, optional: Collection[str], wanted: str = "auto") -> list[Entry]:
     """Every entry of ``facts`` that has a remedy and is either broken or needed.
 
-    Libraries named in ``optional`` may be absent. A GPU is needed where POINTSERVE_DEVICE names one.
+    Libraries named in ``optional`` may be absent. A GPU is needed if ``wanted``, the setting of the device, names one.
     """
     found: list[Entry] = []
 
@@ -28,7 +27,7 @@ def problems(facts: Entry, optional: Collection[str]) -> list[Entry]:
             found.append({"part": part, "problem": problem, **remedy, "required": required})
 
     elsewhere = facts["environment"]["state"] == "broken"
-    needs_gpu = "cuda" in os.environ.get("POINTSERVE_DEVICE", "") and not facts["devices"]
+    needs_gpu = "cuda" in wanted and not facts["devices"]
     look("environment", facts["environment"], False)
     look("torch", facts["torch"], facts["torch"]["state"] != "ok" or needs_gpu)
     look("driver", facts["driver"], needs_gpu)

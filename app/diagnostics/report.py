@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,8 +25,10 @@ OPTIONAL = {"pye57"}
 Entry = dict[str, Any]
 
 
-def report(limit_s: float = LIMIT_S, deep: bool = False) -> Entry:
+def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, Any] | None = None) -> Entry:
     """Everything about this installation, JSON-able.
+
+    ``settings`` are those of models, by name, None if the environment says them.
 
     Whatever may crash (torch, operators, the optional stack) is tried in a child process, all at once, each for at most
     ``limit_s`` seconds. ``ok`` says whether all that serving needs is there; ``problems`` lists part, problem, remedy
@@ -32,6 +36,7 @@ def report(limit_s: float = LIMIT_S, deep: bool = False) -> Entry:
     needs it. With ``deep`` every operator and the bundled model are run too, and timed, one child after the other, for
     at most ``DEEP_LIMIT_S`` seconds together.
     """
+    device = settings["device"] if settings else os.environ.get("POINTSERVE_DEVICE", "auto")
     deadline_s = time.monotonic() + limit_s
     present = [name for name in operators.CHECKS if importlib.util.find_spec(name)]
     with ExitStack() as children:
@@ -65,12 +70,12 @@ def report(limit_s: float = LIMIT_S, deep: bool = False) -> Entry:
         ]
         facts["stack"] = [stack.entry(name, probe.outcome(deadline_s)) for name, probe in probes.items()]
     if deep:
-        facts |= _deep(present)
-    found = problems(facts, OPTIONAL)
+        facts |= _deep(present, settings)
+    found = problems(facts, OPTIONAL, device)
     return {"ok": not any(problem["required"] for problem in found), "problems": found, **facts}
 
 
-def _deep(present: list[str]) -> Entry:
+def _deep(present: list[str], settings: Mapping[str, Any] | None = None) -> Entry:
     """``timings``, an entry a library, and ``forward``, one a device."""
     deadline_s = time.monotonic() + DEEP_LIMIT_S
 
@@ -79,7 +84,7 @@ def _deep(present: list[str]) -> Entry:
             return child.outcome(deadline_s)
 
     timings = [libraries.timed(name, run("-m", "app.diagnostics.timings", name)) for name in present]
-    outcome = run("-m", "app.diagnostics.forward")
+    outcome = run("-m", "app.diagnostics.forward", *([json.dumps(dict(settings))] if settings else []))
     failed = [{"device": "all", "ok": False, "reason": f"classifying a tile {outcome.reason}"}]
     return {"timings": timings, "forward": outcome.value or failed}
 

@@ -8,8 +8,8 @@ from types import TracebackType
 
 from app.engine.deadline import Deadline
 from app.errors import Busy, TooLarge
+from app.settings import MIB
 
-MIB = 1 << 20
 PATIENCE_S = 60.0
 RETRY_AFTER_S = 5.0
 FILES_SHARE = 2  # one part in so many of the budget is for files as they came; the rest is for reading them

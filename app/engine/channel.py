@@ -12,10 +12,11 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.engine.protocol import (
     Batch,
+    Configure,
     Decode,
     Decoded,
     Encode,
@@ -42,6 +43,7 @@ _MESSAGES = {
         Encode,
         Encoded,
         Needed,
+        Configure,
         Ready,
         Batch,
         Segmented,
@@ -77,7 +79,7 @@ class Channel:
 
     def send(self, message: Any, descriptors: Sequence[int] = (), deadline_s: float | None = None) -> None:
         """Send one message; the descriptors are duplicated by the kernel and stay the caller's to close."""
-        payload = json.dumps([type(message).__name__, asdict(message)]).encode()
+        payload = json.dumps([type(message).__name__, asdict(message)], default=BaseModel.model_dump).encode()
         if len(payload) > MAX_MESSAGE_BYTES:
             raise ValueError(f"message of {len(payload)} bytes, at most {MAX_MESSAGE_BYTES} can be sent")
         data = memoryview(_HEADER.pack(len(payload), len(descriptors)) + payload)

@@ -10,7 +10,18 @@ from app.engine.child import ChildProcess
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.packed import Packed, check_segmentation
-from app.engine.protocol import Batch, Failure, LoadModel, ModelCard, ModelCards, Ready, Segment, Segmented, UnloadModel
+from app.engine.protocol import (
+    Batch,
+    Configure,
+    Failure,
+    LoadModel,
+    ModelCard,
+    ModelCards,
+    Ready,
+    Segment,
+    Segmented,
+    UnloadModel,
+)
 from app.errors import BadModel, NotReady, Problem, by_status
 
 LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
@@ -58,8 +69,9 @@ class EngineConnection:
         if min(self.heartbeat.silence_s, now - self._watched_since) > self._hang_limits.silence_s:
             raise Hung(f"gave no sign of life for {self._hang_limits.silence_s:g} s")
 
-    def ready(self) -> Ready:
-        """What the process says once its models are loaded; NotReady if it has nothing to serve."""
+    def ready(self, configuration: Configure) -> Ready:
+        """What the process says once its models are loaded as ``configuration`` wants; NotReady if it has none."""
+        self.child.channel.send(configuration, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + START_S, "load its models")
         if isinstance(answer, Failure):
             raise NotReady(answer.detail)

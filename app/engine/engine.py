@@ -21,11 +21,12 @@ from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.missing_models import MissingModels
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import LoadModel, ModelCard, UnloadModel
+from app.engine.protocol import Configure, LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
 from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem
+from app.settings import EngineSettings
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
 END_S = 2.0
@@ -40,20 +41,22 @@ class Engine:
     def __init__(
         self,
         choice: DeviceChoice,
-        arguments: list[str],
+        settings: EngineSettings,
+        pass_bytes: int,
         unloaded: Callable[[], set[str]],
         scheduler: Scheduler,
         changed: Callable[[], None],
         hang_limits: HangLimits,
         breaker: Breaker,
     ):
-        """``arguments`` are those of every process, ``unloaded`` gives the models that are not to be loaded now;
-        ``changed`` is called when the status is another."""
+        """``settings`` and ``pass_bytes`` are those of every process, ``unloaded`` gives the models that are not to be
+        loaded now; ``changed`` is called when the status is another."""
         self.models: list[ModelCard] = []
         self._is_on_cpu = False
         self._status = EngineStatus(choice.name)
         self._choice = choice
-        self._arguments = arguments
+        self._settings = settings
+        self._pass_bytes = pass_bytes
         self._unloaded = unloaded
         self._scheduler = scheduler
         self._changed = changed
@@ -165,10 +168,8 @@ class Engine:
     def _begin(self) -> EngineConnection:
         heartbeat, fd = Heartbeat.create()
         try:
-            arguments = ["--device", self._choice.torch_device, "--heartbeat-fd", str(fd), *self._arguments]
-            arguments += [part for name in sorted(self._unloaded()) for part in ("--unloaded", name)]
             environment = open_environment() | thread_environment() | self._choice.environment
-            child = ChildProcess("app.engine.process", arguments, environment, [fd])
+            child = ChildProcess("app.engine.process", ["--heartbeat-fd", str(fd)], environment, [fd])
         finally:
             os.close(fd)
         self._connection = EngineConnection(child, heartbeat, self._hang_limits)
@@ -180,7 +181,8 @@ class Engine:
         """Wait until the models are loaded; raises NotReady if the process cannot even look for them."""
         if self._stopping.is_set():
             return
-        ready = connection.ready()
+        unloaded = tuple(sorted(self._unloaded()))
+        ready = connection.ready(Configure(self._settings, self._pass_bytes, unloaded))
         self.models, self._is_on_cpu = ready.models, ready.device == "cpu"
         self._catch_up(connection)
         self._missing_models.update(self.models, self._unloaded())

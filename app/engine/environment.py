@@ -1,4 +1,4 @@
-"""What child processes are told of this process's environment."""
+"""Variables of this process's environment that child processes get. Settings reach them otherwise."""
 
 import os
 import re
@@ -8,7 +8,9 @@ PLAIN = re.compile(
     r"PATH|LD_LIBRARY_PATH|LD_PRELOAD|PYTHON\w*|VIRTUAL_ENV|CONDA_PREFIX|HOME|TMPDIR|TZ|LANG|LANGUAGE|LC_\w+|"
     r"PROJ_\w+|GDAL_DATA|OMP_\w+|MALLOC_\w+|[ALTU]+SAN_OPTIONS"
 )
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|HEADERS|_DSN|DATABASE_URL", re.IGNORECASE)
+HIDDEN = re.compile(
+    r"^POINTSERVE_|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|HEADERS|_DSN|DATABASE_URL", re.IGNORECASE
+)
 
 
 def plain_environment() -> dict[str, str]:
@@ -17,5 +19,5 @@ def plain_environment() -> dict[str, str]:
 
 
 def open_environment() -> dict[str, str]:
-    """All variables, as libraries for devices have many, but those whose names are those of secrets."""
-    return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
+    """All variables, as libraries for devices have many, without settings and those that are called like secrets."""
+    return {name: value for name, value in os.environ.items() if not HIDDEN.search(name)}

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from app.diagnostics.machine import available_bytes, memory_limit_bytes
-from app.settings import Settings
+from app.settings import MIB, Settings
 
-MIB = 1 << 20
 SPARE = 0.1  # of all: what nobody counts, such as sockets, pages of tables, and buffers of threads
 WEB_BYTES = 96 * MIB
 READER_BYTES = 144 * MIB  # its libraries, and what it may keep of files before
@@ -46,5 +45,5 @@ class MemoryPlan:
         return self.fixed_bytes or max(LEAST_BYTES, self.shared_bytes - pass_bytes)
 
     def reader_mib(self, settings: Settings) -> int:
-        """What one file may take in a reader."""
+        """What one file may take in a reader: as the settings say, else as much as this machine gives."""
         return settings.reader_memory_mib or min(LARGEST_READER_MIB, max(LEAST_BYTES, self.shared_bytes) // MIB)

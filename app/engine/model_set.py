@@ -16,6 +16,7 @@ from app.options import Options
 from app.pipeline.batch import answers_alike
 from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
+from app.settings import ModelSettings
 from app.zoo import experiment, loading
 
 MIN_TILE_VOXELS = 20_000
@@ -28,15 +29,14 @@ log = logging.getLogger(__name__)
 class ModelSet:
     """Models on one device, for one thread.
 
-    ``setting`` says where experiments are; ``device`` is cpu or cuda; ``pass_bytes``, where given, is what a pass and
-    its model may take on the CPU, whose memory is not theirs alone.
+    ``device`` is cpu or cuda; ``pass_bytes``, unless 0, is what a pass and its model may take on the CPU, whose memory
+    is not theirs alone.
     """
 
-    def __init__(self, setting: str, device: str, tile_voxels: int, pass_bytes: int = 0):
+    def __init__(self, settings: ModelSettings, device: str, pass_bytes: int = 0):
         self.segmenters: dict[str, Segmenter] = {}
-        self._setting = setting
+        self._settings = settings
         self._device = device
-        self._tile_voxels = tile_voxels
         self._pass_bytes = pass_bytes
         self._cards: dict[Path, ModelCard] = {}
 
@@ -55,11 +55,11 @@ class ModelSet:
 
         Raises Problem where the setting names no experiment.
         """
-        for folder in experiment.find(self._setting):
+        for folder in experiment.find(self._settings.models):
             card = ModelCard(folder.name, str(folder), "", "", 0, [], [], None, 0)
             is_refused = False
             try:
-                card = ModelCard(**experiment.load(folder).card())
+                card = ModelCard(**experiment.load(folder, self._settings).card())
                 if card.name in unloaded:
                     self._cards[folder] = _unloaded(card)
                     continue
@@ -81,7 +81,7 @@ class ModelSet:
 
         Raises NotFound if no folder has that name, BadModel if it cannot be served.
         """
-        folders = [folder for folder in experiment.find(self._setting) if folder.name == name]
+        folders = [folder for folder in experiment.find(self._settings.models) if folder.name == name]
         if not folders:
             raise NotFound(f"There is no folder of a model {name!r} where POINTSERVE_MODELS looks.")
         try:
@@ -105,16 +105,16 @@ class ModelSet:
         release(self._device)
 
     def _load(self, folder: Path) -> None:
-        loaded = loading.load_model(folder)
+        loaded = loading.load_model(folder, self._settings)
         card = ModelCard(**loaded.card())
         tensors = [*loaded.network.parameters(), *loaded.network.buffers()]
-        segmenter = loaded.segmenter(self._device, self._tile_voxels)
+        segmenter = loaded.segmenter(self._device)
         del loaded
         num_features = _num_features(segmenter)
         bytes_per_voxel = _bytes_per_voxel(segmenter, self._device)
         if bytes_per_voxel:
             fit = self._pass_room(tensors) // bytes_per_voxel
-            segmenter.tile_voxels = max(MIN_TILE_VOXELS, min(self._tile_voxels, fit))
+            segmenter.tile_voxels = max(MIN_TILE_VOXELS, min(self._settings.tile_voxels, fit))
         clouds = [cloud_of(num_points, 6.0) for num_points in (400, 3000, 900)]
         self.segmenters[card.name] = segmenter
         self._cards[folder] = replace(

@@ -1,4 +1,7 @@
-"""The process that owns one device and its models: ``python -m app.engine.process --fd N --models … --device …``."""
+"""The process that owns one device and its models: ``python -m app.engine.process --fd N --heartbeat-fd M``.
+
+It reads no settings from its environment: the first message of its parent holds them.
+"""
 
 import argparse
 import logging
@@ -16,7 +19,7 @@ from app.engine.device_memory import memory, release
 from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import Batch, Failure, LoadModel, ModelCards, Ready, UnloadModel
+from app.engine.protocol import Batch, Configure, Failure, LoadModel, ModelCards, Ready, UnloadModel
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, Problem
 
@@ -32,15 +35,18 @@ def main() -> None:
     heartbeat = Heartbeat(arguments.heartbeat_fd)
     os.close(arguments.heartbeat_fd)
     heartbeat.keep_beating()
-    logging.basicConfig(format="engine %(levelname)s %(message)s", level=arguments.log_level.upper())
     channel = Channel(socket.socket(fileno=arguments.fd))
     try:
+        configuration = _configuration(channel)
+        settings = configuration.settings
+        logging.basicConfig(format="engine %(levelname)s %(message)s", level=settings.log_level.upper())
+        log.debug("settings: %s", settings)
         try:
-            device = choose_device(arguments.device)
-            torch.set_num_threads(arguments.threads or usable_cores())
-            models = ModelSet(arguments.models, device, arguments.tile_voxels, arguments.pass_mib << 20)
-            models.load_all(arguments.unloaded)
-            server = EngineServer(channel, models, heartbeat, device, arguments.batch_voxels)
+            device = choose_device(settings.device)
+            torch.set_num_threads(settings.threads or usable_cores())
+            models = ModelSet(settings, device, configuration.pass_bytes)
+            models.load_all(configuration.unloaded)
+            server = EngineServer(channel, models, heartbeat, device, settings.shared_voxels)
             channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
         except Problem as problem:
             channel.send(Failure(problem.status, problem.detail))
@@ -106,6 +112,15 @@ class EngineServer:
         self._heartbeat.memory = now
 
 
+def _configuration(channel: Channel) -> Configure:
+    """The first message; raises ChannelError if it is another, or the parent is gone."""
+    message, fds = channel.receive()
+    if not isinstance(message, Configure):
+        close_all(fds)
+        raise ChannelError(f"{type(message).__name__} came before the settings")
+    return message
+
+
 def choose_device(device: str) -> str:
     """``device`` itself, or the best there is for ``auto``; BadModel if CUDA is asked for and cannot be had."""
     available = torch.cuda.is_available()
@@ -125,14 +140,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--heartbeat-fd", type=int, required=True)
-    parser.add_argument("--models", required=True)
-    parser.add_argument("--unloaded", action="append", default=[])
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--tile-voxels", type=int, required=True)
-    parser.add_argument("--pass-mib", type=int, default=0)
-    parser.add_argument("--batch-voxels", type=int, required=True)
-    parser.add_argument("--log-level", required=True)
     return parser.parse_args()
 
 

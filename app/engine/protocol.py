@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from app.clouds.cloud import ClassInfo, InstanceInfo
 from app.clouds.units import Units
 from app.options import Options
+from app.settings import EngineSettings
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,19 @@ class Encoded:
     media_type: str
     extension: str
     warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Parent to engine, its first message: the settings of this engine. Answer: ``Ready``, or ``Failure``.
+
+    ``pass_bytes`` are what a pass and the model may take of the machine's memory on the CPU, 0 if it is not limited;
+    ``unloaded`` names models that are not to be loaded now.
+    """
+
+    settings: EngineSettings
+    pass_bytes: int = 0
+    unloaded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

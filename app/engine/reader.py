@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from app.diagnostics.machine import resident_bytes
@@ -16,6 +15,7 @@ from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
 from app.engine.protocol import Decode, Encode, Started
 from app.errors import DeadlineExceeded, NotReady
+from app.settings import MIB, Settings
 
 START_S = 60.0
 TAKE_S = 1.0  # for taking a message that lies here already
@@ -56,12 +56,12 @@ class ReaderError(Exception):
 class ReaderSlot:
     """A place in the pool: a process, replaced whenever it is lost. For one thread at a time, but for ``stop``."""
 
-    def __init__(self, memory_mib: int, spool_dir: Path | None = None):
-        """``spool_dir`` is where decoders put files, the system's temporary folder where it is None."""
+    def __init__(self, settings: Settings, memory_mib: int):
+        """``memory_mib`` is what one file may take."""
         self._memory_mib = memory_mib
-        self._environment = plain_environment() | _ENVIRONMENT
-        if spool_dir:
-            self._environment["TMPDIR"] = str(spool_dir.absolute())
+        self._arguments = ["--memory-mib", str(memory_mib), "--log-level", settings.log_level]
+        if settings.spool_dir:
+            self._arguments += ["--spool-dir", str(settings.spool_dir.absolute())]
         self._child: ChildProcess | None = None
         self._started = False
         self._begin_bytes = 0
@@ -84,7 +84,7 @@ class ReaderSlot:
                 return
             try:
                 self._child = ChildProcess(
-                    "app.engine.reader_process", ["--memory-mib", str(self._memory_mib)], self._environment
+                    "app.engine.reader_process", self._arguments, plain_environment() | _ENVIRONMENT
                 )
             except OSError:
                 log.exception("a reader process could not be started; the next request tries again")
@@ -157,7 +157,7 @@ class ReaderSlot:
 
     @property
     def _may_keep_bytes(self) -> float:
-        return min(MAX_KEPT_BYTES, (self._memory_mib << 20) / GROWTH_SHARE)
+        return min(MAX_KEPT_BYTES, self._memory_mib * MIB / GROWTH_SHARE)
 
     def _await_start(self, child: ChildProcess, deadline_s: float) -> None:
         until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start

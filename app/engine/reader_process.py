@@ -12,6 +12,7 @@ import mmap
 import os
 import resource
 import socket
+import tempfile
 from typing import Any
 
 from app.clouds import formats, writing
@@ -22,6 +23,7 @@ from app.engine.child import READER_OOM_SCORE, tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
 from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Needed, Started
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
+from app.settings import MIB
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--memory-mib", type=int, required=True)
+    parser.add_argument("--log-level", required=True)
+    parser.add_argument("--spool-dir", help="where decoders put files, unless in the system's temporary folder")
     arguments = parser.parse_args()
     tie_to_parent(READER_OOM_SCORE)
-    logging.basicConfig(format="reader %(levelname)s %(message)s")
+    logging.basicConfig(format="reader %(levelname)s %(message)s", level=arguments.log_level.upper())
+    tempfile.tempdir = arguments.spool_dir
     channel = Channel(socket.socket(fileno=arguments.fd))
     formats.load_all()
     gc.collect()
@@ -54,7 +59,7 @@ def limit_memory(memory_mib: int) -> None:
     """Let this process take ``memory_mib`` of address space beyond what its imports have taken."""
     with open("/proc/self/statm") as file:
         taken_bytes = int(file.read().split()[0]) * mmap.PAGESIZE
-    limit = taken_bytes + (memory_mib << 20)
+    limit = taken_bytes + memory_mib * MIB
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

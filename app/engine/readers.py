@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from app.engine.channel import close_all
 from app.engine.deadline import STOPPING, Deadline
-from app.engine.memory_plan import LARGEST_READER_MIB
 from app.engine.protocol import Decode, Encode, Failure, Needed
 from app.engine.reader import Cause, ReaderError, ReaderSlot
 from app.engine.reader_request import Grant, ReaderRequest
@@ -22,11 +21,11 @@ Result = TypeVar("Result")
 class ReaderPool:
     """``settings.readers`` processes, each serving one file at a time; for any number of threads."""
 
-    def __init__(self, settings: Settings, memory_mib: int = 0):
-        """``memory_mib`` is what one file may take, 0 for what the settings say."""
+    def __init__(self, settings: Settings, memory_mib: int):
+        """``memory_mib`` is what one file may take."""
         self._settings = settings
-        self._memory_mib = memory_mib or settings.reader_memory_mib or LARGEST_READER_MIB
-        self._readers = [ReaderSlot(self._memory_mib, settings.spool_dir) for _ in range(settings.readers)]
+        self._memory_mib = memory_mib
+        self._readers = [ReaderSlot(settings, memory_mib) for _ in range(settings.readers)]
         self._idle: queue.SimpleQueue[ReaderSlot] = queue.SimpleQueue()
         self._stopping = False
 

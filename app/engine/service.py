@@ -46,8 +46,7 @@ class Service:
         self._settings = settings
         self._readers = ReaderPool(settings, plan.reader_mib(settings))
         self.admission = Admission(settings.queue_requests, settings.queue_points)
-        batch_voxels = min(settings.batch_voxels, settings.tile_voxels)
-        batches = BatchLimits(settings.batch_requests, batch_voxels, settings.batch_delay_ms / 1000)
+        batches = BatchLimits(settings.batch_requests, settings.shared_voxels, settings.batch_delay_ms / 1000)
         self._scheduler = Scheduler(self.admission, batches)
         self._supervisor = Supervisor(settings, self._scheduler, self.admission, plan, self.memory)
         self._phase = "stopped"

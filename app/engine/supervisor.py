@@ -13,14 +13,14 @@ from app.engine.admission import Admission
 from app.engine.breaker import Breaker
 from app.engine.budget import MemoryBudget
 from app.engine.connection import LOAD_S, START_S, HangLimits
-from app.engine.devices import choose
+from app.engine.devices import DeviceChoice, choose
 from app.engine.engine import Engine
-from app.engine.memory_plan import MIB, MemoryPlan
+from app.engine.memory_plan import MemoryPlan
 from app.engine.protocol import LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
 from app.errors import NotReady
-from app.settings import Settings
+from app.settings import MIB, EngineSettings, Settings
 from app.zoo.experiment import split
 
 STATES = ("ready", "starting", "paused", "failed", "stopped")
@@ -49,7 +49,8 @@ class Supervisor:
         self._engines = [
             Engine(
                 choice,
-                self._arguments(),
+                self._of_engine(choice),
+                plan.pass_bytes,
                 self._unloaded.copy,
                 scheduler,
                 self._notify,
@@ -145,16 +146,10 @@ class Supervisor:
             for card in known[0]
         ]
 
-    def _arguments(self) -> list[str]:
-        settings = self._settings
-        return [
-            *("--models", _absolute(settings.models)),
-            *("--threads", str(self._threads)),
-            *("--tile-voxels", str(settings.tile_voxels)),
-            *("--batch-voxels", str(min(settings.batch_voxels, settings.tile_voxels))),
-            *("--pass-mib", str(self._plan.pass_bytes // MIB)),
-            *("--log-level", settings.log_level),
-        ]
+    def _of_engine(self, choice: DeviceChoice) -> EngineSettings:
+        """What the engine of ``choice`` gets: settings of the service, with its own device and share of the cores."""
+        models = _absolute(self._settings.models)
+        return self._settings.part(EngineSettings, models=models, device=choice.torch_device, threads=self._threads)
 
     def _notify(self) -> None:
         state = self.state
@@ -164,7 +159,7 @@ class Supervisor:
         self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
         self._budget.total_bytes = self._plan.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
-        self._admission.max_device_bytes = (self._settings.queue_memory_mib << 20) or QUEUE_MEMORIES * total
+        self._admission.max_device_bytes = self._settings.queue_memory_mib * MIB or QUEUE_MEMORIES * total
         with self._changed:
             self._changed.notify_all()
 

@@ -29,21 +29,21 @@ from app.http.telemetry import Telemetry
 from app.http.v2 import infer, repository
 from app.http.v2 import models as v2
 from app.settings import Settings
-from app.settings import settings as process_settings
 
 DESCRIPTION = "Takes a point cloud and gives back a class for every point, with networks trained in Pointcept."
 
 
 def build(settings: Settings | None, service: Service | None) -> APIFlask:
-    """The application over ``service``; both are made from the environment where they are not given."""
-    settings = settings or process_settings()
+    """The application over ``service``; both are made from the environment if they are not given."""
+    settings = settings or Settings()
     service = service or Service(settings)
     static: Any = None
     app = APIFlask("app", "pointserve", _version(), docs_path=None, json_errors=False, static_folder=static)
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     measures = Measures(service)
-    app.extensions[KEY] = State(settings, service, measures, DiagnosticsReport(), DiagnosticsReport(deep=True), {})
+    reports = DiagnosticsReport(settings), DiagnosticsReport(settings, deep=True)
+    app.extensions[KEY] = State(settings, service, measures, *reports, {})
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)

@@ -4,6 +4,7 @@ import zlib
 from typing import Protocol
 
 from app.errors import BadRequest, TooLarge, UnsupportedFormat, quoted
+from app.settings import MIB
 
 CHUNK_BYTES = 1 << 18
 GZIP, ZLIB, RAW = 31, 15, -15  # what zlib calls window bits says which wrapping there is
@@ -55,7 +56,7 @@ class Inflater:
             if out := self._take(data, size):
                 self._num_out += len(out)
                 if self._num_out > self._limit_bytes:
-                    raise TooLarge(f"The body is larger than {self._limit_bytes >> 20} MiB once it is inflated.")
+                    raise TooLarge(f"The body is larger than {self._limit_bytes // MIB} MiB once it is inflated.")
                 return out
         return b""
 

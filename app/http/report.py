@@ -8,6 +8,7 @@ from threading import Lock
 from app.engine.child import PACKAGE_ROOT
 from app.engine.environment import open_environment
 from app.errors import NotReady
+from app.settings import ModelSettings, Settings
 
 FRESH_S, DEEP_FRESH_S = 10.0, 60.0
 GATHER_S, DEEP_GATHER_S = 120.0, 240.0
@@ -19,8 +20,9 @@ class DiagnosticsReport:
     A ``deep`` one runs and times every operator and the bundled model, while it lets everything else go first.
     """
 
-    def __init__(self, deep: bool = False) -> None:
-        self.options = ("--deep", "--background") if deep else ()
+    def __init__(self, settings: Settings, deep: bool = False) -> None:
+        self.options = ["--settings", settings.part(ModelSettings).model_dump_json()]
+        self.options += ["--deep", "--background"] if deep else []
         self.fresh_s, self.gather_s = (DEEP_FRESH_S, DEEP_GATHER_S) if deep else (FRESH_S, GATHER_S)
         self.lock = Lock()
         self.text: bytes | None = None

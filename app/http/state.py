@@ -10,7 +10,7 @@ from app.engine.body import Storage
 from app.engine.service import Service
 from app.http.measures import Measures
 from app.http.report import DiagnosticsReport
-from app.settings import Settings
+from app.settings import MIB, Settings
 
 if TYPE_CHECKING:
     from app.http.progress import Progress
@@ -32,7 +32,7 @@ class State:
     @cached_property
     def storage(self) -> Storage:
         """Where files of requests lie."""
-        return Storage(self.settings.spool_memory_mib << 20, self.settings.spool_dir, self.service.memory)
+        return Storage(self.settings.spool_memory_mib * MIB, self.settings.spool_dir, self.service.memory)
 
 
 def state() -> State:

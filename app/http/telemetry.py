@@ -112,10 +112,11 @@ def check(traces: bool) -> None:
 def _tracer() -> Any:
     """OpenTelemetry's, sending by OTLP over HTTP, set by its own variables OTEL_*."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    os.environ.setdefault("OTEL_SERVICE_NAME", "pointserve")
-    provider = TracerProvider()
+    name = os.environ.get("OTEL_SERVICE_NAME", "pointserve")
+    provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider.get_tracer("pointserve")

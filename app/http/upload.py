@@ -17,9 +17,7 @@ from app.http.connection import await_body
 from app.http.form import FILENAME_CHARS, HOW_TO_SEND, Form
 from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
-from app.settings import Settings
-
-MIB = 1 << 20
+from app.settings import MIB, Settings
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 from app.clouds.cloud import Cloud
 from app.options import Mode, Options
 from app.pipeline.segmenter import Segmenter
+from app.settings import ModelSettings
 from app.zoo import experiment, loading
-from app.zoo.legacy import Choice
 
 from .arrays import different, distance, read
 from .networks import allowed, why_not_served
@@ -24,11 +24,11 @@ def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto")
 
     The share of equal labels is that of the mode with fewer. Sums of ``mode=exact`` are compared in float32 alone.
     """
-    choice = Choice(blocks="yes") if case.name.endswith(OLD_BLOCKS) else Choice()
-    reason = why_not_served(experiment.load(case, choice, backend).model)
+    settings = ModelSettings(legacy_blocks="yes" if case.name.endswith(OLD_BLOCKS) else "auto", backend=backend)
+    reason = why_not_served(experiment.load(case, settings).model)
     if reason:
         return not_served(case.name, "experiment", reason)
-    model = loading.load_model(case, choice, backend)
+    model = loading.load_model(case, settings)
     expected = read(case / "expected.npz")
     cloud = cloud_of(expected)
     segmenter = Segmenter(model.network, model.experiment.procedure, device, precision=precision)

@@ -1,4 +1,4 @@
-"""Which implementation runs a model: the networks of this package, or Pointcept itself."""
+"""The backend of a model: networks of this package run it, or Pointcept itself does."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +7,7 @@ from typing import Any
 from app.errors import BadModel
 from app.networks.registry import UPSTREAM, is_native
 from app.pipeline.procedure import InferenceProcedure, Transform
-from app.settings import settings
 
-from .by_model import chosen
 from .procedure_parser import FEATURE_WIDTHS
 
 REMARK = "Pointcept itself ran the network: {}."
@@ -17,15 +15,12 @@ REMARK = "Pointcept itself ran the network: {}."
 OTHERS = {"coord", "grid_coord", "segment", "instance", "offset", "condition", "index", "name", "inverse"}
 
 
-def choice_for(name: str) -> str:
-    """What the settings want for the model ``name``: auto, native or upstream."""
-    return chosen(settings().backend, name)
-
-
 def apply(
     model: dict[str, Any], procedure: InferenceProcedure, choice: str
 ) -> tuple[dict[str, Any], InferenceProcedure]:
-    """The config's ``model`` and the procedure as they are, or for Pointcept where that is chosen or alone can.
+    """The config's ``model`` and the procedure as they are, or as Pointcept runs them.
+
+    Pointcept does if ``choice``, which is auto, native or upstream, says so, or if nothing else can.
 
     Pointcept's networks may read more of a voxel than its features; that then stands beside them.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.errors import BadModel, some_of
 from app.pipeline.segmenter import Segmenter
+from app.settings import DEFAULTS, ModelSettings
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .encoder import is_encoder
@@ -49,10 +50,10 @@ class FolderReport:
         self.findings.append(Finding(check, False, error.detail))
 
 
-def check(folder: Path) -> FolderReport:
+def check(folder: Path, settings: ModelSettings = DEFAULTS) -> FolderReport:
     """Everything that serving ``folder`` would find; what needs something that failed is left out."""
     report = FolderReport(folder.name or str(folder))
-    experiment = _check_config(folder, report)
+    experiment = _check_config(folder, settings, report)
     if experiment is None:
         return report
     checkpoint = _check_weights(experiment, report)
@@ -73,10 +74,10 @@ def _check_place(folder: Path) -> None:
         raise BadModel(f"{folder} holds no config.py; name an experiment below it: {names}")
 
 
-def _check_config(folder: Path, report: FolderReport) -> Experiment | None:
+def _check_config(folder: Path, settings: ModelSettings, report: FolderReport) -> Experiment | None:
     try:
         _check_place(folder)
-        experiment = load(folder)
+        experiment = load(folder, settings)
     except BadModel as error:
         report.failed("config", error)
         return None
@@ -95,7 +96,7 @@ def _check_config(folder: Path, report: FolderReport) -> Experiment | None:
 def _check_weights(experiment: Experiment, report: FolderReport) -> Checkpoint | None:
     path = experiment.checkpoint
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_checkpoint(path, experiment.settings)
     except BadModel as error:
         report.failed("weights", error)
         return None

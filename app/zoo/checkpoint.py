@@ -13,6 +13,7 @@ from app.errors import BadModel
 from app.pickles.archive import LFS_POINTER, Archive, DamagedError, kind_of, open_archive
 from app.pickles.tensor import StorageRef, TensorRef
 from app.pickles.unpickle import UnreadableError
+from app.settings import DEFAULTS, ModelSettings
 
 from . import state_dicts
 from .executable_names import check_names, remark_on
@@ -38,7 +39,7 @@ class Checkpoint(NamedTuple):
     remarks: list[str]
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path, settings: ModelSettings = DEFAULTS) -> dict[str, Tensor]:
     """The state_dict in ``path``: a file of torch.save (zip or the older stream) or a ``.safetensors``.
 
     Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, the same under
@@ -48,14 +49,17 @@ def read(path: Path) -> dict[str, Tensor]:
     it, and for weights that no network should be given: NaN, infinity, negative variances, complex or unknown types,
     names that collide without their prefix.
     """
-    return open_checkpoint(path).weights
+    return open_checkpoint(path, settings).weights
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path, settings: ModelSettings = DEFAULTS) -> Checkpoint:
     """As ``read``, with what was ignored."""
     try:
         with open_stable(path) as file:
-            weights, ignored, remarks = (_safetensors if path.suffix == ".safetensors" else _torch)(file, path.name)
+            if path.suffix == ".safetensors":
+                weights, ignored, remarks = _safetensors(file, path.name)
+            else:
+                weights, ignored, remarks = _torch(file, path.name, settings)
             file_bytes = os.fstat(file.fileno()).st_size
         weights = unwrapped(weights)
         _check_growth(weights, file_bytes)
@@ -65,7 +69,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise refusal(error, path, _told(error, path)) from error
 
 
-def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
+def read_config(path: Path, settings: ModelSettings) -> tuple[dict[str, Any], list[str]]:
     """The ``config`` that ``path``, a file of torch.save, holds beside its weights, and the names of these.
 
     The weights themselves are not read. Raises BadModel if there is no such dict of plain values.
@@ -73,7 +77,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         with open_stable(path) as file:
             pickled = open_archive(file, path.name).pickled
-            check_names(pickled.ignored)
+            check_names(pickled.ignored, settings)
             value = pickled.value
             names = list(unwrapped(state_dicts.find(value)[0]))
     except (DamagedError, UnreadableError, OSError, BadModel) as error:
@@ -114,9 +118,9 @@ def _safetensors(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str]
         return load_file(path), set(), []
 
 
-def _torch(file: BinaryIO, name: str) -> tuple[dict[str, Tensor], set[str], list[str]]:
+def _torch(file: BinaryIO, name: str, settings: ModelSettings) -> tuple[dict[str, Tensor], set[str], list[str]]:
     archive = open_archive(file, name)
-    check_names(archive.pickled.ignored)
+    check_names(archive.pickled.ignored, settings)
     references, remarks = state_dicts.find(archive.pickled.value)
     storages: dict[str, Tensor] = {}
     weights = {each: _view(each, ref, archive, storages) for each, ref in references.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadModel, UnreadableModel
 from app.pipeline.procedure import InferenceProcedure
+from app.settings import ModelSettings
 
 from .classes import describe, names_of
 
@@ -51,19 +52,19 @@ def weights_of(path: Path) -> Path:
     return path.with_name(name + SUFFIX) if found else path
 
 
-def load(path: Path) -> EncoderFile:
+def load(path: Path, settings: ModelSettings) -> EncoderFile:
     """The model of an encoder's file or of its head's. Raises BadModel if it is neither."""
     from . import checkpoint  # torch, which a process that only finds experiments does without
 
     weights = _encoder_of(path)
-    config, names = checkpoint.read_config(weights)
+    config, names = checkpoint.read_config(weights, settings)
     has_rope = any(name.endswith(ROPE) for name in names)
     kind = {"type": "PT-v3m3", "rope_base": 10} if has_rope else {"type": "PT-v3m2"}
     backbone = kind | config
     model: dict[str, Any] = {"type": "Encoder", "backbone": backbone}
     dataset, num_classes = None, 0
     if path != weights:
-        head, _ = checkpoint.read_config(path)
+        head, _ = checkpoint.read_config(path, settings)
         num_classes = head.get("num_classes", 0)
         if set(head) != HEAD_KEYS or not all(type(size) is int and size > 0 for size in head.values()):
             raise BadModel(f"{path.name}: config is {head!r:.200}; accepted is {{backbone_out_channels, num_classes}}")
@@ -72,12 +73,12 @@ def load(path: Path) -> EncoderFile:
     return EncoderFile(path, weights, model, _procedure(path.name, has_rope, dataset, num_classes), dataset)
 
 
-def assemble(path: Path, weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+def assemble(path: Path, weights: Mapping[str, "Tensor"], settings: ModelSettings) -> dict[str, "Tensor"]:
     """The weights of the model that ``path`` names, from those of its encoder."""
     from . import checkpoint
 
     joined = {f"backbone.{name}": weight for name, weight in weights.items()}
-    return joined if path == _encoder_of(path) else joined | checkpoint.read(path)
+    return joined if path == _encoder_of(path) else joined | checkpoint.read(path, settings)
 
 
 def _encoder_of(path: Path) -> Path:

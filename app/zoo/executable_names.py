@@ -1,4 +1,4 @@
-"""Whether the file of a model's weights names what runs code, and whether the settings permit it."""
+"""Names of functions that run code in a file of weights: refused unless the setting permitted_names has them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from app.errors import BadModel, some_of
 from app.pickles.archive import DamagedError, open_archive
 from app.pickles.calls import dangerous
 from app.pickles.unpickle import UnreadableError
-from app.settings import settings
+from app.settings import DEFAULTS, ModelSettings
 
 from .incomplete import refusal
 from .stable_file import open_stable
@@ -15,9 +15,9 @@ from .stable_file import open_stable
 SHOWN, SHOWN_CHARACTERS = 4, 100
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], settings: ModelSettings) -> None:
     """Raise BadModel if some of ``names``, which a pickle holds, run code, unless the settings permit them."""
-    permitted = {name.strip() for name in settings().permitted_names.split(",")}
+    permitted = {name.strip() for name in settings.permitted_names.split(",")}
     refused = [name[:SHOWN_CHARACTERS] for name in dangerous(names) if name not in permitted]
     if refused:
         raise BadModel(
@@ -28,13 +28,13 @@ def check_names(names: Iterable[str]) -> None:
         )
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, settings: ModelSettings = DEFAULTS) -> None:
     """As ``check_names``, of the names in a file of weights, which are not read; BadModel if it is no such file."""
     if path.suffix == ".safetensors":
         return
     try:
         with open_stable(path) as file:
-            check_names(open_archive(file, path.name).pickled.ignored)
+            check_names(open_archive(file, path.name).pickled.ignored, settings)
     except OSError as error:
         raise refusal(error, path, f"the file cannot be read: {error.strerror}") from error
     except (DamagedError, UnreadableError, BadModel) as error:

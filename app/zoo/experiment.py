@@ -9,6 +9,7 @@ from app.clouds.cloud import ClassInfo
 from app.errors import BadModel, UnreadableModel
 from app.networks.registry import UPSTREAM
 from app.pipeline.procedure import InferenceProcedure
+from app.settings import DEFAULTS, ModelSettings, value_for
 
 from . import backend, encoder, legacy, procedure_parser
 from .conditions import classes_by_condition
@@ -38,6 +39,7 @@ class Experiment:
         feat_keys: what the network reads, in its order.
         grid_size_m: side of a voxel; None if it differs by axis.
         condition: name of the dataset whose norms and head a network trained on several should use.
+        settings: those that it was loaded with.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Experiment:
     feat_keys: tuple[str, ...]
     grid_size_m: float | None
     condition: str | None
+    settings: ModelSettings
 
     @property
     def classes(self) -> list[ClassInfo]:
@@ -124,15 +127,14 @@ def below(root: Path) -> list[Path]:
     return next(([config.parent for config in hits] for depth in depths if (hits := sorted(root.glob(depth)))), [])
 
 
-def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | None = None) -> Experiment:
-    """What config.py says and where the weights are; ``semantics``, and ``run_by`` (auto, native or upstream), None as
-    the settings have them for this model.
+def load(folder: Path, settings: ModelSettings = DEFAULTS) -> Experiment:
+    """What config.py says and where the weights are, with the semantics and the backend that the settings want.
 
     Raises BadModel naming the key that is missing or contradicts.
     """
     folder = Path(os.path.abspath(folder))
     if encoder.is_encoder(folder):
-        return _of_encoder(encoder.load(folder))
+        return _of_encoder(encoder.load(folder, settings), settings)
     config = evaluate(folder / "config.py")
     model = procedure_parser.value(config, "model", dict, "dict(type=…, …)")
     block = procedure_parser.test_block(config)
@@ -143,8 +145,8 @@ def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | Non
     feat_keys = procedure_parser.feat_keys(procedure)
     procedure_parser.check_in_channels(model, feat_keys)
     checkpoint = _checkpoint(folder)
-    model, procedure = legacy.apply(model, procedure, checkpoint, semantics or legacy.choice_for(folder.name))
-    model, procedure = backend.apply(model, procedure, run_by or backend.choice_for(folder.name))
+    model, procedure = legacy.apply(model, procedure, checkpoint, settings)
+    model, procedure = backend.apply(model, procedure, value_for(settings.backend, folder.name))
     return Experiment(
         name=folder.name,
         path=folder,
@@ -157,10 +159,11 @@ def load(folder: Path, semantics: legacy.Choice | None = None, run_by: str | Non
         feat_keys=feat_keys,
         grid_size_m=procedure_parser.grid_size_m(procedure),
         condition=condition,
+        settings=settings,
     )
 
 
-def _of_encoder(file: encoder.EncoderFile) -> Experiment:
+def _of_encoder(file: encoder.EncoderFile, settings: ModelSettings) -> Experiment:
     feat_keys = procedure_parser.feat_keys(file.procedure)
     procedure_parser.check_in_channels(file.model, feat_keys)
     return Experiment(
@@ -175,6 +178,7 @@ def _of_encoder(file: encoder.EncoderFile) -> Experiment:
         feat_keys=feat_keys,
         grid_size_m=procedure_parser.grid_size_m(file.procedure),
         condition=None,
+        settings=settings,
     )
 
 

@@ -1,7 +1,6 @@
 """Models on the Hugging Face hub: addresses, and the files of a repository through the hub's cache.
 
-The variables of huggingface_hub hold: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. A token comes from HF_TOKEN
-and from nowhere else.
+The library huggingface_hub reads its own variables: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE.
 """
 
 import os
@@ -83,10 +82,11 @@ class Repository:
         NotReady: neither the hub nor its cache has an answer.
     """
 
-    def __init__(self, repo: str, revision: str):
+    def __init__(self, repo: str, revision: str, token: str = ""):
+        """``token`` is all that is shown to the hub; empty: nothing, not even a token that lies on this machine."""
         self.repo, self.revision = repo, revision
         self.unreachable = ""
-        self._token = os.environ.get("HF_TOKEN", "").strip() or False
+        self._token = token or False
         with self._explained():
             try:
                 info = HfApi(token=self._token).model_info(repo, revision=revision, timeout=TIMEOUT_S)

@@ -6,14 +6,13 @@ to the positional convolution of the next; nothing in a config says so, so that 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.pipeline.inference_procedure import InferenceProcedure, Transform
-from app.settings import settings
+from app.pipeline.procedure import InferenceProcedure, Transform
+from app.settings import ModelSettings, value_for
 
-from .by_model import chosen
 from .digest import sha256
 
 SHA256_OF_OLD_BLOCKS = {
@@ -31,36 +30,26 @@ UNKNOWN_BLOCKS = (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is wanted of both switches: "auto", "yes" or "no"."""
-
-    colors: str = "auto"
-    blocks: str = "auto"
-
-
-def choice_for(name: str) -> Choice:
-    """What the settings want for the model ``name``."""
-    return Choice(chosen(settings().legacy_colors, name), chosen(settings().legacy_blocks, name))
-
-
 def apply(
-    model: dict[str, Any], procedure: InferenceProcedure, checkpoint: Path, choice: Choice
+    model: dict[str, Any], procedure: InferenceProcedure, checkpoint: Path, settings: ModelSettings
 ) -> tuple[dict[str, Any], InferenceProcedure]:
-    """The config's ``model`` and the procedure, with old semantics where they are chosen or found, and remarked."""
+    """The config's ``model`` and the procedure, with old semantics if settings or files say so, and remarks on them."""
+    wants_colors, wants_blocks = (
+        value_for(setting, procedure.name) for setting in (settings.legacy_colors, settings.legacy_blocks)
+    )
     steps = [*procedure.transform, procedure.voxelize, *procedure.post_transform]
     is_old = any(step["type"] == "GridSample" and step.get("keys") for step in steps)
     has_colors = any(step["type"] == "NormalizeColor" for step in steps)
     remarks = []
-    if has_colors and choice.colors != "no" and (is_old or choice.colors == "yes"):
-        told = TOLD.format("colors") if choice.colors == "yes" else "the config has GridSample(keys=…)."
+    if has_colors and wants_colors != "no" and (is_old or wants_colors == "yes"):
+        told = TOLD.format("colors") if wants_colors == "yes" else "the config has GridSample(keys=…)."
         remarks.append(f"{OLD_COLORS}: {told}")
         procedure = replace(
             procedure, transform=_signed(procedure.transform), post_transform=_signed(procedure.post_transform)
         )
-    if has_blocks(model) and choice.blocks != "no":
-        is_known = choice.blocks == "auto" and is_old and sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
-        if is_known or choice.blocks == "yes":
+    if has_blocks(model) and wants_blocks != "no":
+        is_known = wants_blocks == "auto" and is_old and sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
+        if is_known or wants_blocks == "yes":
             told = "the weights are known by their hash." if is_known else TOLD.format("blocks")
             remarks.append(f"{OLD_BLOCKS}: {told}")
             model = with_old_blocks(model)

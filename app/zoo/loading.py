@@ -13,11 +13,11 @@ from app.errors import BadModel
 from app.networks import registry
 from app.networks.network import Network
 from app.pipeline.segmenter import Segmenter
+from app.settings import DEFAULTS, ModelSettings
 
 from . import encoder, lora, text_embeddings
 from .checkpoint import Checkpoint, open_checkpoint
 from .experiment import Experiment, load
-from .legacy import Choice
 from .precision import precision_for
 from .weight_names import fitted, parts_told
 
@@ -43,19 +43,20 @@ class LoadedModel:
         num_parameters = sum(parameter.numel() for parameter in self.network.parameters())
         return self.experiment.card(num_parameters) | {"remarks": self.remarks}
 
-    def segmenter(self, device: str, tile_voxels: int) -> Segmenter:
-        """The network at work on ``device``, in the precision that the settings want. Raises BadModel."""
-        precision = precision_for(self.experiment.name, self.network.supports_half_precision, device)
-        return Segmenter(self.network, self.experiment.procedure, device, tile_voxels, precision)
+    def segmenter(self, device: str) -> Segmenter:
+        """The network at work on ``device``, in the precision and the tiles that the settings want. Raises BadModel."""
+        settings = self.experiment.settings
+        precision = precision_for(self.experiment.name, self.network.supports_half_precision, device, settings)
+        return Segmenter(self.network, self.experiment.procedure, device, settings.tile_voxels, precision)
 
 
-def load_model(folder: Path, semantics: Choice | None = None, run_by: str | None = None) -> LoadedModel:
-    """The network of ``folder`` with its weights; ``semantics`` and ``run_by`` as of ``experiment.load``.
+def load_model(folder: Path, settings: ModelSettings = DEFAULTS) -> LoadedModel:
+    """The network of ``folder`` with its weights, as the settings want it.
 
     Raises BadModel if config, checkpoint and network do not agree.
     """
-    experiment = load(folder, semantics, run_by)
-    checkpoint = fit(experiment, open_checkpoint(experiment.checkpoint))
+    experiment = load(folder, settings)
+    checkpoint = fit(experiment, open_checkpoint(experiment.checkpoint, settings))
     for remark in checkpoint.remarks:
         log.warning("%s: %s", experiment.name, remark)
     return LoadedModel(experiment, build_for(experiment, checkpoint.weights), checkpoint.remarks)
@@ -81,7 +82,7 @@ def _names(model: Mapping[str, Any]) -> Iterable[str]:
 def build_for(experiment: Experiment, weights: Mapping[str, Tensor]) -> Network:
     """The network of ``experiment`` with the weights of its checkpoint and what lies beside it; as ``build``."""
     if encoder.is_encoder(experiment.path):
-        return build(experiment.model, encoder.assemble(experiment.path, weights))
+        return build(experiment.model, encoder.assemble(experiment.path, weights, experiment.settings))
     return build(experiment.model, text_embeddings.add(experiment.model, weights, experiment.path))
 
 

@@ -1,17 +1,15 @@
-"""Which precision a model runs in."""
+"""The precision that a network runs in, as the settings and its device have it."""
 
 from app.errors import BadModel
-from app.settings import settings
-
-from .by_model import chosen
+from app.settings import ModelSettings, value_for
 
 
-def precision_for(name: str, supports_half_precision: bool, device: str) -> str:
+def precision_for(name: str, supports_half_precision: bool, device: str, settings: ModelSettings) -> str:
     """The precision of model ``name`` on ``device``: fp32, fp16 or bf16.
 
     Raises BadModel if the settings want one that cannot be had.
     """
-    wanted = chosen(settings().precision, name)
+    wanted = value_for(settings.precision, name)
     on_gpu = device.startswith("cuda")
     if wanted == "auto":
         return "fp16" if on_gpu and supports_half_precision else "fp32"

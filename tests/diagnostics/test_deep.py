@@ -16,6 +16,7 @@ from app.diagnostics import forward, report, table, timings
 from app.diagnostics.child import Outcome
 from app.diagnostics.libraries import entry, timed
 from app.diagnostics.problems import problems
+from app.settings import DEFAULTS
 
 NOT_TIMED = {  # containers, constants, and what only combines operators
     "ARCHITECTURES",
@@ -94,7 +95,7 @@ def test_a_model_that_answers_nonsense_is_found(monkeypatch):
         return found
 
     monkeypatch.setattr(Segmenter, "segment", wrong)
-    (passed, *_) = forward.forward()
+    (passed, *_) = forward.forward(DEFAULTS)
     assert not passed["ok"]
     assert "at least 90% should" in passed["reason"]
 
@@ -108,7 +109,7 @@ def test_a_gpu_takes_the_precision_of_the_service(monkeypatch):
 
     monkeypatch.setattr("app.pipeline.segmenter.Segmenter", refuse)
     monkeypatch.setattr(forward, "devices", lambda: ["cpu", "cuda:0"])
-    found = forward.forward()
+    found = forward.forward(DEFAULTS)
     assert wanted == [("cpu", "fp32"), ("cuda:0", "fp16")]
     assert [passed["precision"] for passed in found] == ["fp32", "fp16"]
 

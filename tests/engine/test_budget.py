@@ -7,8 +7,7 @@ from engine_samples import wait_until, within
 from app.engine.budget import MemoryBudget
 from app.engine.deadline import Deadline
 from app.errors import Busy, ClientGone, TooLarge
-
-MIB = 1 << 20
+from app.settings import MIB
 
 
 def test_what_is_held_is_counted_and_given_back():

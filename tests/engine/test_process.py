@@ -12,17 +12,18 @@ import torch
 from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
-from app.engine.channel import close_all
+from app.engine.channel import Channel, close_all
 from app.engine.device_memory import is_device_lost, memory
 from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, pack_segmentation, unpack_segmentation
 from app.engine.process import choose_device
-from app.engine.protocol import Batch, Failure, Segment, Segmented
+from app.engine.protocol import Batch, Configure, Failure, Segment, Segmented
 from app.engine.runner import DeviceLost, Runner
 from app.errors import BadModel, NotFound, Problem
 from app.options import Options
 from app.pipeline.out_of_memory import is_out_of_memory
+from app.settings import EngineSettings, ModelSettings
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(root):
-    models = ModelSet(str(root), "cpu", 400_000)
+    models = ModelSet(ModelSettings(models=str(root)), "cpu")
     models.load_all()
     return models
 
@@ -213,7 +214,7 @@ def test_unloaded_model_gives_its_memory_back_and_can_be_loaded_again(tmp_path):
     config = (EXPERIMENT / "config.py").read_text()
     config = config.replace("channels=(8, 8, 12, 16, 16, 12, 8, 8)", "channels=(8, 8, 12, 192, 192, 12, 8, 8)")
     (folder / "config.py").write_text(config)
-    models = ModelSet(str(tmp_path), "cpu", 400_000)
+    models = ModelSet(ModelSettings(models=str(tmp_path)), "cpu")
     _write_weights(folder)
     models.load_all()
     (card,) = models.cards
@@ -246,10 +247,11 @@ def _write_weights(folder) -> None:
 def test_process_whose_parent_stops_while_its_models_load_ends_quietly(path):
     ours, theirs = socket.socketpair()
     _, heartbeat_fd = Heartbeat.create()
-    options = {"fd": theirs.fileno(), "heartbeat-fd": heartbeat_fd, "models": path, "device": "cpu", "threads": 1}
-    options |= {"tile-voxels": 1000, "batch-voxels": 1000, "log-level": "warning"}
-    command = [sys.executable, "-m", "app.engine.process", *(f"--{name}={value}" for name, value in options.items())]
-    ours.close()
+    command = [sys.executable, "-m", "app.engine.process", f"--fd={theirs.fileno()}", f"--heartbeat-fd={heartbeat_fd}"]
+    settings = EngineSettings(models=str(path), device="cpu", threads=1, log_level="warning")
+    channel = Channel(ours)
+    channel.send(Configure(settings))
+    channel.close()
     with theirs:
         ended = subprocess.run(command, pass_fds=(theirs.fileno(), heartbeat_fd), stderr=subprocess.PIPE, text=True)
     os.close(heartbeat_fd)
@@ -268,7 +270,7 @@ def test_a_model_whose_weights_name_what_runs_code_says_so_in_its_card_and_in_th
     shutil.copytree(EXPERIMENT, folder)
     path = folder / "model" / "model_best.pth"
     torch.save(torch.load(path, weights_only=False) | {"hook": print, "then": os.system}, path)
-    models = ModelSet(str(tmp_path), "cpu", 400_000)
+    models = ModelSet(ModelSettings(models=str(tmp_path)), "cpu")
     models.load_all()
     (card,) = models.cards
     assert not card.served

@@ -27,7 +27,7 @@ from app.engine.body import Body, Storage
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
-from app.errors import BadCloud, BadRequest, DeadlineExceeded, NotReady, TooLarge, UnsupportedFormat
+from app.errors import BadCloud, BadRequest, DeadlineExceeded, NoRoom, NotReady, TooLarge, UnsupportedFormat
 from app.options import Options
 
 MAX_POINTS = 10_000_000
@@ -47,7 +47,7 @@ def _ready(pool):
 
 
 def started(settings):
-    pool = ReaderPool(settings)
+    pool = ReaderPool(settings, settings.reader_memory_mib or 4096)
     pool.start()
     assert num_points(pool, npy_bytes()) == 500
     yield pool
@@ -173,14 +173,26 @@ def test_file_that_needs_more_memory_than_allowed_is_refused(settings):
         assert num_points(pool, npy_bytes()) == 500
 
 
-@pytest.mark.parametrize("folder", [None, "spool"])
-def test_decoders_put_files_where_large_bodies_go(settings, tmp_path, folder):
-    spool_dir = folder and tmp_path / folder
-    if spool_dir:
-        spool_dir.mkdir()
+def test_decoders_put_files_where_large_bodies_go(settings, tmp_path):
+    """Those of E57 alone put files anywhere; if the folder is gone, there is no room."""
+    pye57 = pytest.importorskip("pye57")
+    with pye57.E57(str(tmp_path / "a.e57"), mode="w") as file:
+        file.write_scan_raw({f"cartesian{axis}": np.arange(9.0) for axis in "XYZ"})
+    data, spool_dir = (tmp_path / "a.e57").read_bytes(), tmp_path / "spool"
+    spool_dir.mkdir()
     for pool in started(settings.model_copy(update={"spool_dir": spool_dir})):
-        environment = Path(f"/proc/{pool.pids[0]}/environ").read_bytes().split(b"\0")
-        assert (f"TMPDIR={spool_dir}".encode() in environment) == bool(folder)
+        assert num_points(pool, data) == 9
+        spool_dir.rmdir()
+        with pytest.raises(NoRoom, match="POINTSERVE_SPOOL_DIR"):
+            num_points(pool, data)
+
+
+@pytest.mark.parametrize(("log_level", "shown"), [("info", True), ("error", False)])
+def test_readers_log_as_much_as_the_settings_say(settings, capfd, log_level, shown):
+    for pool in started(settings.model_copy(update={"log_level": log_level})):
+        with pytest.raises(BadCloud, match="E57"):
+            num_points(pool, b"ASTM-E57" + bytes(100))
+    assert ("reader INFO" in capfd.readouterr().err) == shown
 
 
 def test_process_that_died_idle_costs_nothing_but_a_line_in_the_log(pool, caplog):
@@ -195,7 +207,7 @@ def test_process_that_died_idle_costs_nothing_but_a_line_in_the_log(pool, caplog
 
 def test_first_request_may_come_long_after_the_start(settings, monkeypatch):
     monkeypatch.setattr("app.engine.reader.START_S", 0.0)
-    pool = ReaderPool(settings)
+    pool = ReaderPool(settings, settings.reader_memory_mib or 4096)
     pool.start()
     try:
         wait_until(lambda: resource.prlimit(pool.pids[0], resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY)  # is up
@@ -280,7 +292,7 @@ def test_answer_is_written_with_or_without_the_source(pool):
 
 
 def test_readers_outlive_the_thread_that_started_them(settings):
-    pool = ReaderPool(settings)
+    pool = ReaderPool(settings, settings.reader_memory_mib or 4096)
     thread = threading.Thread(target=pool.start)
     thread.start()
     thread.join()
@@ -300,7 +312,7 @@ from app.engine.reader_request import DecodeRequest
 from app.options import Options
 from app.engine.readers import ReaderPool
 from app.settings import Settings
-pool = ReaderPool(Settings(readers=1))
+pool = ReaderPool(Settings(readers=1), 4096)
 pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, Storage(1 << 30)) as body:

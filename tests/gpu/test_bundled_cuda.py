@@ -36,13 +36,13 @@ def test_roughness_is_that_of_the_processor(monkeypatch):
 
 def test_labels_are_those_of_the_processor():
     cloud = hills(30_000, 1)
-    here, there = (load_model(FOLDER).segmenter(device, 400_000).segment(cloud) for device in ("cpu", "cuda"))
+    here, there = (load_model(FOLDER).segmenter(device).segment(cloud) for device in ("cpu", "cuda"))
     assert (here.labels == there.labels).mean() > 0.995  # half precision there
 
 
 def test_answers_do_not_depend_on_what_is_prepared_beside():
     assert torch.get_num_threads() >= 4, "the clouds would be prepared one after the other"
-    segmenter = load_model(FOLDER).segmenter("cuda", 400_000)
+    segmenter = load_model(FOLDER).segmenter("cuda")
     clouds = [hills(2000 + 4000 * seed, seed) for seed in range(12)]
     requests = [SegmentationRequest(cloud, Options(fields=FIELDS), never_cancelled) for cloud in clouds]
     outcomes = {outcome.index: outcome for outcome in segment_batch(segmenter, requests, 60_000)}

@@ -10,6 +10,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.http.report import DiagnosticsReport
+from app.settings import Settings
 from tests.http import clouds
 from tests.http.server import Server
 
@@ -59,7 +60,7 @@ def test_deep_diagnostics_are_gathered_beside_predictions(server: Server):
     facts = asked.result().json()
     assert facts["forward"][0]["ok"], facts["problems"]
     assert facts["timings"][0]["operators"][0]["ms"] > 0
-    assert "timings" not in json.loads(DiagnosticsReport().get())
+    assert "timings" not in json.loads(DiagnosticsReport(Settings()).get())
     refused = server.get("/diagnostics?deep=yes")
     assert (refused.status_code, refused.json()["detail"]) == (400, "deep must be 0 or 1, got 'yes'.")
 
@@ -68,7 +69,7 @@ def test_diagnostics_are_those_of_this_package_wherever_the_server_was_started(t
     (tmp_path / "app").mkdir()
     (tmp_path / "app/__init__.py").write_text("raise SystemExit('the wrong app')")
     monkeypatch.chdir(tmp_path)
-    assert "devices" in json.loads(DiagnosticsReport().get())
+    assert "devices" in json.loads(DiagnosticsReport(Settings()).get())
 
 
 def test_metrics_count_requests_points_and_stages(server: Server):

@@ -59,7 +59,7 @@ def trained(tmp_path_factory) -> tuple[Path, str]:
 def test_a_training_ends_in_an_experiment_that_is_served(trained):
     folder, _ = trained
     cloud = make_tile("town", 4, 40.0, 4.0)
-    answer = load_model(folder).segmenter("cpu", 400_000).segment(cloud)
+    answer = load_model(folder).segmenter("cpu").segment(cloud)
     assert len(answer.labels) == len(cloud)
     assert {info.name for info in answer.classes} >= {"ground", "building"}
 

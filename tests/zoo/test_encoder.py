@@ -11,6 +11,7 @@ from app.engine.model_set import ModelSet, cloud_of
 from app.errors import BadModel
 from app.options import Options
 from app.pipeline.segmenter import Segmenter
+from app.settings import ModelSettings
 from app.zoo import experiment, loading
 from app.zoo.check import check
 from tests.encoder_samples import write_encoder, write_head
@@ -77,7 +78,7 @@ def test_files_are_found_checked_and_loaded_like_folders(tmp_path, folder):
         report = check(path)
         assert report.served, report.reason
         assert report.name == path.name
-    models = ModelSet(":".join(map(str, files)), "cpu", 100_000)
+    models = ModelSet(ModelSettings(models=":".join(map(str, files))), "cpu")
     models.load_all()
     assert [(card.name, card.served, card.num_classes) for card in models.cards] == [
         ("sonata.pth", True, 0),

@@ -8,10 +8,9 @@ import pytest
 
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.transforms import apply as transformed
-from app.settings import Settings, settings
+from app.settings import ModelSettings, Settings, value_for
 from app.zoo import legacy
 from app.zoo.experiment import load
-from app.zoo.legacy import Choice
 from app.zoo.loading import load_model
 
 MODEL = {"type": "DefaultSegmentorV2", "backbone": {"type": "PT-v3m1", "in_channels": 6}}
@@ -24,9 +23,9 @@ def old_procedure(golden):
     return replace(procedure, voxelize=procedure.voxelize | {"keys": KEYS})
 
 
-def applied(procedure, tmp_path, model=MODEL, **choice):
+def applied(procedure, tmp_path, model=MODEL, **settings):
     (tmp_path / "weights.pth").write_bytes(b"weights")
-    model, procedure = legacy.apply(model, procedure, tmp_path / "weights.pth", Choice(**choice))
+    model, procedure = legacy.apply(model, procedure, tmp_path / "weights.pth", ModelSettings(**settings))
     (step,) = [step for step in procedure.transform if step["type"] == "NormalizeColor"]
     return step.get("signed", False), model.get("backbone", {}).get("legacy_blocks", False), procedure.remarks
 
@@ -48,12 +47,12 @@ def test_known_weights_mean_old_blocks(old_procedure, tmp_path, monkeypatch):
     colors, blocks, remarks = applied(old_procedure, tmp_path)
     assert (colors, blocks) == (True, True)
     assert "hash" in remarks[1]
-    assert applied(old_procedure, tmp_path, blocks="no")[1] is False
+    assert applied(old_procedure, tmp_path, legacy_blocks="no")[1] is False
 
 
 def test_the_users_word_counts(golden, old_procedure, tmp_path):
-    assert applied(old_procedure, tmp_path, colors="no", blocks="no") == (False, False, [])
-    colors, blocks, remarks = applied(load(golden).procedure, tmp_path, colors="yes", blocks="yes")
+    assert applied(old_procedure, tmp_path, legacy_colors="no", legacy_blocks="no") == (False, False, [])
+    colors, blocks, remarks = applied(load(golden).procedure, tmp_path, legacy_colors="yes", legacy_blocks="yes")
     assert (colors, blocks) == (True, True)
     assert ["legacy_colors=yes" in remarks[0], "legacy_blocks=yes" in remarks[1]] == [True, True]
 
@@ -61,10 +60,10 @@ def test_the_users_word_counts(golden, old_procedure, tmp_path):
 def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_path):
     procedure = load(golden).procedure
     assert applied(
-        procedure, tmp_path, {"type": "DefaultSegmentor", "backbone": {"type": "SpUNet-v1m1"}}, blocks="yes"
+        procedure, tmp_path, {"type": "DefaultSegmentor", "backbone": {"type": "SpUNet-v1m1"}}, legacy_blocks="yes"
     )[1:] == (False, [])
     prompts = {"type": "PPT-v1m2", "backbone": MODEL["backbone"]}
-    model, _ = legacy.apply({"type": "X", "backbone": prompts}, procedure, tmp_path, Choice(blocks="yes"))
+    model, _ = legacy.apply({"type": "X", "backbone": prompts}, procedure, tmp_path, ModelSettings(legacy_blocks="yes"))
     assert model["backbone"]["backbone"]["legacy_blocks"] is True
     assert "legacy_blocks" not in MODEL["backbone"]
 
@@ -79,13 +78,8 @@ def test_signed_colours_reach_from_minus_one_to_one():
     ("setting", "chosen"),
     [("auto", "auto"), ("yes", "yes"), ("old=yes", "auto"), ("no,mine=yes", "yes"), ("mine=no, yes", "no")],
 )
-def test_a_setting_is_for_all_models_or_for_one(setting, chosen, monkeypatch):
-    monkeypatch.setenv("POINTSERVE_LEGACY_BLOCKS", setting.replace(" ", ""))
-    settings.cache_clear()
-    try:
-        assert legacy.choice_for("mine") == Choice("auto", chosen)
-    finally:
-        settings.cache_clear()
+def test_a_setting_is_for_all_models_or_for_one(setting, chosen):
+    assert value_for(setting, "mine") == chosen
 
 
 @pytest.mark.parametrize("setting", ["", "maybe", "yes,mine", "mine=maybe"])
@@ -95,7 +89,7 @@ def test_other_words_are_refused(setting):
 
 
 def test_every_answer_says_so(golden):
-    model = load_model(golden, Choice(colors="yes"))
+    model = load_model(golden, ModelSettings(legacy_colors="yes"))
     segmenter = Segmenter(model.network, model.experiment.procedure)
     assert segmenter.warnings == model.experiment.procedure.remarks
     assert "from -1 to 1" in segmenter.warnings[0]

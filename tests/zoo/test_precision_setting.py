@@ -3,15 +3,8 @@
 import pytest
 
 from app.errors import BadModel
-from app.settings import settings
+from app.settings import ModelSettings
 from app.zoo.precision import precision_for
-
-
-@pytest.fixture(autouse=True)
-def _fresh_settings():
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -25,9 +18,9 @@ def _fresh_settings():
         ("fp32,other=fp16", False, "cpu", "fp32"),
     ],
 )
-def test_precision(monkeypatch, setting: str, supports_half_precision: bool, device: str, precision: str):
-    monkeypatch.setenv("POINTSERVE_PRECISION", setting)
-    assert precision_for("tree", supports_half_precision, device) == precision
+def test_precision(setting: str, supports_half_precision: bool, device: str, precision: str):
+    settings = ModelSettings(precision=setting)
+    assert precision_for("tree", supports_half_precision, device, settings) == precision
 
 
 @pytest.mark.parametrize(
@@ -38,9 +31,6 @@ def test_precision(monkeypatch, setting: str, supports_half_precision: bool, dev
         ("tree=bf16", False, "cpu", "float32"),
     ],
 )
-def test_what_cannot_be_had_is_refused(
-    monkeypatch, setting: str, supports_half_precision: bool, device: str, told: str
-):
-    monkeypatch.setenv("POINTSERVE_PRECISION", setting)
+def test_what_cannot_be_had_is_refused(setting: str, supports_half_precision: bool, device: str, told: str):
     with pytest.raises(BadModel, match=told):
-        precision_for("tree", supports_half_precision, device)
+        precision_for("tree", supports_half_precision, device, ModelSettings(precision=setting))

@@ -20,12 +20,13 @@ from app.http.progress import Progress
 from app.http.query import timeout_s
 from app.http.state import state
 from app.http.trace import answered, request_id
-from app.http.upload import MIB, body_stream
+from app.http.upload import body_stream
 from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.parameters import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
 from app.options import Options
+from app.settings import MIB
 
 JSON = "The JSON of the request"  # for what it says of memory
 

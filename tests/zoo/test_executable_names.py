@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from app.errors import BadModel
-from app.settings import settings
+from app.settings import ModelSettings
 from app.zoo.check import check
 from app.zoo.checkpoint import open_checkpoint
 from app.zoo.loading import load_model
@@ -28,13 +28,6 @@ class Task(Enum):
     """Of a user's own."""
 
     SEMANTIC = "semantic"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_settings():
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -118,23 +111,23 @@ def test_refused_weights_say_what_would_have_been_called(folder):
     assert f"POINTSERVE_PERMITTED_NAMES={name}" in report.reason
 
 
-def test_a_name_is_served_with_an_explicit_word(folder, monkeypatch, caplog):
+def test_a_name_is_served_with_an_explicit_word(folder, caplog):
     path = folder / "model" / "model_best.pth"
     state = torch.load(path, weights_only=False)["state_dict"]
     torch.save({"state_dict": state, "hook": Calls(subprocess.Popen, "touch marker")}, path)
-    monkeypatch.setenv("POINTSERVE_PERMITTED_NAMES", "os.system, subprocess.Popen")
-    report = check(folder)
+    settings = ModelSettings(permitted_names="os.system, subprocess.Popen")
+    report = check(folder, settings)
     assert report.served
     assert any(found.check == "names" and "subprocess.Popen" in found.detail for found in report.findings)
-    card = load_model(folder).card()
+    card = load_model(folder, settings).card()
     assert "subprocess.Popen" in card["remarks"][0]
     assert "subprocess.Popen" in caplog.text
 
 
-def test_another_name_is_not_permitted_with_it(tmp_path, monkeypatch):
+def test_another_name_is_not_permitted_with_it(tmp_path):
     torch.save({"state_dict": {"a": torch.ones(1)}, "x": Calls(eval, "1")}, tmp_path / "a.pth")
-    monkeypatch.setenv("POINTSERVE_PERMITTED_NAMES", "posix.system")
-    assert "builtins.eval" in refused(tmp_path / "a.pth")
+    with pytest.raises(BadModel, match=r"builtins\.eval"):
+        open_checkpoint(tmp_path / "a.pth", ModelSettings(permitted_names="posix.system"))
 
 
 def test_records_beside_the_pickle_that_is_read_do_not_count(tmp_path):
