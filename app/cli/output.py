@@ -42,14 +42,18 @@ def format_by_suffix(name: str, formats: Collection[str] | None = None) -> str |
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all; folders on the way are made. A pipe or device is written to."""
-    if path.exists() and not path.is_file():
+    """Write ``data`` to ``path`` whole or not at all; folders on the way are made.
+
+    Links stay, such as /dev/stdout. What is no file, such as a pipe, or has no name any more is written to.
+    """
+    target = path.resolve()
+    if path.exists() and not target.is_file():
         path.write_bytes(data)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
     try:
         part.write_bytes(data)
-        part.replace(path)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .child import answer
+from .attempt import answer
 from .faults import ARCHITECTURE
 
 
@@ -80,4 +80,4 @@ def _dotted(cudnn: int | None) -> str | None:
 
 
 if __name__ == "__main__":
-    answer(compute())
+    answer(compute)

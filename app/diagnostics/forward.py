@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .child import answer
+from .attempt import answer
 from .operators import devices
 
 if TYPE_CHECKING:
@@ -71,4 +71,4 @@ def _since(began_s: float) -> float:
 if __name__ == "__main__":
     from app.settings import ModelSettings, Settings
 
-    answer(forward(ModelSettings(**json.loads(sys.argv[1])) if sys.argv[1:] else Settings()))
+    answer(forward, ModelSettings(**json.loads(sys.argv[1])) if sys.argv[1:] else Settings())

@@ -3,38 +3,38 @@
 from typing import Any
 
 from . import faults, operators
-from .child import Outcome
+from .attempt import Attempt
 
 Entry = dict[str, Any]
 
 
-def entry(name: str, outcome: Outcome | None, hindrance: Entry) -> Entry:
-    """State compiled, reference, absent (``outcome`` None) or broken, with reason, fault and remedy.
+def entry(name: str, attempt: Attempt | None, hindrance: Entry) -> Entry:
+    """State compiled, reference, absent (``attempt`` None) or broken, with reason, fault and remedy.
 
     ``hindrance`` says what would keep it from compiling, as ``building.hindrance`` does.
     """
-    if outcome is None:
+    if attempt is None:
         remedy = f"In a checkout of pointserve, run {_install(name)}."
         return {"name": name, "state": "absent", "fault": faults.EXTENSION.name, "remedy": remedy}
-    if outcome.reason:
-        return {"name": name, "state": "broken", "reason": f"its check {outcome.reason}", "remedy": _again(name)}
-    found: Entry = outcome.value
+    if attempt.reason:
+        return {"name": name, "state": "broken", "reason": f"its check {attempt.reason}", "remedy": _again(name)}
+    found: Entry = attempt.value
     wrong = [check for check in found["checks"] if not check["ok"]]
     if not wrong:
         return found | _slowness(found, hindrance)
     return found | {"state": "broken"} | _blame(name, wrong, f"It is compiled for {', '.join(found['architectures'])}")
 
 
-def timed(name: str, outcome: Outcome) -> Entry:
+def timed(name: str, attempt: Attempt) -> Entry:
     """The entry of a library whose operators were all run and timed."""
-    if outcome.reason:
+    if attempt.reason:
         remedy = _again(name)
-        reason = f"timing its operators {outcome.reason}"
+        reason = f"timing its operators {attempt.reason}"
         return {"name": name, "state": "broken", "operators": [], "reason": reason, "remedy": remedy}
-    wrong = [work for work in outcome.value if not work["ok"]]
+    wrong = [work for work in attempt.value if not work["ok"]]
     if not wrong:
-        return {"name": name, "state": "ok", "operators": outcome.value}
-    return {"name": name, "state": "broken", "operators": outcome.value} | _blame(
+        return {"name": name, "state": "ok", "operators": attempt.value}
+    return {"name": name, "state": "broken", "operators": attempt.value} | _blame(
         name, wrong, "It has no code for the device"
     )
 

@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import sys
 
-from .child import answer
+from .attempt import answer
 
 
 def probe(module: str) -> dict[str, str]:
@@ -28,4 +28,4 @@ def _version(top: str) -> str:
 
 
 if __name__ == "__main__":
-    answer(probe(sys.argv[1]))
+    answer(probe, sys.argv[1])

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from app.processes import Task
+
 from . import building, libraries, machine, operators, stack
-from .child import Child, Outcome
+from .attempt import Attempt, attempt
 from .driver import age, driver
 from .environment import environment
 from .problems import problems
@@ -41,13 +43,13 @@ def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, 
     present = [name for name in operators.CHECKS if importlib.util.find_spec(name)]
     with ExitStack() as children:
 
-        def start(*arguments: str) -> Child:
-            return children.enter_context(Child(list(arguments)))
+        def start(*command: str) -> Task:
+            return children.enter_context(_task(*command))
 
-        compute = start("-m", "app.diagnostics.compute")
-        checks = {name: start("-m", "app.diagnostics.operators", name) for name in present}
-        probes = {name: start(*stack.probe_arguments(library)) for name, library in stack.STACK.items()}
-        about_torch = _compute_entry(compute.outcome(deadline_s))
+        compute = start("compute")
+        checks = {name: start("operators", name) for name in present}
+        probes = {name: start("probe", library.module) for name, library in stack.STACK.items()}
+        about_torch = _compute_entry(attempt(compute, deadline_s))
         memory = machine.memory()
         facts: Entry = {
             "pointserve": _version("pointserve"),
@@ -65,10 +67,10 @@ def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, 
         _compare_driver(facts)
         hindrance = _hindrance(facts)
         facts["operators"] = [
-            libraries.entry(name, checks[name].outcome(deadline_s) if name in checks else None, hindrance)
+            libraries.entry(name, attempt(checks[name], deadline_s) if name in checks else None, hindrance)
             for name in operators.CHECKS
         ]
-        facts["stack"] = [stack.entry(name, probe.outcome(deadline_s)) for name, probe in probes.items()]
+        facts["stack"] = [stack.entry(name, attempt(probe, deadline_s)) for name, probe in probes.items()]
     if deep:
         facts |= _deep(present, settings)
     found = problems(facts, OPTIONAL, device)
@@ -79,14 +81,18 @@ def _deep(present: list[str], settings: Mapping[str, Any] | None = None) -> Entr
     """``timings``, an entry a library, and ``forward``, one a device."""
     deadline_s = time.monotonic() + DEEP_LIMIT_S
 
-    def run(*arguments: str) -> Outcome:
-        with Child(list(arguments)) as child:
-            return child.outcome(deadline_s)
+    def run(*command: str) -> Attempt:
+        with _task(*command) as task:
+            return attempt(task, deadline_s)
 
-    timings = [libraries.timed(name, run("-m", "app.diagnostics.timings", name)) for name in present]
-    outcome = run("-m", "app.diagnostics.forward", *([json.dumps(dict(settings))] if settings else []))
-    failed = [{"device": "all", "ok": False, "reason": f"classifying a tile {outcome.reason}"}]
-    return {"timings": timings, "forward": outcome.value or failed}
+    timings = [libraries.timed(name, run("timings", name)) for name in present]
+    passed = run("forward", *([json.dumps(dict(settings))] if settings else []))
+    failed = [{"device": "all", "ok": False, "reason": f"classifying a tile {passed.reason}"}]
+    return {"timings": timings, "forward": passed.value or failed}
+
+
+def _task(module: str, *arguments: str) -> Task:
+    return Task(f"app.diagnostics.{module}", arguments)
 
 
 def _version(distribution: str) -> str | None:
@@ -103,11 +109,11 @@ def _library_entry(name: str) -> Entry:
     return {"name": name, "state": "absent", "remedy": f"Run `{sys.executable} -m pip install {name}`."}
 
 
-def _compute_entry(outcome: Outcome) -> Entry:
-    if outcome.value:
-        return outcome.value
+def _compute_entry(attempt: Attempt) -> Entry:
+    if attempt.value:
+        return attempt.value
     remedy = "Reinstall torch, for a machine without a GPU from https://download.pytorch.org/whl/cpu."
-    return {"torch": {"state": "broken", "reason": f"its import {outcome.reason}", "remedy": remedy}, "devices": []}
+    return {"torch": {"state": "broken", "reason": f"its import {attempt.reason}", "remedy": remedy}, "devices": []}
 
 
 def _hindrance(facts: Entry) -> Entry:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .child import Outcome
+from .attempt import Attempt
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,9 @@ STACK = {
 }
 
 
-def probe_arguments(library: Library) -> list[str]:
-    """Arguments of the Python process that imports ``library``."""
-    return ["-m", "app.diagnostics.probe", library.module]
-
-
-def entry(name: str, outcome: Outcome) -> dict[str, Any]:
+def entry(name: str, attempt: Attempt) -> dict[str, Any]:
     """The report's entry of one library: name, state ok, absent or broken, version or reason and remedy."""
-    found = outcome.value or {"state": "broken", "reason": f"its import {outcome.reason}"}
+    found = attempt.value or {"state": "broken", "reason": f"its import {attempt.reason}"}
     if found["state"] == "ok":
         return {"name": name, **found}
     if found["state"] == "absent":

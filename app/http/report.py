@@ -1,11 +1,9 @@
 """The report of app.diagnostics, gathered in a process of its own and kept for some seconds."""
 
-import subprocess
-import sys
 import time
 from threading import Lock
 
-from app.engine.child import PACKAGE_ROOT
+from app import processes
 from app.engine.environment import open_environment
 from app.errors import NotReady
 from app.settings import ModelSettings, Settings
@@ -48,17 +46,9 @@ class DiagnosticsReport:
 
     def _gather(self) -> bytes:
         """Standard output of ``python -m app.diagnostics --json``; its exit code only says whether all is well."""
-        command = [sys.executable, "-m", "app.diagnostics", "--json", *self.options]
         try:
-            done = subprocess.run(
-                command,
-                cwd=PACKAGE_ROOT,
-                env=open_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self.gather_s,
-            )
-        except subprocess.TimeoutExpired:
+            done = processes.run("app.diagnostics", ["--json", *self.options], open_environment(), self.gather_s)
+        except TimeoutError:
             raise NotReady(
                 f"Gathering the report took longer than {self.gather_s:.0f} s. Run `pointserve diagnose` on the "
                 "machine to see where it stops.",

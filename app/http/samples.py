@@ -1,8 +1,6 @@
 """GET /samples: made-up tiles for those who have no cloud at hand."""
 
 import logging
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from app.engine.child import PACKAGE_ROOT
+from app import processes
 from app.engine.environment import plain_environment
 from app.errors import NotFound, NotReady, quoted
 from app.http.openapi import problems, responses
@@ -73,13 +71,16 @@ def sample(name: str) -> Response:
 
 def _make(name: str) -> bytes:
     """The tile from a process of its own, so that other requests go on; no disk is needed."""
-    command = [sys.executable, "-m", "app.cli", "sample", "/dev/stdout", "--format", "laz", "--kind", name]
+    arguments = ["sample", "/dev/stdout", "--format", "laz", "--kind", name]
     try:
-        return subprocess.run(
-            command, cwd=PACKAGE_ROOT, env=plain_environment(), check=True, capture_output=True, timeout=MAKE_S
-        ).stdout
-    except subprocess.TimeoutExpired:
+        done = processes.run("app.cli", arguments, plain_environment(), MAKE_S)
+    except TimeoutError:
         raise NotReady(f"Making the sample took longer than {MAKE_S:.0f} s.", retry_after_s=60) from None
-    except (subprocess.CalledProcessError, OSError) as error:
-        log.error("the sample %s was not made: %s", name, getattr(error, "stderr", error))
-        raise NotReady("The sample could not be made now; the server's log says why.", retry_after_s=30) from None
+    except OSError as error:
+        why = str(error)
+    else:
+        if done.returncode == 0:
+            return done.stdout
+        why = done.stderr.decode(errors="replace")
+    log.error("the sample %s was not made: %s", name, why)
+    raise NotReady("The sample could not be made now; the server's log says why.", retry_after_s=30)

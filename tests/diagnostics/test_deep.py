@@ -13,7 +13,7 @@ import sparseops
 from rich.console import Console
 
 from app.diagnostics import forward, report, table, timings
-from app.diagnostics.child import Outcome
+from app.diagnostics.attempt import Attempt
 from app.diagnostics.libraries import entry, timed
 from app.diagnostics.problems import problems
 from app.settings import DEFAULTS
@@ -70,7 +70,7 @@ def test_every_operator_and_the_model_are_run_and_timed(deep):
 def test_an_operator_that_is_wrong_is_found(monkeypatch):
     right = pointops.subtraction
     monkeypatch.setattr(pointops, "subtraction", lambda *arguments: right(*arguments) + 0.01)
-    found = timed("pointops", Outcome(timings.time_library("pointops")))
+    found = timed("pointops", Attempt(timings.time_library("pointops")))
     assert found["state"] == "broken"
     assert found["reason"].startswith("subtraction on cpu: off by 0.01")
 
@@ -80,7 +80,7 @@ def test_an_operator_that_fails_is_named_by_the_one_before(monkeypatch):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(sparseops, "serialize", fail)
-    found = timed("sparseops", Outcome(timings.time_library("sparseops")))
+    found = timed("sparseops", Attempt(timings.time_library("sparseops")))
     assert "all on cpu: RuntimeError after sparse_conv, strided: CUDA error" in found["reason"]
 
 
@@ -148,8 +148,8 @@ def test_a_library_that_is_broken_is_one_problem(deep):
     facts = deep[1]
     check = {"device": "cuda:0", "operator": "all", "ok": False, "reason": "CUDA error: no kernel image is available"}
     found = next(entry for entry in facts["operators"] if entry["name"] == "pointops")
-    broken = entry("pointops", Outcome(found | {"checks": [check]}), {})
-    late = timed("pointops", Outcome([check]))
+    broken = entry("pointops", Attempt(found | {"checks": [check]}), {})
+    late = timed("pointops", Attempt([check]))
     assert late["fault"] == broken["fault"] == "architecture not compiled for this card"
 
     def named(operators):
@@ -162,6 +162,6 @@ def test_a_library_that_is_broken_is_one_problem(deep):
 
 def test_a_library_that_dies():
     assert (
-        timed("pointops", Outcome(reason="was killed by SIGSEGV"))["reason"]
-        == "timing its operators was killed by SIGSEGV"
+        timed("pointops", Attempt(reason="was ended by SIGSEGV"))["reason"]
+        == "timing its operators was ended by SIGSEGV"
     )

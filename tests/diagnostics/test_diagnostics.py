@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 import sparseops
 
-from app.diagnostics.child import PACKAGE_ROOT, Outcome
+from app.diagnostics.attempt import Attempt
 from app.diagnostics.compute import is_supported
 from app.diagnostics.libraries import entry as library_entry
 from app.diagnostics.operators import check_library
 from app.diagnostics.report import report
+from app.processes import PACKAGE_ROOT, Task
 
 HANGS = """
 import os, pathlib, subprocess, sys, time
@@ -117,6 +119,18 @@ def test_broken_libraries_hurt_nobody_else(broken_stack):
     wait_until_gone((broken_stack / "cumm/pids").read_text().split())
 
 
+def test_what_a_report_tries_ends_if_the_report_is_killed(broken_stack):
+    file = broken_stack / "cumm/pids"
+    with Task("app.diagnostics", ["--json"]):
+        until = time.monotonic() + 60
+        while not (file.exists() and len(file.read_text().split()) == 2):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    pid, nap = file.read_text().split()
+    os.kill(int(nap), signal.SIGKILL)
+    wait_until_gone([pid])
+
+
 def test_broken_torch_is_reported_and_fails(tmp_path):
     (tmp_path / "torch.py").write_text("import os\nos.abort()\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -186,7 +200,7 @@ def test_operators_that_are_off_are_found(monkeypatch):
 def test_operators_compiled_for_other_devices_say_for_which():
     check = {"device": "cuda:0", "operator": "all", "ok": False, "reason": "RuntimeError: no kernel image is available"}
     found = {"name": "pointops", "state": "compiled", "architectures": ["cpu", "sm_80"], "checks": [check]}
-    entry = library_entry("pointops", Outcome(found), {})
+    entry = library_entry("pointops", Attempt(found), {})
     assert entry["fault"] == "architecture not compiled for this card"
     assert entry["state"] == "broken"
     assert "cuda:0: RuntimeError: no kernel image" in entry["reason"]

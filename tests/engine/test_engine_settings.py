@@ -11,8 +11,8 @@ import torch
 from engine_samples import EXPERIMENT, body_of, content, npz_bytes
 from pydantic import ValidationError
 
-from app.engine.protocol import ReadOptions, SegmentOptions
 from app.engine.service import Service
+from app.options import Options
 from app.settings import EngineSettings, Settings
 
 WORDS = ("debug", "yes", "bf16", "native", "posix.system")  # each setting of text takes one of them
@@ -75,7 +75,7 @@ def test_they_hold_there(given, running):
     assert (card.served, card.precision, card.backend, card.tile_voxels) == (True, "bf16", "native", 30_000)
     assert "posix.system" in card.remarks[0]
     assert service.status().engines[0].threads == given["threads"]
-    with body_of(npz_bytes(900)) as body, service.predict(body, ReadOptions(), SegmentOptions(), "json") as answer:
+    with body_of(npz_bytes(900)) as body, service.predict(body, Options(output="json")) as answer:
         assert any("legacy_colors=yes says so" in warning for warning in json.loads(content(answer))["warnings"])
 
 

@@ -169,7 +169,7 @@ def test_service_whose_folders_were_all_away_comes_back(service, root):
 
 def test_engine_that_rests_is_started_by_loading_a_model(settings, tmp_path, monkeypatch):
     """One whose process does not start at all: the pause is far too long to be waited for."""
-    monkeypatch.setattr("app.engine.child.PACKAGE_ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr("app.processes.PACKAGE_ROOT", tmp_path / "nowhere")
     service = Service(settings.model_copy(update={"engine_failures": 2, "engine_pause_s": 600.0}))
     service.start()
     try:

@@ -11,11 +11,11 @@ from typing import Any
 
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from app.engine.child import signal_with_parent
 from app.engine.service import Service
 from app.http.front.exchange import Exchange
 from app.http.front.loop import Loop
 from app.http.front.pace import Crowd
+from app.processes import signal_with_parent
 from app.settings import Settings
 
 CLOSE_S = 3.0  # at least, between the closing of the port and that of connections

@@ -1,0 +1,48 @@
+"""Attempts in child processes at what may crash, hang or abort: each answers one JSON value on its standard output."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.processes import Task, ending, signal_with_parent
+
+ANSWER = "pointserve-answer:"
+REASON_LENGTH = 300
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a child answered; ``reason`` says why there is no answer and is '' if there is one."""
+
+    value: Any = None
+    reason: str = ""
+
+
+def answer(work: Callable[..., Any], *arguments: Any) -> None:
+    """In the child: hand what ``work`` gives, JSON-able, to the parent. Whatever else is printed is ignored.
+
+    The child does not outlive its parent.
+    """
+    signal_with_parent(signal.SIGKILL)
+    print(f"\n{ANSWER}{json.dumps(work(*arguments))}", flush=True)
+
+
+def attempt(task: Task, deadline_s: float) -> Attempt:
+    """The answer of ``task``, waited for until ``deadline_s`` on the monotonic clock."""
+    try:
+        done = task.wait(deadline_s - time.monotonic())
+    except TimeoutError:
+        return Attempt(reason="gave no answer in the time allowed")
+    answers = [line for line in _lines(done.stdout) if line.startswith(ANSWER)]
+    if done.returncode == 0 and answers:
+        return Attempt(json.loads(answers[-1].removeprefix(ANSWER)))
+    last_words = next((line for line in reversed(_lines(done.stderr)) if line.strip()), "")
+    told = f"{': ' if last_words else ''}{last_words.strip()[:REASON_LENGTH]}"
+    return Attempt(reason=f"{ending(done.returncode)}{told}")
+
+
+def _lines(output: bytes) -> list[str]:
+    return output.decode(errors="replace").splitlines()
