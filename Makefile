@@ -45,6 +45,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/typos
 
 # On a machine with a GPU, by $(PYTHON), whose torch has CUDA; nothing is installed. TORCH_CUDA_ARCH_LIST=9.0 builds faster.
 SPACE := $() $()
@@ -103,6 +104,14 @@ $(IMAGE_LINTERS)/.installed: tests/image/requirements.txt
 # the images, built and run by the docker engine that is here; CONTAINER_STANDINS: see tests/container/conftest.py
 container-test: image-lint $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS) $(wildcard tests/container/*_image.py tests/container/*_sources.py)
+
+# what a release holds: wheels of what is Python alone, source distributions of the operators, which are compiled beside their torch
+dist: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/uv build --quiet --wheel --out-dir dist .
+	$(BIN)/uv build --quiet --out-dir dist libs/pointserve_client
+	set -e; for library in $(dir $(LIBS)); do test $$library = libs/pointserve_client/ || $(BIN)/uv build --quiet --sdist \
+		--no-build-isolation --python $(BIN)/python --out-dir dist $$library; done
 
 # a made-up tile, classified on the command line
 demo: $(VENV)/.installed

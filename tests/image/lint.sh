@@ -11,6 +11,7 @@ set -x
     environment.yml docker-compose.ml.yml deploy
 "$BIN/check-jsonschema" --schemafile tests/image/environment.schema.json environment.yml
 "$BIN/python" tests/image/specs.py environment.yml
+"$BIN/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 "$BIN/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.ml.yml
 "$BIN/docker-compose" --file docker-compose.ml.yml --profile '*' config --quiet
 for manifest in deploy/kubernetes/base/[!k]*.yaml deploy/kubernetes/models/{claim,filler}.yaml; do "$BIN/kubernetes-validate" -k 1.30 --strict "$manifest"; done
