@@ -39,7 +39,8 @@ class Answer(EncodedFile):
         model: name of the model that answered.
         timings_ms: milliseconds by stage, in the order in which they ran.
         passes, passes_wanted: of the network, made, and those that the mode asks for.
-        num_voxels, batch_size: of the cloud, and clouds of all requests in its pass; 0 and 1 where unknown.
+        num_voxels: of the cloud; 0 if unknown.
+        batch_size: clouds of all requests in its pass.
     """
 
     num_points: int

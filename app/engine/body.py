@@ -1,4 +1,4 @@
-"""The bytes of a request, whole, in memory or on disk."""
+"""The body of a request as a file in memory or on disk."""
 
 import io
 import os
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class Storage:
-    """Where files of a request lie: in memory up to ``memory_bytes`` each and as far as ``budget`` has room, else under
+    """Where files of requests are put: in memory up to ``memory_bytes`` each if ``budget`` has room, else on disk under
     ``spool_dir`` (None: the system's temporary folder)."""
 
     memory_bytes: int
@@ -27,7 +27,7 @@ class Storage:
 
     @cached_property
     def is_all_memory(self) -> bool:
-        """Whether the folder lies in memory, too, as a tmpfs does."""
+        """Whether the folder itself is in memory, as a tmpfs is."""
         number = os.stat(self.spool_dir or tempfile.gettempdir()).st_dev
         device = f"{os.major(number)}:{os.minor(number)}"
         mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
@@ -56,7 +56,7 @@ class Body(OwnedFile):
 
 
 class Spool(io.RawIOBase):
-    """A file that is written, begins in memory, moves to disk where there is no room for it, and becomes a ``Body``.
+    """A file being written; it moves from memory to disk if there is no room for it, and becomes a ``Body``.
 
     Raises NotReady if memory or descriptors lack; ``write`` also NoRoom if the disk is full or the folder gone,
     and Busy if the disk is memory and other requests hold that.
@@ -115,7 +115,7 @@ class Spool(io.RawIOBase):
         return num_bytes
 
     def take(self) -> Body:
-        """What was written, which is the caller's from now on; this object is closed."""
+        """What was written, now owned by the caller; closes this object."""
         body = Body(self._body.detach(), self._body.size, reservation=self._reservation.moved())
         self.close()
         return body
@@ -127,7 +127,7 @@ class Spool(io.RawIOBase):
         super().close()
 
     def _make_room(self, end: int) -> None:
-        """See that there is room for ``end`` bytes, here or on disk."""
+        """Make sure that there is room for ``end`` bytes, in memory or on disk."""
         more_bytes = max(0, end - self._reservation.num_bytes)
         if self._in_memory and end <= self._storage.memory_bytes and self._reservation.add(more_bytes):
             return
@@ -153,7 +153,7 @@ class Spool(io.RawIOBase):
 
 
 def check_spool_dir(spool_dir: Path | None) -> None:
-    """Raise BadRequest unless files can be made where large bodies go."""
+    """Raise BadRequest if no file can be made in ``spool_dir``."""
     try:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=spool_dir) as file:
             file.write(b"pointserve")

@@ -1,4 +1,4 @@
-"""How long an engine rests after it was lost."""
+"""Pauses between a lost engine process and the next one."""
 
 import math
 import time
@@ -9,10 +9,11 @@ FIRST_REST_S, MAX_REST_S = 0.5, 30.0
 
 
 class Breaker:
-    """After ``failures`` losses in a row, none of them with a job done between, an engine rests for ``pause_s``.
+    """Decides how long an engine rests after a loss: ``pause_s`` after ``failures`` losses in a row without a job done.
 
-    Before that it rests half a second, then twice as long each time. A loss while the process worked on clouds is laid
-    to these: it does not count, and there is no rest. Losses are forgotten once the process stayed up for ``pause_s``.
+    Before that it rests half a second, then twice as long each time. A loss while the process worked on clouds is
+    blamed on the clouds: it does not count, and there is no rest. Losses are forgotten once a process stayed up for
+    ``pause_s``.
     """
 
     def __init__(self, failures: int, pause_s: float):
@@ -24,7 +25,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the rest is the long one."""
+        """Whether so many were lost in a row that the engine rests for ``pause_s``."""
         return self.num_failures >= self._failures
 
     def ready(self) -> None:
@@ -36,7 +37,7 @@ class Breaker:
         self._forget()
 
     def lost(self, over_clouds: bool) -> float:
-        """The process ended, perhaps while it worked on clouds; how many seconds to rest."""
+        """Seconds to rest after the process ended; ``over_clouds`` if it was working on clouds then."""
         if time.monotonic() - self._ready_since > self._pause_s:
             self._forget()
         self._ready_since = math.inf
@@ -46,7 +47,7 @@ class Breaker:
         return self._pause_s if self.is_open else rest_s
 
     def failed(self) -> float:
-        """The process could not serve as things are; how many seconds to rest until they may be better."""
+        """Seconds to rest after the process found nothing that it can serve."""
         self.num_failures += 1
         return self._back_off.next_s()
 

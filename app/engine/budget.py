@@ -1,4 +1,4 @@
-"""Memory of the machine that requests take, counted in bytes before it is taken."""
+"""The budget of the machine's memory that requests share; bytes are reserved before they are taken."""
 
 import sys
 import threading
@@ -19,8 +19,8 @@ SMALL_SHARE = 64  # what takes less than one part in so many does not wait behin
 class MemoryBudget:
     """At most ``total_bytes`` for bodies, clouds, what reads, segments and writes them, and answers; 0 for no limit.
 
-    For any number of threads. Who asks first gets memory first, but for small requests, which pass the large.
-    ``refusals`` counts requests that got none in time, under ``host_memory``.
+    For any number of threads. First come, first served, but small requests pass large ones. ``refusals`` counts the
+    requests that got none in time, under ``host_memory``.
     """
 
     def __init__(self, total_bytes: int = 0):
@@ -32,7 +32,7 @@ class MemoryBudget:
 
     @property
     def used_bytes(self) -> int:
-        """What is held at the moment."""
+        """Bytes that are reserved at the moment."""
         return self._used_bytes
 
     @property
@@ -41,7 +41,7 @@ class MemoryBudget:
         return len(self._waiting)
 
     def reservation(self) -> "Reservation":
-        """Nothing yet, to be enlarged and closed."""
+        """A reservation of 0 bytes, to be enlarged and closed."""
         return Reservation(self)
 
     def busy(self, what: str, more_bytes: int) -> Busy:
@@ -71,11 +71,11 @@ class Reservation:
 
     @property
     def total_bytes(self) -> int:
-        """Of the budget; very many where it has no limit."""
+        """Size of the budget; a very large number if it has no limit."""
         return self._budget.total_bytes or sys.maxsize
 
     def add(self, num_bytes: int, share: int = FILES_SHARE) -> bool:
-        """Take ``num_bytes`` more if no more than one part in ``share`` of all is taken then; whether they were."""
+        """Reserve ``num_bytes`` more if at most one part in ``share`` of the budget is taken then; whether it did."""
         with self._budget._changed:
             if not self._budget._fits(num_bytes, share):
                 return False
@@ -83,7 +83,7 @@ class Reservation:
         return True
 
     def resize(self, num_bytes: int, deadline: Deadline, what: str) -> None:
-        """Hold ``num_bytes`` in all; waits for more, and gives back at once.
+        """Reserve ``num_bytes`` in all: wait for more, or give back at once.
 
         Raises TooLarge, saying that ``what`` ("The cloud") takes so much, if there never are so many, Busy after
         ``PATIENCE_S`` or when the time for the request is over, ClientGone.
@@ -120,7 +120,7 @@ class Reservation:
         self.close()
 
     def moved(self) -> "Reservation":
-        """The same bytes for another owner; nothing is left here."""
+        """A reservation of these bytes for another owner; none are left in this one."""
         other = Reservation(self._budget)
         other.num_bytes, self.num_bytes = self.num_bytes, 0
         return other
@@ -136,5 +136,5 @@ class Reservation:
         while not budget._may_take(self, more_bytes):
             if time.monotonic() >= until:
                 raise budget.busy(what, more_bytes)
-            budget._changed.wait(min(deadline.look_s, until - time.monotonic()))
+            budget._changed.wait(min(deadline.poll_s, until - time.monotonic()))
             deadline.check_client()

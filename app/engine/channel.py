@@ -109,7 +109,7 @@ class Channel:
             raise
 
     def wait(self, seconds: float) -> bool:
-        """Whether ``receive`` would find something, be it the end, within so many seconds."""
+        """Whether a message, or the end of the channel, arrives within so many seconds."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(1000 * seconds))
@@ -161,7 +161,7 @@ class Channel:
 
 
 def close_all(descriptors: Sequence[int]) -> None:
-    """Close descriptors that arrived and are not wanted."""
+    """Close every descriptor."""
     for descriptor in descriptors:
         os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""A child process of this service and the channel to it."""
+"""Child processes, each with a channel to it."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ _starter = ThreadPoolExecutor(1, "pointserve-starter")
 
 
 class ChildProcess:
-    """``python -m module --fd N …``, where the descriptor N is the other end of ``channel``."""
+    """A process ``python -m module --fd N …``; the descriptor N is the other end of ``channel``."""
 
     def __init__(
         self, module: str, arguments: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()

@@ -24,11 +24,11 @@ from app.engine.protocol import (
 )
 from app.errors import BadModel, NotReady, Problem, by_status
 
-LOOK_S = 0.1  # how soon an engine hears that nobody waits any more
+LOOK_S = 0.1  # how soon an engine hears that a job is cancelled
 TAKE_S = 10.0  # for a message that has begun to arrive
 START_S = 600.0
 LOAD_S = 600.0
-NAP_S = 2.0  # without a look this process was itself suspended, or waited for something else
+NAP_S = 2.0  # between two looks: this process was itself suspended
 OVERRUN_S_A_POINT = 20e-6
 DEVICE_STAGES = ("plan", "network")
 
@@ -70,7 +70,7 @@ class EngineConnection:
             raise Hung(f"gave no sign of life for {self._hang_limits.silence_s:g} s")
 
     def ready(self, configuration: Configure) -> Ready:
-        """What the process says once its models are loaded as ``configuration`` wants; NotReady if it has none."""
+        """Have the process load its models as ``configuration`` says; raises NotReady if it has nothing to serve."""
         self.child.channel.send(configuration, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + START_S, "load its models")
         if isinstance(answer, Failure):
@@ -80,7 +80,7 @@ class EngineConnection:
         return answer
 
     def change(self, message: LoadModel | UnloadModel) -> list[ModelCard]:
-        """Load or unload a model; the cards after that. Raises the problem that the process met."""
+        """Load or unload a model; gives the cards of all models after that. Raises the problem that the process met."""
         self.child.channel.send(message, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + LOAD_S, "load or unload a model")
         if isinstance(answer, Failure):
@@ -91,7 +91,7 @@ class EngineConnection:
         return answer.models
 
     def serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:
-        """Have ``jobs`` run; gives what each ends in as soon as it is known, in any order."""
+        """Run ``jobs`` in the process; yields each with its outcome as soon as that is known, in any order."""
         to_unix_s = time.time() - time.monotonic()
         batch = [
             Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
@@ -114,12 +114,12 @@ class EngineConnection:
             yield job, outcome
 
     def _limit_s(self, job: CloudJob) -> float:
-        """When ``job`` ought to be answered at the latest, in seconds of ``time.monotonic``."""
+        """Latest time for the answer to ``job``, in seconds of ``time.monotonic``."""
         begin_s = max(job.started_s, job.deadline_s)
         return begin_s + self._hang_limits.overrun_s + OVERRUN_S_A_POINT * job.num_points
 
     def _cancel(self, jobs: Sequence[CloudJob]) -> None:
-        """Let the process hear which jobs of its batch nobody waits for."""
+        """Cancel the jobs of the batch that nobody waits for any more."""
         for index, job in enumerate(jobs):
             if job.status is JobStatus.ABANDONED:
                 self.heartbeat.cancel(index)

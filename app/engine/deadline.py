@@ -8,7 +8,7 @@ from app.errors import ClientGone, DeadlineExceeded
 
 STOPPING = "The server is stopping."
 LATE = "The cloud was not segmented in the time for the request."
-LOOK_S = 0.2  # how soon it is noticed that nobody waits any more
+LOOK_S = 0.2  # how often somebody who waits looks whether the client is gone
 
 
 def _stays() -> bool:
@@ -17,7 +17,7 @@ def _stays() -> bool:
 
 @dataclass(frozen=True)
 class Deadline:
-    """``at_s`` in seconds of ``time.monotonic``; ``is_gone`` says whether the client has hung up."""
+    """When an answer is due, in seconds of ``time.monotonic``; ``is_gone`` says whether the client has hung up."""
 
     at_s: float
     is_gone: Callable[[], bool] = _stays
@@ -33,12 +33,12 @@ class Deadline:
         return max(0.0, self.at_s - time.monotonic())
 
     @property
-    def look_s(self) -> float:
-        """How long to wait before ``check`` is due again."""
+    def poll_s(self) -> float:
+        """How many seconds to wait before the next ``check``."""
         return min(LOOK_S, self.left_s)
 
     def check(self, late: str) -> None:
-        """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, if there is no use in going on."""
+        """Raise DeadlineExceeded with the sentence ``late``, or ClientGone, if nobody can use the answer any more."""
         if time.monotonic() >= self.at_s:
             raise DeadlineExceeded(late)
         self.check_client()

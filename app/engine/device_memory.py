@@ -1,4 +1,4 @@
-"""The memory of the device that an engine process owns."""
+"""Memory of the device on which an engine process computes."""
 
 import ctypes
 import gc

@@ -1,4 +1,4 @@
-"""From the setting ``device`` to what an engine process is told, without touching a device in this process."""
+"""The setting ``device``: which engines there are, found without touching a device in this process."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from app.errors import BadRequest
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """One engine's device: its ``name`` in the settings, what torch is to call it, and its environment."""
+    """Device of one engine: its ``name`` in the settings, torch's name for it, and variables that select it."""
 
     name: str
     torch_device: str
@@ -21,7 +21,7 @@ class DeviceChoice:
 def choose(setting: str) -> list[DeviceChoice]:
     """One choice for every device in ``setting``: auto, cpu, cuda or cuda:N, several joined by ','.
 
-    A device that is named several times has so many engines, called cpu#0, cpu#1 and so on.
+    A device that is named several times has as many engines, called cpu#0, cpu#1 and so on.
 
     Raises BadRequest for anything else.
     """
@@ -44,7 +44,7 @@ def _choose(name: str) -> DeviceChoice:
 
 
 def _visible(index: int) -> str:
-    """How CUDA is told of device ``index`` of those visible, else of all in the order of nvidia-smi; '' for none."""
+    """CUDA_VISIBLE_DEVICES for device ``index`` of the visible ones, else of all in nvidia-smi's order; '' for none."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         return dict(enumerate(listed.split(","))).get(index, "")

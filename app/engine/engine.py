@@ -1,4 +1,4 @@
-"""One engine process, seen from its parent: started, fed with jobs, and replaced when it is lost."""
+"""One engine, seen from the web process: its process is started, given jobs, and replaced when it is lost."""
 
 import logging
 import os
@@ -64,20 +64,20 @@ class Engine:
         self._breaker = breaker
         self._restarts: Counter[str] = Counter()
         self._busy_s = self._device_busy_s = 0.0
-        self._resumes = 0.0
+        self._resumes_s = 0.0
         self._missing_models = MissingModels()
         self._jobs: list[CloudJob] = []  # of the batch that the process was sent last
         self._changes: queue.SimpleQueue[tuple[LoadModel | UnloadModel, Future[None]]] = queue.SimpleQueue()
         self._connection: EngineConnection | None = None
         self._stopping = threading.Event()
-        self._urgent = threading.Event()  # that it has to stop, or change its models, while it rests
+        self._urgent = threading.Event()  # set to end a rest early: to stop, or to change models
         self._thread = threading.Thread(target=self._keep_running, name=f"engine-{choice.name}", daemon=True)
 
     @property
     def status(self) -> EngineStatus:
         """At this moment."""
         connection = self._connection
-        resumes_in_s = max(0.0, self._resumes - time.monotonic())
+        resumes_in_s = max(0.0, self._resumes_s - time.monotonic())
         status = replace(
             self._status, resumes_in_s=resumes_in_s, busy_s=self._busy_s, device_busy_s=self._device_busy_s
         )
@@ -85,7 +85,7 @@ class Engine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread keeps it running; once that has ended, nothing but a new web process does."""
+        """Whether the thread that restarts it runs; if it ended, only a new web process helps."""
         return self._thread.is_alive() or not self._thread.ident
 
     @property
@@ -110,9 +110,9 @@ class Engine:
             self._thread.join()
 
     def change(self, message: LoadModel | UnloadModel) -> "Future[None]":
-        """Load or unload a model between two jobs; the future ends in the problem where it cannot be done.
+        """Load or unload a model between two jobs; the future ends in the problem if that fails.
 
-        An engine that is not ready does so as soon as it is, and starts at once where it rests.
+        An engine that is not ready does so as soon as it is; one that rests starts at once.
         """
         done: Future[None] = Future()
         self._changes.put((message, done))
@@ -136,7 +136,7 @@ class Engine:
             self._refuse_changes(STOPPING if self._stopping.is_set() else DEAD)
 
     def _run(self) -> float:
-        """Start a process and serve with it until it is lost or the engine stopped; how long to rest after that."""
+        """Start a process and serve with it until it is lost or the engine stops; seconds to rest after that."""
         try:
             connection = self._begin()
         except Exception as error:  # no process, no memory or no descriptor to be had
@@ -163,7 +163,7 @@ class Engine:
         self._urgent.clear()
         if self._changes.empty() and not self._stopping.is_set():
             self._urgent.wait(seconds)
-        self._resumes = 0.0
+        self._resumes_s = 0.0
 
     def _begin(self) -> EngineConnection:
         heartbeat, fd = Heartbeat.create()
@@ -173,7 +173,7 @@ class Engine:
         finally:
             os.close(fd)
         self._connection = EngineConnection(child, heartbeat, self._hang_limits)
-        state = "failed" if self._status.state == "failed" else "starting"  # until it is ready, for those that wait
+        state = "failed" if self._status.state == "failed" else "starting"  # "failed" stays until it is ready
         self._set(replace(self._status, state=state, pid=child.pid))
         return self._connection
 
@@ -239,7 +239,7 @@ class Engine:
         self._missing_models.update(self.models, self._unloaded())
 
     def _load_missing(self, connection: EngineConnection) -> None:
-        """Load the models that ought to be served, as far as their files can be used by now."""
+        """Load the models that are missing, if their files can be used by now."""
         begin_s = time.monotonic()
         for name in self._missing_models.names:
             try:
@@ -251,16 +251,16 @@ class Engine:
         self._changed()
 
     def _fail(self, reason: str) -> float:
-        """The process cannot serve as things are; how long to rest before things may be better."""
+        """Note that the process has nothing to serve; seconds to rest before the next one."""
         reason = f"{reason.rstrip('.')}."
         rest_s = self._breaker.failed()
         log.error("the engine on %s cannot serve: %s It is tried again in %g s.", self._choice.name, reason, rest_s)
-        self._resumes = time.monotonic() + rest_s
+        self._resumes_s = time.monotonic() + rest_s
         self._set(replace(self._status, state="failed", reason=reason, pid=None))
         return rest_s
 
     def _lose(self, kind: str, how: str) -> float:
-        """What had been sent to the process runs again; how long to rest before the next one."""
+        """Note that the process was lost and queue its jobs again; seconds to rest before the next one."""
         jobs = [job for job in self._jobs if job.status is not JobStatus.DONE]
         self._jobs = []
         if self._stopping.is_set():
@@ -276,7 +276,7 @@ class Engine:
             reason = f"{reason} It was lost {self._breaker.num_failures} times in a row, so it rests {rest_s:g} s."
         pid = self._status.pid or "none"
         log.error("engine on %s (process %s): %s It is started again.", self._choice.name, pid, reason)
-        self._resumes = time.monotonic() + rest_s
+        self._resumes_s = time.monotonic() + rest_s
         self._set(
             replace(
                 self._status,

@@ -1,4 +1,4 @@
-"""Variables of this process's environment that child processes get. Settings reach them otherwise."""
+"""Environment variables that child processes inherit; settings reach them in other ways."""
 
 import os
 import re

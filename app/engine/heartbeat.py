@@ -1,4 +1,4 @@
-"""A page of memory that an engine process and its parent share: signs of life one way, cancellations the other."""
+"""Heartbeat of an engine process: a page of memory shared with its parent, which also cancels jobs through it."""
 
 import fcntl
 import mmap
@@ -26,7 +26,7 @@ class Memory:
 
 
 class Heartbeat:
-    """The page, as either side sees it; each number is written by one side alone, whole."""
+    """The shared page, for either side; each number is written by one side only, in one store."""
 
     def __init__(self, fd: int):
         """``fd`` is of the memory file and stays the caller's."""
@@ -62,7 +62,7 @@ class Heartbeat:
 
     @property
     def memory(self) -> Memory:
-        """What the engine said last."""
+        """Memory of the device, as the engine last reported it."""
         return Memory(*(int(self._numbers[place]) for place in (_TOTAL, _USED, _MODELS)))
 
     @memory.setter
@@ -71,21 +71,21 @@ class Heartbeat:
 
     @property
     def num_begun(self) -> int:
-        """Batches that the engine began to work on."""
+        """Number of batches that the engine has begun."""
         return int(self._numbers[_BEGUN])
 
     def count_begun(self) -> None:
-        """The engine begins a batch."""
+        """Count one more batch begun."""
         self._numbers[_BEGUN] += 1
 
     def clear_cancelled(self) -> None:
-        """No job of the batch to come is cancelled."""
+        """Begin a new batch, in which no job is cancelled."""
         self._numbers[_CANCELLED : _CANCELLED + MAX_JOBS] = 0
 
     def cancel(self, index: int) -> None:
-        """Nobody waits for the job at ``index`` of the batch any more."""
+        """Cancel the job at ``index`` of the batch."""
         self._numbers[_CANCELLED + index] = 1
 
     def is_cancelled(self, index: int) -> bool:
-        """Whether nobody waits for the job at ``index`` of the batch."""
+        """Whether the job at ``index`` of the batch is cancelled."""
         return bool(self._numbers[_CANCELLED + index])

@@ -1,4 +1,4 @@
-"""How the memory of the machine or container is divided: processes, passes of networks on the CPU, and requests."""
+"""Division of the machine's or container's memory between processes, passes of networks on the CPU, and requests."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ LEAST_BYTES = 64 * MIB  # for requests and for passes, however small the machine
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """``shared_bytes`` are those that requests and passes of ``num_cpu_engines`` engines on the CPU divide.
+    """``shared_bytes`` are divided between requests and the passes of ``num_cpu_engines`` engines on the CPU.
 
     ``fixed_bytes``, unless 0, is what the settings give to requests.
     """
@@ -37,13 +37,13 @@ class MemoryPlan:
 
     @property
     def pass_bytes(self) -> int:
-        """What one pass of a network, with its weights, may take on the CPU, of which each engine there makes one."""
+        """Most bytes of one engine on the CPU: the weights, and one pass of the network."""
         return self.shared_bytes // 2 // max(1, self.num_cpu_engines)
 
     def request_bytes(self, pass_bytes: int) -> int:
-        """What requests may take where passes and weights on the CPU take ``pass_bytes`` in all."""
+        """Bytes for requests if weights and passes on the CPU take ``pass_bytes`` in all."""
         return self.fixed_bytes or max(LEAST_BYTES, self.shared_bytes - pass_bytes)
 
     def reader_mib(self, settings: Settings) -> int:
-        """What one file may take in a reader: as the settings say, else as much as this machine gives."""
+        """MiB that one file may take in a reader: as the settings say, else what this machine allows."""
         return settings.reader_memory_mib or min(LARGEST_READER_MIB, max(LEAST_BYTES, self.shared_bytes) // MIB)

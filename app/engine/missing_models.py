@@ -1,4 +1,4 @@
-"""The models that an engine ought to serve and does not, because their files could not be used."""
+"""Models that an engine cannot serve now because their files are missing or broken, and when to try them again."""
 
 import math
 import time
@@ -26,7 +26,7 @@ class MissingModels:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to try them."""
+        """Whether it is time to try them again."""
         return time.monotonic() >= self._due_s
 
     def update(self, cards: Iterable[ModelCard], unloaded: Collection[str], tried_s: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The models of one engine process: which are loaded, and what is known of the others."""
+"""Models of one engine process: those loaded, and the cards of all others."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -77,7 +77,7 @@ class ModelSet:
             self._cards[folder] = replace(card, served=False, reason=reason, is_refused=is_refused)
 
     def load(self, name: str) -> None:
-        """Load the model, anew where it is loaded; a model that was served stays so where its files no longer do.
+        """Load the model, again if it is loaded already; a served model stays if its new files cannot be used.
 
         Raises NotFound if no folder has that name, BadModel if it cannot be served.
         """
@@ -95,7 +95,7 @@ class ModelSet:
             release(self._device)
 
     def unload(self, name: str) -> None:
-        """Give the model's memory back; raises NotFound if it is not loaded."""
+        """Free the model's memory; raises NotFound if it is not loaded."""
         if name not in self.segmenters:
             raise NotFound(f"Model {name!r} is not loaded. Loaded are: {', '.join(self.segmenters) or 'none'}.")
         del self.segmenters[name]
@@ -130,7 +130,7 @@ class ModelSet:
         )
 
     def _pass_room(self, tensors: Sequence[torch.Tensor]) -> int:
-        """Bytes for a pass beside the weights ``tensors``."""
+        """Bytes left for a pass beside the weights ``tensors``."""
         if self._device == "cpu" and self._pass_bytes:
             return max(0, self._pass_bytes - sum(tensor.nbytes for tensor in tensors))
         now = memory(self._device, 0)
@@ -138,7 +138,7 @@ class ModelSet:
 
 
 def _num_features(segmenter: Segmenter) -> int:
-    """The width of what the network's last layer reads, 0 where it tells none; this warms the model, too."""
+    """Width of the input of the network's last layer, 0 if it gives none; warms the model up, too."""
     segmenter.segment(cloud_of(256, 2.0))
     try:
         features = segmenter.segment(cloud_of(256, 2.0), Options(fields=("features",))).features
@@ -154,7 +154,7 @@ def _unloaded(card: ModelCard) -> ModelCard:
 
 
 def cloud_of(num_points: int, extent_m: float) -> Cloud:
-    """Points anywhere in a low box, with every channel that a model may want."""
+    """A cloud of random points in a low box, with every channel that a model may read."""
     rng = np.random.default_rng(num_points)
     return Cloud(
         xyz=rng.uniform(0, extent_m, (num_points, 3)) * (1, 1, 0.5),

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Load the models, report, and serve batches until the parent closes the channel, be it while they load."""
+    """Load the models, report, and serve batches until the parent closes the channel."""
     arguments = _arguments()
     tie_to_parent()
     heartbeat = Heartbeat(arguments.heartbeat_fd)
@@ -132,7 +132,7 @@ def choose_device(device: str) -> str:
 
 
 def device_name(device: str) -> str:
-    """What the device is called, for people."""
+    """Name of the device, for people."""
     return torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
 
 

@@ -1,3 +1,3 @@
-"""Exit codes by which an engine process says why it ended."""
+"""Exit codes of an engine process."""
 
-DEVICE_LOST = 70  # the device can compute no more in that process
+DEVICE_LOST = 70  # the device cannot be used any more by that process

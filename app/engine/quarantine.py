@@ -1,4 +1,4 @@
-"""Inputs that end the process that computes on them."""
+"""Quarantine of clouds that crash engines."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class Input(NamedTuple):
-    """A cloud by its content, and the model that it was for."""
+    """Key of a cloud by its content, and the model that it was for."""
 
     model: str
     num_points: int
@@ -26,7 +26,7 @@ class Input(NamedTuple):
 
 
 class Strikes(NamedTuple):
-    """How often an engine was lost over an input, when and how it was the last time."""
+    """How often an engine was lost over an input, and when and how the last time."""
 
     times: int
     struck: float
@@ -44,8 +44,8 @@ NONE = Strikes(0, 0.0, "")
 class Quarantine:
     """Counts, by the content of a cloud and the model, how often an engine was lost over it. For any thread.
 
-    What is held against an input ends ``HELD_S`` after the last loss, when the cloud is answered after all, when its
-    model is loaded anew, or when ``MAX_HELD`` others came after it.
+    An input is forgotten ``HELD_S`` after the last loss, when its cloud is answered after all, when its model is loaded
+    again, or when ``MAX_HELD`` others came after it.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Quarantine:
             return sum(strikes.times >= STRIKES and not strikes.are_over for strikes in self._held.values())
 
     def strike(self, cloud: Packed[CloudMeta], model: str, how: str) -> Quarantined | None:
-        """Count one loss, ``how`` it came about; the problem to answer with once there were ``STRIKES``."""
+        """Count one loss; ``how`` says how the process ended. Gives the problem to answer after ``STRIKES`` losses."""
         key = _input(cloud, model)
         with self._lock:
             before = self._held.pop(key, NONE)
@@ -82,20 +82,20 @@ class Quarantine:
             raise _problem(key, strikes)
 
     def pardon(self, cloud: Packed[CloudMeta], model: str) -> None:
-        """Forget what is held against one input."""
+        """Forget the losses of one input."""
         if self._may_hold(cloud, model):
             key = _input(cloud, model)
             with self._lock:
                 self._held.pop(key, None)
 
     def forget(self, model: str) -> None:
-        """Forget what is held against inputs of ``model``, which is another now."""
+        """Forget the losses of all inputs of ``model``, which has changed."""
         with self._lock:
             for key in [key for key in self._held if key.model == model]:
                 del self._held[key]
 
     def _may_hold(self, cloud: Packed[CloudMeta], model: str) -> bool:
-        """Whether it is worth to hash the cloud."""
+        """Whether some input has this model and number of points, so that the cloud must be hashed."""
         with self._lock:
             return any(key.model == model and key.num_points == cloud.num_points for key in self._held)
 

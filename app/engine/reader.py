@@ -1,4 +1,4 @@
-"""One process that decodes and encodes files, seen from its parent."""
+"""One reader, seen from the web process: its process is started, asked, and replaced when it is lost."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Cause(Enum):
-    """What a process was lost to, as far as its end tells."""
+    """Likely cause of the loss of a process."""
 
     FILE = "file"  # it computed until its time was over
     CRASH = "crash"  # it ended itself: most often the file, but not surely
@@ -54,7 +54,7 @@ class ReaderError(Exception):
 
 
 class ReaderSlot:
-    """A place in the pool: a process, replaced whenever it is lost. For one thread at a time, but for ``stop``."""
+    """Keeps one reader process running, and replaces it when it is lost. For one thread at a time, except ``stop``."""
 
     def __init__(self, settings: Settings, memory_mib: int):
         """``memory_mib`` is what one file may take."""
@@ -123,7 +123,7 @@ class ReaderSlot:
     def replace(self, grace_s: float, why: str = "") -> str:
         """Kill the process after ``grace_s`` and start a new one in its place; says how the old one ended.
 
-        ``why`` is what the process did where it did not end by itself, for the log.
+        ``why`` says for the log what the process did, if it did not end by itself.
         """
         how = "had not been started"
         if self._child:
@@ -143,7 +143,7 @@ class ReaderSlot:
                 self._child.end(0.0)
 
     def _awake(self, deadline_s: float) -> ChildProcess:
-        """The present process once it has started; one that died or has grown while idle is replaced first."""
+        """The process, once it has started; one that died or has grown while idle is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
         elif self._started and resident_bytes(self._child.pid) - self._begin_bytes > self._may_keep_bytes:

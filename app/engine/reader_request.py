@@ -17,6 +17,7 @@ from app.engine.protocol import (
     Needed,
     SegmentationMeta,
 )
+from app.errors import TooLarge
 from app.options import Options
 
 Result = TypeVar("Result", covariant=True)
@@ -45,7 +46,7 @@ class ReaderRequest(Protocol[Result]):
         """The message to send; the reader may take ``max_bytes`` of memory, 0 for no limit."""
 
     def result(self, answer: object, fds: list[int]) -> Result:
-        """What the reader answered, owner of ``fds`` from now on; ValueError if it is no answer to this."""
+        """What the reader answered, now owner of ``fds``; ValueError if it is no answer to this request."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class DecodeRequest:
         check_cloud(cloud)
         if cloud.num_points != answer.num_points:
             raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
+        if cloud.num_points > self.max_points:
+            raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self.max_points} fit.")
         return cloud
 
 

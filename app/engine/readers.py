@@ -1,4 +1,4 @@
-"""The pool of processes that decode and encode files.
+"""The pool of reader processes, which decode and encode files.
 
 Decoders loop, eat memory or abort on files that exist in the wild. Each file therefore meets its decoder in a process
 with a limit of memory and of time; one that is lost is replaced at once, and the file goes once more to another.
@@ -123,7 +123,7 @@ class ReaderPool:
         while True:
             deadline.check("No process to read the file became free in the time for the request.")
             try:
-                reader = self._idle.get(timeout=deadline.look_s)
+                reader = self._idle.get(timeout=deadline.poll_s)
                 break
             except queue.Empty:
                 continue

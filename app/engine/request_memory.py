@@ -1,4 +1,4 @@
-"""Memory that one request holds, stage by stage."""
+"""Memory that one request reserves, stage by stage."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""Jobs in, answers out: what an engine process does with a batch."""
+"""Runs batches of jobs in an engine process."""
 
 import copy
 import logging
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class DeviceLost(Exception):
-    """The device can compute no more in this process."""
+    """The device cannot be used any more by this process."""
 
 
 class Runner:
-    """Runs batches with the models of ``models``, told by ``heartbeat`` which jobs are cancelled."""
+    """Runs batches with the models of ``models``; ``heartbeat`` says which jobs are cancelled."""
 
     def __init__(self, models: ModelSet, heartbeat: Heartbeat, device: str, batch_voxels: int):
         self._models = models

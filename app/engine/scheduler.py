@@ -90,7 +90,7 @@ class Scheduler:
         """
         while True:
             try:
-                return job.result.result(deadline.look_s)
+                return job.result.result(deadline.poll_s)
             except FutureTimeoutError:
                 try:
                     deadline.check(LATE)

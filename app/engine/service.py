@@ -1,4 +1,4 @@
-"""What HTTP and the command line ask: a file in, an answer out."""
+"""The service behind HTTP: a file in, an answer out."""
 
 import math
 import time
@@ -27,7 +27,7 @@ from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceStatus
 from app.engine.supervisor import Supervisor
-from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, TooLarge, quoted
+from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
 from app.options import Options
 from app.settings import Settings
 
@@ -35,9 +35,11 @@ __all__ = ["Answer", "Service"]
 
 
 class Service:
-    """Readers, queue and engines under one roof. For any number of threads; started and stopped once.
+    """Readers, scheduler and engines. For any number of threads; started and stopped once.
 
-    ``memory`` is what requests may take of the machine's.
+    Attributes:
+        admission: admits requests; whoever calls ``predict`` has been admitted.
+        memory: the machine's memory that requests share.
     """
 
     def __init__(self, settings: Settings):
@@ -48,7 +50,7 @@ class Service:
         self.admission = Admission(settings.queue_requests, settings.queue_points)
         batches = BatchLimits(settings.batch_requests, settings.shared_voxels, settings.batch_delay_ms / 1000)
         self._scheduler = Scheduler(self.admission, batches)
-        self._supervisor = Supervisor(settings, self._scheduler, self.admission, plan, self.memory)
+        self._supervisor = Supervisor(settings, self._scheduler, plan, self.memory)
         self._phase = "stopped"
 
     def start(self) -> None:
@@ -82,7 +84,7 @@ class Service:
         return self._supervisor.models
 
     def load(self, name: str) -> ModelCard:
-        """Load the model of the folder ``name``, anew where it is loaded; requests wait meanwhile.
+        """Load the model of the folder ``name``, again if it is loaded already; requests wait meanwhile.
 
         Raises NotFound if there is no such folder, BadModel if it cannot be served, NotReady if no engine is
         ready. A model that is served stays so if its new files cannot be.
@@ -90,7 +92,7 @@ class Service:
         return self._change(LoadModel(name))
 
     def unload(self, name: str) -> ModelCard:
-        """Give the memory of a model back; requests for it are answered 404 from then on.
+        """Free the memory of a model; requests for it are answered 404 from then on.
 
         Raises NotFound if it is not loaded, NotReady if no engine is ready.
         """
@@ -188,8 +190,6 @@ class Service:
                 decode = DecodeRequest(body, options, self._settings.max_points, keep)
                 cloud = stack.enter_context(self._readers.run(decode, deadline, memory.decoding(body)))
                 decode_ms = _elapsed_ms(begin)
-                if cloud.num_points > self._settings.max_points:
-                    raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self._settings.max_points} fit.")
                 on_stage("segment")
                 memory.segmenting(cloud)
                 job = self._scheduler.submit(
@@ -239,7 +239,7 @@ class Service:
         is_empty = status.state == "empty"
         if is_empty and not name and not served and cards and all(card.is_refused for card in cards):
             raise BadModel(status.reason)
-        is_named = is_empty and (name or served)  # told below what is wrong with that one
+        is_named = is_empty and (name or served)  # the answer below says what is wrong with that one
         if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
         name = name or self._settings.default_model or next(iter(served), "")
@@ -262,7 +262,7 @@ def absence(name: str, cards: list[ModelCard]) -> Problem:
 
 
 def nothing_served(cards: list[ModelCard]) -> str:
-    """What to do where none of ``cards`` is served: load what was unloaded, or mend what could not be."""
+    """What to do if none of ``cards`` is served: load what was unloaded, or repair what is broken."""
     unloaded = [card.name for card in cards if card.is_unloaded]
     if unloaded:
         return f"No model is loaded. POST /models/NAME/load loads one; NAME can be: {', '.join(unloaded)}."

@@ -1,4 +1,4 @@
-"""The state of the service and of its engines at one moment."""
+"""Status of the service and of its engines at one moment."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The engines of this service, one a device."""
+"""The supervisor of the engines, of which there is one for each device."""
 
 import threading
 import time
@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.diagnostics.machine import usable_cores
-from app.engine.admission import Admission
 from app.engine.breaker import Breaker
 from app.engine.budget import MemoryBudget
 from app.engine.connection import LOAD_S, START_S, HangLimits
@@ -29,14 +28,11 @@ QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the 
 
 
 class Supervisor:
-    """Starts an engine for every device of the settings and keeps them running, with the same models on each."""
+    """Starts an engine for every device of the settings, and loads the same models on each."""
 
-    def __init__(
-        self, settings: Settings, scheduler: Scheduler, admission: Admission, plan: MemoryPlan, budget: MemoryBudget
-    ):
+    def __init__(self, settings: Settings, scheduler: Scheduler, plan: MemoryPlan, budget: MemoryBudget):
         self._settings = settings
         self._scheduler = scheduler
-        self._admission = admission
         self._plan = plan
         self._budget = budget
         self._changed = threading.Condition()
@@ -117,7 +113,7 @@ class Supervisor:
 
     @property
     def resumes_in_s(self) -> float:
-        """Seconds until the first engine that rests is tried again; those that a start takes, where none rests."""
+        """Seconds until the first engine that rests is started again; if none rests, the usual seconds of a start."""
         return min((status.resumes_in_s for status in self.engines if status.resumes_in_s), default=SOON_S)
 
     @property
@@ -159,7 +155,7 @@ class Supervisor:
         self._scheduler.refuse(lost if is_lost else "", time.monotonic() + self.resumes_in_s)
         self._budget.total_bytes = self._plan.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
-        self._admission.max_device_bytes = self._settings.queue_memory_mib * MIB or QUEUE_MEMORIES * total
+        self._scheduler.admission.max_device_bytes = self._settings.queue_memory_mib * MIB or QUEUE_MEMORIES * total
         with self._changed:
             self._changed.notify_all()
 
@@ -172,5 +168,5 @@ def _outcome(future: "Future[None]") -> BaseException | None:
 
 
 def _absolute(models: str) -> str:
-    """The setting with paths that do not depend on where a process runs."""
+    """The setting ``models`` with absolute paths."""
     return ":".join(str(Path(part).expanduser().absolute()) for part in split(models))

@@ -1,10 +1,10 @@
-"""How the threads of one computation wait for each other."""
+"""Environment variables that keep the threads of a computation from spinning."""
 
 import os
 
 
 def thread_environment() -> dict[str, str]:
-    """What a process that computes needs in its environment before it imports torch and numpy.
+    """Variables that a process needs in its environment before it imports torch and numpy.
 
     OpenMP's threads spin while they wait for each other. On cores that other processes use too, they spin away the
     time that the last of them needs, and a pass takes ten times as long. They sleep, unless OMP_WAIT_POLICY is set.
