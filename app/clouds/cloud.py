@@ -83,7 +83,7 @@ class Segmentation:
         probabilities: float32 (N, num_classes), zeros where ignored.
         entropy: float32 (N,), in nats.
         features: float32 (N, C), what the network's last layer reads, zeros where ignored.
-        features_rgb: uint8 (N, 3), their first three principal components as colours, zeros where ignored.
+        features_rgb: uint8 (N, 3), their first three principal components as colors, zeros where ignored.
         instances: int32 (N,), ids of ``instance_infos``, -1 for points of no instance.
         instance_infos: every instance, where ``instances`` were asked for.
         passes: of the network, made.
@@ -117,7 +117,7 @@ class Segmentation:
         """Those asked for of which a point has many values, too many for columns of a file of points."""
         return [name for name in ("probabilities", "features") if getattr(self, name) is not None]
 
-    def colour_columns(self) -> list[tuple[str, np.ndarray]]:
+    def color_columns(self) -> list[tuple[str, np.ndarray]]:
         """``features_rgb``, if asked for, as columns uint8 (N,) by name."""
         if self.features_rgb is None:
             return []

@@ -6,13 +6,13 @@ import numpy as np
 
 from app.clouds.checks import check_names, check_num_columns
 from app.clouds.cloud import Cloud
-from app.clouds.colour import rgb8, unpacked
+from app.clouds.color import packed_bits, rgb8, unpacked
 from app.clouds.records import free_name
 from app.errors import BadCloud, BadRequest, some_of
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
 SKIP = "_"
-PACKED = ("rgb", "rgba")  # columns whose numbers are colours of three channels
+PACKED = ("rgb", "rgba")  # columns whose numbers are colors of three channels
 
 ALIASES = {
     **{name: (name, f"points:{axis}") for axis, name in enumerate(XYZ)},
@@ -161,9 +161,11 @@ def _unpacked(given: list[Column], bound: Iterable[str]) -> list[Column]:
     packed = next((name for name, values in given if key(name) in PACKED and values.dtype.kind in "iuf"), None)
     if packed is None or packed in bound or {canonical(name) for name, _ in given} & {*RGB}:
         return given
-    channels = unpacked(dict(given)[packed])
-    if channels is None:
+    colors = dict(given)[packed]
+    bits = packed_bits(colors)
+    if bits is None:
         return given
+    channels = unpacked(bits, ~np.isfinite(colors))
     return [(name, values) for name, values in given if name != packed] + list(zip("rgb", channels, strict=True))
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
-COLOURS = ("colorRed", "colorGreen", "colorBlue")
+COLORS = ("colorRed", "colorGreen", "colorBlue")
 NORMALS = ("nor:normalX", "nor:normalY", "nor:normalZ")  # of the extension for surface normals
 INVALID = {CARTESIAN: "cartesianInvalidState", SPHERICAL: "sphericalInvalidState"}
-COLOUR_INVALID, INTENSITY_INVALID = "isColorInvalid", "isIntensityInvalid"
+COLOR_INVALID, INTENSITY_INVALID = "isColorInvalid", "isIntensityInvalid"
 FULL_SCALES = (1, 255, 4095, 65535)
 LEAST_ROTATION = 1e-9  # length of a quaternion; that of a rotation is 1
 UNLIMITED = 1e30  # what a type of floating point states that has no limits is above
@@ -33,7 +33,7 @@ class Table:
         xyz: float64 (N, 3) in the common system, NaN where the scan marks the point as invalid.
         rgb, intensity, normals: as of a Cloud, None if the scan has none.
         extra: other fields by name, (N,) each.
-        num_invalid: points without coordinates, without colour, without intensity.
+        num_invalid: points without coordinates, without color, without intensity.
         warnings: what had to be assumed.
     """
 
@@ -115,7 +115,7 @@ class E57Scan:
     def read(self) -> Table:
         """All points of the scan, whose ``system`` is not None."""
         system = self.system or CARTESIAN
-        floats = {*system, *COLOURS}
+        floats = {*system, *COLORS}
         values = self._columns(
             {name: np.dtype(np.float64) if name in floats else self._dtype(name) for name in self.fields}
         )
@@ -126,11 +126,11 @@ class E57Scan:
         self._pose(table)
         invalid, dark, dim = (
             values.get(name, np.zeros(self.num_points, np.uint8)) != 0
-            for name in (INVALID[system], COLOUR_INVALID, INTENSITY_INVALID)
+            for name in (INVALID[system], COLOR_INVALID, INTENSITY_INVALID)
         )
         table.xyz[invalid] = np.nan
-        if set(COLOURS) <= set(values):
-            table.rgb = self._rgb([values.pop(colour) for colour in COLOURS], table.warnings)
+        if set(COLORS) <= set(values):
+            table.rgb = self._rgb([values.pop(color) for color in COLORS], table.warnings)
             table.rgb[dark] = 0
         if "intensity" in values:
             table.intensity = values.pop("intensity").astype(np.float32)
@@ -189,8 +189,8 @@ class E57Scan:
         return values
 
     def _rgb(self, channels: list[np.ndarray], warnings: list[str]) -> np.ndarray:
-        names = tuple(f"{colour}Maximum" for colour in COLOURS)
-        limit = max(self.limit("colorLimits", names, colour) for colour in COLOURS)
+        names = tuple(f"{color}Maximum" for color in COLORS)
+        limit = max(self.limit("colorLimits", names, color) for color in COLORS)
         greatest = max(float(np.nan_to_num(channel, posinf=0).max()) for channel in channels)
         reached = max(limit, greatest) if math.isfinite(limit) else greatest
         full_scale = next((scale for scale in FULL_SCALES if reached <= scale), greatest)

@@ -45,7 +45,7 @@ FLAGS = {*FIELDS[1]} - {"classification", "return_number", "number_of_returns"}
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """The cloud in a LAS or LAZ file, every point of it.
 
-    ``extra`` holds the fields beside coordinates, colour and intensity: ``classification``, ``return_number``,
+    ``extra`` holds the fields beside coordinates, color and intensity: ``classification``, ``return_number``,
     ``number_of_returns``, ``scan_angle`` (degrees), ``user_data``, ``point_source_id``, ``gps_time`` and ``nir`` where
     the format has them, flags and ``scanner_channel`` where they are not zero everywhere; and numeric extra dimensions
     (``name_0``, ``name_1`` … where a dimension has elements).
@@ -92,7 +92,7 @@ def _xyz(file: LasFile, records: np.ndarray) -> np.ndarray:
 
 
 def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray | None:
-    """Colours as 8 bits; the greatest value of all points tells whether 8, 10, 12 or 16 bits were used."""
+    """Colors as 8 bits; the greatest value of all points tells whether 8, 10, 12 or 16 bits were used."""
     if "red" not in file.fields or len(records) == 0:
         return None
     channels = [_column(file, records, name) for name in ("red", "green", "blue")]

@@ -61,7 +61,7 @@ class NewLas:
 def las_from(cloud: Cloud) -> NewLas:
     """A LAS file of a cloud that came in another format.
 
-    Its fields take coordinates, colours (times 257), intensity and the columns that LAS knows, as far as they hold
+    Its fields take coordinates, colors (times 257), intensity and the columns that LAS knows, as far as they hold
     every value; normals, other columns, and those whose values had to be changed for a field, become extra dimensions.
     """
     warnings: list[str] = []

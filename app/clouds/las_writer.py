@@ -88,8 +88,7 @@ def _requested(segmentation: Segmentation) -> list[Column]:
             Column("instance", segmentation.instances, np.dtype("<i4"), None, "id of the object, -1 for none")
         )
     columns += [
-        Column(name, values, values.dtype, None, "principal component")
-        for name, values in segmentation.colour_columns()
+        Column(name, values, values.dtype, None, "principal component") for name, values in segmentation.color_columns()
     ]
     return columns
 

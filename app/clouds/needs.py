@@ -26,7 +26,7 @@ from app.pickles.archive import DamagedError
 Keep = Collection[str] | None
 """Names of the columns beyond those in ``NAMES`` that are wanted; None for all."""
 
-XYZ_BYTES, CHANNELS_BYTES = 24, 19  # of a point of a Cloud: coordinates; colours, intensity and normals
+XYZ_BYTES, CHANNELS_BYTES = 24, 19  # of a point of a Cloud: coordinates; colors, intensity and normals
 XYZ_WORK_BYTES, CHANNELS_WORK_BYTES = 48, 128  # of a point while a Cloud is made of columns
 NAMED_BYTES = 8 * len(OWN)  # of a point: columns with a meaning beside coordinates and channels
 BUFFER = 1.2  # times an array: what it is unpacked into

@@ -3,9 +3,10 @@
 import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.color import are_missing, unpacked
 from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
 from app.clouds.comments import units_in
-from app.clouds.pcd_file import compose, packed_colours, read_records
+from app.clouds.pcd_file import compose, read_records
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, PADDING, Field, parse_header
 from app.clouds.records import (
     MAX_ROUNDING,
@@ -45,7 +46,8 @@ def _columns(field: Field, records: np.ndarray) -> list[Column]:
         return []
     if field.name.lower() in PACKED and field.dtype.itemsize == 4 and field.count == 1:
         packed = np.ascontiguousarray(column(records, field.offset, "<u4"))
-        return list(zip("rgb", packed_colours(packed, field.dtype.kind == "f"), strict=True))
+        missing = are_missing(packed) if field.dtype.kind == "f" else np.zeros(len(packed), bool)
+        return list(zip("rgb", unpacked(packed, missing), strict=True))
     elements = [
         column(records, field.offset + element * field.dtype.itemsize, field.dtype) for element in range(field.count)
     ]
@@ -61,7 +63,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     With a PCD ``source`` its fields, width, height, viewpoint and other lines of the header are kept, whatever its
     encoding was; a field of the same name is overwritten if its type can hold the values, else the new one is called
     ``label_2`` and so on. Without one the file holds coordinates (double where float32 would move a point by more than
-    0.0001), packed colour, intensity, normals and every other column; none is overwritten. ``segmentation.warnings``
+    0.0001), packed color, intensity, normals and every other column; none is overwritten. ``segmentation.warnings``
     say what was, and how far coordinates moved.
 
     Raises:
@@ -86,7 +88,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
             columns.append((name, values, CONFIDENCE))
     if segmentation.instances is not None:
         columns.append(("instance", segmentation.instances, LABEL))
-    columns += [(name, values, values.dtype) for name, values in segmentation.colour_columns()]
+    columns += [(name, values, values.dtype) for name, values in segmentation.color_columns()]
     for name in segmentation.wide_fields():
         segmentation.warnings.append(f"PCD gets no {name}: ask for another output to get them.")
     own = fields if source is not None else []

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.clouds.cells import parse_numbers, without_hashes
 from app.clouds.checks import check_num_points
+from app.clouds.color import packed_bits
 from app.clouds.columns import PACKED
 from app.clouds.number_table import TableLayout
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, FIRST_LINE, PADDING, WORDS, Field, PcdHeader, num_held
@@ -20,7 +21,6 @@ from app.clouds.records import column
 from app.errors import BadCloud
 
 MAX_LZF_RATIO = 264 / 3  # the longest match, 264 bytes, is written in 3
-NO_COLOUR, OTHER_NAN = 0x7FC00000, 0xFFC00000  # not-a-number as a float, with either sign
 EXACT_IN_TEXT = ("i8", "u8")  # types that do not survive a way through float64
 
 
@@ -137,11 +137,10 @@ def _exact(text: memoryview, places: Sequence[tuple[Field, int]], num_points: in
 def _as_stored(values: np.ndarray, field: Field, warnings: list[str]) -> np.ndarray:
     """Numbers as they were written to the bytes that ``field`` has in a binary file."""
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-    is_packed = field.name.lower() in PACKED and field.dtype.itemsize == 4
-    if field.dtype.kind == "f" and is_packed and _is_whole(values[~missing]):
-        bits = np.full(len(values), NO_COLOUR, np.uint32)  # PCL writes packed colours as whole numbers
-        bits[~missing] = values[~missing].astype(np.int64).astype(np.uint32)
-        return bits.view(np.float32)
+    if field.dtype.kind == "f" and field.name.lower() in PACKED and field.dtype.itemsize == 4:
+        bits = packed_bits(values)  # PCL writes packed colors as whole numbers
+        if bits is not None:
+            return bits.view(np.float32)
     if field.dtype.kind == "f":
         with np.errstate(over="ignore"):
             return values.astype(field.dtype)
@@ -155,24 +154,6 @@ def _as_stored(values: np.ndarray, field: Field, warnings: list[str]) -> np.ndar
         if len(values) and not limits.min <= values.min() <= values.max() <= limits.max:
             raise BadCloud(f"Values of the PCD field {field.name} do not fit its type {field.dtype}.")
     return values.astype(field.dtype)
-
-
-def _is_whole(values: np.ndarray) -> bool:
-    """Whether these are whole numbers, not floats whose bits are a colour: those are tiny, or huge and negative."""
-    within = (values >= -(2**31)) & (values < 2**32) & (values == np.rint(values))
-    return bool(np.all(within) and np.abs(values).max(initial=0) >= 1)
-
-
-def packed_colours(bits: np.ndarray, is_float: bool) -> list[np.ndarray]:
-    """Red, green and blue (N,) of colours 0xAARRGGBB; not-a-number where the float with these ``bits`` is one that no
-    colour makes, as writers have it for points without a colour."""
-    channels = [(bits >> shift).astype(np.uint8) for shift in (16, 8, 0)]
-    alpha = bits >> 24
-    missing = (alpha == 0x7F) & np.isnan(bits.view(np.float32))
-    missing |= (bits == OTHER_NAN) & (np.median(alpha) != 0xFF)  # else it is a red of full opacity
-    if not is_float or not missing.any():
-        return channels
-    return [np.where(missing, np.float32(np.nan), channel) for channel in channels]
 
 
 def compose(

@@ -44,7 +44,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
             added.append((name, values.astype("<f4")))
     if segmentation.instances is not None:
         added.append(("instance", segmentation.instances.astype("<i4")))
-    added += segmentation.colour_columns()
+    added += segmentation.color_columns()
     for name in segmentation.wide_fields():
         segmentation.warnings.append(f"PLY gets no {name}: ask for another output to get them.")
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)

@@ -46,7 +46,7 @@ def _requested(segmentation: Segmentation) -> tuple[list[str], np.ndarray]:
     if segmentation.probabilities is not None:
         names = (f"p_{c.name}" for c in segmentation.classes)
         columns |= zip(names, segmentation.probabilities.T, strict=True)
-    columns |= dict(segmentation.colour_columns())
+    columns |= dict(segmentation.color_columns())
     given = {name: values for name, values in columns.items() if values is not None}
     return list(given), np.stack([*given.values()], axis=1) if given else np.empty((len(segmentation.labels), 0))
 

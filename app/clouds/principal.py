@@ -1,4 +1,4 @@
-"""Rows of many values as colours that tell them apart."""
+"""Rows of many values as colors that tell them apart."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ LOW_PERCENT, HIGH_PERCENT = 2, 98
 
 
 def principal_colors(values: np.ndarray) -> np.ndarray:
-    """The first three principal components of ``values`` (N, C) as colours uint8 (N, 3), 2nd to 98th percentile.
+    """The first three principal components of ``values`` (N, C) as colors uint8 (N, 3), 2nd to 98th percentile.
 
     A component points to where the value with the largest part in it grows. Of many values, rows at even distances
     are looked at to find components and percentiles.

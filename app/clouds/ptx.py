@@ -36,7 +36,7 @@ class PtxScan:
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
     """Every scan, moved by its pose, one after the other; points that were not measured (0 0 0) are NaN.
 
-    ``scan`` is the number of each point's scan. What a scan lacks that others have (colours) is NaN in it. Raises
+    ``scan`` is the number of each point's scan. What a scan lacks that others have (colors) is NaN in it. Raises
     BadCloud if a header or a row is none, or rows are missing.
     """
     warnings: list[str] = []

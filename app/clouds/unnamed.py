@@ -14,9 +14,9 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
 
     3: x y z. 4: and intensity. 6: and red green blue where the three are whole numbers from 0 to 255 or all within
     0 to 1, nx ny nz where each row of them has length 1 or 0. 7: red green blue and alpha where all four are within
-    0 to 1 or alpha is 255 throughout, else intensity before the colours. 9: colours, then normals. Anything else:
+    0 to 1 or alpha is 255 throughout, else intensity before the colors. 9: colors, then normals. Anything else:
     ``numbered`` where there are ``wanted`` pairs, else BadCloud, as for columns that count, tell the time or are packed
-    colours.
+    colors.
     """
     count = table.shape[1]
     names: tuple[str, ...] = ()
@@ -27,13 +27,13 @@ def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tupl
         names = (*XYZ, "intensity")
     elif count == 6 and _looks_unit(table[:, 3:]):
         names = XYZ + NORMAL
-    elif count == 6 and _looks_colour(table[:, 3:]):
+    elif count == 6 and _looks_color(table[:, 3:]):
         names = XYZ + RGB
-    elif count == 7 and _looks_colour(table[:, 3:]) and _looks_opaque(table[:, 3:]):
+    elif count == 7 and _looks_color(table[:, 3:]) and _looks_opaque(table[:, 3:]):
         names = (*XYZ, *RGB, "alpha")
-    elif count == 7 and _looks_colour(table[:, 4:]):
+    elif count == 7 and _looks_color(table[:, 4:]):
         names = (*XYZ, "intensity", *RGB)
-    elif count == 9 and _looks_colour(table[:, 3:6]) and _looks_unit(table[:, 6:]):
+    elif count == 9 and _looks_color(table[:, 3:6]) and _looks_unit(table[:, 6:]):
         names = XYZ + RGB + NORMAL
     if not names and isinstance(wanted, dict):
         return numbered(count), []
@@ -67,7 +67,7 @@ def _odd_column(table: np.ndarray) -> str | None:
 
 
 def looks_packed(values: np.ndarray) -> bool:
-    """Whether ``values`` (N,) are colours 0xRRGGBB as whole numbers, or the float whose bits are such."""
+    """Whether ``values`` (N,) are colors 0xRRGGBB as whole numbers, or the float whose bits are such."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return False
@@ -78,13 +78,13 @@ def looks_packed(values: np.ndarray) -> bool:
     return whole and bool(np.median(finite) > 65535) and len(np.unique(finite.astype(np.int64) & 255)) > 1
 
 
-def _looks_colour(values: np.ndarray) -> bool:
+def _looks_color(values: np.ndarray) -> bool:
     lowest, highest = values.min(initial=0), values.max(initial=0)
     return bool(lowest >= 0 and (highest <= 1 or (highest <= 255 and np.all(values == np.floor(values)))))
 
 
 def _looks_opaque(values: np.ndarray) -> bool:
-    """Whether the last of four colour columns (N, 4) is alpha: all within 0 to 1, or 255 throughout. Where the last
+    """Whether the last of four color columns (N, 4) is alpha: all within 0 to 1, or 255 throughout. Where the last
     three are alike throughout, they are a black or a white behind an intensity."""
     alpha = values[:, 3]
     is_grey = bool((values[:, 1:] == values[:1, 3]).all() and alpha[:1] in (0, 255))

@@ -11,7 +11,7 @@ HEAD_BYTES = 1 << 20  # of an answer: names of classes, warnings, records of the
 NUMBER_BYTES = 24  # of a float64 in text, with what separates it
 FLOAT_BYTES = 16  # of a float32
 ROW_OBJECT_BYTES = 320  # of a row of text as Python objects: pieces, and the lists that hold them
-ADDED_BYTES = 19  # of a point in formats of columns: label, confidence, entropy, instance, colour
+ADDED_BYTES = 19  # of a point in formats of columns: label, confidence, entropy, instance, color
 BUILT_BYTES = 80  # of a point in a LAS, PLY or PCD file that is made from a cloud
 SORTED_BYTES = 32  # of a point while classes are counted
 

@@ -75,7 +75,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, 
 
     ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin where a coordinate is beyond ±8192, since float32 has
     steps of a millimetre there. ``color`` is 0 to 255. ``strength``, or what else the config calls it, is
-    intensity over its scale. What the network reads and the cloud lacks: normals are estimated, colour becomes mid grey
+    intensity over its scale. What the network reads and the cloud lacks: normals are estimated, color becomes mid grey
     (127.5), strength 0.5, each with a warning. Values that are not finite become 0. Columns of ``cloud.extra``
     are float32 (M, 1).
     """

@@ -37,7 +37,7 @@ def normalize_coord(sample: Sample) -> Sample:
 
 
 def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
-    """Colour from 0..255 to 0..1, or to -1..1 where ``signed``."""
+    """Color from 0..255 to 0..1, or to -1..1 where ``signed``."""
     if "color" not in sample:
         return sample
     return sample | {"color": sample["color"] / 127.5 - 1 if signed else sample["color"] / 255}

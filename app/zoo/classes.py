@@ -1,4 +1,4 @@
-"""Class names, display colours and ASPRS codes of the datasets that Pointcept trains on."""
+"""Class names, display colors and ASPRS codes of the datasets that Pointcept trains on."""
 
 import colorsys
 
@@ -158,9 +158,9 @@ def names_of(dataset: str | None, num_classes: int) -> list[str]:
 
 
 def describe(dataset: str | None, names: list[str]) -> list[ClassInfo]:
-    """Classes in the order of ``names``, colours and ASPRS codes as the dataset has them for these names.
+    """Classes in the order of ``names``, colors and ASPRS codes as the dataset has them for these names.
 
-    The dataset is known by its type or by its names. Names are compared without case, dash and underscore. Colours
+    The dataset is known by its type or by its names. Names are compared without case, dash and underscore. Colors
     that the dataset does not give come from ``palette``.
     """
     colors = COLORS.get(_family(dataset, names), {})
@@ -181,7 +181,7 @@ def _family(dataset: str | None, names: list[str]) -> str:
 
 
 def palette(num_colors: int) -> list[Color]:
-    """Distinct colours: first those of Okabe and Ito, told apart by colour-blind eyes, then hues by the golden ratio.
+    """Distinct colors: first those of Okabe and Ito, told apart by color-blind eyes, then hues by the golden ratio.
 
     The later ones change lightness at every step, so that neighbours differ by more than hue.
     """

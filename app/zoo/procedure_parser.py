@@ -217,7 +217,7 @@ def _is_length(side: Any) -> bool:
 
 
 def _classes(config: Mapping[str, Any]) -> list[ClassInfo]:
-    """Classes in the order of the logits: names, colours and ASPRS codes from ``data`` or else from known datasets."""
+    """Classes in the order of the logits: names, colors and ASPRS codes from ``data`` or else from known datasets."""
     names = value(config, "data.names", list, "a list of class names", default=[])
     if not all(isinstance(name, str) and name for name in names):
         raise BadModel("config.py: data.names holds something other than names; accepted is a list of strings")

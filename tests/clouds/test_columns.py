@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_cloud
-from app.clouds.colour import rgb8
+from app.clouds.color import rgb8
 from app.clouds.columns import ALIASES, SKIP, canonical, cloud_from_columns
 from app.errors import BadCloud, BadRequest
 
 NAMES = sorted({alias for aliases in ALIASES.values() for alias in aliases} | {SKIP, "other", "scalar_Thing"})
 
 
-def colour(*values: float, dtype: str = "f4") -> tuple[list, list[str]]:
+def color(*values: float, dtype: str = "f4") -> tuple[list, list[str]]:
     channel = np.array(values, dtype)
     rgb, warnings = rgb8(channel, channel, channel)
     assert rgb.dtype == np.uint8
@@ -35,16 +35,16 @@ def colour(*values: float, dtype: str = "f4") -> tuple[list, list[str]]:
         ([np.nan, 200], "f8", [0, 200], True),
     ],
 )
-def test_colours_of_any_scale(values, dtype, expected, warned):
-    rgb, warnings = colour(*values, dtype=dtype)
+def test_colors_of_any_scale(values, dtype, expected, warned):
+    rgb, warnings = color(*values, dtype=dtype)
     assert rgb == expected
     assert bool(warnings) == warned
 
 
 @pytest.mark.parametrize("values", [[-1, 5], [0, 70000]])
-def test_what_is_no_colour(values):
+def test_what_is_no_color(values):
     with pytest.raises(BadCloud, match="Colours run from"):
-        colour(*values)
+        color(*values)
 
 
 def test_one_scale_for_all_channels():
@@ -72,7 +72,7 @@ def test_options_give_canonical_names():
         check_columns(("x", "y", "z", "Y"))
 
 
-def test_half_a_colour_is_no_colour():
+def test_half_a_color_is_no_color():
     ones = np.ones(2)
     cloud = cloud_from_columns("text", [(name, ones) for name in ("x", "y", "z", "R", "g", "ny", "Class")])
     assert cloud.rgb is None

@@ -86,11 +86,11 @@ def test_disk_without_room_is_no_fault_of_the_file(tmp_path, monkeypatch):
         formats.read(data)
 
 
-def test_colours_and_intensity(tmp_path):
+def test_colors_and_intensity(tmp_path):
     rgb = RNG.integers(0, 256, (200, 3), dtype=np.uint8)
     intensity = RNG.uniform(0, 3000, 200).astype(np.float32)
-    colours = {f"color{name}": rgb[:, i] for i, name in enumerate(("Red", "Green", "Blue"))}
-    cloud = e57.read(file_of(tmp_path / "c.e57", (scan(intensity=intensity, **colours), {}), (scan(50), {})))
+    colors = {f"color{name}": rgb[:, i] for i, name in enumerate(("Red", "Green", "Blue"))}
+    cloud = e57.read(file_of(tmp_path / "c.e57", (scan(intensity=intensity, **colors), {}), (scan(50), {})))
     np.testing.assert_array_equal(cloud.rgb[:200], rgb)
     np.testing.assert_array_equal(cloud.rgb[200:], 0)
     np.testing.assert_allclose(cloud.intensity[:200], intensity)
@@ -213,8 +213,8 @@ def test_a_scan_without_coordinates_costs_no_other(tmp_path):
 
 def test_values_marked_as_invalid(tmp_path):
     state = (np.arange(40) % 4 == 1).astype(int)
-    colours = {f"color{name}": integer(np.arange(40) + 100, 0, 255) for name in ("Red", "Green", "Blue")}
-    fields = coordinates(XYZ) | colours | {"intensity": single(np.arange(40))}
+    colors = {f"color{name}": integer(np.arange(40) + 100, 0, 255) for name in ("Red", "Green", "Blue")}
+    fields = coordinates(XYZ) | colors | {"intensity": single(np.arange(40))}
     fields |= {"isColorInvalid": integer(state, 0, 1), "isIntensityInvalid": integer(state, 0, 1)}
     cloud = formats.read(put_together(tmp_path / "v.e57", (fields, {})))
     np.testing.assert_array_equal(cloud.rgb[:, 0], np.where(state, 0, np.arange(40) + 100))
@@ -234,7 +234,7 @@ def test_values_marked_as_invalid(tmp_path):
         ({"colorRedMaximum": 0}, np.arange(40) * 6, np.arange(40) * 6),
     ],
 )
-def test_limits_of_colours_that_are_missing_or_wrong(tmp_path, limits, values, expected):
+def test_limits_of_colors_that_are_missing_or_wrong(tmp_path, limits, values, expected):
     fields = coordinates(XYZ) | {f"color{name}": single(values) for name in ("Red", "Green", "Blue")}
     cloud = formats.read(put_together(tmp_path / "c.e57", (fields, {"colorLimits": structure(**limits)})))
     np.testing.assert_array_equal(cloud.rgb[:, 0], expected)

@@ -109,7 +109,7 @@ def test_copc_style_variable_chunks():
 
 
 @pytest.mark.parametrize(("greatest", "shift"), [(255, 0), (1023, 2), (4095, 4), (65535, 8)])
-def test_colour_depth_is_decided_from_all_points(greatest, shift):
+def test_color_depth_is_decided_from_all_points(greatest, shift):
     expected = las_data(2)
     expected.red[:] = np.arange(500) % 200
     expected.green[:] = 0
@@ -121,7 +121,7 @@ def test_colour_depth_is_decided_from_all_points(greatest, shift):
 
 
 @pytest.mark.parametrize(("factor", "added", "num_told"), [(256, 0, 0), (257, 0, 0), (257, 1, 499), (16, 3, 500)])
-def test_colours_of_more_than_8_bits_are_told_only_where_bits_are_lost(factor, added, num_told):
+def test_colors_of_more_than_8_bits_are_told_only_where_bits_are_lost(factor, added, num_told):
     expected = las_data(2)
     for name in ("red", "green", "blue"):
         expected[name] = np.full(500, 200 * factor, np.uint16)
@@ -131,7 +131,7 @@ def test_colours_of_more_than_8_bits_are_told_only_where_bits_are_lost(factor, a
     assert [f": {num_told} points have more." in warning for warning in cloud.warnings] == [True] * (num_told > 0)
 
 
-def test_colours_that_are_all_zero_are_absent_with_a_warning():
+def test_colors_that_are_all_zero_are_absent_with_a_warning():
     expected = las_data(2)
     for name in ("red", "green", "blue"):
         expected[name] = np.zeros(500, np.uint16)

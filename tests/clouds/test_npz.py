@@ -38,15 +38,15 @@ def test_pointcept_sample(folder, method):
 
 
 @pytest.mark.parametrize(
-    ("coordinates", "colours", "normals", "intensity"),
+    ("coordinates", "colors", "normals", "intensity"),
     [
         ("xyz", "rgb", "normals", "intensity"),
         ("points", "colors", "normal", "strength"),
         ("coord", "Color", "NORMAL", "i"),
     ],
 )
-def test_names_of_arrays(coordinates, colours, normals, intensity):
-    arrays = {coordinates: XYZ, colours: RGB / 255, normals: NORMALS, intensity: np.array([5, 6, 7])}
+def test_names_of_arrays(coordinates, colors, normals, intensity):
+    arrays = {coordinates: XYZ, colors: RGB / 255, normals: NORMALS, intensity: np.array([5, 6, 7])}
     found = read(npz(**arrays, ring=np.array([1, 2, 3]), pose=np.eye(4), names=np.array(["a"])))
     assert found.xyz.tolist() == XYZ.tolist()
     assert found.rgb.tolist() == RGB.tolist()

@@ -261,7 +261,7 @@ def test_a_field_named_twice():
 
 @pytest.mark.parametrize("alpha", [0, 255])
 @pytest.mark.parametrize("encoding", ["binary", "ascii", "ascii, whole"])
-def test_packed_colours_that_are_no_number_invent_no_colour(alpha, encoding):
+def test_packed_colors_that_are_no_number_invent_no_color(alpha, encoding):
     bits = np.array([0x0A141E, 0x7FC00000 & 0xFFFFFF, 0xC80000], np.uint32) | np.uint32(alpha << 24)
     bits[1] = 0x7FC00000
     rows = [f"{i} 0 0 " for i in range(3)]
@@ -364,6 +364,6 @@ def test_a_label_for_every_point_is_demanded():
         pcd.write(pcd.read(memoryview(ALL["binary"])), segmentation(59), memoryview(ALL["binary"]))
 
 
-def test_packed_colour_in_text_by_a_name_in_capitals():
+def test_packed_color_in_text_by_a_name_in_capitals():
     data = b"VERSION 0.7\nFIELDS x y z RGB\nSIZE 4 4 4 4\nTYPE F F F F\nWIDTH 1\nPOINTS 1\nDATA ascii\n1 2 3 16711935\n"
     np.testing.assert_array_equal(pcd.read(memoryview(data)).rgb, [[255, 0, 255]])

@@ -87,7 +87,7 @@ def test_header_with_crlf_and_bool():
 @pytest.mark.parametrize(
     "names", ["red green blue", "r g b", "diffuse_red diffuse_green diffuse_blue", "Red Green Blue"]
 )
-def test_colours_of_any_type_and_name(declared, values, expected, warned, names):
+def test_colors_of_any_type_and_name(declared, values, expected, warned, names):
     properties = "".join(f"property {declared} {name}\n" for name in names.split())
     head = "ply\nformat ascii 1.0\nelement vertex 1\nproperty int x\nproperty short y\nproperty int64 z\n"
     cloud = read(f"{head}{properties}end_header\n1 2 3 {values}\n")

@@ -43,7 +43,7 @@ def test_columns_by_option(filename):
     assert cloud.format == "bin"
 
 
-def test_colours():
+def test_colors():
     table = np.array([[1, 2, 3, 0, 128, 255], [4, 5, 6, 1, 2, 3]])
     assert read(table, format="xyzrgb").rgb.tolist() == [[0, 128, 255], [1, 2, 3]]
 

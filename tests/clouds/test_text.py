@@ -226,7 +226,7 @@ def test_lines_that_end_in_carriage_returns_alone():
 
 
 @pytest.mark.parametrize("values", ["16711680 255", "2.3418052e-38 3.57331108e-43"])
-def test_packed_colours_by_name(values):
+def test_packed_colors_by_name(values):
     first, second = values.split()
     cloud = read(f"x y z rgb\n1 2 3 {first}\n4 5 6 {second}\n7 8 9 nan\n")
     assert cloud.rgb.tolist() == [[255, 0, 0], [0, 0, 255], [0, 0, 0]]
@@ -293,7 +293,7 @@ def test_lines_around_a_header_are_told():
     ]
 
 
-def test_float_colours_of_cloudcompare():
+def test_float_colors_of_cloudcompare():
     cloud = read("//X Y Z Rf Gf Bf A\n1 2 3 0.50196 0.25098 1 1\n")
     assert cloud.rgb.tolist() == [[128, 64, 255]]
     cloud = read("X,Y,Z,Rf,Gf,Bf,red,green,blue\n1,2,3,0,0,0,7,8,9\n")

@@ -91,7 +91,7 @@ def test_tiles_are_joined(described):
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.9
 
 
-def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
+def test_colors_are_those_of_the_voxels_and_zero_where_ignored(described):
     cloud = make_terrain()
     cloud.xyz[5] = np.nan
     answer = described.segment(cloud, Options(fields=("features", "features_rgb")))
@@ -100,9 +100,9 @@ def test_colours_are_those_of_the_voxels_and_zero_where_ignored(described):
     prepared = described.prepare(cloud)
     first = prepared.rows[prepared.voxels.first_points()]
     np.testing.assert_array_equal(answer.features_rgb[first], principal_colors(answer.features[first]))
-    only_colours = described.segment(cloud, Options(fields=("features_rgb",)))
-    assert only_colours.features is None
-    np.testing.assert_array_equal(only_colours.features_rgb, answer.features_rgb)
+    only_colors = described.segment(cloud, Options(fields=("features_rgb",)))
+    assert only_colors.features is None
+    np.testing.assert_array_equal(only_colors.features_rgb, answer.features_rgb)
 
 
 def test_they_are_the_same_bytes_beside_strangers(described):

@@ -97,7 +97,7 @@ def test_points_without_a_voxel_are_told(given):
         ({"type": "PointClip", "point_cloud_range": (-0.5, -0.5, 0, 1, 1, 1)}, "coord", "point_clip"),
     ],
 )
-def test_shift_and_colour_equal_the_golden(given, expected, transform, key, output):
+def test_shift_and_color_equal_the_golden(given, expected, transform, key, output):
     out = run(given, **transform)[key]
     assert out.dtype == expected[output].dtype
     np.testing.assert_array_equal(out, expected[output])

@@ -1,14 +1,16 @@
-"""Colours of any depth to 8 bits a channel."""
+"""Colors of any depth, or packed into one number, to 8 bits a channel."""
 
 import numpy as np
 
 from app.errors import BadCloud
 
 DEPTHS = {255: 8, 1023: 10, 4095: 12, 65535: 16}
+NO_COLOR, OTHER_NAN = 0x7FC00000, 0xFFC00000  # bits of a float that is not a number, with either sign
+MAX_FLOAT_OF_BITS = 1e-30  # floats whose bits are a color without alpha are less
 
 
 def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Three columns (N,) of one colour scale as uint8 (N, 3), and what had to be assumed.
+    """Three columns (N,) of one scale as uint8 (N, 3), and what had to be assumed.
 
     Floats up to 1 mean 0 to 1. Anything else means 0 to 255, or 10, 12 or 16 bits where the largest value of the
     whole cloud is above 255. A point with a not-a-number is black. Raises BadCloud outside 0 to 65535.
@@ -39,17 +41,34 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
     return np.rint(values * np.float32(255 / full_scale)).astype(np.uint8), warnings
 
 
-def unpacked(values: np.ndarray) -> list[np.ndarray] | None:
-    """Red, green and blue (N,) of colours 0xAARRGGBB in one number each, whole or the float with these bits,
-    not-a-number where it is; None if these are no such numbers."""
+def packed_bits(values: np.ndarray) -> np.ndarray | None:
+    """uint32 (N,), colors 0xAARRGGBB, of numbers (N,) that are such a whole number each, or the float of these bits.
+
+    ``NO_COLOR`` for values that are not finite. None if ``values`` are no packed colors.
+    """
     finite = np.isfinite(values)
     given = values[finite].astype(np.float64)
-    bits = np.zeros(len(values), np.uint32)
-    if len(given) and values.dtype.kind == "f" and np.abs(given).max() < 1e-30:
+    bits = np.full(len(values), NO_COLOR, np.uint32)
+    if len(given) and values.dtype.kind == "f" and np.abs(given).max() < MAX_FLOAT_OF_BITS:
         bits[finite] = given.astype(np.float32).view(np.uint32)
     elif len(given) and ((given == np.floor(given)) & (given >= -(2**31)) & (given < 2**32)).all():
         bits[finite] = given.astype(np.int64).astype(np.uint32)
     else:
         return None
+    return bits
+
+
+def unpacked(bits: np.ndarray, missing: np.ndarray) -> list[np.ndarray]:
+    """Red, green and blue (N,) of packed colors uint32 (N,); not-a-number for ``missing`` points, bool (N,)."""
     channels = [(bits >> shift).astype(np.uint8) for shift in (16, 8, 0)]
-    return channels if finite.all() else [np.where(finite, channel, np.float32(np.nan)) for channel in channels]
+    return [np.where(missing, np.float32(np.nan), channel) for channel in channels] if missing.any() else channels
+
+
+def are_missing(bits: np.ndarray) -> np.ndarray:
+    """Whether each float with these ``bits``, uint32 (N,), is a not-a-number as writers have it for points without a
+    color, bool (N,)."""
+    alpha = bits >> 24
+    missing: np.ndarray = (alpha == 0x7F) & np.isnan(bits.view(np.float32))
+    if np.median(alpha) != 0xFF:  # else it is a red of full opacity
+        missing |= bits == OTHER_NAN
+    return missing
