@@ -15,8 +15,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from app.clouds import formats
 from app.clouds.checks import MAX_COLUMNS
-from app.clouds.cloud import FIELDS
 from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
+from app.clouds.fields import FIELDS
 from app.errors import BadRequest, quoted
 from app.validation import explain
 

@@ -65,12 +65,12 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
     Raises:
         BadRequest: the model states no ASPRS codes.
     """
-    names = require_codes(segmentation.classes, segmentation.model)
+    names = require_codes(segmentation.meta.classes, segmentation.meta.model)
     codes = sorted(names)
     row_of = {code: row for row, code in enumerate(codes)}
     compared = {code: counts_as(code, codes) for code in range(256) if code not in ignored}
     truth_rows = _rows(truth, {code: row_of[known] for code, known in compared.items() if known is not None})
-    predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.classes, codes))
+    predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.meta.classes, codes))
     predicted_rows[predicted_rows < 0] = len(codes)
     counted = truth_rows >= 0
     cells = truth_rows[counted] * (len(codes) + 1) + predicted_rows[counted]

@@ -56,7 +56,8 @@ def compare(segmenter: Segmenter, cloud: Cloud, max_passes: int) -> tuple[Segmen
         answers.append(segmenter.segment(cloud, Options(mode=mode, max_passes=max_passes)))
         seconds.append((time.perf_counter() - start, time.process_time() - start_cpu))
     fast, exact = answers
-    passes = f"{exact.passes}" if exact.passes == exact.passes_wanted else f"{exact.passes} of {exact.passes_wanted}"
+    made, wanted = exact.meta.passes, exact.meta.passes_wanted
+    passes = f"{made}" if made == wanted else f"{made} of {wanted}"
     agree = float((fast.labels == exact.labels).mean())
     views = max(1, len(segmenter.procedure.aug_transform))
     cells = [f"{len(cloud):,}", f"{views}", passes, *(f"{clock:.2f} ({cpu:.2f})" for clock, cpu in seconds)]
@@ -66,7 +67,7 @@ def compare(segmenter: Segmenter, cloud: Cloud, max_passes: int) -> tuple[Segmen
 def scores(cloud: Cloud, fast: Segmentation, exact: Segmentation) -> list[str]:
     """Cells that say which mode is nearer to the classification of the file."""
     truth = cloud.extra["classification"]
-    code_of = {info.id: info.asprs for info in fast.classes}
+    code_of = {info.id: info.asprs for info in fast.meta.classes}
     right = [np.isin(truth, list(code_of.values())) & (_codes(each.labels, code_of) == truth) for each in (fast, exact)]
     gained, lost = np.count_nonzero(right[1] & ~right[0]), np.count_nonzero(right[0] & ~right[1])
     return [f"{score(truth, each).mean_iou:.4f}" for each in (fast, exact)] + [f"{gained:,} / {lost:,}"]

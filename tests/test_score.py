@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.clouds.cloud import ClassInfo, Segmentation
+from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
 from app.errors import BadRequest
 from app.score import pooled, score
 
@@ -16,7 +16,9 @@ CLASSES = [
 
 
 def scored(truth, labels, **options):
-    return score(np.array(truth), Segmentation(np.array(labels, np.int32), CLASSES, model="m"), **options)
+    return score(
+        np.array(truth), Segmentation(np.array(labels, np.int32), SegmentationMeta(CLASSES, model="m")), **options
+    )
 
 
 def test_iou_by_hand():
@@ -65,7 +67,7 @@ def test_truth_without_any_class():
 
 
 def test_a_model_without_codes_is_refused():
-    segmentation = Segmentation(np.zeros(1, np.int32), [ClassInfo(0, "wall", GREY)], model="indoor")
+    segmentation = Segmentation(np.zeros(1, np.int32), SegmentationMeta([ClassInfo(0, "wall", GREY)], model="indoor"))
     with pytest.raises(BadRequest, match="indoor"):
         score(np.array([2]), segmentation)
 
@@ -73,7 +75,7 @@ def test_a_model_without_codes_is_refused():
 def test_all_vegetation_as_one_class():
     classes = [ClassInfo(0, "ground", GREY, 2), ClassInfo(1, "low", GREY, 3), ClassInfo(2, "high", GREY, 5)]
     labels = np.array([0, 2, 1, 1, 0, -1], np.int32)
-    result = score(np.array([2, 3, 3, 5, 5, 5]), Segmentation(labels, classes, model="m"))
+    result = score(np.array([2, 3, 3, 5, 5, 5]), Segmentation(labels, SegmentationMeta(classes, model="m")))
     np.testing.assert_allclose(result.iou, [1 / 2, 1 / 3, 0])
     merged = result.merged
     assert merged.codes == (2, 3)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.clouds.fields import FIELDS
+
 from . import remote
 from .clouds import jobs_of
 from .configuration import configure, option_of
@@ -60,10 +62,7 @@ def predict(
     ] = None,
     fields: Annotated[
         str,
-        typer.Option(
-            help="Also write these, joined by ',': confidence, probabilities, entropy, instances, features, "
-            "features_rgb."
-        ),
+        typer.Option(help=f"Also write these, joined by ',': {', '.join(FIELDS)}."),
     ] = "",
     condition: Annotated[
         str, typer.Option(help="Dataset whose classes are wanted, of a model with several. Default: its config's.")
@@ -162,14 +161,12 @@ def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: m
 def _show(job: FileJob, cloud: "Cloud", segmentation: "Segmentation") -> None:
     from .tables import counts_table
 
-    for warning in segmentation.warnings:
+    meta = segmentation.meta
+    for warning in meta.warnings:
         warn(f"{job.file.name}: {warning}")
     results.print(counts_table(job.title, segmentation))
-    timings_ms = segmentation.timings_ms
-    total_s = 1e-3 * sum(timings_ms.values())
-    passes = f", {segmentation.passes} passes" if segmentation.passes > 1 else ""
-    results.print(
-        f"{len(cloud):,} points by {segmentation.model} in {total_s:.2f} s{passes}", markup=False, soft_wrap=True
-    )
-    stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in timings_ms.items())
+    total_s = 1e-3 * sum(meta.timings_ms.values())
+    passes = f", {meta.passes} passes" if meta.passes > 1 else ""
+    results.print(f"{len(cloud):,} points by {meta.model} in {total_s:.2f} s{passes}", markup=False, soft_wrap=True)
+    stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in meta.timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)

@@ -60,7 +60,7 @@ def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, A
 
 def _score(job: FileJob, found: "Prediction", options: Mapping[str, Any], scores: Scores) -> None:
     from app.clouds import formats
-    from app.clouds.cloud import ClassInfo, Segmentation
+    from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
 
     classes = [ClassInfo(each.id, each.name, each.color or (0, 0, 0), each.asprs) for each in found.classes]
     columns, format = options.get("columns"), options.get("format")
@@ -72,7 +72,7 @@ def _score(job: FileJob, found: "Prediction", options: Mapping[str, Any], scores
         crs=options.get("crs", ""),
         units=options.get("units", ""),
     )
-    scores.add(job, cloud, Segmentation(found.labels, classes, model=found.meta.model))
+    scores.add(job, cloud, Segmentation(found.labels, SegmentationMeta(classes, model=found.meta.model)))
 
 
 def _show(job: FileJob, answer: "Answer") -> None:

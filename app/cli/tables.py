@@ -20,13 +20,13 @@ def counts_table(title: str, segmentation: "Segmentation") -> Table:
     table.add_column("points", justify="right")
     table.add_column("share", justify="right")
     labels = segmentation.labels
-    for info in segmentation.classes:
+    for info in segmentation.meta.classes:
         color = "#{:02x}{:02x}{:02x}".format(*info.color)
         code = "" if info.asprs is None else str(info.asprs)
         table.add_row(str(info.id), f"[{color}]■[/] {escape(info.name)}", code, *_count(labels == info.id))
-    ignored = labels == segmentation.ignore_label
+    ignored = labels == segmentation.meta.ignore_label
     if ignored.any():
-        table.add_row(str(segmentation.ignore_label), "(unusable)", "", *_count(ignored))
+        table.add_row(str(segmentation.meta.ignore_label), "(unusable)", "", *_count(ignored))
     return table
 
 

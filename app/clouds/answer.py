@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.fields import FIELDS, LABELS
 from app.clouds.units import Units
 
 
@@ -15,39 +16,54 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
 
 def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
-    """The answer as a dict; per-point values are arrays in input order, ``count`` is the points of a class."""
-    labels = np.ascontiguousarray(segmentation.labels)
-    ids, counts = np.unique(labels, return_counts=True)
+    """The answer as a dict: what ``summary`` has, and the values of every point as arrays in input order."""
+    arrays = {FIELDS[name].array_name: np.ascontiguousarray(values) for name, values in segmentation.fields.items()}
+    return {**summary(cloud, segmentation), LABELS.array_name: np.ascontiguousarray(segmentation.labels), **arrays}
+
+
+def summary(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
+    """The answer as a dict without the values of points; ``count`` is the points of a class or an instance."""
+    meta = segmentation.meta
+    ids, counts = np.unique(segmentation.labels, return_counts=True)
     count_of = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     answer: dict[str, Any] = {
-        "model": segmentation.model,
-        "num_points": len(labels),
+        "model": meta.model,
+        "num_points": len(segmentation.labels),
         "classes": [
             {"id": c.id, "name": c.name, "color": list(c.color), "asprs": c.asprs, "count": count_of.get(c.id, 0)}
-            for c in segmentation.classes
+            for c in meta.classes
         ],
-        "ignore_label": segmentation.ignore_label,
-        "num_ignored": count_of.get(segmentation.ignore_label, 0),
-        "labels": labels,
+        "ignore_label": meta.ignore_label,
+        "num_ignored": count_of.get(meta.ignore_label, 0),
+        "units": described(meta.units),
+        "crs": (meta.units.crs if meta.units else "") or None,
+        "passes": meta.passes,
+        "passes_wanted": meta.passes_wanted,
+        "warnings": all_warnings(cloud, meta),
+        "timings_ms": {stage: round(float(ms), 3) for stage, ms in meta.timings_ms.items()},
+        "request_id": meta.request_id,
     }
-    for name in ("confidence", "probabilities", "entropy", "features", "features_rgb"):
-        values = getattr(segmentation, name)
-        if values is not None:
-            answer[name] = np.ascontiguousarray(values)
-    if segmentation.instances is not None:
+    if "instances" in segmentation.fields:
         answer["instances"] = [
             {"id": info.id, "label": info.label, "score": info.score, "count": info.num_points}
-            for info in segmentation.instance_infos
+            for info in meta.instances
         ]
-        answer["instance_ids"] = np.ascontiguousarray(segmentation.instances)
-    return answer | {
-        "units": described(segmentation.units),
-        "crs": (segmentation.units.crs if segmentation.units else "") or None,
-        "passes": segmentation.passes,
-        "passes_wanted": segmentation.passes_wanted,
-        "warnings": list(dict.fromkeys([*cloud.warnings, *segmentation.warnings])),
-        "timings_ms": {stage: round(float(ms), 3) for stage, ms in segmentation.timings_ms.items()},
-        "request_id": segmentation.request_id,
+    return answer
+
+
+def all_warnings(cloud: Cloud, meta: SegmentationMeta) -> list[str]:
+    """Those of reading and of answering, each once."""
+    return list(dict.fromkeys([*cloud.warnings, *meta.warnings]))
+
+
+def instance_arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
+    """Class id int32 and score float32 of every instance, if instances were asked for, by name."""
+    if "instances" not in segmentation.fields:
+        return {}
+    instances = segmentation.meta.instances
+    return {
+        "instance_labels": np.array([info.label for info in instances], np.int32),
+        "instance_scores": np.array([info.score for info in instances], np.float32),
     }
 
 

@@ -1,12 +1,12 @@
 """The two types that travel through the service: what came in, and what goes out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.clouds.fields import FIELDS, OutputField
 from app.clouds.units import Units
-
-FIELDS = ("confidence", "probabilities", "entropy", "instances", "features", "features_rgb")
 
 
 @dataclass
@@ -63,7 +63,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class InstanceInfo:
-    """One object: its ``id`` as in ``Segmentation.instances``, class id ``label``, ``score`` from 0 to 1, points."""
+    """One object: ``id`` as in the field ``instances``, class id ``label``, ``score`` from 0 to 1, number of points."""
 
     id: int
     label: int
@@ -72,22 +72,15 @@ class InstanceInfo:
 
 
 @dataclass
-class Segmentation:
-    """The answer for one cloud of N points, in input order; ``FIELDS`` are filled on request.
+class SegmentationMeta:
+    """What an answer holds beside its arrays.
 
     Attributes:
-        labels: int32 (N,), ids of ``classes`` or ``ignore_label`` for points that could not be used.
         classes: every class that the model knows; an encoder knows none.
         ignore_label: the id that no class has.
-        confidence: float32 (N,), probability of the label, 0 where ignored.
-        probabilities: float32 (N, num_classes), zeros where ignored.
-        entropy: float32 (N,), in nats.
-        features: float32 (N, C), what the network's last layer reads, zeros where ignored.
-        features_rgb: uint8 (N, 3), their first three principal components as colors, zeros where ignored.
-        instances: int32 (N,), ids of ``instance_infos``, -1 for points of no instance.
-        instance_infos: every instance, where ``instances`` were asked for.
+        instances: every instance, if the field ``instances`` was asked for.
         passes: of the network, made.
-        passes_wanted: those that the mode asks for, more than ``passes`` where a limit kept some from being made.
+        passes_wanted: those that the mode asks for, more than ``passes`` if a limit kept some from being made.
         model: name of the model that answered.
         request_id: the id that the request carries in logs and answers.
         warnings: one sentence each.
@@ -95,16 +88,9 @@ class Segmentation:
         units: those that the coordinates of the cloud were taken for; None if no network has seen them.
     """
 
-    labels: np.ndarray
     classes: list[ClassInfo]
     ignore_label: int = -1
-    confidence: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    entropy: np.ndarray | None = None
-    instances: np.ndarray | None = None
-    features: np.ndarray | None = None
-    features_rgb: np.ndarray | None = None
-    instance_infos: list[InstanceInfo] = field(default_factory=list)
+    instances: list[InstanceInfo] = field(default_factory=list)
     passes: int = 1
     passes_wanted: int = 1
     model: str = ""
@@ -113,13 +99,39 @@ class Segmentation:
     timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
 
-    def wide_fields(self) -> list[str]:
-        """Those asked for of which a point has many values, too many for columns of a file of points."""
-        return [name for name in ("probabilities", "features") if getattr(self, name) is not None]
 
-    def color_columns(self) -> list[tuple[str, np.ndarray]]:
-        """``features_rgb``, if asked for, as columns uint8 (N,) by name."""
-        if self.features_rgb is None:
-            return []
-        names = ("features_red", "features_green", "features_blue")
-        return list(zip(names, np.ascontiguousarray(self.features_rgb.T), strict=True))
+@dataclass
+class Segmentation:
+    """The answer for one cloud of N points, in input order.
+
+    Attributes:
+        labels: int32 (N,), ids of ``meta.classes``, or ``meta.ignore_label`` for points that could not be used.
+        meta: the rest of the answer.
+        fields: arrays of N rows by name, those of ``app.clouds.fields.FIELDS`` that were asked for.
+    """
+
+    labels: np.ndarray
+    meta: SegmentationMeta
+    fields: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Labels and fields by name."""
+        return {"labels": self.labels, **self.fields}
+
+    def columns(self, output: str, *, by_class: bool = False) -> Iterator[tuple[OutputField, str, np.ndarray]]:
+        """OutputField, name and values (N,) of every column that the fields become in a file of points.
+
+        With ``by_class`` a field with a value a class has a column a class. A warning names the fields that the format
+        ``output`` gets none of, as a point has too many of their values.
+        """
+        class_names = [info.name for info in self.meta.classes] if by_class else []
+        for name, declared in FIELDS.items():
+            if name not in self.fields:
+                continue
+            columns = declared.columns(self.fields[name], class_names)
+            if columns is None:
+                self.meta.warnings.append(f"{output} gets no {name}: ask for another output to get them.")
+                continue
+            for column, values in columns.items():
+                yield declared, column, values

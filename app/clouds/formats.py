@@ -167,11 +167,11 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
     if output not in WRITERS:
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
     encode: Callable[..., bytes] = _function(WRITERS[output])
-    segmentation.warnings[:] = bounded(segmentation.warnings)
+    segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
     keeps = keeps_source(output, cloud.format) and source is not None
-    segmentation.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
+    segmentation.meta.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
     data = encode(cloud, segmentation, utf8(source) if keeps and source is not None else None)
-    segmentation.warnings[:] = bounded(segmentation.warnings)
+    segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
     return data
 
 

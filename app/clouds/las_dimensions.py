@@ -9,7 +9,7 @@ from app.clouds.checks import check_num_columns
 from app.clouds.encoding import as_text
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_records import EXTRA_BYTES, Record, new_vlr
-from app.clouds.records import column, fits
+from app.clouds.records import column, cut, fits, free_name
 
 DESCRIPTOR = np.dtype(
     [
@@ -146,14 +146,8 @@ class Descriptors:
                 self.warnings.append(f"The extra dimension {index + 1}, called '{stated}', is read as '{name}'.")
 
     def free_name(self, wanted: str) -> str:
-        """``wanted`` cut to the bytes that a name may have, or the first of wanted_2, wanted_3 … that is free."""
-        taken = self.names | self._reserved
-        name, number = _cut(wanted), 1
-        while name in taken:
-            number += 1
-            suffix = f"_{number}"
-            name = _cut(wanted, NAME_BYTES - len(suffix)) + suffix
-        return name
+        """``wanted`` as a name that no dimension has, of the bytes that it may have."""
+        return free_name(wanted, self.names | self._reserved, max_bytes=NAME_BYTES)
 
     @property
     def num_left(self) -> int:
@@ -193,7 +187,7 @@ class Descriptors:
     ) -> None:
         row = np.zeros(1, DESCRIPTOR)
         row["data_type"], row["options"] = data_type, options
-        row["name"], row["description"] = name.encode(), _cut(description).encode()
+        row["name"], row["description"] = name.encode(), cut(description, NAME_BYTES).encode()
         row["scale"][0, 0] = scale or 0
         self._table = np.concatenate([self._table, row])
         self.names.add(name)
@@ -245,8 +239,3 @@ def _dimension(row: np.void, start: int, index: int) -> tuple[Dimension | None, 
 
 def _text(name: bytes) -> str:
     return as_text(name.split(b"\0")[0])
-
-
-def _cut(text: str, num_bytes: int = NAME_BYTES) -> str:
-    """``text`` as far as it goes into so many bytes of UTF-8."""
-    return text.encode()[:num_bytes].decode("utf-8", "ignore")

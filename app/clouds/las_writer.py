@@ -8,6 +8,7 @@ from app.clouds import laz, overwritten
 from app.clouds.asprs import LOW_NOISE, UNCLASSIFIED
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.fields import LABELS, OutputField
 from app.clouds.las_dimensions import Column, Descriptors
 from app.clouds.las_file import LasFile, append_evlrs, head, parse, standard_length
 from app.clouds.las_new import las_from
@@ -18,7 +19,6 @@ from app.errors import UnsupportedFormat
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
 CHANNEL_BITS = 0x30
 RESERVED_DIMENSIONS = 16  # for what a segmentation adds
-FIXED_POINT = 1e-4  # unit of ``confidence`` and ``entropy``, which are uint16
 
 
 def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | None, *, compressed: bool) -> bytes:
@@ -26,15 +26,14 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
 
     Header, VLRs, EVLRs and every byte of every point of ``source`` stay as they are, but for the class and for
     dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is made anew or left
-    out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, where all of
-    them fit; otherwise it stays and an extra dimension ``label`` holds the ids. ``confidence`` and ``entropy`` become
-    uint16 extra dimensions with a scale of 0.0001, nats for the latter, instances one called ``instance``, int32. An
-    extra dimension of the same name is overwritten if its type can hold the values; else the new one is called
-    ``label_2`` and so on.
+    out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, if all of
+    them fit; otherwise it stays and an extra dimension ``label`` holds the ids. The fields that were asked for become
+    extra dimensions, those with a ``step`` as uint16 with that scale. An extra dimension that has the name is
+    overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.
 
     What ``las_new.las_from`` had to change of a ``cloud``, points that LAS cannot hold (NaN and inf are written at the
     offset of the file with classification 7, noise), dimensions and classes that were overwritten, and where labels
-    went if not into ASPRS codes, is added to ``segmentation.warnings``.
+    went if not into ASPRS codes, is added to ``segmentation.meta.warnings``.
 
     Raises:
         BadCloud: ``source`` cannot be read, or has no room for another dimension.
@@ -49,48 +48,40 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     if len(segmentation.labels) != file.num_points:
         raise ValueError(f"{len(segmentation.labels)} labels for {file.num_points} points")
     descriptors = Descriptors(file)
-    kept = _as_many_as_fit(new.columns, descriptors, segmentation.warnings) if new else []
+    kept = _as_many_as_fit(new.columns, descriptors, segmentation.meta.warnings) if new else []
     classification = _classification(file, segmentation)
     columns = [] if classification is not None else [_label_column(segmentation)]
     columns += _requested(segmentation)
     records, names = _with_columns(laz.decode(file), descriptors, kept + columns)
     replaced = [name for name in names if descriptors.find(name)]
-    segmentation.warnings += [f"The file's own dimension {name} was overwritten." for name in replaced]
+    segmentation.meta.warnings += [f"The file's own dimension {name} was overwritten." for name in replaced]
     if classification is not None:
-        segmentation.warnings += overwritten.of_classification(_codes(file, records), segmentation.classes)
+        segmentation.meta.warnings += overwritten.of_classification(_codes(file, records), segmentation.meta.classes)
         _classify(file, records, classification)
     else:
-        segmentation.warnings.append(
+        segmentation.meta.warnings.append(
             "The classes do not fit into the classification of this file; their ids are in the dimension "
             f"{names[len(kept)]}."
         )
-    for name in segmentation.wide_fields():
-        segmentation.warnings.append(f"LAS has no place for {name}: ask for another output to get them.")
     if new:
-        segmentation.warnings += new.warnings
-        segmentation.warnings += renamed("LAS", zip((each.name for each in kept), names, strict=False))
-        _mark_lost(new.lost, file, records, segmentation.warnings)
+        segmentation.meta.warnings += new.warnings
+        segmentation.meta.warnings += renamed("LAS", zip((each.name for each in kept), names, strict=False))
+        _mark_lost(new.lost, file, records, segmentation.meta.warnings)
     return _assemble(file, descriptors, records, compressed)
 
 
 def _requested(segmentation: Segmentation) -> list[Column]:
     """What was asked for beside the labels, as far as LAS has a place for it."""
-    columns = []
-    for name in ("confidence", "entropy"):
-        values = getattr(segmentation, name)
-        if values is not None:
-            short = np.nanmax(values, initial=0) <= np.iinfo(np.uint16).max * FIXED_POINT
-            columns.append(
-                Column(name, values, np.dtype("<u2" if short else "<u4"), FIXED_POINT, f"{name} of the class")
-            )
-    if segmentation.instances is not None:
-        columns.append(
-            Column("instance", segmentation.instances, np.dtype("<i4"), None, "id of the object, -1 for none")
-        )
-    columns += [
-        Column(name, values, values.dtype, None, "principal component") for name, values in segmentation.color_columns()
-    ]
-    return columns
+    return [_column(field, name, values) for field, name, values in segmentation.columns("LAS")]
+
+
+def _column(field: OutputField, name: str, values: np.ndarray) -> Column:
+    """The column ``name`` of a field, of the smallest type for it if it is stored in steps."""
+    dtype = np.dtype(field.dtype)
+    if field.step is not None:
+        fits_short = np.nanmax(values, initial=0) <= np.iinfo(np.uint16).max * field.step
+        dtype = np.dtype("<u2" if fits_short else "<u4")
+    return Column(name, values, dtype, field.step, field.text)
 
 
 def _as_many_as_fit(columns: list[Column], descriptors: Descriptors, warnings: list[str]) -> list[Column]:
@@ -126,13 +117,13 @@ def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[C
 def _label_column(segmentation: Segmentation) -> Column:
     small, large = np.dtype("<i2"), np.dtype("<i4")
     dtype = small if fits(segmentation.labels, small) else large
-    return Column("label", segmentation.labels, dtype, None, "class id of the model")
+    return Column(LABELS.column_name, segmentation.labels, dtype, None, LABELS.text)
 
 
 def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | None:
     """What goes into ``classification``, (N,), None if it cannot hold it."""
     largest = 31 if file.point_format < 6 else 255
-    codes = {info.id: info.asprs for info in segmentation.classes}
+    codes = {info.id: info.asprs for info in segmentation.meta.classes}
     labels = segmentation.labels
     if codes and all(code is not None and 0 <= code <= largest for code in codes.values()):
         ids, inverse = np.unique(labels, return_inverse=True)
@@ -141,7 +132,9 @@ def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | N
     all_ids = np.array([*codes, labels.min(initial=0), labels.max(initial=0)])
     if any(code is not None for code in codes.values()) or all_ids.min() < 0 or all_ids.max() > largest:
         return None
-    segmentation.warnings.append("The classification holds the model's class ids: its classes have no ASPRS codes.")
+    segmentation.meta.warnings.append(
+        "The classification holds the model's class ids: its classes have no ASPRS codes."
+    )
     return labels.astype(np.uint8)
 
 

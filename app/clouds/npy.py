@@ -10,7 +10,7 @@ from numpy.lib import format as npy_format
 
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import XYZ, Column, Wanted, canonical, cloud_from_columns, listed, split_vectors
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud, BadRequest
@@ -55,16 +55,16 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """The labels, int32 (N,), or the features, float32 (N, C), where they were asked for.
+    """The labels, int32 (N,), or the features, float32 (N, C), if they were asked for.
 
     What else was asked for is left out, which is said in a warning.
     """
-    features = segmentation.features
+    features = segmentation.fields.get("features")
     array = segmentation.labels.astype("<i4", copy=False) if features is None else features.astype("<f4", copy=False)
-    missing = [name for name in FIELDS if getattr(segmentation, name) is not None and name != "features"]
-    missing += ["labels"] if features is not None and segmentation.classes else []
+    missing = [name for name in segmentation.fields if name != "features"]
+    missing += ["labels"] if features is not None and segmentation.meta.classes else []
     if missing:
-        segmentation.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
+        segmentation.meta.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()

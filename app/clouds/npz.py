@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from app.clouds.answer import instance_arrays
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted
+from app.clouds.fields import FIELDS
 from app.clouds.foreign import refuse_zip
 from app.clouds.memory_file import MemoryFile
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
@@ -62,32 +64,23 @@ def read(
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
     """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``.
 
-    Instances are ``instance`` (N,), the id or -1, and for each of them ``instance_labels`` and ``instance_scores``.
-    Other columns of the cloud are left out, which is said in a warning.
+    Fields have the name ``OutputField.column_name``; with instances come ``instance_labels`` and ``instance_scores``,
+    a value an instance. Other columns of the cloud are left out, which is said in a warning.
     """
-    segmentation.warnings += cloud.left_out("NPZ")
-    classes = segmentation.classes
+    meta = segmentation.meta
+    meta.warnings += cloud.left_out("NPZ")
     arrays: dict[str, Any] = {
         "labels": segmentation.labels.astype(np.int32, copy=False),
         "xyz": cloud.xyz,
-        "confidence": segmentation.confidence,
-        "probabilities": segmentation.probabilities,
-        "entropy": segmentation.entropy,
-        "features": segmentation.features,
-        "features_rgb": segmentation.features_rgb,
-        "ignore_label": np.int32(segmentation.ignore_label),
-        "class_ids": np.array([c.id for c in classes], np.int32),
-        "class_names": np.array([c.name for c in classes], np.str_),
-        "class_colors": np.array([c.color for c in classes], np.uint8).reshape(-1, 3),
+        **{FIELDS[name].column_name: values for name, values in segmentation.fields.items()},
+        **instance_arrays(segmentation),
+        "ignore_label": np.int32(meta.ignore_label),
+        "class_ids": np.array([c.id for c in meta.classes], np.int32),
+        "class_names": np.array([c.name for c in meta.classes], np.str_),
+        "class_colors": np.array([c.color for c in meta.classes], np.uint8).reshape(-1, 3),
     }
-    if segmentation.instances is not None:
-        arrays |= {
-            "instance": segmentation.instances,
-            "instance_labels": np.array([info.label for info in segmentation.instance_infos], np.int32),
-            "instance_scores": np.array([info.score for info in segmentation.instance_infos], np.float32),
-        }
     file = io.BytesIO()
-    np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
+    np.savez(file, **arrays)
     return file.getvalue()
 
 

@@ -27,7 +27,7 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
     Nothing of PLY and PCD, which keep every column, but for the ``label`` of a PCD that is overwritten; nothing of LAS,
     whose writer knows what it overwrites.
     """
-    classes = segmentation.classes
+    classes = segmentation.meta.classes
     if not classes or output in ("las", "laz", "ply") or (output == "pcd" and not keeps_source):
         return []
     name = next((name for name in (("label",) if keeps_source else COLUMNS) if name in cloud.extra), "")
@@ -37,7 +37,7 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
     if name == "classification":
         has_codes = any(info.asprs is not None for info in classes)
         return of_classification(cloud.extra[name], classes, loss) if has_codes else []
-    known = {info.id for info in classes} | {segmentation.ignore_label, -1}
+    known = {info.id for info in classes} | {segmentation.meta.ignore_label, -1}
     counts = _counts(cloud.extra[name], known) if name else []
     return _told([(f"{name} {code}", count) for code, count in counts], loss)
 

@@ -6,6 +6,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.color import are_missing, unpacked
 from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
 from app.clouds.comments import units_in
+from app.clouds.fields import LABELS
 from app.clouds.pcd_file import compose, read_records
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, PADDING, Field, parse_header
 from app.clouds.records import (
@@ -19,8 +20,6 @@ from app.clouds.records import (
     renamed,
     widen,
 )
-
-LABEL, CONFIDENCE = np.dtype("<i4"), np.dtype("<f4")
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
@@ -57,21 +56,20 @@ def _columns(field: Field, records: np.ndarray) -> list[Column]:
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """A binary PCD file with the fields ``label`` (int32) and, if asked for, ``confidence``, ``entropy`` (float32) and
-    ``instance`` (int32).
+    """A binary PCD file with ``label`` (int32) and the fields that were asked for, as far as they have columns.
 
     With a PCD ``source`` its fields, width, height, viewpoint and other lines of the header are kept, whatever its
-    encoding was; a field of the same name is overwritten if its type can hold the values, else the new one is called
+    encoding was; a field that has the name is overwritten if its type can hold the values, else the new one is called
     ``label_2`` and so on. Without one the file holds coordinates (double where float32 would move a point by more than
-    0.0001), packed color, intensity, normals and every other column; none is overwritten. ``segmentation.warnings``
-    say what was, and how far coordinates moved.
+    0.0001), packed color, intensity, normals and every other column; none is overwritten. Warnings say what was, and
+    how far coordinates moved.
 
     Raises:
         BadCloud: ``source`` cannot be read.
         ValueError: the number of labels is not the number of points.
     """
     if source is None:
-        fields, records = _from_cloud(cloud, segmentation.warnings)
+        fields, records = _from_cloud(cloud, segmentation.meta.warnings)
         width, height, viewpoint = len(cloud), 1, DEFAULT_VIEWPOINT
         others: tuple[str, ...] = ()
     else:
@@ -81,19 +79,11 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         others = header.others
     if len(segmentation.labels) != len(records):
         raise ValueError(f"{len(segmentation.labels)} labels for {len(records)} points")
-    columns: list[tuple[str, np.ndarray, np.dtype]] = [("label", segmentation.labels, LABEL)]
-    for name in ("confidence", "entropy"):
-        values = getattr(segmentation, name)
-        if values is not None:
-            columns.append((name, values, CONFIDENCE))
-    if segmentation.instances is not None:
-        columns.append(("instance", segmentation.instances, LABEL))
-    columns += [(name, values, values.dtype) for name, values in segmentation.color_columns()]
-    for name in segmentation.wide_fields():
-        segmentation.warnings.append(f"PCD gets no {name}: ask for another output to get them.")
+    columns = [(LABELS.column_name, segmentation.labels, np.dtype(LABELS.dtype))]
+    columns += [(name, values, np.dtype(field.dtype)) for field, name, values in segmentation.columns("PCD")]
     own = fields if source is not None else []
     fields, records, overwritten = _with_columns(fields, records, own, columns)
-    segmentation.warnings += [f"The file's own field {name} was overwritten." for name in overwritten]
+    segmentation.meta.warnings += [f"The file's own field {name} was overwritten." for name in overwritten]
     return compose(fields, records, width, height, viewpoint, others)
 
 

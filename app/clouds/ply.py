@@ -9,10 +9,11 @@ from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, cloud_from_columns
 from app.clouds.comments import units_in
+from app.clouds.fields import LABELS
 from app.clouds.memory_file import MemoryFile
 from app.clouds.ply_data import check_counts, find_rows, read_columns, row_starts
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
-from app.clouds.records import common_dtype, fits, float32_error, one_word, renamed
+from app.clouds.records import common_dtype, fits, float32_error, free_name, one_word, renamed
 
 TYPE_NAMES = {
     "i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float", "f8": "double"
@@ -31,22 +32,15 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """The points with ``label`` (int32) and, where asked for, ``confidence``, ``entropy`` (float32) and ``instance``.
+    """The points with ``label`` (int32) and the fields that were asked for, as far as they have columns.
 
     With ``source`` the file that came in, in its own encoding: these are added to its vertices (``predicted_label``
-    where they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with every column
+    if they have a ``label`` already) and all else stays byte for byte. Else binary little endian, with every column
     of the cloud and with float64 coordinates unless they are float32. What PLY has no type for is counted in
-    ``segmentation.warnings``.
+    ``segmentation.meta.warnings``.
     """
-    added = [("label", segmentation.labels.astype("<i4"))]
-    for name, values in (("confidence", segmentation.confidence), ("entropy", segmentation.entropy)):
-        if values is not None:
-            added.append((name, values.astype("<f4")))
-    if segmentation.instances is not None:
-        added.append(("instance", segmentation.instances.astype("<i4")))
-    added += segmentation.color_columns()
-    for name in segmentation.wide_fields():
-        segmentation.warnings.append(f"PLY gets no {name}: ask for another output to get them.")
+    added = [(LABELS.column_name, segmentation.labels.astype(LABELS.dtype))]
+    added += [(name, values.astype(field.dtype)) for field, name, values in segmentation.columns("PLY")]
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
 
 
@@ -65,14 +59,14 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     for given, values in cloud.extra.items():
         names[given] = one_word(given, taken)
         taken.add(names[given])
-        columns.append((names[given], _typed(given, values, segmentation.warnings)))
-    segmentation.warnings += renamed("PLY", names.items())
-    columns += [(_free_name(name, taken), values) for name, values in added]
+        columns.append((names[given], _typed(given, values, segmentation.meta.warnings)))
+    segmentation.meta.warnings += renamed("PLY", names.items())
+    columns += _named(added, taken)
     rows = np.empty(len(cloud), [(name, values.dtype) for name, values in columns])
     for name, values in columns:
         rows[name] = values
     lines = ["ply", "format binary_little_endian 1.0"]
-    lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.classes]
+    lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.meta.classes]
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]
     return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
@@ -99,8 +93,7 @@ def _property(name: str, values: np.ndarray) -> str:
 def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
     header = read_header(source)
     vertex = header.vertex
-    taken = {prop.name for prop in vertex.properties}
-    added = [(_free_name(name, taken), values) for name, values in added]
+    added = _named(added, {prop.name for prop in vertex.properties})
     start, end = find_rows(source, header, vertex)
     rows = _longer_lines(source[start:end], header.eol, added) if header.is_ascii else b""
     if not header.is_ascii:
@@ -108,10 +101,9 @@ def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
     return b"".join([_longer_header(header, vertex, added), source[header.size : start], rows, source[end:]])
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name = f"predicted_{name}"
-    return name
+def _named(added: list[tuple[str, np.ndarray]], taken: set[str]) -> list[tuple[str, np.ndarray]]:
+    """``added`` under names of which none is ``taken``: PLY keeps every property of a file that came in."""
+    return [(free_name(name, taken, other=f"predicted_{name}"), values) for name, values in added]
 
 
 def _longer_header(header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:

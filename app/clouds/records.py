@@ -46,10 +46,19 @@ def float32_error(xyz: np.ndarray) -> float:
         return float(np.abs(finite.astype(np.float32) - finite).max(initial=0))
 
 
-def free_name(wanted: str, taken: set[str]) -> str:
-    """``wanted``, or the first of ``wanted_2``, ``wanted_3`` … that is not taken."""
-    names = chain([wanted], (f"{wanted}_{i}" for i in count(2)))
-    return next(name for name in names if name not in taken)
+def free_name(wanted: str, taken: set[str], *, other: str = "", max_bytes: int | None = None) -> str:
+    """``wanted`` as a name that is none of ``taken``: else ``other``, else the first of wanted_2, wanted_3 … that is
+    free. A name of more than ``max_bytes`` in UTF-8 is cut in front of its number.
+    """
+    names = chain([(wanted, ""), (other or wanted, "")], ((wanted, f"_{number}") for number in count(2)))
+    return next(name for name in (cut(stem, max_bytes, suffix) for stem, suffix in names) if name not in taken)
+
+
+def cut(text: str, max_bytes: int | None, suffix: str = "") -> str:
+    """``text`` and ``suffix``, of which ``text`` is cut to what goes into ``max_bytes`` of UTF-8 with it."""
+    if max_bytes is not None:
+        text = text.encode()[: max_bytes - len(suffix)].decode("utf-8", "ignore")
+    return text + suffix
 
 
 def one_word(name: str, taken: set[str]) -> str:

@@ -3,40 +3,33 @@
 import numpy as np
 import orjson
 
-from app.clouds.answer import described
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.answer import all_warnings, described, instance_arrays
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.fields import FIELDS, LABELS
 
 DTYPES = {"int32": "I32", "float32": "F32", "uint8": "U8"}
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """``labels`` int32 (N,), in input order, and what was asked for.
+    """``labels`` int32 (N,), in input order, and the fields that were asked for, by ``OutputField.array_name``.
 
-    Names, types and shapes are those of ``Segmentation``, but for instances: ``instance_ids`` int32 (N,), -1 for none,
-    with ``instance_labels`` and ``instance_scores`` for each. The metadata are strings: ``model``, ``ignore_label``,
-    and as JSON ``classes``, ``warnings`` and ``units``. Equal answers are equal byte by byte.
+    With instances come ``instance_labels`` and ``instance_scores``, a value an instance. The metadata are strings:
+    ``model``, ``ignore_label``, and as JSON ``classes``, ``warnings`` and ``units``. Equal answers are equal byte by
+    byte.
     """
-    arrays = {"labels": segmentation.labels.astype(np.int32, copy=False)}
-    arrays |= {name: getattr(segmentation, name) for name in FIELDS if name != "instances"}
-    if segmentation.instances is not None:
-        arrays |= {
-            "instance_ids": segmentation.instances.astype(np.int32, copy=False),
-            "instance_labels": np.array([info.label for info in segmentation.instance_infos], np.int32),
-            "instance_scores": np.array([info.score for info in segmentation.instance_infos], np.float32),
-        }
-    classes = [
-        {"id": each.id, "name": each.name, "color": each.color, "asprs": each.asprs} for each in segmentation.classes
-    ]
-    warnings = list(dict.fromkeys([*cloud.warnings, *segmentation.warnings]))
+    meta = segmentation.meta
+    arrays = {LABELS.array_name: segmentation.labels.astype(LABELS.dtype, copy=False)}
+    arrays |= {FIELDS[name].array_name: np.ascontiguousarray(values) for name, values in segmentation.fields.items()}
+    arrays |= instance_arrays(segmentation)
+    classes = [{"id": each.id, "name": each.name, "color": each.color, "asprs": each.asprs} for each in meta.classes]
     metadata = {
-        "model": segmentation.model,
-        "ignore_label": str(segmentation.ignore_label),
+        "model": meta.model,
+        "ignore_label": str(meta.ignore_label),
         "classes": orjson.dumps(classes).decode(),
-        "warnings": orjson.dumps(warnings).decode(),
-        "units": orjson.dumps(described(segmentation.units)).decode(),
+        "warnings": orjson.dumps(all_warnings(cloud, meta)).decode(),
+        "units": orjson.dumps(described(meta.units)).decode(),
     }
-    given = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
-    return _packed(dict(sorted(given.items(), key=lambda item: -item[1].itemsize)), metadata)
+    return _packed(dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize)), metadata)
 
 
 def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:

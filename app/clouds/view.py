@@ -2,15 +2,16 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import orjson
 
 from app.clouds import reference
-from app.clouds.answer import body
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.answer import summary
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.fields import FIELDS, OutputField
 from app.clouds.principal import principal_colors
 
 MAGIC = b"PSVIEW\x00\x01"
@@ -21,17 +22,21 @@ FINE_STEP = 0.01  # 16 bits an axis where they give a step of so much or less, i
 
 @dataclass(frozen=True)
 class StoredColumn:
-    """Values (N,) or (N, C) of one name as they are stored; the true value is ``offset + step * stored``."""
+    """Values (N,) or (N, C) of one name as they are stored; the true value is ``offset + step * stored``.
+
+    ``scale`` says how to show a field of numbers: the ``range`` of its true values and their ``unit``.
+    """
 
     name: str
     values: np.ndarray
     step: float | list[float] | None = None
     offset: float | list[float] | None = None
+    scale: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
         """What the header says of it."""
         components = 1 if self.values.ndim == 1 else self.values.shape[1]
-        told = {"name": self.name, "type": self.values.dtype.name, "components": components}
+        told = {"name": self.name, "type": self.values.dtype.name, "components": components, **self.scale}
         return told if self.step is None else told | {"step": self.step, "offset": self.offset}
 
 
@@ -46,13 +51,11 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     rows = np.random.default_rng(0).permutation(rows)
     found = reference.find(cloud)
     columns = list(_columns(cloud, segmentation, found, rows))
-    told = body(cloud, segmentation)
-    per_point = {"labels", "instance_ids", *FIELDS} - {"instances"}
-    header = {name: value for name, value in told.items() if name not in per_point} | {
+    header = summary(cloud, segmentation) | {
         "num_shown": len(rows),
         "block_points": BLOCK_POINTS,
         "columns": [column.described() for column in columns],
-        "reference": found.described(segmentation.classes) if found else None,
+        "reference": found.described(segmentation.meta.classes) if found else None,
         "file_columns": [{"name": name, "feeds": feeds} for name, feeds in cloud.columns.items()],
     }
     text = orjson.dumps(header)
@@ -74,17 +77,14 @@ def _columns(
     yield _positions(cloud.xyz, rows)
     if cloud.intensity is not None:
         yield _scaled("intensity", cloud.intensity[rows], np.dtype("<u2"))
-    if segmentation.entropy is not None:
-        yield _scaled("entropy", segmentation.entropy[rows], np.dtype("<u2"))
-    instance = cloud.extra.get("instance") if segmentation.instances is None else segmentation.instances
-    if instance is not None:
-        yield StoredColumn("instance", np.nan_to_num(instance[rows]).astype("<i4"))
-    yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.classes])
+    if "instances" not in segmentation.fields and "instance" in cloud.extra:
+        yield _ids("instance", cloud.extra["instance"][rows])
+    for name, values in segmentation.fields.items():
+        if values.ndim == 1:
+            yield _of_field(FIELDS[name], values[rows], len(segmentation.meta.classes))
+    yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.meta.classes])
     if found is not None:
         yield _codes("reference", cloud.extra[found.name][rows], found.codes)
-    if segmentation.confidence is not None:
-        shares = np.rint(np.clip(segmentation.confidence[rows], 0, 1) * 255)
-        yield StoredColumn("confidence", shares.astype("u1"), 1 / 255, 0)
     if cloud.rgb is not None:
         yield StoredColumn("rgb", cloud.rgb[rows])
     colors = _feature_colors(segmentation)
@@ -92,11 +92,28 @@ def _columns(
         yield StoredColumn("features", colors[rows])
 
 
+def _of_field(declared: OutputField, values: np.ndarray, num_classes: int) -> StoredColumn:
+    """The column of a field of one number a point: ids, or numbers on a scale; a byte for those from 0 to 1."""
+    if declared.kind == "i":
+        return _ids(declared.column_name, values)
+    greatest = declared.greatest(num_classes) if declared.greatest else float(np.max(values, initial=0))
+    scale = {"range": [0.0, greatest], "unit": declared.unit}
+    if greatest == 1:
+        shares = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255)
+        return StoredColumn(declared.column_name, shares.astype("u1"), 1 / 255, 0, scale)
+    return replace(_scaled(declared.column_name, values, np.dtype("<u2")), scale=scale)
+
+
+def _ids(name: str, values: np.ndarray) -> StoredColumn:
+    return StoredColumn(name, np.nan_to_num(values).astype("<i4"))
+
+
 def _feature_colors(segmentation: Segmentation) -> np.ndarray | None:
     """uint8 (N, 3): those asked for, else those of the features, else of the probabilities."""
-    if segmentation.features_rgb is not None:
-        return segmentation.features_rgb
-    values = segmentation.probabilities if segmentation.features is None else segmentation.features
+    given = segmentation.fields
+    if "features_rgb" in given:
+        return given["features_rgb"]
+    values = given.get("features", given.get("probabilities"))
     return None if values is None else principal_colors(values)
 
 

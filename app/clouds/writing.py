@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from app.clouds import las_file, pcd_header, ply_header
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.fields import OUTPUTS
 
 HEAD_BYTES = 1 << 20  # of an answer: names of classes, warnings, records of the file that came in
 NUMBER_BYTES = 24  # of a float64 in text, with what separates it
 FLOAT_BYTES = 16  # of a float32
 ROW_OBJECT_BYTES = 320  # of a row of text as Python objects: pieces, and the lists that hold them
-ADDED_BYTES = 19  # of a point in formats of columns: label, confidence, entropy, instance, color
+ADDED_BYTES = sum(field.row_bytes(0, 0) for field in OUTPUTS.values())  # of a point in formats of columns
 BUILT_BYTES = 80  # of a point in a LAS, PLY or PCD file that is made from a cloud
 SORTED_BYTES = 32  # of a point while classes are counted
 
@@ -27,8 +26,12 @@ def needs(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
 
 def _columns(segmentation: Segmentation) -> int:
     """Bytes of all columns of ``segmentation``."""
-    arrays = (getattr(segmentation, name) for name in ("labels", *FIELDS))
-    return sum(array.nbytes for array in arrays if array is not None)
+    return sum(array.nbytes for array in segmentation.arrays.values())
+
+
+def _width(segmentation: Segmentation) -> int:
+    """Numbers of a point in the fields that were asked for."""
+    return sum(values.shape[1] if values.ndim > 1 else 1 for values in segmentation.fields.values())
 
 
 def _arrays(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
@@ -42,21 +45,16 @@ def _json(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
 
 def _csv(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
-    name_bytes = max((len(known.name.encode()) for known in segmentation.classes), default=0)
-    width = sum(values.shape[1] if values.ndim > 1 else 1 for values in _asked(segmentation))
+    name_bytes = max((len(known.name.encode()) for known in segmentation.meta.classes), default=0)
+    width = _width(segmentation)
     row_bytes = 3 * NUMBER_BYTES + 32 + name_bytes + width * NUMBER_BYTES
     size = len(cloud) * row_bytes
     return 2 * size + len(cloud) * (ROW_OBJECT_BYTES + 16 * width), size
 
 
-def _asked(segmentation: Segmentation) -> list[np.ndarray]:
-    given = (getattr(segmentation, name) for name in FIELDS)
-    return [values for values in given if values is not None]
-
-
 def _view(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
     size = len(cloud) * 48
-    wide = sum(values.nbytes for values in _asked(segmentation) if values.ndim > 1)
+    wide = sum(values.nbytes for values in segmentation.fields.values() if values.ndim > 1)
     return 2 * size + len(cloud) * 200 + 3 * wide + (128 << 20 if wide else 0), size
 
 
@@ -72,7 +70,7 @@ def _ply(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) ->
     if source is None:
         size = len(cloud) * (BUILT_BYTES + ADDED_BYTES + 8 * len(cloud.extra))
         return 3 * size, size
-    width = sum(values.shape[1] if values.ndim > 1 else 1 for values in _asked(segmentation)) + 1
+    width = _width(segmentation) + 1
     is_ascii = ply_header.read_header(source).is_ascii
     size = len(source) + len(cloud) * (width * FLOAT_BYTES if is_ascii else ADDED_BYTES)
     return 3 * size + (len(cloud) * width * ROW_OBJECT_BYTES // 2 + len(source) * 2 if is_ascii else 0), size

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from uuid import uuid4
 
+from app.clouds.cloud import SegmentationMeta
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, SegmentationMeta
+from app.engine.protocol import CloudMeta
 from app.options import Options
 
 

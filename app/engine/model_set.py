@@ -141,10 +141,10 @@ def _num_features(segmenter: Segmenter) -> int:
     """Width of the input of the network's last layer, 0 if it gives none; warms the model up, too."""
     segmenter.segment(cloud_of(256, 2.0))
     try:
-        features = segmenter.segment(cloud_of(256, 2.0), Options(fields=("features",))).features
+        features = segmenter.segment(cloud_of(256, 2.0), Options(fields=("features",))).fields["features"]
     except Problem:
         return 0
-    return 0 if features is None else features.shape[1]
+    return int(features.shape[1])
 
 
 def _unloaded(card: ModelCard) -> ModelCard:

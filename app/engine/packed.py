@@ -2,31 +2,20 @@
 
 import os
 from dataclasses import dataclass
-from math import prod
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.fields import OUTPUTS
 from app.engine import arrays
 from app.engine.owned_file import OwnedFile
-from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
+from app.engine.protocol import ArraySpec, CloudMeta
 
 Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
 
 _EXTRA = "extra/"
 _CLOUD = {"xyz": ("<f8", (3,)), "rgb": ("|u1", (3,)), "intensity": ("<f4", ()), "normals": ("<f4", (3,))}
-_SEGMENTATION: dict[str, tuple[str, tuple[int, ...]]] = {
-    "labels": ("<i4", ()),
-    "confidence": ("<f4", ()),
-    "entropy": ("<f4", ()),
-    "instances": ("<i4", ()),
-    "features_rgb": ("|u1", (3,)),
-}
-
-
-ROW_BYTES = {name: np.dtype(dtype).itemsize * prod(shape) for name, (dtype, shape) in _SEGMENTATION.items()}
-"""Bytes of a point in the columns of a segmentation whose width does not depend on the model."""
 
 
 @dataclass(eq=False)
@@ -85,47 +74,22 @@ def check_cloud(packed: Packed[CloudMeta]) -> None:
 
 def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:
     """Copy a segmentation into a memory file."""
-    names = ("labels", *FIELDS)
-    meta = SegmentationMeta(
-        classes=list(segmentation.classes),
-        ignore_label=int(segmentation.ignore_label),
-        instance_infos=list(segmentation.instance_infos),
-        passes=int(segmentation.passes),
-        passes_wanted=int(segmentation.passes_wanted),
-        model=segmentation.model,
-        request_id=segmentation.request_id,
-        warnings=[str(warning) for warning in segmentation.warnings],
-        timings_ms={stage: float(value) for stage, value in segmentation.timings_ms.items()},
-        units=segmentation.units,
-    )
-    return Packed(*arrays.pack(_present({name: getattr(segmentation, name) for name in names})), meta)
+    return Packed(*arrays.pack(segmentation.arrays), segmentation.meta)
 
 
 def unpack_segmentation(packed: Packed[SegmentationMeta]) -> Segmentation:
     """The segmentation as views of the memory file; ValueError if ``check_segmentation`` raises it."""
     check_segmentation(packed)
-    meta = packed.meta
-    return Segmentation(
-        **arrays.unpack(packed.fd, packed.layout),
-        classes=list(meta.classes),
-        ignore_label=meta.ignore_label,
-        instance_infos=list(meta.instance_infos),
-        passes=meta.passes,
-        passes_wanted=meta.passes_wanted,
-        model=meta.model,
-        request_id=meta.request_id,
-        warnings=list(meta.warnings),
-        timings_ms=dict(meta.timings_ms),
-        units=meta.units,
-    )
+    fields = arrays.unpack(packed.fd, packed.layout)
+    return Segmentation(fields.pop("labels"), packed.meta, fields)
 
 
 def check_segmentation(packed: Packed[SegmentationMeta]) -> None:
-    """Raise ValueError unless the memory file holds a segmentation as ``Segmentation`` describes it."""
+    """Raise ValueError unless the memory file holds a segmentation as ``app.clouds.fields`` declares it."""
     arrays.check(packed.fd, packed.layout)
     num_features = next((spec.shape[-1] for spec in packed.layout if spec.name == "features"), 0)
-    wide = {"probabilities": ("<f4", (len(packed.meta.classes),)), "features": ("<f4", (num_features,))}
-    expected = _SEGMENTATION | wide
+    num_classes = len(packed.meta.classes)
+    expected = {name: (field.dtype, field.row_shape(num_classes, num_features)) for name, field in OUTPUTS.items()}
     _check_columns(packed.layout, "labels", expected, None)
 
 

@@ -7,7 +7,7 @@ hostile files can therefore send its parent nothing but numbers and text.
 
 from dataclasses import dataclass, field
 
-from app.clouds.cloud import ClassInfo, InstanceInfo
+from app.clouds.cloud import SegmentationMeta
 from app.clouds.units import Units
 from app.options import Options
 from app.settings import EngineSettings
@@ -31,22 +31,6 @@ class CloudMeta:
     intensity_scale: float | None = None
     warnings: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
-    units: Units | None = None
-
-
-@dataclass(frozen=True)
-class SegmentationMeta:
-    """What a Segmentation holds beside its arrays."""
-
-    classes: list[ClassInfo]
-    ignore_label: int
-    instance_infos: list[InstanceInfo] = field(default_factory=list)
-    passes: int = 1
-    passes_wanted: int = 1
-    model: str = ""
-    request_id: str = ""
-    warnings: list[str] = field(default_factory=list)
-    timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
 
 

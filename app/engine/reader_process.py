@@ -126,7 +126,7 @@ def encode(request: Encode, fds: list[int]) -> tuple[Needed] | tuple[Encoded, in
             return (Needed(len(cloud), work_bytes, result_bytes),)
     data = formats.write(request.output, cloud, segmentation, source)
     writer = formats.WRITERS[request.output]
-    encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.warnings)
+    encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.meta.warnings)
     return encoded, arrays.pack_bytes(data)
 
 

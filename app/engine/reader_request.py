@@ -4,19 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from app.clouds.cloud import SegmentationMeta
 from app.engine import arrays
 from app.engine.answer import EncodedFile
 from app.engine.body import Body
 from app.engine.packed import Packed, check_cloud
-from app.engine.protocol import (
-    CloudMeta,
-    Decode,
-    Decoded,
-    Encode,
-    Encoded,
-    Needed,
-    SegmentationMeta,
-)
+from app.engine.protocol import CloudMeta, Decode, Decoded, Encode, Encoded, Needed
 from app.errors import TooLarge
 from app.options import Options
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 
+from app.clouds.cloud import SegmentationMeta
+from app.clouds.fields import OUTPUTS
 from app.engine.body import Body
 from app.engine.budget import Reservation
 from app.engine.deadline import Deadline
-from app.engine.packed import ROW_BYTES, Packed
-from app.engine.protocol import CloudMeta, ModelCard, Needed, SegmentationMeta
+from app.engine.packed import Packed
+from app.engine.protocol import CloudMeta, ModelCard, Needed
 from app.engine.reader_request import Grant
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
@@ -24,8 +26,8 @@ class RequestMemory:
     def __init__(self, reservation: Reservation, card: ModelCard, fields: Collection[str], deadline: Deadline):
         self._reservation = reservation
         self._deadline = deadline
-        row_bytes = sum(ROW_BYTES.get(name, 0) for name in ("labels", *fields))
-        row_bytes += 4 * card.num_classes * ("probabilities" in fields) + 4 * card.num_features * ("features" in fields)
+        asked = (OUTPUTS[name] for name in ("labels", *fields))
+        row_bytes = sum(field.row_bytes(card.num_classes, card.num_features) for field in asked)
         self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
 
     def decoding(self, body: Body) -> Grant:

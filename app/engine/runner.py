@@ -107,7 +107,7 @@ class Runner:
             log.warning("out of memory; the cloud goes again in tiles of %d voxels", smaller.tile_voxels)
             (outcome,) = segment_batch(smaller, [request], smaller.tile_voxels)
             if isinstance(outcome.result, Segmentation):
-                outcome.result.warnings.append(
+                outcome.result.meta.warnings.append(
                     f"The memory of the device did not suffice for one pass: tiles of {smaller.tile_voxels:,} voxels "
                     "were taken."
                 )

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import NotRequired, TypedDict
 
+from app.clouds import fields
 from app.clouds.formats import WRITERS
 from app.http.examples import add_examples
 from app.http.problem import MEDIA_TYPE, ProblemDetails
@@ -47,6 +48,17 @@ def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) ->
     return {"type": "object", "properties": properties, "required": required}
 
 
+def _values(field: fields.OutputField) -> Schema:
+    """An array with the values of every point, each a number or a row of numbers."""
+    number = {"f": {"type": "number"}, "i": {"type": "integer"}, "u": COLOR["items"]}[field.kind]
+    return {
+        "type": "array",
+        "items": number if field.width is None else {"type": "array", "items": number},
+        "description": f"{field.text}.",
+    }
+
+
+VALUES = {field.array_name: _values(field) for field in fields.OUTPUTS.values()}
 UNIT = _object(
     {
         "name": {"type": "string"},
@@ -72,14 +84,7 @@ PREDICTION = _object(
         },
         "ignore_label": {"type": "integer", "description": "Label of points that could not be used."},
         "num_ignored": {"type": "integer"},
-        "labels": {"type": "array", "items": {"type": "integer"}, "description": "A class id a point."},
-        "confidence": {**NUMBERS, "description": "Probability of the label."},
-        "probabilities": {
-            "type": "array",
-            "items": NUMBERS,
-            "description": "A row a point, in order of the classes.",
-        },
-        "entropy": {**NUMBERS, "description": "In nats."},
+        **VALUES,
         "instances": {
             "type": "array",
             "items": _object(
@@ -90,21 +95,6 @@ PREDICTION = _object(
                     "count": {"type": "integer", "description": "Points of the instance."},
                 }
             ),
-        },
-        "instance_ids": {
-            "type": "array",
-            "items": {"type": "integer"},
-            "description": "The instance of each point, -1 for none.",
-        },
-        "features": {
-            "type": "array",
-            "items": NUMBERS,
-            "description": "A row a point, of what the last layer of the network reads.",
-        },
-        "features_rgb": {
-            "type": "array",
-            "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
-            "description": "Their first three principal components as colours.",
         },
         "units": {
             **_object(dict.fromkeys("xyz", UNIT)),
@@ -118,7 +108,7 @@ PREDICTION = _object(
         "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
         "request_id": {"type": "string"},
     },
-    optional=("confidence", "probabilities", "entropy", "instances", "instance_ids", "features", "features_rgb"),
+    optional=("instances", *(field.array_name for field in fields.FIELDS.values())),
 )
 _bodies: dict[str, type] = {}  # seen by ``component``
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.fields import CLASSES, FIELDS
 from app.options import Options
 
 from . import single_pass
 from .prepare import Prepared
 from .run_context import RunContext
-from .segmenter import Segmenter, wants_features
+from .segmenter import Segmenter
 
 MAX_PREPARING_THREADS = 8  # more would wait for Python's lock
 MIN_PREPARING_POINTS = 10_000  # of a cloud that is worth a thread: smaller ones wait for that lock
@@ -119,8 +120,7 @@ def _prepare(segmenter: Segmenter, index: int, request: SegmentationRequest) -> 
 
 
 def _may_share(waiting: _Waiting, max_voxels: int) -> bool:
-    fields = waiting.request.options.fields
-    goes_alone = "instances" in fields or wants_features(fields)
+    goes_alone = any(FIELDS[name].source != CLASSES for name in waiting.request.options.fields)
     return MIN_SHARED_VOXELS <= waiting.num_voxels <= max_voxels and not goes_alone
 
 

@@ -31,6 +31,13 @@ class Predictions:
     instances: Instances | None = None
     features: np.ndarray | None = None
 
+    def for_points(self, values: np.ndarray, num_points: int, unusable: int) -> np.ndarray:
+        """``values`` (R, …) of the rows for every point of the cloud, (num_points, …); ``unusable`` for the others."""
+        known = self.of_point >= 0
+        out = np.full((num_points, *values.shape[1:]), unusable, values.dtype)
+        out[self.rows[known]] = values[self.of_point[known]]
+        return out
+
     @classmethod
     def of_nothing(cls, num_classes: int) -> "Predictions":
         """Of a cloud without a usable point."""

@@ -7,19 +7,17 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, nn
 
-from app.clouds.cloud import FIELDS, Cloud, Segmentation
-from app.clouds.principal import principal_colors
-from app.errors import BadModel, BadRequest, TooLarge
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, made_from
+from app.errors import BadModel, BadRequest
 from app.options import MAX_PASSES, Mode, Options
 
-from . import exact, instance_tester, instances, prepare, single_pass, transforms
+from . import exact, field_values, instance_tester, prepare, single_pass, transforms
 from .inference import Inference
 from .predictions import Predictions
 from .prepare import Prepared
 from .procedure import InferenceProcedure
 from .run_context import RunContext, ignore_passes, never_cancelled
-
-MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
 
 class Segmenter:
@@ -100,28 +98,27 @@ class Segmenter:
 
     def _check(self, fields: tuple[str, ...], mode: Mode) -> None:
         """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
-        if "instances" in fields and not self.inference.finds_instances:
+        of_classes, of_instances, of_features = (made_from(source, fields) for source in (CLASSES, INSTANCES, FEATURES))
+        if of_instances and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.procedure.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
-                "instances out of fields"
+                f"{', '.join(of_instances)} out of fields"
             )
-        if wants_features(fields) and not self.inference.gives_features:
+        if of_features and not self.inference.gives_features:
             raise BadRequest(
                 f"model {self.procedure.name} gives no features; encoders and models with a head of their own do: "
-                "leave features and features_rgb out of fields"
+                f"leave {' and '.join(of_features)} out of fields"
             )
-        if wants_features(fields) and "instances" in fields:
+        if of_features and of_instances:
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
         if not mode.is_single_pass and not self.procedure.classes:
             raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
-        of_one_pass = [name for name in fields if name in ("features", "features_rgb")]
-        if not mode.is_single_pass and of_one_pass:
-            raise BadRequest(f"{', '.join(of_one_pass)} are found in mode=fast only, got mode={mode}")
-        of_classes = sorted({"confidence", "probabilities", "entropy"} & set(fields))
+        if not mode.is_single_pass and of_features:
+            raise BadRequest(f"{', '.join(of_features)} are found in mode=fast only, got mode={mode}")
         if of_classes and not self.procedure.classes:
             raise BadRequest(
-                f"model {self.procedure.name} knows no classes: leave {', '.join(of_classes)} out of fields, and ask "
-                "for features"
+                f"model {self.procedure.name} knows no classes: leave {', '.join(sorted(of_classes))} out of fields, "
+                "and ask for features"
             )
 
     @property
@@ -147,9 +144,9 @@ class Segmenter:
 
     def predictions(self, prepared: Prepared, fields: tuple[str, ...], run: RunContext) -> Predictions:
         """What one pass says, with what ``fields`` need of it."""
-        if "instances" in fields:
+        if made_from(INSTANCES, fields):
             return single_pass.predictions_with_instances(self.inference, prepared, self.tile_voxels, run)
-        if wants_features(fields):
+        if made_from(FEATURES, fields):
             return single_pass.predictions_with_features(self.inference, prepared, self.tile_voxels, run)
         return single_pass.predictions(
             prepared, single_pass.probabilities(self.inference, prepared, self.tile_voxels, run)
@@ -175,62 +172,26 @@ class Segmenter:
     ) -> Segmentation:
         """From predictions, None if no point was usable, to all points of the cloud."""
         with run.stage("project"):
-            out = Segmentation(
-                labels=np.full(num_points, self.procedure.ignore_label, np.int32),
+            if predictions is None:
+                predictions = Predictions.of_nothing(len(self.procedure.classes))
+            meta = SegmentationMeta(
                 classes=self.procedure.classes,
                 ignore_label=self.procedure.ignore_label,
+                passes=predictions.passes,
+                passes_wanted=predictions.passes_wanted,
                 model=self.procedure.name,
                 warnings=run.warnings,
                 timings_ms=run.timings_ms,
                 units=run.units,
             )
-            if predictions is None:
-                predictions = Predictions.of_nothing(len(self.procedure.classes))
-            out.passes, out.passes_wanted = predictions.passes, predictions.passes_wanted
-            known = predictions.of_point >= 0
-            rows, of_row = predictions.rows[known], predictions.of_point[known]
             ids = np.array([info.id for info in self.procedure.classes], np.int32)
             if self.procedure.classes:
-                out.labels[rows] = ids[predictions.best][of_row]
-            elif not wants_features(fields):
+                labels = predictions.for_points(ids[predictions.best], num_points, self.procedure.ignore_label)
+            else:
+                labels = np.full(num_points, self.procedure.ignore_label, np.int32)
+            if not self.procedure.classes and not made_from(FEATURES, fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
-            for name, found in _fields(predictions.probabilities, fields).items():
-                values = np.zeros((num_points, *found.shape[1:]), np.float32)
-                values[rows] = found[of_row]
-                setattr(out, name, values)
-            for name, found in self._features(predictions, fields, num_points).items():
-                values = np.zeros((num_points, found.shape[1]), found.dtype)
-                values[rows] = found[of_row]
-                setattr(out, name, values)
+            out = Segmentation(labels, meta, field_values.of_points(predictions, fields, num_points))
             if "instances" in fields:
-                out.instances, out.instance_infos = instances.project(predictions, num_points, ids)
+                meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
         return out
-
-    def _features(self, predictions: Predictions, fields: tuple[str, ...], num_points: int) -> dict[str, np.ndarray]:
-        """The ``fields`` of the rows that are their features. Raises TooLarge if those of all points would be."""
-        features = predictions.features if predictions.features is not None else np.empty((0, 0), np.float32)
-        num_bytes = num_points * features.shape[1] * features.itemsize
-        if "features" in fields and num_bytes > MAX_FEATURE_BYTES:
-            raise TooLarge(
-                f"{features.shape[1]} features for each of {num_points:,} points are {num_bytes:,} bytes, more than "
-                f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
-            )
-        out = {"features": features} if "features" in fields else {}
-        return out | ({"features_rgb": principal_colors(features)} if "features_rgb" in fields else {})
-
-
-def wants_features(fields: tuple[str, ...]) -> bool:
-    """Whether ``fields`` need the network's features."""
-    return "features" in fields or "features_rgb" in fields
-
-
-def _fields(probabilities: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The ``fields`` of the rows of (R, num_classes)."""
-    out = {}
-    if "confidence" in fields:
-        out["confidence"] = probabilities.max(1)
-    if "entropy" in fields:
-        out["entropy"] = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(1)
-    if "probabilities" in fields:
-        out["probabilities"] = probabilities
-    return out

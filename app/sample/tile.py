@@ -7,7 +7,7 @@ import laspy
 import numpy as np
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.errors import BadRequest
 
 from .land import KINDS, Land
@@ -112,4 +112,5 @@ def las_bytes(tile: Cloud, compress: bool = True) -> bytes:
 def truth(tile: Cloud) -> Segmentation:
     """The classification of ``tile`` as an answer, for the writers of ``app.clouds.formats``."""
     classes = [ClassInfo(code, name, color, asprs=code) for code, (name, color) in CLASSES.items()]
-    return Segmentation(tile.extra["classification"].astype(np.int32), classes, ignore_label=0, model="sample")
+    meta = SegmentationMeta(classes, ignore_label=0, model="sample")
+    return Segmentation(tile.extra["classification"].astype(np.int32), meta)

@@ -58,7 +58,7 @@ def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
     """float32 (N, num_classes), softmax outputs of every pass of ``mode=exact``, summed by point."""
     if segmenter.inference.finds_instances:  # one pass, of which every point takes what is said of the nearest pick
         options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
-        return np.asarray(segmenter.segment(cloud, options).probabilities)
+        return segmenter.segment(cloud, options).fields["probabilities"]
     staged, votes = all_votes(segmenter, cloud, seed)
     return votes.sums[staged.stand_in]
 

@@ -5,7 +5,8 @@ import zipfile
 
 import numpy as np
 
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
+from app.clouds.fields import FIELDS
 
 CLASSES = [ClassInfo(0, "ground", (120, 90, 60), 2), ClassInfo(1, "big, red building", (200, 0, 0), 6)]
 XYZ = np.array([[500000.125, 6600000.25, 12.5], [500001.5, 6600001.5, -3.0], [500002.0, 6600002.0, 0.0]])
@@ -18,7 +19,10 @@ def cloud(format: str = "text", **parts: object) -> Cloud:
 
 def segmentation(num_points: int = 3, **parts: object) -> Segmentation:
     labels = np.resize(np.array([0, 1, -1], np.int32), num_points)
-    return Segmentation(labels, CLASSES, model="m", request_id="r", **parts)
+    fields = {name: parts.pop(name) for name in FIELDS if name in parts}
+    return Segmentation(
+        labels, SegmentationMeta(**{"classes": CLASSES, "model": "m", "request_id": "r", **parts}), fields
+    )
 
 
 def npy(array: np.ndarray) -> bytes:

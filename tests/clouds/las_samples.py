@@ -7,7 +7,8 @@ import laspy
 import numpy as np
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
-from app.clouds.cloud import ClassInfo, Segmentation
+from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.clouds.fields import FIELDS
 
 VERSIONS = {0: "1.2", 1: "1.2", 2: "1.2", 3: "1.2", 4: "1.3", 5: "1.3"}  # of the format's first version; others 1.4
 WKT_METRES = 'LOCAL_CS["Lambert-93",UNIT["metre",1]]'
@@ -91,4 +92,5 @@ INDOOR = [ClassInfo(i, f"class {i}", (0, 0, 0)) for i in range(20)]
 def segmentation(num_points, classes=ASPRS, ignored=(), **options):
     labels = np.arange(num_points, dtype=np.int32) % len(classes)
     labels[list(ignored)] = -1
-    return Segmentation(labels=labels, classes=classes, **options)
+    fields = {name: options.pop(name) for name in FIELDS if name in options}
+    return Segmentation(labels, SegmentationMeta(classes, **options), fields)

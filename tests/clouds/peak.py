@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from app.clouds import formats, writing
-from app.clouds.cloud import Segmentation
+from app.clouds.cloud import Segmentation, SegmentationMeta
 from app.clouds.needs import estimate
 from app.engine.packed import pack_cloud
 from tests.clouds.cloud_samples import CLASSES
-
-FIELDS = ("confidence", "probabilities", "entropy", "features_rgb")
 
 
 def highest_bytes() -> int:
@@ -38,11 +36,13 @@ def segmentation_of(num_points: int) -> Segmentation:
     rgb = rng.integers(0, 256, (num_points, 3)).astype(np.uint8)
     return Segmentation(
         shares.argmax(1).astype(np.int32),
-        CLASSES,
-        confidence=shares[:, 0].copy(),
-        probabilities=shares,
-        entropy=shares[:, 1].copy(),
-        features_rgb=rgb,
+        SegmentationMeta(CLASSES),
+        {
+            "confidence": shares[:, 0].copy(),
+            "probabilities": shares,
+            "entropy": shares[:, 1].copy(),
+            "features_rgb": rgb,
+        },
     )
 
 

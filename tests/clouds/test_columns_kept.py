@@ -67,9 +67,9 @@ def test_files_of_points_hold_every_column(output):
     if output in ("ply", "pcd"):
         np.testing.assert_array_equal(back.extra[label], answer.labels)
     if output in ("ply", "pcd"):
-        assert any("'height above ground' is 'height_above_ground'" in warning for warning in answer.warnings)
+        assert any("'height above ground' is 'height_above_ground'" in warning for warning in answer.meta.warnings)
     rounded = f"PLY has no whole numbers of 64 bits: {POINTS // 2} values of wide were rounded."
-    assert (rounded in answer.warnings) == (output == "ply")
+    assert (rounded in answer.meta.warnings) == (output == "ply")
 
 
 def test_ply_is_read_by_others():
@@ -88,14 +88,14 @@ def test_coordinates_are_float_in_ply_only_where_they_are(values):
     data, answer = answered("ply", Cloud(values.astype(np.float64), "npy"))
     np.testing.assert_array_equal(formats.read(memoryview(data)).xyz, values)
     assert (b"float x" in data) == (values.dtype == np.float32)
-    assert answer.warnings == []
+    assert answer.meta.warnings == []
 
 
 def test_pcd_says_how_far_it_moved_coordinates():
     xyz = RNG.uniform(0, 9, (POINTS, 3))
     data, answer = answered("pcd", Cloud(xyz, "npy"))
     moved = np.abs(formats.read(memoryview(data)).xyz - xyz).max()
-    assert answer.warnings == [f"Coordinates are float32 in PCD, which moved them by at most {moved:.1g}."]
+    assert answer.meta.warnings == [f"Coordinates are float32 in PCD, which moved them by at most {moved:.1g}."]
     assert b"SIZE 4 4 4 4 4" in data
 
 
@@ -105,16 +105,16 @@ def test_pcd_says_which_fields_of_the_file_it_overwrote():
     answer = segmentation(2)
     back = formats.read(memoryview(formats.write("pcd", formats.read(data), answer, data)))
     assert list(back.extra) == ["label"]
-    assert answer.warnings == ["The file's own field label was overwritten."]
+    assert answer.meta.warnings == ["The file's own field label was overwritten."]
 
 
 @pytest.mark.parametrize(("output", "name"), [("csv", "CSV"), ("npz", "NPZ")])
 def test_answers_of_coordinates_and_labels_name_what_they_leave_out(output, name):
     _, answer = answered(output, full_cloud())
-    told = [warning for warning in answer.warnings if warning.startswith(f"{name} holds coordinates and labels")]
+    told = [warning for warning in answer.meta.warnings if warning.startswith(f"{name} holds coordinates and labels")]
     assert f"left out: {len(COLUMNS) + 3} columns (colours, intensity, normals, return_number" in told[0]
     _, answer = answered(output, Cloud(np.zeros((POINTS, 3)), "npy"))
-    assert answer.warnings == []
+    assert answer.meta.warnings == []
 
 
 def test_normals_of_a_las_file_are_the_clouds():

@@ -308,13 +308,17 @@ def test_text_made_to_keep_the_sniffer_busy_does_not(data):
 def test_writers_say_what_they_have_no_place_for(name):
     answer = segmentation(probabilities=np.zeros((3, 2), np.float32))
     formats.write(name, cloud(), answer)
-    assert any("no probabilities" in warning or "no place for probabilities" in warning for warning in answer.warnings)
+    assert any(
+        "no probabilities" in warning or "no place for probabilities" in warning for warning in answer.meta.warnings
+    )
 
 
 def with_instances(num_points: int = 3):
     infos = [InstanceInfo(0, 1, 0.5, 1), InstanceInfo(1, 0, 0.875, 1)]
     instances = np.resize(np.array([1, 0, -1], np.int32), num_points)
-    return segmentation(num_points, instances=instances, instance_infos=infos)
+    out = segmentation(num_points, instances=instances)
+    out.meta.instances = infos
+    return out
 
 
 def test_json_and_npz_hold_instances_and_what_each_is():
@@ -343,7 +347,7 @@ def test_instances_of_points_can_be_read_again(name):
 
 def test_csv_with_instances():
     out = with_instances()
-    out.confidence = np.array([1, 0.5, 0], np.float32)
+    out.fields["confidence"] = np.array([1, 0.5, 0], np.float32)
     lines = formats.write("csv", cloud(), out).decode().splitlines()
     assert lines[0] == "x,y,z,label,class,instance,confidence"
     assert lines[1] == "500000.125,6600000.25,12.5,0,ground,1,1.0"
@@ -353,20 +357,20 @@ def test_csv_with_instances():
 def test_npy_says_that_it_has_no_place_for_instances():
     given = with_instances()
     formats.write("npy", cloud(), given)
-    assert any("NPY gets no instances" in warning for warning in given.warnings)
+    assert any("NPY gets no instances" in warning for warning in given.meta.warnings)
 
 
 def test_safetensors_are_the_same_every_time_and_read_by_the_library():
     from safetensors.numpy import load
 
     answer = segmentation(4)
-    answer.features_rgb = np.arange(12, dtype=np.uint8).reshape(4, 3)
-    answer.probabilities = np.zeros((4, 0), np.float32)
+    answer.fields["features_rgb"] = np.arange(12, dtype=np.uint8).reshape(4, 3)
+    answer.fields["probabilities"] = np.zeros((4, 0), np.float32)
     first = formats.write("safetensors", cloud(), answer)
     assert all(formats.write("safetensors", cloud(), answer) == first for _ in range(5))
     arrays = load(first)
     np.testing.assert_array_equal(arrays["labels"], answer.labels)
-    np.testing.assert_array_equal(arrays["features_rgb"], answer.features_rgb)
+    np.testing.assert_array_equal(arrays["features_rgb"], answer.fields["features_rgb"])
     assert arrays["probabilities"].shape == (4, 0)
     length = int.from_bytes(first[:8], "little")
     assert length % 8 == 0

@@ -150,7 +150,7 @@ def test_names_that_a_segmentation_adds_are_taken():
     ]  # fmt: skip
     np.testing.assert_array_equal(back["label"], extra[:, 0])
     np.testing.assert_array_equal(back["label_3"], answer.labels)
-    np.testing.assert_allclose(back["confidence_2"], answer.confidence, atol=6e-5)
+    np.testing.assert_allclose(back["confidence_2"], answer.fields["confidence"], atol=6e-5)
 
 
 @pytest.mark.parametrize("output", WRITERS)

@@ -85,7 +85,7 @@ def test_classes_without_asprs_codes_go_to_the_classification_by_id():
     answer = segmentation(500, INDOOR)
     after, _ = write(las_bytes(point_format=3), answer)
     np.testing.assert_array_equal(after.classification, np.arange(500) % 20)
-    assert "ASPRS" in answer.warnings[0]
+    assert "ASPRS" in answer.meta.warnings[0]
 
 
 @pytest.mark.parametrize("case", ["ignored", "many classes", "high code"])
@@ -101,7 +101,7 @@ def test_classes_that_do_not_fit_go_to_a_dimension_of_their_own(case):
     np.testing.assert_array_equal(after["label"], answer.labels)
     assert after["label"].dtype == np.int16
     assert_kept(before, after)
-    assert "label" in answer.warnings[0]
+    assert "label" in answer.meta.warnings[0]
 
 
 def test_label_is_int32_where_ids_need_it():
@@ -118,7 +118,7 @@ def test_existing_dimensions_are_overwritten_where_their_type_holds_the_values()
     assert list(after.point_format.extra_dimension_names) == ["label", "confidence"]
     np.testing.assert_array_equal(after["label"], fits.labels)
     np.testing.assert_array_equal(after["confidence"], confidence)
-    assert [said for said in fits.warnings if "overwritten" in said] == [
+    assert [said for said in fits.meta.warnings if "overwritten" in said] == [
         f"The file's own dimension {name} was overwritten." for name in ("label", "confidence")
     ]
 
@@ -203,7 +203,7 @@ def test_a_cloud_of_another_format(compressed):
 def written(cloud, compressed=False, **fields):
     """The cloud of another format as LAS, by laspy, and the warnings."""
     answer = segmentation(len(cloud), **fields)
-    return laspy.read(io.BytesIO(WRITERS[compressed](cloud, answer, None))), answer.warnings
+    return laspy.read(io.BytesIO(WRITERS[compressed](cloud, answer, None))), answer.meta.warnings
 
 
 RNG = np.random.default_rng(6)
@@ -329,7 +329,9 @@ def test_codes_that_are_no_classification_are_not_made_others():
     answer = segmentation(400)
     data = las.write_las(other_cloud(extra={"classification": codes}), answer, None)
     np.testing.assert_array_equal(laspy.read(io.BytesIO(data))["original_classification"], codes)
-    assert [warning for warning in answer.warnings if "240 values of classification" in warning] == answer.warnings
+    assert [
+        warning for warning in answer.meta.warnings if "240 values of classification" in warning
+    ] == answer.meta.warnings
 
 
 def test_what_las_holds_goes_through_ply_and_back():
@@ -366,7 +368,7 @@ def test_points_that_are_not_finite_are_noise_at_the_offset():
     assert list(after.classification[[5, 9]]) == [7, 7]
     np.testing.assert_array_equal(after.xyz[5], after.header.offsets)
     np.testing.assert_allclose(after.xyz[6], cloud.xyz[6], atol=0.00051)
-    assert "infinite coordinates: 2, or" in answer.warnings[0]
+    assert "infinite coordinates: 2, or" in answer.meta.warnings[0]
     nothing = Cloud(xyz=np.full((3, 3), np.nan), format="ply")
     assert len(laspy.read(io.BytesIO(las.write_las(nothing, segmentation(3), None)))) == 3
 
@@ -381,13 +383,13 @@ def test_degrees_and_wide_clouds_keep_what_int32_can_hold():
     after = laspy.read(io.BytesIO(las.write_las(wide, answer, None)))
     np.testing.assert_allclose(after.xyz[:, 1:], wide.xyz[:, 1:], atol=0.00051)
     assert abs(after.xyz[0, 0] - 1e12) <= 1e3
-    assert "too wide" in answer.warnings[0]
+    assert "too wide" in answer.meta.warnings[0]
     wide.xyz[0, 0] = 1e300
     answer = segmentation(400)
     after = laspy.read(io.BytesIO(las.write_las(wide, answer, None)))
     np.testing.assert_allclose(after.xyz[1:], wide.xyz[1:], atol=0.00051)
     assert after.classification[0] == 7
-    assert "beyond" in answer.warnings[0]
+    assert "beyond" in answer.meta.warnings[0]
 
 
 def test_a_label_for_every_point_is_demanded():

@@ -6,7 +6,7 @@ import pytest
 
 from app.clouds import formats
 from app.clouds.asprs import name_of
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from tests.clouds.las_samples import las_data, to_bytes
 
 AERIAL = [ClassInfo(i, n, (0, 0, 0), code) for i, (n, code) in enumerate([("ground", 2), ("trees", 5), ("roof", 6)])]
@@ -23,9 +23,9 @@ def las_file(point_format=6, codes=CODES):
 
 def warnings_of(output, data, classes=AERIAL):
     cloud = formats.read(data)
-    answer = Segmentation(np.zeros(len(cloud), np.int32), classes)
+    answer = Segmentation(np.zeros(len(cloud), np.int32), SegmentationMeta(classes))
     written = formats.write(output, cloud, answer, data)
-    return [said for said in answer.warnings if "gives no such class" in said], written
+    return [said for said in answer.meta.warnings if "gives no such class" in said], written
 
 
 @pytest.mark.parametrize("output", ["las", "laz"])
@@ -85,11 +85,11 @@ def test_many_codes_are_summed_up():
 def test_labels_of_other_files(output, format, expected):
     labels = np.array([-1, 0, 1, 2, 7, 7, 7, 7], np.int32)
     cloud = Cloud(np.arange(24.0).reshape(8, 3), format, extra={"label": labels})
-    known = Segmentation(labels, [*INDOOR, ClassInfo(7, "seven", (0, 0, 0))])
+    known = Segmentation(labels, SegmentationMeta([*INDOOR, ClassInfo(7, "seven", (0, 0, 0))]))
     source = formats.write(output, cloud, known) if format == output else None
-    answer = Segmentation(np.zeros(8, np.int32), INDOOR)
+    answer = Segmentation(np.zeros(8, np.int32), SegmentationMeta(INDOOR))
     formats.write(output, cloud, answer, None if source is None else memoryview(source))
-    assert [said for said in answer.warnings if "no such class" in said] == ([expected] if expected else [])
+    assert [said for said in answer.meta.warnings if "no such class" in said] == ([expected] if expected else [])
 
 
 def test_a_classification_in_a_table_that_becomes_las():

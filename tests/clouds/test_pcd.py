@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.clouds import formats, pcd
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.errors import BadCloud, TooLarge
 
 RNG = np.random.default_rng(0)
@@ -219,7 +219,7 @@ def test_lines_that_pcl_does_not_know_are_kept():
         "'POINTS are in metres'."
     ]
     head = (
-        formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), []), memoryview(data))
+        formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), SegmentationMeta([])), memoryview(data))
         .partition(b"\nDATA")[0]
         .decode()
         .splitlines()
@@ -244,7 +244,7 @@ def test_fields_of_unknown_types_are_left_out_where_the_bytes_confirm_their_size
     cloud = pcd.read(memoryview(data))
     assert (cloud.xyz.tolist(), cloud.extra) == ([[1, 0, 3], [2, 0, 4]], {})
     assert cloud.warnings == ["PCD fields of types that PCD does not know are not read: odd (type B, size 3, count 1)."]
-    back = formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), []), memoryview(data))
+    back = formats.write("pcd", cloud, Segmentation(np.array([0, 1], np.int32), SegmentationMeta([])), memoryview(data))
     assert b"TYPE F F B F I\n" in back
     assert back.count(b"abc") == back.count(b"def") == 1
     for broken in (data + b"\0", small("x y odd z", "4 4 3 4", "F F B F", b"1 2 a 3\n1 2 b 3\n", DATA="ascii")):
@@ -306,7 +306,7 @@ def segmentation(num_points=60, **options):
     classes = [ClassInfo(i, f"class {i}", (0, 0, 0)) for i in range(5)]
     labels = np.arange(num_points, dtype=np.int32) % 5
     labels[3] = -1
-    return Segmentation(labels, classes, **options)
+    return Segmentation(labels, SegmentationMeta(classes), options)
 
 
 @pytest.mark.parametrize("name", ["binary", "compressed as PCL does", "ascii, rgb as uint32"])
@@ -321,7 +321,7 @@ def test_all_fields_of_a_source_are_kept(name):
     for field in RECORD.names:
         np.testing.assert_array_equal(records[field], RECORDS[field], err_msg=field)
     np.testing.assert_array_equal(records["label"], answer.labels)
-    np.testing.assert_array_equal(records["confidence"], answer.confidence)
+    np.testing.assert_array_equal(records["confidence"], answer.fields["confidence"])
 
 
 def test_organised_source_stays_organised():

@@ -9,7 +9,7 @@ import pytest
 from cloud_samples import CLASSES, RGB, cloud, segmentation
 
 from app.clouds import formats, view
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.clouds.principal import principal_colors
 
 
@@ -41,10 +41,10 @@ def survey(num_points: int) -> tuple[Cloud, Segmentation]:
     tile = Cloud(xyz, "las", intensity=rng.integers(0, 4000, num_points).astype(np.float32))
     tile.extra = {"classification": codes, "instance": rng.integers(0, 50, num_points)}
     tile.rgb = rng.integers(0, 256, (num_points, 3)).astype(np.uint8)
-    answer = Segmentation(rng.integers(-1, 2, num_points).astype(np.int32), CLASSES, model="m")
-    answer.confidence = rng.uniform(0, 1, num_points).astype(np.float32)
-    answer.entropy = rng.uniform(0, 2, num_points).astype(np.float32)
-    answer.probabilities = rng.dirichlet([1, 1], num_points).astype(np.float32)
+    answer = Segmentation(rng.integers(-1, 2, num_points).astype(np.int32), SegmentationMeta(CLASSES, model="m"))
+    answer.fields["confidence"] = rng.uniform(0, 1, num_points).astype(np.float32)
+    answer.fields["entropy"] = rng.uniform(0, 2, num_points).astype(np.float32)
+    answer.fields["probabilities"] = rng.dirichlet([1, 1], num_points).astype(np.float32)
     return tile, answer
 
 
@@ -58,8 +58,8 @@ def test_every_value_comes_back_under_its_index(num_points: int):
     np.testing.assert_array_equal(columns["intensity"], tile.intensity[index])
     np.testing.assert_array_equal(columns["rgb"], tile.rgb[index])
     np.testing.assert_array_equal(columns["instance"], tile.extra["instance"][index])
-    np.testing.assert_allclose(columns["confidence"], answer.confidence[index], atol=0.002)
-    np.testing.assert_allclose(columns["entropy"], answer.entropy[index], atol=1e-4)
+    np.testing.assert_allclose(columns["confidence"], answer.fields["confidence"][index], atol=0.002)
+    np.testing.assert_allclose(columns["entropy"], answer.fields["entropy"][index], atol=1e-4)
     ids = np.array([*(known["id"] for known in header["classes"]), header["ignore_label"]])
     np.testing.assert_array_equal(ids[columns["label"]], answer.labels[index])
     if header["reference"]:
@@ -105,7 +105,7 @@ def test_codes_of_the_file_are_compared_as_the_score_compares_them():
     assert (told["column"], told["key"]) == ("classification", "asprs")
     keys = {value["code"]: value["key"] for value in told["values"]}
     assert keys == {0: None, 2: 2, 4: None, 6: 6, 9: None}
-    answer.classes = [ClassInfo(0, "trees", (0, 0, 0), 5), ClassInfo(1, "ground", (0, 0, 0), 2)]
+    answer.meta.classes = [ClassInfo(0, "trees", (0, 0, 0), 5), ClassInfo(1, "ground", (0, 0, 0), 2)]
     header, _ = take_apart(view.write(tile, answer, None))
     assert {value["code"]: value["key"] for value in header["reference"]["values"]} == {
         0: None,
@@ -137,12 +137,12 @@ def test_the_features_column_is_of_the_features_where_they_are_there():
     rng = np.random.default_rng(0)
     features, asked = rng.random((3, 6), np.float32), rng.integers(0, 256, (3, 3), np.uint8)
     given = segmentation()
-    given.probabilities = rng.random((3, 2), np.float32)
+    given.fields["probabilities"] = rng.random((3, 2), np.float32)
     for of_features, expected in (
-        ({}, principal_colors(given.probabilities)),
+        ({}, principal_colors(given.fields["probabilities"])),
         ({"features": features}, principal_colors(features)),
         ({"features": features, "features_rgb": asked}, asked),
     ):
-        header, columns = take_apart(formats.write("view", cloud(), replace(given, **of_features)))
+        header, columns = take_apart(formats.write("view", cloud(), replace(given, fields=given.fields | of_features)))
         np.testing.assert_array_equal(columns["features"], expected[columns["index"]])
         assert not {"features", "features_rgb"} & set(header)

@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from app.clouds.cloud import FIELDS, ClassInfo, Cloud, InstanceInfo, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, InstanceInfo, Segmentation, SegmentationMeta
+from app.clouds.fields import FIELDS
 from app.engine import arrays
 from app.engine.packed import (
     Packed,
@@ -14,7 +15,7 @@ from app.engine.packed import (
     unpack_cloud,
     unpack_segmentation,
 )
-from app.engine.protocol import ArraySpec, CloudMeta, SegmentationMeta
+from app.engine.protocol import ArraySpec, CloudMeta
 
 
 @pytest.fixture
@@ -154,27 +155,30 @@ def test_arrays_that_make_no_cloud_are_refused(columns):
 
 def test_segmentation_comes_back_equal():
     classes = [ClassInfo(2, "ground", (1, 2, 3), 2), ClassInfo(9, "water", (4, 5, 6))]
-    given = Segmentation(
-        labels=np.array([2, 9, -1], np.int32),
-        classes=classes,
-        confidence=np.array([1, 0.5, 0], np.float32),
-        probabilities=np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
-        entropy=np.array([0, 0.7, 0], np.float32),
-        instances=np.array([0, -1, -1], np.int32),
-        features=np.arange(12, dtype=np.float32).reshape(3, 4),
-        features_rgb=np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),
-        instance_infos=[InstanceInfo(0, 2, 0.5, 1)],
+    meta = SegmentationMeta(
+        classes,
+        instances=[InstanceInfo(0, 2, 0.5, 1)],
         model="m",
         request_id="r",
         warnings=["w"],
         timings_ms={"network": np.float64(1.5)},
     )
+    fields = {
+        "confidence": np.array([1, 0.5, 0], np.float32),
+        "probabilities": np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
+        "entropy": np.array([0, 0.7, 0], np.float32),
+        "instances": np.array([0, -1, -1], np.int32),
+        "features": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "features_rgb": np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),
+    }
+    assert list(fields) == list(FIELDS)
+    given = Segmentation(np.array([2, 9, -1], np.int32), meta, fields)
     with pack_segmentation(given) as packed:
         back = unpack_segmentation(packed)
-    for name in ("labels", *FIELDS):
-        np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
-    for name in ("classes", "ignore_label", "instance_infos", "model", "request_id", "warnings", "timings_ms"):
-        assert getattr(back, name) == getattr(given, name)
+    assert back.meta == meta
+    assert list(back.arrays) == list(given.arrays)
+    for name, values in given.arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], values)
 
 
 def test_probabilities_of_another_number_of_classes_are_refused():

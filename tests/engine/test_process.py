@@ -89,8 +89,8 @@ def test_job_is_answered_with_every_point(models, heartbeat):
     assert isinstance(message, Segmented)
     segmentation = unpack_segmentation(Packed(fds[0], message.layout, message.meta))
     close_all(fds)
-    assert segmentation.labels.shape == segmentation.entropy.shape == (200,)
-    assert "from the reader" in segmentation.warnings
+    assert segmentation.labels.shape == segmentation.fields["entropy"].shape == (200,)
+    assert "from the reader" in segmentation.meta.warnings
     assert (message.num_voxels, message.batch_size) == (200, 1)
 
 

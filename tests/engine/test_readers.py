@@ -22,7 +22,7 @@ from engine_samples import (
     within,
 )
 
-from app.clouds.cloud import ClassInfo, Segmentation
+from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
 from app.engine.body import Body, Storage
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.reader_request import DecodeRequest, EncodeRequest
@@ -282,7 +282,7 @@ def test_answer_is_written_with_or_without_the_source(pool):
     header += ["property float x", "property float y", "property float z", "end_header"]
     ply = "\n".join([*header, "1 2 3", "4 5 6", ""]).encode()
     classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
-    segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), classes, model="m"))
+    segmentation = pack_segmentation(Segmentation(np.array([0, 1], np.int32), SegmentationMeta(classes, model="m")))
     with body_of(ply) as body, decode(pool, body) as cloud, segmentation:
         for output, source in (("ply", body), ("npy", None), ("json", None)):
             with pool.run(EncodeRequest(output, cloud, segmentation, source), within(60)) as file:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from engine_samples import num_open_files, wait_until, within
 
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.engine.admission import Admission
 from app.engine.deadline import Deadline
 from app.engine.job import CloudJob, SegmentedCloud
@@ -50,7 +50,7 @@ def taken(scheduler: Scheduler) -> CloudJob:
 
 def finish(scheduler: Scheduler, job: CloudJob, num_voxels: int = 0) -> None:
     classes = [ClassInfo(0, "a", (0, 0, 0))]
-    labels = pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), classes))
+    labels = pack_segmentation(Segmentation(np.zeros(job.num_points, np.int32), SegmentationMeta(classes)))
     scheduler.finish(job, SegmentedCloud(labels, num_voxels))
 
 

@@ -13,7 +13,7 @@ import laspy
 import numpy as np
 
 from app.clouds import formats
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from tests.clouds.cloud_samples import npy, npz, zipped
 from tests.clouds.las_samples import descriptors, file_with, las_bytes, las_data, to_bytes
 
@@ -105,7 +105,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 def labelled(num_points: int) -> Segmentation:
     """An answer for a cloud of so many points."""
-    return Segmentation(np.arange(num_points, dtype=np.int32) % 2, CLASSES, model="m")
+    return Segmentation(np.arange(num_points, dtype=np.int32) % 2, SegmentationMeta(CLASSES, model="m"))
 
 
 def _written(format: str, xyz: np.ndarray, rgb: np.ndarray) -> Seed:

@@ -51,4 +51,4 @@ def test_answers_do_not_depend_on_what_is_prepared_beside():
     for index, cloud in enumerate(clouds):
         alone = segmenter.segment(cloud, Options(fields=FIELDS))
         np.testing.assert_array_equal(outcomes[index].result.labels, alone.labels)
-        np.testing.assert_array_equal(outcomes[index].result.probabilities, alone.probabilities)
+        np.testing.assert_array_equal(outcomes[index].result.fields["probabilities"], alone.fields["probabilities"])

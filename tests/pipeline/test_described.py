@@ -11,7 +11,7 @@ from app.clouds.principal import principal_colors
 from app.errors import BadRequest, TooLarge
 from app.networks.registry import build
 from app.options import Options
-from app.pipeline import segmenter as segmenters
+from app.pipeline import field_values
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
@@ -61,10 +61,10 @@ def encoder(probe):
 
 def test_the_last_layer_makes_the_probabilities_of_them(described, probe):
     answer = described.segment(make_terrain(), Options(fields=("features", "probabilities")))
-    assert answer.features.shape == (3000, 24)
-    assert answer.features.dtype == np.float32
-    logits = probe.seg_head(torch.from_numpy(answer.features))
-    np.testing.assert_allclose(logits.softmax(1).numpy(), answer.probabilities, atol=1e-5)
+    assert answer.fields["features"].shape == (3000, 24)
+    assert answer.fields["features"].dtype == np.float32
+    logits = probe.seg_head(torch.from_numpy(answer.fields["features"]))
+    np.testing.assert_allclose(logits.softmax(1).numpy(), answer.fields["probabilities"], atol=1e-5)
 
 
 def test_labels_are_the_same_with_and_without(described):
@@ -77,15 +77,15 @@ def test_labels_are_the_same_with_and_without(described):
 def test_a_network_with_its_own_last_layer_gives_what_that_reads(network, procedure):
     answer = Segmenter(network, procedure).segment(make_terrain(), Options(fields=("features", "probabilities")))
     final = network.backbone.final
-    logits = torch.from_numpy(answer.features) @ final.weight.reshape(final.weight.shape[-1], -1) + final.bias
-    np.testing.assert_allclose(logits.detach().softmax(1).numpy(), answer.probabilities, atol=1e-5)
+    logits = torch.from_numpy(answer.fields["features"]) @ final.weight.reshape(final.weight.shape[-1], -1) + final.bias
+    np.testing.assert_allclose(logits.detach().softmax(1).numpy(), answer.fields["probabilities"], atol=1e-5)
 
 
 def test_tiles_are_joined(described):
     cloud = make_terrain(num_points=6000, extent_m=150.0)
-    whole = described.segment(cloud, Options(fields=("features",))).features
+    whole = described.segment(cloud, Options(fields=("features",))).fields["features"]
     described.tile_voxels = 1500
-    tiled = described.segment(cloud, Options(fields=("features",))).features
+    tiled = described.segment(cloud, Options(fields=("features",))).fields["features"]
     assert tiled.shape == whole.shape
     assert np.abs(tiled).sum(1).min() > 0
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.9
@@ -95,14 +95,16 @@ def test_colors_are_those_of_the_voxels_and_zero_where_ignored(described):
     cloud = make_terrain()
     cloud.xyz[5] = np.nan
     answer = described.segment(cloud, Options(fields=("features", "features_rgb")))
-    assert not answer.features[5].any()
-    assert not answer.features_rgb[5].any()
+    assert not answer.fields["features"][5].any()
+    assert not answer.fields["features_rgb"][5].any()
     prepared = described.prepare(cloud)
     first = prepared.rows[prepared.voxels.first_points()]
-    np.testing.assert_array_equal(answer.features_rgb[first], principal_colors(answer.features[first]))
+    np.testing.assert_array_equal(
+        answer.fields["features_rgb"][first], principal_colors(answer.fields["features"][first])
+    )
     only_colors = described.segment(cloud, Options(fields=("features_rgb",)))
-    assert only_colors.features is None
-    np.testing.assert_array_equal(only_colors.features_rgb, answer.features_rgb)
+    assert "features" not in only_colors.fields
+    np.testing.assert_array_equal(only_colors.fields["features_rgb"], answer.fields["features_rgb"])
 
 
 def test_they_are_the_same_bytes_beside_strangers(described):
@@ -113,7 +115,7 @@ def test_they_are_the_same_bytes_beside_strangers(described):
     ]
     outcomes = {outcome.index: outcome.result for outcome in segment_batch(described, requests, 100_000)}
     np.testing.assert_array_equal(
-        outcomes[1].features, described.segment(clouds[1], Options(fields=("features",))).features
+        outcomes[1].fields["features"], described.segment(clouds[1], Options(fields=("features",))).fields["features"]
     )
     np.testing.assert_array_equal(outcomes[0].labels, described.segment(clouds[0]).labels)
 
@@ -122,9 +124,11 @@ def test_an_encoder_has_features_and_no_labels(encoder, described):
     cloud = make_terrain()
     answer = encoder.segment(cloud, Options(fields=("features",)))
     assert (answer.labels == -1).all()
-    np.testing.assert_array_equal(answer.features, described.segment(cloud, Options(fields=("features",))).features)
-    assert not any("knows no classes" in warning for warning in answer.warnings)
-    assert any("ask for fields=features" in warning for warning in encoder.segment(cloud).warnings)
+    np.testing.assert_array_equal(
+        answer.fields["features"], described.segment(cloud, Options(fields=("features",))).fields["features"]
+    )
+    assert not any("knows no classes" in warning for warning in answer.meta.warnings)
+    assert any("ask for fields=features" in warning for warning in encoder.segment(cloud).meta.warnings)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +144,10 @@ def test_what_gives_none_says_so(described, monkeypatch):
         described.segment(make_terrain(), Options(mode="exact", fields=("features",)))
     with pytest.raises(BadRequest, match="features_rgb are found in mode=fast only"):
         described.segment(make_terrain(), Options(mode="exact", fields=("features_rgb",)))
-    monkeypatch.setattr(segmenters, "MAX_FEATURE_BYTES", 3000 * 24 * 4 - 1)
+    monkeypatch.setattr(field_values, "MAX_FEATURE_BYTES", 3000 * 24 * 4 - 1)
     with pytest.raises(TooLarge, match="24 features for each of 3,000 points are 288,000 bytes"):
         described.segment(make_terrain(), Options(fields=("features",)))
-    assert described.segment(make_terrain(), Options(fields=("features_rgb",))).features_rgb.any()
+    assert described.segment(make_terrain(), Options(fields=("features_rgb",))).fields["features_rgb"].any()
     network = build({"type": "DefaultSegmentor", "backbone": {"type": "PT-v2m2", "in_channels": 6, "num_classes": 4}})
     without = Segmenter(network, replace(make_procedure(num_classes=4), name="plain"))
     with pytest.raises(BadRequest, match="model plain gives no features"):
@@ -159,9 +163,9 @@ def test_heads_of_all_kinds_give_the_features_of_their_backbone(described, probe
         make_terrain(), Options(fields=("features", "probabilities"))
     )
     np.testing.assert_array_equal(
-        answer.features, described.segment(make_terrain(), Options(fields=("features",))).features
+        answer.fields["features"], described.segment(make_terrain(), Options(fields=("features",))).fields["features"]
     )
-    assert answer.probabilities.shape == (3000, 4)
+    assert answer.fields["probabilities"].shape == (3000, 4)
 
 
 def test_instances_and_features_are_asked_for_apart():
@@ -176,4 +180,4 @@ def test_a_cloud_without_a_usable_point_has_none(described):
     cloud = make_terrain(num_points=10)
     cloud.xyz[:] = np.nan
     answer = described.segment(cloud, Options(fields=("features", "features_rgb")))
-    assert (answer.features.shape, answer.features_rgb.shape) == ((10, 0), (10, 3))
+    assert (answer.fields["features"].shape, answer.fields["features_rgb"].shape) == ((10, 0), (10, 3))

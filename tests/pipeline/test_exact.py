@@ -82,20 +82,20 @@ def test_sums_are_those_of_every_fragment_of_every_view(network, procedure, foun
         cloud, Options(mode="exact", fields=("probabilities", "confidence", "entropy"))
     )
     expected = shares(written_out(network, procedure, cloud)[0])
-    np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
-    np.testing.assert_array_equal(out.confidence, out.probabilities.max(1))
+    np.testing.assert_allclose(out.fields["probabilities"], expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(out.fields["confidence"], out.fields["probabilities"].max(1))
     clear = np.diff(np.sort(expected, 1)[:, -2:])[:, 0] > 1e-4
     np.testing.assert_array_equal(out.labels[clear], 10 + expected.argmax(1)[clear])
     assert clear.mean() > 0.99
-    assert out.passes == out.passes_wanted > len(found)
-    assert out.warnings == []
+    assert out.meta.passes == out.meta.passes_wanted > len(found)
+    assert out.meta.warnings == []
 
 
 def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
     procedure, cloud, network = with_views(procedure, SMALLER, QUARTERS[1]), crowded(), Positions().eval()
     out = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     expected = shares(written_out(network, procedure, cloud)[0])
-    np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(out.fields["probabilities"], expected, rtol=0, atol=1e-5)
     other = transforms.apply(
         procedure.post_transform, {"coord": cloud.xyz, "color": cloud.rgb, "normal": cloud.normals}
     )
@@ -105,10 +105,10 @@ def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
 @pytest.mark.parametrize("reads_positions", [False, True])
 def test_batching_changes_nothing(network, procedure, monkeypatch, reads_positions):
     segmenter = Segmenter(Positions().eval() if reads_positions else network, with_views(procedure, *QUARTERS, SMALLER))
-    together = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).probabilities
+    together = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).fields["probabilities"]
     for size in (1, 2000):
         monkeypatch.setattr(exact, "BATCH_VOXELS", size)
-        alone = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).probabilities
+        alone = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",))).fields["probabilities"]
         np.testing.assert_array_equal(alone, together)
 
 
@@ -121,7 +121,7 @@ def test_labels_of_tiles_are_those_of_the_whole(network, procedure, monkeypatch,
     monkeypatch.setattr(exact, "HELD_VOXELS", held)
     tiled = Segmenter(network, procedure, tile_voxels=6_000).segment(cloud, Options(mode="exact"))
     assert (tiled.labels == whole.labels).mean() >= 0.999
-    assert tiled.passes == whole.passes
+    assert tiled.meta.passes == whole.meta.passes
 
 
 def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypatch):
@@ -136,10 +136,10 @@ def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypat
     monkeypatch.setattr(Inference, "plan", counting)
     monkeypatch.setattr(exact, "BATCH_VOXELS", 1)
     out = segmenter.segment(crowded(), Options(mode="exact", fields=("probabilities",)))
-    assert out.passes > 12
+    assert out.meta.passes > 12
     assert len(planned) == len(set(planned)) == 2
     expected = shares(written_out(network, segmenter.procedure, crowded())[0])
-    np.testing.assert_allclose(out.probabilities, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(out.fields["probabilities"], expected, rtol=0, atol=1e-5)
 
 
 def test_views_that_are_alike_are_weighted_not_repeated(network, procedure, monkeypatch):
@@ -148,8 +148,8 @@ def test_views_that_are_alike_are_weighted_not_repeated(network, procedure, monk
     once = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",)))
     monkeypatch.setattr(views, "_alike", lambda first, second: False)
     every = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",)))
-    assert once.passes < every.passes
-    np.testing.assert_allclose(once.probabilities, every.probabilities, rtol=0, atol=1e-6)
+    assert once.meta.passes < every.meta.passes
+    np.testing.assert_allclose(once.fields["probabilities"], every.fields["probabilities"], rtol=0, atol=1e-6)
 
 
 def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, procedure):
@@ -176,11 +176,11 @@ def test_passes_over_the_limit_are_left_out_and_said(network, procedure):
     cloud, segmenter = crowded(), Segmenter(network, with_views(procedure, *QUARTERS[:2]))
     full = segmenter.segment(cloud, Options(mode="exact"))
     out = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), max_passes=6))
-    assert (out.passes, out.passes_wanted) == (6, full.passes)
-    assert full.passes > 6
-    np.testing.assert_allclose(out.probabilities.sum(1), 1, atol=1e-5)
-    (said,) = out.warnings
-    assert f"6 of {full.passes} passes (max_passes)" in said
+    assert (out.meta.passes, out.meta.passes_wanted) == (6, full.meta.passes)
+    assert full.meta.passes > 6
+    np.testing.assert_allclose(out.fields["probabilities"].sum(1), 1, atol=1e-5)
+    (said,) = out.meta.warnings
+    assert f"6 of {full.meta.passes} passes (max_passes)" in said
     assert (out.labels == full.labels).mean() > 0.8
 
 
@@ -189,15 +189,15 @@ def test_one_pass_of_a_model_without_views_is_the_fast_mode(network, procedure):
     one = segmenter.segment(cloud, Options(mode="exact", fields=("confidence",), max_passes=1))
     fast = segmenter.segment(cloud, Options(fields=("confidence",)))
     np.testing.assert_array_equal(one.labels, fast.labels)
-    np.testing.assert_allclose(one.confidence, fast.confidence, rtol=0, atol=1e-6)
-    assert (fast.passes, fast.passes_wanted) == (1, 1)
+    np.testing.assert_allclose(one.fields["confidence"], fast.fields["confidence"], rtol=0, atol=1e-6)
+    assert (fast.meta.passes, fast.meta.passes_wanted) == (1, 1)
 
 
 def test_thousands_of_points_in_one_voxel_cost_no_more_than_the_limit(network, procedure):
     cloud = crowded()
     cloud.xyz[:3000] = cloud.xyz[0]
     out = Segmenter(network, procedure).segment(cloud, Options(mode="exact", max_passes=5))
-    assert (out.passes, out.passes_wanted) == (5, 3000 + np.count_nonzero(same_voxel(cloud)[3000:]))
+    assert (out.meta.passes, out.meta.passes_wanted) == (5, 3000 + np.count_nonzero(same_voxel(cloud)[3000:]))
     assert len(set(out.labels[:3000])) <= 5 + 1
 
 
@@ -214,12 +214,12 @@ def test_a_pre_grid_thins_by_the_seed_and_every_point_gets_the_label_of_its_pick
     out = segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), seed=3))
     sums, sample = written_out(network, procedure, cloud, seed=3)
     assert len(sums) < len(cloud)
-    np.testing.assert_allclose(out.probabilities, shares(sums)[sample["inverse"]], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(out.fields["probabilities"], shares(sums)[sample["inverse"]], rtol=0, atol=1e-5)
     again, other = (
         segmenter.segment(cloud, Options(mode="exact", fields=("probabilities",), seed=seed)) for seed in (3, 4)
     )
-    np.testing.assert_array_equal(again.probabilities, out.probabilities)
-    assert not np.array_equal(other.probabilities, out.probabilities)
+    np.testing.assert_array_equal(again.fields["probabilities"], out.fields["probabilities"])
+    assert not np.array_equal(other.fields["probabilities"], out.fields["probabilities"])
 
 
 def test_points_that_the_transforms_drop_are_ignored(network):
@@ -230,8 +230,8 @@ def test_points_that_the_transforms_drop_are_ignored(network):
         )
         ignored = out.labels == -1
         assert 0 < np.count_nonzero(~ignored) < 4000
-        assert (out.confidence[ignored] == 0).all()
-        assert (out.confidence[~ignored] > 0).all()
+        assert (out.fields["confidence"][ignored] == 0).all()
+        assert (out.fields["confidence"][~ignored] > 0).all()
 
 
 def test_points_that_are_not_finite_are_ignored(network, procedure):
@@ -246,7 +246,7 @@ def test_a_cloud_without_a_usable_point_takes_no_pass(network, procedure):
         Cloud(np.full((3, 3), np.nan), "npy"), Options(mode="exact", fields=("probabilities",))
     )
     np.testing.assert_array_equal(out.labels, [-1, -1, -1])
-    assert (out.passes, out.passes_wanted) == (0, 0)
+    assert (out.meta.passes, out.meta.passes_wanted) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_view_left_to_chance_is_refused_in_this_mode_only(network, procedure, 
     segmenter = Segmenter(network, with_views(procedure, [step]))
     with pytest.raises(BadModel, match=step["type"]):
         segmenter.segment(crowded(), Options(mode="exact"))
-    assert segmenter.segment(crowded()).passes == 1
+    assert segmenter.segment(crowded()).meta.passes == 1
 
 
 def test_a_cancelled_run_ends_between_passes(network, procedure, monkeypatch):
@@ -290,8 +290,8 @@ def test_fragments_go_in_smaller_batches_where_memory_does_not_suffice(network, 
     monkeypatch.setattr(Inference, "logits", short_of_memory)
     answer = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     assert max(sizes) > 2500 > min(sizes)
-    np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
-    assert answer.passes == expected.passes
+    np.testing.assert_array_equal(answer.fields["probabilities"], expected.fields["probabilities"])
+    assert answer.meta.passes == expected.meta.passes
 
 
 def test_one_fragment_that_does_not_fit_ends_the_run(network, procedure, monkeypatch):

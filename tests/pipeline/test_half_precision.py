@@ -34,7 +34,7 @@ def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, proce
     cloud = make_terrain()
     exact = Segmenter(network, procedure).segment(cloud).labels
     half = Segmenter(network, procedure, precision="bf16").segment(cloud)
-    assert half.warnings == []
+    assert half.meta.warnings == []
     assert 0.95 < (half.labels == exact).mean() < 1
 
 
@@ -42,8 +42,8 @@ def test_labels_of_half_precision_are_nearly_all_those_of_float32(network, proce
 def test_what_overflows_runs_in_float32_with_a_warning(overflowing, procedure, fields):
     exact = Segmenter(overflowing, procedure).segment(make_terrain(), Options(fields=fields))
     half = Segmenter(overflowing, procedure, precision="fp16").segment(make_terrain(), Options(fields=fields))
-    assert half.warnings == [OVERFLOW]
-    np.testing.assert_array_equal(half.probabilities, exact.probabilities)
+    assert half.meta.warnings == [OVERFLOW]
+    np.testing.assert_array_equal(half.fields["probabilities"], exact.fields["probabilities"])
 
 
 def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, procedure):
@@ -54,7 +54,7 @@ def test_an_overflow_changes_nothing_for_other_clouds_of_the_pass(overflowing, p
         for cloud in (dark(), make_terrain())
     ]
     together = {outcome.index: outcome.result for outcome in segment_batch(segmenter, requests, 100_000)}
-    assert [result.warnings for result in alone] == [[], [OVERFLOW]]
+    assert [result.meta.warnings for result in alone] == [[], [OVERFLOW]]
     for index, result in enumerate(alone):
-        assert together[index].warnings == result.warnings
-        np.testing.assert_array_equal(together[index].probabilities, result.probabilities)
+        assert together[index].meta.warnings == result.meta.warnings
+        np.testing.assert_array_equal(together[index].fields["probabilities"], result.fields["probabilities"])

@@ -63,20 +63,20 @@ def scene(*balls):
 def test_every_ball_is_an_instance_with_class_score_and_points(segmenter):
     cloud = scene(ball([0, 0, 0], 1), ball([5, 0, 0], 2, 500), ball([0, 5, 0], 0), ball([5, 5, 0], 1, 300))
     out = segmenter.segment(cloud, Options(fields=("instances", "confidence")))
-    assert out.instances.dtype == np.int32
+    assert out.fields["instances"].dtype == np.int32
     owner = np.repeat([0, 1, 2, 3], [800, 500, 800, 300])
-    ids = [int(out.instances[owner == number][0]) for number in range(4)]
+    ids = [int(out.fields["instances"][owner == number][0]) for number in range(4)]
     assert sorted(ids) == [-1, 0, 1, 2]
     assert ids[2] == -1
-    np.testing.assert_array_equal(out.instances, np.array(ids)[owner])
-    found = {info.id: info for info in out.instance_infos}
+    np.testing.assert_array_equal(out.fields["instances"], np.array(ids)[owner])
+    found = {info.id: info for info in out.meta.instances}
     assert [(found[ids[number]].label, found[ids[number]].num_points) for number in (0, 1, 3)] == [
         (11, 800),
         (12, 500),
         (11, 300),
     ]
     share = np.exp(8) / (np.exp(8) + 2)
-    assert all(abs(info.score - share) < 1e-5 for info in out.instance_infos)
+    assert all(abs(info.score - share) < 1e-5 for info in out.meta.instances)
     np.testing.assert_array_equal(out.labels, segmenter.segment(cloud).labels)
 
 
@@ -85,26 +85,26 @@ def test_the_answer_does_not_depend_on_tiles(segmenter):
     whole = segmenter.segment(cloud, Options(fields=("instances",)))
     segmenter.tile_voxels = 2000
     tiled = segmenter.segment(cloud, Options(fields=("instances",)))
-    np.testing.assert_array_equal(tiled.instances, whole.instances)
-    assert len(whole.instance_infos) == 12
+    np.testing.assert_array_equal(tiled.fields["instances"], whole.fields["instances"])
+    assert len(whole.meta.instances) == 12
 
 
 def test_points_that_cannot_be_used_belong_to_nothing(segmenter):
     cloud = scene(ball([0, 0, 0], 1))
     cloud.xyz[:10] = np.nan
     out = segmenter.segment(cloud, Options(fields=("instances",)))
-    assert (out.instances[:10] == -1).all()
-    assert out.instance_infos[0].num_points == 790
+    assert (out.fields["instances"][:10] == -1).all()
+    assert out.meta.instances[0].num_points == 790
     cloud.xyz[:] = np.nan
     out = segmenter.segment(cloud, Options(fields=("instances",)))
-    assert (out.instances == -1).all()
-    assert out.instance_infos == []
+    assert (out.fields["instances"] == -1).all()
+    assert out.meta.instances == []
 
 
 def test_unless_asked_for_there_are_none(segmenter):
     out = segmenter.segment(scene(ball([0, 0, 0], 1)))
-    assert out.instances is None
-    assert out.instance_infos == []
+    assert "instances" not in out.fields
+    assert out.meta.instances == []
 
 
 def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_nearest(segmenter):
@@ -119,9 +119,9 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     picks = np.array([own[draw % len(own)] for own, draw in zip(members, draws, strict=True)])
     nearest = ((xyz[:, None] - xyz[picks]) ** 2).sum(-1).argmin(1)
     np.testing.assert_array_equal(out.labels, 10 + cloud.rgb.argmax(1)[picks][nearest])
-    assert (out.passes, out.passes_wanted) == (1, 1)
-    assert out.instances.max() + 1 == len(out.instance_infos)
-    assert all(set(out.labels[out.instances == info.id]) == {info.label} for info in out.instance_infos)
+    assert (out.meta.passes, out.meta.passes_wanted) == (1, 1)
+    assert out.fields["instances"].max() + 1 == len(out.meta.instances)
+    assert all(set(out.labels[out.fields["instances"] == info.id]) == {info.label} for info in out.meta.instances)
     assert (out.labels != segmenter.segment(cloud).labels).any()
     assert (out.labels != segmenter.segment(cloud, Options(mode="exact", seed=8)).labels).any()
 
@@ -158,8 +158,8 @@ def test_a_condition_chooses_head_and_classes():
     assert segmenter.for_options(Options()) is segmenter.for_options(Options(condition="A")) is segmenter
     answer = segmenter.segment(cloud, Options(condition="B", fields=("probabilities",)))
     assert set(answer.labels) == {21}
-    assert answer.classes == other
-    assert answer.probabilities.shape == (50, 2)
+    assert answer.meta.classes == other
+    assert answer.fields["probabilities"].shape == (50, 2)
     assert set(segmenter.segment(cloud).labels) == {10}
     with pytest.raises(BadRequest, match="knows no condition 'C'; known are A, B"):
         segmenter.segment(cloud, Options(condition="C"))

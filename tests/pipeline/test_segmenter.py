@@ -14,27 +14,27 @@ def test_every_point_gets_a_class_of_the_model(network, procedure):
     assert out.labels.shape == (len(cloud),)
     assert out.labels.dtype == np.int32
     assert set(out.labels) <= {info.id for info in procedure.classes}
-    assert out.probabilities.shape == (len(cloud), 6)
-    np.testing.assert_allclose(out.probabilities.sum(1), 1, atol=1e-5)
-    np.testing.assert_array_equal(out.labels, 10 + out.probabilities.argmax(1))
-    np.testing.assert_array_equal(out.confidence, out.probabilities.max(1))
-    entropy = -(out.probabilities.astype(float) * np.log(out.probabilities.astype(float))).sum(1)
-    np.testing.assert_allclose(out.entropy, entropy, atol=1e-4)
-    assert list(out.timings_ms) == ["features", "voxelize", "plan", "network", "project"]
-    assert out.warnings == []
+    assert out.fields["probabilities"].shape == (len(cloud), 6)
+    np.testing.assert_allclose(out.fields["probabilities"].sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(out.labels, 10 + out.fields["probabilities"].argmax(1))
+    np.testing.assert_array_equal(out.fields["confidence"], out.fields["probabilities"].max(1))
+    entropy = -(out.fields["probabilities"].astype(float) * np.log(out.fields["probabilities"].astype(float))).sum(1)
+    np.testing.assert_allclose(out.fields["entropy"], entropy, atol=1e-4)
+    assert list(out.meta.timings_ms) == ["features", "voxelize", "plan", "network", "project"]
+    assert out.meta.warnings == []
 
 
 def test_fields_not_asked_for_stay_empty(network, procedure):
     out = Segmenter(network, procedure).segment(make_terrain(), Options(fields=("confidence",)))
-    assert out.confidence is not None
-    assert out.probabilities is None
-    assert out.entropy is None
+    assert "confidence" in out.fields
+    assert "probabilities" not in out.fields
+    assert "entropy" not in out.fields
 
 
 def test_the_answer_is_the_same_twice(network, procedure):
     segmenter = Segmenter(network, procedure)
     first, second = (
-        segmenter.segment(make_terrain(), Options(fields=("probabilities",))).probabilities for _ in range(2)
+        segmenter.segment(make_terrain(), Options(fields=("probabilities",))).fields["probabilities"] for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
 
@@ -59,16 +59,16 @@ def test_points_that_are_not_finite_are_ignored_and_change_no_other_label(networ
     at = rows + np.arange(3)
     out = segmenter.segment(broken, Options(fields=("confidence",)))
     assert (out.labels[at] == procedure.ignore_label).all()
-    assert (out.confidence[at] == 0).all()
+    assert (out.fields["confidence"][at] == 0).all()
     np.testing.assert_array_equal(np.delete(out.labels, at), expected.labels)
-    assert any(sentence.startswith("Points with NaN or infinite coordinates: 3;") for sentence in out.warnings)
+    assert any(sentence.startswith("Points with NaN or infinite coordinates: 3;") for sentence in out.meta.warnings)
 
 
 @pytest.mark.parametrize("xyz", [np.empty((0, 3)), np.full((4, 3), np.nan)])
 def test_a_cloud_without_a_usable_point_is_all_ignored(network, procedure, xyz):
     out = Segmenter(network, procedure).segment(Cloud(xyz, "npy"), Options(fields=("probabilities", "confidence")))
     np.testing.assert_array_equal(out.labels, np.full(len(xyz), -1))
-    assert out.probabilities.shape == (len(xyz), 6)
+    assert out.fields["probabilities"].shape == (len(xyz), 6)
 
 
 @pytest.mark.parametrize("num_points", [1, 2, 5])
@@ -77,7 +77,7 @@ def test_a_handful_of_points_and_points_all_alike_are_labelled(network, procedur
     out = Segmenter(network, procedure).segment(cloud)
     assert len(set(out.labels)) == 1
     assert out.labels[0] != procedure.ignore_label
-    assert len(out.warnings) == 2  # no colour, no normals
+    assert len(out.meta.warnings) == 2  # no colour, no normals
 
 
 def test_one_far_outlier_is_ignored_and_the_others_keep_their_labels(network, procedure):
@@ -88,7 +88,7 @@ def test_one_far_outlier_is_ignored_and_the_others_keep_their_labels(network, pr
     out = Segmenter(network, procedure).segment(cloud)
     assert out.labels[17] == procedure.ignore_label
     assert (np.delete(out.labels, 17) == np.delete(expected, 17)).mean() > 0.98
-    assert any("far away" in sentence for sentence in out.warnings)
+    assert any("far away" in sentence for sentence in out.meta.warnings)
 
 
 def test_a_cloud_too_high_for_the_grid_is_refused_with_its_height(network, procedure):
@@ -127,4 +127,4 @@ def test_classes_that_do_not_match_the_network_are_refused(network):
 
 def test_remarks_of_the_procedure_are_in_every_answer(network, procedure):
     procedure.remarks.append("run as of old")
-    assert "run as of old" in Segmenter(network, procedure).segment(make_terrain()).warnings
+    assert "run as of old" in Segmenter(network, procedure).segment(make_terrain()).meta.warnings

@@ -90,5 +90,8 @@ def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network,
     assert len(tiles) >= 2
     assert max(len(tile.rows) for tile in tiles) < len(cloud)
     np.testing.assert_allclose(
-        tiled.segment(cloud, Options(fields=("probabilities",))).probabilities, whole.probabilities, rtol=0, atol=1e-5
+        tiled.segment(cloud, Options(fields=("probabilities",))).fields["probabilities"],
+        whole.fields["probabilities"],
+        rtol=0,
+        atol=1e-5,
     )

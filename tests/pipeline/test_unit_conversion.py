@@ -34,10 +34,10 @@ def test_labels_are_those_of_the_same_cloud_in_metres(network, units, mode):
     kept = given.xyz.copy()
     found = segmenter.segment(given, Options(mode=mode, fields=("probabilities",)))
     assert (found.labels == expected.labels).mean() > 0.999  # a point may stand exactly on the side of a voxel
-    assert found.units == units
+    assert found.meta.units == units
     np.testing.assert_array_equal(given.xyz, kept)
-    assert any("feet" in warning and "converted to metres" in warning for warning in found.warnings)
-    assert not any("converted" in warning for warning in expected.warnings)
+    assert any("feet" in warning and "converted to metres" in warning for warning in found.meta.warnings)
+    assert not any("converted" in warning for warning in expected.meta.warnings)
 
 
 def test_without_units_labels_are_others_and_the_unit_is_assumed(network):
@@ -45,7 +45,7 @@ def test_without_units_labels_are_others_and_the_unit_is_assumed(network):
     cloud = far_away()
     out = segmenter.segment(replace(stated(cloud, GIVEN[0]), units=None))
     assert (out.labels == segmenter.segment(cloud).labels).mean() < 0.99
-    assert [(unit.name, unit.source) for unit in out.units.axes] == [("metre", "assumed")] * 3
+    assert [(unit.name, unit.source) for unit in out.meta.units.axes] == [("metre", "assumed")] * 3
 
 
 def test_tiles_are_cut_in_metres(network):
@@ -63,7 +63,7 @@ def test_clouds_of_a_batch_have_their_own_units(network):
     for index, cloud in enumerate(clouds):
         alone = segmenter.segment(cloud)
         np.testing.assert_array_equal(found[index].labels, alone.labels)
-        assert found[index].units == alone.units == GIVEN[index]
+        assert found[index].meta.units == alone.meta.units == GIVEN[index]
 
 
 def test_a_cloud_in_degrees(network):
@@ -73,7 +73,7 @@ def test_a_cloud_in_degrees(network):
     settle(degrees, crs="EPSG:4326")
     out = segmenter.segment(degrees)
     assert (out.labels == segmenter.segment(cloud).labels).mean() > 0.8  # voxels lie elsewhere on the same terrain
-    assert any("degrees" in said and "projected locally to metres" in said for said in out.warnings)
+    assert any("degrees" in said and "projected locally to metres" in said for said in out.meta.warnings)
 
 
 def test_a_model_with_a_unit_of_its_own(network):
@@ -84,11 +84,11 @@ def test_a_model_with_a_unit_of_its_own(network):
     model = Segmenter(network, in_feet)
     found = model.segment(feet)
     assert (found.labels == expected).mean() > 0.999
-    assert not found.warnings
+    assert not found.meta.warnings
     assert (model.segment(replace(feet, units=None)).labels == found.labels).all()
     metric = model.segment(replace(cloud, units=Units(*[length(1.0)] * 3)))
     assert (metric.labels == expected).mean() > 0.999
-    assert "converted to feet" in metric.warnings[0]
+    assert "converted to feet" in metric.meta.warnings[0]
 
 
 def test_numbers_beyond_float64_are_left_out(network):
@@ -97,4 +97,4 @@ def test_numbers_beyond_float64_are_left_out(network):
     cloud.units = Units(*[length(1000.0)] * 3)
     out = Segmenter(network, make_procedure(grid_size=500.0)).segment(cloud)
     assert out.labels[3] == -1
-    assert any("NaN or infinite" in said for said in out.warnings)
+    assert any("NaN or infinite" in said for said in out.meta.warnings)

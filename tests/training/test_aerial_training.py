@@ -61,7 +61,7 @@ def test_a_training_ends_in_an_experiment_that_is_served(trained):
     cloud = make_tile("town", 4, 40.0, 4.0)
     answer = load_model(folder).segmenter("cpu").segment(cloud)
     assert len(answer.labels) == len(cloud)
-    assert {info.name for info in answer.classes} >= {"ground", "building"}
+    assert {info.name for info in answer.meta.classes} >= {"ground", "building"}
 
 
 def test_a_training_scores_val_and_what_was_held_out(trained):

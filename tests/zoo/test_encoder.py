@@ -41,9 +41,9 @@ def test_an_encoder_alone_gives_features_of_every_stage(tmp_path):
     for name, weight in network.state_dict().items():
         assert torch.equal(loaded.backbone.state_dict()[name], weight)
     answer = segmenter(tmp_path / "sonata.pth").segment(room(), Options(fields=("features", "features_rgb")))
-    assert answer.features.shape == (2000, 72)
-    assert answer.features_rgb.any()
-    assert answer.classes == []
+    assert answer.fields["features"].shape == (2000, 72)
+    assert answer.fields["features_rgb"].any()
+    assert answer.meta.classes == []
 
 
 def test_a_head_beside_it_makes_labels_of_them(tmp_path):
@@ -52,10 +52,10 @@ def test_a_head_beside_it_makes_labels_of_them(tmp_path):
     probe = segmenter(tmp_path / "sonata_linear_prob_head_sc.pth")
     assert [info.name for info in probe.procedure.classes][:3] == ["wall", "floor", "cabinet"]
     answer = probe.segment(room(), Options(fields=("features",)))
-    logits = head(torch.from_numpy(answer.features)).detach().numpy()
+    logits = head(torch.from_numpy(answer.fields["features"])).detach().numpy()
     assert (logits.argmax(1) == answer.labels).mean() > 0.999
     encoder = segmenter(tmp_path / "sonata.pth").segment(room(), Options(fields=("features",)))
-    np.testing.assert_array_equal(encoder.features, answer.features)
+    np.testing.assert_array_equal(encoder.fields["features"], answer.fields["features"])
 
 
 def test_rotary_embeddings_among_the_weights_make_it_a_utonia(tmp_path):
@@ -65,8 +65,8 @@ def test_rotary_embeddings_among_the_weights_make_it_a_utonia(tmp_path):
     assert loaded.experiment.grid_size_m == 0.01
     assert {"type": "RandomScale", "scale": [0.5, 0.5]} in loaded.experiment.procedure.transform
     answer = segmenter(tmp_path / "utonia.pth").segment(room(), Options(fields=("features",)))
-    assert answer.features.shape == (2000, 72)
-    assert any("halved" in warning for warning in answer.warnings)
+    assert answer.fields["features"].shape == (2000, 72)
+    assert any("halved" in warning for warning in answer.meta.warnings)
 
 
 def test_files_are_found_checked_and_loaded_like_folders(tmp_path, folder):

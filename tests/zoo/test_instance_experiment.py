@@ -91,11 +91,11 @@ def test_it_is_served_without_ground_truth(experiment):
     assert check(experiment).reason == ""
     loaded = load_model(experiment)
     out = Segmenter(loaded.network, loaded.experiment.procedure).segment(room(), Options(fields=("instances",)))
-    assert len(out.instance_infos) > 0
-    counts = np.bincount(out.instances[out.instances >= 0])
-    assert [info.num_points for info in out.instance_infos] == counts.tolist()
-    for info in out.instance_infos:
-        assert set(out.labels[out.instances == info.id]) == {info.label}
+    assert len(out.meta.instances) > 0
+    counts = np.bincount(out.fields["instances"][out.fields["instances"] >= 0])
+    assert [info.num_points for info in out.meta.instances] == counts.tolist()
+    for info in out.meta.instances:
+        assert set(out.labels[out.fields["instances"] == info.id]) == {info.label}
         assert info.label != 0
         assert 0.25 < info.score <= 1
 
@@ -118,8 +118,8 @@ def test_the_exact_mode_is_the_instance_tester(experiment):
     nearest = ((coord[:, None].astype(np.float64) - places) ** 2).sum(-1).argmin(1)
     assert (nearest != ((coord[:, None].astype(np.float64) - coord[picks]) ** 2).sum(-1).argmin(1)).any()
     assert len(np.unique(np.stack([nearest, out.labels]), axis=1).T) == len(np.unique(nearest))
-    assert len(np.unique(np.stack([nearest, out.instances]), axis=1).T) == len(np.unique(nearest))
-    assert len(np.unique(out.confidence)) > len(np.unique(out.labels))
+    assert len(np.unique(np.stack([nearest, out.fields["instances"]]), axis=1).T) == len(np.unique(nearest))
+    assert len(np.unique(out.fields["confidence"])) > len(np.unique(out.labels))
 
 
 @pytest.mark.parametrize(

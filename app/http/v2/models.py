@@ -5,17 +5,17 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import current_app
 
+from app.clouds.fields import FEATURES, FIELDS, LABELS, OutputField
 from app.engine.protocol import ModelCard
 from app.engine.service import absence
 from app.errors import NotFound, quoted
 from app.http.health import check_alive, check_ready
 from app.http.openapi import problems
 from app.http.state import state
-from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS
+from app.http.v2.tensors import DATATYPES, DEFAULT_OUTPUTS, FILE, INPUTS, OUTPUTS
 
 VERSION = "1"
 PLATFORM = "pointserve"
-FEATURES = "features"
 EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"]
 
 blueprint = APIBlueprint("v2", __name__, url_prefix="/v2")
@@ -63,8 +63,8 @@ def metadata(name: str) -> dict[str, Any]:
         "platform": PLATFORM,
         "inputs": [*inputs, {"name": FILE, "datatype": "BYTES", "shape": [1]}],
         "outputs": [
-            {"name": output, "datatype": datatype, "shape": _shape(output, card)}
-            for output, datatype in _outputs(card).items()
+            {"name": field.array_name, "datatype": DATATYPES[field.dtype], "shape": _shape(field, card)}
+            for field in _listed(card)
         ],
     }
 
@@ -100,8 +100,8 @@ def config(name: str) -> dict[str, Any]:
         ]
         + [{"name": FILE, "data_type": "TYPE_STRING", "dims": [1], "optional": True}],
         "output": [
-            {"name": output, "data_type": f"TYPE_{datatype}", "dims": _shape(output, card)}
-            for output, datatype in _outputs(card).items()
+            {"name": field.array_name, "data_type": f"TYPE_{DATATYPES[field.dtype]}", "dims": _shape(field, card)}
+            for field in _listed(card)
         ],
         "parameters": {
             "classes": {"string_value": ", ".join(str(info["name"]) for info in card.classes)},
@@ -161,29 +161,28 @@ def is_served(name: str) -> bool:
 def default_outputs(name: str) -> list[str]:
     """Outputs of a request that names none: features of a model without classes, else labels and how sure they are."""
     found = _found(name)
-    return [FEATURES] if found and not found.num_classes else list(OUTPUTS)
+    return ["features"] if found and not found.num_classes else list(DEFAULT_OUTPUTS)
 
 
 def possible_outputs(name: str) -> list[str]:
-    """Outputs that a request to the model can name; all that there are where it is not served."""
+    """Outputs that a request to the model can name; all that there are if it is not served."""
     card = _found(name)
-    if card is None:
-        return [*OUTPUTS, *EXTRA_OUTPUTS]
-    return list(dict.fromkeys([*_outputs(card), FEATURES, "features_rgb"]))
+    return list(OUTPUTS) if card is None else [field.array_name for field in _given(card)]
 
 
 def _found(name: str) -> ModelCard | None:
     return next((card for card in state().service.models() if card.name == name and card.served), None)
 
 
-def _outputs(card: ModelCard) -> dict[str, str]:
-    """Outputs by datatype as the metadata list them."""
-    if not card.num_classes:
-        return {name: EXTRA_OUTPUTS[name] for name in (FEATURES, "features_rgb")}
-    extra = {"entropy", "instance_ids"} if card.task == "instance segmentation" else {"entropy"}
-    return OUTPUTS | {name: datatype for name, datatype in EXTRA_OUTPUTS.items() if name in extra}
+def _given(card: ModelCard) -> list[OutputField]:
+    """Outputs that the model gives."""
+    return [LABELS] * (card.num_classes > 0) + [FIELDS[name] for name in card.fields]
 
 
-def _shape(output: str, card: ModelCard) -> list[int]:
-    widths = {"probabilities": card.num_classes, FEATURES: -1, "features_rgb": 3}
-    return [-1, widths[output]] if output in widths else [-1]
+def _listed(card: ModelCard) -> list[OutputField]:
+    """Outputs as the metadata list them: those of one pass, so that clients can ask for all of them at once."""
+    return [field for field in _given(card) if (field.source == FEATURES) == (not card.num_classes)]
+
+
+def _shape(field: OutputField, card: ModelCard) -> list[int]:
+    return [-1, *field.row_shape(card.num_classes, -1)]

@@ -4,7 +4,7 @@ from typing import Any
 
 from app import options
 from app.errors import BadRequest, quoted
-from app.http.v2.tensors import FIELD_OF
+from app.http.v2.tensors import OUTPUTS
 from app.options import MAX_TIMEOUT_S, Options, parse
 
 OF_PROTOCOL = (
@@ -42,5 +42,5 @@ def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Op
             raise BadRequest(f"Parameter 'timeout' is {timeout_us!r:.30}; expected a whole number of microseconds.")
         if timeout_us:  # 0 is the protocol's word for no limit
             given["timeout_s"] = str(min(timeout_us / 1e6, MAX_TIMEOUT_S))
-    fields = [FIELD_OF.get(name, name) for name in outputs if name != "labels"]
+    fields = [OUTPUTS[name].name for name in outputs if name != "labels"]
     return parse({**given, "model": model, "fields": ",".join(fields), "output": "safetensors"})

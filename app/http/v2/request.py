@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, Va
 from app.engine.body import Body
 from app.errors import BadRequest, Problem, TooLarge, quoted, shortened
 from app.http.v2.parameters import NAMES
-from app.http.v2.tensors import EXTRA_OUTPUTS, FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
+from app.http.v2.tensors import FILE, INPUTS, OUTPUTS, check_points, from_binary, from_json
 from app.validation import explain
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -104,10 +104,9 @@ class Tensors:
         by_default = self.request.parameters.get("binary_data_output") is True
         if not self.request.outputs:
             return dict.fromkeys(unnamed, by_default)
-        known = {**OUTPUTS, **EXTRA_OUTPUTS}
         wanted = {}
         for output in self.request.outputs:
-            if output.name not in known:
+            if output.name not in OUTPUTS:
                 raise BadRequest(f"There is no output {quoted(output.name)}; there are {', '.join(possible)}.")
             given = output.parameter("binary_data")
             wanted[output.name] = by_default if given is None else given is True

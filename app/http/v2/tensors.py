@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.clouds import fields
 from app.errors import BadRequest, quoted
 
 NUMPY = {
@@ -45,9 +46,11 @@ INPUTS = {
     "normal": InputSpec(3, ("FP32", *NUMBERS)),
     "strength": InputSpec(1, ("FP32", *NUMBERS)),
 }
-OUTPUTS = {"labels": "INT32", "confidence": "FP32", "probabilities": "FP32"}  # where a request names none
-EXTRA_OUTPUTS = {"entropy": "FP32", "instance_ids": "INT32", "features": "FP32", "features_rgb": "UINT8"}
-FIELD_OF = {"instance_ids": "instances"}  # what the service calls it, where it is another name
+OUTPUTS = {field.array_name: field for field in fields.OUTPUTS.values()}
+DEFAULT_OUTPUTS = ("labels", "confidence", "probabilities")  # if a request names none
+
+
+DATATYPES = {np.dtype(dtype).str: name for name, dtype in NUMPY.items()}  # by numpy's name
 
 
 def check_points(name: str, datatype: str, shape: Sequence[int]) -> int:
