@@ -48,7 +48,10 @@ def service():
     """One engine on the CPU with a real model, shared by the tests of this module and ready before each."""
     settings = Settings(models=str(EXPERIMENT), device="cpu", threads=1, readers=2, queue_requests=3, max_points=20_000)
     service = Service(settings)
-    service.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("OMP_WAIT_POLICY", raising=False)
+        service.start()
+        service.wait_ready(120)  # its engine has the environment of this moment
     yield service
     service.stop(5.0)
 
@@ -179,7 +182,7 @@ def test_threads_of_the_engine_sleep_while_they_wait(service):
 def test_time_of_a_request_is_bounded_and_the_queue_too(service, monkeypatch):
     before = num_open_files()
     os.kill(engine_pid(service), signal.SIGSTOP)
-    monkeypatch.setattr(service._settings, "request_timeout_s", 2.0)
+    monkeypatch.setattr(service, "_settings", service._settings.model_copy(update={"request_timeout_s": 2.0}))
     with ThreadPoolExecutor(3) as threads:
         requests = [threads.submit(labels, service, npy_bytes()) for _ in range(3)]
         wait_until(lambda: service.status().num_requests == 3)
