@@ -87,10 +87,13 @@ def test_a_disk_that_cannot_be_written_is_no_fault_of_the_server(kind, tmp_path)
 
 
 def test_an_answer_of_something_else_is_no_prediction(kind):
-    with Scripted([(200, {}, b"hello"), (200, GOOD, b"hello there")]) as server, kind(server.url) as client:
+    script = [(200, {}, b"hello"), (200, GOOD, b"hello there"), (200, {}, b"hello")]
+    with Scripted(script) as server, kind(server.url) as client:
         for _ in range(2):
             with pytest.raises(Problem, match="another version"):
                 client.predict(b"cloud")
+        with pytest.raises(Problem, match="no pointserve"):
+            client.models()
 
 
 def test_what_is_asked_for(kind):
@@ -110,11 +113,16 @@ def test_what_is_asked_for(kind):
 
 
 def test_health_is_told_where_the_service_is_not_ready(kind):
-    script = [(503, {"Content-Type": "application/json"}, b'{"state": "starting"}'), problem(503, "crowded")]
+    script = [
+        (503, {"Content-Type": "application/json"}, b'{"state": "starting"}'),
+        problem(503, "crowded"),
+        (503, {"Content-Type": "text/html"}, b"<html>"),
+    ]
     with Scripted(script) as server, kind(server.url) as client:
         assert client.health() == {"state": "starting"}
-        with pytest.raises(NotReady, match="crowded"):
-            client.health()
+        for reason in ("crowded", "503"):
+            with pytest.raises(NotReady, match=reason):
+                client.health()
 
 
 def test_connections_are_kept(kind):

@@ -44,12 +44,12 @@ def test_the_name_of_a_file_goes_with_it_unless_another_is_given(kind, tmp_path)
         client.predict(path)
         client.predict(file)
         client.predict(path, filename="other.ply")
-        client.predict(b"cloud", seed=None, columns=["x", "y", "z"], crs="")
+        client.predict(b"cloud", seed=np.int64(0), timeout_s=None, columns=["x", "y", "z"], crs="")
     assert [seen.partition("?")[2].removesuffix("&output=safetensors") for seen, _, _ in server.seen] == [
         "filename=a+b.ply",
         "filename=a+b.ply",
         "filename=other.ply",
-        "columns=x%2Cy%2Cz",
+        "seed=0&columns=x%2Cy%2Cz",
     ]
 
 

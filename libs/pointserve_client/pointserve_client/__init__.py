@@ -1,7 +1,6 @@
 """Client of pointserve: a point cloud goes out over HTTP, a class for every point comes back."""
 
-from pointserve_client.answer import Answer, LabelClass, OnReceived, Prediction
-from pointserve_client.calls import PredictionWarning
+from pointserve_client.answer import Answer, LabelClass, OnReceived, Prediction, PredictionWarning
 from pointserve_client.client import AsyncClient, Client
 from pointserve_client.errors import (
     BadAddress,

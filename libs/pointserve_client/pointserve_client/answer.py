@@ -17,6 +17,10 @@ OnReceived = Callable[[int, "int | None"], None]
 DTYPES = {"I32": np.int32, "F32": np.float32, "U8": np.uint8}
 
 
+class PredictionWarning(UserWarning):
+    """A warning of an answer: what the reader of the file had to assume, what the model did without."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """How the answer came about.

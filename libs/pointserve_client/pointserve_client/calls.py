@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from pointserve_client.answer import Answer, OnReceived, Prediction, answer_of, prediction_of
+from pointserve_client.answer import Answer, OnReceived, Prediction, PredictionWarning, answer_of, prediction_of
 from pointserve_client.driver import Driver
-from pointserve_client.errors import NotReady
+from pointserve_client.errors import NotReady, Problem
 from pointserve_client.options import Options, Output
 from pointserve_client.transport import Reply, Request, Transport
 from pointserve_client.upload import OnSent, Source, Upload, opened
@@ -32,10 +32,6 @@ class Caller:
     _driver: Driver
     _transport: Transport
     _patience_s: float
-
-
-class PredictionWarning(UserWarning):
-    """A warning of an answer: what the reader of the file had to assume, what the model did without."""
 
 
 async def predict(
@@ -165,15 +161,18 @@ async def _upload(self: Caller, cloud: Source) -> AsyncIterator[Upload]:
 
 async def _json(self: Caller, request: Request, patience_s: float | None = None) -> dict[str, Any]:
     reply = await self._transport.ask(request, self._patience_s if patience_s is None else patience_s)
-    answer: dict[str, Any] = json.loads(reply.content)
+    try:
+        answer: dict[str, Any] = json.loads(reply.content)
+    except ValueError as error:
+        raise Problem(f"What answered is no pointserve ({error}).", status=502) from error
     return answer
 
 
 def _written(options: Mapping[str, Any]) -> dict[str, str]:
     """``options`` as they stand in a query: several values joined by commas, those that are None or empty left out."""
-    texts = {
-        name: str(value) if isinstance(value, (str, int, float)) else ",".join(value)
-        for name, value in options.items()
-        if value is not None
-    }
+    texts = {name: _text(value) for name, value in options.items() if value is not None}
     return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)

@@ -25,7 +25,7 @@ CONNECT_S = 10.0
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that is one, too."""
+    """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that has one in JSON."""
 
     method: str
     path: str
@@ -96,7 +96,8 @@ class Transport:
 
     async def _received(self, response: httpx2.Response, request: Request) -> Reply:
         status, headers = response.status_code, response.headers
-        is_good = status < 300 or (status == request.accepted and "problem" not in headers.get("content-type", ""))
+        is_json = headers.get("content-type", "").startswith("application/json")
+        is_good = status < 300 or (status == request.accepted and is_json)
         if 300 <= status < 400:
             raise BadAddress(f"{self._url} is elsewhere: ask {headers.get('location', 'there')}.", status=status)
         chunks = self._counted(response, request.on_received)
