@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app import create_app
 from app.clouds import formats
+from app.clouds.fields import OUTPUTS, OutputField
+from app.http.v2.tensors import DATATYPES
+from app.http.v2.tensors import OUTPUTS as TENSORS
 from app.options import accepted, properties
 from app.settings import Settings
 
@@ -67,9 +72,41 @@ def options() -> str:
     return _table(("option", "accepted", "default", "what it is"), rows)
 
 
+def fields() -> str:
+    """Every field of an answer, under the names that it has in files."""
+    rows = [
+        (f"`{name}`", field.text, _shape(field, "(N, {})", "(N,)"), f"`{field.array_name}`", _columns(field))
+        for name, field in OUTPUTS.items()
+    ]
+    head = ("field", "what it is", "type", "in JSON, safetensors, Open Inference", "columns of LAS, PLY, PCD, CSV")
+    return _table(head, rows)
+
+
+def outputs() -> str:
+    """Every output tensor of the Open Inference protocol."""
+    rows = [
+        (f"`{name}`", DATATYPES[field.dtype], _shape(field, "[N, {}]", "[N]").partition(" ")[2], field.text)
+        for name, field in TENSORS.items()
+    ]
+    return _table(("output", "datatype", "shape", "what it is"), rows)
+
+
+def _shape(field: OutputField, wide: str, narrow: str) -> str:
+    """Type and shape; ``wide`` takes the name or number of the values that a point has."""
+    return f"{np.dtype(field.dtype).name} {narrow if field.width is None else wide.format(field.width)}"
+
+
+def _columns(field: OutputField) -> str:
+    """Names of its columns, those of a class in CSV among them."""
+    names = [field.column_name] if field.width is None else [*field.parts]
+    in_csv = [f"`{field.class_part.format('CLASS')}` (CSV)"] if field.class_part else []
+    return ", ".join([f"`{name}`" for name in names] + in_csv)
+
+
 TABLES = {
     "README.md": {"endpoints": endpoints, "formats": formats.table},
-    "docs/clients.md": {"options": options, "inference": inference},
+    "docs/clients.md": {"options": options, "inference": inference, "outputs": outputs},
+    "docs/formats.md": {"fields": fields},
     "docs/operations.md": {"settings": settings},
 }
 

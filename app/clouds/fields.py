@@ -98,19 +98,19 @@ class OutputField:
 
 INT32, FLOAT32, UINT8 = "<i4", "<f4", "|u1"
 
-LABELS = OutputField("labels", INT32, CLASSES, "Class id", column="label")
+LABELS = OutputField("labels", INT32, CLASSES, "Class id, or ignore_label", column="label")
 """What every answer has, named in no request."""
 
 _TABLE = (
     OutputField(
         "confidence", FLOAT32, CLASSES, "Probability of the label", step=1e-4, greatest=lambda num_classes: 1.0
     ),
-    OutputField("probabilities", FLOAT32, CLASSES, "Of every class, in their order", width=CLASSES, class_part="p_{}"),
+    OutputField("probabilities", FLOAT32, CLASSES, "Probability of every class", width=CLASSES, class_part="p_{}"),
     OutputField(
         "entropy",
         FLOAT32,
         CLASSES,
-        "Of the probabilities",
+        "Entropy over classes",
         unit="nats",
         step=1e-4,
         greatest=lambda num_classes: math.log(max(2, num_classes)),
