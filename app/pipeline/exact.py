@@ -16,7 +16,7 @@ from . import tiling, views
 from .inference import Inference
 from .out_of_memory import is_out_of_memory
 from .predictions import Predictions
-from .prepare import Staged, represent
+from .prepare import represent
 from .procedure import InferenceProcedure
 from .run_context import RunContext
 from .sample import Sample
@@ -91,12 +91,12 @@ def vote(
     return votes
 
 
-def predictions(staged: Staged, votes: Votes) -> Predictions:
-    """The class with most votes and the share of each; ``votes.sums`` are divided in place."""
+def predictions(votes: Votes) -> Predictions:
+    """Of the points: the class with most votes and the share of each; ``votes.sums`` are divided in place."""
     best = votes.sums.argmax(1)
     shares = votes.sums
     shares /= shares.sum(1, keepdims=True)
-    return Predictions(staged.rows, staged.stand_in, best, shares, votes.passes, votes.passes_wanted)
+    return Predictions(best, shares, votes.passes, votes.passes_wanted)
 
 
 def _add(

@@ -1,4 +1,4 @@
-"""The fields of an answer from what a mode says of the points; each field of ``app.clouds.fields`` is made here."""
+"""The fields of an answer from predictions; each field of ``app.clouds.fields`` is made here."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,6 +10,7 @@ from app.clouds.principal import principal_colors
 from app.errors import TooLarge
 
 from .predictions import Predictions
+from .projection import Projection
 
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
@@ -35,23 +36,21 @@ MADE: dict[str, Callable[[Predictions], np.ndarray]] = {
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),
 }
-"""The values (R,) or (R, C) of the rows of an predictions, by field."""
+"""The values (R,) or (R, C) of the rows of predictions, by field."""
 
 
-def of_points(predictions: Predictions, names: Sequence[str], num_points: int) -> dict[str, np.ndarray]:
+def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The fields ``names`` of every point, by name. Raises TooLarge if the features of all points would be."""
     width = _features(predictions).shape[1]
-    num_bytes = num_points * FIELDS["features"].row_bytes(0, width)
+    num_bytes = projection.num_points * FIELDS["features"].row_bytes(0, width)
     if "features" in names and num_bytes > MAX_FEATURE_BYTES:
         raise TooLarge(
-            f"{width} features for each of {num_points:,} points are {num_bytes:,} bytes, more than "
+            f"{width} features for each of {projection.num_points:,} points are {num_bytes:,} bytes, more than "
             f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
         )
     fields = [FIELDS[name] for name in names]
     return {
-        field.name: predictions.for_points(
-            MADE[field.name](predictions).astype(field.dtype, copy=False), num_points, field.unusable
-        )
+        field.name: projection.project(MADE[field.name](predictions).astype(field.dtype, copy=False), field.unusable)
         for field in fields
     }
 

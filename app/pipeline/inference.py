@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from app.clouds.fields import CLASSES, FEATURES, Source
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.instances import Instances
@@ -54,12 +55,12 @@ class Inference:
 
     @property
     def finds_instances(self) -> bool:
-        """Whether ``votes`` and ``instances`` may be called."""
+        """Whether ``instances`` may be called, and ``outputs`` for INSTANCES."""
         return self.network.finds_instances
 
     @property
     def gives_features(self) -> bool:
-        """Whether ``described`` may be called."""
+        """Whether ``outputs`` may be called for FEATURES."""
         return self.network.gives_features
 
     @property
@@ -86,32 +87,30 @@ class Inference:
         return self._checked(logits)
 
     @torch.inference_mode()
-    def described(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
-        """Probabilities and what the network's last layer makes them of, float32 (V, num_classes + C)."""
-        return self._beside(lambda network, feat: network.describe(feat, plan), feat, run)
+    def outputs(self, source: Source, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
+        """Probabilities of all voxels of the plan, and beside them what fields of ``source`` are made from.
 
-    @torch.inference_mode()
-    def votes(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
-        """Probabilities and offsets to the middle of the object in metres, float32 (V, num_classes + OFFSETS)."""
-        return self._beside(lambda network, feat: network.votes(feat, plan), feat, run)
+        float32 (V, num_classes + W) on the device. For INSTANCES, W = 3: offsets in metres to the middle of the
+        object. For FEATURES, the features that the network's last layer reads. For CLASSES, W = 0.
+        """
+
+        def ask(network: Any, feat: Tensor) -> Tensor:
+            if source == CLASSES:
+                return self._checked(network(feat, plan)).float()
+            logits, beside = network.describe(feat, plan) if source == FEATURES else network.votes(feat, plan)
+            return torch.cat([self._checked(logits), beside], 1).float()
+
+        with run.stage("network"):
+            outputs = self._in_range(ask, feat, run)
+            logits, beside = outputs.split([self.num_classes, outputs.shape[1] - self.num_classes], 1)
+            outputs = torch.cat([logits.softmax(1), beside], 1)
+            self._wait()
+        return outputs
 
     @torch.inference_mode()
     def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
-
-    def _beside(self, ask: Callable[[Any, Tensor], tuple[Tensor, Tensor]], feat: np.ndarray, run: RunContext) -> Tensor:
-        """Probabilities of the logits that ``ask`` gets of a network, and what else it gets beside them."""
-
-        def joined(network: Any, feat: Tensor) -> Tensor:
-            logits, others = ask(network, feat)
-            return torch.cat([self._checked(logits), others], 1).float()
-
-        with run.stage("network"):
-            both = self._in_range(joined, feat, run)
-            self._wait()
-        logits, others = both.split([self.num_classes, both.shape[1] - self.num_classes], 1)
-        return torch.cat([logits.softmax(1), others], 1)
 
     def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: RunContext) -> Tensor:
         """What ``answer`` makes of a network and its features; of that in float32 where half precision overflows."""

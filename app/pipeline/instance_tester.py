@@ -4,6 +4,8 @@ It has one pass, of one point of each voxel, drawn as in training: a pick. Every
 of the nearest pick. The distance is from the point's position when the procedure copied it to the pick's last one.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from pointops import knn_query
@@ -16,21 +18,17 @@ from .run_context import RunContext
 ORIGIN = "origin_coord"  # what upstream's configs call the copy
 
 
-def prepare_picks(
-    staged: Staged, procedure: InferenceProcedure, device: str, run: RunContext
-) -> tuple[Prepared, np.ndarray]:
-    """Voxels represented by picks that ``staged.rng`` draws, and int64 (M,), the voxel whose pick is nearest to each of
-    the usable points, -1 where no staged point stands for it.
-    """
+def prepare_picks(staged: Staged, procedure: InferenceProcedure, device: str, run: RunContext) -> Prepared:
+    """Voxels represented by picks that ``staged.rng`` draws, projected from the nearest pick to every usable point."""
     with run.stage("voxelize"):
         sample, voxels = staged.sample, prepare.grid(staged.sample, procedure)
         picked = voxels.random_points(staged.rng)
-        prepared = prepare.prepared(staged, voxels, picked, procedure, device)
+        picks = prepare.prepared(sample, voxels, picked, staged.projection, procedure, device)
         is_copied = ORIGIN in sample
         nearest = _nearest(
-            prepared.coord if is_copied else sample["coord"][picked], sample[ORIGIN if is_copied else "coord"]
+            picks.coord if is_copied else sample["coord"][picked], sample[ORIGIN if is_copied else "coord"]
         )
-        return prepared, np.where(staged.stand_in < 0, -1, nearest[staged.stand_in])
+        return replace(picks, projection=staged.projection.onto(nearest))
 
 
 def _nearest(places: np.ndarray, coord: np.ndarray) -> np.ndarray:

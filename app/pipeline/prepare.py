@@ -1,4 +1,4 @@
-"""From a cloud to what a network reads: points through the procedure's transforms, voxels, features."""
+"""Preparation of a cloud for a network: the procedure's transforms, voxels, features."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from app.clouds.cloud import Cloud
 
 from . import features, transforms, unit_conversion
 from .procedure import InferenceProcedure
+from .projection import Projection
 from .run_context import RunContext
 from .sample import Sample, take
 from .voxelize import Voxels, voxelize
@@ -18,34 +19,30 @@ class Staged:
     """The usable points of a cloud after ``procedure.transform``.
 
     Attributes:
-        rows: int64 (M,), the usable points of the cloud.
         sample: of P points.
-        stand_in: int64 (M,), the point of ``sample`` that each usable one is represented by, -1 where none is.
+        projection: from these to the points of the cloud.
         rng: what the transforms drew from, for what is drawn after them.
     """
 
-    rows: np.ndarray
     sample: Sample
-    stand_in: np.ndarray
+    projection: Projection
     rng: np.random.RandomState
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Staged points that fall into V voxels, each represented by one of them.
+    """V voxels as a network reads them, each represented by one of its points.
 
     Attributes:
-        rows: int64 (M,), the usable points of the cloud.
-        stand_in: int64 (M,), the staged point that each is represented by, -1 where none is.
         voxels: of the staged points.
+        projection: from the voxels to the points of the cloud.
         grid_coord: int64 (V, 3), from 0.
         coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
         feat: float32 (V, C), features of the same point.
     """
 
-    rows: np.ndarray
-    stand_in: np.ndarray
     voxels: Voxels
+    projection: Projection
     grid_coord: np.ndarray
     coord: np.ndarray
     feat: np.ndarray
@@ -65,12 +62,12 @@ def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContex
             return None
         sample = features.build_sample(cloud, rows, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        stand_in = np.arange(len(rows))
+        projection = Projection(len(cloud), rows, np.arange(len(rows)))
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:
                     sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
-                    stand_in = np.where(stand_in < 0, -1, sample.pop("inverse")[stand_in])
+                    projection = projection.onto(sample.pop("inverse"))
                 continue
             num_points = len(sample["coord"])
             numbers = np.arange(num_points)
@@ -80,8 +77,8 @@ def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContex
                 continue
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
-            stand_in = np.where(stand_in < 0, -1, place[stand_in])
-    return Staged(rows, sample, stand_in, rng)
+            projection = projection.onto(place)
+    return Staged(sample, projection, rng)
 
 
 def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
@@ -116,12 +113,18 @@ def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str,
         return None
     with run.stage("voxelize"):
         voxels = grid(staged.sample, procedure)
-        return prepared(staged, voxels, voxels.first_points(), procedure, device)
+        projection = staged.projection.onto(voxels.inverse)
+        return prepared(staged.sample, voxels, voxels.first_points(), projection, procedure, device)
 
 
 def prepared(
-    staged: Staged, voxels: Voxels, points: np.ndarray, procedure: InferenceProcedure, device: str
+    sample: Sample,
+    voxels: Voxels,
+    points: np.ndarray,
+    projection: Projection,
+    procedure: InferenceProcedure,
+    device: str,
 ) -> Prepared:
-    """``voxels`` of the staged points, represented by ``points`` int64 (V,), one in each in its order."""
-    coord, feat = represent(staged.sample, voxels, points, procedure, device)
-    return Prepared(staged.rows, staged.stand_in, voxels, np.take(voxels.grid_coord, points, axis=0), coord, feat)
+    """``voxels`` of a sample, represented by its ``points`` int64 (V,), one in each in its order."""
+    coord, feat = represent(sample, voxels, points, procedure, device)
+    return Prepared(voxels, projection, np.take(voxels.grid_coord, points, axis=0), coord, feat)

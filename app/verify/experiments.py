@@ -60,7 +60,7 @@ def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
         options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
         return segmenter.segment(cloud, options).fields["probabilities"]
     staged, votes = all_votes(segmenter, cloud, seed)
-    return votes.sums[staged.stand_in]
+    return votes.sums[staged.projection.rows]
 
 
 def _seed(expected: Mapping[str, np.ndarray]) -> int:

@@ -37,7 +37,7 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     staged, votes = all_votes(segmenter, cloud, seed)
     wrong = different(_fragments(segmenter, staged), expected)
     if "inverse" in expected:
-        wrong += different({"inverse": staged.stand_in}, expected)
+        wrong += different({"inverse": staged.projection.rows}, expected)
     labels = segmenter.segment(cloud, Options(mode=Mode.EXACT, seed=seed, max_passes=EVERY_PASS)).labels
     agreement = float((labels == expected["label_full"]).mean())
     off = sum_distance(votes.sums, expected["prob_sum"])

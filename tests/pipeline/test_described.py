@@ -98,7 +98,7 @@ def test_colors_are_those_of_the_voxels_and_zero_where_ignored(described):
     assert not answer.fields["features"][5].any()
     assert not answer.fields["features_rgb"][5].any()
     prepared = described.prepare(cloud)
-    first = prepared.rows[prepared.voxels.first_points()]
+    first = prepared.projection.points[prepared.voxels.first_points()]
     np.testing.assert_array_equal(
         answer.fields["features_rgb"][first], principal_colors(answer.fields["features"][first])
     )

@@ -1,0 +1,100 @@
+"""The steps from a cloud to its answer, with one network on one device: prepare, predict, project."""
+
+import numpy as np
+from torch import Tensor, nn
+
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.fields import CLASSES, FEATURES, INSTANCES, Source, made_from
+from app.errors import BadModel
+
+from . import field_values, prepare, single_pass, transforms
+from .inference import Inference
+from .predictions import Predictions
+from .prepare import Prepared
+from .procedure import InferenceProcedure
+from .projection import Projection
+from .run_context import RunContext
+
+
+class Pipeline:
+    """A network with the procedure it was trained for, on one device.
+
+    Args:
+        network: has ``plan(batch)`` and ``forward(features, plan)`` for float32 (V, C), giving logits
+            (V, num_classes); its weights are loaded.
+        procedure: transforms, voxels and classes of the model.
+        device: a torch device.
+        tile_voxels: clouds of more voxels are cut into tiles of about so many.
+        precision: fp32, or fp16 or bf16 for a network that ``supports_half_precision``.
+
+    Raises BadModel if a transform of the procedure is not served.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        procedure: InferenceProcedure,
+        device: str = "cpu",
+        tile_voxels: int = 400_000,
+        precision: str = "fp32",
+    ):
+        for transform in (*procedure.transform, procedure.voxelize, *procedure.post_transform):
+            transforms.check(transform)
+        if procedure.voxelize["type"] != "GridSample":
+            raise BadModel(f"test_cfg.voxelize must be a GridSample, got {procedure.voxelize['type']!r}")
+        if not any(transform["type"] == "Collect" for transform in procedure.post_transform):
+            raise BadModel("test_cfg.post_transform must end in a Collect, which names the features")
+        self.inference = Inference(network, len(procedure.classes), device, procedure.condition, precision)
+        self.procedure = procedure
+        self.tile_voxels = tile_voxels
+        self.warnings = procedure.remarks
+
+    def prepare(self, cloud: Cloud, seed: int = 0, run: RunContext | None = None) -> Prepared | None:
+        """Voxels and features for one pass; None if no point is usable. Raises BadCloud and BadRequest."""
+        return prepare.prepare(cloud, self.procedure, seed, str(self.inference.device), run or RunContext([]))
+
+    def logits(self, prepared: Prepared) -> Tensor:
+        """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
+        plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], RunContext([]))
+        return self.inference.logits(prepared.feat, plan, RunContext([]))
+
+    def predict(self, prepared: Prepared, fields: tuple[str, ...], run: RunContext) -> Predictions:
+        """The predictions of one pass, with the source of ``fields``."""
+        return single_pass.predict(self.inference, prepared, source_of(fields), self.tile_voxels, run)
+
+    def answer(
+        self, predictions: Predictions, projection: Projection, fields: tuple[str, ...], run: RunContext
+    ) -> Segmentation:
+        """The answer for all points of the cloud, from predictions and the projection from their rows to the points."""
+        with run.stage("project"):
+            meta = SegmentationMeta(
+                classes=self.procedure.classes,
+                ignore_label=self.procedure.ignore_label,
+                passes=predictions.passes,
+                passes_wanted=predictions.passes_wanted,
+                model=self.procedure.name,
+                warnings=run.warnings,
+                timings_ms=run.timings_ms,
+                units=run.units,
+            )
+            ids = np.array([info.id for info in self.procedure.classes], np.int32)
+            if self.procedure.classes:
+                labels = projection.project(ids[predictions.best], self.procedure.ignore_label)
+            else:
+                labels = np.full(projection.num_points, self.procedure.ignore_label, np.int32)
+            if not self.procedure.classes and not made_from(FEATURES, fields):
+                run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
+            out = Segmentation(labels, meta, field_values.of_points(predictions, projection, fields))
+            if "instances" in fields:
+                meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
+        return out
+
+    def answer_of_nothing(self, num_points: int, fields: tuple[str, ...], run: RunContext) -> Segmentation:
+        """The answer for a cloud of points that are all unusable."""
+        nothing = Predictions.of_nothing(len(self.procedure.classes))
+        return self.answer(nothing, Projection.of_nothing(num_points), fields, run)
+
+
+def source_of(fields: tuple[str, ...]) -> Source:
+    """What a pass has to give for ``fields`` beside probabilities: INSTANCES, FEATURES or nothing, CLASSES."""
+    return next((source for source in (INSTANCES, FEATURES) if made_from(source, fields)), CLASSES)
