@@ -20,6 +20,9 @@ COMMENTS = ("#", "//")
 PERCENT = "%"  # begins the line of names of LAStools, and comments of MATLAB
 REMARK = re.compile(r"(?:#|//)\s")
 
+Header = tuple[tuple[str, ...], str | None]
+"""Names of columns, and the delimiter that parts them; None for blanks and tabs."""
+
 
 @dataclass
 class Head:
@@ -27,7 +30,7 @@ class Head:
     and where the first row stands.
 
     ``names`` are those of the header that names x, y and z, without one None; ``delimiter`` is that of the rows, None
-    for blanks and tabs; ``is_mixed`` where several delimiters part them.
+    for blanks and tabs; ``is_mixed`` if several delimiters part them. ``headers`` are those found in each line so far.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Head:
     header: str = ""
     delimiter: str | None = None
     is_mixed: bool = False
+    headers: dict[str, list[Header]] = field(default_factory=dict)
 
     @property
     def fields(self) -> list[str]:
@@ -125,9 +129,17 @@ def _fits(line: str, names: tuple[str, ...], delimiter: str | None) -> bool:
     return len(fields) >= len(names) and (any(values) or all(map(is_missing, fields)))
 
 
-def _headers(head: Head, bindings: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str | None]]:
-    """Names and delimiter of every line that names x, y and z, the likeliest first: lines of words before comments."""
-    for line in (text for stated in [*head.lines[::-1], *head.comments[::-1]] for text in _readings(stated)):
+def _headers(head: Head, bindings: Mapping[str, str]) -> Iterator[Header]:
+    """Headers among the lines of words, then among the comments; the likeliest, the last line, comes first."""
+    for stated in (*reversed(head.lines), *reversed(head.comments)):
+        if stated not in head.headers:
+            head.headers[stated] = list(_headers_in(stated, bindings))
+        yield from head.headers[stated]
+
+
+def _headers_in(stated: str, bindings: Mapping[str, str]) -> Iterator[Header]:
+    """Names and delimiter of each reading of a line that names x, y and z."""
+    for line in _readings(stated):
         for delimiter in (*DELIMITERS, None):
             names = tuple(split_fields(line, delimiter))
             bound = {meaning for meaning, name in bindings.items() if name in names}
