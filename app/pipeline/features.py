@@ -1,4 +1,4 @@
-"""From a cloud as its file states it to the sample that transforms work on."""
+"""The usable points of a cloud, and the sample of them that transforms work on."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from .sample import Sample
 
 LOCAL_ORIGIN_FROM = 8192.0
 VOXELS_A_SIDE = 1 << 18
-MAX_VOXELS_WIDE = 1 << 24  # float32 tells no more places apart
+MAX_VOXELS_WIDE = 1 << 24  # float32 has no more distinct places
 PLAUSIBLE_EXTENT_M = 20_000  # for voxels of up to a metre, and more for larger ones
 PLAUSIBLE_VOXELS = 10
 NEUTRAL_COLOR = 127.5
@@ -43,9 +43,9 @@ def read_columns(procedure: InferenceProcedure) -> set[str]:
 
 
 def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: Unit = METRE) -> np.ndarray:
-    """int64 (M,), the points of ``xyz`` (N, 3) that a network can take; ``warnings`` says what was left out and is odd.
+    """int64 (M,), the points of ``xyz`` (N, 3) that a network can take.
 
-    Both are in ``unit``.
+    ``xyz`` and ``grid_size`` are in ``unit``. ``warnings`` gets a sentence on what is left out or looks odd.
 
     Left out are points with NaN or inf, and, only in a cloud of 2**18 voxels or more a side, points farther from the
     box of the middle 98 % on each axis than ten times its longest side. Raises BadCloud if it stays too wide or too
@@ -73,9 +73,9 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: 
 def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, warnings: list[str]) -> Sample:
     """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the procedure reads.
 
-    ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin where a coordinate is beyond ±8192, since float32 has
-    steps of a millimetre there. ``color`` is 0 to 255. ``strength``, or what else the config calls it, is
-    intensity over its scale. What the network reads and the cloud lacks: normals are estimated, color becomes mid grey
+    ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin if a coordinate is beyond ±8192, because float32 has
+    steps of a millimetre there. ``color`` is 0 to 255. ``strength``, under the config's name for it, is
+    intensity over its scale. If the cloud lacks what the network reads, normals are estimated, color becomes mid grey
     (127.5), strength 0.5, each with a warning. Values that are not finite become 0. Columns of ``cloud.extra``
     are float32 (M, 1).
     """
@@ -104,7 +104,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, 
 
 
 def _chosen(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``values[rows]`` of ascending rows, without a copy where they are all."""
+    """``values[rows]`` of ascending rows, without a copy if they are all."""
     return values if len(rows) == len(values) else values[rows]
 
 

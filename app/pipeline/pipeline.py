@@ -59,7 +59,7 @@ class Pipeline:
         return self.inference.logits(prepared.feat, plan, RunContext([]))
 
     def predict(self, prepared: Prepared, fields: tuple[str, ...], run: RunContext) -> Predictions:
-        """The predictions of one pass, with the source of ``fields``."""
+        """The predictions of one pass, with all that ``fields`` are made from."""
         return single_pass.predict(self.inference, prepared, source_of(fields), self.tile_voxels, run)
 
     def answer(
@@ -96,5 +96,5 @@ class Pipeline:
 
 
 def source_of(fields: tuple[str, ...]) -> Source:
-    """What a pass has to give for ``fields`` beside probabilities: INSTANCES, FEATURES or nothing, CLASSES."""
+    """The source that a pass has to give for ``fields``; CLASSES if probabilities suffice."""
     return next((source for source in (INSTANCES, FEATURES) if made_from(source, fields)), CLASSES)

@@ -11,7 +11,7 @@ Transform = dict[str, Any]
 
 @dataclass(frozen=True)
 class InferenceProcedure:
-    """The test procedure of a Pointcept config.
+    """The test procedure of a Pointcept config, with its classes.
 
     Attributes:
         name: of the model, for answers.

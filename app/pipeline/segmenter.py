@@ -1,4 +1,4 @@
-"""A cloud in, a label for every point out: modes and checks over the steps of the pipeline."""
+"""The segmenter: a label for every point of a cloud, in the mode and with the fields of a request."""
 
 import copy
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from .run_context import RunContext
 def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext) -> Predictions:
     """The predictions of the voxels, in tiles of about ``tile_voxels``.
 
-    They have features or instances if ``source`` says so. Instances are grouped once their tiles are joined.
+    With ``source`` FEATURES they have features, with INSTANCES instances, which are grouped once tiles are joined.
     """
     joined = _join(inference, prepared, source, tile_voxels, run)
     probabilities, beside = np.split(joined, [inference.num_classes], axis=1)

@@ -37,7 +37,7 @@ def normalize_coord(sample: Sample) -> Sample:
 
 
 def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
-    """Color from 0..255 to 0..1, or to -1..1 where ``signed``."""
+    """Color from 0..255 to 0..1, or to -1..1 if ``signed``."""
     if "color" not in sample:
         return sample
     return sample | {"color": sample["color"] / 127.5 - 1 if signed else sample["color"] / 255}
@@ -124,19 +124,19 @@ def update(sample: Sample, *, keys_dict: Mapping[str, Any] | None = None) -> Sam
 
 
 def add(sample: Sample, *, keys_dict: Mapping[str, Any] | None = None) -> Sample:
-    """Entries set to given values where they are absent."""
+    """Entries set to given values if they are absent."""
     return dict(keys_dict or {}) | sample
 
 
 def instance_parser(
     sample: Sample, *, segment_ignore_index: Sequence[int] = (-1, 0, 1), instance_ignore_index: int = -1
 ) -> Sample:
-    """Nothing: what is known of instances is to be found out."""
+    """The sample unchanged: instances are what a network is to find."""
     return sample
 
 
 def to_tensor(sample: Sample) -> Sample:
-    """Nothing: arrays become tensors where the network takes them."""
+    """The sample unchanged: arrays become tensors when the network gets them."""
     return sample
 
 

@@ -151,6 +151,8 @@ def test_transforms_leave_their_input_as_it_was(given):
         {"type": "CenterShift", "apply_x": True},
         {"type": "GridSample", "grid_size": 0.05, "mode": "test"},
         {"type": "GridSample", "grid_size": 0, "mode": "train"},
+        {"type": "GridSample", "rng": 1},
+        {"type": "Roughness", "neighbours": (8,), "device": "cpu"},
     ],
 )
 def test_what_trains_or_is_unknown_is_refused_by_name(given, transform):
