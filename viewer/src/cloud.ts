@@ -9,6 +9,9 @@ export interface Part extends Block {
   places: Float32Array;
 }
 
+/** Shares of a point: of the chosen field, of intensity, of the comparison. A multiple of 4 bytes is what cards like. */
+const SHARES = 4;
+
 export class Cloud {
   readonly parts: Part[] = [];
   readonly points: THREE.Points[] = [];
@@ -22,6 +25,7 @@ export class Cloud {
   readonly core: THREE.Box3;
   num_points = 0;
   private intensities: [number, number] | null = null;
+  private field = "";
 
   constructor(
     readonly header: Header,
@@ -69,7 +73,7 @@ export class Cloud {
     const geometry = new THREE.BufferGeometry();
     geometry.setAttribute("position", new THREE.BufferAttribute(part.places, 3));
     geometry.setAttribute("classes", new THREE.BufferAttribute(classes(block), 2));
-    geometry.setAttribute("shares", new THREE.BufferAttribute(this.shares(block), 4, true));
+    geometry.setAttribute("shares", new THREE.BufferAttribute(this.shares(block), SHARES, true));
     for (const name of ["rgb", "features"]) {
       const values = block.columns[name];
       if (values) geometry.setAttribute(name, new THREE.BufferAttribute(values as Uint8Array, 3, true));
@@ -83,6 +87,17 @@ export class Cloud {
     this.points.push(points);
     this.group.add(points);
     this.num_points += block.num_points;
+  }
+
+  /** Give the shader the values of the field `name`, if it is one that has a scale. */
+  showField(name: string): void {
+    if (name === this.field) return;
+    this.field = name;
+    this.points.forEach(({ geometry }, index) => {
+      const shares = geometry.getAttribute("shares") as THREE.BufferAttribute;
+      this.fillField(shares.array as Uint8Array, this.parts[index]);
+      shares.needsUpdate = true;
+    });
   }
 
   dispose(): void {
@@ -129,28 +144,33 @@ export class Cloud {
   }
 
   private shares(block: Block): Uint8Array {
-    const { confidence, intensity, entropy, label, reference } = block.columns;
-    const out = new Uint8Array(4 * block.num_points);
-    if (confidence) for (let i = 0; i < confidence.length; i++) out[4 * i] = confidence[i];
+    const { intensity, label, reference } = block.columns;
+    const out = new Uint8Array(SHARES * block.num_points);
+    this.fillField(out, block);
     if (intensity) {
       this.intensities ??= middleRange(intensity, 0.02);
       const [low, high] = this.intensities;
-      for (let i = 0; i < intensity.length; i++) out[4 * i + 1] = clamped((255 * (intensity[i] - low)) / (high - low));
-    }
-    if (entropy) {
-      const known = column(this.header, "entropy")!;
-      const most = Math.log(Math.max(2, this.header.classes.length));
-      for (let i = 0; i < entropy.length; i++) out[4 * i + 2] = clamped((255 * value(known, entropy[i])) / most);
+      for (let i = 0; i < intensity.length; i++) out[SHARES * i + 1] = clamped((255 * (intensity[i] - low)) / (high - low));
     }
     if (reference) {
       const model = this.header.classes.map((_, index) => this.modelKey(index));
       const file = this.header.reference!.values.map(({ key }) => key);
       for (let i = 0; i < reference.length; i++) {
         const key = file[reference[i]] ?? null;
-        out[4 * i + 3] = key === null ? 0 : key === model[label[i]] ? 128 : 255;
+        out[SHARES * i + 2] = key === null ? 0 : key === model[label[i]] ? 128 : 255;
       }
     }
     return out;
+  }
+
+  private fillField(shares: Uint8Array, block: Block): void {
+    const known = column(this.header, this.field);
+    if (!known?.range) return;
+    const [low, high] = known.range;
+    const stored = block.columns[this.field];
+    for (let i = 0; i < stored.length; i++) {
+      shares[SHARES * i] = clamped((255 * (value(known, stored[i]) - low)) / (high - low || 1));
+    }
   }
 }
 

@@ -3,21 +3,14 @@
 import * as THREE from "three";
 import type { Cloud } from "./cloud";
 import { by, options, show } from "./dom";
+import { column, scaled } from "./header";
 import { plain } from "./numbers";
 import { type Color, DIFFERENT, NOT_COMPARED, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
-import { MODES, type Mode, table } from "./shader";
+import { MODES, type Mode, shaderMode, table } from "./shader";
 import type { Stage } from "./stage";
 
-const TITLES: Record<Mode, string> = {
-  class: "class",
-  confidence: "confidence",
-  height: "height",
-  intensity: "intensity",
-  rgb: "its own color",
-  instance: "instance",
-  features: "principal components",
-  entropy: "entropy",
-};
+/** How modes are called here, if not by their name. */
+const TITLES: Record<Mode, string> = { rgb: "its own color", features: "principal components" };
 const STEPS = 256;
 
 export class Colors {
@@ -47,8 +40,9 @@ export class Colors {
 
   /** Offer what `cloud` has, and take `wanted` where it is among that. */
   offer(cloud: Cloud, wanted: { color: Mode; palette: "safe" | "model"; size: number; edges: boolean }): void {
-    const there = MODES.filter((mode) => mode === "class" || mode === "height" || cloud.has(mode));
-    options(this.mode, there.map((mode) => [mode, TITLES[mode]]));
+    const [first, ...others] = MODES.filter((mode) => mode === "class" || mode === "height" || cloud.has(mode));
+    const there: Mode[] = [first, ...scaled(cloud.header).map(({ name }) => name), ...others];
+    options(this.mode, there.map((mode) => [mode, TITLES[mode] ?? mode]));
     this.mode.value = there.includes(wanted.color) ? wanted.color : "class";
     this.palette.value = wanted.palette;
     this.size.value = String(wanted.size);
@@ -86,11 +80,12 @@ export class Colors {
   private apply(cloud: Cloud): void {
     const { color, size, edges } = this.value;
     const uniforms = this.stage.material.uniforms;
-    uniforms.mode.value = MODES.indexOf(color);
+    uniforms.mode.value = shaderMode(color);
+    cloud.showField(color);
     uniforms.heights.value.set(cloud.core.min.z, cloud.core.max.z);
     this.stage.size = size;
     this.stage.shadeEdges(edges);
-    const range = ranges(cloud)[color];
+    const range = rangeOf(cloud, color);
     show(by("scale"), range !== undefined);
     if (range) {
       by("scale-low").textContent = plain(range[0], 2);
@@ -99,13 +94,11 @@ export class Colors {
   }
 }
 
-function ranges(cloud: Cloud): Partial<Record<Mode, [number, number]>> {
+/** Where the scale of `mode` begins and ends, if it has one. */
+function rangeOf(cloud: Cloud, mode: Mode): [number, number] | undefined {
   const { middle, metres, core, header } = cloud;
-  return {
-    confidence: [0, 1],
-    height: [middle.z + core.min.z / metres.z, middle.z + core.max.z / metres.z],
-    entropy: [0, Math.log(Math.max(2, header.classes.length))],
-  };
+  if (mode === "height") return [middle.z + core.min.z / metres.z, middle.z + core.max.z / metres.z];
+  return column(header, mode)?.range;
 }
 
 function paintBar(canvas: HTMLCanvasElement): void {

@@ -27,6 +27,9 @@ export interface Column {
   components: number;
   step?: number | number[];
   offset?: number | number[];
+  /** Of a field with a number a point: where its scale begins and ends, and the unit, '' for none. */
+  range?: [number, number];
+  unit?: string;
 }
 
 /** The unit of an axis: so many metres each, and who says so; `assumed` where nobody does. */
@@ -67,6 +70,11 @@ const ALIGNMENT = 4;
 
 export function column(header: Header, name: string): Column | undefined {
   return header.columns.find((known) => known.name === name);
+}
+
+/** The fields that have a scale, in the order of the header. */
+export function scaled(header: Header): Column[] {
+  return header.columns.filter((known) => known.range !== undefined);
 }
 
 /** The true value of a stored one. */

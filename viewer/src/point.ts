@@ -2,7 +2,7 @@
 
 import type { Cloud, Part } from "./cloud";
 import { make } from "./dom";
-import { column, value } from "./header";
+import { column, scaled, value } from "./header";
 import { count, plain } from "./numbers";
 
 /** Name and value of everything that is known of a point. */
@@ -11,8 +11,9 @@ export function facts(cloud: Cloud, part: Part, row: number): [string, string][]
   const stored = part.columns;
   const label = header.classes[stored.label[row]];
   const out: [string, string][] = [["class", label ? label.name : "ignored"]];
-  if (stored.confidence) out.push(["confidence", trueValue(cloud, part, "confidence", row).toFixed(2)]);
-  if (stored.entropy) out.push(["entropy", `${trueValue(cloud, part, "entropy", row).toFixed(2)} nats`]);
+  for (const { name, unit } of scaled(header)) {
+    out.push([name, [trueValue(cloud, part, name, row).toFixed(2), unit].filter(Boolean).join(" ")]);
+  }
   if (stored.reference) {
     const told = header.reference!.values[stored.reference[row]];
     out.push(["in the file", told ? `${told.name} (${told.code})` : "–"]);

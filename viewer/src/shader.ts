@@ -2,16 +2,23 @@
 
 import * as THREE from "three";
 
-/** What points are colored by; the order is that of the shader. */
-export const MODES = ["class", "confidence", "height", "intensity", "rgb", "instance", "features", "entropy"] as const;
-export type Mode = (typeof MODES)[number];
+/** What points are colored by beside fields that have a scale; the order is that of the shader, a field comes after. */
+export const MODES = ["class", "height", "intensity", "rgb", "instance", "features"] as const;
+/** One of `MODES`, or the name of a field. */
+export type Mode = string;
+
+/** The number by which the shader knows `mode`. */
+export function shaderMode(mode: Mode): number {
+  const place = (MODES as readonly string[]).indexOf(mode);
+  return place < 0 ? MODES.length : place;
+}
 
 export const COMPARISONS = ["off", "file", "split", "flicker", "differences"] as const;
 export type Comparison = (typeof COMPARISONS)[number];
 
 const VERTEX = /* glsl */ `
 in vec2 classes;    // of the model, of the file
-in vec4 shares;     // confidence, intensity, entropy, 1 where model and file differ and 0.5 where they agree
+in vec4 shares;     // of the chosen field, of intensity, 1 where model and file differ and 0.5 where they agree
 in vec3 rgb, instance, features;
 uniform highp sampler2D ofModel, ofFile, scale;
 uniform int mode, comparison;
@@ -30,15 +37,14 @@ void main() {
   bool file = comparison == 1 || (comparison == 2 && gl_Position.x > divider * gl_Position.w) || (comparison == 3 && fileTurn);
   vec4 entry = file ? texelFetch(ofFile, ivec2(int(classes.y), 0), 0) : texelFetch(ofModel, ivec2(int(classes.x), 0), 0);
   if (entry.a < 0.5) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-  if (comparison == 4) color = shares.w > 0.75 ? different : shares.w > 0.25 ? same : notCompared;
+  if (comparison == 4) color = shares.z > 0.75 ? different : shares.z > 0.25 ? same : notCompared;
   else if (file || mode == 0) color = entry.rgb;
-  else if (mode == 1) color = scaled(shares.x);
-  else if (mode == 2) color = scaled((position.z - heights.x) / (heights.y - heights.x));
-  else if (mode == 3) color = vec3(shares.y);
-  else if (mode == 4) color = rgb;
-  else if (mode == 5) color = instance;
-  else if (mode == 6) color = features;
-  else color = scaled(shares.z);
+  else if (mode == 1) color = scaled((position.z - heights.x) / (heights.y - heights.x));
+  else if (mode == 2) color = vec3(shares.y);
+  else if (mode == 3) color = rgb;
+  else if (mode == 4) color = instance;
+  else if (mode == 5) color = features;
+  else color = scaled(shares.x);
 }`;
 
 const FRAGMENT = /* glsl */ `
