@@ -46,8 +46,8 @@ def commands() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
 
     def walk(command, words: list[str]) -> None:
-        for name, child in getattr(command, "commands", {}).items():
-            walk(child, [*words, name])
+        for name in getattr(command, "commands", {}):
+            walk(command.resolve_command(None, [name])[1], [*words, name])
         found[" ".join(words)] = {option for parameter in command.params for option in parameter.opts} | {"--help"}
 
     walk(typer.main.get_command(command_line), [])

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from . import bench, diagnose, key, models, predict, sample, serve, verify
-from .options import SettingsGroup
+from .options import DeclaredGroup
 
 app = typer.Typer(
-    cls=SettingsGroup,
+    cls=DeclaredGroup,
     help="Segment point clouds with networks trained in Pointcept.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

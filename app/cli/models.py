@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .configuration import configure
-from .options import SettingsGroup, with_settings
+from .options import DeclaredGroup, with_settings
 from .terminal import results, warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
-app = typer.Typer(cls=SettingsGroup, help="The models at hand.", no_args_is_help=True)
+app = typer.Typer(cls=DeclaredGroup, help="The models at hand.", no_args_is_help=True)
 
 
 def choose(settings: "Settings") -> Path:

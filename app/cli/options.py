@@ -1,7 +1,8 @@
-"""Options of commands that are made from the settings: name, default and description are those of ``app.settings``."""
+"""Options of commands that are declared elsewhere: the settings in ``app.settings``, what a prediction takes in
+``app.options``."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,34 +11,44 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 Command = Callable[..., None]
-METAVARS: dict[Any, str] = {int: "INTEGER", float: "FLOAT"}
+METAVARS = {"integer": "INTEGER", "number": "FLOAT"}  # by the type of a JSON schema
+Declared = Callable[[], Iterator[inspect.Parameter]]
 
 
 def with_settings(*names: str, of_models: bool = False) -> Callable[[Command], Command]:
-    """Gives a command in a ``SettingsGroup`` an option for each setting in ``names``, and for those ``of_models``.
+    """Gives a command in a ``DeclaredGroup`` an option for each setting in ``names``, and for those ``of_models``.
 
     The command is ``(context: typer.Context, …)``. It finds the options that were given as text in ``context.obj``, by
     the name of the setting.
     """
+    return _with(partial(_settings, names, of_models))
 
+
+def with_prediction(*but: str) -> Callable[[Command], Command]:
+    """Gives a command, as ``with_settings`` does, every option of a prediction but those named."""
+    return _with(partial(_prediction, but))
+
+
+def _with(declared: Declared) -> Callable[[Command], Command]:
     def mark(command: Command) -> Command:
-        command.options = partial(_options, names, of_models)  # type: ignore[attr-defined]
+        command.declared = [*getattr(command, "declared", ()), declared]  # type: ignore[attr-defined]
         return command
 
     return mark
 
 
-class SettingsGroup(TyperGroup):
-    """Commands of which only the one that runs gets its options of settings: to import them all takes too long."""
+class DeclaredGroup(TyperGroup):
+    """Commands of which only the one that runs gets its declared options: to import them all takes too long."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As of any group: the name of the command, the command, and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         marked: Any = getattr(command, "callback", None)
-        if not hasattr(marked, "options"):
+        if not hasattr(marked, "declared"):
             return name, command, rest
         whole = typer.Typer(add_completion=False)
-        whole.command(name)(_complete(inspect.unwrap(marked), list(marked.options())))
+        options = [option for declared in marked.declared for option in declared()]
+        whole.command(name)(_complete(inspect.unwrap(marked), options))
         return name, get_command(whole), rest
 
 
@@ -55,17 +66,30 @@ def _complete(command: Command, options: list[inspect.Parameter]) -> Command:
     return run
 
 
-def _options(names: tuple[str, ...], of_models: bool) -> Iterator[inspect.Parameter]:
+def _settings(names: tuple[str, ...], of_models: bool) -> Iterator[inspect.Parameter]:
     from app.settings import ModelSettings, Settings
 
+    schemas = Settings.model_json_schema()["properties"]
     for name in (*names, *(ModelSettings.model_fields if of_models else ())):
-        field = Settings.model_fields[name]
-        description = str(field.description)
-        default = "" if field.default in ("", None) else f" Default: {field.default}."
-        option = typer.Option(
-            help=f"{description[0].upper()}{description[1:]}.{default}",
-            metavar=METAVARS.get(field.annotation, "TEXT"),
-            show_default=False,
-        )
-        annotation = Annotated[str | None, option]
-        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        description = str(schemas[name]["description"])
+        yield _option(name, f"{description[0].upper()}{description[1:]}.", schemas[name])
+
+
+def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
+    from app.options import accepted, properties
+
+    for name, schema in properties().items():
+        if name not in but:
+            values = accepted(name)
+            told = "" if values in ("text", "names") else f" Accepted: {values}."
+            yield _option(name, f"{schema['description']}{told}", schema)
+
+
+def _option(name: str, description: str, schema: Mapping[str, Any]) -> inspect.Parameter:
+    """An option whose value is text or, if it was not given, None."""
+    kind = schema.get("type") or schema["anyOf"][0]["type"]
+    default = schema.get("default")
+    told = "" if default in ("", None, []) else f" Default: {default}."
+    option = typer.Option(help=f"{description}{told}", metavar=METAVARS.get(kind, "TEXT"), show_default=False)
+    annotation = Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

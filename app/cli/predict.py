@@ -2,11 +2,9 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from app.clouds.fields import FIELDS
 
 from . import remote
 from .clouds import jobs_of
@@ -14,7 +12,7 @@ from .configuration import configure, option_of
 from .device import open_device
 from .job import FileJob, work_through
 from .models import choose
-from .options import with_settings
+from .options import with_prediction, with_settings
 from .output import write_file
 from .scores import Scores
 from .terminal import advancing, passes_of, paused, progress, results, warn
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @with_settings(of_models=True)
+@with_prediction("filename", "timeout_s")
 def predict(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Point clouds, and folders of such.")],
@@ -36,42 +35,10 @@ def predict(
             "-o",
             "--out",
             metavar="PATH",
-            help="A file for one cloud, a folder for several or if it ends in /. With --score it may be left out.",
+            help="A file for one cloud, a folder for several or if it ends in /; there a cloud keeps its format, or "
+            "becomes laz where that is not written. With --score it may be left out.",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the model. Default: the first one found.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the clouds, where their content does not tell.")] = None,
-    columns: Annotated[
-        str, typer.Option(help="Columns of sweeps and tables: x,y,z …; or pairs: intensity:amplitude …")
-    ] = "",
-    crs: Annotated[
-        str, typer.Option(help="Coordinate system of the clouds, whatever they say: EPSG:2263, EPSG:6434+6360, or WKT.")
-    ] = "",
-    units: Annotated[
-        str,
-        typer.Option(
-            help="Units of the coordinates, whatever the clouds say: m, ft, us-ft, deg, or of each axis: ft,ft,m."
-        ),
-    ] = "",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Format to write: json, las, laz, ply, pcd, npz, npy, safetensors, csv, view. Default: OUT's suffix; "
-            "in a folder, the cloud's own, or laz where that is not written."
-        ),
-    ] = None,
-    fields: Annotated[
-        str,
-        typer.Option(help=f"Also write these, joined by ',': {', '.join(FIELDS)}."),
-    ] = "",
-    condition: Annotated[
-        str, typer.Option(help="Dataset whose classes are wanted, of a model with several. Default: its config's.")
-    ] = "",
-    mode: Annotated[
-        str, typer.Option(help="fast: one pass; exact: Pointcept's tester, all its views and points.")
-    ] = "fast",
-    max_passes: Annotated[int | None, typer.Option(help="Most passes of --mode exact. Default: 128.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of any sampling.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Compare with the classification in FILES.")] = False,
     url: Annotated[str, typer.Option(help="Ask the server at this address, instead of computing here.")] = "",
     key: Annotated[str, typer.Option(help="Key for that server.", envvar="POINTSERVE_KEY", show_default=False)] = "",
@@ -80,19 +47,19 @@ def predict(
 
     A cloud that cannot be read does not end the others: what failed is summed up at the end, with exit code 1.
     """
-    from app.options import parse
+    from app.options import NAMES, parse
 
     if out is None and not score:
         raise typer.BadParameter("say where the clouds go, or ask for --score.", param_hint="-o")
-    jobs = jobs_of(files, out, output)
-    asked: dict[str, Any] = {"model": model, "format": format, "columns": columns, "crs": crs, "units": units}
-    asked |= {"fields": fields, "condition": condition, "mode": mode, "max_passes": max_passes, "seed": seed}
+    asked = {name: value for name, value in context.obj.items() if name in NAMES}
+    overridden = {name: value for name, value in context.obj.items() if name not in NAMES}
+    chosen = parse(asked)
+    jobs = jobs_of(files, out, chosen.output)
     if url:
-        _refuse(context.obj)
+        _refuse(overridden)
         remote.predict(jobs, url, key, asked, score)
         return
-    chosen = parse({name: str(value) for name, value in asked.items() if value is not None})
-    settings = configure(**context.obj, default_model=model)
+    settings = configure(**overridden, default_model=chosen.model or None)
     scores = Scores()
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))

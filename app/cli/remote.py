@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pointserve_client import Answer, Prediction, Problem
 
 
-def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, Any], score: bool = False) -> None:
-    """Send the files of ``jobs`` one by one with ``options`` of POST /predict, and write what comes back.
+def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, str], score: bool = False) -> None:
+    """Send the files of ``jobs`` one by one with ``options`` of a prediction as text, and write what comes back.
 
     For a ``score`` beside a file that is written the labels are asked for in a request of their own.
     """
@@ -23,7 +23,6 @@ def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, A
 
     warnings.simplefilter("ignore", PredictionWarning)  # _show prints them
     warn_of = warn_once(url, PATIENCE_S)
-    given = {name: value for name, value in options.items() if value not in (None, "")}
     scores = Scores()
     with progress() as bar:
         task = bar.add_task(f"asking {url}", total=len(jobs))
@@ -38,17 +37,18 @@ def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, A
                 what = f"sending {job.file.name}, {share:.0%}" if share < 1 else f"waiting for {job.file.name}"
                 bar.update(task, description=what)
 
-            asked = {"filename": job.filename, **given}
+            given: dict[str, Any] = {**options, "filename": job.filename, "output": None}
             with asking():
                 if job.path:
-                    wanted = {**asked, "output": job.output}
-                    answer = client.predict_file(job.source(), job.path, on_sent=on_sent, **wanted)
+                    answer = client.predict_file(
+                        job.source(), job.path, on_sent=on_sent, **given | {"output": job.output}
+                    )
                 if score:
-                    found = client.predict(job.source(), on_sent=on_sent, **{**asked, "fields": None})
+                    found = client.predict(job.source(), on_sent=on_sent, **given | {"fields": None})
             with paused(bar):
                 _show(job, answer if job.path else found.meta)
                 if score:
-                    _score(job, found, given, scores)
+                    _score(job, found, options, scores)
 
         try:
             with asking(), Client(url, key, on_wait=on_wait) as client:
@@ -58,20 +58,13 @@ def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, A
                 scores.print_pooled()
 
 
-def _score(job: FileJob, found: "Prediction", options: Mapping[str, Any], scores: Scores) -> None:
+def _score(job: FileJob, found: "Prediction", options: Mapping[str, str], scores: Scores) -> None:
     from app.clouds import formats
     from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+    from app.options import parse
 
     classes = [ClassInfo(each.id, each.name, each.color or (0, 0, 0), each.asprs) for each in found.classes]
-    columns, format = options.get("columns"), options.get("format")
-    cloud = formats.read(
-        job.read(),
-        filename=job.filename,
-        format=format,
-        columns=tuple(columns.split(",")) if columns else None,
-        crs=options.get("crs", ""),
-        units=options.get("units", ""),
-    )
+    cloud = formats.read(job.read(), **parse(options).reading | {"filename": job.filename})
     scores.add(job, cloud, Segmentation(found.labels, SegmentationMeta(classes, model=found.meta.model)))
 
 
