@@ -108,8 +108,8 @@ class Options:
     units: str = Field(
         default="",
         max_length=200,
-        description="Units of the coordinates, whatever the file says: m, ft, us-ft, deg …, or how many metres one is; "
-        "one for all axes or three, as ft,ft,m.",
+        description="Units of the coordinates, whatever the file says: m, ft, us-ft, deg and others, or how many "
+        "metres one is; one for all axes or three, as ft,ft,m.",
     )
     output: Annotated[str, OneOf(formats.WRITERS), BeforeValidator(str.lower)] | None = Field(
         default=None,

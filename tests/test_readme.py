@@ -144,9 +144,14 @@ def test_extras_are_installed_as_a_checkout_has_them(document):
         assert f"\n{extra} = [" in extras, extra
 
 
-def test_every_option_of_serve_is_listed():
+def test_options_of_serve_are_those_that_the_text_says():
     paragraph = (ROOT / "docs" / "operations.md").read_text().split("\n\n")[1]
-    assert set(re.findall(r"`(--[a-z-]+)`", paragraph)) == commands()["serve"] - {"--help"}
+    last = re.search(r"down\s+to `POINTSERVE_([A-Z_]+)` say", paragraph)[1].lower()
+    names = list(Settings.model_fields)
+    models = {f"--{name.replace('_', '-')}" for name in names[: names.index(last) + 1]}
+    assert set(re.findall(r"`(--[a-z-]+)`", paragraph)) == {f"--{last.replace('_', '-')}", "--host", "--port"}
+    assert commands()["serve"] == models | {"--host", "--port", "--help"}
+    assert commands()["predict"] > models
 
 
 def test_everything_served_is_named():

@@ -70,8 +70,8 @@ class Options(TypedDict, total=False):
     WKT, PROJJSON or a PROJ string."""
 
     units: str | None
-    """Units of the coordinates, whatever the file says: m, ft, us-ft, deg …, or how many metres one is; one for all
-    axes or three, as ft,ft,m."""
+    """Units of the coordinates, whatever the file says: m, ft, us-ft, deg and others, or how many metres one is; one
+    for all axes or three, as ft,ft,m."""
 
     fields: str | Sequence[Field] | None
     """Values wanted for every point beside its label, comma-separated."""
