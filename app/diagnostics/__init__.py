@@ -1,1 +1,1 @@
-"""What this machine offers to pointserve, and what is wrong with it."""
+"""Diagnostics: what this machine has of all that pointserve needs, what is wrong, and what to do."""

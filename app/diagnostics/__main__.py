@@ -1,6 +1,6 @@
-"""``python -m app.diagnostics``: print the report; exit code 0 where serving works, else 1.
+"""``python -m app.diagnostics``: prints the report; exit code 0 if serving works, else 1.
 
-Needs nothing but Python for ``--json`` and ``--log``, so that it also tells what is wrong where nothing is installed.
+``--json`` and ``--log`` need nothing but Python, so that they also say what is wrong if nothing is installed.
 """
 
 import argparse

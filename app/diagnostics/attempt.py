@@ -1,4 +1,4 @@
-"""Attempts in child processes at what may crash, hang or abort: each answers one JSON value on its standard output."""
+"""Attempts at what may crash, hang or abort, each in a child process that prints one JSON value."""
 
 import json
 import signal
@@ -40,8 +40,14 @@ def attempt(task: Task, deadline_s: float) -> Attempt:
     if done.returncode == 0 and answers:
         return Attempt(json.loads(answers[-1].removeprefix(ANSWER)))
     last_words = next((line for line in reversed(_lines(done.stderr)) if line.strip()), "")
-    told = f"{': ' if last_words else ''}{last_words.strip()[:REASON_LENGTH]}"
-    return Attempt(reason=f"{ending(done.returncode)}{told}")
+    why = f"{': ' if last_words else ''}{last_words.strip()[:REASON_LENGTH]}"
+    return Attempt(reason=f"{ending(done.returncode)}{why}")
+
+
+def reason_of(error: BaseException, after: str = "") -> str:
+    """The first line of what ``error`` says, behind its type; ``after`` is what worked before it."""
+    last = f" after {after}" if after else ""
+    return f"{type(error).__name__}{last}: {error}".partition("\n")[0][:REASON_LENGTH]
 
 
 def _lines(output: bytes) -> list[str]:

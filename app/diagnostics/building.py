@@ -1,4 +1,4 @@
-"""Whether the libraries of operators could be compiled here: compilers, CUDA toolkit, architectures, memory."""
+"""What it takes to compile the libraries of operators: compilers, CUDA toolkit, architectures, memory."""
 
 import importlib.util
 import os
@@ -35,11 +35,11 @@ def building(variables: Mapping[str, str], usable_cores: int, memory: Entry) -> 
 
 
 def hindrance(build: Entry, cuda: str | None, capabilities: list[str]) -> Entry:
-    """Reason, fault and remedy of the first thing that keeps libraries from compiling; empty where nothing does.
+    """Reason, fault and remedy of the first thing that keeps libraries from compiling; empty if nothing does.
 
     Args:
         build: as ``building`` says.
-        cuda: of torch, as 12.4; None for a torch for processors, or where there is no GPU.
+        cuda: of torch, as 12.4; None for a torch for processors, or without a GPU.
         capabilities: of the GPUs, as 8.9.
     """
     for reason in (_compilers(build, cuda), _architectures(build, capabilities)):
@@ -89,7 +89,7 @@ def _numbers(capability: str) -> tuple[int, int]:
 
 
 def _jobs(asked: str, usable_cores: int) -> int:
-    """As torch compiles: MAX_JOBS, else as many as ninja likes, or one where there is no ninja."""
+    """As torch compiles: MAX_JOBS, else as many as ninja likes, or one without ninja."""
     if asked.isdigit() and int(asked):
         return int(asked)
     has_ninja = shutil.which("ninja") or importlib.util.find_spec("ninja")

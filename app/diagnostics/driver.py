@@ -1,4 +1,4 @@
-"""NVIDIA's driver as its management library sees it."""
+"""NVIDIA's driver and GPUs, as the driver's management library (NVML) sees them."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ Entry = dict[str, Any]
 
 
 def driver() -> Entry:
-    """State ok, absent or broken, version, newest CUDA that it serves, GPUs; reason and remedy where it is not ok."""
+    """State ok, absent or broken, version, newest CUDA that it serves, GPUs; reason and remedy if it is not ok."""
     try:
         import pynvml
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Whether Python is that of the conda environment which is meant."""
+"""Whether Python is that of the active conda environment."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What goes wrong around the image, how it is recognised in a message, and what to do."""
+"""Known faults of builds and runs: how a message shows them, and what to do."""
 
 import re
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def recognise(message: str) -> Fault | None:
 
 
 def explain(path: str) -> int:
-    """Print each fault that the log at ``path`` shows, with its first line and remedy; 1 where there is one, else 0."""
+    """Print each fault that the log at ``path`` shows, with its first line and remedy; 1 if there is one, else 0."""
     found: dict[Fault, str] = {}
     with open(path, errors="replace") as log:
         for line in log:

@@ -1,6 +1,6 @@
-"""Child process: the bundled model classifies a made-up tile on every device, timed and compared with the truth.
+"""Child process: times the bundled model on a made-up tile, on every device, and compares its classes with the truth.
 
-Its argument is a JSON object of the settings of models; without one, the environment has them.
+Its argument is a JSON object of the settings of models. Without one, it takes them from the environment.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .attempt import answer
+from .attempt import answer, reason_of
 from .operators import devices
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ RIGHT = 0.9
 
 
 def forward(settings: "ModelSettings") -> list[dict[str, Any]]:
-    """Per device: model, points, precision, ms of the first and of a later pass, how many points got their class.
+    """By device: model, points, precision, ms of the first and of a later pass, share of points with the right class.
 
     A GPU takes the precision of ``settings``; a processor, which may lack that, float32.
     """
@@ -55,7 +55,7 @@ def _passes(device: str, model: Any, tile: Any, settings: "ModelSettings") -> di
             found = segmenter.segment(tile)
             times_ms.append(_since(began_s))
     except Exception as error:
-        return entry | {"ok": False, "reason": f"{type(error).__name__}: {error}".partition("\n")[0][:300]}
+        return entry | {"ok": False, "reason": reason_of(error)}
     confusion = score(tile.extra["classification"], found).confusion
     right = float(np.trace(confusion) / confusion.sum())
     entry |= {"first_ms": times_ms[0], "ms": min(times_ms[1:]), "right": round(right, 4), "ok": right >= RIGHT}

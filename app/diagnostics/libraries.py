@@ -1,4 +1,4 @@
-"""The report's entries of pointserve's libraries of operators."""
+"""Entries of the report for the libraries of operators: sparseops, pointops, pointgroup_ops."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def miss(check: Entry) -> str:
 
 
 def _slowness(found: Entry, hindrance: Entry) -> Entry:
-    """State, reason, fault and remedy of operators that run their reference on a device; empty where none does."""
+    """State, reason, fault and remedy of operators that run their reference on a device; empty if none does."""
     on_gpu = any(check["device"] != "cpu" for check in found["checks"])
     if not found["architectures"]:
         fault = faults.recognise(found["unloaded"]) or faults.OTHER_TORCH

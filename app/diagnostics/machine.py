@@ -1,4 +1,4 @@
-"""The machine without torch: processor and memory."""
+"""Processor and memory of the machine or container, without torch."""
 
 import os
 import platform
@@ -84,7 +84,7 @@ def _cpu_facts() -> dict[str, str]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to, or fewer where the container has a quota."""
+    """Cores that this process may use: those it is bound to, or fewer if the container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     if quota.isdigit() and period.isdigit():

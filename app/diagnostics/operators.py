@@ -1,11 +1,11 @@
-"""Child process: runs the operators of one library of pointserve on every device against an independent reference."""
+"""Child process: compares the operators of one library, on every device, with an independent reference."""
 
 import importlib
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .attempt import answer
+from .attempt import answer, reason_of
 
 TOLERANCE = 1e-4
 EXTENSIONS = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
@@ -180,7 +180,7 @@ def _error(found: Any, expected: Any, voxels: Any) -> float:
 
 
 def _count_differing(found: Any, expected: Any) -> float:
-    """Entries of a vector that differ from those expected; all of them where the lengths do."""
+    """Entries of a vector that differ from those expected; all of them if the lengths do."""
     return float((found != expected).sum()) if len(found) == len(expected) else float(max(len(found), len(expected)))
 
 
@@ -191,8 +191,7 @@ def _run(device: str, checks: Callable[[str], Iterator[Check]]) -> list[dict[str
             for operator, error in checks(device)
         ]
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
-        return [{"device": device, "operator": "all", "ok": False, "reason": reason}]
+        return [{"device": device, "operator": "all", "ok": False, "reason": reason_of(error)}]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Child process: imports one library of the optional stack and answers with its state. Its argument is the module."""
+"""Child process: imports one library of the optional stack, by its module, and answers with its state."""
 
 import importlib
 import importlib.metadata
 import sys
 
-from .attempt import answer
+from .attempt import answer, reason_of
 
 
 def probe(module: str) -> dict[str, str]:
@@ -15,7 +15,7 @@ def probe(module: str) -> dict[str, str]:
     except ModuleNotFoundError as error:
         return {"state": "absent"} if error.name == top else {"state": "broken", "reason": str(error)}
     except BaseException as error:
-        return {"state": "broken", "reason": f"{type(error).__name__}: {error}"[:300]}
+        return {"state": "broken", "reason": reason_of(error)}
     return {"state": "ok", "version": _version(top)}
 
 

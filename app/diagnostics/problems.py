@@ -1,4 +1,4 @@
-"""From a report's entries to the list of what is not as it should be."""
+"""The problems that the entries of a report show, each with a remedy."""
 
 from collections.abc import Collection
 from typing import Any

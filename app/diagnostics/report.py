@@ -1,4 +1,4 @@
-"""The report behind ``pointserve diagnose`` and /diagnostics."""
+"""The report of ``pointserve diagnose`` and of GET /diagnostics."""
 
 import importlib.metadata
 import importlib.util
@@ -34,7 +34,7 @@ def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, 
 
     Whatever may crash (torch, operators, the optional stack) is tried in a child process, all at once, each for at most
     ``limit_s`` seconds. ``ok`` says whether all that serving needs is there; ``problems`` lists part, problem, remedy
-    and fault (its name in ``faults``, or None) of everything that is not as it should be, ``required`` where serving
+    and fault (its name in ``faults``, or None) of everything that is not as it should be, ``required`` if serving
     needs it. With ``deep`` every operator and the bundled model are run too, and timed, one child after the other, for
     at most ``DEEP_LIMIT_S`` seconds together.
     """
@@ -117,14 +117,14 @@ def _compute_entry(attempt: Attempt) -> Entry:
 
 
 def _hindrance(facts: Entry) -> Entry:
-    """What keeps libraries from compiling, for the GPUs where torch could use them."""
+    """What keeps libraries from compiling for the GPUs that torch could use."""
     capabilities = [device["compute_capability"] for device in facts["devices"]]
     cuda = facts["torch"].get("cuda") if capabilities else None
     return building.hindrance(facts["build"], cuda, capabilities)
 
 
 def _compare_driver(facts: Entry) -> None:
-    """Whether the driver is new enough for torch, and a note on torch where it sees none of the driver's GPUs."""
+    """Note an old driver in its entry, and in that of torch that it sees none of the driver's GPUs."""
     about_torch, about_driver = facts["torch"], facts["driver"]
     if about_torch["state"] != "ok":
         return

@@ -1,4 +1,4 @@
-"""The optional stack around Pointcept: which of its libraries work here. pointserve itself needs none of them."""
+"""The optional libraries around Pointcept, and which of them work here. pointserve itself needs none."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report as text for people."""
+"""The report as a table in the terminal."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ def show(report: dict[str, Any], console: Console) -> None:
     for problem in report["problems"]:
         style = "red" if problem["required"] else "yellow"
         name = f" ({problem['fault']})" if problem["fault"] else ""
-        told = f"{problem['problem']}{name}\n  → {problem['remedy']}"
-        console.print(f"[{style}]{problem['part']}[/]: {escape(told)}", highlight=False)
+        line = f"{problem['problem']}{name}\n  → {problem['remedy']}"
+        console.print(f"[{style}]{problem['part']}[/]: {escape(line)}", highlight=False)
     console.print(_verdict(report))
 
 

@@ -1,6 +1,6 @@
-"""Child process: every operator of one library on every device at the size of a small cloud, timed.
+"""Child process: runs and times every operator of one library on every device, on a small cloud.
 
-Where plain torch says the same in a line, the result is compared with it; ``operators`` has the closer checks.
+A result that plain torch gives in one line is compared with it; ``operators`` has the closer checks.
 """
 
 import statistics
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .attempt import answer
+from .attempt import answer, reason_of
 from .operators import TOLERANCE, devices
 
 NUM_POINTS = 10_000
@@ -31,7 +31,7 @@ class Work:
 
 @dataclass(frozen=True)
 class RandomCloud:
-    """Random points (N, 3) in metres in a cube, their features (N, C), and where the cloud ends, on one device."""
+    """Random points (N, 3) in metres in a cube, features (N, C) and the offset of the cloud's end, on one device."""
 
     xyz: Any
     features: Any
@@ -39,7 +39,7 @@ class RandomCloud:
 
     @classmethod
     def on(cls, device: str) -> "RandomCloud":
-        """The same cloud on any device."""
+        """A cloud with one seed, so that it is equal on every device."""
         import torch
 
         generator = torch.Generator().manual_seed(0)
@@ -168,14 +168,13 @@ def _time(device: str, works: Callable[[RandomCloud], Iterator[Work]]) -> list[d
                 entry |= {"max_abs_error": error, "ok": error <= TOLERANCE}
             entries.append(entry)
     except Exception as error:
-        after = f" after {entries[-1]['operator']}" if entries else ""
-        reason = f"{type(error).__name__}{after}: {error}".partition("\n")[0][:300]
+        reason = reason_of(error, entries[-1]["operator"] if entries else "")
         entries.append({"device": device, "operator": "all", "ok": False, "reason": reason})
     return entries
 
 
 def _milliseconds(device: str, run: Callable[[], Any]) -> float:
-    """Median after a first call, over as many as there is time for."""
+    """Median of as many calls as there is time for, without the first."""
     import torch
 
     def once() -> float:

@@ -1,4 +1,4 @@
-"""The backend of a model: networks of this package run it, or Pointcept itself does."""
+"""Chooses what runs a model: the networks of this package, or Pointcept itself."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,7 +40,7 @@ def wrap(model: Mapping[str, Any], inputs: Mapping[str, int]) -> dict[str, Any]:
 def _inputs(steps: list[Transform]) -> tuple[dict[str, int], list[Transform]]:
     """What the last Collect of ``steps`` gathers, with widths, and the steps with all of it among the features.
 
-    There are no widths where it gathers features alone.
+    There are no widths if it gathers features alone.
     """
     last = max(i for i, step in enumerate(steps) if step["type"] == "Collect")
     columns = {key.removesuffix("_keys"): _names(steps[last][key]) for key in steps[last] if _is_joined(key)}

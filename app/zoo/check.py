@@ -1,4 +1,4 @@
-"""What ``pointserve models check`` says of an experiment folder: every finding, and whether it can be served."""
+"""The checks of ``pointserve models check``: what an experiment folder holds, and whether it can be served."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,7 @@ class FolderReport:
 
 
 def check(folder: Path, settings: ModelSettings = DEFAULTS) -> FolderReport:
-    """Everything that serving ``folder`` would find; what needs something that failed is left out."""
+    """Everything that serving ``folder`` would find. A check that needs what has failed is left out."""
     report = FolderReport(folder.name or str(folder))
     experiment = _check_config(folder, settings, report)
     if experiment is None:

@@ -1,23 +1,21 @@
-"""The weights of a checkpoint, read without running anything that it holds."""
+"""Reads the weights of a checkpoint without running anything that is in it."""
 
 import os
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import BadModel
-from app.pickles.archive import LFS_POINTER, Archive, DamagedError, kind_of, open_archive
+from app.pickles.archive import LFS_POINTER, Archive, open_archive
 from app.pickles.tensor import StorageRef, TensorRef
-from app.pickles.unpickle import UnreadableError
 from app.settings import DEFAULTS, ModelSettings
 
 from . import state_dicts
 from .executable_names import check_names, remark_on
-from .incomplete import refusal
+from .incomplete import reading
 from .stable_file import copied_to_memory, open_stable
 from .weight_names import unwrapped
 
@@ -30,8 +28,7 @@ MAX_DEPTH = 4  # of lists and dicts in a config
 class Checkpoint(NamedTuple):
     """``weights`` by name and the ``ignored`` globals that the file named and that were not imported.
 
-    ``remarks`` say, a sentence each, which weights they are where the file leaves a choice, and what the settings
-    permit.
+    ``remarks``, a sentence each, say which weights were taken if the file has several, and what the settings permit.
     """
 
     weights: dict[str, Tensor]
@@ -54,7 +51,7 @@ def read(path: Path, settings: ModelSettings = DEFAULTS) -> dict[str, Tensor]:
 
 def open_checkpoint(path: Path, settings: ModelSettings = DEFAULTS) -> Checkpoint:
     """As ``read``, with what was ignored."""
-    try:
+    with reading(path):
         with open_stable(path) as file:
             if path.suffix == ".safetensors":
                 weights, ignored, remarks = _safetensors(file, path.name)
@@ -65,8 +62,6 @@ def open_checkpoint(path: Path, settings: ModelSettings = DEFAULTS) -> Checkpoin
         _check_growth(weights, file_bytes)
         checked = {name: _checked(name, tensor) for name, tensor in weights.items()}
         return Checkpoint(checked, sorted(ignored), [*remarks, *remark_on(ignored)])
-    except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
-        raise refusal(error, path, _told(error, path)) from error
 
 
 def read_config(path: Path, settings: ModelSettings) -> tuple[dict[str, Any], list[str]]:
@@ -74,30 +69,15 @@ def read_config(path: Path, settings: ModelSettings) -> tuple[dict[str, Any], li
 
     The weights themselves are not read. Raises BadModel if there is no such dict of plain values.
     """
-    try:
-        with open_stable(path) as file:
-            pickled = open_archive(file, path.name).pickled
-            check_names(pickled.ignored, settings)
-            value = pickled.value
-            names = list(unwrapped(state_dicts.find(value)[0]))
-    except (DamagedError, UnreadableError, OSError, BadModel) as error:
-        raise refusal(error, path, _told(error, path)) from error
+    with reading(path), open_stable(path) as file:
+        pickled = open_archive(file, path.name).pickled
+        check_names(pickled.ignored, settings)
+        value = pickled.value
+        names = list(unwrapped(state_dicts.find(value)[0]))
     config = value.get("config")
     if not isinstance(config, dict) or not _is_plain(config):
         raise BadModel(f"{path.name}: there is no config of plain values; accepted is {{'config': …, 'state_dict': …}}")
     return config, names
-
-
-def _told(error: Exception, path: Path) -> str:
-    """What went wrong, in words for users."""
-    if isinstance(error, OSError):
-        return f"the file cannot be read: {error.strerror}"
-    if not isinstance(error, SafetensorError):
-        return str(error)
-    with path.open("rb") as file:
-        kind = kind_of(file.read(64))
-    other = f"this is {kind}" if kind and "safetensors" not in kind else "its header and its length do not agree"
-    return f"this is no whole file of safetensors: {other}"
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

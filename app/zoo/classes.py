@@ -152,7 +152,7 @@ COLORS = {
 
 
 def names_of(dataset: str | None, num_classes: int) -> list[str]:
-    """Class names of a Pointcept dataset type where it is known and has so many, else 'class 0', 'class 1', …"""
+    """Class names of a Pointcept dataset type if it is known and has so many, else 'class 0', 'class 1', …"""
     known = NAMES.get(_family(dataset, []), "").split(", ")
     return known if len(known) == num_classes else [f"class {i}" for i in range(num_classes)]
 

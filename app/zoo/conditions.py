@@ -1,4 +1,4 @@
-"""The datasets that a model with norms or heads by dataset may answer for, and their classes."""
+"""Conditions of a model: the datasets that it has norms or heads of their own for, and their classes."""
 
 from collections.abc import Mapping
 from typing import Any

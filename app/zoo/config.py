@@ -1,4 +1,4 @@
-"""A Pointcept ``config.py`` as data: parsed with ``ast``, evaluated as literals, never executed."""
+"""Reads a Pointcept ``config.py`` as data: parses it, evaluates literals, and executes nothing."""
 
 import ast
 from pathlib import Path
@@ -104,7 +104,7 @@ class _ConfigReader:
             raise self.refusal(f"not valid Python: {error or 'nested too deep'}") from error
 
     def merge(self, base: dict[str, Any], child: dict[str, Any], key_path: str) -> dict[str, Any]:
-        """``child`` over ``base``: dicts entry by entry, or whole where the child's says ``_delete_=True``."""
+        """``child`` over ``base``: dicts entry by entry, or whole if the child's says ``_delete_=True``."""
         merged = dict(base)
         for key, value in child.items():
             if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Pretrained encoders as Sonata, Concerto and Utonia are released: one file of config and weights, without a dataset.
+"""Pretrained encoders in one file of config and weights, as Sonata, Concerto and Utonia are released.
 
 Their procedure is that of their own packages. A linear probe is a second file beside it, a head called
 ``<encoder>_linear_prob_head_<dataset>.pth``; a model is named by either file.
@@ -47,7 +47,7 @@ def is_encoder(path: Path) -> bool:
 
 
 def weights_of(path: Path) -> Path:
-    """The encoder that the file at ``path`` is a head for, ``path`` itself where it is none; neither need exist."""
+    """The encoder that the file at ``path`` is a head for, else ``path`` itself; neither need exist."""
     name, found, _ = path.name.partition(HEAD)
     return path.with_name(name + SUFFIX) if found else path
 

@@ -1,15 +1,14 @@
-"""Names of functions that run code in a file of weights: refused unless the setting permitted_names has them."""
+"""Refuses files of weights that name functions which run code, unless the setting permitted_names has the names."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from app.errors import BadModel, some_of
-from app.pickles.archive import DamagedError, open_archive
+from app.pickles.archive import open_archive
 from app.pickles.calls import dangerous
-from app.pickles.unpickle import UnreadableError
 from app.settings import DEFAULTS, ModelSettings
 
-from .incomplete import refusal
+from .incomplete import reading
 from .stable_file import open_stable
 
 SHOWN, SHOWN_CHARACTERS = 4, 100
@@ -32,20 +31,15 @@ def check_file(path: Path, settings: ModelSettings = DEFAULTS) -> None:
     """As ``check_names``, of the names in a file of weights, which are not read; BadModel if it is no such file."""
     if path.suffix == ".safetensors":
         return
-    try:
-        with open_stable(path) as file:
-            check_names(open_archive(file, path.name).pickled.ignored, settings)
-    except OSError as error:
-        raise refusal(error, path, f"the file cannot be read: {error.strerror}") from error
-    except (DamagedError, UnreadableError, BadModel) as error:
-        raise refusal(error, path, str(error)) from error
+    with reading(path), open_stable(path) as file:
+        check_names(open_archive(file, path.name).pickled.ignored, settings)
 
 
 def remark_on(names: Iterable[str]) -> list[str]:
-    """A remark on those of ``names`` that run code, where there are any."""
+    """A remark on those of ``names`` that run code; none if there are no such names."""
     found = dangerous(names)
-    told = (
+    remark = (
         f"The file names {some_of(found, SHOWN, SHOWN_CHARACTERS)}, which would run code elsewhere; "
         "POINTSERVE_PERMITTED_NAMES lets it stand."
     )
-    return [told] if found else []
+    return [remark] if found else []

@@ -1,4 +1,4 @@
-"""Experiment folders as Pointcept writes them, and encoders: what is in one, and where a setting says they are."""
+"""Finds and reads models: experiment folders as Pointcept writes them, and files of encoders."""
 
 import os
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: addresses, and the files of a repository through the hub's cache.
+"""Models on the Hugging Face hub: their addresses, and their files, which come through the hub's cache.
 
 The library huggingface_hub reads its own variables: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE.
 """
@@ -70,12 +70,12 @@ class Address:
 
 
 class Repository:
-    """A repository at one revision: on the hub, or in its cache where the hub cannot be reached.
+    """A repository at one revision: on the hub, or in its cache if the hub cannot be reached.
 
     Attributes:
         commit: what the revision stands for.
         names: paths of its files, relative and downward, those that the cache has where the hub cannot be reached.
-        unreachable: why it cannot; empty where it was asked.
+        unreachable: why it cannot be reached; empty if it can.
 
     Raises:
         NotFound: no such repository or revision that the token may see.

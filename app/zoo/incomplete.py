@@ -1,17 +1,42 @@
-"""Whether a file of weights that cannot be read may be whole in a moment, or is refused for what it is."""
+"""Files of weights that cannot be read: those that may be whole in a moment, and those that are refused for good."""
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from app.errors import BadModel, UnreadableModel
-from app.pickles.archive import BROKEN_ZIP, LFS_POINTER, ZIP_MAGIC, is_stream, kind_of
+from app.pickles.archive import BROKEN_ZIP, LFS_POINTER, ZIP_MAGIC, DamagedError, is_stream, kind_of
+from app.pickles.unpickle import UnreadableError
 
 from .stable_file import ChangedError
 
 
-def refusal(error: Exception, path: Path, told: str) -> BadModel:
-    """The problem with ``path`` that ``error`` is, in the words ``told``: UnreadableModel where it may pass."""
-    return (UnreadableModel if _may_pass(error, path) else BadModel)(f"{path.name}: {told}")
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A block that reads the weights at ``path``.
+
+    Raises UnreadableModel if they cannot be read now and may be later, BadModel if they never can; both name the file.
+    """
+    try:
+        yield
+    except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
+        kind = UnreadableModel if _may_pass(error, path) else BadModel
+        raise kind(f"{path.name}: {_reason(error, path)}") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What went wrong, in words for users."""
+    if isinstance(error, OSError):
+        return f"the file cannot be read: {error.strerror}"
+    if not isinstance(error, SafetensorError):
+        return str(error)
+    with path.open("rb") as file:
+        kind = kind_of(file.read(64))
+    other = f"this is {kind}" if kind and "safetensors" not in kind else "its header and its length do not agree"
+    return f"this is no whole file of safetensors: {other}"
 
 
 def _may_pass(error: Exception, path: Path) -> bool:

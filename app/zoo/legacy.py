@@ -1,8 +1,8 @@
-"""Weights trained with old versions of Pointcept, which later versions run otherwise: how a model is told to be so.
+"""Old semantics for weights that old versions of Pointcept trained and later versions run differently.
 
-Two things changed, each with its own switch. Before v1.6.0 colours went to networks as c / 127.5 - 1; configs of that
-time have ``GridSample(keys=…)``. Before v1.5.2 a block of PT-v3m1 handed the output of its MLP, without the shortcut,
-to the positional convolution of the next; nothing in a config says so, so that known weights are told by their hash.
+Two things changed, each with a setting of its own. Before v1.6.0 colours went to networks as c / 127.5 - 1; configs of
+that time have ``GridSample(keys=…)``. Before v1.5.2 a block of PT-v3m1 handed the output of its MLP, without the
+shortcut, to the positional convolution of the next. No config shows that, so known weights are known by their hash.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The values of a config's assignments, computed from the syntax tree without executing anything."""
+"""Computes the values of a config's assignments from its syntax tree, without executing anything."""
 
 import ast
 import operator

@@ -1,4 +1,4 @@
-"""From an experiment folder to a network with its weights."""
+"""Loads a model: builds the network of an experiment folder and gives it its weights."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ COUNTER = "num_batches_tracked"  # of batch norms: older checkpoints lack it and
 class LoadedModel:
     """An experiment with its network in eval mode on the CPU.
 
-    ``remarks`` say, a sentence each, what is to be known of the weights.
+    ``remarks``, a sentence each, say what a user should know of the weights.
     """
 
     experiment: Experiment

@@ -1,4 +1,4 @@
-"""Low-rank adapters, merged into the weights that they adapt."""
+"""Merges low-rank adapters (LoRA) into the weights that they adapt."""
 
 import math
 from collections.abc import Mapping

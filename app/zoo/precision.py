@@ -1,4 +1,4 @@
-"""The precision that a network runs in, as the settings and its device have it."""
+"""Chooses the precision of a network by the settings and its device."""
 
 from app.errors import BadModel
 from app.settings import ModelSettings, value_for

@@ -1,4 +1,4 @@
-"""The test procedure and the classes that a config states, as an InferenceProcedure."""
+"""Reads the test procedure and the classes out of a config, as an InferenceProcedure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ OLD_KEYS = {"discrete_coord": "grid_coord", "label": "segment"}  # of Collect, b
 
 
 def value(config: Mapping[str, Any], path: str, kind: type[T], accepted: str, default: T | None = None) -> T:
-    """The value at the dotted ``path``, of type ``kind``; ``default``, if given, where the key is absent or None.
+    """The value at the dotted ``path``, of type ``kind``; ``default``, if given, if the key is absent or None.
 
     A tuple serves as a list. Raises BadModel that names the path and says what is ``accepted``.
     """
@@ -43,7 +43,7 @@ def value(config: Mapping[str, Any], path: str, kind: type[T], accepted: str, de
 
 
 def parse(name: str, config: Mapping[str, Any]) -> InferenceProcedure:
-    """The procedure of the config's ``data.test``, or of ``data.val`` where ``data.test`` is empty.
+    """The procedure of the config's ``data.test``, or of ``data.val`` if ``data.test`` is empty.
 
     Without a ``test_cfg`` the transforms are cut at their GridSample: those before it act on the raw cloud, those
     after it on the points that represent voxels.
@@ -60,7 +60,7 @@ def parse(name: str, config: Mapping[str, Any]) -> InferenceProcedure:
 
 
 def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``data.test``, or ``data.val`` where it is empty."""
+    """``data.test``, or ``data.val`` if it is empty."""
     return value(config, _test_path(config), dict, BLOCK)
 
 

@@ -1,4 +1,4 @@
-"""A model of the hub, put where ``experiment.find`` finds it. Nothing that is fetched is executed."""
+"""Puts a model of the hub into a folder, for ``experiment.find`` to find. Nothing that is fetched is executed."""
 
 import os
 import posixpath

@@ -1,4 +1,4 @@
-"""Files that somebody may write to while they are read: read whole as they were, or not at all."""
+"""Reads files that somebody may write to meanwhile: whole as they were, or not at all."""
 
 import os
 import shutil
@@ -22,8 +22,8 @@ class ChangedError(DamagedError):
 def open_stable(path: Path) -> Iterator[BinaryIO]:
     """The file, open for reading, once nobody has written to it for ``SETTLED_S``.
 
-    Raises ChangedError at the end of the block where it was written to meanwhile, so that what was read of it is of
-    no use; and OSError if it cannot be opened.
+    Raises ChangedError at the end of the block if it was written to meanwhile, because what was read of it is of no
+    use then; and OSError if it cannot be opened.
     """
     with path.open("rb") as file:
         _settle(file)

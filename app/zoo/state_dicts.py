@@ -1,4 +1,4 @@
-"""Which of the dicts in a checkpoint holds the weights of the network."""
+"""Finds the dict in a checkpoint that holds the weights of the network."""
 
 import re
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def find(value: Any) -> tuple[State, list[str]]:
 
 
 def _weights(item: Any) -> Mapping[Any, Any] | None:
-    """``item``, or what stands in it, where that is weights by name."""
+    """``item``, or a dict in it, that holds weights by name."""
     if not isinstance(item, dict):
         return None
     if any(isinstance(each, TensorRef) and isinstance(name, str) for name, each in item.items()):

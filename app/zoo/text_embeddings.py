@@ -1,4 +1,4 @@
-"""Text embeddings of class names, for checkpoints that were saved without them."""
+"""Adds the text embeddings of class names to checkpoints that were saved without them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ KEY = "class_embeddings"
 def add(model: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
     """The weights, for a PPT-v1m3 with the text embeddings of ``folder``, float (classes of all datasets, channels).
 
-    Pointcept leaves these out of its checkpoints and computes them anew. Raises BadModel if they are nowhere.
+    Pointcept leaves these out of its checkpoints and computes them at each start. Raises BadModel if they are nowhere.
     """
     if model.get("type") != "PPT-v1m3" or model.get("backbone_mode") or KEY in weights:
         return dict(weights)

@@ -1,4 +1,4 @@
-"""Names of weights as the network has them, whatever it was wrapped in when they were saved."""
+"""Brings names of weights to those of the network, without what wrapped it when they were saved."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
@@ -68,7 +68,7 @@ def fitted(weights: Mapping[str, Weight], expected: Collection[str]) -> tuple[di
 
 
 def parts_told(names: Iterable[str]) -> str:
-    """What to do where some of ``names`` are parts of a weight, to go after what is wrong; else ''."""
+    """What to do if some of ``names`` are parts of a weight, as the end of a message; else ''."""
     for name in names:
         for part, remedy in PARTS.items():
             if part in name:
@@ -112,7 +112,7 @@ def _without_averages(
 def _with_prefix(
     weights: dict[str, Weight], expected: Collection[str], remarks: list[str]
 ) -> tuple[dict[str, Weight], list[str]]:
-    """With the one name that all of ``expected`` begin with, where the weights are those of the module of that name."""
+    """With the one name that all of ``expected`` begin with before each, if the weights are those of that module."""
     first = {name.partition(".")[0] for name in expected}
     longer = {f"{prefix}.{name}": weight for prefix in first for name, weight in weights.items()}
     if len(first) != 1 or not _holds(longer, expected):
