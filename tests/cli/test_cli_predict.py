@@ -331,7 +331,7 @@ def test_pipe_is_written_to_and_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(("policy", "spins"), [({}, False), ({"OMP_WAIT_POLICY": "ACTIVE"}, True)])
-def test_threads_sleep_while_they_wait_unless_told_otherwise(pointserve, tile, tmp_path, policy, spins):
-    done = pointserve("predict", tile, "-o", tmp_path / "out.npy", *MODELS, OMP_DISPLAY_ENV="VERBOSE", **policy)
+def test_threads_sleep_while_they_wait_unless_told_otherwise(pointserve_process, tile, tmp_path, policy, spins):
+    done = pointserve_process("predict", tile, "-o", tmp_path / "out.npy", *MODELS, OMP_DISPLAY_ENV="VERBOSE", **policy)
     (count,) = set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr))
     assert (int(count) > 0) == spins

@@ -30,8 +30,8 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert "loaded []" in done.stdout
 
 
-def test_help_at_80_columns_names_every_field_and_format_whole(pointserve):
-    done = pointserve("predict", "--help", COLUMNS="80")
+def test_help_at_80_columns_names_every_field_and_format_whole(pointserve_process):
+    done = pointserve_process("predict", "--help", COLUMNS="80")
     words = re.findall(r"\w+", done.stdout)
     assert "…" not in done.stdout
     assert {*FIELDS, *WRITERS} <= set(words)
@@ -122,15 +122,15 @@ def test_problems_are_one_line_and_end_with_1(pointserve):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_diagnose(pointserve, tmp_path):
-    done = pointserve("diagnose")
+def test_diagnose(pointserve_process, tmp_path):
+    done = pointserve_process("diagnose")
     assert done.returncode == 0, done.stdout
     assert "sparseops" in done.stdout
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12 is missing')\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = pointserve("diagnose", PYTHONPATH=path)
+    done = pointserve_process("diagnose", PYTHONPATH=path)
     assert done.returncode == 1
     assert "libcudart.so.12 is missing" in done.stdout
-    done = pointserve("verify", "tests/golden", PYTHONPATH=path)
+    done = pointserve_process("verify", "tests/golden", PYTHONPATH=path)
     assert done.returncode == 1
     assert "pointserve diagnose" in done.stderr

@@ -45,13 +45,15 @@ def rooms(hub):
 
 
 @pytest.fixture
-def pull(pointserve, hub, tmp_path):
+def pull(pointserve_process, hub, tmp_path):
     """Run the command with a cache of its own, into ``tmp_path / "models"``."""
 
     def run(source, *options, **variables):
         stands = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "", "HF_TOKEN": ""}
         stands |= {"HF_HUB_CACHE": str(tmp_path / "hub/cache"), "HF_TOKEN_PATH": str(tmp_path / "hub/token")}
-        return pointserve("models", "pull", source, "--to", tmp_path / "models", *options, **(stands | variables))
+        return pointserve_process(
+            "models", "pull", source, "--to", tmp_path / "models", *options, **(stands | variables)
+        )
 
     return run
 
@@ -60,7 +62,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_experiment_is_pulled_and_served_and_its_cache_is_enough_later(pull, pointserve, rooms, hub, tmp_path):
+def test_an_experiment_is_pulled_and_served_and_its_cache_is_enough_later(
+    pull, pointserve_process, rooms, hub, tmp_path
+):
     done = pull(f"hf://lab/rooms/{NAME}", "--sha256", SHA256.upper())
     assert done.returncode == 0, done.stderr
     assert f"hf://lab/rooms@{rooms.names['main']}/{NAME}" in done.stdout
@@ -68,7 +72,7 @@ def test_an_experiment_is_pulled_and_served_and_its_cache_is_enough_later(pull, 
     assert f"{SHA256}  {folder / 'model/model_best.pth'}\n" in done.stdout
     assert files(tmp_path / "models") == {f"{NAME}/config.py": CONFIG, f"{NAME}/model/model_best.pth": WEIGHTS}
     assert not [path for _, path in hub.requests if "model_last" in path or "train.log" in path]
-    (card,) = json.loads(pointserve("models", "list", "--models", tmp_path / "models", "--json").stdout)
+    (card,) = json.loads(pointserve_process("models", "list", "--models", tmp_path / "models", "--json").stdout)
     assert (card["path"], card["served"]) == (str(folder), True)
 
     (folder / "config.py").unlink()
@@ -208,7 +212,7 @@ def test_bases_and_loose_weights_come_along(pull, hub, tmp_path):
     }
 
 
-def test_weights_without_a_config_wait_for_one(pull, pointserve, hub, tmp_path):
+def test_weights_without_a_config_wait_for_one(pull, pointserve_process, hub, tmp_path):
     hub.repositories["lab/lit"] = repository = Repository()
     repository.commit({f"{NAME}/model/model_best.pth": WEIGHTS})
     done = pull(f"hf://lab/lit/{NAME}")
@@ -216,7 +220,7 @@ def test_weights_without_a_config_wait_for_one(pull, pointserve, hub, tmp_path):
     assert "config.py" in done.stdout
     folder = tmp_path / "models" / NAME
     (folder / "config.py").write_bytes(CONFIG)
-    assert pointserve("models", "check", folder).returncode == 0
+    assert pointserve_process("models", "check", folder).returncode == 0
 
 
 def test_a_head_comes_with_its_encoder(pull, hub, tmp_path):
@@ -260,9 +264,9 @@ def test_addresses():
     assert Address.parse(str(address)) == address
 
 
-def test_without_the_library_the_remedy_is_named(pointserve, tmp_path):
+def test_without_the_library_the_remedy_is_named(pointserve_process, tmp_path):
     empty = tmp_path / "sitecustomize.py"
     empty.write_text("import sys\nsys.modules['huggingface_hub'] = None\n")
-    done = pointserve("models", "pull", "hf://lab/rooms", PYTHONPATH=str(tmp_path))
+    done = pointserve_process("models", "pull", "hf://lab/rooms", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert f"`{sys.executable} -m pip install huggingface-hub`" in done.stderr
