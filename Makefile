@@ -7,7 +7,7 @@ PIP_INSTALL = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 LOCK := requirements.lock
 LIBS := $(wildcard libs/*/pyproject.toml)
 COMPILED := $(wildcard libs/*/setup.py)
-LIB_SOURCES := $(wildcard libs/*/setup.py libs/*/csrc/*)
+LIB_SOURCES := $(wildcard libs/*/setup.py libs/common/* libs/*/csrc/*/*)
 PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 600
 CUDA = "12.4"
-LIBRARIES = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
+LIBRARIES = {name: f"{name}._compiled" for name in ("sparseops", "pointops", "pointgroup_ops")}
 POINTCEPT_NEEDS = ("ocnn", "clip", "peft", "timm", "einops", "addict", "open3d", "plyfile", "h5py", "wandb")
 
 

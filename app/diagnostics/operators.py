@@ -8,7 +8,6 @@ from typing import Any
 from .attempt import answer, reason_of
 
 TOLERANCE = 1e-4
-EXTENSIONS = {"sparseops": "sparseops._C", "pointops": "pointops._compiled", "pointgroup_ops": "pointgroup_ops._C"}
 
 Check = tuple[str, float]
 
@@ -25,7 +24,7 @@ def check_library(name: str) -> dict[str, Any]:
         "name": name,
         "state": "compiled" if architectures else "reference",
         "architectures": architectures,
-        "unloaded": _unloaded(EXTENSIONS[name]),
+        "unloaded": _unloaded(f"{name}._compiled"),
         "checks": [check for group in checks for check in group],
     }
 

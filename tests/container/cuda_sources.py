@@ -5,12 +5,18 @@ import subprocess
 import pytest
 from conftest import ROOT, STANDINS, run
 
-SOURCES = sorted([*ROOT.glob("libs/*/csrc/*.cu"), *ROOT.glob("libs/*/csrc/*_cuda.cpp")])
+COMMON = ROOT / "libs/common"
+SOURCES = sorted(
+    [*COMMON.glob("*.cu"), *(path for name in ("*.cu", "*_cuda.cpp") for path in ROOT.glob(f"libs/*/csrc/*/{name}"))]
+)
+SOURCES = [path for path in SOURCES if not path.parent.is_symlink()]
 ARCHITECTURES = "75 80 86 89 90"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=[str(path.relative_to(ROOT / "libs")) for path in SOURCES])
-def test_compiles(source, cuda124, tmp_path):
+def test_compiles(source, cuda124, tmp_path, monkeypatch):
+    folder = ROOT / "libs/sparseops/csrc" if source.parent == COMMON else source.parents[1]
+    monkeypatch.setenv("NVCC_APPEND_FLAGS", f"-I{folder}")
     done = run("nice", f"{STANDINS}/cucheck.sh", str(cuda124), str(tmp_path), ARCHITECTURES, str(source))
     if source.suffix == ".cu":
         found = set(done.stdout.rpartition(":")[2].split())

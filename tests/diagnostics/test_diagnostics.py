@@ -144,14 +144,14 @@ def test_broken_torch_is_reported_and_fails(tmp_path):
     assert "torch" in problem["remedy"]
 
 
-NOT_BUILT = "raise ModuleNotFoundError(\"No module named 'sparseops._C'\")"
+NOT_BUILT = "raise ModuleNotFoundError(\"No module named 'sparseops._compiled'\")"
 
 
 def hidden(tmp_path, extension):
     """Variables of a process that finds sparseops with this text for its extension."""
     installed = Path(sparseops.__file__).parent
     shutil.copytree(installed, tmp_path / "sparseops", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    (tmp_path / "sparseops/_C.py").write_text(extension)
+    (tmp_path / "sparseops/_compiled.py").write_text(extension)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
 

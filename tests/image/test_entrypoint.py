@@ -130,7 +130,7 @@ def libraries(served):
     for name in ("pointops", "sparseops"):
         (served.folder / "libs" / name / name).mkdir(parents=True)
         (served.folder / "libs" / name / "setup.py").write_text(LIBRARY)
-        (served.folder / "libs" / name / name / "_C.so").touch()
+        (served.folder / "libs" / name / name / "_compiled.so").touch()
     return served
 
 

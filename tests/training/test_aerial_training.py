@@ -6,23 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import convolution
 import numpy as np
 import pytest
-import torch
 from augment import graft, ground_height_m
 from tiles import Tile, join
 
-import app.networks.sparse
-from app.networks.registry import build
-from app.networks.spunet import SpUNet
-from app.networks.voxel_batch import VoxelBatch
 from app.sample.tile import las_bytes, make_tile
-from app.zoo.config import evaluate
 from app.zoo.loading import load_model
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "app/bundled/aerial-semseg-spunet-v1m1/config.py"
 
 
 def hill(num_points: int, height_m: float, seed: int) -> Tile:
@@ -93,26 +85,3 @@ def test_joined_tiles_have_the_points_of_both():
     both = join(one, other)
     assert len(both) == 80
     np.testing.assert_array_equal(both.label, np.concatenate([one.label, other.label]))
-
-
-def test_convolution_along_tables_is_that_of_the_operator(monkeypatch):
-    torch.manual_seed(0)
-    config = evaluate(CONFIG)["model"]
-    network = build(config).eval()
-    spots = torch.randint(0, 40, (3000, 3)).unique(dim=0)
-    voxels = torch.cat([torch.zeros(len(spots), 1, dtype=torch.long), spots], 1)
-    features = torch.randn(len(spots), config["backbone"]["in_channels"])
-
-    def outcome() -> tuple[torch.Tensor, torch.Tensor]:
-        network.zero_grad()
-        logits = network(features, network.plan(VoxelBatch(voxels)))
-        logits.square().mean().backward()
-        return logits.detach(), network.backbone.conv_input[0].weight.grad.clone()
-
-    monkeypatch.setattr(app.networks.sparse, "sparse_conv", convolution.convolve_compiled)
-    logits, gradient = outcome()
-    monkeypatch.setattr(app.networks.sparse, "sparse_conv", convolution.convolve)
-    monkeypatch.setattr(SpUNet, "plan", convolution.plan)
-    of_tables, gradient_of_tables = outcome()
-    assert (of_tables - logits).abs().max() < 0.05 * logits.std()  # bfloat16
-    assert (gradient_of_tables - gradient).norm() < 0.05 * gradient.norm()

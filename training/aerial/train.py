@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from convolution import use_compiled, use_tables
 from crops import Crops, collate
 from loss import Loss
 from score import report
@@ -130,10 +129,7 @@ def main() -> None:
     """Train, save, score."""
     options = arguments()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        use_tables()
-    else:
-        use_compiled()
+    torch.backends.cuda.matmul.allow_tf32 = True  # sparse convolutions too, by tensor cores
     config = evaluate(CONFIG)
     network = train(options, config, device)
     save(network, options.out)

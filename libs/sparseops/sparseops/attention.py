@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for, needs_gradient
+from .extension import compiled_for
+from .values import needs_gradient
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

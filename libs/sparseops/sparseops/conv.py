@@ -1,16 +1,20 @@
 """Sparse convolution: public, checked functions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from . import reference
-from .extension import compiled_for, needs_gradient
+from .extension import compiled_for
 from .kernel_map import KernelMap
+from .values import needs_gradient
 
 ACTIVATIONS = ("none", "relu")
 GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
+GATHERED_BYTES = 1 << 28  # of features that are gathered for gradients at a time
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
     "cuda": (torch.float32, torch.float16, torch.bfloat16),
@@ -72,8 +76,8 @@ def sparse_conv(
     """Sparse convolution, activation(conv(features) + bias + residual).
 
     Sums are in float32 (float64 for float64), in an order that depends neither on the number of threads nor on other
-    voxels. Batch norm in inference is folded into weight and bias by the caller. There are gradients, by plain torch,
-    where the weight is a plain one.
+    voxels. Batch norm in inference is folded into weight and bias by the caller. There are gradients by features, bias,
+    residual and a weight that is not packed; they are sums in a fixed order too.
 
     Args:
         features: (num_in, C_in), contiguous, float32; bfloat16 (and float16 on a GPU) multiply in that precision.
@@ -92,20 +96,96 @@ def sparse_conv(
     """
     _check(features, weight, kernel_map, bias, residual, activation)
     data = weight.data if isinstance(weight, PackedWeight) else weight
-    recorded = needs_gradient(features, data, bias, residual)
-    if recorded and isinstance(weight, PackedWeight):
-        raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
-    if recorded or not _has_kernel(features):
-        kernels = data if isinstance(weight, PackedWeight) else data.flatten(1, 3)
-        return reference.sparse_conv(features, kernels, kernel_map, bias, residual, activation)
+    if needs_gradient(features, data, bias, residual):
+        if isinstance(weight, PackedWeight):
+            raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
+        kernels = weight.flatten(1, 3)
+        return Convolution.apply(features, kernels, bias, residual, kernel_map, activation)
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
+    return _convolve(features, packed, kernel_map, bias, residual, activation)
+
+
+def _convolve(
+    features: Tensor,
+    weight: PackedWeight,
+    kernel_map: KernelMap,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    activation: str,
+) -> Tensor:
+    """What ``sparse_conv`` computes, without gradients."""
+    if not _has_kernel(features):
+        return reference.sparse_conv(features, weight.data, kernel_map, bias, residual, activation)
     bias = None if bias is None else bias.detach().float().contiguous()
     relu = activation == "relu"
-    operands = (features, packed.data, packed.out_channels)
+    operands = (features, weight.data, weight.out_channels)
     if features.is_cuda and kernel_map.num_offsets in GROUPED_OFFSETS:
         order, rows = kernel_map.grouped
         return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, relu)
     return torch.ops.sparseops.sparse_conv(*operands, kernel_map.forwards, bias, residual, relu)
+
+
+class Convolution(torch.autograd.Function):
+    """``sparse_conv`` of kernels (C_out, K, C_in), with its gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        kernels: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        kernel_map: KernelMap,
+        activation: str,
+    ) -> Tensor:
+        """The result (num_out, C_out); what the gradients need of it is saved."""
+        out = _convolve(features, _pack(kernels.contiguous()), kernel_map, bias, residual, activation)
+        ctx.save_for_backward(features, kernels, out if activation == "relu" else None)
+        ctx.kernel_map, ctx.bias_dtype = kernel_map, None if bias is None else bias.dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients by features, kernels, bias and residual.
+
+        By the features it is the convolution of the gradient along the inverse map, kernels transposed; by the kernel
+        of an offset the product of the features and gradients of its pairs.
+        """
+        features, kernels, out = ctx.saved_tensors
+        gradient = (gradient if out is None else gradient.masked_fill(out <= 0, 0)).contiguous()
+        by_features, by_kernels, by_bias, by_residual = (None,) * 4
+        if ctx.needs_input_grad[0]:
+            transposed = _pack(kernels.permute(2, 1, 0).contiguous())
+            by_features = _convolve(gradient, transposed, ctx.kernel_map.inverse(), None, None, "none")
+        if ctx.needs_input_grad[1]:
+            products = _dense_products if features.is_cuda else _pair_products
+            by_kernels = products(features, gradient, ctx.kernel_map).permute(1, 0, 2)
+        if ctx.needs_input_grad[2]:
+            sums = torch.promote_types(gradient.dtype, torch.float32)
+            by_bias = gradient.sum(0, dtype=sums).to(ctx.bias_dtype)
+        if ctx.needs_input_grad[3]:
+            by_residual = gradient
+        return by_features, by_kernels, by_bias, by_residual, None, None
+
+
+def _pair_products(features: Tensor, gradient: Tensor, kernel_map: KernelMap) -> Tensor:
+    """(K, C_out, C_in), offset by offset the product over its pairs: no work for voxels that are absent."""
+    out = features.new_empty(kernel_map.num_offsets, gradient.shape[1], features.shape[1])
+    pairs = (rows.split(kernel_map.counts) for rows in (kernel_map.in_rows, kernel_map.out_rows))
+    for in_rows, out_rows, product in zip(*pairs, out, strict=True):
+        torch.mm(gradient.index_select(0, out_rows).t(), features.index_select(0, in_rows), out=product)
+    return out
+
+
+def _dense_products(features: Tensor, gradient: Tensor, kernel_map: KernelMap) -> Tensor:
+    """(K, C_out, C_in), zeros in the place of voxels that are absent: few launches, and no wait for the device."""
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    absent = (kernel_map.forwards < 0) | (kernel_map.forwards >= len(features))
+    rows = kernel_map.forwards.masked_fill(absent, len(features))
+    bytes_an_offset = max(rows.shape[1] * features.shape[1] * features.element_size(), 1)
+    parts = [gradient.t() @ padded[part] for part in rows.split(max(GATHERED_BYTES // bytes_an_offset, 1))]
+    return torch.cat(parts)
 
 
 def _has_kernel(tensor: Tensor) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from . import reference_grid as reference
-from .extension import compiled_for, need_values
+from .extension import compiled_for
 from .reference_grid import HASHES
+from .values import need_values
 
 MOST_POINTS = (1 << 31) - 1
 

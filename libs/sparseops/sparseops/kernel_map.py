@@ -44,7 +44,11 @@ class KernelMap:
         return self.num_out if self.backwards is None else self.backwards.shape[1]
 
     def inverse(self) -> "KernelMap":
-        """The same pairs backwards, as an inverse convolution uses them."""
+        """The pairs backwards, as an inverse convolution and gradients use them; made once."""
+        return self._inverse
+
+    @cached_property
+    def _inverse(self) -> "KernelMap":
         if self.backwards is None:
             return KernelMap(self.forwards.flip(0))
         return KernelMap(self.backwards, self.forwards)
@@ -64,14 +68,19 @@ class KernelMap:
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Pairs of each offset. Waits for the device."""
-        return tuple((self.forwards >= 0).sum(1).tolist())
+        return tuple(self._present.sum(1).tolist())
 
     @cached_property
     def out_rows(self) -> Tensor:
         """int64 (P,), the output rows of all pairs, offset by offset, ascending within one. Waits for the device."""
-        return (self.forwards >= 0).nonzero()[:, 1]
+        return self._present.nonzero()[:, 1]
 
     @cached_property
     def in_rows(self) -> Tensor:
         """int64 (P,), the input rows that belong to ``out_rows``."""
-        return self.forwards[self.forwards >= 0].long()
+        return self.forwards[self._present].long()
+
+    @property
+    def _present(self) -> Tensor:
+        """bool (K, num_out), whether an entry is a row of the input."""
+        return (self.forwards >= 0) & (self.forwards < self.num_in)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .extension import compiled_for, need_values
+from .extension import compiled_for
 from .kernel_map import KernelMap
+from .values import need_values
 
 LARGEST_KERNEL = 7
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for, need_values
+from .extension import compiled_for
+from .values import need_values
 
 
 class PatchPadding(NamedTuple):

@@ -9,8 +9,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from .extension import can_be_read
 from .kernel_map import KernelMap
+from .values import can_be_read
 
 COORD_BITS = 18
 COORD_LIMIT = 1 << COORD_BITS

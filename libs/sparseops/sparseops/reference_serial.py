@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from .extension import can_be_read
+from .values import can_be_read
 
 CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
 REDUCTIONS = ("sum", "mean", "max", "min")

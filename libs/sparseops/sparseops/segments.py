@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import compiled_for, needs_gradient
+from .extension import compiled_for
 from .reference_serial import REDUCTIONS
+from .values import needs_gradient
 
 
 def segment_reduce(values: Tensor, offsets: Tensor, reduction: str) -> Tensor:

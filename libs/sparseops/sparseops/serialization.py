@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from . import reference_serial as reference
-from .extension import can_be_read, compiled_for, need_values
+from .extension import compiled_for
 from .reference_serial import CURVES
+from .values import can_be_read, need_values
 
 MAX_DEPTH = 16
 

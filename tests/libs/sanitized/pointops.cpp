@@ -7,11 +7,14 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <vector>
 
-#include "box_tree.h"
-#include "candidates.h"
-#include "cpu.h"
-#include "curve.h"
+#include "features/features_cpu.h"
+#include "sampling/sampling_cpu.h"
+#include "search/box_tree.h"
+#include "search/candidates.h"
+#include "search/curve.h"
+#include "search/search_cpu.h"
 
 using namespace pointops;
 using namespace pointops::cpu;

@@ -8,7 +8,8 @@
 #include <random>
 #include <vector>
 
-#include "cpu.h"
+#include "conv/conv_cpu.h"
+#include "maps/maps_cpu.h"
 
 using namespace sparseops;
 

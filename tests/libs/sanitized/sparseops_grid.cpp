@@ -1,5 +1,5 @@
 // Runs the CPU code of grid sampling on arrays of exactly their size.
-#include "grid_cpu.h"
+#include "grid/grid_cpu.h"
 
 #include <cstdio>
 #include <random>

@@ -1,0 +1,132 @@
+// CUDA implementations of sparse convolution; bindings.cpp has their schemas.
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <vector>
+
+#include "common/tensors_cuda.h"
+#include "conv/conv_cuda.h"
+#include "maps/tables_cuda.h"
+
+namespace sparseops::gpu {
+namespace {
+
+using at::Tensor;
+using namespace common;
+
+ConvType type_for(const Tensor& features) {
+  switch (features.scalar_type()) {
+    case at::kHalf: return ConvType::kHalf;
+    case at::kBFloat16: return ConvType::kBfloat16;
+    case at::kFloat: return at::globalContext().allowTF32CuBLAS() ? ConvType::kTf32 : ConvType::kFloat;
+    default: TORCH_CHECK_VALUE(false, "features must be float32, float16 or bfloat16, got ", features.scalar_type());
+  }
+}
+
+// `dim` filled up with zeros to a multiple that is not 0.
+Tensor padded(const Tensor& tensor, int64_t dim, int64_t multiple) {
+  const int64_t size = tensor.size(dim), missing = size == 0 ? multiple : (multiple - size % multiple) % multiple;
+  if (missing == 0) return aligned_to_16(tensor);
+  std::vector<int64_t> pad(2 * (tensor.dim() - dim), 0);
+  pad.back() = missing;
+  return at::constant_pad_nd(tensor, pad);
+}
+
+std::optional<Tensor> padded(const std::optional<Tensor>& tensor, int64_t dim, int64_t multiple) {
+  return tensor ? std::optional(padded(*tensor, dim, multiple)) : std::nullopt;
+}
+
+Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weight, const Tensor& rows,
+                   const std::optional<Tensor>& order, const std::optional<Tensor>& given_bias,
+                   const std::optional<Tensor>& given_residual, bool relu) {
+  const int64_t multiple = 16 / given.element_size();
+  const Tensor features = padded(given, 1, multiple);
+  const Tensor weight = padded(padded(given_weight, 2, multiple), 0, multiple);
+  const std::optional<Tensor> bias = padded(given_bias, 0, multiple), residual = padded(given_residual, 1, multiple);
+  const Tensor out = at::empty({rows.size(1), weight.size(0)}, features.options());
+  ConvArguments arguments{};
+  arguments.features = features.const_data_ptr();
+  arguments.weight = weight.const_data_ptr();
+  arguments.forwards = rows.const_data_ptr<int32_t>();
+  arguments.order = order ? order->const_data_ptr<int32_t>() : nullptr;
+  arguments.bias = bias ? bias->const_data_ptr<float>() : nullptr;
+  arguments.residual = residual ? residual->const_data_ptr() : nullptr;
+  arguments.out = out.mutable_data_ptr();
+  arguments.num_in = static_cast<int>(features.size(0));
+  arguments.num_out = static_cast<int>(rows.size(1));
+  arguments.num_offsets = static_cast<int>(rows.size(0));
+  arguments.in_channels = static_cast<int>(features.size(1));
+  arguments.out_channels = static_cast<int>(weight.size(0));
+  arguments.relu = relu;
+  const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
+  const cudaError_t error = run(type, arguments, c10::cuda::getCurrentCUDAStream());
+  if (error == cudaErrorInvalidValue) {
+    cudaGetLastError();  // else the next launch would be told of it
+    TORCH_CHECK_VALUE(false, "weight has ", given_weight.size(2), " input channels at ", rows.size(0),
+                      " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
+                      " offsets and the shared memory of the device, in which both together need room");
+  }
+  C10_CUDA_CHECK(error);
+  return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
+}
+
+// `rows` and `order` as group_rows gives them, or any rows and no order.
+Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t out_channels, const Tensor& rows,
+                           const std::optional<Tensor>& order, const std::optional<Tensor>& bias,
+                           const std::optional<Tensor>& residual, bool relu) {
+  check_rows(rows);
+  TORCH_CHECK_VALUE(features.dim() == 2 && features.is_contiguous() && features.size(0) < kMaxRows,
+                    "features must be contiguous (num_in, C_in), got ", features.sizes());
+  TORCH_CHECK_VALUE(weight.sizes() == at::IntArrayRef({out_channels, rows.size(0), features.size(1)}) &&
+                        weight.scalar_type() == features.scalar_type() && weight.is_contiguous(),
+                    "weight must be contiguous ", features.scalar_type(), " (", out_channels, ", ", rows.size(0), ", ",
+                    features.size(1), "), got ", weight.scalar_type(), " ", weight.sizes());
+  if (order) {
+    TORCH_CHECK_VALUE(order->scalar_type() == at::kInt && order->is_contiguous() &&
+                          order->sizes() == at::IntArrayRef({rows.size(1)}),
+                      "order must be contiguous int32 (", rows.size(1), "), got ", order->scalar_type(), " ",
+                      order->sizes());
+  }
+  if (bias) {
+    TORCH_CHECK_VALUE(bias->scalar_type() == at::kFloat && bias->is_contiguous() &&
+                          bias->sizes() == at::IntArrayRef({out_channels}),
+                      "bias must be float32 (", out_channels, "), got ", bias->scalar_type(), " ", bias->sizes());
+  }
+  if (residual) {
+    TORCH_CHECK_VALUE(residual->scalar_type() == features.scalar_type() && residual->is_contiguous() &&
+                          residual->sizes() == at::IntArrayRef({rows.size(1), out_channels}),
+                      "residual must be contiguous ", features.scalar_type(), " (", rows.size(1), ", ", out_channels,
+                      "), got ", residual->scalar_type(), " ", residual->sizes());
+  }
+  for (const Tensor& tensor : {weight, rows, order.value_or(rows), bias.value_or(rows), residual.value_or(rows)}) {
+    TORCH_CHECK_VALUE(tensor.device() == features.device(), "all tensors must be on ", features.device(), ", got ",
+                      tensor.device());
+  }
+  const c10::cuda::CUDAGuard guard(features.device());
+  const ConvType type = type_for(features);
+  if (convolve_supports(type)) return convolve_as(type, features, weight, rows, order, bias, residual, relu);
+  const auto wide = residual ? std::optional(residual->to(at::kFloat)) : std::nullopt;
+  return convolve_as(ConvType::kFloat, features.to(at::kFloat), weight.to(at::kFloat), rows, order, bias, wide, relu)
+      .to(features.scalar_type());
+}
+
+Tensor sparse_conv_cuda(const Tensor& features, const Tensor& weight, int64_t out_channels, const Tensor& rows,
+                        const std::optional<Tensor>& bias, const std::optional<Tensor>& residual, bool relu) {
+  return sparse_conv_grouped(features, weight, out_channels, rows, std::nullopt, bias, residual, relu);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
+  m.impl("sparse_conv", &sparse_conv_cuda);
+  m.impl("sparse_conv_grouped", &sparse_conv_grouped);
+}
+
+}  // namespace sparseops::gpu

@@ -1,0 +1,125 @@
+// CUDA implementations of kernel maps; bindings.cpp has their schemas.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/amin.h>
+#include <ATen/ops/argsort.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/where.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "common/tensors_cuda.h"
+#include "common/told.h"
+#include "maps/maps_cuda.h"
+#include "maps/tables_cuda.h"
+
+namespace sparseops::gpu {
+namespace {
+
+using at::Tensor;
+using namespace common;
+
+// Shape and dtype; the values are not looked at.
+int check_coords(const Tensor& coords) {
+  TORCH_CHECK_VALUE(
+      coords.dim() == 2 && coords.size(1) == 4 && coords.scalar_type() == at::kLong && coords.is_contiguous(),
+      "coords must be contiguous int64 (V, 4), got ", coords.scalar_type(), " ", coords.sizes());
+  TORCH_CHECK_VALUE(coords.size(0) < kMaxRows, "too many voxels: ", coords.size(0));
+  return static_cast<int>(coords.size(0));
+}
+
+// Coordinates outside the limits meet nothing, or one another; they are not looked for, since that would wait.
+Tensor submanifold_map_cuda(const Tensor& given, int64_t kernel_size) {
+  const int num_voxels = check_coords(given);
+  TORCH_CHECK_VALUE(kernel_size >= 1 && kernel_size <= 7 && kernel_size % 2 == 1,
+                    "kernel_size must be odd, from 1 to 7, got ", kernel_size);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const Tensor coords = aligned_to_16(given);
+  const Tensor rows = at::empty({kernel_size * kernel_size * kernel_size, num_voxels}, coords.options().dtype(at::kInt));
+  const Tensor scratch = bytes_on(coords, submanifold_map_scratch(num_voxels));
+  C10_CUDA_CHECK(submanifold_map(coords.const_data_ptr<int64_t>(), num_voxels, static_cast<int>(kernel_size),
+                                 rows.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
+                                 c10::cuda::getCurrentCUDAStream()));
+  return rows;
+}
+
+using StridedMap = std::tuple<Tensor, Tensor, Tensor>;  // coarse, children, parents
+
+// Waits until the size is known; none where the rows of coords do not ascend.
+std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
+  const int num_voxels = check_coords(given);
+  const Tensor coords = aligned_to_16(given);
+  const auto table = coords.options().dtype(at::kInt);
+  const Tensor coarse = at::empty({num_voxels, 4}, coords.options());
+  const Tensor children = at::empty({8 * static_cast<int64_t>(num_voxels)}, table);
+  const Tensor parents = at::empty({8, num_voxels}, table);
+  const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
+  Told<StridedResult> told;
+  const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
+  C10_CUDA_CHECK(strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, told.memory(),
+                                  scratch.mutable_data_ptr(), stream));
+  told.queued(stream);
+  const cudaError_t error = strided_map(coords.const_data_ptr<int64_t>(), num_voxels,
+                                        coarse.mutable_data_ptr<int64_t>(), children.mutable_data_ptr<int32_t>(),
+                                        parents.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(), stream);
+  const StridedResult& result = told.wait();  // before an error is thrown: until then the device may write to it
+  C10_CUDA_CHECK(error);
+  if (result.inside == 0) {
+    const Tensor low = coords.amin(0).cpu(), high = coords.amax(0).cpu();
+    TORCH_CHECK_VALUE(false, "voxel coordinates must lie in [0, ", kCoordLimit, ") and batch indices in [0, ",
+                      kBatchLimit, "), got ", at::IntArrayRef(low.const_data_ptr<int64_t>(), 4), " to ",
+                      at::IntArrayRef(high.const_data_ptr<int64_t>(), 4), "; use a larger grid size or smaller tiles");
+  }
+  if (result.ascending == 0) return std::nullopt;
+  const int64_t num_coarse = result.num_coarse;
+  return StridedMap{coarse.narrow(0, 0, num_coarse), children.narrow(0, 0, 8 * num_coarse).view({8, num_coarse}),
+                    parents};
+}
+
+StridedMap strided_map_cuda(const Tensor& coords) {
+  const c10::cuda::CUDAGuard guard(coords.device());
+  if (const auto map = ascending_strided_map(coords)) return *map;
+  const Tensor keys = ((coords.select(1, 0) * kCoordLimit + coords.select(1, 1)) * kCoordLimit + coords.select(1, 2)) *
+                          kCoordLimit +
+                      coords.select(1, 3);
+  const Tensor order = at::argsort(keys, /*stable=*/true);
+  const auto sorted = ascending_strided_map(coords.index_select(0, order));
+  TORCH_CHECK_VALUE(sorted.has_value(), "coords holds a voxel more than once");
+  const auto& [coarse, children, parents] = *sorted;
+  const Tensor rows = order.to(at::kInt).index_select(0, children.flatten().clamp_min(0).to(at::kLong));
+  return {coarse, at::where(children >= 0, rows.view(children.sizes()), children),
+          at::empty_like(parents).index_copy_(1, order, parents)};
+}
+
+// The rows of the output in an order that brings like neighbours together, int32 (num_out), and the columns of `rows`
+// in that order.
+std::tuple<Tensor, Tensor> group_rows_cuda(const Tensor& rows) {
+  check_rows(rows);
+  TORCH_CHECK_VALUE(rows.size(0) >= 1 && rows.size(0) <= kMaxGroupedOffsets, "rows can be grouped by 1 to ",
+                    kMaxGroupedOffsets, " offsets, got ", rows.size(0));
+  const c10::cuda::CUDAGuard guard(rows.device());
+  const int num_offsets = static_cast<int>(rows.size(0)), num_out = static_cast<int>(rows.size(1));
+  const Tensor order = at::empty({num_out}, rows.options()), grouped = at::empty_like(rows);
+  const Tensor scratch = bytes_on(rows, group_rows_scratch(num_offsets, num_out));
+  C10_CUDA_CHECK(group_rows(rows.const_data_ptr<int32_t>(), num_offsets, num_out, grouped.mutable_data_ptr<int32_t>(),
+                            order.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
+                            c10::cuda::getCurrentCUDAStream()));
+  return {order, grouped};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
+  m.impl("submanifold_map", &submanifold_map_cuda);
+  m.impl("strided_map", &strided_map_cuda);
+  m.impl("group_rows", &group_rows_cuda);
+}
+
+}  // namespace sparseops::gpu

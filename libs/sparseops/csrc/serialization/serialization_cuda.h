@@ -1,0 +1,22 @@
+// Codes and orders along space-filling curves on a GPU. Pointers are on the device unless a name says otherwise; no
+// function waits for the device.
+#pragma once
+
+#include <cstdint>
+#include <cuda_runtime.h>
+
+namespace sparseops::gpu {
+
+// Codes (num_curves, n) of the points `coord` (n, 3); see serialization_codes_cpu. `host_curves` are on the host.
+template <typename Coord>
+cudaError_t serialization_codes(const Coord* coord, const int64_t* batch, const int64_t* depths, int64_t n, int depth,
+                                const int64_t* host_curves, int64_t num_curves, int64_t* codes, cudaStream_t stream);
+
+// Bytes of scratch memory, aligned to 256 bytes, that sort_codes asks for.
+int64_t sort_codes_scratch(int64_t num_rows, int64_t n, int num_bits);
+
+// Stable order of each row of codes (num_rows, n) by the low `num_bits`, and its inverse. n is below 2**31.
+cudaError_t sort_codes(const int64_t* codes, int64_t num_rows, int64_t n, int num_bits, int64_t* orders,
+                       int64_t* inverses, void* scratch, cudaStream_t stream);
+
+}  // namespace sparseops::gpu
