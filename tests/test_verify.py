@@ -148,6 +148,7 @@ def test_an_answer_that_nothing_gives_fails(tmp_path):
 
 def test_an_operation_of_a_library_that_is_absent_is_not_served(monkeypatch):
     monkeypatch.setitem(sys.modules, "pointgroup_ops", None)
+    monkeypatch.delitem(sys.modules, "app.operators.pointgroup_ops", raising=False)
     (result,) = verify(GOLDEN / "op_ballquery_bfs_cluster")
     assert (result.verdict, result.detail) == ("not served", "pointgroup_ops is not installed")
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from app.operators import LIBRARIES as COMPILED
 from app.processes import Task
 
-from . import building, libraries, machine, operators, stack
+from . import building, libraries, machine, stack
 from .attempt import Attempt, attempt
 from .driver import age, driver
 from .environment import environment
@@ -40,7 +41,7 @@ def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, 
     """
     device = settings["device"] if settings else os.environ.get("POINTSERVE_DEVICE", "auto")
     deadline_s = time.monotonic() + limit_s
-    present = [name for name in operators.CHECKS if importlib.util.find_spec(name)]
+    present = [name for name in COMPILED if importlib.util.find_spec(name)]
     with ExitStack() as children:
 
         def start(*command: str) -> Task:
@@ -68,7 +69,7 @@ def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, 
         hindrance = _hindrance(facts)
         facts["operators"] = [
             libraries.entry(name, attempt(checks[name], deadline_s) if name in checks else None, hindrance)
-            for name in operators.CHECKS
+            for name in COMPILED
         ]
         facts["stack"] = [stack.entry(name, attempt(probe, deadline_s)) for name, probe in probes.items()]
     if deep:

@@ -27,11 +27,6 @@ def assert_as_reference(coords, clouds, radius):
     return expected
 
 
-def test_compiled_for_this_device():
-    major, minor = torch.cuda.get_device_capability()
-    assert f"sm_{major}{minor}" in pointgroup_ops.ARCHITECTURES
-
-
 def test_the_golden():
     with np.load(GOLDEN / "input.npz") as given, np.load(GOLDEN / "output.npz") as expected:
         arguments = [torch.from_numpy(given[name]).cuda() for name in ("xyz", "batch_idxs", "batch_offsets")]

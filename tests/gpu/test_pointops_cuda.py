@@ -46,11 +46,6 @@ def on_device(*arguments):
     return [argument.cuda() if isinstance(argument, torch.Tensor) else argument for argument in arguments]
 
 
-def test_compiled_for_this_device():
-    major, minor = torch.cuda.get_device_capability()
-    assert f"sm_{major}{minor}" in pointops.ARCHITECTURES
-
-
 def test_the_goldens_of_neighbours():
     data, expected = golden("op_knn_query")
     xyz, offset, queries, query_offset = (data[name] for name in ("xyz", "offset", "new_xyz", "new_offset"))
@@ -173,55 +168,6 @@ def test_offsets_that_do_not_fit_read_nothing_outside(offset):
     for places in ((xyz, offset, xyz, right), (xyz, right, xyz, offset), (xyz, offset, xyz, offset)):
         for found in (pointops.knn_query(8, *places)[0], pointops.ball_query(8, 0.4, 0.0, *places)[0]):
             assert ((found >= -1) & (found < 100)).all()
-
-
-def cases():
-    generator = torch.Generator().manual_seed(0)
-
-    def floats(*shape):
-        return torch.randn(*shape, generator=generator)
-
-    idx, (target, refer) = torch.randint(-1, 300, (200, 5), generator=generator), torch.randint(0, 200, (2, 500))
-    xyz, new, offset = floats(300, 3), floats(200, 3), torch.tensor([2, 300])
-    new_offset = torch.tensor([10, 200])
-    return {
-        "grouping2": (lambda move, a: pointops.grouping2(a, move(idx)), [floats(300, 7)]),
-        "grouping": (
-            lambda move, a, b, c: pointops.grouping(move(idx), a, b, c, True),
-            [floats(300, 7), floats(300, 3), floats(200, 3)],
-        ),
-        "subtraction": (lambda move, a, b: pointops.subtraction(a, b, move(idx)), [floats(200, 6), floats(300, 6)]),
-        "aggregation": (
-            lambda move, a, b, c: pointops.aggregation(a, b, c, move(idx)),
-            [floats(300, 10), floats(200, 5, 10), floats(200, 5, 4)],
-        ),
-        "interpolation": (
-            lambda move, a: pointops.interpolation(move(xyz), move(new), a, move(offset), move(new_offset)),
-            [floats(300, 6)],
-        ),
-        "relation": (
-            lambda move, a, b, c: pointops.attention_relation_step(a, b, c, move(target), move(refer)),
-            [floats(200, 3, 4), floats(200, 3, 4), floats(4)],
-        ),
-        "fusion": (
-            lambda move, a, b: pointops.attention_fusion_step(a, b, move(target), move(refer)),
-            [floats(500, 3), floats(200, 3, 4)],
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", list(cases()))
-def test_features_and_derivatives_are_those_of_the_processor(name):
-    function, arguments = cases()[name]
-    results = []
-    for device in ("cpu", "cuda", "cuda"):
-        inputs = [argument.to(device).requires_grad_() for argument in arguments]
-        out = function(lambda tensor, device=device: tensor.to(device), *inputs)
-        incoming = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(device)
-        results.append([out, *torch.autograd.grad(out, inputs, incoming)])
-    for expected, found, again in zip(*results, strict=True):
-        torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-4)
-        assert torch.equal(found, again)
 
 
 def test_what_is_wrong_is_said():

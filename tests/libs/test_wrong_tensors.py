@@ -5,6 +5,7 @@ All of them on the meta device are no fault to sparseops."""
 import inspect
 import re
 from dataclasses import is_dataclass
+from importlib import import_module
 
 import pointgroup_ops
 import pointgroup_ops_cuda
@@ -14,11 +15,12 @@ import sparseops
 import torch
 from pointops import _C
 
+from app.operators import LIBRARIES
+
 XYZ, FEAT, OFFSET = torch.rand(10, 3), torch.rand(10, 4), torch.tensor([4, 10])
 NEW_XYZ, NEW_OFFSET = XYZ[::2].contiguous(), torch.tensor([2, 5])
 IDX = torch.zeros(10, 2, dtype=torch.int32)
 HEADS, EDGES = torch.rand(10, 2, 4), torch.zeros(6, dtype=torch.int32)
-COORDS = torch.tensor([[0, 1, 1, 1], [0, 1, 1, 2], [0, 3, 2, 1]])
 CLOUDS = {"batch_idxs": torch.tensor([0, 0, 1]).int(), "batch_offsets": torch.tensor([0, 2, 3]).int()}
 QUERY = {"xyz": XYZ, "offset": OFFSET, "new_xyz": NEW_XYZ, "new_offset": NEW_OFFSET}
 RADII = {"max_radius": 0.5, "min_radius": 0.0}
@@ -95,26 +97,14 @@ RAW_CALLS = {
         "grad_value": torch.zeros(10, 2, 4),
     },
 }
+OPERATORS = {
+    getattr(import_module(library), operator.function): operator
+    for library in LIBRARIES
+    for operator in import_module(f"app.operators.{library}").OPERATORS
+}
 CALLS = {
     **RAW_CALLS,
-    pointops.knn_query: {"nsample": 2, **QUERY},
-    pointops.ball_query: {"nsample": 2, **RADII, **QUERY},
-    pointops.random_ball_query: {"nsample": 2, **RADII, **QUERY},
-    pointops.farthest_point_sampling: {"xyz": XYZ, "offset": OFFSET, "new_offset": NEW_OFFSET},
-    pointops.grouping: {"idx": IDX, "feat": FEAT, "xyz": XYZ, "new_xyz": XYZ, "with_xyz": True},
-    pointops.grouping2: {"input": FEAT, "idx": IDX},
-    pointops.subtraction: {"input1": FEAT, "input2": FEAT, "idx": IDX},
-    pointops.aggregation: AGGREGATED,
-    pointops.interpolation: {**QUERY, "feat": FEAT},
-    pointops.attention_relation_step: {"query": HEADS, "key": HEADS, "weight": torch.rand(4), **EDGE},
-    pointops.attention_fusion_step: {"weight": torch.rand(6, 2), "value": HEADS, **EDGE},
-    pointops.knn_query_and_group: {"feat": FEAT, **QUERY, "nsample": 2, "with_xyz": True},
-    pointops.ball_query_and_group: {"feat": FEAT, **QUERY, "nsample": 2, "max_radio": 0.5, "with_xyz": True},
-    pointops.query_and_group: {"nsample": 2, **QUERY, "feat": FEAT, "idx": None},
-    pointops.offset2batch: {"offset": OFFSET},
-    pointops.batch2offset: {"batch": torch.tensor([0, 0, 1])},
-    pointgroup_ops.ballquery_batch_p: {"coords": torch.rand(3, 3), **CLOUDS, "radius": 1.0},
-    pointgroup_ops.bfs_cluster: CLUSTERS,
+    **{function: operator.made(10) for function, operator in OPERATORS.items()},
     pointgroup_ops.Clustering: {"ignored_labels": [], "class_mapping": torch.arange(4)},
     pointgroup_ops.Clustering.get_instances: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
     pointgroup_ops.Clustering.cluster: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
@@ -134,33 +124,6 @@ CALLS = {
         "cluster_offsets": torch.zeros(4).int(),
         "n": 3,
     },
-    sparseops.grid_sample: {"coord": XYZ, "grid_size": 0.1},
-    sparseops.pack_keys: {"coords": COORDS},
-    sparseops.sort_voxels: {"coords": COORDS},
-    sparseops.submanifold_map: {"coords": COORDS, "kernel_size": 3},
-    sparseops.strided_map: {"coords": COORDS},
-    sparseops.pack_weight: {"weight": torch.rand(4, 3, 3, 3, 4)},
-    sparseops.sparse_conv: {
-        "features": torch.rand(3, 4),
-        "weight": torch.rand(5, 3, 3, 3, 4),
-        "kernel_map": sparseops.submanifold_map(COORDS, 3),
-        "bias": torch.rand(5),
-        "residual": torch.rand(3, 5),
-    },
-    sparseops.serialization_depth: {"grid_coord": COORDS[:, 1:].contiguous()},
-    sparseops.serialize: {
-        "grid_coord": COORDS[:, 1:].contiguous(),
-        "batch": torch.tensor([0, 0, 1]),
-        "depth": torch.tensor([2, 3]),
-    },
-    sparseops.sort_codes: {"codes": torch.arange(6).view(2, 3)},
-    sparseops.segment_reduce: {"values": FEAT, "offsets": torch.tensor([0, 4, 10]), "reduction": "mean"},
-    sparseops.patch_padding: {"offset": OFFSET, "patch_size": 3},
-    sparseops.patch_attention: {
-        "qkv": torch.rand(6, 3, 2, 4),
-        "cu_seqlens": torch.tensor([0, 3, 6]).int(),
-        "bias": torch.rand(2, 2, 3, 3),
-    },
 }
 
 
@@ -176,8 +139,6 @@ FAULTS = {
     "layout": gapped,
 }
 COPIED = [
-    (pointops.offset2batch, "offset"),
-    (pointops.batch2offset, "batch"),
     (pointgroup_ops.Clustering, "class_mapping"),
     (pointgroup_ops.Clustering.get_instances, "vertices"),
     (pointgroup_ops.Clustering.get_instances, "scores"),
@@ -185,18 +146,13 @@ COPIED = [
     (pointgroup_ops.Clustering.cluster, "scores"),
     (pointgroup_ops.Clustering.cluster_, "vertices"),
     (pointgroup_ops.Clustering.cluster_, "labels"),
-    (sparseops.pack_keys, "coords"),
-    (sparseops.pack_weight, "weight"),
-    (sparseops.sparse_conv, "weight"),
-    (sparseops.serialization_depth, "grid_coord"),
-    (sparseops.patch_padding, "offset"),
+    *((function, name) for function, operator in OPERATORS.items() for name in sorted(operator.gapped)),
 ]
 ANY_SHAPE = {
-    (sparseops.serialization_depth, "grid_coord"),
     (pointgroup_ops_cuda.bfs_cluster, "cluster_idxs"),
     (pointgroup_ops_cuda.bfs_cluster, "cluster_offsets"),
+    *((function, name) for function, operator in OPERATORS.items() for name in operator.any_shape),
 }
-SIZED_BY_VALUES = {sparseops.grid_sample, sparseops.strided_map, sparseops.serialization_depth, sparseops.patch_padding}
 
 
 def cases():
@@ -268,19 +224,17 @@ def shapes(result) -> list:
 
 
 def without_values(argument):
-    if isinstance(argument, sparseops.KernelMap):
-        return sparseops.KernelMap(argument.forwards.to("meta"))
-    return argument.to("meta") if isinstance(argument, torch.Tensor) else argument
+    return argument.to("meta") if isinstance(argument, torch.Tensor | sparseops.KernelMap) else argument
 
 
 @pytest.mark.skipif(not sparseops.ARCHITECTURES, reason="the operators are not compiled")
-@pytest.mark.parametrize("function", [function for function in CALLS if function.__module__.startswith("sparseops")])
+@pytest.mark.parametrize("function", [each for each in OPERATORS if OPERATORS[each].library == "sparseops"])
 def test_meta_tensors_give_shapes_or_are_refused(function):
     arguments = CALLS[function]
     if function is sparseops.serialize:
         arguments = arguments | {"depth": 3, "num_clouds": 2}
     found = {name: without_values(argument) for name, argument in arguments.items()}
-    if function in SIZED_BY_VALUES:
+    if OPERATORS[function].sized_by_values:
         with pytest.raises(ValueError, match="got a meta tensor"):
             function(**found)
     else:

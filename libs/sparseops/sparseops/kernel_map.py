@@ -43,6 +43,11 @@ class KernelMap:
         """Voxels of the input."""
         return self.num_out if self.backwards is None else self.backwards.shape[1]
 
+    def to(self, device: torch.device | str) -> "KernelMap":
+        """The map on another device."""
+        backwards = None if self.backwards is None else self.backwards.to(device)
+        return KernelMap(self.forwards.to(device), backwards)
+
     def inverse(self) -> "KernelMap":
         """The pairs backwards, as an inverse convolution and gradients use them; made once."""
         return self._inverse

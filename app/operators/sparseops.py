@@ -1,0 +1,260 @@
+"""The operators of sparseops."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import sparseops
+import torch
+from torch import Generator, Tensor
+
+from .operator import Arguments, Golden, Operator
+
+LIMIT = 1 << 18  # of a coordinate
+CHANNELS = 32
+PATCH_SIZE = 64
+
+
+def _voxels(generator: Generator, number: int) -> Tensor:
+    """int64 (V, 4) of two clouds of hilly ground in no order, about ``number``, no voxel twice."""
+    side = max(round((number / 2) ** 0.5), 1)
+    cells = torch.cartesian_prod(torch.arange(2), torch.arange(side), torch.arange(side))
+    height = 6 + 3 * torch.sin(cells[:, 1] / 3) + 2 * torch.rand(len(cells), generator=generator)
+    coords = torch.cat([cells, height.long()[:, None]], 1)
+    return coords[torch.randperm(len(coords), generator=generator)].contiguous()
+
+
+def _features(generator: Generator, rows: int, *shape: int) -> Tensor:
+    return torch.randn(rows, *shape, generator=generator)
+
+
+def _grid_arguments(generator: Generator, number: int) -> Arguments:
+    side = max(number**0.5, 2.0) / 10
+    coord = torch.rand(number, 3, generator=generator) * torch.tensor([side, side, 1.0])
+    return {"coord": coord, "grid_size": 0.1, "hash_type": "ravel"}
+
+
+def _grid_expected(given: Arguments) -> Any:
+    cells = (given["coord"].double() / given["grid_size"]).floor().long()
+    cells = cells - cells.amin(0)
+    _, inverse, counts = cells.unique(dim=0, return_inverse=True, return_counts=True)
+    return cells, inverse, counts
+
+
+def _map_expected(given: Arguments) -> Tensor:
+    coords, half = given["coords"], given["kernel_size"] // 2
+    steps = torch.arange(-half, half + 1, device=coords.device)
+    shifts = torch.nn.functional.pad(torch.cartesian_prod(steps, steps, steps), (1, 0))
+    equal = ((coords + shifts[:, None])[:, :, None] == coords).all(3)  # (K, V, V)
+    rows = equal.int().argmax(2).int()
+    return torch.where(equal.any(2), rows, -1)
+
+
+def _strided_expected(given: Arguments) -> Any:
+    coords = given["coords"]
+    halved = torch.cat([coords[:, :1], coords[:, 1:] // 2], 1)
+    coarse, parent = halved.unique(dim=0, return_inverse=True)
+    remainder = coords[:, 1:] % 2
+    offset = remainder[:, 0] * 4 + remainder[:, 1] * 2 + remainder[:, 2]
+    children = coarse.new_full((8, len(coarse)), -1)
+    parents = coarse.new_full((8, len(coords)), -1)
+    rows = torch.arange(len(coords), device=coords.device)
+    children[offset, parent], parents[offset, rows] = rows, parent
+    return coarse, children, parents
+
+
+def _conv_arguments(generator: Generator, number: int, kind: str) -> Arguments:
+    coords = _voxels(generator, number)
+    kernel_map = sparseops.submanifold_map(coords, 3) if kind == "submanifold" else sparseops.strided_map(coords)[1]
+    size = 3 if kind == "submanifold" else 2
+    weight = torch.randn(CHANNELS, size, size, size, CHANNELS, generator=generator) / 30
+    return {
+        "features": _features(generator, kernel_map.num_in, CHANNELS),
+        "weight": weight,
+        "kernel_map": kernel_map,
+        "bias": torch.randn(CHANNELS, generator=generator),
+        "residual": _features(generator, kernel_map.num_out, CHANNELS),
+    }
+
+
+def _conv_expected(given: Arguments) -> Tensor:
+    features, rows = given["features"], given["kernel_map"].forwards.long()
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # the row -1
+    out = given["bias"] + given["residual"]
+    for row, kernel in zip(rows, given["weight"].flatten(1, 3).unbind(1), strict=True):
+        out = out + padded[row] @ kernel.t()
+    return out
+
+
+def _cube_arguments(generator: Generator, number: int) -> Arguments:
+    """Two clouds, each all cells of a cube."""
+    depth = max(number.bit_length() // 3, 1)
+    cells = torch.cartesian_prod(*[torch.arange(1 << depth)] * 3)
+    cells = torch.cat([cells[torch.randperm(len(cells), generator=generator)] for _ in range(2)])
+    batch = torch.arange(2).repeat_interleave(len(cells) // 2)
+    return {"grid_coord": cells, "batch": batch, "depth": torch.tensor([depth, depth]), "curves": ["hilbert"]}
+
+
+def _steps(result: Any, given: Arguments) -> Tensor:
+    """From cell to cell along the curve of each cloud."""
+    return given["grid_coord"][result.orders[0]].unflatten(0, (2, -1)).diff(dim=1).abs().sum(2)
+
+
+def _codes_arguments(generator: Generator, number: int) -> Arguments:
+    return {"codes": torch.randint(0, max(number // 2, 2), (2, number), generator=generator), "num_bits": 40}
+
+
+def _codes_expected(given: Arguments) -> Any:
+    orders = given["codes"].argsort(stable=True, dim=1)
+    return orders, orders.argsort(1)
+
+
+def _segments_arguments(generator: Generator, number: int) -> Arguments:
+    count = max(number // 5, 1)
+    values = _features(generator, 5 * count, CHANNELS)
+    return {"values": values, "offsets": torch.arange(0, 5 * count + 1, 5), "reduction": "mean"}
+
+
+def _padding_arguments(generator: Generator, number: int) -> Arguments:
+    return {"offset": torch.tensor([number // 3, number // 3, number]), "patch_size": PATCH_SIZE}
+
+
+def _padding_expected(given: Arguments) -> Any:
+    size, begin = given["patch_size"], 0
+    pad: list[int] = []
+    unpad: list[int] = []
+    starts = [0]
+    for end in given["offset"].tolist():
+        points = list(range(begin, end))
+        missing = -len(points) % size if len(points) > size else 0
+        unpad += range(len(pad), len(pad) + len(points))
+        # the last patch is filled up with the points that stand a patch before the missing ones
+        pad += points + [points[len(points) - size + place] for place in range(missing)]
+        starts += range(starts[-1] + size, len(pad) + 1, size) if len(points) > size else [len(pad)] * bool(points)
+        begin = end
+    return torch.tensor(pad), torch.tensor(unpad), torch.tensor(starts)
+
+
+def _attention_arguments(generator: Generator, number: int) -> Arguments:
+    patches = max(number // PATCH_SIZE, 1)
+    qkv = _features(generator, patches * PATCH_SIZE, 3, 2, 16)
+    starts = torch.arange(0, patches * PATCH_SIZE + 1, PATCH_SIZE, dtype=torch.int32)
+    bias = torch.randn(patches, 2, PATCH_SIZE, PATCH_SIZE, generator=generator)
+    return {"qkv": qkv, "cu_seqlens": starts, "bias": bias}
+
+
+def _attention_expected(given: Arguments) -> Tensor:
+    query, key, value = given["qkv"].unflatten(0, (-1, PATCH_SIZE)).permute(2, 0, 3, 1, 4)  # (P, H, L, D) each
+    scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5 + given["bias"]
+    return (scores.softmax(3) @ value).transpose(1, 2).flatten(0, 1).flatten(1)
+
+
+def _keys(given: Arguments) -> Tensor:
+    batch, x, y, z = given["coords"].unbind(1)
+    return ((batch * LIMIT + x) * LIMIT + y) * LIMIT + z
+
+
+def _coords(generator: Generator, number: int, **others: Any) -> Arguments:
+    return {"coords": _voxels(generator, number), **others}
+
+
+_operator = partial(Operator, "sparseops")
+OPERATORS = [
+    _operator(
+        "grid_sample",
+        _grid_arguments,
+        _grid_expected,
+        lambda result, given: (result.grid_coord, result.inverse, result.offsets.diff()),
+        sized_by_values=True,
+    ),
+    _operator("pack_keys", _coords, _keys, gapped=frozenset({"coords"})),
+    _operator("sort_voxels", _coords, lambda given: _keys(given).argsort(stable=True)),
+    _operator(
+        "submanifold_map",
+        partial(_coords, kernel_size=3),
+        _map_expected,
+        lambda result, given: result.forwards,
+        linear=False,
+    ),
+    _operator(
+        "strided_map",
+        _coords,
+        _strided_expected,
+        lambda result, given: (result[0], result[1].forwards, result[1].backwards),
+        sized_by_values=True,
+    ),
+    _operator(
+        "pack_weight",
+        lambda generator, number: {"weight": torch.randn(CHANNELS, 3, 3, 3, CHANNELS, generator=generator)},
+        lambda given: torch.tensor([len(given["weight"]), 27, given["weight"].shape[4]]),
+        lambda result, given: torch.tensor([result.out_channels, result.num_offsets, result.in_channels]),
+        gapped=frozenset({"weight"}),
+    ),
+    *(
+        _operator(
+            "sparse_conv",
+            partial(_conv_arguments, kind=kind),
+            _conv_expected,
+            tolerance=1e-4,
+            gradients=("features", "weight", "bias", "residual"),
+            gapped=frozenset({"weight"}),
+            variant=kind,
+        )
+        for kind in ("submanifold", "strided")
+    ),
+    _operator(
+        "serialization_depth",
+        lambda generator, number: {"grid_coord": _voxels(generator, number)[:, 1:].contiguous()},
+        lambda given: int(given["grid_coord"].max() + 1).bit_length(),
+        gapped=frozenset({"grid_coord"}),
+        any_shape=frozenset({"grid_coord"}),
+        sized_by_values=True,
+    ),
+    _operator(
+        "serialize", _cube_arguments, lambda given: given["batch"].new_ones(2, len(given["batch"]) // 2 - 1), _steps
+    ),
+    _operator("sort_codes", _codes_arguments, _codes_expected),
+    _operator(
+        "segment_reduce",
+        _segments_arguments,
+        lambda given: given["values"].unflatten(0, (-1, 5)).mean(1),
+        tolerance=1e-5,
+        gradients=("values",),
+    ),
+    _operator(
+        "patch_padding",
+        _padding_arguments,
+        _padding_expected,
+        lambda result, given: tuple(result),
+        gapped=frozenset({"offset"}),
+        sized_by_values=True,
+    ),
+    _operator("patch_attention", _attention_arguments, _attention_expected, tolerance=1e-4, gradients=("qkv", "bias")),
+]
+
+
+def _serialization(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
+    for depth in params["depths"]:
+        codes = sparseops.serialize(given[f"grid_coord_{depth}"], given[f"batch_{depth}"], depth).codes
+        outputs |= {f"{curve}_{depth}": row for curve, row in zip(sparseops.CURVES, codes, strict=True)}
+    cloud = sparseops.serialize(given["cloud_grid_coord"], given["cloud_batch"])
+    return outputs | {
+        "cloud_code": cloud.codes,
+        "cloud_order": cloud.orders,
+        "cloud_inverse": cloud.inverses,
+        "cloud_depth": torch.tensor(sparseops.serialization_depth(given["cloud_grid_coord"])),
+    }
+
+
+def _attention_padding(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
+    for name, offset in given.items():
+        kind, _, batch = name.partition("_")
+        if kind == "offset":
+            padding = sparseops.patch_padding(offset, int(given[f"patch_{batch}"]))
+            outputs |= {f"{field}_{batch}": tensor for field, tensor in padding._asdict().items()}
+    return outputs
+
+
+GOLDENS: dict[str, Golden] = {"attention_padding": _attention_padding, "serialization": _serialization}
