@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test viewer-test gpu-libs gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -47,15 +47,23 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/typos
 
-# On a machine with a GPU, by $(PYTHON), whose torch has CUDA; nothing is installed. TORCH_CUDA_ARCH_LIST=9.0 builds faster.
+# On a machine with a GPU, by $(PYTHON), whose torch has CUDA. What else the service needs and such a machine may lack comes
+# as wheels, fetched by gpu-wheels where there is a network, and goes into build/site. Without them the tests of operators
+# run, those of networks are left out. TORCH_CUDA_ARCH_LIST=9.0 builds faster.
 SPACE := $() $()
-GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath $(dir $(LIBS)))) $(PYTHON)
+WHEELS := build/wheels
+SITE := build/site
+GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath $(SITE) $(dir $(LIBS)))) $(PYTHON)
+
+gpu-site:
+	$(if $(wildcard $(WHEELS)/*.whl),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target $(SITE) $(WHEELS)/*.whl,\
+		@echo "no wheels in $(WHEELS): tests that need them are left out; make gpu-wheels fetches them")
 
 # the operators with their CUDA code, compiled where their sources are
 gpu-libs:
 	set -e; for library in $(dir $(COMPILED)); do (cd $$library && FORCE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace); done
 
-gpu-test: gpu-libs
+gpu-test: gpu-libs gpu-site
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
 # the operators, small clouds and few examples, under the tools that find accesses out of bounds and races within a block,
@@ -64,7 +72,7 @@ SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred 
 gpu-sanitize: gpu-memcheck gpu-racecheck
 
 GPU_WORKERS := 8
-gpu-memcheck gpu-racecheck: gpu-%: gpu-libs
+gpu-memcheck gpu-racecheck: gpu-%: gpu-libs gpu-site
 	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
 		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all \
 		env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu -k "$(SANITIZED)" \
@@ -73,12 +81,10 @@ gpu-memcheck gpu-racecheck: gpu-%: gpu-libs
 gpu-bench: gpu-libs
 	$(GPU_PYTHON) benchmarks/operators_gpu.py
 
-# The service on such a machine: what is missing there comes as wheels, fetched by gpu-wheels where there is a network.
-WHEELS := build/wheels
 WHEEL_PYTHON ?= 3.12
 WHEEL_NAMES := annotated-types anyio apiflask apispec blinker certifi dnspython email-validator flask flask-httpauth flask-marshmallow \
-	gunicorn h11 httpcore2 httpx2 idna itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core pydantic-settings pyproj python-dotenv python-neo-lzf structlog \
-	truststore typing-inspection webargs
+	gunicorn h11 httpcore2 hypothesis httpx2 idna itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core \
+	pydantic-settings pyproj python-dotenv python-neo-lzf sortedcontainers structlog truststore typing-inspection webargs
 gpu-wheels: $(VENV)/.python
 	rm -rf $(WHEELS)
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version $(WHEEL_PYTHON) \
@@ -86,10 +92,8 @@ gpu-wheels: $(VENV)/.python
 		--platform manylinux1_x86_64 --constraint $(LOCK) --dest $(WHEELS) $(WHEEL_NAMES)
 
 # requests and points a second by size of cloud, and the share of the time in which the device is busy
-gpu-serve-bench: gpu-libs
-	$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/site $(WHEELS)/*.whl
-	PYTHONPATH=$(abspath build/site):$(subst $(SPACE),:,$(abspath $(dir $(LIBS)))) $(PYTHON) -m benchmarks.service --device cuda \
-		$(BENCH_ARGS)
+gpu-serve-bench: gpu-libs gpu-site
+	$(GPU_PYTHON) -m benchmarks.service --device cuda $(BENCH_ARGS)
 
 # linters and schemas over Dockerfiles, scripts, compose, Kubernetes and environment.yml, by tools in a place of their own
 IMAGE_LINTERS := .venv-image

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("pydantic", reason="needs the wheels of make gpu-wheels")
+
 from app.clouds.cloud import Cloud
 from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("pydantic", reason="needs the wheels of make gpu-wheels")
+
 from app.verify import verify
 
 pytestmark = pytest.mark.gpu

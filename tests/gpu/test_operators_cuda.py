@@ -4,6 +4,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from effort import rows
 
 from app.operators import LIBRARIES
 from app.operators.operator import Operator, difference
@@ -15,7 +16,7 @@ OPERATORS = [
     for operator in import_module(f"app.operators.{library}").OPERATORS
     if "cuda" in operator.devices
 ]
-MANY, FEW = 20_000, 500
+MANY, FEW = rows(20_000), 500
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: f"{operator.library}-{operator.name}")
 
 
