@@ -1,4 +1,4 @@
-"""The one device that a command computes on."""
+"""The one device that a command computes on in its own process."""
 
 import os
 from typing import TYPE_CHECKING
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 def open_device(settings: "Settings") -> str:
     """What torch calls the device that ``settings`` name (the first of several), with their threads set.
 
+    CUDA, OpenMP and BLAS take their variables from the environment alone, when they are loaded: they are put there, as
+    into that of an engine process.
+
     Raises:
         BadRequest: no such kind of device.
         BadModel: CUDA was asked for and cannot be had.
@@ -18,7 +21,7 @@ def open_device(settings: "Settings") -> str:
     from app.engine.threads import thread_environment
 
     chosen = devices.choose(settings.device)[0]
-    os.environ.update(thread_environment() | chosen.environment)  # before torch reads it
+    os.environ.update(thread_environment() | chosen.environment)
 
     import torch
 
