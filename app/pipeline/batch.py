@@ -111,7 +111,7 @@ def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _W
         run = RunContext([*request.cloud.warnings, *pipeline.warnings], request.check_cancelled)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
-            nothing = pipeline.answer_of_nothing(len(request.cloud), request.options.fields, run)
+            nothing = pipeline.answer_of_nothing(len(request.cloud), request.options, run)
             return SegmentationOutcome(index, nothing)
     except Exception as error:
         return SegmentationOutcome(index, error)
@@ -135,10 +135,10 @@ def _answer(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[SegmentationO
     together = _together(pipeline, wanted) if len(wanted) > 1 else None
     for place, waiting in enumerate(wanted):
         try:
-            fields = waiting.request.options.fields
-            predictions = together[place] if together else pipeline.predict(waiting.prepared, fields, waiting.run)
+            options = waiting.request.options
+            predictions = together[place] if together else pipeline.predict(waiting.prepared, options, waiting.run)
             result: Segmentation | Exception = pipeline.answer(
-                predictions, waiting.prepared.projection, fields, waiting.run
+                predictions, waiting.prepared.projection, options, waiting.run
             )
         except Exception as error:
             result = error

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import CLASSES, FEATURES, INSTANCES, Source, made_from
 from app.errors import BadModel
+from app.options import Options
 
 from . import field_values, prepare, single_pass, transforms
 from .inference import Inference
@@ -58,12 +59,12 @@ class Pipeline:
         plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], RunContext([]))
         return self.inference.logits(prepared.feat, plan, RunContext([]))
 
-    def predict(self, prepared: Prepared, fields: tuple[str, ...], run: RunContext) -> Predictions:
-        """The predictions of one pass, with all that ``fields`` are made from."""
-        return single_pass.predict(self.inference, prepared, source_of(fields), self.tile_voxels, run)
+    def predict(self, prepared: Prepared, options: Options, run: RunContext) -> Predictions:
+        """The predictions of one pass, with all that the fields asked for are made from."""
+        return single_pass.predict(self.inference, prepared, source_of(options.fields), self.tile_voxels, run)
 
     def answer(
-        self, predictions: Predictions, projection: Projection, fields: tuple[str, ...], run: RunContext
+        self, predictions: Predictions, projection: Projection, options: Options, run: RunContext
     ) -> Segmentation:
         """The answer for all points of the cloud, from predictions and the projection from their rows to the points."""
         with run.stage("project"):
@@ -82,17 +83,17 @@ class Pipeline:
                 labels = projection.project(ids[predictions.best], self.procedure.ignore_label)
             else:
                 labels = np.full(projection.num_points, self.procedure.ignore_label, np.int32)
-            if not self.procedure.classes and not made_from(FEATURES, fields):
+            if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
-            out = Segmentation(labels, meta, field_values.of_points(predictions, projection, fields))
-            if "instances" in fields:
+            out = Segmentation(labels, meta, field_values.of_points(predictions, projection, options.fields))
+            if "instances" in options.fields:
                 meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
         return out
 
-    def answer_of_nothing(self, num_points: int, fields: tuple[str, ...], run: RunContext) -> Segmentation:
+    def answer_of_nothing(self, num_points: int, options: Options, run: RunContext) -> Segmentation:
         """The answer for a cloud of points that are all unusable."""
         nothing = Predictions.of_nothing(len(self.procedure.classes))
-        return self.answer(nothing, Projection.of_nothing(num_points), fields, run)
+        return self.answer(nothing, Projection.of_nothing(num_points), options, run)
 
 
 def source_of(fields: tuple[str, ...]) -> Source:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, made_from
 from app.errors import BadRequest
-from app.options import MAX_PASSES, Mode, Options
+from app.options import MAX_PASSES, Options
 
 from . import exact, instance_tester, prepare
 from .batch import SegmentationRequest, segment_batch
@@ -25,7 +25,7 @@ class Segmenter(Pipeline):
         not give a field, or not in this mode.
         """
         segmenter = self._for_condition(options.condition)
-        segmenter._check(options.fields, options.mode)
+        segmenter._check(options)
         return segmenter
 
     def _for_condition(self, condition: str) -> "Segmenter":
@@ -65,9 +65,12 @@ class Segmenter(Pipeline):
             raise outcome.result
         return outcome.result
 
-    def _check(self, fields: tuple[str, ...], mode: Mode) -> None:
-        """Raise BadRequest for ``fields`` that this network does not give in ``mode``."""
-        of_classes, of_instances, of_features = (made_from(source, fields) for source in (CLASSES, INSTANCES, FEATURES))
+    def _check(self, options: Options) -> None:
+        """Raise BadRequest for fields that this network does not give in the mode asked for."""
+        mode = options.mode
+        of_classes, of_instances, of_features = (
+            made_from(source, options.fields) for source in (CLASSES, INSTANCES, FEATURES)
+        )
         if of_instances and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.procedure.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
@@ -97,7 +100,7 @@ class Segmenter(Pipeline):
 
     def _gives(self, name: str) -> bool:
         try:
-            self._check((name,), Mode.FAST)
+            self._check(Options(fields=(name,)))
         except BadRequest:
             return False
         return True
@@ -105,10 +108,10 @@ class Segmenter(Pipeline):
     def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
         staged = prepare.stage(cloud, self.procedure, options.seed, run, thin=True)
         if staged is None:
-            return self.answer_of_nothing(len(cloud), options.fields, run)
+            return self.answer_of_nothing(len(cloud), options, run)
         if self.inference.finds_instances:
             picks = instance_tester.prepare_picks(staged, self.procedure, str(self.inference.device), run)
-            return self.answer(self.predict(picks, options.fields, run), picks.projection, options.fields, run)
+            return self.answer(self.predict(picks, options, run), picks.projection, options, run)
         max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
-        return self.answer(exact.predictions(votes), staged.projection, options.fields, run)
+        return self.answer(exact.predictions(votes), staged.projection, options, run)
