@@ -85,7 +85,7 @@ class ModelSettings(BaseModel):
     )
     legacy_colors: Choice = Field(
         "auto",
-        description="whether colours go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
+        description="whether colors go to the network from -1 to 1, as before Pointcept 1.6: auto, yes, no, or "
         "MODEL=yes and so on by model, joined by ','",
     )
     legacy_blocks: Choice = Field(

@@ -44,7 +44,7 @@ class Cloud:
 
     def left_out(self, output: str) -> list[str]:
         """A warning that names what points have beside coordinates, for a writer that has no place for any of it."""
-        parts = {"colours": self.rgb, "intensity": self.intensity, "normals": self.normals, **self.extra}
+        parts = {"colors": self.rgb, "intensity": self.intensity, "normals": self.normals, **self.extra}
         names = [name for name, values in parts.items() if values is not None]
         names += [name for name, feeds in self.columns.items() if not feeds and name not in parts]  # not even read
         told = ", ".join(names)

@@ -24,20 +24,20 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
     if unset.any():
         values[unset] = 0
         num_unset = np.count_nonzero(unset)
-        warnings.append(f"Points with colours that are not finite: {num_unset:,}; taken as black.")
+        warnings.append(f"Points with colors that are not finite: {num_unset:,}; taken as black.")
     lowest, highest = float(values.min(initial=0)), float(values.max(initial=0))
     if lowest < 0 or highest > 65535:
         raise BadCloud(
-            f"Colours run from {lowest:g} to {highest:g}; expected 0 to 255, 0 to 1, or up to 16 bits. "
-            "Name the columns with columns= if these are no colours."
+            f"Colors run from {lowest:g} to {highest:g}; expected 0 to 255, 0 to 1, or up to 16 bits. "
+            "Name the columns with columns= if these are no colors."
         )
     if 0 < highest <= 1 and any(channel.dtype.kind == "f" for channel in channels):
         full_scale = 1
-        warnings.append("Colours are at most 1 and were read as 0 to 1.")
+        warnings.append("Colors are at most 1 and were read as 0 to 1.")
     else:
         full_scale = next(limit for limit in DEPTHS if highest <= limit)
         if full_scale > 255:
-            warnings.append(f"Colours reach {highest:g} and were read as {DEPTHS[full_scale]} bits a channel.")
+            warnings.append(f"Colors reach {highest:g} and were read as {DEPTHS[full_scale]} bits a channel.")
     return np.rint(values * np.float32(255 / full_scale)).astype(np.uint8), warnings
 
 

@@ -126,7 +126,7 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None, warni
     counts = [len(table.xyz) for table in tables]
     cloud.extra["scan"] = np.repeat(np.array([scan.index for scan in scans], np.int32), counts)
     _warn_of_invalid(tables, warnings)
-    cloud.rgb = _joined("colours", [table.rgb for table in tables], counts, warnings)
+    cloud.rgb = _joined("colors", [table.rgb for table in tables], counts, warnings)
     cloud.normals = _joined("normals", [table.normals for table in tables], counts, warnings)
     cloud.intensity = _joined("intensity", [table.intensity for table in tables], counts, warnings)
     if cloud.intensity is not None:
@@ -166,7 +166,7 @@ def _warn_of_invalid(tables: list[Table], warnings: list[str]) -> None:
     if xyz:
         warnings.append(f"Points marked invalid in the file: {xyz:,}; their coordinates became NaN.")
     if rgb:
-        warnings.append(f"Colours marked invalid in the file: {rgb:,}; they became black.")
+        warnings.append(f"Colors marked invalid in the file: {rgb:,}; they became black.")
     if intensity:
         warnings.append(f"Intensities marked invalid in the file: {intensity:,}; they became NaN.")
 

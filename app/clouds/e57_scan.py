@@ -195,7 +195,7 @@ class E57Scan:
         reached = max(limit, greatest) if math.isfinite(limit) else greatest
         full_scale = next((scale for scale in FULL_SCALES if reached <= scale), greatest)
         if full_scale != 255:
-            warnings.append(f"Colours of scan {self.index} run from 0 to {full_scale:g} and became 8 bits a channel.")
+            warnings.append(f"Colors of scan {self.index} run from 0 to {full_scale:g} and became 8 bits a channel.")
         rgb = np.stack(channels, axis=1) * (255 / full_scale)
         return np.clip(np.rint(np.nan_to_num(rgb)), 0, 255).astype(np.uint8)
 

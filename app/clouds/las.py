@@ -98,7 +98,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
     channels = [_column(file, records, name) for name in ("red", "green", "blue")]
     greatest = max(int(channel.max()) for channel in channels)
     if greatest == 0:
-        warnings.append("The point format has colour, but all of it is zero: treated as absent.")
+        warnings.append("The point format has color, but all of it is zero: treated as absent.")
         return None
     shift = next(bits - 8 for bits in (8, 10, 12, 16) if greatest < 1 << bits)
     fine = np.zeros(len(records), bool)
@@ -106,7 +106,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
         fine |= (channel & ((1 << shift) - 1) != 0) & ((channel % 257 != 0) if shift == 8 else True)
     if fine.any():
         warnings.append(
-            f"Colours have {shift + 8} bits a channel, of which the model and answers other than LAS get the upper 8: "
+            f"Colors have {shift + 8} bits a channel, of which the model and answers other than LAS get the upper 8: "
             f"{np.count_nonzero(fine):,} points have more."
         )
     return np.stack([(channel >> shift).astype(np.uint8) for channel in channels], axis=1)

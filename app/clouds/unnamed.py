@@ -62,7 +62,7 @@ def _odd_column(table: np.ndarray) -> str | None:
     if len(counting) == 1:
         return f"column {counting[0]} counts the rows"
     if table.shape[1] == 4 and looks_packed(table[:, 3]):
-        return "column 4 looks like colours packed into one number, as in a PCD file whose header is missing"
+        return "column 4 looks like colors packed into one number, as in a PCD file whose header is missing"
     return None
 
 

@@ -111,7 +111,7 @@ def _chosen(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _color(cloud: Cloud, rows: np.ndarray, warnings: list[str]) -> np.ndarray:
     if cloud.rgb is not None:
         return cloud.rgb[rows].astype(np.float32)
-    warnings.append("The cloud has no colour, which the model reads: mid grey was taken; expect worse labels.")
+    warnings.append("The cloud has no color, which the model reads: mid grey was taken; expect worse labels.")
     return np.full((len(rows), 3), NEUTRAL_COLOR, np.float32)
 
 

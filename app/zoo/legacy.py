@@ -1,6 +1,6 @@
 """Old semantics for weights that old versions of Pointcept trained and later versions run differently.
 
-Two things changed, each with a setting of its own. Before v1.6.0 colours went to networks as c / 127.5 - 1; configs of
+Two things changed, each with a setting of its own. Before v1.6.0 colors went to networks as c / 127.5 - 1; configs of
 that time have ``GridSample(keys=…)``. Before v1.5.2 a block of PT-v3m1 handed the output of its MLP, without the
 shortcut, to the positional convolution of the next. No config shows that, so known weights are known by their hash.
 """
@@ -21,7 +21,7 @@ SHA256_OF_OLD_BLOCKS = {
 }
 BACKBONE = "PT-v3m1"
 
-OLD_COLORS = "Colours go to the network from -1 to 1, as Pointcept had it before v1.6.0"
+OLD_COLORS = "Colors go to the network from -1 to 1, as Pointcept had it before v1.6.0"
 OLD_BLOCKS = "Blocks of PT-v3m1 run as Pointcept had them before v1.5.2"
 TOLD = "legacy_{}=yes says so."
 UNKNOWN_BLOCKS = (

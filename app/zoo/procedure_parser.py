@@ -176,7 +176,7 @@ def _refuse_old_names(step: Transform, path: str) -> None:
         raise BadModel(
             f"config.py: {path} has Voxelize, the old name of GridSample; write dict(type='GridSample', {arguments}) "
             "and in Collect grid_coord for discrete_coord. A new name alone would change what is meant: keys has to be "
-            "written, because it says that NormalizeColor gave colours from -1 to 1 then, c / 127.5 - 1, not from 0 to "
+            "written, because it says that NormalizeColor gave colors from -1 to 1 then, c / 127.5 - 1, not from 0 to "
             "1 as today; grid_size, hash_type and mode, where Voxelize had none, are those that it took"
         )
     found = step.get("keys", ()) if step.get("type") == "Collect" else ()

@@ -49,7 +49,7 @@ def test_laz_keeps_everything_and_holds_the_labels(pointserve, tile, tmp_path):
     assert (np.asarray(written["confidence"]) > 0).all()
     counted = {int(count.replace(",", "")) for count in re.findall(r"([\d,]+) │ +[\d.]+ %", done.stdout)}
     assert set(np.bincount(written.classification).tolist()) <= counted
-    assert "no colour" in done.stderr
+    assert "no color" in done.stderr
 
 
 def test_exact_mode_makes_the_passes_it_is_given(pointserve, tile, tmp_path):

@@ -14,7 +14,7 @@ SAID = {
     "model": "some model",
     "ignore_label": "-1",
     "classes": '[{"id": 1, "name": "ground", "color": [1, 2, 3], "asprs": 2}]',
-    "warnings": '["no colours"]',
+    "warnings": '["no colors"]',
     "units": "null",
 }
 CONTENT = save({"labels": LABELS, "entropy": np.array([0.5, 0], np.float32)}, metadata=SAID)
@@ -23,7 +23,7 @@ GOOD = {
     "X-Pointserve-Model": "some%20model",
     "X-Pointserve-Points": "2",
     "X-Pointserve-Passes": "1/3",
-    "X-Pointserve-Warnings": '["no colours"]',
+    "X-Pointserve-Warnings": '["no colors"]',
     "X-Request-Id": "abc",
     "Server-Timing": "decode;dur=1.5, network;dur=20.0",
 }

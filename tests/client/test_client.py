@@ -143,7 +143,7 @@ def test_warnings_of_the_answer_are_returned_and_given_to_the_caller(client: Cli
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = client.predict(TABLE[:, :3])
-    assert any("no colour" in text for text in found.meta.warnings)
+    assert any("no color" in text for text in found.meta.warnings)
     assert found.meta.warnings == [str(each.message) for each in caught if each.category is PredictionWarning]
     if kind is Client:
         assert {each.filename for each in caught} == {__file__}

@@ -33,7 +33,7 @@ def test_it_comes_back_when_it_is_told_to(kind):
     assert {headers["Authorization"] for _, headers, _ in server.seen} == {"Bearer secret"}
     assert {body for _, _, body in server.seen} == {b"cloud"}
     assert {path for path, _, _ in server.seen} == {"/predict?seed=3&output=safetensors"}
-    assert (found.meta.model, found.meta.passes_wanted, found.meta.warnings) == ("some model", 3, ["no colours"])
+    assert (found.meta.model, found.meta.passes_wanted, found.meta.warnings) == ("some model", 3, ["no colors"])
     assert found.meta.timings_ms == {"decode": 1.5, "network": 20.0}
     np.testing.assert_array_equal(found.labels, LABELS)
     assert (found.classes[0].name, found.classes[0].color, found.ignore_label) == ("ground", (1, 2, 3), -1)

@@ -43,7 +43,7 @@ def test_colors_of_any_scale(values, dtype, expected, warned):
 
 @pytest.mark.parametrize("values", [[-1, 5], [0, 70000]])
 def test_what_is_no_color(values):
-    with pytest.raises(BadCloud, match="Colours run from"):
+    with pytest.raises(BadCloud, match="Colors run from"):
         color(*values)
 
 

@@ -112,7 +112,7 @@ def test_pcd_says_which_fields_of_the_file_it_overwrote():
 def test_answers_of_coordinates_and_labels_name_what_they_leave_out(output, name):
     _, answer = answered(output, full_cloud())
     told = [warning for warning in answer.meta.warnings if warning.startswith(f"{name} holds coordinates and labels")]
-    assert f"left out: {len(COLUMNS) + 3} columns (colours, intensity, normals, return_number" in told[0]
+    assert f"left out: {len(COLUMNS) + 3} columns (colors, intensity, normals, return_number" in told[0]
     _, answer = answered(output, Cloud(np.zeros((POINTS, 3)), "npy"))
     assert answer.meta.warnings == []
 

@@ -95,7 +95,7 @@ def test_colors_and_intensity(tmp_path):
     np.testing.assert_array_equal(cloud.rgb[200:], 0)
     np.testing.assert_allclose(cloud.intensity[:200], intensity)
     assert cloud.intensity_scale == 4095
-    assert "1 of 2 scans have no colours" in cloud.warnings[0]
+    assert "1 of 2 scans have no colors" in cloud.warnings[0]
 
 
 def test_invalid_points_are_kept_without_coordinates(tmp_path):
@@ -220,7 +220,7 @@ def test_values_marked_as_invalid(tmp_path):
     np.testing.assert_array_equal(cloud.rgb[:, 0], np.where(state, 0, np.arange(40) + 100))
     np.testing.assert_array_equal(cloud.intensity, np.where(state, np.nan, np.arange(40)))
     assert cloud.warnings == [
-        "Colours marked invalid in the file: 10; they became black.",
+        "Colors marked invalid in the file: 10; they became black.",
         "Intensities marked invalid in the file: 10; they became NaN.",
     ]
 

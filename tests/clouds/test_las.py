@@ -33,7 +33,7 @@ def test_every_point_format(point_format, compressed):
     assert {"pair_0", "pair_1"} <= set(cloud.extra)
     assert ("gps_time" in cloud.extra) == (point_format not in (0, 2))
     assert (cloud.rgb is not None) == (point_format in (2, 3, 5, 7, 8, 10))
-    told = "Colours have 16 bits a channel, of which the model and answers other than LAS get the upper 8: "
+    told = "Colors have 16 bits a channel, of which the model and answers other than LAS get the upper 8: "
     assert [warning.startswith(told) for warning in cloud.warnings] == [True] * (cloud.rgb is not None)
 
 
@@ -137,7 +137,7 @@ def test_colors_that_are_all_zero_are_absent_with_a_warning():
         expected[name] = np.zeros(500, np.uint16)
     cloud = las.read(memoryview(to_bytes(expected)))
     assert cloud.rgb is None
-    assert "colour" in cloud.warnings[0]
+    assert "color" in cloud.warnings[0]
 
 
 @pytest.mark.parametrize(("greatest", "scale"), [(0, None), (255, 255), (256, 4095), (4096, 65535)])

@@ -276,7 +276,7 @@ def test_packed_colors_that_are_no_number_invent_no_color(alpha, encoding):
     data = small("x y z rgb", "4 4 4 4", "F F F F", body, WIDTH="3", POINTS="3", DATA=encoding.partition(",")[0])
     cloud = pcd.read(memoryview(data))
     assert cloud.rgb.tolist() == [[10, 20, 30], [0, 0, 0], [200, 0, 0]]
-    assert cloud.warnings == ["Points with colours that are not finite: 1; taken as black."]
+    assert cloud.warnings == ["Points with colors that are not finite: 1; taken as black."]
 
 
 @pytest.mark.parametrize("word", ["nan", "-nan(ind)", "nan(ind)", "1.#QNAN", "-1.#IND"])

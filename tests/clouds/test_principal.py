@@ -1,4 +1,4 @@
-"""Principal components as colours."""
+"""Principal components as colors."""
 
 import numpy as np
 import pytest

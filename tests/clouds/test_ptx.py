@@ -38,7 +38,7 @@ def test_several_scans_each_by_its_own_pose():
     assert found.xyz[8:].tolist() == [[4, 5, 6], [7, 8, 9]]
     assert found.rgb[:4].tolist() == [[10, 20, 30], [0, 0, 0], [40, 50, 60], [70, 80, 90]]
     assert not found.rgb[4:].any()
-    assert any("colours that are not finite: 6" in warning for warning in found.warnings)
+    assert any("colors that are not finite: 6" in warning for warning in found.warnings)
 
 
 def test_a_matrix_written_for_columns():

@@ -230,7 +230,7 @@ def test_packed_colors_by_name(values):
     first, second = values.split()
     cloud = read(f"x y z rgb\n1 2 3 {first}\n4 5 6 {second}\n7 8 9 nan\n")
     assert cloud.rgb.tolist() == [[255, 0, 0], [0, 0, 255], [0, 0, 0]]
-    assert "Points with colours that are not finite: 1; taken as black." in cloud.warnings
+    assert "Points with colors that are not finite: 1; taken as black." in cloud.warnings
 
 
 def test_columns_without_any_value_are_left_out():

@@ -99,7 +99,7 @@ def test_answer_says_how_it_came_about(service):
     assert len(body["labels"]) == len(body["confidence"]) == 300
     assert body["request_id"] == "request-1"
     assert body["warnings"] == answer.warnings
-    assert any("colour" in warning for warning in answer.warnings)
+    assert any("color" in warning for warning in answer.warnings)
     stages = list(answer.timings_ms)
     assert stages[:2] == ["decode", "queue"]
     assert stages[-1] == "encode"

@@ -189,7 +189,7 @@ def _e57(xyz: np.ndarray) -> bytes:
 
 
 def _e57_of_every_field(xyz: np.ndarray, rgb: np.ndarray) -> bytes:
-    """Two scans: one with normals, colours, times and a pose of no rotation, one with spherical coordinates."""
+    """Two scans: one with normals, colors, times and a pose of no rotation, one with spherical coordinates."""
     from tests.clouds.e57_samples import coordinates, double, integer, put_together, scaled, single, structure
 
     half = len(xyz) // 2

@@ -24,5 +24,5 @@ def network():
 
 @pytest.fixture
 def procedure():
-    """Colour and normal on voxels of half a metre."""
+    """Color and normal on voxels of half a metre."""
     return make_procedure()

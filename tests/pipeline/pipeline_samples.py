@@ -19,7 +19,7 @@ def make_procedure(feat_keys=("color", "normal"), grid_size=0.5, transform=(), n
 
 
 def make_terrain(num_points=3000, extent_m=40.0, seed=0):
-    """Hills with things standing on them, with colour, normals, intensity and return numbers."""
+    """Hills with things standing on them, with color, normals, intensity and return numbers."""
     rng = np.random.RandomState(seed)
     x, y = rng.uniform(0, extent_m, (2, num_points))
     above = np.where(rng.rand(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)

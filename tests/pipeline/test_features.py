@@ -30,8 +30,8 @@ def test_absent_channels_are_filled_each_with_a_warning():
     assert (sample["color"] == 127.5).all()
     assert (sample["strength"] == 0.5).all()
     np.testing.assert_allclose(np.linalg.norm(sample["normal"], axis=1), 1, atol=1e-5)
-    assert [word for word in ("colour", "intensity", "normals") if any(word in said for said in warnings)] == [
-        "colour",
+    assert [word for word in ("color", "intensity", "normals") if any(word in said for said in warnings)] == [
+        "color",
         "intensity",
         "normals",
     ]

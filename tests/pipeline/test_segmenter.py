@@ -77,7 +77,7 @@ def test_a_handful_of_points_and_points_all_alike_are_labelled(network, procedur
     out = Segmenter(network, procedure).segment(cloud)
     assert len(set(out.labels)) == 1
     assert out.labels[0] != procedure.ignore_label
-    assert len(out.meta.warnings) == 2  # no colour, no normals
+    assert len(out.meta.warnings) == 2  # no color, no normals
 
 
 def test_one_far_outlier_is_ignored_and_the_others_keep_their_labels(network, procedure):

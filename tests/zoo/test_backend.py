@@ -61,7 +61,7 @@ def pointcept(tmp_path) -> Path:
 
 @pytest.fixture
 def experiment(folder) -> Path:
-    """An experiment with a network that only Pointcept has; its features are colours."""
+    """An experiment with a network that only Pointcept has; its features are colors."""
     text = (folder / "config.py").read_text()
     start, end = text.index("model = dict("), text.index("optimizer = ")
     text = text[:start] + f"model = {MODEL!r}\n" + text[end:]

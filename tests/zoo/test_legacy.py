@@ -34,7 +34,7 @@ def test_a_config_of_today_is_run_as_today(golden, tmp_path):
     assert applied(load(golden).procedure, tmp_path) == (False, False, [])
 
 
-def test_old_grid_samples_mean_old_colours_and_leave_the_blocks_open(old_procedure, tmp_path):
+def test_old_grid_samples_mean_old_colors_and_leave_the_blocks_open(old_procedure, tmp_path):
     colors, blocks, remarks = applied(old_procedure, tmp_path)
     assert (colors, blocks) == (True, False)
     assert len(remarks) == 2
@@ -68,7 +68,7 @@ def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_
     assert "legacy_blocks" not in MODEL["backbone"]
 
 
-def test_signed_colours_reach_from_minus_one_to_one():
+def test_signed_colors_reach_from_minus_one_to_one():
     sample = {"color": np.array([[0.0, 127.5, 255.0]])}
     signed = transformed([{"type": "NormalizeColor", "signed": True}], sample)["color"]
     np.testing.assert_array_equal(signed, [[-1, 0, 1]])
