@@ -9,19 +9,30 @@ LIBS := $(wildcard libs/*/pyproject.toml)
 COMPILED := $(wildcard libs/*/setup.py)
 LIB_SOURCES := $(wildcard libs/*/setup.py libs/common/* libs/*/csrc/*/*)
 PYTEST_ARGS ?=
+# more than cores, because servers under test are often waited for
+TEST_WORKERS ?= 3
+FAST_TESTS := tests/clouds tests/networks tests/pickles tests/pipeline tests/zoo tests/test_errors.py tests/test_options.py
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test test-fast test-slow dist page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
 	$(BIN)/pointserve serve
 
-# style, types, import contract, tests; those of the page where there is a Chromium
+# style, types, import contract, tests; those of the page if there is a Chromium
 test: lint
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
 	$(if $(CHROMIUM),$(MAKE) page-test,@echo "no Chromium: the tests of the page were left out")
+
+# what a change breaks most often, in about a minute: without servers, commands and compilers
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(FAST_TESTS) $(PYTEST_ARGS)
+
+# what seldom breaks and takes long: sanitizers, every CUDA architecture, damaged files
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 
 # the page in a browser; without the packages of node, axe and the comparison of built files with sources are left out
 page-test: $(VENV)/.installed-dev

@@ -149,6 +149,7 @@ def with_lists(format: str, lengths: list[int]) -> bytes:
     return LISTED.format(format=format).encode() + body
 
 
+@pytest.mark.filterwarnings("ignore:loadtxt")  # plyfile, over lists without an entry
 @pytest.mark.parametrize("format", ENCODINGS)
 @pytest.mark.parametrize("lengths", [[2, 3, 0, 1], [0, 0, 0, 4], [2, 2, 2, 2], [0, 0, 0, 0]])
 def test_lists_of_any_length_at_the_vertices_and_the_answer_that_keeps_them(format, lengths):

@@ -24,6 +24,7 @@ def test_every_format_that_is_read_has_a_seed():
     assert {seed.format for seed in seeds()} == set(formats.READERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", formats.READERS)
 def test_damage_ends_as_a_cloud_or_a_problem_within_memory(format):
     """In a process of its own: what must not happen is an abort, a panic, a hang, or gigabytes."""
@@ -40,6 +41,7 @@ def test_damage_ends_as_a_cloud_or_a_problem_within_memory(format):
         assert found["growth_mib"] < GROWTH_MIB, name
 
 
+@pytest.mark.slow
 def test_service_refuses_what_is_broken_and_loses_no_process_and_no_memory(tmp_path):
     rng = np.random.default_rng(1)
     files = [(seed.format, seed.columns, damaged(seed.data, rng)) for _ in range(TO_THE_SERVICE) for seed in seeds()]

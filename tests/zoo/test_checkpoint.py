@@ -183,6 +183,7 @@ def test_truncated_files_are_refused_at_every_length(tmp_path, zipped):
         refused(tmp_path / "cut.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "stream"])
 def test_flipped_bytes_are_refused_or_harmless(tmp_path, zipped):
     torch.save(trained(), tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
