@@ -19,6 +19,7 @@ def folder_of(source: Path) -> Path:
     return compiled.csrc("sparseops") if source.parent == COMMON else source.parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 @pytest.mark.parametrize(
     "source",

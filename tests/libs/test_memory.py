@@ -33,6 +33,7 @@ PROGRAMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize(
     ("program", "library", "operators", "sanitizers", "torchs_threads", "flags"),
