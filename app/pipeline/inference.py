@@ -93,10 +93,12 @@ class Inference:
         float32 (V, num_classes + W) on the device. For INSTANCES, W = 3: offsets in metres to the middle of the
         object. For FEATURES, the features that the network's last layer reads. For CLASSES, W = 0.
         """
+        if source == CLASSES:
+            logits = self.logits(feat, plan, run)
+            with run.stage("network"):
+                return logits.softmax(1)
 
         def ask(network: Any, feat: Tensor) -> Tensor:
-            if source == CLASSES:
-                return self._checked(network(feat, plan)).float()
             logits, beside = network.describe(feat, plan) if source == FEATURES else network.votes(feat, plan)
             return torch.cat([self._checked(logits), beside], 1).float()
 
