@@ -2,7 +2,6 @@
 
 import logging
 import os
-import queue
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from app.engine.environment import open_environment
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.missing_models import MissingModels
+from app.engine.model_changes import ModelChanges
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Configure, LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
@@ -67,7 +67,7 @@ class Engine:
         self._resumes_s = 0.0
         self._missing_models = MissingModels()
         self._jobs: list[CloudJob] = []  # of the batch that the process was sent last
-        self._changes: queue.SimpleQueue[tuple[LoadModel | UnloadModel, Future[None]]] = queue.SimpleQueue()
+        self._changes = ModelChanges()
         self._connection: EngineConnection | None = None
         self._stopping = threading.Event()
         self._urgent = threading.Event()  # set to end a rest early: to stop, or to change models
@@ -114,26 +114,25 @@ class Engine:
 
         An engine that is not ready does so as soon as it is; one that rests starts at once.
         """
-        done: Future[None] = Future()
-        self._changes.put((message, done))
+        done = self._changes.add(message)
         self._urgent.set()
         self._scheduler.wake()
         if not self.is_alive:
-            self._refuse_changes(DEAD)
+            self._changes.refuse(DEAD)
         return done
 
     def _keep_running(self) -> None:
         try:
             while not self._stopping.is_set():
                 rest_s = self._run()
-                self._refuse_changes(self._status.reason)
+                self._changes.refuse(self._status.reason)
                 self._rest(rest_s)
             self._set(EngineStatus(self._choice.name, "stopped"))
         except BaseException:
             log.critical("the thread of the engine on %s met a bug", self._choice.name, exc_info=True)
             self._set(replace(self._status, state="failed", reason=DEAD, pid=None))
         finally:
-            self._refuse_changes(STOPPING if self._stopping.is_set() else DEAD)
+            self._changes.refuse(STOPPING if self._stopping.is_set() else DEAD)
 
     def _run(self) -> float:
         """Start a process and serve with it until it is lost or the engine stops; seconds to rest after that."""
@@ -161,7 +160,7 @@ class Engine:
     def _rest(self, seconds: float) -> None:
         """Wait so long, or until the engine is stopped or to change its models."""
         self._urgent.clear()
-        if self._changes.empty() and not self._stopping.is_set():
+        if not self._changes and not self._stopping.is_set():
             self._urgent.wait(seconds)
         self._resumes_s = 0.0
 
@@ -207,11 +206,11 @@ class Engine:
             if not connection.child.alive():
                 raise ChannelError("ended while idle")
             connection.check_heartbeat()
-            if not self._changes.empty():
-                self._change(connection, *self._changes.get())
+            if self._changes:
+                self._change(connection)
             elif self._missing_models.is_due:
                 self._load_missing(connection)
-            elif jobs := self._scheduler.take(POLL_S, lambda: not self._changes.empty() or self._stopping.is_set()):
+            elif jobs := self._scheduler.take(POLL_S, lambda: bool(self._changes) or self._stopping.is_set()):
                 self._serve(connection, jobs)
                 self._breaker.answered()
 
@@ -226,16 +225,13 @@ class Engine:
         finally:
             self._busy_s += time.monotonic() - begin_s
 
-    def _change(self, connection: EngineConnection, message: LoadModel | UnloadModel, done: "Future[None]") -> None:
-        try:
+    def _change(self, connection: EngineConnection) -> None:
+        """Make the next change of models that waits."""
+
+        def make(message: LoadModel | UnloadModel) -> None:
             self.models = connection.change(message)
-        except Problem as problem:
-            done.set_exception(problem)
-        except BaseException:
-            done.set_exception(NotReady("The engine was lost while it changed its models.", retry_after_s=5.0))
-            raise
-        else:
-            done.set_result(None)
+
+        self._changes.make_next(make)
         self._missing_models.update(self.models, self._unloaded())
 
     def _load_missing(self, connection: EngineConnection) -> None:
@@ -289,11 +285,6 @@ class Engine:
         )
         self._scheduler.lost(jobs, was_begun, how)
         return rest_s
-
-    def _refuse_changes(self, why: str) -> None:
-        while not self._changes.empty():
-            _, done = self._changes.get()
-            done.set_exception(NotReady(f"The engine is not ready to change its models. {why}", retry_after_s=5.0))
 
     def _set(self, status: EngineStatus) -> None:
         self._status = status

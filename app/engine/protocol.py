@@ -81,7 +81,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Decode:
-    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` with one descriptor, ``Needed``, or ``Failure``.
+    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` (one descriptor), ``MemoryNeeded``, ``Failure``.
 
     ``keep`` are the columns wanted beside those with a meaning, None for all; ``max_bytes`` what the reader may take in
     memory, cloud included, 0 for what it needs.
@@ -94,7 +94,7 @@ class Decode:
 
 
 @dataclass(frozen=True)
-class Needed:
+class MemoryNeeded:
     """Reader to parent: nothing was done, because it would take more memory than ``max_bytes``.
 
     ``work_bytes`` are those of the reader at its highest, ``result_bytes`` those of what it would send.
@@ -117,7 +117,7 @@ class Decoded:
 @dataclass(frozen=True)
 class Encode:
     """Parent to reader: descriptors of the cloud's arrays and the segmentation's arrays, and of the file that came in
-    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, ``Needed``, or
+    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, ``MemoryNeeded``, or
     ``Failure``. ``max_bytes`` is as in ``Decode``.
     """
 

@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 log = logging.getLogger(__name__)
 
 
-class Cause(Enum):
+class LossCause(Enum):
     """Likely cause of the loss of a process."""
 
     FILE = "file"  # it computed until its time was over
@@ -48,7 +48,7 @@ class Cause(Enum):
 class ReaderError(Exception):
     """The process ended, or had to be ended, within an exchange; the text says how."""
 
-    def __init__(self, how: str, cause: Cause):
+    def __init__(self, how: str, cause: LossCause):
         super().__init__(how)
         self.cause = cause
 
@@ -107,7 +107,7 @@ class ReaderSlot:
         except ChannelError as error:
             how = self.replace(END_S)
             was_killed = child.process.returncode == -signal.SIGKILL
-            raise ReaderError(how, Cause.OUTSIDE if was_killed else Cause.CRASH) from error
+            raise ReaderError(how, LossCause.OUTSIDE if was_killed else LossCause.CRASH) from error
         except TimeoutError:
             computed = child.cpu_s() - begin_cpu_s > limit_s * BUSY_SHARE
             if time.monotonic() >= deadline_s:
@@ -115,7 +115,7 @@ class ReaderSlot:
                 raise
             late = f"took longer than {limit_s:g} s"
             self.replace(0.0, late)
-            raise ReaderError(late, Cause.FILE if computed else Cause.OUTSIDE) from None
+            raise ReaderError(late, LossCause.FILE if computed else LossCause.OUTSIDE) from None
         except BaseException as error:
             self.replace(0.0, str(error) if isinstance(error, ReaderError) else "was given up")
             raise
@@ -171,7 +171,7 @@ class ReaderSlot:
             self.replace(0.0, f"did not start within {START_S:g} s")
             raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None
         except ChannelError:
-            raise ReaderError(f"{self.replace(END_S)} before it could start", Cause.OUTSIDE) from None
+            raise ReaderError(f"{self.replace(END_S)} before it could start", LossCause.OUTSIDE) from None
 
 
 def _await_answer(child: ChildProcess, until: float) -> None:
@@ -186,4 +186,4 @@ def _await_answer(child: ChildProcess, until: float) -> None:
         elif stopped_since is None:
             stopped_since = now
         elif now - stopped_since > STOPPED_S:
-            raise ReaderError("was stopped by a signal", Cause.OUTSIDE)
+            raise ReaderError("was stopped by a signal", LossCause.OUTSIDE)

@@ -21,7 +21,7 @@ from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
-from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Needed, Started
+from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, MemoryNeeded, Started
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
 from app.settings import MIB
 
@@ -66,7 +66,7 @@ def limit_memory(memory_mib: int) -> None:
 def serve(channel: Channel, memory_mib: int) -> None:
     """Answer one request; raises ChannelError if the parent is gone."""
     request, fds = channel.receive()
-    answer: Decoded | Encoded | Needed | Failure
+    answer: Decoded | Encoded | MemoryNeeded | Failure
     results: list[int] = []
     try:
         answer, *results = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
@@ -102,20 +102,20 @@ def failure(problem: Problem) -> Failure:
     return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
-def decode(request: Decode, fd: int) -> tuple[Needed] | tuple[Decoded, int]:
+def decode(request: Decode, fd: int) -> tuple[MemoryNeeded] | tuple[Decoded, int]:
     """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it."""
     options, data = request.options, view(fd)
     limits: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep}
     if request.max_bytes:
         needs = needs_of(data, **options.reading, **limits)
         if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
-            return (Needed(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
+            return (MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
     cloud = formats.read(data, **options.reading, **limits)
     packed = pack_cloud(cloud)
     return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd
 
 
-def encode(request: Encode, fds: list[int]) -> tuple[Needed] | tuple[Encoded, int]:
+def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded] | tuple[Encoded, int]:
     """Write the answer into a new memory file, if there is enough memory for it; ``fds`` are those of ``Encode``."""
     cloud = unpack_cloud(Packed(fds[0], request.cloud_layout, request.cloud_meta))
     segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
@@ -123,7 +123,7 @@ def encode(request: Encode, fds: list[int]) -> tuple[Needed] | tuple[Encoded, in
     if request.max_bytes:
         work_bytes, result_bytes = writing.needs(request.output, cloud, segmentation, source)
         if work_bytes + result_bytes > request.max_bytes:
-            return (Needed(len(cloud), work_bytes, result_bytes),)
+            return (MemoryNeeded(len(cloud), work_bytes, result_bytes),)
     data = formats.write(request.output, cloud, segmentation, source)
     writer = formats.WRITERS[request.output]
     encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.meta.warnings)

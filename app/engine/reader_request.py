@@ -9,7 +9,7 @@ from app.engine import arrays
 from app.engine.answer import EncodedFile
 from app.engine.body import Body
 from app.engine.packed import Packed, check_cloud
-from app.engine.protocol import CloudMeta, Decode, Decoded, Encode, Encoded, Needed
+from app.engine.protocol import CloudMeta, Decode, Decoded, Encode, Encoded, MemoryNeeded
 from app.errors import TooLarge
 from app.options import Options
 
@@ -17,11 +17,11 @@ Result = TypeVar("Result", covariant=True)
 
 
 @dataclass(frozen=True)
-class Grant:
+class MemoryGrant:
     """Memory for one file: ``max_bytes`` at once; ``enlarge`` gets what is needed beyond and gives the new limit."""
 
     max_bytes: int
-    enlarge: Callable[[Needed], int]
+    enlarge: Callable[[MemoryNeeded], int]
 
 
 class ReaderRequest(Protocol[Result]):

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from app.engine.channel import close_all
 from app.engine.deadline import STOPPING, Deadline
-from app.engine.protocol import Decode, Encode, Failure, Needed
-from app.engine.reader import Cause, ReaderError, ReaderSlot
-from app.engine.reader_request import Grant, ReaderRequest
+from app.engine.protocol import Decode, Encode, Failure, MemoryNeeded
+from app.engine.reader import LossCause, ReaderError, ReaderSlot
+from app.engine.reader_request import MemoryGrant, ReaderRequest
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
 
@@ -51,7 +51,7 @@ class ReaderPool:
         """How many processes had to be replaced so far."""
         return sum(reader.num_lost for reader in self._readers)
 
-    def run(self, request: ReaderRequest[Result], deadline: Deadline, grant: Grant | None = None) -> Result:
+    def run(self, request: ReaderRequest[Result], deadline: Deadline, grant: MemoryGrant | None = None) -> Result:
         """What a reader makes of ``request``; it is the caller's to close.
 
         A file whose reader is lost goes once more to a fresh one: most losses are not its fault. ``grant`` is the
@@ -63,11 +63,11 @@ class ReaderPool:
         """
         what = request.what
         message = request.message(max(1, grant.max_bytes) if grant else 0)
-        causes: list[Cause] = []
+        causes: list[LossCause] = []
         while True:
             try:
                 answer = self._ask(request, message, deadline)
-                if not isinstance(answer, Needed):
+                if not isinstance(answer, MemoryNeeded):
                     return answer
                 if not grant:
                     raise ValueError("a reader asked for memory without a limit")
@@ -78,12 +78,12 @@ class ReaderPool:
                 if self._stopping:
                     raise NotReady(STOPPING) from None
                 causes.append(error.cause)
-                if error.cause is Cause.FILE:
+                if error.cause is LossCause.FILE:
                     raise BadCloud(
                         f"{what} {error}, the limit of this server. The file is damaged, or has more points than can "
                         "be handled in that time."
                     ) from None
-                if causes == [Cause.CRASH, Cause.CRASH]:
+                if causes == [LossCause.CRASH, LossCause.CRASH]:
                     raise BadCloud(
                         f"{what} failed twice: the process doing it {error}. The file is damaged, or needs more than "
                         f"the {self._memory_mib} MiB of memory that one file may take on this server."
@@ -94,7 +94,9 @@ class ReaderPool:
                         retry_after_s=5.0,
                     ) from None
 
-    def _ask(self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline) -> Result | Needed:
+    def _ask(
+        self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline
+    ) -> Result | MemoryNeeded:
         """One exchange with the next idle reader; raises what ``ReaderSlot.exchange`` raises."""
         reader = self._take(deadline)
         try:
@@ -104,14 +106,14 @@ class ReaderPool:
                     raise by_status(answer.status)(
                         answer.detail, columns=answer.columns, retry_after_s=answer.retry_after_s
                     )
-                if isinstance(answer, Needed) and not fds:
+                if isinstance(answer, MemoryNeeded) and not fds:
                     return answer
                 return request.result(answer, fds)
             except ValueError as error:
                 close_all(fds)
                 wrong = f"sent a wrong answer: {error}"
                 reader.replace(0.0, wrong)
-                raise ReaderError(wrong, Cause.CRASH) from None
+                raise ReaderError(wrong, LossCause.CRASH) from None
             except BaseException:
                 close_all(fds)
                 raise

@@ -8,8 +8,8 @@ from app.engine.body import Body
 from app.engine.budget import Reservation
 from app.engine.deadline import Deadline
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, ModelCard, Needed
-from app.engine.reader_request import Grant
+from app.engine.protocol import CloudMeta, MemoryNeeded, ModelCard
+from app.engine.reader_request import MemoryGrant
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
@@ -30,30 +30,30 @@ class RequestMemory:
         row_bytes = sum(field.row_bytes(card.num_classes, card.num_features) for field in asked)
         self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
 
-    def decoding(self, body: Body) -> Grant:
+    def decoding(self, body: Body) -> MemoryGrant:
         """For reading ``body``; what is asked for beyond is enough for segmenting it, too."""
         most = self._reservation.total_bytes // AT_ONCE_SHARE
         at_once = min(AT_ONCE_BYTES + AT_ONCE_TIMES * body.size, most)
 
-        def enlarge(needed: Needed) -> int:
+        def enlarge(needed: MemoryNeeded) -> int:
             reading = needed.work_bytes + needed.result_bytes
             segmenting = needed.result_bytes + needed.num_points * self._point_bytes
             self._reservation.resize(max(reading, segmenting), self._deadline, "The cloud")
             return reading
 
-        return Grant(at_once if self._reservation.add(at_once, 1) else 0, enlarge)
+        return MemoryGrant(at_once if self._reservation.add(at_once, 1) else 0, enlarge)
 
     def segmenting(self, cloud: Packed[CloudMeta]) -> None:
         """For segmenting ``cloud``."""
         self._reservation.resize(cloud.num_bytes + cloud.num_points * self._point_bytes, self._deadline, "The cloud")
 
-    def encoding(self, cloud: Packed[CloudMeta], segmentation: Packed[SegmentationMeta]) -> Grant:
+    def encoding(self, cloud: Packed[CloudMeta], segmentation: Packed[SegmentationMeta]) -> MemoryGrant:
         """For writing the answer."""
         taken = cloud.num_bytes + segmentation.num_bytes
 
-        def enlarge(needed: Needed) -> int:
+        def enlarge(needed: MemoryNeeded) -> int:
             writing = needed.work_bytes + needed.result_bytes
             self._reservation.resize(taken + writing, self._deadline, "The answer")
             return writing
 
-        return Grant(self._reservation.num_bytes - taken, enlarge)
+        return MemoryGrant(self._reservation.num_bytes - taken, enlarge)
