@@ -48,7 +48,7 @@ class Server(BaseApplication):
             "workers": 1,
             "worker_class": Worker,
             "threads": self.settings.queue_requests + SPARE_THREADS,
-            "worker_tmp_dir": _pulse_folder(self.settings.spool_dir),
+            "worker_tmp_dir": _heartbeat_folder(self.settings.spool_dir),
             "graceful_timeout": math.ceil(max(self.settings.grace_s, self.settings.drain_delay_s) + CLOSE_S + STOP_S),
             "limit_request_line": LINE_BYTES,
             "limit_request_fields": NUM_FIELDS,
@@ -73,7 +73,7 @@ class Server(BaseApplication):
             self.service.stop(0.0)
 
 
-def _pulse_folder(spool_dir: Path | None) -> str | None:
+def _heartbeat_folder(spool_dir: Path | None) -> str | None:
     """Where the worker's sign of life goes: into memory where files can be made there, else to the other files."""
     for folder in (MEMORY_FOLDER, spool_dir):
         with suppress(OSError), tempfile.TemporaryFile(dir=folder):
