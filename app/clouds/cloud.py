@@ -1,4 +1,4 @@
-"""The two types that travel through the service: what came in, and what goes out."""
+"""The types of a point cloud and of its segmentation, which every part of the service passes on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Cloud:
         warnings: what the reader had to assume, one sentence each, for the answer.
         columns: for every column of the file by its own name, in the file's order, the channels that it feeds, names of
             ``app.clouds.columns.NAMES``.
-        units: of the coordinates, where the file or the request says them; None if nobody does.
+        units: of the coordinates, if the file or the request states them; else None.
     """
 
     xyz: np.ndarray

@@ -12,8 +12,8 @@ MAX_FLOAT_OF_BITS = 1e-30  # floats whose bits are a color without alpha are les
 def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Three columns (N,) of one scale as uint8 (N, 3), and what had to be assumed.
 
-    Floats up to 1 mean 0 to 1. Anything else means 0 to 255, or 10, 12 or 16 bits where the largest value of the
-    whole cloud is above 255. A point with a not-a-number is black. Raises BadCloud outside 0 to 65535.
+    Floats up to 1 mean 0 to 1. Anything else means 0 to 255, or 10, 12 or 16 bits if the largest value of the whole
+    cloud is above 255. A point with a not-a-number is black. Raises BadCloud outside 0 to 65535.
     """
     channels = (red, green, blue)
     if all(channel.dtype == np.uint8 for channel in channels):

@@ -31,12 +31,11 @@ class OutputField:
             gives no features.
         description: for users; with the unit at most 32 bytes if the field has columns, as LAS has no room for more.
         width: C of an array (N, C), ``CLASSES`` or ``FEATURES`` for the number of those; None for (N,).
-        array: its name where arrays have names: JSON, safetensors, Open Inference; ``name`` if empty.
-        column: its name where every number of a point has a column: LAS, PLY, PCD, CSV, the page's format, and NPZ;
-            ``name`` if empty.
+        array: its name in JSON, safetensors and Open Inference; ``name`` if empty.
+        column: its name as a column of LAS, PLY, PCD, CSV and the page's format, and in NPZ; ``name`` if empty.
         parts: names of the C columns of an array (N, C); none if a point has too many values for columns.
         class_part: name of the column of a class, ``{}``, in CSV, which alone takes a column a class.
-        step: unit in which LAS stores it, as whole numbers; None to store it as it is.
+        step: unit in which LAS stores it, as whole numbers from 0; None to store it as it is.
         greatest: the greatest value possible, by the number of classes; None if there is none.
         unusable: value of points that could not be used.
         unit: of the values; empty if they have none.

@@ -25,8 +25,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     """A LAS or LAZ file of the points of ``source``, or of ``cloud`` where there is none, with the labels.
 
     Header, VLRs, EVLRs and every byte of every point of ``source`` stay as they are, but for the class and for
-    dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is made anew or left
-    out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, if all of
+    dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is written again or
+    left out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, if all of
     them fit; otherwise it stays and an extra dimension ``label`` holds the ids. The fields that were asked for become
     extra dimensions, those with a ``step`` as uint16 with that scale. An extra dimension that has the name is
     overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.

@@ -60,7 +60,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
     With a PCD ``source`` its fields, width, height, viewpoint and other lines of the header are kept, whatever its
     encoding was; a field that has the name is overwritten if its type can hold the values, else the new one is called
-    ``label_2`` and so on. Without one the file holds coordinates (double where float32 would move a point by more than
+    ``label_2`` and so on. Without one the file holds coordinates (double if float32 would move a point by more than
     0.0001), packed color, intensity, normals and every other column; none is overwritten. Warnings say what was, and
     how far coordinates moved.
 

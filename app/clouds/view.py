@@ -17,7 +17,7 @@ from app.clouds.principal import principal_colors
 MAGIC = b"PSVIEW\x00\x01"
 BLOCK_POINTS = 1 << 16
 ALIGNMENT = 4  # every column of a block begins at a multiple of so many bytes
-FINE_STEP = 0.01  # 16 bits an axis where they give a step of so much or less, in the file's unit; else 32
+FINE_STEP = 0.01  # 16 bits an axis if they give a step of so much or less, in the file's unit; else 32
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,13 @@ def _of_field(declared: OutputField, values: np.ndarray, num_classes: int) -> St
     """The column of a field of one number a point: ids, or numbers on a scale; a byte for those from 0 to 1."""
     if declared.kind == "i":
         return _ids(declared.column_name, values)
-    greatest = declared.greatest(num_classes) if declared.greatest else float(np.max(values, initial=0))
-    scale = {"range": [0.0, greatest], "unit": declared.unit}
-    if greatest == 1:
-        shares = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255)
+    values = np.nan_to_num(values, posinf=0, neginf=0)
+    limits = [float(values.min(initial=0)), float(values.max(initial=0))]
+    if declared.greatest:
+        limits = [0.0, declared.greatest(num_classes)]
+    scale = {"range": limits, "unit": declared.unit}
+    if limits == [0, 1]:
+        shares = np.rint(np.clip(values, 0, 1) * 255)
         return StoredColumn(declared.column_name, shares.astype("u1"), 1 / 255, 0, scale)
     return replace(_scaled(declared.column_name, values, np.dtype("<u2")), scale=scale)
 

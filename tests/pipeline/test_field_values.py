@@ -1,0 +1,33 @@
+"""Fields of an answer from predictions."""
+
+import numpy as np
+import torch
+
+from app.clouds.fields import FIELDS
+from app.networks.instances import Instances
+from app.pipeline.field_values import MADE, of_points
+from app.pipeline.predictions import Predictions
+from app.pipeline.projection import Projection
+
+# points 0 and 2 of three are usable
+PROJECTION = Projection(3, np.array([0, 2]), np.array([1, 0]))
+
+
+def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_value_for_them():
+    assert set(MADE) == set(FIELDS)
+    instances = Instances(torch.tensor([0, -1]), torch.tensor([1]), torch.tensor([0.5]))
+    probabilities = np.array([[0.25, 0.75], [1, 0]], np.float32)
+    features = np.arange(10, dtype=np.float32).reshape(2, 5)
+    predictions = Predictions(probabilities.argmax(1), probabilities, instances=instances, features=features)
+    found = of_points(predictions, PROJECTION, tuple(FIELDS))
+    for name, field in FIELDS.items():
+        assert found[name].dtype == field.dtype, name
+        assert found[name].shape == (3, *field.row_shape(2, 5)), name
+        assert (found[name][1] == field.unusable).all(), name
+    np.testing.assert_array_equal(found["instances"], [-1, -1, 0])
+    np.testing.assert_array_equal(found["confidence"], np.array([1, 0, 0.75], np.float32))
+
+
+def test_a_cloud_without_a_usable_point_has_the_fields_too():
+    found = of_points(Predictions.of_nothing(2), Projection.of_nothing(4), tuple(FIELDS))
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(FIELDS, 4)
