@@ -165,7 +165,7 @@ class Service:
             BadRequest: more passes than the server makes, before any work; what the file or the model does not have.
             BadCloud, UnsupportedFormat, TooLarge: the file; TooLarge also where it takes more memory than there is.
             NoRoom: the disk is full.
-            Busy: too many requests or points are here already, or memory did not become free for some time.
+            Busy: too many points are here already, or memory did not become free for some time.
             Quarantined: engines were lost over this cloud.
             BadModel: the model's files are whole and cannot be served.
             NotReady: no engine can take work, the model's files cannot be read at the moment, or the device's memory
@@ -218,13 +218,13 @@ class Service:
                 file.media_type,
                 file.extension,
                 file.warnings,
-                cloud.num_points,
-                options.model,
-                timings_ms | {"encode": _elapsed_ms(begin)},
-                segmentation.meta.passes,
-                segmentation.meta.passes_wanted,
-                segmented.num_voxels,
-                segmented.batch_size,
+                num_points=cloud.num_points,
+                model=options.model,
+                timings_ms=timings_ms | {"encode": _elapsed_ms(begin)},
+                passes=segmentation.meta.passes,
+                passes_wanted=segmentation.meta.passes_wanted,
+                num_voxels=segmented.num_voxels,
+                batch_size=segmented.batch_size,
                 reservation=reservation.moved(),
             )
 
