@@ -51,9 +51,11 @@ viewer/node_modules: viewer/package-lock.json
 	cd viewer && npm ci --no-audit --no-fund
 	touch $@
 
+CXX_SOURCES = $(shell git ls-files '*.h' '*.cuh' '*.cpp' '*.cu')
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/typos

@@ -1,9 +1,9 @@
 // How kernels are started and get at their shared memory.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <cstddef>
 #include <cstdint>
-#include <cuda_runtime.h>
 
 namespace common {
 

@@ -1,9 +1,9 @@
 // Stable sort of pairs on a GPU.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <cstddef>
 #include <cstdint>
-#include <cuda_runtime.h>
 
 #include "scratch.h"
 

@@ -1,8 +1,8 @@
 // Running sums on a GPU.
 #pragma once
 
-#include <cstddef>
 #include <cuda_runtime.h>
+#include <cstddef>
 
 namespace common {
 

@@ -1,8 +1,8 @@
 // Kernels that have a thread an item.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+#include <cstdint>
 
 namespace common {
 

@@ -1,5 +1,5 @@
-// What the kernels call beside themselves: a few functions of the CUDA runtime, and a sort and running sums in the place
-// of CUB's. Functions set_… choose between things that a device may do either way.
+// What the kernels call beside themselves: a few functions of the CUDA runtime, and a sort and running sums in the
+// place of CUB's. Functions set_… choose between things that a device may do either way.
 #include "common/launch.cuh"
 #include "common/radix_sort.h"
 #include "common/scan.h"

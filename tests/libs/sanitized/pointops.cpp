@@ -148,7 +148,8 @@ void run_features(int64_t table_rows, int64_t rows, int64_t degree, int64_t chan
   const Edges by_target{starts.get(), places.get(), nullptr, 1, nullptr, 1, 1};
   edge_sum(at_edges.get(), by_target, table_rows, channels, at_table.get());
   for (int64_t i = 0; i < table_rows * channels; ++i)
-    require(at_table[i] == table[i] * static_cast<float>(starts[i / channels + 1] - starts[i / channels]), "a sum differs");
+    require(at_table[i] == table[i] * static_cast<float>(starts[i / channels + 1] - starts[i / channels]),
+            "a sum differs");
   edge_sum(table.get(), {nullptr, nullptr, index.get(), degree, weight.get(), 1, width}, rows, channels, at_rows.get());
   edge_dot(table.get(), table.get(), index.get(), index.get(), nullptr, edges, 1, channels, dots.get());
   subtract(own.get(), table.get(), index.get(), rows, degree, channels, at_edges.get());

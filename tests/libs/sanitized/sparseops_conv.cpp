@@ -110,14 +110,15 @@ float from_bfloat16(uint16_t value) {
 }
 
 // function null: convolve() as a whole.
-void check_convolution(BlockFunction function, bool bfloat16, const std::vector<int32_t>& rows, int64_t num,
-                       int64_t in, int64_t out) {
+void check_convolution(BlockFunction function, bool bfloat16, const std::vector<int32_t>& rows, int64_t num, int64_t in,
+                       int64_t out) {
   const int64_t offsets = rows.size() / num, panels = (out + PANEL - 1) / PANEL;
   const std::vector<float> features = random_floats(num * in), weight = random_floats(out * offsets * in),
                            bias = random_floats(out), residual = random_floats(num * out);
   const int64_t units = bfloat16 ? (in + 1) / 2 : in;
   std::vector<float> packed(bfloat16 ? 0 : offsets * panels * units * PANEL), result(bfloat16 ? 0 : num * out);
-  std::vector<uint16_t> packed16(bfloat16 ? offsets * panels * units * PANEL * 2 : 0), result16(bfloat16 ? num * out : 0);
+  std::vector<uint16_t> packed16(bfloat16 ? offsets * panels * units * PANEL * 2 : 0),
+      result16(bfloat16 ? num * out : 0);
   const std::vector<uint16_t> residual16 = to_bfloat16(residual);
   std::vector<uint16_t> features16(num * units * 2);
   const std::vector<uint16_t> weight16 = to_bfloat16(weight), narrow = to_bfloat16(features);

@@ -68,8 +68,7 @@ void attend(const std::vector<int64_t>& lengths, int64_t heads, int64_t dim, boo
   for (int64_t i = 0; i < num_patches; ++i) starts[i + 1] = starts[i] + static_cast<int32_t>(lengths[i]);
   auto qkv = array<float>(starts[num_patches] * 3 * heads * dim), out = array<float>(starts[num_patches] * heads * dim);
   auto bias = array<float>(biased ? num_patches * heads * lengths[0] * lengths[0] : 0);
-  patch_attention_cpu(qkv.get(), starts.get(), num_patches, heads, dim, 0.5f, biased ? bias.get() : nullptr,
-                      out.get());
+  patch_attention_cpu(qkv.get(), starts.get(), num_patches, heads, dim, 0.5f, biased ? bias.get() : nullptr, out.get());
 }
 
 }  // namespace

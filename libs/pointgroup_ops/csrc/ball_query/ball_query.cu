@@ -1,5 +1,5 @@
-#include "ball_query/grid.h"
 #include "ball_query/ball_query_cuda.h"
+#include "ball_query/grid.h"
 #include "common/launch.cuh"
 
 namespace pointgroup_ops {
@@ -34,8 +34,8 @@ __device__ int64_t lower_bound(const int64_t* keys, int64_t num_keys, int64_t ke
 // Calls visit(hit, j, count) on all lanes for every 32 candidates of sorted point i, until ``limit`` hits were seen;
 // ``hit``: whether this lane's candidate, sorted point j, is near; ``count``: hits before these 32. Returns the hits.
 template <typename Visit>
-__device__ int visit_candidates(
-    const SortedPoints& sorted, int64_t i, int lane, float squared_radius, int bits, int limit, Visit visit) {
+__device__ int visit_candidates(const SortedPoints& sorted, int64_t i, int lane, float squared_radius, int bits,
+                                int limit, Visit visit) {
   Grid grid;
   grid.bits = bits;
   const float x = sorted.coords[3 * i], y = sorted.coords[3 * i + 1], z = sorted.coords[3 * i + 2];
@@ -87,14 +87,8 @@ __device__ void sort_by_warp(int32_t* values, int length, int lane) {
   }
 }
 
-__global__ void keys_kernel(
-    DevicePoints points,
-    const float* low,
-    const float* high,
-    float radius,
-    int bits,
-    int64_t* keys,
-    int32_t* wrong) {
+__global__ void keys_kernel(DevicePoints points, const float* low, const float* high, float radius, int bits,
+                            int64_t* keys, int32_t* wrong) {
   const int64_t i = global_thread();
   const int32_t* offsets = points.batch_offsets;
   if (i <= points.num_clouds) {
@@ -126,14 +120,8 @@ __global__ void count_kernel(SortedPoints sorted, float squared_radius, int bits
   if (lane == 0) lengths[sorted.order[i]] = count < kMaxNeighbours ? count : kMaxNeighbours;
 }
 
-__global__ void fill_kernel(
-    DevicePoints points,
-    SortedPoints sorted,
-    float squared_radius,
-    int bits,
-    const int64_t* starts,
-    const int32_t* lengths,
-    int32_t* idxs) {
+__global__ void fill_kernel(DevicePoints points, SortedPoints sorted, float squared_radius, int bits,
+                            const int64_t* starts, const int32_t* lengths, int32_t* idxs) {
   __shared__ int32_t shared[kWarps][kSortSize];
   const int64_t i = global_thread() / kWarp;
   const int lane = threadIdx.x % kWarp;
@@ -177,35 +165,22 @@ unsigned blocks_for(int64_t num_threads) { return static_cast<unsigned>((num_thr
 
 }  // namespace
 
-cudaError_t compute_keys(
-    const DevicePoints& points,
-    const float* low,
-    const float* high,
-    float radius,
-    int bits,
-    int64_t* keys,
-    int32_t* wrong,
-    cudaStream_t stream) {
+cudaError_t compute_keys(const DevicePoints& points, const float* low, const float* high, float radius, int bits,
+                         int64_t* keys, int32_t* wrong, cudaStream_t stream) {
   const int64_t clouds = points.num_clouds + 1;
   const int64_t num_threads = points.num_points > clouds ? points.num_points : clouds;
-  return launch(keys_kernel, blocks_for(num_threads), kThreads, 0, stream, points, low, high, radius, bits, keys, wrong);
+  return launch(keys_kernel, blocks_for(num_threads), kThreads, 0, stream, points, low, high, radius, bits, keys,
+                wrong);
 }
 
-cudaError_t count_neighbours(
-    const SortedPoints& sorted, float radius, int bits, int32_t* lengths, cudaStream_t stream) {
+cudaError_t count_neighbours(const SortedPoints& sorted, float radius, int bits, int32_t* lengths,
+                             cudaStream_t stream) {
   const unsigned blocks = blocks_for(sorted.num_points * kWarp);
   return launch(count_kernel, blocks, kThreads, 0, stream, sorted, radius * radius, bits, lengths);
 }
 
-cudaError_t fill_neighbours(
-    const DevicePoints& points,
-    const SortedPoints& sorted,
-    float radius,
-    int bits,
-    const int64_t* starts,
-    const int32_t* lengths,
-    int32_t* idxs,
-    cudaStream_t stream) {
+cudaError_t fill_neighbours(const DevicePoints& points, const SortedPoints& sorted, float radius, int bits,
+                            const int64_t* starts, const int32_t* lengths, int32_t* idxs, cudaStream_t stream) {
   const unsigned blocks = blocks_for(sorted.num_points * kWarp);
   return launch(fill_kernel, blocks, kThreads, 0, stream, points, sorted, radius * radius, bits, starts, lengths, idxs);
 }

@@ -123,7 +123,8 @@ class Candidates {
     }
   }
 
-  // Writes the first kMaxNeighbours near ``point`` to ``out``, which has room for kBlock more, and returns their number.
+  // Writes the first kMaxNeighbours near ``point`` to ``out``, which has room for kBlock more, and returns their
+  // number.
   int32_t near(const float* point, float squared_radius, int32_t* out) const {
     const float x = point[0], y = point[1], z = point[2];
     const int64_t num_candidates = static_cast<int64_t>(idxs_.size());
@@ -149,14 +150,8 @@ class Candidates {
 };
 
 // Neighbours of the entries from begin to end, one after the other; lengths go to start_len.
-std::vector<int32_t> query(
-    const CellList& list,
-    const Points& points,
-    float squared_radius,
-    int64_t begin,
-    int64_t end,
-    Candidates& candidates,
-    int32_t* start_len) {
+std::vector<int32_t> query(const CellList& list, const Points& points, float squared_radius, int64_t begin, int64_t end,
+                           Candidates& candidates, int32_t* start_len) {
   std::vector<int32_t> found;
   std::array<int32_t, kMaxNeighbours + kBlock> near;
   std::array<int64_t, kRows> cursors{};
@@ -177,11 +172,8 @@ std::vector<int32_t> query(
 
 }  // namespace
 
-void ball_query(
-    const Points& points,
-    float radius,
-    int32_t* start_len,
-    const std::function<int32_t*(int64_t num_pairs)>& allocate) {
+void ball_query(const Points& points, float radius, int32_t* start_len,
+                const std::function<int32_t*(int64_t num_pairs)>& allocate) {
   const CellList list = sort_into_cells(points, radius);
   const int64_t num_entries = static_cast<int64_t>(list.entries.size());
   const int64_t num_chunks = (num_entries + kPointsPerChunk - 1) / kPointsPerChunk;

@@ -1,4 +1,5 @@
-// The ball query on a GPU. Pointers are on the device; each function starts one kernel and returns what that failed with.
+// The ball query on a GPU. Pointers are on the device; each function starts one kernel and returns what that failed
+// with.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -24,30 +25,16 @@ struct SortedPoints {
 };
 
 // Keys of the cells (num_points,) in a grid of ``bits`` an axis over the finite points, which lie within low (3,) and
-// high (3,). Sets ``wrong`` where batch_idxs and batch_offsets do not fit together; nothing is read out of bounds by them.
-cudaError_t compute_keys(
-    const DevicePoints& points,
-    const float* low,
-    const float* high,
-    float radius,
-    int bits,
-    int64_t* keys,
-    int32_t* wrong,
-    cudaStream_t stream);
+// high (3,). Sets ``wrong`` where batch_idxs and batch_offsets do not fit together; nothing is read out of bounds by
+// them.
+cudaError_t compute_keys(const DevicePoints& points, const float* low, const float* high, float radius, int bits,
+                         int64_t* keys, int32_t* wrong, cudaStream_t stream);
 
 // How many neighbours each point keeps, lengths (num_points,). Reads nothing of the clouds but the keys.
-cudaError_t count_neighbours(
-    const SortedPoints& sorted, float radius, int bits, int32_t* lengths, cudaStream_t stream);
+cudaError_t count_neighbours(const SortedPoints& sorted, float radius, int bits, int32_t* lengths, cudaStream_t stream);
 
 // Writes the neighbours of each point to idxs, from starts (num_points,) on, ascending. The clouds have been checked.
-cudaError_t fill_neighbours(
-    const DevicePoints& points,
-    const SortedPoints& sorted,
-    float radius,
-    int bits,
-    const int64_t* starts,
-    const int32_t* lengths,
-    int32_t* idxs,
-    cudaStream_t stream);
+cudaError_t fill_neighbours(const DevicePoints& points, const SortedPoints& sorted, float radius, int bits,
+                            const int64_t* starts, const int32_t* lengths, int32_t* idxs, cudaStream_t stream);
 
 }  // namespace pointgroup_ops

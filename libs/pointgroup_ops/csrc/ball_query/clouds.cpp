@@ -14,7 +14,7 @@ std::string check_clouds(const Points& points) {
     for (int64_t i = offsets[cloud]; i < offsets[cloud + 1]; ++i) {
       if (batch_idxs[i] != cloud) {
         return "batch_idxs[" + std::to_string(i) + "] must be " + std::to_string(cloud) +
-            ", the cloud of the point by batch_offsets, got " + std::to_string(batch_idxs[i]);
+               ", the cloud of the point by batch_offsets, got " + std::to_string(batch_idxs[i]);
       }
     }
   }

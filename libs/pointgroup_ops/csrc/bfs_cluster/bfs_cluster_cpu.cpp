@@ -8,13 +8,13 @@ std::string check_neighbours(const Neighbours& neighbours) {
     const int64_t start = start_len[2 * point], length = start_len[2 * point + 1];
     if (start < 0 || length < 0 || start + length > num_pairs) {
       return "start_len[" + std::to_string(point) + "] must be a range within the " + std::to_string(num_pairs) +
-          " ball_query_idxs, got start " + std::to_string(start) + " and length " + std::to_string(length);
+             " ball_query_idxs, got start " + std::to_string(start) + " and length " + std::to_string(length);
     }
   }
   for (int64_t pair = 0; pair < num_pairs; ++pair) {
     if (idxs[pair] < 0 || idxs[pair] >= num_points) {
       return "ball_query_idxs[" + std::to_string(pair) + "] must be one of the " + std::to_string(num_points) +
-          " points, got " + std::to_string(idxs[pair]);
+             " points, got " + std::to_string(idxs[pair]);
     }
   }
   return {};

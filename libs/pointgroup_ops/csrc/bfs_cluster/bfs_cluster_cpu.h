@@ -1,4 +1,5 @@
-// Breadth-first clustering on the CPU. Pointers are to contiguous arrays; what they hold is checked first by check_neighbours.
+// Breadth-first clustering on the CPU. Pointers are to contiguous arrays; what they hold is checked first by
+// check_neighbours.
 #pragma once
 
 #include <cstdint>

@@ -14,10 +14,10 @@ namespace {
 
 using at::Tensor;
 
-std::tuple<Tensor, Tensor> bfs_cluster_cpu(
-    const Tensor& labels, const Tensor& idxs, const Tensor& start_len, int64_t threshold) {
-  const Neighbours neighbours{
-      idxs.const_data_ptr<int32_t>(), start_len.const_data_ptr<int32_t>(), idxs.size(0), start_len.size(0)};
+std::tuple<Tensor, Tensor> bfs_cluster_cpu(const Tensor& labels, const Tensor& idxs, const Tensor& start_len,
+                                           int64_t threshold) {
+  const Neighbours neighbours{idxs.const_data_ptr<int32_t>(), start_len.const_data_ptr<int32_t>(), idxs.size(0),
+                              start_len.size(0)};
   const std::string problem = check_neighbours(neighbours);
   TORCH_CHECK_VALUE(problem.empty(), problem);
   const Clusters clusters = bfs_cluster(labels.const_data_ptr<int32_t>(), neighbours, threshold);
@@ -45,6 +45,4 @@ TORCH_LIBRARY_FRAGMENT(pointgroup_ops, m) {
   m.def("bfs_cluster(Tensor labels, Tensor idxs, Tensor start_len, int threshold) -> (Tensor, Tensor)", as_given);
 }
 
-TORCH_LIBRARY_IMPL(pointgroup_ops, CPU, m) {
-  m.impl("bfs_cluster", pointgroup_ops::bfs_cluster_cpu);
-}
+TORCH_LIBRARY_IMPL(pointgroup_ops, CPU, m) { m.impl("bfs_cluster", pointgroup_ops::bfs_cluster_cpu); }

@@ -78,11 +78,13 @@ TORCH_LIBRARY_FRAGMENT(pointops, m) {
   m.def("aggregate(Tensor table, Tensor position, Tensor weight, Tensor index) -> Tensor", as_given);
   m.def(
       "aggregate_backward(Tensor table, Tensor position, Tensor weight, Tensor index, Tensor grad) -> "
-      "(Tensor, Tensor)", as_given);
+      "(Tensor, Tensor)",
+      as_given);
   // out[row, c] = sum over edges e with target[e] = row of table[source[e], c] * weight[e, c / divisor % width]
   m.def(
       "edge_sum(Tensor table, Tensor target, Tensor? source, Tensor? weight, SymInt rows, SymInt degree, "
-      "SymInt divisor) -> Tensor", as_given);
+      "SymInt divisor) -> Tensor",
+      as_given);
   // the same where row has the edges row * degree …
   m.def("row_sum(Tensor table, Tensor source, Tensor weight) -> Tensor", as_given);
   m.def("edge_dot(Tensor a, Tensor b, Tensor index_a, Tensor index_b, Tensor? weight) -> Tensor", as_given);

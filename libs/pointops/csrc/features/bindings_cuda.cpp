@@ -46,8 +46,8 @@ Pair aggregate_backward(const Tensor& table, const Tensor& position, const Tenso
   Tensor grad_weight = at::empty(weight.sizes(), weight.options());
   C10_CUDA_CHECK(gpu::aggregate_backward(table_at(table, index), floats(position), floats(weight), floats(grad),
                                          index.size(0), index.size(1), table.size(1), weight.size(2),
-                                         grad_position.mutable_data_ptr<float>(),
-                                         grad_weight.mutable_data_ptr<float>(), c10::cuda::getCurrentCUDAStream()));
+                                         grad_position.mutable_data_ptr<float>(), grad_weight.mutable_data_ptr<float>(),
+                                         c10::cuda::getCurrentCUDAStream()));
   return {grad_position, grad_weight};
 }
 

@@ -1,4 +1,5 @@
-// Features gathered to edges and summed from them. Every output has one thread, so that results are the same every time.
+// Features gathered to edges and summed from them. Every output has one thread, so that results are the same every
+// time.
 #include "features/features_cuda.h"
 #include "search/device.cuh"
 
@@ -16,8 +17,8 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(Table table, int64_t e
   out[i] = holds(table.count, row) ? table.rows[row * channels + i % channels] : 0.0f;
 }
 
-__global__ void __launch_bounds__(kThreads) edge_sum_kernel(const float* table, int64_t table_rows, Edges edges,
-                                                           int64_t rows, int64_t channels, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    edge_sum_kernel(const float* table, int64_t table_rows, Edges edges, int64_t rows, int64_t channels, float* out) {
   const int64_t i = global_thread();
   if (i >= rows * channels) return;
   const int64_t row = i / channels, channel = i % channels;
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) edge_sum_kernel(const float* table, 
 }
 
 __global__ void __launch_bounds__(kThreads) edge_dot_kernel(Table a, Table b, const float* weight, int64_t edges,
-                                                           int64_t groups, int64_t channels, float* out) {
+                                                            int64_t groups, int64_t channels, float* out) {
   const int64_t i = global_thread();
   if (i >= edges * groups) return;
   const int64_t edge = i / groups, group = i % groups;
@@ -49,8 +50,8 @@ __global__ void __launch_bounds__(kThreads) edge_dot_kernel(Table a, Table b, co
   out[i] = sum;
 }
 
-__global__ void __launch_bounds__(kThreads) subtract_kernel(const float* a, Table b, int64_t rows, int64_t degree,
-                                                           int64_t channels, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    subtract_kernel(const float* a, Table b, int64_t rows, int64_t degree, int64_t channels, float* out) {
   const int64_t i = global_thread();
   if (i >= rows * degree * channels) return;
   const int64_t edge = i / channels, channel = i % channels;
@@ -59,9 +60,9 @@ __global__ void __launch_bounds__(kThreads) subtract_kernel(const float* a, Tabl
   out[i] = a[edge / degree * channels + channel] - taken;
 }
 
-__global__ void __launch_bounds__(kThreads) aggregate_kernel(Table table, const float* position, const float* weight,
-                                                            int64_t rows, int64_t degree, int64_t channels,
-                                                            int64_t width, float* out) {
+__global__ void __launch_bounds__(kThreads)
+    aggregate_kernel(Table table, const float* position, const float* weight, int64_t rows, int64_t degree,
+                     int64_t channels, int64_t width, float* out) {
   const int64_t i = global_thread();
   if (i >= rows * channels) return;
   const int64_t row = i / channels, channel = i % channels;
@@ -75,11 +76,10 @@ __global__ void __launch_bounds__(kThreads) aggregate_kernel(Table table, const 
 }
 
 // A thread has one weight and the channels that it scales.
-__global__ void __launch_bounds__(kThreads) aggregate_backward_kernel(Table table, const float* position,
-                                                                     const float* weight, const float* grad,
-                                                                     int64_t edges, int64_t degree, int64_t channels,
-                                                                     int64_t width, float* grad_position,
-                                                                     float* grad_weight) {
+__global__ void __launch_bounds__(kThreads)
+    aggregate_backward_kernel(Table table, const float* position, const float* weight, const float* grad, int64_t edges,
+                              int64_t degree, int64_t channels, int64_t width, float* grad_position,
+                              float* grad_weight) {
   const int64_t i = global_thread();
   if (i >= edges * width) return;
   const int64_t edge = i / width;
@@ -105,8 +105,8 @@ cudaError_t gather(const float* table, int64_t table_rows, const int32_t* index,
 
 cudaError_t edge_sum(const float* table, int64_t table_rows, Edges edges, int64_t rows, int64_t channels, float* out,
                      cudaStream_t stream) {
-  return launch(edge_sum_kernel, blocks_of(rows * channels, kThreads), kThreads, 0, stream, table, table_rows, edges, rows,
-                channels, out);
+  return launch(edge_sum_kernel, blocks_of(rows * channels, kThreads), kThreads, 0, stream, table, table_rows, edges,
+                rows, channels, out);
 }
 
 cudaError_t edge_dot(Table a, Table b, const float* weight, int64_t edges, int64_t groups, int64_t channels, float* out,
@@ -123,15 +123,15 @@ cudaError_t subtract(const float* a, Table b, int64_t rows, int64_t degree, int6
 
 cudaError_t aggregate(Table table, const float* position, const float* weight, int64_t rows, int64_t degree,
                       int64_t channels, int64_t width, float* out, cudaStream_t stream) {
-  return launch(aggregate_kernel, blocks_of(rows * channels, kThreads), kThreads, 0, stream, table, position, weight, rows,
-                degree, channels, width, out);
+  return launch(aggregate_kernel, blocks_of(rows * channels, kThreads), kThreads, 0, stream, table, position, weight,
+                rows, degree, channels, width, out);
 }
 
 cudaError_t aggregate_backward(Table table, const float* position, const float* weight, const float* grad, int64_t rows,
                                int64_t degree, int64_t channels, int64_t width, float* grad_position,
                                float* grad_weight, cudaStream_t stream) {
-  return launch(aggregate_backward_kernel, blocks_of(rows * degree * width, kThreads), kThreads, 0, stream, table, position,
-                weight, grad, rows * degree, degree, channels, width, grad_position, grad_weight);
+  return launch(aggregate_backward_kernel, blocks_of(rows * degree * width, kThreads), kThreads, 0, stream, table,
+                position, weight, grad, rows * degree, degree, channels, width, grad_position, grad_weight);
 }
 
 }  // namespace pointops::gpu

@@ -66,8 +66,8 @@ void edge_dot(const float* a, const float* b, const int32_t* index_a, const int3
       for (int64_t group = 0; group < groups; ++group) {
         float sum = 0;
         for (int64_t c = 0; present && c < channels; ++c) {
-          const float product = a[(index_a[edge] * groups + group) * channels + c] *
-                                b[(index_b[edge] * groups + group) * channels + c];
+          const float product =
+              a[(index_a[edge] * groups + group) * channels + c] * b[(index_b[edge] * groups + group) * channels + c];
           sum += weight ? product * weight[c] : product;
         }
         out[edge * groups + group] = sum;

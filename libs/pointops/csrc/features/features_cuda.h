@@ -1,4 +1,5 @@
-// Features of neighbours on a GPU, on device pointers; each function starts a kernel and returns what the start failed with.
+// Features of neighbours on a GPU, on device pointers; each function starts a kernel and returns what the start failed
+// with.
 #pragma once
 
 #include <cuda_runtime.h>

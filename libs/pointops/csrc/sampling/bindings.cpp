@@ -20,8 +20,6 @@ TORCH_LIBRARY_FRAGMENT(pointops, m) {
   m.def("farthest_point_sampling(Tensor xyz, Tensor offset, Tensor sample_offset, SymInt samples) -> Tensor", as_given);
 }
 
-TORCH_LIBRARY_IMPL(pointops, CPU, m) {
-  m.impl("farthest_point_sampling", farthest_point_sampling);
-}
+TORCH_LIBRARY_IMPL(pointops, CPU, m) { m.impl("farthest_point_sampling", farthest_point_sampling); }
 
 }  // namespace pointops

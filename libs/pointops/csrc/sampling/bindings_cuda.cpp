@@ -17,17 +17,14 @@ Tensor farthest_point_sampling(const Tensor& xyz, const Tensor& offset, const Te
   Tensor index = at::zeros({samples}, xyz.options().dtype(at::kInt));
   const SortedPoints sorted(xyz, offset, stream);
   const Tensor distance2 = at::empty({xyz.size(0)}, xyz.options());
-  C10_CUDA_CHECK(gpu::farthest_point_sampling(floats(xyz), vectors(sorted.points), clouds(offset, xyz),
-                                              {longs(sample_offset), sample_offset.size(0), samples},
-                                              distance2.mutable_data_ptr<float>(), index.mutable_data_ptr<int32_t>(),
-                                              stream));
+  C10_CUDA_CHECK(gpu::farthest_point_sampling(
+      floats(xyz), vectors(sorted.points), clouds(offset, xyz), {longs(sample_offset), sample_offset.size(0), samples},
+      distance2.mutable_data_ptr<float>(), index.mutable_data_ptr<int32_t>(), stream));
   return index;
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pointops, CUDA, m) {
-  m.impl("farthest_point_sampling", farthest_point_sampling);
-}
+TORCH_LIBRARY_IMPL(pointops, CUDA, m) { m.impl("farthest_point_sampling", farthest_point_sampling); }
 
 }  // namespace pointops

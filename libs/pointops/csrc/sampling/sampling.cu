@@ -12,9 +12,7 @@ struct Key {
   uint32_t distance2, inverse_index;  // bits of the squared distance to the samples
 
   __device__ uint64_t whole() const { return uint64_t{distance2} << 32 | inverse_index; }
-  __device__ bool beyond(const Key& other) const {
-    return whole() > other.whole();
-  }
+  __device__ bool beyond(const Key& other) const { return whole() > other.whole(); }
 };
 
 struct alignas(16) Farthest {
@@ -75,8 +73,8 @@ __device__ __forceinline__ Key update(const float4* points, Bucket bucket, float
 }
 
 template <int kThreads, int kBuckets, int kBatch>
-__global__ void __launch_bounds__(kThreads) sample(const float* xyz, const float4* sorted, Clouds clouds,
-                                                  Clouds samples, float* distance2, int32_t* index) {
+__global__ void __launch_bounds__(kThreads)
+    sample(const float* xyz, const float4* sorted, Clouds clouds, Clouds samples, float* distance2, int32_t* index) {
   constexpr int kWarps = kThreads / kWarp;
   __shared__ float3 places[kBuckets * kWarp][kWarps];  // of the farthest points
   __shared__ Farthest of_warps[2][kWarps];
@@ -170,7 +168,8 @@ __global__ void __launch_bounds__(kThreads) sample(const float* xyz, const float
 cudaError_t farthest_point_sampling(const float* xyz, const float4* sorted, Clouds clouds, Clouds samples,
                                     float* distance2, int32_t* index, cudaStream_t stream) {
   constexpr int kThreads = 512;
-  return launch(sample<kThreads, 2, 8>, clouds.count, kThreads, 0, stream, xyz, sorted, clouds, samples, distance2, index);
+  return launch(sample<kThreads, 2, 8>, clouds.count, kThreads, 0, stream, xyz, sorted, clouds, samples, distance2,
+                index);
 }
 
 }  // namespace pointops::gpu

@@ -21,7 +21,7 @@ struct State {
   explicit State(const BoxTree& tree);
 
   const BoxTree& tree;
-  std::vector<std::array<float, kLeaf>> distance2;           // of the points in the tree's leaves to the samples
+  std::vector<std::array<float, kLeaf>> distance2;                // of the points in the tree's leaves to the samples
   std::vector<std::vector<std::array<Farthest, kFan>>> farthest;  // below the boxes of the tree's levels
 };
 

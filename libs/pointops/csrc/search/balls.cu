@@ -77,10 +77,9 @@ struct Few {
   int found[kLeaf];  // -1: too many
 };
 
-__global__ void __launch_bounds__(kFewThreads) answer_few(const __grid_constant__ Tree tree, Clouds clouds,
-                                                         const float4* queries, Clouds query_clouds, Shell shell,
-                                                         Pairing pairing, Samples samples, int32_t* counts,
-                                                         uint64_t* crowded) {
+__global__ void __launch_bounds__(kFewThreads)
+    answer_few(const __grid_constant__ Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds,
+               Shell shell, Pairing pairing, Samples samples, int32_t* counts, uint64_t* crowded) {
   __shared__ Few few;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, part = threadIdx.x % kParts;
   const int number = threadIdx.x / kParts;  // of the lane's query
@@ -141,8 +140,9 @@ struct Part {
   }
 };
 
-__global__ void __launch_bounds__(kManyThreads) list_many(const __grid_constant__ Tree tree, Clouds clouds,
-                                                         const float4* queries, Clouds query_clouds, Shell shell, Pairing pairing, Part part) {
+__global__ void __launch_bounds__(kManyThreads)
+    list_many(const __grid_constant__ Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Shell shell,
+              Pairing pairing, Part part) {
   __shared__ Walk shared[kManyThreads / kWarp];
   const int64_t place = part.first + global_thread();
   if (place / kWarp * kWarp >= part.last) return;

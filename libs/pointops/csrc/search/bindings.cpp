@@ -30,7 +30,8 @@ TORCH_LIBRARY_FRAGMENT(pointops, m) {
         as_given);
   m.def(
       "ball_query(Tensor xyz, Tensor offset, Tensor queries, Tensor query_offset, int samples, float min_radius, "
-      "float max_radius, Tensor? rank) -> (Tensor, Tensor)", as_given);
+      "float max_radius, Tensor? rank) -> (Tensor, Tensor)",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(pointops, CPU, m) {

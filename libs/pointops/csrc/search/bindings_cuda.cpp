@@ -82,11 +82,10 @@ Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, 
   const Tensor ends = at::cumsum(counts, 0, at::kLong);
   for (const Part& part : parts_of(ends, candidates)) {
     const Tensor pairs = at::empty({part.candidates}, ends.options());
-    C10_CUDA_CHECK(gpu::draw_many(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz),
-                                  ints(counts), longs(ends), part.first, part.last,
-                                  reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()),
-                                  static_cast<int>(samples), index.mutable_data_ptr<int32_t>(),
-                                  distance2.mutable_data_ptr<float>(), stream));
+    C10_CUDA_CHECK(gpu::draw_many(
+        search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz), ints(counts),
+        longs(ends), part.first, part.last, reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()),
+        static_cast<int>(samples), index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
   }
   return {index, distance2};
 }

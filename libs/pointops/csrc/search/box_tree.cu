@@ -12,9 +12,7 @@ __device__ uint32_t sortable(float value) {
   const uint32_t bits = float_bits(value);
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
-__device__ float unsortable(uint32_t value) {
-  return bits_float(value & 0x80000000u ? value & 0x7fffffffu : ~value);
-}
+__device__ float unsortable(uint32_t value) { return bits_float(value & 0x80000000u ? value & 0x7fffffffu : ~value); }
 
 // bounds: of no point yet, and behind them the middle of a sample
 __global__ void __launch_bounds__(kSample) begin_bounds(const float* xyz, int64_t points, uint32_t* bounds) {
@@ -64,8 +62,8 @@ __global__ void __launch_bounds__(kThreads) extend_bounds(const float* xyz, int6
   atomicMax(bounds + 5, sortable(box.high.z));
 }
 
-__global__ void __launch_bounds__(kThreads) write_codes(const float* xyz, Clouds clouds, const uint32_t* bounds,
-                                                       uint64_t* codes, uint32_t* rows) {
+__global__ void __launch_bounds__(kThreads)
+    write_codes(const float* xyz, Clouds clouds, const uint32_t* bounds, uint64_t* codes, uint32_t* rows) {
   const int64_t i = global_thread();
   if (i >= clouds.rows) return;
   float limits[kLimits];
@@ -78,8 +76,8 @@ __global__ void __launch_bounds__(kThreads) write_codes(const float* xyz, Clouds
 }
 
 // A warp packs and surrounds a leaf, a block all leaves of a box of the next level.
-__global__ void __launch_bounds__(kPackThreads) pack(const float* xyz, const uint32_t* rows, int64_t num_points,
-                                                    Levels levels, float4* points, Box* boxes) {
+__global__ void __launch_bounds__(kPackThreads)
+    pack(const float* xyz, const uint32_t* rows, int64_t num_points, Levels levels, float4* points, Box* boxes) {
   __shared__ Box of_leaf[kFan];
   const int64_t position = global_thread(), leaf = position / kLeaf;
   const float none = bits_float(0x7fc00000);
@@ -136,8 +134,8 @@ cudaError_t build_tree(const float* xyz, Clouds clouds, Levels levels, CurveScra
   error = radix_sort(scratch.pairs, static_cast<int>(clouds.rows), Curve::code_bits(clouds.count), scratch.bytes,
                      scratch.num_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
-  error = launch(pack, blocks_of(clouds.rows, kPackThreads), kPackThreads, 0, stream, xyz, sorted.values, clouds.rows, levels,
-                 points, boxes);
+  error = launch(pack, blocks_of(clouds.rows, kPackThreads), kPackThreads, 0, stream, xyz, sorted.values, clouds.rows,
+                 levels, points, boxes);
   if (error != cudaSuccess || levels.count <= 2) return error;
   return launch(surround, 1, kPackThreads, 0, stream, levels, boxes);
 }

@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "search/search_cpu.h"
 #include "search/numbers.h"
+#include "search/search_cpu.h"
 
 // A function compiled for several instruction sets, chosen when the library is loaded.
 #ifndef POINTOPS_DISPATCHED

@@ -8,7 +8,8 @@ namespace pointops {
 // A candidate lies in the shell min ≤ d < max, or closer than about 3 mm.
 struct Shell {
   float min2, max2;
-  HOST_DEVICE_INLINE Shell(float min_radius, float max_radius) : min2(min_radius * min_radius), max2(max_radius * max_radius) {}
+  HOST_DEVICE_INLINE Shell(float min_radius, float max_radius)
+      : min2(min_radius * min_radius), max2(max_radius * max_radius) {}
   HOST_DEVICE_INLINE bool holds(float d2) const { return d2 <= 1e-5f || (d2 >= min2 && d2 < max2); }
   HOST_DEVICE_INLINE float reach2() const { return max2 > 1e-5f ? max2 : 1e-5f; }
 };

@@ -94,8 +94,7 @@ struct Curve {
     axes[2] ^= axes[1];
     uint32_t parity = axes[2] >> 1;  // of the bits above each
     for (int step = 1; step < 32; step *= 2) parity ^= parity >> step;
-    const uint64_t place =
-        spread(axes[0] ^ parity) << 2 | spread(axes[1] ^ parity) << 1 | spread(axes[2] ^ parity);
+    const uint64_t place = spread(axes[0] ^ parity) << 2 | spread(axes[1] ^ parity) << 1 | spread(axes[2] ^ parity);
     return static_cast<uint64_t>(cloud) << (3 * axis_bits) | place;
   }
 };

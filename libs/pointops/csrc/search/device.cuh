@@ -1,9 +1,9 @@
 // What the kernels share.
 #pragma once
 
-#include "search/search_cuda.h"
 #include "common/launch.cuh"
 #include "search/numbers.h"
+#include "search/search_cuda.h"
 
 namespace pointops::gpu {
 

@@ -116,9 +116,9 @@ struct LocalHeap {
 
 // Lanes insert at the same time: each first marks what is near enough in a leaf, then all take their marks one by one.
 template <typename List>
-__global__ void __launch_bounds__(kThreads) find_nearest(const __grid_constant__ Tree tree, Clouds clouds,
-                                                        const float4* queries, Clouds query_clouds, int k,
-                                                        int32_t* index, float* distance2) {
+__global__ void __launch_bounds__(kThreads)
+    find_nearest(const __grid_constant__ Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, int k,
+                 int32_t* index, float* distance2) {
   __shared__ Walk shared[kThreads / kWarp];
   constexpr int kQueries = kWarp / List::kParts;  // of a warp
   const int64_t place = global_thread() / List::kParts;

@@ -151,9 +151,9 @@ POINTOPS_INLINE void find_nearest(const BoxTree& tree, Packet& packet, Nearest* 
   });
 }
 
-#define POINTOPS_NEAREST(STEPS) \
+#define POINTOPS_NEAREST(STEPS)                                                                  \
   POINTOPS_DISPATCHED void nearest_##STEPS(const BoxTree& tree, Packet& packet, Nearest* best) { \
-    find_nearest<STEPS>(tree, packet, best); \
+    find_nearest<STEPS>(tree, packet, best);                                                     \
   }
 POINTOPS_NEAREST(1)
 POINTOPS_NEAREST(2)
@@ -179,8 +179,7 @@ void candidates(const BoxTree& tree, const Packet& packet, Shell shell, std::vec
   walk(tree, packet, [&](int query, const Leaf& leaf, uint32_t bits, const float* d2) {
     for (; bits; bits &= bits - 1) {
       const int i = __builtin_ctz(bits);
-      if (shell.holds(d2[i]))
-        found[query].push_back(static_cast<uint64_t>(leaf.index[i]) << 32 | float_bits(d2[i]));
+      if (shell.holds(d2[i])) found[query].push_back(static_cast<uint64_t>(leaf.index[i]) << 32 | float_bits(d2[i]));
     }
   });
 }

@@ -16,7 +16,8 @@ struct Clouds {
 
 constexpr int kMaxNeighbours = 128;
 
-// index (m, k ≤ kMaxNeighbours) ascending by (squared distance, index), -1 where a cloud has too few points; distance2 is 1e10 there.
+// index (m, k ≤ kMaxNeighbours) ascending by (squared distance, index), -1 where a cloud has too few points; distance2
+// is 1e10 there.
 void knn_query(const float* xyz, Clouds clouds, const float* queries, Clouds query_clouds, int k, int32_t* index,
                float* distance2);
 

@@ -1,8 +1,9 @@
-// Neighbours on a GPU, on device pointers. Each function starts kernels on a stream and returns what a start failed with.
+// Neighbours on a GPU, on device pointers. Each function starts kernels on a stream and returns what a start failed
+// with.
 //
-// Points are sorted along a curve, leaves of kLeaf of them get boxes, kFan boxes get a box, and so on; a warp looks at a
-// leaf or at the boxes in a box at once. Offsets are not trusted: whatever they hold, nothing is read or written out of
-// bounds.
+// Points are sorted along a curve, leaves of kLeaf of them get boxes, kFan boxes get a box, and so on; a warp looks at
+// a leaf or at the boxes in a box at once. Offsets are not trusted: whatever they hold, nothing is read or written out
+// of bounds.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -53,7 +54,8 @@ struct Tree {
   Levels levels;
 };
 
-constexpr int kLimits = 12;  // of the bounds of all points and of the middle of a sample, each low x, y, z, high x, y, z
+constexpr int kLimits =
+    12;  // of the bounds of all points and of the middle of a sample, each low x, y, z, high x, y, z
 
 // What building a tree overwrites: bounds (kLimits), codes and rows (points) twice each, and bytes of curve_scratch.
 struct CurveScratch {
@@ -77,15 +79,15 @@ struct Ball {
   const int32_t* rank;  // null: none
 };
 
-// Answers the queries with few candidates. counts (whole leaves of queries): the candidates of each of the others, 0 for
-// those answered; crowded (1): their sum.
+// Answers the queries with few candidates. counts (whole leaves of queries): the candidates of each of the others, 0
+// for those answered; crowded (1): their sum.
 cudaError_t draw_few(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,
                      int samples, int32_t* counts, uint64_t* crowded, int32_t* index, float* distance2,
                      cudaStream_t stream);
 // Answers the others of the sorted queries first … last - 1, both whole leaves: the pairs of query i end at
 // ends[i] - ends[first - 1].
-cudaError_t draw_many(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball,
-                      const float* xyz, const int32_t* counts, const int64_t* ends, int64_t first, int64_t last,
-                      uint64_t* pairs, int samples, int32_t* index, float* distance2, cudaStream_t stream);
+cudaError_t draw_many(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,
+                      const int32_t* counts, const int64_t* ends, int64_t first, int64_t last, uint64_t* pairs,
+                      int samples, int32_t* index, float* distance2, cudaStream_t stream);
 
 }  // namespace pointops::gpu

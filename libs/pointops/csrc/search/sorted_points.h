@@ -8,7 +8,9 @@
 
 namespace pointops {
 
-inline gpu::Clouds clouds(const Tensor& offset, const Tensor& xyz) { return {longs(offset), offset.size(0), xyz.size(0)}; }
+inline gpu::Clouds clouds(const Tensor& offset, const Tensor& xyz) {
+  return {longs(offset), offset.size(0), xyz.size(0)};
+}
 
 inline const float4* vectors(const Tensor& tensor) { return reinterpret_cast<const float4*>(floats(tensor)); }
 
@@ -29,11 +31,10 @@ struct SortedPoints {
     boxes = at::empty({levels.size(), static_cast<int64_t>(sizeof(gpu::Box) / sizeof(float))}, xyz.options());
     auto* code = reinterpret_cast<uint64_t*>(codes.mutable_data_ptr<int64_t>());
     auto* row = reinterpret_cast<uint32_t*>(order.mutable_data_ptr<int32_t>());
-    const gpu::CurveScratch scratch{
-        reinterpret_cast<uint32_t*>(limits.mutable_data_ptr<int32_t>()),
-        {{code, code + rows}, {row, row + rows}},
-        bytes.mutable_data_ptr(),
-        sort_bytes};
+    const gpu::CurveScratch scratch{reinterpret_cast<uint32_t*>(limits.mutable_data_ptr<int32_t>()),
+                                    {{code, code + rows}, {row, row + rows}},
+                                    bytes.mutable_data_ptr(),
+                                    sort_bytes};
     C10_CUDA_CHECK(gpu::build_tree(floats(xyz), in_clouds, levels, scratch,
                                    reinterpret_cast<float4*>(points.mutable_data_ptr<float>()),
                                    reinterpret_cast<gpu::Box*>(boxes.mutable_data_ptr<float>()), stream));

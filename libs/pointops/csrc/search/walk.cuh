@@ -1,5 +1,5 @@
-// A warp takes neighbouring queries down the boxes that can hold a neighbour of any of them, nearest box first, of those
-// equally near the one with the nearest middle. In a leaf, kParts lanes share a query and the points.
+// A warp takes neighbouring queries down the boxes that can hold a neighbour of any of them, nearest box first, of
+// those equally near the one with the nearest middle. In a leaf, kParts lanes share a query and the points.
 #pragma once
 
 #include "search/device.cuh"

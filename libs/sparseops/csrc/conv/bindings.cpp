@@ -1,4 +1,5 @@
-// torch.ops.sparseops: sparse convolution: its schemas, and its CPU implementation. Shapes are explained in the Python functions.
+// torch.ops.sparseops: sparse convolution: its schemas, and its CPU implementation. Shapes are explained in the Python
+// functions.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
@@ -20,8 +21,9 @@ int64_t units_of(const Tensor& features) {
 }
 
 void check_type(const Tensor& tensor, const char* name) {
-  TORCH_CHECK_VALUE(tensor.is_contiguous() && (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16),
-                    name, " must be contiguous float32 or bfloat16 on the CPU, got ", tensor.scalar_type());
+  TORCH_CHECK_VALUE(
+      tensor.is_contiguous() && (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16), name,
+      " must be contiguous float32 or bfloat16 on the CPU, got ", tensor.scalar_type());
 }
 
 Tensor pack_weight(const Tensor& weight) {
@@ -54,8 +56,9 @@ Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_cha
                     features.scalar_type(), " ", features.sizes(), ", ", rows.size(0), " offsets and ", out_channels,
                     " channels");
   if (bias)
-    TORCH_CHECK_VALUE(bias->scalar_type() == at::kFloat && bias->is_contiguous() && bias->sizes() == at::IntArrayRef({out_channels}),
-                      "bias must be float32 (", out_channels, "), got ", bias->scalar_type(), " ", bias->sizes());
+    TORCH_CHECK_VALUE(
+        bias->scalar_type() == at::kFloat && bias->is_contiguous() && bias->sizes() == at::IntArrayRef({out_channels}),
+        "bias must be float32 (", out_channels, "), got ", bias->scalar_type(), " ", bias->sizes());
   if (residual)
     TORCH_CHECK_VALUE(residual->scalar_type() == features.scalar_type() && residual->is_contiguous() &&
                           residual->sizes() == at::IntArrayRef({num_out, out_channels}),
@@ -77,11 +80,13 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   m.def("pack_weight(Tensor weight) -> Tensor", as_given);
   m.def(
       "sparse_conv(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? bias, Tensor? residual, "
-      "bool relu) -> Tensor", as_given);
+      "bool relu) -> Tensor",
+      as_given);
   // on CUDA alone: rows and order of group_rows
   m.def(
       "sparse_conv_grouped(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? order, "
-      "Tensor? bias, Tensor? residual, bool relu) -> Tensor", as_given);
+      "Tensor? bias, Tensor? residual, bool relu) -> Tensor",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

@@ -89,15 +89,14 @@ Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t
                     "weight must be contiguous ", features.scalar_type(), " (", out_channels, ", ", rows.size(0), ", ",
                     features.size(1), "), got ", weight.scalar_type(), " ", weight.sizes());
   if (order) {
-    TORCH_CHECK_VALUE(order->scalar_type() == at::kInt && order->is_contiguous() &&
-                          order->sizes() == at::IntArrayRef({rows.size(1)}),
-                      "order must be contiguous int32 (", rows.size(1), "), got ", order->scalar_type(), " ",
-                      order->sizes());
+    TORCH_CHECK_VALUE(
+        order->scalar_type() == at::kInt && order->is_contiguous() && order->sizes() == at::IntArrayRef({rows.size(1)}),
+        "order must be contiguous int32 (", rows.size(1), "), got ", order->scalar_type(), " ", order->sizes());
   }
   if (bias) {
-    TORCH_CHECK_VALUE(bias->scalar_type() == at::kFloat && bias->is_contiguous() &&
-                          bias->sizes() == at::IntArrayRef({out_channels}),
-                      "bias must be float32 (", out_channels, "), got ", bias->scalar_type(), " ", bias->sizes());
+    TORCH_CHECK_VALUE(
+        bias->scalar_type() == at::kFloat && bias->is_contiguous() && bias->sizes() == at::IntArrayRef({out_channels}),
+        "bias must be float32 (", out_channels, "), got ", bias->scalar_type(), " ", bias->sizes());
   }
   if (residual) {
     TORCH_CHECK_VALUE(residual->scalar_type() == features.scalar_type() && residual->is_contiguous() &&

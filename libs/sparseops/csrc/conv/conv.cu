@@ -20,7 +20,8 @@ struct FloatTiles {
 };
 using LongSteps = FloatTiles<128>;
 using ShortSteps = FloatTiles<64>;
-constexpr int kLongStepsBytes = 220 << 10;  // where a multiprocessor has less, it runs fewer blocks of LongSteps at once
+constexpr int kLongStepsBytes =
+    220 << 10;  // where a multiprocessor has less, it runs fewer blocks of LongSteps at once
 
 int attribute(cudaDeviceAttr name) {
   int device = 0, value = 0;
@@ -54,9 +55,8 @@ struct Plan {
     const size_t bytes = shared_bytes<Shape>();
     if (bytes > shared_limit || tiles<Shape>() > INT32_MAX) return cudaErrorInvalidValue;
     const auto kernel = convolve_tile<Shape, Math>;
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(bytes));
+    const cudaError_t error = cudaFuncSetAttribute(
+        reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     if (error != cudaSuccess) return error;
     return launch(kernel, dim3(static_cast<unsigned>(tiles<Shape>())), Shape::kThreads, bytes, stream, arguments);
   }
@@ -127,8 +127,7 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
       return run_best<Bfloat16Math, __nv_bfloat16, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit},
                                                                                              processors, stream);
     case ConvType::kTf32:
-      return run_best<Tf32Math, float, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors,
-                                                                      stream);
+      return run_best<Tf32Math, float, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors, stream);
     case ConvType::kFloat:
       return attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) >= kLongStepsBytes
                  ? run_float<LongSteps>({arguments, limit}, processors, stream)

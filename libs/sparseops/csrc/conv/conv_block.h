@@ -47,8 +47,8 @@ TARGET void multiply_tile(const Unit* const* a, float* const* c, const Unit* b, 
     Vector weights[VECTORS];
 #pragma GCC unroll 16
     for (int v = 0; v < VECTORS; ++v)
-      weights[v] = *reinterpret_cast<const Vector*>(
-          b + v / PER_PANEL * panel_stride + unit * PANEL + v % PER_PANEL * WIDTH);
+      weights[v] =
+          *reinterpret_cast<const Vector*>(b + v / PER_PANEL * panel_stride + unit * PANEL + v % PER_PANEL * WIDTH);
 #pragma GCC unroll 16
     for (int row = 0; row < NUM_ROWS; ++row)
 #pragma GCC unroll 16
@@ -126,8 +126,8 @@ TARGET void convolve_block(const Convolution& conv, const Block& block, const Sc
       scratch.out[num_pairs] = static_cast<int32_t>(row);
       num_pairs += static_cast<uint32_t>(rows[row]) < static_cast<uint64_t>(conv.num_in);
     }
-    const Unit* weight = static_cast<const Unit*>(conv.weight) +
-                         (offset * conv.panels + block.panel_begin) * conv.units * PANEL;
+    const Unit* weight =
+        static_cast<const Unit*>(conv.weight) + (offset * conv.panels + block.panel_begin) * conv.units * PANEL;
     int64_t panel = 0;
     for (; panel + PANELS <= num_panels; panel += PANELS)
       multiply_pairs<Unit, PANELS>(features, weight + panel * conv.units * PANEL, conv.units, scratch, num_pairs,
@@ -149,7 +149,8 @@ TARGET void convolve_block(const Convolution& conv, const Block& block, const Sc
       for (int64_t channel = 0; channel < last - first; ++channel) sums[channel] += to_float(residual[channel]);
     }
     if (conv.relu)  // a NaN stays
-      for (int64_t channel = 0; channel < last - first; ++channel) sums[channel] = sums[channel] < 0 ? 0 : sums[channel];
+      for (int64_t channel = 0; channel < last - first; ++channel)
+        sums[channel] = sums[channel] < 0 ? 0 : sums[channel];
     for (int64_t channel = 0; channel < last - first; ++channel) store(sums[channel], out + channel);
   }
 }

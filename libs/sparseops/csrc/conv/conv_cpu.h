@@ -10,12 +10,12 @@ constexpr int64_t PANEL = 16;  // output channels side by side in a packed weigh
 // out[r] = act(bias + residual[r] + sum over offsets k of features[rows[k][r]] * weight[k]), rows < 0 left out.
 // A unit is a float, or two bfloat16 of neighbouring input channels in 32 bits.
 struct Convolution {
-  const void* features;   // (num_in, units)
-  const void* weight;     // (num_offsets, panels, units, PANEL)
-  const int32_t* rows;    // (num_offsets, num_out)
-  const float* bias;      // (out_channels) or null
-  const void* residual;   // (num_out, out_channels) of the features' type, or null
-  void* out;              // (num_out, out_channels) of the features' type
+  const void* features;  // (num_in, units)
+  const void* weight;    // (num_offsets, panels, units, PANEL)
+  const int32_t* rows;   // (num_offsets, num_out)
+  const float* bias;     // (out_channels) or null
+  const void* residual;  // (num_out, out_channels) of the features' type, or null
+  void* out;             // (num_out, out_channels) of the features' type
   int64_t num_in, num_out, num_offsets, units, out_channels, panels;
   bool bfloat16;
   bool relu;

@@ -1,8 +1,8 @@
 // Sparse convolution on a GPU.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+#include <cstdint>
 
 namespace sparseops::gpu {
 

@@ -101,8 +101,8 @@ cudaError_t convolve_hopper(ConvType type, const ConvArguments& arguments, cudaS
   error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (error != cudaSuccess) return error;
   const auto run_half = run_best<Tile64<__half>, Tile96<__half>, Tile128<__half>, Tile256<__half>>;
-  const auto run_bfloat16 = run_best<Tile64<__nv_bfloat16>, Tile96<__nv_bfloat16>, Tile128<__nv_bfloat16>,
-                                     Tile256<__nv_bfloat16>>;
+  const auto run_bfloat16 =
+      run_best<Tile64<__nv_bfloat16>, Tile96<__nv_bfloat16>, Tile128<__nv_bfloat16>, Tile256<__nv_bfloat16>>;
   return (type == ConvType::kHalf ? run_half : run_bfloat16)(arguments, processors, stream);
 }
 

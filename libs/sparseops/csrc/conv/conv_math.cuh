@@ -5,9 +5,9 @@
 
 namespace sparseops::gpu {
 
-// One step of the inner dimension: so many bytes of each row lie in shared memory. Which eighths of a tile's rows have a
-// neighbour there is a bit for each, from the warp's first row on; the others are not multiplied where instructions are
-// of no more rows than an eighth.
+// One step of the inner dimension: so many bytes of each row lie in shared memory. Which eighths of a tile's rows have
+// a neighbour there is a bit for each, from the warp's first row on; the others are not multiplied where instructions
+// are of no more rows than an eighth.
 template <int kRowBytes_, int kEighthRows_>
 struct Step {
   static constexpr int kRowBytes = kRowBytes_, kChunks = kRowBytes / 16, kEighthRows = kEighthRows_;
@@ -87,8 +87,8 @@ struct TensorCores {
   }
 };
 
-// The same in float32 throughout: lane (m, n) of 8 by 4 holds rows m + 8 i and columns n + 4 j. Lanes that differ in the
-// lowest bit share rows, in the next bit columns: their loads are then served together.
+// The same in float32 throughout: lane (m, n) of 8 by 4 holds rows m + 8 i and columns n + 4 j. Lanes that differ in
+// the lowest bit share rows, in the next bit columns: their loads are then served together.
 template <typename Step, int kRows, int kColumns>
 struct FloatUnits {
   using Element = float;

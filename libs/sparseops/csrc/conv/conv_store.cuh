@@ -4,8 +4,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "conv/conv_cuda.h"
 #include "common/launch.cuh"
+#include "conv/conv_cuda.h"
 
 namespace sparseops::gpu {
 

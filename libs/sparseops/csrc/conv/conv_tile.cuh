@@ -1,16 +1,16 @@
 // A tile of a sparse convolution as an implicit matrix product: rows are output voxels, the inner dimension runs over
 // offsets and input channels, columns are output channels.
 //
-// A block computes a tile of rows by columns. Step by step, 64 or 128 bytes of the inner dimension at a time, it gathers
-// the neighbours' features (zeros where there is none) and the weights into a ring of shared buffers, ahead of the
-// multiplication. Steps whose offsets none of the tile's voxels has are left out; in the others, eighths of the tile
-// none of whose voxels has them are not multiplied. Each output is the sum of its own products in a fixed order,
+// A block computes a tile of rows by columns. Step by step, 64 or 128 bytes of the inner dimension at a time, it
+// gathers the neighbours' features (zeros where there is none) and the weights into a ring of shared buffers, ahead of
+// the multiplication. Steps whose offsets none of the tile's voxels has are left out; in the others, eighths of the
+// tile none of whose voxels has them are not multiplied. Each output is the sum of its own products in a fixed order,
 // whatever tile it lies in, so results repeat bit by bit.
 #pragma once
 
+#include "common/launch.cuh"
 #include "conv/conv_math.cuh"
 #include "conv/conv_store.cuh"
-#include "common/launch.cuh"
 #include "conv/ptx.cuh"
 
 namespace sparseops::gpu {
@@ -45,7 +45,7 @@ struct Tile : Step<kRowBytes_, kRows_ / 8> {
 
   static constexpr int kOutRowsAt = kStages * kStageBytes;    // int (kRows)
   static constexpr int kNumStepsAt = kOutRowsAt + kRows * 4;  // int
-  static constexpr int kStepsAt = kNumStepsAt + 16;  // uint32 (steps + kStages + 1), then uint8 (num_offsets)
+  static constexpr int kStepsAt = kNumStepsAt + 16;           // uint32 (steps + kStages + 1), then uint8 (num_offsets)
 
   __host__ __device__ static int steps_of(int num_chunks) { return (num_chunks + kChunks - 1) / kChunks; }
   static size_t shared_bytes(int num_offsets, int num_chunks) {
@@ -84,8 +84,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   // which rows are written, and which eighths of them have an offset: four lanes look at each
   for (int row = thread; row < Shape::kRows; row += Shape::kThreads) {
     const int64_t column = first_row + row;
-    out_rows[row] = column >= num_out ? -1 : arguments.order == nullptr ? static_cast<int>(column)
-                                                                        : __ldg(arguments.order + column);
+    out_rows[row] = column >= num_out            ? -1
+                    : arguments.order == nullptr ? static_cast<int>(column)
+                                                 : __ldg(arguments.order + column);
   }
   constexpr int kAtOnce = 8;  // offsets, whose loads are all under way
   for (int base = warp; base < num_offsets; base += Shape::kWarps * kAtOnce) {
@@ -173,7 +174,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   int ahead = 0;
   auto copy_next = [&] {
     if (ahead < count) copy(shared + ahead % kStages * Shape::kStageBytes);
-    look_up(++ahead);  // unconditionally: under a condition ptxas (12.4 and 13.0) adds the increment twice in some tiles
+    look_up(
+        ++ahead);  // unconditionally: under a condition ptxas (12.4 and 13.0) adds the increment twice in some tiles
     copies_commit();
   };
 

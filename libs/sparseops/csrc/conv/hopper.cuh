@@ -97,7 +97,8 @@ __device__ void multiply_add_group(float (&sums)[kColumns / 2], uint64_t a, uint
 #define SPARSEOPS_NAMES_4 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
 #define SPARSEOPS_NAMES_5 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define SPARSEOPS_NAMES_6 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
-#define SPARSEOPS_NAMES_7 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define SPARSEOPS_NAMES_7 \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 #define SPARSEOPS_SUMS_4(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3])
 #define SPARSEOPS_SUMS(i) \
   SPARSEOPS_SUMS_4(i), SPARSEOPS_SUMS_4(i + 4), SPARSEOPS_SUMS_4(i + 8), SPARSEOPS_SUMS_4(i + 12)
@@ -114,18 +115,19 @@ __device__ void multiply_add_group(float (&sums)[kColumns / 2], uint64_t a, uint
 #define SPARSEOPS_SUMS_256 \
   SPARSEOPS_SUMS_128, SPARSEOPS_SUMS(64), SPARSEOPS_SUMS(80), SPARSEOPS_SUMS(96), SPARSEOPS_SUMS(112)
 
-#define SPARSEOPS_PRODUCT(TYPE, NAME, COLUMNS, A, B)                                                            \
-  template <>                                                                                                   \
-  __device__ __forceinline__ void multiply_add_group<TYPE, COLUMNS>(float (&sums)[COLUMNS / 2], uint64_t a,      \
-                                                                    uint64_t b) {                               \
-    asm volatile("{\n.reg .pred add;\nsetp.eq.u32 add, 0, 0;\n"                                                 \
-                 "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." NAME "." NAME                          \
-                 " {" SPARSEOPS_NAMES_##COLUMNS "}, " A ", " B ", add, 1, 1, 0, 0;\n}"                          \
-                 : SPARSEOPS_SUMS_##COLUMNS                                                                     \
-                 : "l"(a), "l"(b));                                                                             \
+#define SPARSEOPS_PRODUCT(TYPE, NAME, COLUMNS, A, B)                                                         \
+  template <>                                                                                                \
+  __device__ __forceinline__ void multiply_add_group<TYPE, COLUMNS>(float (&sums)[COLUMNS / 2], uint64_t a,  \
+                                                                    uint64_t b) {                            \
+    asm volatile(                                                                                            \
+        "{\n.reg .pred add;\nsetp.eq.u32 add, 0, 0;\n"                                                       \
+        "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." NAME "." NAME " {" SPARSEOPS_NAMES_##COLUMNS \
+        "}, " A ", " B ", add, 1, 1, 0, 0;\n}"                                                               \
+        : SPARSEOPS_SUMS_##COLUMNS                                                                           \
+        : "l"(a), "l"(b));                                                                                   \
   }
-#define SPARSEOPS_PRODUCTS(COLUMNS, A, B)                     \
-  SPARSEOPS_PRODUCT(__half, "f16", COLUMNS, A, B)             \
+#define SPARSEOPS_PRODUCTS(COLUMNS, A, B)         \
+  SPARSEOPS_PRODUCT(__half, "f16", COLUMNS, A, B) \
   SPARSEOPS_PRODUCT(__nv_bfloat16, "bf16", COLUMNS, A, B)
 
 SPARSEOPS_PRODUCTS(32, "%16", "%17")

@@ -9,9 +9,9 @@
 
 #include <cuda.h>
 
+#include "common/launch.cuh"
 #include "conv/conv_store.cuh"
 #include "conv/hopper.cuh"
-#include "common/launch.cuh"
 
 namespace sparseops::gpu {
 
@@ -102,8 +102,8 @@ __device__ void list_steps(const ConvArguments& arguments, int* steps, Shared<Sh
     int groups = 0;
     if (step < num_steps) {
       const int first = step * kStepElements / arguments.in_channels;
-      const int last = min((step * kStepElements + kStepElements - 1) / arguments.in_channels,
-                           arguments.num_offsets - 1);
+      const int last =
+          min((step * kStepElements + kStepElements - 1) / arguments.in_channels, arguments.num_offsets - 1);
       const unsigned offsets = (2u << last) - (1u << first);
 #pragma unroll
       for (int group = 0; group < Shape::kGroups; ++group) {
@@ -117,15 +117,15 @@ __device__ void list_steps(const ConvArguments& arguments, int* steps, Shared<Sh
   if (lane == 0) shared.num_steps = count;
 }
 
-// A producer, one warp of several, fills its share of the rows of every buffer, and the first has the weights copied. It
-// waits for nothing but room: whoever waits for a full buffer waits for its copies.
+// A producer, one warp of several, fills its share of the rows of every buffer, and the first has the weights copied.
+// It waits for nothing but room: whoever waits for a full buffer waits for its copies.
 template <typename Shape>
 __device__ void produce(const ConvArguments& arguments, const CUtensorMap& weight, int first_column, char* stages,
                         const int* table, const int* steps, Shared<Shape>& shared, int producer, int lane) {
   constexpr int kRowsApart = 4 * Shape::kProducers, kCopies = Shape::kRows / kRowsApart;  // of one lane
   const int per_offset = arguments.in_channels / 8, num_chunks = arguments.num_offsets * per_offset;
   const unsigned feature_bytes = static_cast<unsigned>(arguments.in_channels) * 2;  // of a voxel
-  const unsigned reciprocal = per_offset == 1 ? 0 : 0xffffffffu / per_offset + 1;  // times 2^32, rounded up
+  const unsigned reciprocal = per_offset == 1 ? 0 : 0xffffffffu / per_offset + 1;   // times 2^32, rounded up
   const int own_chunk = lane % kStepChunks, own_row = producer * 4 + lane / kStepChunks;
   const int own_at = own_row * kStepBytes + ((own_chunk ^ own_row % 8) << 4);
   const int count = shared.num_steps;
@@ -223,7 +223,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce)
   if (thread < Shape::kGroups) shared.present[thread] = 0;
   for (int row = thread; row < Shape::kRows; row += Shape::kThreads) {
     const int64_t column = first_row + row;
-    shared.out_rows[row] = column >= arguments.num_out ? -1
+    shared.out_rows[row] = column >= arguments.num_out  ? -1
                            : arguments.order == nullptr ? static_cast<int>(column)
                                                         : __ldg(arguments.order + column);
   }

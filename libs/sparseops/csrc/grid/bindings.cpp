@@ -26,7 +26,8 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def(
       "grid_sample(Tensor coord, float[] grid_size, int hash_number) -> "
-      "(Tensor grid_coord, Tensor lowest, Tensor order, Tensor offsets, Tensor inverse)", as_given);
+      "(Tensor grid_coord, Tensor lowest, Tensor order, Tensor offsets, Tensor inverse)",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("grid_sample", &grid_sample); }

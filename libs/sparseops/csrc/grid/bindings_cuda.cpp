@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
-#include "grid/grid_cuda.h"
-#include "grid/grid_tensors.h"
 #include "common/tensors_cuda.h"
 #include "common/told.h"
+#include "grid/grid_cuda.h"
+#include "grid/grid_tensors.h"
 
 namespace sparseops::gpu {
 namespace {

@@ -1,11 +1,11 @@
 // Points to the voxels of a grid on a GPU: cells and the box around them, keys, a sort, and where voxels begin.
 #include <algorithm>
 
-#include "grid/grid_cuda.h"
 #include "common/launch.cuh"
 #include "common/radix_sort.h"
 #include "common/scan.h"
 #include "common/threads.cuh"
+#include "grid/grid_cuda.h"
 
 namespace sparseops::gpu {
 
@@ -79,9 +79,8 @@ __global__ void __launch_bounds__(kThreads) mark_starts(const uint64_t* keys, in
 }
 
 // numbers[i]: voxels that begin at or before place i.
-__global__ void __launch_bounds__(kThreads)
-    write_voxels(const uint32_t* points, const int* numbers, int num_points, const Box* box, GridOutputs out,
-                 GridResult* told) {
+__global__ void __launch_bounds__(kThreads) write_voxels(const uint32_t* points, const int* numbers, int num_points,
+                                                         const Box* box, GridOutputs out, GridResult* told) {
   const int64_t i = thread_index();
   if (i >= num_points) return;
   const int number = numbers[i];
@@ -143,8 +142,8 @@ cudaError_t grid_sample(const Coord* coord, int num_points, GridSize grid_size, 
   if (error != cudaSuccess) return error;
   error = running_sum(parts.numbers, num_points, parts.library, parts.sum_bytes, stream);
   if (error != cudaSuccess) return error;
-  return launch(write_voxels, blocks, kThreads, 0, stream, sorted.values, parts.numbers, num_points, parts.box,
-                out, told);
+  return launch(write_voxels, blocks, kThreads, 0, stream, sorted.values, parts.numbers, num_points, parts.box, out,
+                told);
 }
 
 template cudaError_t grid_sample(const float*, int, GridSize, Hash, const GridOutputs&, GridResult*, void*,

@@ -12,8 +12,8 @@
 namespace sparseops {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;    // points a thread takes at once
-constexpr int64_t kPartPoints = 512;   // of the sort, where keys are even: they stay in the first cache
+constexpr int64_t kGrain = 1 << 14;   // points a thread takes at once
+constexpr int64_t kPartPoints = 512;  // of the sort, where keys are even: they stay in the first cache
 constexpr int kMostPartBits = 12;
 
 struct Box {
@@ -46,7 +46,8 @@ struct Keyed {
 struct Chunks {
   int64_t n, count, size;
   explicit Chunks(int64_t items)
-      : n(items), count(std::clamp<int64_t>(at::get_num_threads(), 1, (items + kGrain - 1) / kGrain)),
+      : n(items),
+        count(std::clamp<int64_t>(at::get_num_threads(), 1, (items + kGrain - 1) / kGrain)),
         size((items + count - 1) / count) {}
   template <typename Work>
   void each(Work work) const {

@@ -1,8 +1,8 @@
 // Points to the voxels of a grid on a GPU. Pointers are on the device unless said otherwise; nothing waits for it.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+#include <cstdint>
 
 #include "grid/grid_cpu.h"
 

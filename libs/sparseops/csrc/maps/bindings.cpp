@@ -1,4 +1,5 @@
-// torch.ops.sparseops: kernel maps: their schemas, and their CPU implementations. Shapes are explained in the Python functions.
+// torch.ops.sparseops: kernel maps: their schemas, and their CPU implementations. Shapes are explained in the Python
+// functions.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -16,8 +17,9 @@ using at::Tensor;
 using common::allocate;
 
 void check_coords(const Tensor& coords) {
-  TORCH_CHECK_VALUE(coords.dim() == 2 && coords.size(1) == 4 && coords.scalar_type() == at::kLong && coords.is_contiguous(),
-                    "coords must be contiguous int64 (V, 4), got ", coords.scalar_type(), " ", coords.sizes());
+  TORCH_CHECK_VALUE(
+      coords.dim() == 2 && coords.size(1) == 4 && coords.scalar_type() == at::kLong && coords.is_contiguous(),
+      "coords must be contiguous int64 (V, 4), got ", coords.scalar_type(), " ", coords.sizes());
   TORCH_CHECK_VALUE(coords.size(0) < std::numeric_limits<int32_t>::max(), "too many voxels: ", coords.size(0));
   if (within_limits(coords.const_data_ptr<int64_t>(), coords.size(0))) return;
   const Tensor low = coords.amin(0), high = coords.amax(0);

@@ -42,7 +42,8 @@ Tensor submanifold_map_cuda(const Tensor& given, int64_t kernel_size) {
                     "kernel_size must be odd, from 1 to 7, got ", kernel_size);
   const c10::cuda::CUDAGuard guard(given.device());
   const Tensor coords = aligned_to_16(given);
-  const Tensor rows = at::empty({kernel_size * kernel_size * kernel_size, num_voxels}, coords.options().dtype(at::kInt));
+  const Tensor rows =
+      at::empty({kernel_size * kernel_size * kernel_size, num_voxels}, coords.options().dtype(at::kInt));
   const Tensor scratch = bytes_on(coords, submanifold_map_scratch(num_voxels));
   C10_CUDA_CHECK(submanifold_map(coords.const_data_ptr<int64_t>(), num_voxels, static_cast<int>(kernel_size),
                                  rows.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
@@ -86,9 +87,9 @@ std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
 StridedMap strided_map_cuda(const Tensor& coords) {
   const c10::cuda::CUDAGuard guard(coords.device());
   if (const auto map = ascending_strided_map(coords)) return *map;
-  const Tensor keys = ((coords.select(1, 0) * kCoordLimit + coords.select(1, 1)) * kCoordLimit + coords.select(1, 2)) *
-                          kCoordLimit +
-                      coords.select(1, 3);
+  const Tensor keys =
+      ((coords.select(1, 0) * kCoordLimit + coords.select(1, 1)) * kCoordLimit + coords.select(1, 2)) * kCoordLimit +
+      coords.select(1, 3);
   const Tensor order = at::argsort(keys, /*stable=*/true);
   const auto sorted = ascending_strided_map(coords.index_select(0, order));
   TORCH_CHECK_VALUE(sorted.has_value(), "coords holds a voxel more than once");

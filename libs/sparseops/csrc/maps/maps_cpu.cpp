@@ -59,8 +59,8 @@ Keys sort_keys(const int64_t* coords, int64_t num, int64_t margin, int shift) {
   const Bounds bounds = bounds_of(coords, num);
   std::array<uint64_t, 4> size;  // voxels along an axis, the margin after the last one; 2^63.1 in all at most
   for (int axis = 0; axis < 4; ++axis)
-    size[axis] = (bounds.high[axis] >> (axis ? shift : 0)) - (bounds.low[axis] >> (axis ? shift : 0)) + 1 +
-                 (axis ? margin : 0);
+    size[axis] =
+        (bounds.high[axis] >> (axis ? shift : 0)) - (bounds.low[axis] >> (axis ? shift : 0)) + 1 + (axis ? margin : 0);
   Keys keys;
   keys.step_y = size[3];
   keys.step_x = size[3] * size[2];
@@ -70,9 +70,9 @@ Keys sort_keys(const int64_t* coords, int64_t num, int64_t margin, int shift) {
   at::parallel_for(0, num, GRAIN, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t* at = coords + 4 * i;
-      keys.sorted[i] = (at[0] - bounds.low[0]) * step_batch + ((at[1] >> shift) - (bounds.low[1] >> shift)) * keys.step_x +
-                       ((at[2] >> shift) - (bounds.low[2] >> shift)) * keys.step_y +
-                       ((at[3] >> shift) - (bounds.low[3] >> shift));
+      keys.sorted[i] =
+          (at[0] - bounds.low[0]) * step_batch + ((at[1] >> shift) - (bounds.low[1] >> shift)) * keys.step_x +
+          ((at[2] >> shift) - (bounds.low[2] >> shift)) * keys.step_y + ((at[3] >> shift) - (bounds.low[3] >> shift));
       keys.order[i] = static_cast<int32_t>(i);
     }
   });

@@ -28,11 +28,12 @@ bool has_duplicates(const Keys& keys);
 // rows (kernel_size^3, num): the table of a submanifold convolution, see KernelMap.
 void submanifold_table(const Keys& keys, int64_t kernel_size, int32_t* rows);
 
-// Fills parent (num) with the row of each voxel's coarser voxel, coarse (at most num, 4) with these; gives their number.
+// Fills parent (num) with the row of each voxel's coarser voxel, coarse (at most num, 4) with these; gives their
+// number.
 int64_t coarser_voxels(const int64_t* coords, int64_t num, int32_t* parent, int64_t* coarse);
 
-// children (8, num_coarse) and parents (8, num): the tables of a convolution of kernel 2, stride 2. False where a voxel is
-// there more than once.
+// children (8, num_coarse) and parents (8, num): the tables of a convolution of kernel 2, stride 2. False where a voxel
+// is there more than once.
 bool strided_tables(const int64_t* coords, int64_t num, const int32_t* parent, int64_t num_coarse, int32_t* children,
                     int32_t* parents);
 

@@ -2,8 +2,8 @@
 // none twice, x, y and z below kCoordLimit, batch below kBatchLimit. No function waits for the device.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+#include <cstdint>
 
 namespace sparseops::gpu {
 
@@ -26,8 +26,8 @@ struct StridedResult {
 
 int64_t strided_map_scratch(int num_voxels);
 
-// Rows must ascend by batch, x, y, z. Writes `told`, which may be page-locked memory of the host: it can be read as soon
-// as this is done, while strided_map, which follows with the same scratch memory, is under way.
+// Rows must ascend by batch, x, y, z. Writes `told`, which may be page-locked memory of the host: it can be read as
+// soon as this is done, while strided_map, which follows with the same scratch memory, is under way.
 cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResult* told, void* scratch,
                              cudaStream_t stream);
 

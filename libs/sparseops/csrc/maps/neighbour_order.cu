@@ -3,9 +3,9 @@
 #include <numeric>
 
 #include "common/launch.cuh"
-#include "maps/maps_cuda.h"
 #include "common/radix_sort.h"
 #include "common/threads.cuh"
+#include "maps/maps_cuda.h"
 
 namespace sparseops::gpu {
 
@@ -18,8 +18,8 @@ struct Ranking {
   int8_t offsets[kMaxGroupedOffsets];
 };
 
-// Of a kernel of size 3 the corners, then the edges, then the faces: on surfaces the rarer a neighbour is the more steps
-// are left out where the rows that have it lie together.
+// Of a kernel of size 3 the corners, then the edges, then the faces: on surfaces the rarer a neighbour is the more
+// steps are left out where the rows that have it lie together.
 Ranking ranking_for(int num_offsets) {
   Ranking ranking{};
   const auto end = ranking.offsets + num_offsets;
@@ -31,8 +31,8 @@ Ranking ranking_for(int num_offsets) {
   return ranking;
 }
 
-// So many of the heaviest offsets are sorted by: three passes of eight bits. A fourth, for the centre and two faces of a
-// kernel of size 3, would leave out 0.1 % of the steps of a convolution.
+// So many of the heaviest offsets are sorted by: three passes of eight bits. A fourth, for the centre and two faces of
+// a kernel of size 3, would leave out 0.1 % of the steps of a convolution.
 constexpr int kSortedOffsets = 24;
 
 // Masks in the order of a Gray code, backwards: rows that follow each other differ in few offsets, and those with the

@@ -4,9 +4,9 @@
 // x and y ascend with their coarse voxels, so they make four sorted lists, and the place of a coarse voxel among all
 // is the sum of its places in the lists.
 #include "common/launch.cuh"
-#include "maps/maps_cuda.h"
 #include "common/scratch.h"
 #include "common/threads.cuh"
+#include "maps/maps_cuda.h"
 #include "maps/voxel_table.cuh"
 
 namespace sparseops::gpu {

@@ -1,7 +1,7 @@
 // Neighbours of voxels in a centred kernel.
 #include "common/launch.cuh"
-#include "maps/maps_cuda.h"
 #include "common/threads.cuh"
+#include "maps/maps_cuda.h"
 #include "maps/voxel_table.cuh"
 
 namespace sparseops::gpu {
@@ -84,8 +84,8 @@ cudaError_t submanifold_map(const int64_t* coords, int num_voxels, int kernel_si
   error = launch(insert_voxels, dim3(blocks), kThreads, 0, stream, coords, num_voxels, quads, capacity - 1);
   if (error != cudaSuccess) return error;
   const unsigned columns = static_cast<unsigned>(kernel_size * kernel_size / 2 + 1);
-  return launch(find_neighbours, dim3(blocks, columns), kThreads, 0, stream, coords, num_voxels,
-                kernel_size / 2, quads, capacity - 1, forwards);
+  return launch(find_neighbours, dim3(blocks, columns), kThreads, 0, stream, coords, num_voxels, kernel_size / 2, quads,
+                capacity - 1, forwards);
 }
 
 }  // namespace sparseops::gpu

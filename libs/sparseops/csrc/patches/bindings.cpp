@@ -28,7 +28,8 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def(
       "patch_padding(Tensor offset, int patch_size, SymInt num_points, SymInt num_padded, SymInt num_patches) -> "
-      "(Tensor pad, Tensor unpad, Tensor cu_seqlens)", as_given);
+      "(Tensor pad, Tensor unpad, Tensor cu_seqlens)",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("patch_padding", &padding_cpu); }

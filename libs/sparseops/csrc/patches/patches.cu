@@ -27,9 +27,8 @@ __device__ __forceinline__ int sum_up_to_lane(int value, int lane) {
 }
 
 // Where the padded points and the patches of each cloud begin; one warp.
-__global__ void __launch_bounds__(kWarp)
-    cloud_starts_kernel(const int64_t* offset, int64_t num_clouds, int64_t patch_size, int* padded_start,
-                        int* first_patch) {
+__global__ void __launch_bounds__(kWarp) cloud_starts_kernel(const int64_t* offset, int64_t num_clouds,
+                                                             int64_t patch_size, int* padded_start, int* first_patch) {
   __shared__ int padded_before, patches_before;
   const int lane = static_cast<int>(threadIdx.x);
   if (lane == 0) padded_before = patches_before = 0;
@@ -83,8 +82,8 @@ cudaError_t patch_padding(const int64_t* offset, int64_t num_clouds, int64_t pat
                           cudaStream_t stream) {
   int* padded_start = static_cast<int*>(scratch);
   int* first_patch = padded_start + num_clouds;
-  const cudaError_t error = launch(cloud_starts_kernel, 1, kWarp, 0, stream, offset, num_clouds, patch_size,
-                                   padded_start, first_patch);
+  const cudaError_t error =
+      launch(cloud_starts_kernel, 1, kWarp, 0, stream, offset, num_clouds, patch_size, padded_start, first_patch);
   if (error != cudaSuccess) return error;
   const auto blocks = static_cast<unsigned>(num_padded / kThreads + 1);
   return launch(padding_kernel, blocks, kThreads, 0, stream, offset, num_clouds, patch_size, num_padded, num_patches,

@@ -19,11 +19,10 @@ Tensor segment_reduce_cuda(const Tensor& values, const Tensor& offsets, int64_t 
   auto reduce = [&](auto device_value, auto torch_value) {
     using Device = decltype(device_value);
     using Torch = decltype(torch_value);
-    C10_CUDA_CHECK(segment_reduce(reinterpret_cast<const Device*>(values.const_data_ptr<Torch>()),
-                                  offsets.const_data_ptr<int64_t>(), values.size(0), out.size(0), out.size(1),
-                                  static_cast<Reduction>(reduction),
-                                  reinterpret_cast<Device*>(out.mutable_data_ptr<Torch>()),
-                                  c10::cuda::getCurrentCUDAStream()));
+    C10_CUDA_CHECK(segment_reduce(
+        reinterpret_cast<const Device*>(values.const_data_ptr<Torch>()), offsets.const_data_ptr<int64_t>(),
+        values.size(0), out.size(0), out.size(1), static_cast<Reduction>(reduction),
+        reinterpret_cast<Device*>(out.mutable_data_ptr<Torch>()), c10::cuda::getCurrentCUDAStream()));
   };
   switch (values.scalar_type()) {
     case at::kFloat: reduce(float{}, float{}); break;

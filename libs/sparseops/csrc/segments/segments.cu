@@ -118,11 +118,10 @@ cudaError_t segment_reduce(const Value* values, const int64_t* offsets, int64_t 
                                       : (num_segments * channels + kThreads - 1) / kThreads;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(tasks, 1 << 30));
   auto* kernel = long_segments ? long_segments_kernel<Value> : short_segments_kernel<Value>;
-  return launch(kernel, blocks, kThreads, 0, stream, values, offsets, num_rows, num_segments, channels, reduction,
-                out);
+  return launch(kernel, blocks, kThreads, 0, stream, values, offsets, num_rows, num_segments, channels, reduction, out);
 }
 
-#define SPARSEOPS_REDUCE(Value)                                                                                    \
+#define SPARSEOPS_REDUCE(Value)                                                                                   \
   template cudaError_t segment_reduce(const Value*, const int64_t*, int64_t, int64_t, int64_t, Reduction, Value*, \
                                       cudaStream_t)
 SPARSEOPS_REDUCE(float);

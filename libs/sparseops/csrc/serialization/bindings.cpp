@@ -41,7 +41,8 @@ std::tuple<Tensor, Tensor> sort_cpu(const Tensor& codes, int64_t num_bits) {
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
-  m.def("serialization_codes(Tensor grid_coord, Tensor? batch, Tensor? depths, int depth, int[] curves) -> Tensor", as_given);
+  m.def("serialization_codes(Tensor grid_coord, Tensor? batch, Tensor? depths, int depth, int[] curves) -> Tensor",
+        as_given);
   m.def("sort_codes(Tensor codes, int num_bits) -> (Tensor orders, Tensor inverses)", as_given);
 }
 

@@ -1,9 +1,9 @@
 // Codes along space-filling curves and their sorted orders, on a GPU.
 #include <algorithm>
 
-#include "serialization/curves.h"
 #include "common/launch.cuh"
 #include "common/radix_sort.h"
+#include "serialization/curves.h"
 #include "serialization/serialization_cuda.h"
 
 namespace sparseops::gpu {
@@ -138,8 +138,8 @@ cudaError_t sort_codes(const int64_t* codes, int64_t num_rows, int64_t n, int nu
   const Pairs& pairs = parts.pairs;
   const dim3 blocks(blocks_for(n), static_cast<unsigned>(plan.rows_at_once));
   for (int64_t row = 0; row < num_rows; row += plan.rows_at_once) {
-    cudaError_t error = launch(pairs_kernel, blocks, kThreads, 0, stream, codes + row * n, n, num_bits, pairs.keys[0],
-                               pairs.values[0]);
+    cudaError_t error =
+        launch(pairs_kernel, blocks, kThreads, 0, stream, codes + row * n, n, num_bits, pairs.keys[0], pairs.values[0]);
     if (error != cudaSuccess) return error;
     SortedPairs sorted{};
     error = radix_sort(pairs, static_cast<int>(plan.num_pairs), plan.num_bits, parts.library, parts.library_bytes,

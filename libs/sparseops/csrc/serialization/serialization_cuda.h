@@ -2,8 +2,8 @@
 // function waits for the device.
 #pragma once
 
-#include <cstdint>
 #include <cuda_runtime.h>
+#include <cstdint>
 
 namespace sparseops::gpu {
 

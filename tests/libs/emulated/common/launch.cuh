@@ -43,7 +43,7 @@ struct Thread {
   bool started = false;
   uint3 index;
   bool done = false;
-  void* offer = nullptr;                    // what this lane brings to an operation of its warp
+  void* offer = nullptr;                     // what this lane brings to an operation of its warp
   std::vector<std::vector<Copy>> groups{1};  // of copies, the last one open
 };
 
@@ -100,7 +100,8 @@ inline void meet(Meeting& meeting, int members, const std::function<void()>& tog
 }
 
 inline void meet_all(const std::function<void()>& together) {
-  const auto alive = std::count_if(block->threads.begin(), block->threads.end(), [](const Thread& t) { return !t.done; });
+  const auto alive =
+      std::count_if(block->threads.begin(), block->threads.end(), [](const Thread& t) { return !t.done; });
   meet(block->all, static_cast<int>(alive), together);
 }
 
@@ -162,7 +163,9 @@ inline void run_block(Block& current, int num_threads, size_t shared_bytes) {
 using std::max;
 using std::min;
 
-inline void __syncthreads() { emulated::meet_all([] {}); }
+inline void __syncthreads() {
+  emulated::meet_all([] {});
+}
 
 inline int __syncthreads_count(bool vote) {
   static int votes, result;
