@@ -66,7 +66,7 @@ lint: $(VENV)/.installed-dev
 SPACE := $() $()
 WHEELS := build/wheels
 SITE := build/site
-GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath $(SITE) $(dir $(LIBS)))) $(PYTHON)
+GPU_PYTHON = PYTHONPATH=$(subst $(SPACE),:,$(abspath . $(SITE) $(dir $(LIBS)))) $(PYTHON)
 
 gpu-site:
 	$(if $(wildcard $(WHEELS)/*.whl),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target $(SITE) $(WHEELS)/*.whl,\

@@ -6,7 +6,7 @@
 Prints tables in Markdown and writes them to benchmarks/results/operators-cpu.md, or to --output; a trial with another
 scale is written to --output alone. Peers that are not installed are told with what brings them, and a file that is
 there is then left as it is unless --without-peers is given. Each section also runs by itself:
-`python benchmarks/convolution.py`, neighbours.py, clustering.py, serialization.py.
+`python benchmarks/convolution.py`, neighbours.py, clustering.py, serialization.py, every.py.
 """
 
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import clustering
 import convolution
+import every
 import neighbours
 import peers
 import scipy
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Tables] = {
     "Neighbours and samples": neighbours.tables,
     "Ball query and clustering of PointGroup": clustering.tables,
     "Serialization, segments, patches": serialization.tables,
+    "Every operator": every.tables,
 }
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from gpu_cases import neighbours, serial, voxels
+from gpu_cases import every, neighbours, serial, voxels
 from gpu_cases.case import Case, Ceilings, ceilings, device_ms
 
 GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[], Iterable[Case]]] = {
     "sampling": neighbours.sampling,
     "serialization": serial.orders,
     "grids": serial.grids,
+    "operators": every.operators,
 }
 HEADER = "| what | ms | 10–90 % | TFLOP/s | floor ms | bound by | upstream ms | wanted ms | error |"
 

@@ -67,12 +67,12 @@ def test_an_operator_that_is_wrong_is_found(monkeypatch):
 
 
 def test_an_operator_that_fails_is_named_by_the_one_before(monkeypatch):
-    def fail(*arguments):
+    def fail(**given):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(sparseops, "serialize", fail)
     found = timed("sparseops", Attempt(timings.time_library("sparseops")))
-    assert "all on cpu: RuntimeError after sparse_conv, strided: CUDA error" in found["reason"]
+    assert "all on cpu: RuntimeError after serialization_depth: CUDA error" in found["reason"]
 
 
 def test_a_model_that_answers_nonsense_is_found(monkeypatch):
