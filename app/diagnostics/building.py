@@ -1,7 +1,6 @@
 """What it takes to compile the libraries of operators: compilers, CUDA toolkit, architectures, memory."""
 
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -100,7 +99,7 @@ def _version(program: str, argument: str, pattern: str) -> str | None:
     """What ``program`` says of itself; None if it does not run."""
     try:
         done = subprocess.run(
-            [program, argument], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=ASK_S, env=os.environ
+            [program, argument], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=ASK_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
