@@ -2,17 +2,14 @@
 
 A file of points that came in may have a column of such a name. LAS and PCD overwrite it, with a warning, if its type
 can hold the values; else, and always in PLY, the new column gets a name that is free (``records.free_name``).
-
-Importable without numpy, because the help of the command line names the fields.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 Source = Literal["classes", "instances", "features"]
 CLASSES: Source = "classes"
@@ -58,7 +55,7 @@ class OutputField:
     @property
     def kind(self) -> str:
         """Of the values: ``i`` for ids, ``u`` for a byte, ``f`` for numbers."""
-        return self.dtype[1]
+        return np.dtype(self.dtype).kind
 
     @property
     def text(self) -> str:
@@ -82,9 +79,9 @@ class OutputField:
 
     def row_bytes(self, num_classes: int, num_features: int) -> int:
         """Bytes of the values of a point."""
-        return int(self.dtype[2:]) * math.prod(self.row_shape(num_classes, num_features))
+        return np.dtype(self.dtype).itemsize * math.prod(self.row_shape(num_classes, num_features))
 
-    def columns(self, values: "np.ndarray", class_names: Sequence[str] = ()) -> "dict[str, np.ndarray] | None":
+    def columns(self, values: np.ndarray, class_names: Sequence[str] = ()) -> dict[str, np.ndarray] | None:
         """``values`` (N,) or (N, C) as columns (N,) by name; None if a point has too many values for that.
 
         ``class_names`` are given by a format that takes a column a class.
