@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJ
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
-from app.clouds import formats
+from app.clouds.catalog import READERS, WRITERS, reader_named
 from app.clouds.checks import MAX_COLUMNS
 from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
 from app.clouds.fields import FIELDS
@@ -71,7 +71,7 @@ def _split(value: Any) -> Any:
 
 
 def _reader(value: str) -> str:
-    return formats.reader_named(value) or value
+    return reader_named(value) or value
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Options:
         gt=0,
         description="Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES.",
     )
-    format: Annotated[str, OneOf(formats.READERS), BeforeValidator(_reader)] | None = Field(
+    format: Annotated[str, OneOf(READERS), BeforeValidator(_reader)] | None = Field(
         default=None, description="Format of the file, where its bytes and its name leave it open."
     )
     columns: Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=MAX_COLUMNS)] | None = Field(
@@ -111,7 +111,7 @@ class Options:
         description="Units of the coordinates, whatever the file says: m, ft, us-ft, deg and others, or how many "
         "metres one is; one for all axes or three, as ft,ft,m.",
     )
-    output: Annotated[str, OneOf(formats.WRITERS), BeforeValidator(str.lower)] | None = Field(
+    output: Annotated[str, OneOf(WRITERS), BeforeValidator(str.lower)] | None = Field(
         default=None,
         description="Format of the answer; by default what Accept says, else json; for files, what their names end in.",
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from app import create_app
-from app.clouds import formats
+from app.clouds import catalog
 from app.clouds.fields import OUTPUTS, OutputField
 from app.http.v2.tensors import DATATYPES
 from app.http.v2.tensors import OUTPUTS as TENSORS
@@ -104,7 +104,7 @@ def _columns(field: OutputField) -> str:
 
 
 TABLES = {
-    "README.md": {"endpoints": endpoints, "formats": formats.table},
+    "README.md": {"endpoints": endpoints, "formats": catalog.table},
     "docs/clients.md": {"options": options, "inference": inference, "outputs": outputs},
     "docs/formats.md": {"fields": fields},
     "docs/operations.md": {"settings": settings},

@@ -6,8 +6,8 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from app.clouds.catalog import READERS, WRITERS
 from app.clouds.fields import FIELDS
-from app.clouds.formats import READERS, WRITERS
 from app.errors import BadRequest
 from app.options import MAX_CHARS, NAMES, READING, Mode, Options, parse, properties
 

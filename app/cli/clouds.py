@@ -54,9 +54,9 @@ def _files(source: Path, out: Path | None) -> Iterator[tuple[Path, Path]]:
     if not source.is_dir():
         yield source, Path()
         return
-    from app.clouds.formats import READERS
+    from app.clouds.catalog import FORMATS, READERS
 
-    endings = tuple(ending for reader in READERS.values() for ending in reader.extensions)
+    endings = tuple(ending for name in READERS for ending in FORMATS[name].suffixes)
     skipped = out.resolve() if out else None
     found = [
         path
@@ -73,11 +73,11 @@ def _files(source: Path, out: Path | None) -> Iterator[tuple[Path, Path]]:
 
 
 def _within(out: Path, file: Path, place: Path, output: str | None) -> FileJob:
-    from app.clouds.formats import WRITERS
+    from app.clouds.catalog import FORMATS
 
     filename = filename_of(file)
     name = output_format(output, out) if output else format_by_suffix(filename) or FALLBACK
-    return FileJob(file, out / place / f"{Path(filename).stem}{WRITERS[name].extension}", name)
+    return FileJob(file, out / place / f"{Path(filename).stem}{FORMATS[name].suffix}", name)
 
 
 def _tell_fallback(files: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ from .terminal import results, warn
 
 @dataclass(frozen=True)
 class FileJob:
-    """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.formats.WRITERS``.
+    """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.catalog.WRITERS``.
 
     ``file`` may be the folder of a Pointcept scene, whose arrays are read together as NPZ. ``path`` is None if nothing
     is written. ``refusal`` says why the cloud is not classified, where that is known before.

@@ -17,7 +17,7 @@ def output_format(
 
     Raises typer.BadParameter if there is none; ``option`` is the one that names it.
     """
-    from app.clouds.formats import WRITERS
+    from app.clouds.catalog import FORMATS, WRITERS
 
     formats = formats or WRITERS
     if wanted is not None:
@@ -26,7 +26,7 @@ def output_format(
         return wanted.lower()
     found = format_by_suffix(out.name, formats)
     if found is None and (default is None or out.suffix):
-        known = ", ".join(WRITERS[name].extension for name in formats)
+        known = ", ".join(FORMATS[name].suffix for name in formats)
         raise typer.BadParameter(
             f"{str(out)!r} does not end in a format to write; name one, as in {option} laz, or end in {known}."
         )
@@ -35,10 +35,10 @@ def output_format(
 
 def format_by_suffix(name: str, formats: Collection[str] | None = None) -> str | None:
     """The one of ``formats`` (all of ``WRITERS``) whose files end as ``name`` does; None if there is none."""
-    from app.clouds.formats import WRITERS
+    from app.clouds.catalog import FORMATS, WRITERS
 
     suffix = Path(name).suffix.lower()
-    return next((format for format in formats or WRITERS if WRITERS[format].extension == suffix), None)
+    return next((format for format in formats or WRITERS if FORMATS[format].suffix == suffix), None)
 
 
 def write_file(path: Path, data: bytes) -> None:

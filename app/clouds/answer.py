@@ -7,6 +7,7 @@ import orjson
 
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
+from app.clouds.needs import FLOAT_BYTES, SORTED_BYTES
 from app.clouds.units import Units
 
 
@@ -75,3 +76,9 @@ def described(units: Units | None) -> dict[str, Any] | None:
         axis: {"name": unit.name, "metres": unit.metres, "source": unit.source}
         for axis, unit in zip("xyz", units.axes, strict=True)
     }
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the number of values."""
+    size = len(cloud) * 12 + segmentation.num_bytes // 4 * FLOAT_BYTES
+    return 2 * size + len(cloud) * SORTED_BYTES, size

@@ -15,7 +15,7 @@ class Cloud:
 
     Attributes:
         xyz: float64 (N, 3), the file's own units and origin; may hold NaN or inf.
-        format: name of the format that it was read from, a key of ``app.clouds.formats.READERS``.
+        format: name of the format that it was read from, a key of ``app.clouds.catalog.READERS``.
         rgb: uint8 (N, 3), 0 to 255.
         intensity: float32 (N,) as the file states it.
         intensity_scale: the value of ``intensity`` that means full scale (1, 255, 65535), None if unknown.
@@ -118,6 +118,16 @@ class Segmentation:
     def arrays(self) -> dict[str, np.ndarray]:
         """Labels and fields by name."""
         return {"labels": self.labels, **self.fields}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of labels and fields."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def num_values(self) -> int:
+        """Numbers of a point in the fields."""
+        return sum(values.shape[1] if values.ndim > 1 else 1 for values in self.fields.values())
 
     def columns(self, output: str, *, by_class: bool = False) -> Iterator[tuple[OutputField, str, np.ndarray]]:
         """OutputField, name and values (N,) of every column that the fields become in a file of points.

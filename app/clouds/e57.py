@@ -1,6 +1,7 @@
 """E57 (ASTM E2807): every scan of the file, in the file's common coordinate system. Needs the extra ``e57``."""
 
 import logging
+import re
 import struct
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, bound
 from app.clouds.crs import BadCrs, units_of
 from app.clouds.e57_scan import FULL_SCALES, E57Scan, Table
+from app.clouds.needs import XYZ_BYTES, Keep, Needs
 from app.clouds.records import free_name
 from app.clouds.units import SAME, Units, length
 from app.errors import BadCloud, Problem, UnsupportedFormat, storage_problem
@@ -21,6 +23,9 @@ from app.errors import BadCloud, Problem, UnsupportedFormat, storage_problem
 if TYPE_CHECKING:
     import pye57
 
+PAGE_BYTES, PAYLOAD_BYTES = 1024, 1020
+POINT_BYTES = 256  # all fields as float64, coordinates before and after the pose, scans and their union
+RECORD_COUNT = re.compile(rb"recordCount\s*=\s*[\"'](\d{1,18})[\"']")
 LENGTH_AT = 16  # of the file, uint64, in its header
 
 log = logging.getLogger(__name__)
@@ -186,3 +191,16 @@ def _joined(name: str, parts: list[np.ndarray | None], counts: list[int], warnin
         if part is not None:
             joined[end - count : end] = part
     return joined
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the numbers of records in the file's XML, whose pages end in checksums."""
+    start, length = struct.unpack_from("<QQ", data, 24)
+    num_pages = length // PAYLOAD_BYTES + 2
+    first = start // PAGE_BYTES * PAGE_BYTES
+    pages = (
+        bytes(data[at : at + PAYLOAD_BYTES])
+        for at in range(first, min(first + num_pages * PAGE_BYTES, len(data)), PAGE_BYTES)
+    )
+    num_points = sum(int(found[1]) for found in RECORD_COUNT.finditer(b"".join(pages)))
+    return Needs(num_points, num_points * POINT_BYTES + len(data) // 4, num_points * (XYZ_BYTES + 11))

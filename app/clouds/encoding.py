@@ -10,6 +10,12 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 SHOWN_BYTES = 4096
+PRINTABLE = bytes(set(range(256)) - set(range(32)) | set(b"\t\n\r\f"))
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` begins with nothing but printable characters."""
+    return not head[:SHOWN_BYTES].translate(None, PRINTABLE)
 
 
 def utf8(data: memoryview) -> memoryview:
@@ -18,15 +24,15 @@ def utf8(data: memoryview) -> memoryview:
     if head.startswith(UTF8_MARK):
         return data[len(UTF8_MARK) :]
     for mark, encoding in MARKS:
-        if head.startswith(mark) and _is_text(head[len(mark) :], encoding):
+        if head.startswith(mark) and _is_encoded(head[len(mark) :], encoding):
             return _decoded(data[len(mark) :], encoding)
     for encoding in ("utf-16-le", "utf-16-be"):
-        if _is_text(head, encoding):
+        if _is_encoded(head, encoding):
             return _decoded(data, encoding)
     return data
 
 
-def _is_text(head: bytes, encoding: str) -> bool:
+def _is_encoded(head: bytes, encoding: str) -> bool:
     """Whether ``head`` is text of mostly ASCII characters in ``encoding``; numbers, spaces and names are."""
     width = 4 if "32" in encoding else 2
     text = head[: len(head) // width * width].decode(encoding, "replace")

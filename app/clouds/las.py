@@ -8,6 +8,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, bound, full_scale
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
+from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, SORTED_BYTES, XYZ_BYTES, XYZ_WORK_BYTES, Keep, Needs
 from app.clouds.records import column
 from app.clouds.units import METRE, Units
 
@@ -154,3 +155,23 @@ def _doubtful(file: LasFile, xyz: np.ndarray) -> Units | None:
         return None
     doubt = "Coordinates look like degrees; they were used as they stand, but models expect metres: if they are "
     return Units(METRE, METRE, METRE, doubts=(doubt + "degrees, units=deg says so.",))
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the header and the table of extra dimensions."""
+    file = parse(data)
+    extra = sum(8 * dimension.num_elements for dimension in Descriptors(file).dimensions)
+    held = file.record_length if file.compressed else 0
+    standard = 32  # classification, returns, scan angle, GPS time
+    work = XYZ_WORK_BYTES + 64 + held + extra + standard
+    cloud = XYZ_BYTES + 7 + standard + (extra if keep is None else min(extra, 8 * len(keep)))
+    return Needs(file.num_points, file.num_points * work, file.num_points * cloud)
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the header of ``source``, or for a file made of the cloud's columns."""
+    row_bytes, built = BUILT_BYTES + 8 * len(cloud.extra), 4 * BUILT_BYTES
+    if source is not None:
+        row_bytes, built = parse(source).record_length, 0
+    size = len(cloud) * (row_bytes + ADDED_BYTES)
+    return 4 * size + len(cloud) * (built + SORTED_BYTES), size + (len(source) if source is not None else 0)

@@ -12,6 +12,7 @@ from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import XYZ, Column, Wanted, canonical, cloud_from_columns, listed, split_vectors
+from app.clouds.needs import Keep, Needs, arrays_needs, of_table
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud, BadRequest
 
@@ -126,3 +127,14 @@ def _field_columns(array: np.ndarray, left_out: Collection[str]) -> list[Column]
             raise BadCloud(f"Field '{name}' of the NPY array has shape {array[name].shape}; expected (N,) or (N, C).")
         columns += split_vectors(name, array[name])
     return columns
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the header."""
+    header = read_header(data[:MAX_HEADER_BYTES], "The NPY file")
+    num_points = min(header.shape[0], len(data))
+    row_bytes = min(header.num_bytes, len(data)) // max(1, num_points)
+    return of_table(num_points, len(header.dtype.names or ()) or header.shape[1], row_bytes, keep)
+
+
+writing_needs = arrays_needs

@@ -1,9 +1,7 @@
 """NPZ, and the zip of a Pointcept sample (coord.npy, color.npy, normal.npy, strength.npy, segment.npy)."""
 
 import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Collection
 from functools import partial
 from pathlib import PurePosixPath
@@ -17,8 +15,10 @@ from app.clouds.columns import Wanted
 from app.clouds.fields import FIELDS
 from app.clouds.foreign import refuse_zip
 from app.clouds.memory_file import MemoryFile
+from app.clouds.needs import Keep, Needs, arrays_needs
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
-from app.clouds.sample import Stored, cloud_from_arrays
+from app.clouds.sample import Stored, cloud_from_arrays, needs_of
+from app.clouds.zip_directory import DAMAGE
 from app.errors import BadCloud, TooLarge, UnsupportedFormat
 
 MAX_ENTRIES = 64
@@ -27,16 +27,6 @@ RATIO_FREE_BYTES = 64 << 20
 MAX_POINT_BYTES = 256
 CHUNK_BYTES = 1 << 22
 ENCRYPTED = 1
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    IndexError,
-    UnicodeError,
-)
 
 
 def read(
@@ -148,3 +138,13 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: ArrayHeader)
     if len(buffer) < header.num_bytes:
         raise BadCloud(f"'{info.filename:.60}' is cut short: {len(buffer):,} of {header.num_bytes:,} bytes.")
     return header.array(memoryview(buffer))
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the headers of the arrays."""
+    with zipfile.ZipFile(MemoryFile(data)) as archive:
+        entries = entries_of(archive, len(data), None)
+        return needs_of({name: stored(archive, info) for name, info in entries.items()}, wanted, keep)
+
+
+writing_needs = arrays_needs

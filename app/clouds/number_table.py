@@ -41,6 +41,9 @@ class TableLayout:
         return split_fields(line, self.delimiter)
 
 
+NUMBER = re.compile(rb"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf)", re.IGNORECASE)  # of hostile bytes
+
+
 def split_fields(line: str, delimiter: str | None) -> list[str]:
     """Fields without surrounding blanks and quotes; [] for a blank line."""
     line = line.strip(" \r\n" if delimiter == "\t" else " \t\r\n")

@@ -1,5 +1,7 @@
 """PCD, the file format of the Point Cloud Library: text, binary and compressed."""
 
+import re
+
 import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation
@@ -7,7 +9,8 @@ from app.clouds.color import are_missing, unpacked
 from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
 from app.clouds.comments import units_in
 from app.clouds.fields import LABELS
-from app.clouds.pcd_file import compose, read_records
+from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, GROWTH, Keep, Needs, of_table
+from app.clouds.pcd_file import MAX_LZF_RATIO, compose, read_records
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, PADDING, Field, parse_header
 from app.clouds.records import (
     MAX_ROUNDING,
@@ -19,6 +22,13 @@ from app.clouds.records import (
     one_word,
     renamed,
     widen,
+)
+
+# Lines of a header, wherever it begins: they match in one way only, so that a miss takes no more than linear time.
+HEADER_LINES = re.compile(
+    rb"^(?:DATA[ \t]+(?:ascii|binary)|VIEWPOINT[ \t]+[-\d.]|(?:WIDTH|HEIGHT|POINTS)[ \t]+\d+[ \t\r]*$|"
+    rb"(?:SIZE|COUNT)(?:[ \t]+\d+){3}|TYPE(?:[ \t]+[FUI]){3})",
+    re.MULTILINE,
 )
 
 
@@ -138,3 +148,38 @@ def _from_cloud(cloud: Cloud, warnings: list[str]) -> tuple[list[Field], np.ndar
     for field, (_, values, _) in zip(fields, columns, strict=True):
         column(records, field.offset, field.dtype)[:] = values
     return fields, records
+
+
+def looks_like_pcd(head: bytes) -> bool:
+    """Whether there is a line of a header in ``head``, before which other lines may stand."""
+    return HEADER_LINES.search(head) is not None
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the header; a compressed body is taken for as large as it can be."""
+    header = parse_header(data)
+    row_bytes = header.record_length
+    width = sum(field.count for field in header.fields)
+    num_points = header.num_points
+    held = 0.0
+    if header.encoding == "binary":
+        num_points = min(num_points, len(data) // row_bytes)
+    elif header.encoding == "ascii":
+        num_points = min(num_points, len(data) // (2 * width) + 1)
+        held = row_bytes + 8 * width * GROWTH + 3 * len(data) / max(1, num_points)
+    else:
+        num_points = min(num_points, int(MAX_LZF_RATIO * len(data)) // row_bytes)
+        held = 3.0 * row_bytes
+    return of_table(num_points, 1 + max(3, width), row_bytes, keep, held)
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the header of ``source``, or for a file made of the cloud's columns."""
+    row_bytes, text_bytes = BUILT_BYTES + 8 * len(cloud.extra), 0
+    if source is not None:
+        header = parse_header(source)
+        row_bytes = header.record_length
+        if header.encoding == "ascii":
+            text_bytes = 2 * len(source) + 24 * len(cloud) * sum(field.count for field in header.fields)
+    size = len(cloud) * (row_bytes + ADDED_BYTES)
+    return 4 * size + text_bytes, size

@@ -11,6 +11,7 @@ from app.clouds.columns import Wanted, cloud_from_columns
 from app.clouds.comments import units_in
 from app.clouds.fields import LABELS
 from app.clouds.memory_file import MemoryFile
+from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, FLOAT_BYTES, GROWTH, ROW_OBJECT_BYTES, Keep, Needs, of_table
 from app.clouds.ply_data import check_counts, find_rows, read_columns, row_starts
 from app.clouds.ply_header import BYTE_ORDERS, Element, Header, read_header
 from app.clouds.records import common_dtype, fits, float32_error, free_name, one_word, renamed
@@ -139,3 +140,26 @@ def _longer_lines(rows: memoryview, eol: str, added: list[tuple[str, np.ndarray]
     lines = (line.rstrip() for line in io.BufferedReader(MemoryFile(rows)) if not line.isspace())
     columns = [[str(value).encode() for value in values.tolist()] for _, values in added]
     return b"".join(b" ".join(row) + eol.encode() for row in zip(lines, *columns, strict=True))
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the header, and by how many rows the file has room for."""
+    header = read_header(data)
+    vertex = next(element for element in header.elements if element.name in ("vertex", "vertices"))
+    smallest = vertex.smallest_row_bytes if not header.is_ascii else 2
+    num_points = min(vertex.count, len(data) // max(1, smallest))
+    width = len(vertex.properties)
+    held = 8 * width * GROWTH if header.is_ascii else 0.0
+    row_bytes = 8 * width if header.is_ascii else vertex.smallest_row_bytes
+    return of_table(num_points, width, row_bytes, keep, held)
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the header of ``source``, or for a file made of the cloud's columns."""
+    if source is None:
+        size = len(cloud) * (BUILT_BYTES + ADDED_BYTES + 8 * len(cloud.extra))
+        return 3 * size, size
+    width = segmentation.num_values + 1
+    is_ascii = read_header(source).is_ascii
+    size = len(source) + len(cloud) * (width * FLOAT_BYTES if is_ascii else ADDED_BYTES)
+    return 3 * size + (len(cloud) * width * ROW_OBJECT_BYTES // 2 + len(source) * 2 if is_ascii else 0), size

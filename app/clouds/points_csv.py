@@ -9,6 +9,7 @@ import orjson
 
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import LABELS
+from app.clouds.needs import NUMBER_BYTES, ROW_OBJECT_BYTES
 
 CHUNK_ROWS = 100_000
 DECIMALS = 5
@@ -63,3 +64,12 @@ def _rows(table: np.ndarray) -> list[bytes]:
     """Each row of ``table`` (N, C) as numbers joined by commas, as short as they can be and still the same."""
     text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[2:-2].replace(b"null", b"nan").split(b"],[")
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the number of values and the longest name of a class."""
+    name_bytes = max((len(known.name.encode()) for known in segmentation.meta.classes), default=0)
+    width = segmentation.num_values
+    row_bytes = 3 * NUMBER_BYTES + 32 + name_bytes + width * NUMBER_BYTES
+    size = len(cloud) * row_bytes
+    return 2 * size + len(cloud) * (ROW_OBJECT_BYTES + 16 * width), size

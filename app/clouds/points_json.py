@@ -1,6 +1,7 @@
 """JSON in: {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -9,6 +10,8 @@ from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import XYZ, Wanted, cloud_from_columns, missing_values, numbered
+from app.clouds.encoding import is_text
+from app.clouds.needs import Keep, Needs, of_table
 from app.clouds.occurrences import count
 from app.errors import BadCloud, BadRequest, TooLarge
 
@@ -87,3 +90,24 @@ def _first_fault(points: list) -> str:
             if isinstance(value, bool) or not isinstance(value, int | float | None):
                 return f"Point {index} holds {value!r:.40}, not a number"
     return "Points are not rows of numbers"
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether ``head`` begins as an object or a list does."""
+    return is_text(head) and head.lstrip()[:1] in (b"{", b"[")
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the numbers of lists and of values."""
+    rows = count(data, b"[")
+    values = count(data, b",") + rows
+    width = max(3, values // max(1, rows))
+    needs = of_table(rows, width, 8 * width, keep, 16 * width)
+    return replace(needs, work_bytes=needs.work_bytes + _parsed_bytes(data), is_exact=False)
+
+
+def _parsed_bytes(data: memoryview) -> int:
+    """What ``data`` takes as Python objects while it is parsed."""
+    text = 5 * len(data)  # a copy, and strings, of up to four bytes a character
+    lists, maps, values = count(data, b"["), count(data, b"{"), count(data, b",")
+    return text + 120 * lists + 400 * maps + 72 * (values + lists + maps) + 120 * count(data, b":")

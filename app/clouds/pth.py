@@ -3,6 +3,7 @@
 import io
 import pickle
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,18 +14,20 @@ from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted
 from app.clouds.foreign import CHECKPOINT
 from app.clouds.memory_file import MemoryFile
+from app.clouds.needs import Keep, Needs
 from app.clouds.npy import cloud_from_array
-from app.clouds.sample import COORDINATES, Stored, cloud_from_arrays
+from app.clouds.sample import COORDINATES, Stored, cloud_from_arrays, needs_of
 from app.errors import BadCloud
-from app.pickles.archive import ZIP_MAGIC, Archive, DamagedError, StreamArchive, ZipArchive, is_stream
+from app.pickles.archive import Archive, DamagedError, archive_in
 from app.pickles.ndarray import Array
 from app.pickles.tensor import TensorRef
 from app.pickles.unpickle import unpickle
+from app.pickles.weights import WEIGHTS
 
 MAX_ARRAYS = 64
 MAX_GROWTH = 4  # bytes of all arrays against those of the file; bfloat16 doubles
 EXPECTED = "expected a dict of arrays such as {'coord': (N, 3), 'color': (N, 3)}; NPZ and NPY are read too"
-WEIGHTS = ("state_dict", "model", "model_state_dict", "optimizer")
+OF_CHECKPOINTS = {*WEIGHTS, "optimizer"}
 
 
 def read(
@@ -56,14 +59,8 @@ def read(
 
 def opened(data: memoryview) -> tuple[Any, Archive | None]:
     """What the file holds, and where the bytes of its tensors are."""
-    archive: Archive
-    if data[: len(ZIP_MAGIC)] == ZIP_MAGIC:
-        archive = ZipArchive(io.BufferedReader(MemoryFile(data)), len(data))
-    elif is_stream(bytes(data[:64])):
-        archive = StreamArchive(io.BufferedReader(MemoryFile(data)), len(data))
-    else:
-        return unpickle(io.BytesIO(data)).value, None
-    return archive.pickled.value, archive
+    archive = archive_in(io.BufferedReader(MemoryFile(data)), len(data))
+    return (archive.pickled if archive else unpickle(io.BytesIO(data))).value, archive
 
 
 def _from_dict(
@@ -78,7 +75,7 @@ def _from_dict(
     arrays = {name: array for name, array in found.items() if array is not None}
     given = {name.lower() for name in arrays}
     tensors = [item for item in value.values() if isinstance(item, TensorRef)]
-    is_weights = any(name in value for name in WEIGHTS) or (len(tensors) == len(value) > 0)
+    is_weights = not OF_CHECKPOINTS.isdisjoint(value) or (len(tensors) == len(value) > 0)
     if not columns and given.isdisjoint(COORDINATES) and is_weights:
         raise CHECKPOINT.refused()
     if not arrays:
@@ -120,3 +117,12 @@ def _tensor(reference: TensorRef, archive: Archive) -> np.ndarray:
         flat = np.frombuffer(data, np.dtype(storage.dtype).newbyteorder("<"))
     strides = [step * flat.itemsize for step in reference.stride]
     return np.lib.stride_tricks.as_strided(flat[reference.offset :], reference.size, strides)
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By what the pickle says of the arrays."""
+    value, archive = opened(data)
+    given = value if isinstance(value, dict) else {"": value}
+    arrays = {name: stored(item, archive) for name, item in given.items() if isinstance(name, str)}
+    needs = needs_of({name: array for name, array in arrays.items() if array is not None}, wanted, keep)
+    return replace(needs, work_bytes=needs.work_bytes + 2 * len(data))

@@ -1,20 +1,23 @@
 """PTX, Leica's exchange of gridded scans: several in a file, each with its pose."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
+from app.clouds import text
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import RGB, XYZ, Column, Wanted, cloud_from_columns
+from app.clouds.encoding import is_text
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import TableLayout, is_number, parse_rows
-from app.clouds.sniff import PTX_HEADER
+from app.clouds.needs import Keep, Needs
+from app.clouds.number_table import NUMBER, TableLayout, is_number, parse_rows
 from app.errors import BadCloud
 
 NAMES = {3: XYZ, 4: (*XYZ, "intensity"), 6: XYZ + RGB, 7: (*XYZ, "intensity", *RGB)}
+HEADER = [1, 1, 3, 3, 3, 3, 4, 4, 4, 4]  # numbers in each line before the points of a scan: size, pose
 MIN_LINE_BYTES = 6  # three digits, what parts them, and the end
 MAX_LINE_BYTES = 65536
 
@@ -96,13 +99,13 @@ def _find_scans(data: memoryview, max_points: int | None, warnings: list[str]) -
 def _read_header(lines: "io.BufferedReader[MemoryFile]", line_number: int) -> tuple[int, np.ndarray, int] | None:
     """Points of the next scan, its pose, and the number of the line after the header; None at the end of the file."""
     rows: list[list[float]] = []
-    while len(rows) < len(PTX_HEADER):
+    while len(rows) < len(HEADER):
         line = lines.readline(MAX_LINE_BYTES)
         if not line and not rows:
             return None
         words = line.decode("latin-1").split()
         if words or not line:
-            expected = PTX_HEADER[len(rows)]
+            expected = HEADER[len(rows)]
             if len(words) != expected or not all(map(is_number, words)):
                 raise BadCloud(
                     f"Line {line_number} of the PTX: expected {expected} numbers of a scan's header, found "
@@ -149,3 +152,18 @@ def _read_scan(data: memoryview, scan: PtxScan) -> np.ndarray:
         table[:, :3] = xyz @ scan.pose[:3, :3] + scan.pose[3, :3]
     table[missing, :3] = np.nan
     return table
+
+
+def looks_like_ptx(head: bytes) -> bool:
+    """Whether the first lines are those of a scan: two counts, four vectors, a matrix of 4 by 4."""
+    lines = [line.split() for line in head.lstrip()[:4096].splitlines()[: len(HEADER)]]
+    if [len(line) for line in lines] != HEADER or not is_text(head):
+        return False
+    numbers = [field for line in lines for field in line]
+    return numbers[0].isdigit() and numbers[1].isdigit() and all(NUMBER.fullmatch(field) for field in numbers)
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """Those of a table of text, and once more for all scans together."""
+    needs = text.reading_needs(data, wanted, keep)
+    return replace(needs, work_bytes=needs.work_bytes + needs.num_points * 8 * len(NAMES[7]))

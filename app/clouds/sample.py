@@ -9,6 +9,7 @@ import numpy as np
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import NAMES, SKIP, VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
+from app.clouds.needs import BUFFER, Keep, Needs, of_table
 from app.errors import BadCloud, BadRequest
 
 COORDINATES = tuple(name for name, meaning in VECTORS.items() if meaning == XYZ)
@@ -110,3 +111,14 @@ def column_names(name: str, array: Stored) -> list[str]:
     if not array.is_table:
         return []
     return [part for part, _ in split_vectors(name, np.empty((0, *array.shape[1:])))]
+
+
+def needs_of(arrays: Mapping[str, Stored], wanted: Wanted | None, keep: Keep) -> Needs:
+    """What memory ``cloud_from_arrays`` will take."""
+    if len(arrays) > 1:
+        arrays = {name: array for name, array in arrays.items() if is_read(name, array, wanted, keep)}
+    num_points = max(array.shape[0] for array in arrays.values() if array.shape)
+    row_bytes = sum(array.num_bytes for array in arrays.values()) // num_points
+    names = [name for array in arrays.values() for name in array.dtype.names or ()]
+    width = len(names) or sum(math.prod(array.shape[1:]) for array in arrays.values())
+    return of_table(num_points, width, row_bytes, keep, row_bytes * BUFFER)

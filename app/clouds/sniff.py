@@ -1,39 +1,22 @@
-"""What a file is, by its first bytes."""
+"""The format of a file: by its first bytes, by what a request says, by its name."""
 
-import re
 import zipfile
 
-from app.clouds.foreign import refuse_known, refuse_text
+from app.clouds.catalog import FORMATS, READERS, by_suffix, function, reader_named
+from app.clouds.columns import Wanted
+from app.clouds.encoding import is_text
+from app.clouds.foreign import refuse_known, refuse_name, refuse_text
 from app.clouds.memory_file import MemoryFile
 from app.clouds.zip_directory import check_directory
-from app.errors import BadCloud
-from app.pickles.archive import LFS_POINTER, ZIP_MAGIC
+from app.errors import BadCloud, UnsupportedFormat
+from app.pickles.archive import LFS_POINTER
 
 PREFIX_BYTES = 65536
-
-MAGIC = {
-    b"\x93NUMPY": "npy",
-    ZIP_MAGIC: "npz",
-    b"PK\x05\x06": "npz",
-    b"ASTM-E57": "e57",
-}
-
-PLY = re.compile(rb"ply[ \t]*[\r\n]")
-PRINTABLE = bytes(set(range(256)) - set(range(32)) | set(b"\t\n\r\f"))
-# These two meet hostile bytes: they match in one way only, so that a miss takes no more than linear time.
-PICKLE = re.compile(rb"\x80(?:[\x02\x03][}\](c\x8a]|[\x04\x05]\x95)")
-PCD = re.compile(rb"# ?\.PCD|(?:\s*#[^\n]*\n)*\s*(?:VERSION|FIELDS|COLUMNS)\s")
-PCD_LINES = re.compile(
-    rb"^(?:DATA[ \t]+(?:ascii|binary)|VIEWPOINT[ \t]+[-\d.]|(?:WIDTH|HEIGHT|POINTS)[ \t]+\d+[ \t\r]*$|"
-    rb"(?:SIZE|COUNT)(?:[ \t]+\d+){3}|TYPE(?:[ \t]+[FUI]){3})",
-    re.MULTILINE,
-)
-PTX_HEADER = [1, 1, 3, 3, 3, 3, 4, 4, 4, 4]  # numbers in each line before the points of a scan: size, pose
-NUMBER = re.compile(rb"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf)", re.IGNORECASE)
+NAMELESS_JSON = ".json"  # in place of the name of a file: JSON by the word of the request's Content-Type
 
 
 def sniff(data: memoryview) -> str | None:
-    """The format that the content shows, a key of ``formats.READERS``; None if it shows none (headerless sweeps).
+    """The format that the content shows, a key of ``READERS``; None if it shows none (headerless sweeps).
 
     Raises BadCloud for an empty body or a Git LFS pointer, UnsupportedFormat for a known format that is no point cloud.
     """
@@ -41,59 +24,83 @@ def sniff(data: memoryview) -> str | None:
         raise BadCloud("The file is empty (0 bytes).")
     head = bytes(data[:PREFIX_BYTES])
     refuse_known(head)
-    if head.startswith(b"LASF"):
-        return "laz" if len(head) > 104 and head[104] & 0xC0 else "las"
-    for magic, name in MAGIC.items():
-        if head.startswith(magic):
-            if name == "npz":
-                check_directory(data)
-            return "pth" if name == "npz" and _is_torch(data) else name
-    if PICKLE.match(head):
-        return "pth"
-    if PLY.match(head):
-        return "ply"
-    return _sniff_text(head)
+    if found := next((name for name in READERS if FORMATS[name].shows_in(head)), None):
+        return (_by_member(data) if head.startswith(b"PK") else None) or found
+    if is_text(head):
+        text = head.lstrip()
+        if text.startswith(LFS_POINTER):
+            raise BadCloud(
+                "This is a Git LFS pointer, not the file it stands for. Run `git lfs pull` and send the file."
+            )
+        refuse_text(text)
+    looking = ((name, reader) for name, reader in READERS.items() if reader.looks)
+    return next((name for name, reader in looking if function(reader, reader.looks)(head)), None)
 
 
-def _is_torch(data: memoryview) -> bool:
-    """Whether a zip is one of torch.save."""
+def _by_member(data: memoryview) -> str | None:
+    """The format of a zip by a file in it."""
+    check_directory(data)
     try:
         with zipfile.ZipFile(MemoryFile(data)) as archive:
-            return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+            members = {name.rpartition("/")[2] for name in archive.namelist()}
     except Exception:  # a damaged directory makes zipfile raise many things; the reader of NPZ says what is wrong
-        return False
-
-
-def is_text(data: memoryview) -> bool:
-    """Whether ``data`` begins with nothing but printable characters."""
-    return not bytes(data[:4096]).translate(None, PRINTABLE)
-
-
-def _sniff_text(head: bytes) -> str | None:
-    if PCD.match(head) or PCD_LINES.search(head):
-        return "pcd"
-    text = head.lstrip()
-    if not is_text(memoryview(head)):
         return None
-    if text.startswith(LFS_POINTER):
-        raise BadCloud("This is a Git LFS pointer, not the file it stands for. Run `git lfs pull` and send the file.")
-    refuse_text(text)
-    if text[:1] in (b"{", b"["):
-        return "json"
-    if _is_ptx(text):
-        return "ptx"
-    return "text" if any(_is_row(line) for line in text.splitlines()[:200]) else None
+    return next((name for name in READERS if FORMATS[name].member in members - {""}), None)
 
 
-def _is_ptx(text: bytes) -> bool:
-    """Whether the first lines are those of a scan in PTX: two counts, four vectors, a matrix of 4 by 4."""
-    lines = [line.split() for line in text[:4096].splitlines()[: len(PTX_HEADER)]]
-    if [len(line) for line in lines] != PTX_HEADER:
-        return False
-    numbers = [field for line in lines for field in line]
-    return numbers[0].isdigit() and numbers[1].isdigit() and all(NUMBER.fullmatch(field) for field in numbers)
+def find_format(data: memoryview, filename: str = "", format: str | None = None, columns: Wanted | None = None) -> str:
+    """The key of ``READERS`` for ``data``: by its content, then by ``format``, ``filename``, ``columns``.
+
+    Raises UnsupportedFormat if they show none, or contradict each other.
+    """
+    wanted = reader_named(format) if format else None
+    if format and not wanted:
+        raise UnsupportedFormat(f"Unknown format '{format:.40}'; known are {', '.join(READERS)}.")
+    shown = sniff(data)
+    if wanted and shown and READERS[wanted].module != READERS[shown].module:
+        raise UnsupportedFormat(
+            f"format={format:.40} was given, but the content is {shown}. Leave format= out, or correct it: it is the "
+            "format of the file that is sent; output= is that of the answer."
+        )
+    if wanted:
+        return shown or wanted  # las for a laz, too
+    told = _by_filename(filename)
+    content = FORMATS[shown].content if shown else ""
+    if content and filename == NAMELESS_JSON and shown != "json":
+        raise UnsupportedFormat(
+            "The Content-Type says application/json, but the body holds rows of numbers. Send a file as "
+            f"application/octet-stream, or say format={shown}."
+        )
+    if shown and content and told and told not in (shown, *FORMATS[shown].named):
+        raise UnsupportedFormat(
+            f"The file is called '{filename:.100}', but holds {content}. If that is meant, say "
+            f"format={shown}; else send the whole file, as programs write {told}."
+        )
+    if not shown and not told:
+        refuse_name(filename)
+    name = shown or told or ("bin" if isinstance(columns, tuple) else None)
+    if name is None:
+        raise _unknown(data, filename)
+    if name == "nuscenes" and isinstance(columns, tuple):
+        return "bin"
+    return name
 
 
-def _is_row(line: bytes) -> bool:
-    fields = re.split(rb"[;,\s]+", line.strip())
-    return len(fields) >= 3 and all(NUMBER.fullmatch(field) for field in fields[:3])
+def _unknown(data: memoryview, filename: str) -> UnsupportedFormat:
+    """The error for a file of which neither content nor name show a format."""
+    if is_text(bytes(data[:PREFIX_BYTES])):
+        return UnsupportedFormat(
+            "This is text, but no line near its start begins with three numbers, as a table of points does; "
+            f"formats that are read: {', '.join(READERS)}."
+        )
+    shows = f"Neither the content nor the name '{filename:.100}' shows" if filename else "The content does not show"
+    sweeps = (f"format={name}" for name, reader in READERS.items() if reader.module == "sweep" and name != "bin")
+    return UnsupportedFormat(
+        f"{shows} a format that is read: {', '.join(READERS)}. "
+        f"A raw float32 sweep needs {', '.join(sweeps)} or columns=x,y,z,…."
+    )
+
+
+def _by_filename(filename: str) -> str | None:
+    parts = filename.lower().rsplit("/", 1)[-1].split(".")[1:]
+    return next(filter(None, (by_suffix("." + ".".join(parts[i:])) for i in range(len(parts)))), None)

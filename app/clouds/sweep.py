@@ -1,11 +1,15 @@
 """Raw float32 sweeps (.bin): rows of little-endian numbers without a header. The caller states the columns."""
 
+from collections.abc import Collection
+from functools import partial
+
 import numpy as np
 
 from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, cloud_from_columns
+from app.clouds.needs import Keep, Needs, of_table
 from app.errors import BadCloud, UnsupportedFormat
 
 KITTI = ("x", "y", "z", "intensity")
@@ -57,3 +61,16 @@ def _read(
     check_num_points(num_points, max_points)
     table = np.frombuffer(data, "<f4").reshape(num_points, len(names))
     return cloud_from_columns(format, zip(names, table.T, strict=True), wanted=wanted, intensity_scale=scale)
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the size of the file and the columns that the request names."""
+    return _needs(wanted or (), data, None, keep)
+
+
+def _needs(names: Collection[str], data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    width = len(names)
+    return of_table(len(data) // (4 * width), width, 4 * width, keep)
+
+
+kitti_needs, nuscenes_needs, xyzrgb_needs = (partial(_needs, names) for names in (KITTI, NUSCENES, XYZRGB))

@@ -6,6 +6,7 @@ import orjson
 from app.clouds.answer import all_warnings, described, instance_arrays
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import FIELDS, LABELS
+from app.clouds.needs import arrays_needs
 
 DTYPES = {"int32": "I32", "float32": "F32", "uint8": "U8"}
 
@@ -49,3 +50,6 @@ def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
     text = orjson.dumps(header)
     text += b" " * (-len(text) % 8)
     return b"".join([len(text).to_bytes(8, "little"), text, *(array.data for array in arrays.values())])
+
+
+writing_needs = arrays_needs

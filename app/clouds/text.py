@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -13,8 +15,11 @@ from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
 from app.clouds.comments import units_in
+from app.clouds.encoding import is_text
 from app.clouds.memory_file import MemoryFile
-from app.clouds.number_table import TableLayout, is_number, parse_rows
+from app.clouds.needs import GROWTH, Keep, Needs, of_table
+from app.clouds.number_table import NUMBER, TableLayout, is_number, parse_rows
+from app.clouds.occurrences import count, count_lines
 from app.clouds.text_head import COMMENTS, MAX_LINE_BYTES, Head, read_head
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud
@@ -199,3 +204,25 @@ def _comments(data: memoryview, start: int) -> tuple[str, ...]:
     step = 1 << 24
     slashes = any((view[at : at + step] == ord("/")).any() for at in range(0, len(view), step))
     return COMMENTS if slashes else COMMENTS[:1]
+
+
+def looks_like_table(head: bytes) -> bool:
+    """Whether one of the first lines begins with three numbers."""
+    text = head.lstrip()
+    is_json = text[:1] in (b"{", b"[")
+    return is_text(head) and not is_json and any(_is_row(line) for line in text.splitlines()[:200])
+
+
+def _is_row(line: bytes) -> bool:
+    fields = re.split(rb"[;,\s]+", line.strip())
+    return len(fields) >= 3 and all(NUMBER.fullmatch(field) for field in fields[:3])
+
+
+def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
+    """By the number of lines and of separators."""
+    lines = count_lines(data)
+    separators = count(data, b" ,;\t")
+    width = min(max(3, 1 + separators // lines), 3 + len(data) // (2 * lines))
+    translated = 2 * len(data) if count(data[: 1 << 16], b",") else 0  # decimal commas
+    needs = of_table(lines, width, 8 * width, keep, 8 * width * GROWTH + translated / lines)
+    return replace(needs, is_exact=False)  # lines are not all points

@@ -150,3 +150,10 @@ def _codes(name: str, values: np.ndarray, known: list[int]) -> StoredColumn:
     at = np.minimum(np.searchsorted(ascending, values), len(known) - 1)
     places = np.where(ascending[at] == values, order[at], len(known))
     return StoredColumn(name, places.astype("u1" if len(known) < 256 else "<u2"))
+
+
+def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """By the number of points, and of the values of fields that have many a point."""
+    size = len(cloud) * 48
+    wide = sum(values.nbytes for values in segmentation.fields.values() if values.ndim > 1)
+    return 2 * size + len(cloud) * 200 + 3 * wide + (128 << 20 if wide else 0), size

@@ -1,9 +1,22 @@
 """The size of a zip's directory, looked at before zipfile makes an object of every entry."""
 
 import struct
+import zipfile
+import zlib
 
 from app.errors import BadCloud
 
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    IndexError,
+    UnicodeError,
+)
+"""What zipfile raises of a zip that is damaged."""
 MAX_BYTES = 1 << 20
 END, END_64 = b"PK\x05\x06", b"PK\x06\x06"
 END_BYTES, END_64_BYTES, LOCATOR_64_BYTES = 22, 56, 20

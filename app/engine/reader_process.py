@@ -15,8 +15,7 @@ import socket
 import tempfile
 from typing import Any
 
-from app.clouds import formats, writing
-from app.clouds.needs import estimate as needs_of
+from app.clouds import catalog, formats
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
@@ -40,7 +39,7 @@ def main() -> None:
     logging.basicConfig(format="reader %(levelname)s %(message)s", level=arguments.log_level.upper())
     tempfile.tempdir = arguments.spool_dir
     channel = Channel(socket.socket(fileno=arguments.fd))
-    formats.load_all()
+    catalog.load_all()
     gc.collect()
     gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
     limit_memory(arguments.memory_mib)
@@ -107,7 +106,7 @@ def decode(request: Decode, fd: int) -> tuple[MemoryNeeded] | tuple[Decoded, int
     options, data = request.options, view(fd)
     limits: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep}
     if request.max_bytes:
-        needs = needs_of(data, **options.reading, **limits)
+        needs = formats.reading_needs(data, **options.reading, **limits)
         if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
             return (MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
     cloud = formats.read(data, **options.reading, **limits)
@@ -121,12 +120,12 @@ def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded] | tuple[Encod
     segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
     source = view(fds[2]) if len(fds) == 3 else None
     if request.max_bytes:
-        work_bytes, result_bytes = writing.needs(request.output, cloud, segmentation, source)
+        work_bytes, result_bytes = formats.writing_needs(request.output, cloud, segmentation, source)
         if work_bytes + result_bytes > request.max_bytes:
             return (MemoryNeeded(len(cloud), work_bytes, result_bytes),)
     data = formats.write(request.output, cloud, segmentation, source)
-    writer = formats.WRITERS[request.output]
-    encoded = Encoded(len(data), writer.media_type, writer.extension, segmentation.meta.warnings)
+    media_type, suffix = catalog.WRITERS[request.output].media_type, catalog.FORMATS[request.output].suffix
+    encoded = Encoded(len(data), media_type, suffix, segmentation.meta.warnings)
     return encoded, arrays.pack_bytes(data)
 
 

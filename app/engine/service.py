@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from app.clouds import formats
+from app.clouds import catalog
 from app.engine import devices
 from app.engine.admission import Admission
 from app.engine.answer import Answer
@@ -186,7 +186,7 @@ class Service:
             with self._scheduler.arriving():
                 begin = time.perf_counter()
                 on_stage("decode")
-                keep = None if formats.WRITERS[output].keeps_columns else tuple(card.columns)
+                keep = None if catalog.WRITERS[output].keeps_columns else tuple(card.columns)
                 decode = DecodeRequest(body, options, self._settings.max_points, keep)
                 cloud = stack.enter_context(self._readers.run(decode, deadline, memory.decoding(body)))
                 decode_ms = _elapsed_ms(begin)
@@ -208,7 +208,7 @@ class Service:
             )
             begin = time.perf_counter()
             on_stage("encode")
-            source = body if formats.keeps_source(output, cloud.meta.format) else None
+            source = body if catalog.keeps_source(output, cloud.meta.format) else None
             encode = EncodeRequest(output, cloud, segmentation, source)
             file = stack.enter_context(self._readers.run(encode, deadline, memory.encoding(cloud, segmentation)))
             reservation.resize(file.size, deadline, "The answer")

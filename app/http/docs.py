@@ -5,7 +5,7 @@ from urllib.parse import quote
 from apiflask import APIBlueprint
 from flask import Response, current_app, render_template, request
 
-from app.clouds.formats import WRITERS
+from app.clouds.catalog import WRITERS
 from app.http.examples import BUNDLED, example
 from app.http.state import state
 

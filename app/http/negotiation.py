@@ -9,7 +9,7 @@ from urllib.parse import quote
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from app.clouds.formats import WRITERS
+from app.clouds.catalog import WRITERS
 
 WARNINGS_BYTES = 4096
 

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import NotRequired, TypedDict
 
 from app.clouds import fields
-from app.clouds.formats import WRITERS
+from app.clouds.catalog import WRITERS
 from app.http.examples import add_examples
 from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe

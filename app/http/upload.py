@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestTimeout
 from werkzeug.http import parse_options_header
 
-from app.clouds.formats import NAMELESS_JSON
+from app.clouds.sniff import NAMELESS_JSON
 from app.engine.body import Body, Spool, Storage
 from app.errors import BadRequest, TooLarge
 from app.http.connection import await_body

@@ -15,27 +15,6 @@ ZIP_MAGIC = b"PK\x03\x04"
 LFS_POINTER = b"version https://git-lfs"
 STREAM_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number, after the header of its protocol
 STREAM_VERSION = 1001
-MAX_HEADER_BYTES = 100 << 20  # of a file of safetensors
-KINDS = {
-    b"\x80": "a pickle that torch.save did not write",
-    b"\x89HDF": "an HDF5 file, as Keras writes weights",
-    b"\x93NUMPY": "one array of numpy",
-    b"\x1f\x8b": "compressed by gzip: unpack it first",
-    b"BZh": "compressed by bzip2: unpack it first",
-    b"\xfd7zXZ": "compressed by xz: unpack it first",
-    b"7z\xbc\xaf": "a 7z archive: unpack it first",
-    b"Rar!": "a RAR archive: unpack it first",
-    b"LASF": "a point cloud (LAS or LAZ), not the weights of a network",
-    b"ply": "a point cloud (PLY), not the weights of a network",
-    b"# .pcd": "a point cloud (PCD), not the weights of a network",
-    b"ASTM-E57": "a point cloud (E57), not the weights of a network",
-    b"<!doctype": "a web page, as a download that needs a login gives",
-    b"<html": "a web page, as a download that needs a login gives",
-    b"<?xml": "an XML document, as a download that fails gives",
-    b"{": "a JSON document",
-    b"%PDF": "a PDF document",
-    b"\x7fELF": "a program",
-}
 BROKEN_ZIP = (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, struct.error)  # all that zipfile raises
 
 
@@ -148,31 +127,16 @@ class StreamArchive:
         return self.file.read(storage.num_bytes)
 
 
-def open_archive(file: BinaryIO, name: str) -> Archive:
-    """The archive in ``file``, called ``name``, by its first bytes. Raises DamagedError with what they are instead."""
+def archive_in(file: BinaryIO, max_pickle_bytes: int = MAX_PICKLE_BYTES) -> Archive | None:
+    """The archive in ``file``, at whose beginning this stands; None if its first bytes are not those of torch.save.
+
+    Raises DamagedError or UnreadableError for one that cannot be read.
+    """
     start = file.read(64)
     file.seek(0)
-    if not start:
-        raise DamagedError("the file is empty")
-    if start.startswith(LFS_POINTER):
-        raise DamagedError(f"this is a Git LFS pointer, not the weights; run: git lfs pull --include '{name}'")
     if start.startswith(ZIP_MAGIC):
-        return ZipArchive(file)
-    if is_stream(start):
-        return StreamArchive(file)
-    kind = kind_of(start)
-    told = f"this is {kind}" if kind else f"the file starts with {start[:12]!r}"
-    raise DamagedError(f"{told}; accepted are files of torch.save and .safetensors")
-
-
-def kind_of(start: bytes) -> str:
-    """What a file that begins with ``start``, 64 bytes, is; '' if that is not known."""
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < MAX_HEADER_BYTES:
-        return "a file of safetensors: give it a name that ends in .safetensors"
-    if start.startswith(ZIP_MAGIC) or is_stream(start):
-        return "a file of torch.save: give it a name that ends in .pth"
-    text = start.lstrip().lower()
-    return next((kind for mark, kind in KINDS.items() if start.startswith(mark) or text.startswith(mark)), "")
+        return ZipArchive(file, max_pickle_bytes)
+    return StreamArchive(file, max_pickle_bytes) if is_stream(start) else None
 
 
 def is_stream(start: bytes) -> bool:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.errors import BadModel
-from app.pickles.archive import LFS_POINTER, Archive, open_archive
+from app.pickles.archive import LFS_POINTER, Archive
 from app.pickles.tensor import StorageRef, TensorRef
 from app.settings import DEFAULTS, ModelSettings
 
@@ -18,6 +18,7 @@ from .executable_names import check_names, remark_on
 from .incomplete import reading
 from .stable_file import copied_to_memory, open_stable
 from .weight_names import unwrapped
+from .weights_file import open_archive
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.errors import BadModel, some_of
-from app.pickles.archive import open_archive
 from app.pickles.calls import dangerous
 from app.settings import DEFAULTS, ModelSettings
 
 from .incomplete import reading
 from .stable_file import open_stable
+from .weights_file import open_archive
 
 SHOWN, SHOWN_CHARACTERS = 4, 100
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from app.errors import BadModel, UnreadableModel
-from app.pickles.archive import BROKEN_ZIP, LFS_POINTER, ZIP_MAGIC, DamagedError, is_stream, kind_of
+from app.pickles.archive import BROKEN_ZIP, LFS_POINTER, ZIP_MAGIC, DamagedError, is_stream
 from app.pickles.unpickle import UnreadableError
 
 from .stable_file import ChangedError
+from .weights_file import kind_of
 
 
 @contextmanager

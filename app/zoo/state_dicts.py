@@ -8,9 +8,8 @@ from app.errors import BadModel
 from app.pickles.ndarray import Array
 from app.pickles.tensor import TensorRef
 from app.pickles.unpickle import Stub
+from app.pickles.weights import WEIGHTS
 
-# Where trainers put the weights, the surest first
-PLAIN = ("state_dict", "model_state_dict", "model", "model_state", "network", "net", "module", "weights")
 AVERAGED = re.compile(r"(^|_)(ema|averaged?|avg|swa|teacher|shadow)(_|$)")  # how averages over steps are called
 INNER = ("state_dict", "model_state_dict", "module", "model", "shadow")  # in what an averager saves of itself
 EXTRA_STATE = "_extra_state"  # ends the names of what modules save beside their weights
@@ -36,7 +35,7 @@ def find(value: Any) -> tuple[State, list[str]]:
     found = {key: state for key, item in value.items() if isinstance(key, str) and (state := _weights(item))}
     averaged = [key for key in found if AVERAGED.search(key)]
     others = [key for key in found if key not in averaged]
-    key = next((name for name in PLAIN if name in found), others[0] if len(others) == 1 else None)
+    key = next((name for name in WEIGHTS if name in found), others[0] if len(others) == 1 else None)
     remarks: list[str] = []
     if "state_dict" in value and key != "state_dict":
         return _checked(value["state_dict"]), remarks  # says what is wrong with it

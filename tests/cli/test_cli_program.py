@@ -9,8 +9,8 @@ from cli_samples import ROOT, environment
 from app.cli.commands import app
 from app.cli.configuration import configure
 from app.cli.models import app as models
+from app.clouds.catalog import WRITERS
 from app.clouds.fields import FIELDS
-from app.clouds.formats import WRITERS
 from app.errors import BadRequest
 
 HEAVY = ("torch", "numpy", "flask", "laspy", "pydantic_settings", "scipy")

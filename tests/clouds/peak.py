@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from app.clouds import formats, writing
+from app.clouds import catalog, formats
 from app.clouds.cloud import Segmentation, SegmentationMeta
-from app.clouds.needs import estimate
 from app.engine.packed import pack_cloud
 from tests.clouds.cloud_samples import CLASSES
 
@@ -51,7 +50,7 @@ def measure(path: Path) -> dict:
     how = {"filename": path.name, "keep": None}
     if path.suffix == ".bin":
         how["columns"] = ("x", "y", "z", "intensity", "ring")
-    needs = estimate(data, **how)
+    needs = formats.reading_needs(data, **how)
     work, cloud = taken_by(lambda: formats.read(data, **how))
     size = os.fstat(pack_cloud(cloud).fd).st_size
     told = {
@@ -60,11 +59,11 @@ def measure(path: Path) -> dict:
         "points": [needs.num_points, len(cloud)],
     }
     segmentation = segmentation_of(len(cloud))
-    for output in formats.WRITERS:
-        source = data if formats.keeps_source(output, cloud.format) else None
+    for output in catalog.WRITERS:
+        source = data if catalog.keeps_source(output, cloud.format) else None
         if source is None and path.stem != "columns":
             continue
-        stated, stated_size = writing.needs(output, cloud, segmentation, source)
+        stated, stated_size = formats.writing_needs(output, cloud, segmentation, source)
         work, answer = taken_by(lambda output=output: formats.write(output, cloud, segmentation, data))
         told[output] = [stated, work]
         told[f"size of {output}"] = [stated_size, len(answer)]
@@ -73,7 +72,7 @@ def measure(path: Path) -> dict:
 
 
 def main() -> None:
-    formats.load_all()
+    catalog.load_all()
     for path in sorted(Path(sys.argv[1]).iterdir()):
         reader, writer = os.pipe()
         if not os.fork():

@@ -8,9 +8,10 @@ import pytest
 import torch
 from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
-from app.clouds import formats
+from app.clouds import catalog, formats
 from app.clouds.checks import MAX_WARNINGS, WARNING_CHARS, bounded, check_cloud
 from app.clouds.cloud import Cloud, InstanceInfo, Segmentation
+from app.clouds.sniff import find_format
 from app.clouds.units import METRE, Units, length
 from app.errors import BadCloud, UnsupportedFormat
 
@@ -38,24 +39,24 @@ def test_content_tells_the_format_whatever_the_name(name, filename):
     without_mark = {"text": ("a.bin", "a.laz"), "json": ("a.xyz", "a.bin", "a.laz")}
     if filename in without_mark.get(name, ()):
         with pytest.raises(UnsupportedFormat, match=f"called '{filename}', but holds .* say format={name}"):
-            formats.find_format(memoryview(CONTENT[name]), filename)
-        assert formats.find_format(memoryview(CONTENT[name]), filename, format=name) == name
+            find_format(memoryview(CONTENT[name]), filename)
+        assert find_format(memoryview(CONTENT[name]), filename, format=name) == name
     else:
-        assert formats.find_format(memoryview(CONTENT[name]), filename) == name
+        assert find_format(memoryview(CONTENT[name]), filename) == name
 
 
 @pytest.mark.parametrize("name", CONTENT)
 def test_format_option_that_contradicts_the_content(name):
     other = "ply" if name != "ply" else "kitti"
     with pytest.raises(UnsupportedFormat, match=f"format={other} was given, but the content is {name}"):
-        formats.find_format(memoryview(CONTENT[name]), format=other)
+        find_format(memoryview(CONTENT[name]), format=other)
 
 
 @pytest.mark.parametrize(
     ("format", "name"), [("LAZ", "las"), ("las", "las"), ("xyz", "text"), (".CSV", "text"), ("zip", "npz")]
 )
 def test_format_option_by_name_or_extension(format, name):
-    assert formats.find_format(memoryview(CONTENT[name]), format=format) == name
+    assert find_format(memoryview(CONTENT[name]), format=format) == name
 
 
 def torch_file(**options):
@@ -72,7 +73,7 @@ BINARY = np.linspace(-9, 9, 60, dtype="<f4").tobytes()
     [("a.bin", "bin"), ("A.PCD.BIN", "nuscenes"), ("dir.ply/a.b.las", "las"), ("a.ply", "ply"), ("x.copc.laz", "laz")],
 )
 def test_name_tells_where_the_content_does_not(filename, name):
-    assert formats.find_format(memoryview(BINARY), filename) == name
+    assert find_format(memoryview(BINARY), filename) == name
 
 
 @pytest.mark.parametrize("filename", ["", "a.dat", "ply", "a.gz"])
@@ -202,29 +203,33 @@ def test_a_reader_that_breaks_its_promise_is_found(broken):
 
 
 def test_media_types_and_extensions():
-    assert formats.WRITERS["json"].media_type == "application/json"
-    assert all(writer.extension == f".{name}" for name, writer in formats.WRITERS.items())
-    assert len({writer.media_type for writer in formats.WRITERS.values()}) == len(formats.WRITERS)
+    assert catalog.WRITERS["json"].media_type == "application/json"
+    assert all(catalog.FORMATS[name].suffix == f".{name}" for name in catalog.WRITERS)
+    assert len({writer.media_type for writer in catalog.WRITERS.values()}) == len(catalog.WRITERS)
 
 
 def test_which_source_is_kept():
-    assert formats.keeps_source("las", "laz")
-    assert formats.keeps_source("ply", "ply")
-    assert not formats.keeps_source("ply", "las")
-    assert not formats.keeps_source("npz", "npz")
-    assert not formats.keeps_source("las", "made up")
+    assert catalog.keeps_source("las", "laz")
+    assert catalog.keeps_source("ply", "ply")
+    assert not catalog.keeps_source("ply", "las")
+    assert not catalog.keeps_source("npz", "npz")
+    assert not catalog.keeps_source("las", "made up")
 
 
 def test_table_names_every_format():
-    rows = formats.table().splitlines()[2:]
-    assert {row.split("|")[1].strip() for row in rows} == {*formats.READERS, *formats.WRITERS}
+    rows = catalog.table().splitlines()[2:]
+    assert {row.split("|")[1].strip() for row in rows} == {*catalog.READERS, *catalog.WRITERS}
     assert all(row.count("|") == 5 for row in rows)
 
 
-def test_every_module_named_is_there():
-    formats.load_all()
-    for entry in (*formats.READERS.values(), *formats.WRITERS.values()):
-        assert callable(formats._function(entry))
+def test_every_function_named_is_there():
+    catalog.load_all()
+    for reader in catalog.READERS.values():
+        for name in filter(None, (reader.read, reader.needs, reader.looks)):
+            assert callable(catalog.function(reader, name))
+    for writer in catalog.WRITERS.values():
+        for name in (writer.write, writer.needs):
+            assert callable(catalog.function(writer, name))
 
 
 def answer(given: Cloud, segmentation: Segmentation) -> dict:

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from las_samples import las_data
 
-from app.clouds import formats, needs, writing
-from app.clouds.needs import estimate
+from app.clouds import formats
 from app.errors import TooLarge
 
 N = 250_000
@@ -170,11 +169,6 @@ def test_points_are_counted_before_they_are_read(measured):
         assert taken <= stated <= 1.1 * taken, name
 
 
-def test_every_format_has_an_estimate():
-    assert set(needs.ESTIMATES) == set(formats.READERS)
-    assert set(writing.ESTIMATES) == set(formats.WRITERS)
-
-
 def test_columns_that_nobody_wants_are_neither_unpacked_nor_counted():
     further = {f"e{index}": np.zeros(N) for index in range(20)}
     data = memoryview(npz_of(coord=XYZ, strength=XYZ[:, 0], classification=RGB[:, 0], **further))
@@ -186,7 +180,7 @@ def test_columns_that_nobody_wants_are_neither_unpacked_nor_counted():
     assert set(kept.extra) == {"classification"}
     assert kept.intensity is not None
     assert list(kept.columns) == ["x", "y", "z", "strength", "classification", *further]
-    few, all_of_it = estimate(data, keep=("e3",)), estimate(data)
+    few, all_of_it = formats.reading_needs(data, keep=("e3",)), formats.reading_needs(data)
     assert few.work_bytes < 0.7 * all_of_it.work_bytes
     assert few.cloud_bytes < 0.7 * all_of_it.cloud_bytes
     assert set(formats.read(data, keep=("e3",)).extra) == {"classification", "e3"}
@@ -198,11 +192,11 @@ def test_columns_that_nobody_wants_are_neither_unpacked_nor_counted():
 
 def test_more_points_than_are_taken_are_too_many_at_once():
     with pytest.raises(TooLarge):
-        estimate(memoryview(npy(XYZ)), max_points=N - 1)
+        formats.reading_needs(memoryview(npy(XYZ)), max_points=N - 1)
 
 
 @pytest.mark.parametrize(
     "data", [b"LASF" + bytes(400), b"ply\nformat ascii 1.0\nend_header\n", b"PK\x03\x04" + bytes(90)]
 )
 def test_damage_is_left_to_the_reader(data):
-    assert estimate(memoryview(data), format=None).work_bytes == 0
+    assert formats.reading_needs(memoryview(data), format=None).work_bytes == 0

@@ -8,11 +8,11 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["app.clouds"]):  # before anything else imports them
-    from app.clouds import formats
+    from app.clouds import catalog
     from tests.fuzz.seeds import Seed, seeds
     from tests.fuzz.target import read
 
-    formats.load_all()
+    catalog.load_all()
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.clouds.formats import READERS
+from app.clouds.catalog import READERS
 from tests.fuzz.seeds import seeds
 
 ARTIFACTS = Path("build/fuzz")

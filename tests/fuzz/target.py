@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.clouds import formats
+from app.clouds import catalog, formats
 from app.errors import Problem
 from tests.fuzz.seeds import Seed, damaged, labelled, seeds
 
@@ -27,7 +27,7 @@ def read(seed: Seed, data: bytes) -> bool:
     view = memoryview(data)
     try:
         cloud = formats.read(view, format=seed.format, columns=seed.columns, max_points=MAX_POINTS)
-        if seed.format in formats.WRITERS:
+        if seed.format in catalog.WRITERS:
             formats.write(seed.format, cloud, labelled(len(cloud)), view)
     except Problem as problem:
         if not 400 <= problem.status < 500:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.bench.processes import family, memory_bytes
-from app.clouds import formats
+from app.clouds import catalog
 from tests.fuzz.seeds import damaged, seeds
 from tests.http.server import ROOT, Server, descendants
 
@@ -21,11 +21,11 @@ CLIENTS_FAULTS = {400, 413, 415, 422}
 
 
 def test_every_format_that_is_read_has_a_seed():
-    assert {seed.format for seed in seeds()} == set(formats.READERS)
+    assert {seed.format for seed in seeds()} == set(catalog.READERS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", formats.READERS)
+@pytest.mark.parametrize("format", catalog.READERS)
 def test_damage_ends_as_a_cloud_or_a_problem_within_memory(format):
     """In a process of its own: what must not happen is an abort, a panic, a hang, or gigabytes."""
     child = subprocess.run(

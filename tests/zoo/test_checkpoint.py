@@ -10,7 +10,7 @@ from torch import nn
 
 from app.errors import BadModel
 from app.zoo.checkpoint import open_checkpoint, read
-from tests.pickles.checkpoint_samples import Storage, Tensor, write_state
+from tests.pickles.checkpoint_samples import Storage, Tensor, pickled, write_state
 
 
 def refused(path) -> str:
@@ -166,6 +166,30 @@ def test_files_without_a_state_dict_are_refused(tmp_path, value, found):
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", "empty"),
+        (LFS, "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"PK\x03\x04" + bytes(100), "cut short"),
+        (pickled({"a": 1}), "accepted are files of torch.save"),
+        (bytes(1000), "accepted are files of torch.save"),
+        (safetensors.torch.save({"a": torch.ones(2)}), "ends in .safetensors"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (b"LASF" + bytes(300), "a point cloud"),
+        (b"ply\nformat ascii 1.0\n", "a point cloud"),
+        (b"\x1f\x8b\x08" + bytes(100), "unpack it first"),
+        (b'{"error": "Repository not found"}', "JSON"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG image"),
+        (b"\x93NUMPY\x01\x00" + bytes(100), "array of numpy"),
+    ],
+)
+def test_files_that_are_something_else_are_refused(tmp_path, data, found):
+    (tmp_path / "a.pth").write_bytes(data)
+    assert found in refused(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("data", [b"", LFS, b"\xff" * 100, struct.pack("<Q", 1 << 60) + b"{}", b"{" * 20])

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.utils import prune
 
 from app.errors import BadModel
+from app.pickles.weights import WEIGHTS
 from app.zoo.check import check
 from app.zoo.checkpoint import open_checkpoint, read
 from app.zoo.loading import load_model
-from app.zoo.state_dicts import PLAIN
 from app.zoo.weight_names import fitted, unwrapped
 
 
@@ -122,7 +122,7 @@ def test_weights_without_the_name_of_the_backbone_get_it(folder, weights):
     assert "lack backbone." in told
 
 
-@pytest.mark.parametrize("key", PLAIN)
+@pytest.mark.parametrize("key", WEIGHTS)
 def test_weights_are_found_under_the_names_that_trainers_use(served, weights, key):
     served({"epoch": 3, key: weights, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}})
 

@@ -8,6 +8,7 @@ Mode = Literal[
     "exact",
 ]
 Format = Literal[
+    "json",
     "las",
     "laz",
     "ply",
@@ -18,7 +19,6 @@ Format = Literal[
     "pth",
     "ptx",
     "text",
-    "json",
     "bin",
     "kitti",
     "nuscenes",
@@ -30,8 +30,8 @@ Output = Literal[
     "laz",
     "ply",
     "pcd",
-    "npz",
     "npy",
+    "npz",
     "safetensors",
     "csv",
     "view",
