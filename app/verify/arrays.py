@@ -10,7 +10,7 @@ FLOAT_TOLERANCE = 1e-5
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an npz file, by name; a file with pickled objects is refused."""
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
 
 
