@@ -65,21 +65,6 @@ def answer_to(models: ModelSet, heartbeat: Heartbeat, clouds: list[Cloud], deadl
             one.close()
 
 
-def before_passes(models: ModelSet, monkeypatch, act) -> None:
-    """Lets the good model call ``act(feat)`` before every pass."""
-    inference = models.segmenters["good"].inference
-
-    def wrapped(run_pass):
-        def run(*arguments):
-            act(arguments[-3])
-            return run_pass(*arguments)
-
-        return run
-
-    for name in ("logits", "outputs"):
-        monkeypatch.setattr(inference, name, wrapped(getattr(inference, name)))
-
-
 def cloud_of(num_points: int) -> Cloud:
     return Cloud(np.random.default_rng(num_points).uniform(0, 3, (num_points, 3)), "npy", warnings=["from the reader"])
 
@@ -145,10 +130,10 @@ def test_one_bad_cloud_costs_its_batch_nothing(models, heartbeat):
 
 
 def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, heartbeat, monkeypatch):
-    def fail(feat: np.ndarray) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError(what)
 
-    before_passes(models, monkeypatch, fail)
+    monkeypatch.setattr(models.segmenters["good"].inference, "logits", fail)
     what = "CUDA error: device-side assert triggered"
     with pytest.raises(DeviceLost, match="device-side assert"):
         answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60)
@@ -183,11 +168,15 @@ WANTS_OF_MEMORY = [
 @pytest.mark.parametrize("error", WANTS_OF_MEMORY, ids=str)
 @pytest.mark.parametrize("mode", ["fast", "exact"])
 def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, heartbeat, monkeypatch, error, mode):
-    def lack(feat: np.ndarray) -> None:
+    inference = models.segmenters["good"].inference
+    logits = inference.logits
+
+    def lacking(feat, plan, run):
         if len(feat) > 1000:
             raise error
+        return logits(feat, plan, run)
 
-    before_passes(models, monkeypatch, lack)
+    monkeypatch.setattr(inference, "logits", lacking)
     fields = ("entropy",) if mode == "fast" else ()
     clouds = [cloud_of(300), cloud_of(5000)]
     small, large = answer_to(models, heartbeat, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
