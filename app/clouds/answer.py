@@ -1,14 +1,73 @@
 """The answer as JSON."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
+from pydantic import Field
+from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
 from app.clouds.needs import FLOAT_BYTES, SORTED_BYTES
-from app.clouds.units import Units
+from app.clouds.units import Unit, Units
+
+Color = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+
+
+class ClassCount(TypedDict):
+    """A class of the model, and how often it was found."""
+
+    id: int
+    name: str
+    color: Color
+    asprs: int | None
+    count: Annotated[int, Field(description="Points of this class in this cloud.")]
+
+
+class InstanceCount(TypedDict):
+    """An object that was found."""
+
+    id: int
+    label: Annotated[int, Field(description="Class id.")]
+    score: Annotated[float, Field(description="Mean probability of the class, 0 to 1.")]
+    count: Annotated[int, Field(description="Points of the instance.")]
+
+
+class AxisUnit(TypedDict):
+    """The unit of an axis."""
+
+    name: str
+    metres: Annotated[float, Field(description="That one unit is; of degrees, along this axis at this place.")]
+    source: Annotated[
+        str, Field(description="Who says so.", json_schema_extra={"enum": ["file", "option", "format", "assumed"]})
+    ]
+
+
+class AxisUnits(TypedDict):
+    """The units of the axes."""
+
+    x: AxisUnit
+    y: AxisUnit
+    z: AxisUnit
+
+
+class Prediction(TypedDict):
+    """The answer without the values of points, which ``fields.OUTPUTS`` declares."""
+
+    model: str
+    num_points: int
+    classes: list[ClassCount]
+    ignore_label: Annotated[int, Field(description="Label of points that could not be used.")]
+    num_ignored: int
+    instances: NotRequired[list[InstanceCount]]
+    units: Annotated[AxisUnits | None, Field(description="Those that the coordinates of the file were taken for.")]
+    crs: Annotated[str | None, Field(description="Name of the coordinate system, if one was stated.")]
+    passes: Annotated[int, Field(description="Passes of the network that were made.")]
+    passes_wanted: Annotated[int, Field(description="Those that the mode asks for; more if a limit kept some away.")]
+    warnings: list[str]
+    timings_ms: dict[str, float]
+    request_id: str
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
@@ -22,12 +81,12 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
     return {**summary(cloud, segmentation), LABELS.array_name: np.ascontiguousarray(segmentation.labels), **arrays}
 
 
-def summary(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
-    """The answer as a dict without the values of points; ``count`` is the points of a class or an instance."""
+def summary(cloud: Cloud, segmentation: Segmentation) -> Prediction:
+    """The answer without the values of points; ``count`` is the points of a class or an instance."""
     meta = segmentation.meta
     ids, counts = np.unique(segmentation.labels, return_counts=True)
     count_of = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-    answer: dict[str, Any] = {
+    answer: Prediction = {
         "model": meta.model,
         "num_points": len(segmentation.labels),
         "classes": [
@@ -68,14 +127,15 @@ def instance_arrays(segmentation: Segmentation) -> dict[str, np.ndarray]:
     }
 
 
-def described(units: Units | None) -> dict[str, Any] | None:
+def described(units: Units | None) -> AxisUnits | None:
     """What the answer says of each axis: the unit's name, the metres that one is, and who said so."""
     if units is None:
         return None
-    return {
-        axis: {"name": unit.name, "metres": unit.metres, "source": unit.source}
-        for axis, unit in zip("xyz", units.axes, strict=True)
-    }
+    return {"x": _described(units.x), "y": _described(units.y), "z": _described(units.z)}
+
+
+def _described(unit: Unit) -> AxisUnit:
+    return {"name": unit.name, "metres": unit.metres, "source": unit.source}
 
 
 def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:

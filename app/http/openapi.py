@@ -8,6 +8,7 @@ from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import NotRequired, TypedDict
 
 from app.clouds import fields
+from app.clouds.answer import Prediction
 from app.clouds.catalog import WRITERS
 from app.http.examples import add_examples
 from app.http.problem import MEDIA_TYPE, ProblemDetails
@@ -39,18 +40,15 @@ WHY = {
     507: "The disk is full, or the folder for large bodies is gone",
 }
 ANYWHERE = (400, 408, 414, 417, 431, 501, 503)  # before a request reaches its view
-COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}
-NUMBERS = {"type": "array", "items": {"type": "number"}}
-
-
-def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) -> Schema:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
 
 
 def _values(field: fields.OutputField) -> Schema:
     """An array with the values of every point, each a number or a row of numbers."""
-    number = {"f": {"type": "number"}, "i": {"type": "integer"}, "u": COLOR["items"]}[field.kind]
+    number = {
+        "f": {"type": "number"},
+        "i": {"type": "integer"},
+        "u": {"type": "integer", "minimum": 0, "maximum": 255},
+    }[field.kind]
     return {
         "type": "array",
         "items": number if field.width is None else {"type": "array", "items": number},
@@ -58,58 +56,6 @@ def _values(field: fields.OutputField) -> Schema:
     }
 
 
-VALUES = {field.array_name: _values(field) for field in fields.OUTPUTS.values()}
-UNIT = _object(
-    {
-        "name": {"type": "string"},
-        "metres": {"type": "number", "description": "That one unit is; of degrees, along this axis at this place."},
-        "source": {"enum": ["file", "option", "format", "assumed"], "description": "Who says so."},
-    }
-)
-PREDICTION = _object(
-    {
-        "model": {"type": "string"},
-        "num_points": {"type": "integer"},
-        "classes": {
-            "type": "array",
-            "items": _object(
-                {
-                    "id": {"type": "integer"},
-                    "name": {"type": "string"},
-                    "color": COLOR,
-                    "asprs": {"type": ["integer", "null"]},
-                    "count": {"type": "integer", "description": "Points of this class in this cloud."},
-                }
-            ),
-        },
-        "ignore_label": {"type": "integer", "description": "Label of points that could not be used."},
-        "num_ignored": {"type": "integer"},
-        **VALUES,
-        "instances": {
-            "type": "array",
-            "items": _object(
-                {
-                    "id": {"type": "integer"},
-                    "label": {"type": "integer", "description": "Class id."},
-                    "score": {"type": "number", "description": "Mean probability of the class, 0 to 1."},
-                    "count": {"type": "integer", "description": "Points of the instance."},
-                }
-            ),
-        },
-        "units": {
-            **_object(dict.fromkeys("xyz", UNIT)),
-            "type": ["object", "null"],
-            "description": "Those that the coordinates of the file were taken for.",
-        },
-        "crs": {"type": ["string", "null"], "description": "Name of the coordinate system, if one was stated."},
-        "passes": {"type": "integer", "description": "Passes of the network that were made."},
-        "passes_wanted": {"type": "integer", "description": "Those that the mode asks for; more where it was limited."},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-        "timings_ms": {"type": "object", "additionalProperties": {"type": "number"}},
-        "request_id": {"type": "string"},
-    },
-    optional=("instances", *(field.array_name for field in fields.FIELDS.values())),
-)
 _bodies: dict[str, type] = {}  # seen by ``component``
 
 
@@ -162,7 +108,7 @@ def responses(kind: type, *statuses: int, same: tuple[int, ...] = ()) -> Respons
 def predict_responses() -> Responses:
     """The answers of POST /predict: JSON or a file of one of the writers."""
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
-    content["application/json"] = {"schema": {"$ref": TEMPLATE.format(model="Prediction")}}
+    content["application/json"] = {"schema": component(Prediction)}
     done = {"description": "A class for every point, in input order", "content": content}
     return {200: done, **problems(401, 403, 404, 406, 413, 415, 422, 429, 504, 507)}
 
@@ -181,7 +127,7 @@ def complete(spec: Any) -> Any:
         told = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]
         operation["responses"] = dict(sorted(told.items()))
     add_examples(spec)
-    spec["components"] = {"schemas": {**_schemas(), "Prediction": PREDICTION}, "securitySchemes": SECURITY}
+    spec["components"] = {"schemas": _schemas(), "securitySchemes": SECURITY}
     return spec
 
 
@@ -190,6 +136,8 @@ def _schemas() -> dict[str, Schema]:
     kinds: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]]
     kinds = [(name, "validation", TypeAdapter(kind)) for name, kind in _bodies.items()]
     found: dict[str, Schema] = TypeAdapter.json_schemas(kinds, ref_template=TEMPLATE)[1]["$defs"]
+    found["Prediction"]["properties"] |= {field.array_name: _values(field) for field in fields.OUTPUTS.values()}
+    found["Prediction"]["required"].append(fields.LABELS.array_name)
     return found
 
 
