@@ -1,4 +1,4 @@
-"""The classification codes of LAS, and which of them count as which when labels are compared with them."""
+"""The classification codes of LAS, and the groups in which they are compared with labels."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""Cells of a text table as numbers, where some are empty, say that nothing was measured, or hold something else."""
+"""Cells of a text table to numbers; some are empty, stand for a missing value, or hold text."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Files that are known and are no point cloud that is read: what they are, and what makes one of them."""
+"""Known files that are not read: what each is, and how to make a readable point cloud of it."""
 
 import re
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ def refuse_known(head: bytes) -> None:
 
 
 def refuse_text(head: bytes) -> None:
-    """The same for ``head`` of a text."""
+    """Raise UnsupportedFormat if ``head``, the first bytes of a text, shows what is not read."""
     if MARKUP.match(head):
         for mark, kind in MARKUPS:
             if mark.search(head):
@@ -152,14 +152,14 @@ def refuse_text(head: bytes) -> None:
 
 
 def refuse_zip(names: list[str]) -> None:
-    """The same for a zip archive that holds files of ``names``."""
+    """Raise UnsupportedFormat if files called ``names`` show that a zip is not read."""
     for mark, kind in ZIPPED:
         if any(mark.match(name) for name in names):
             raise kind.refused()
 
 
 def refuse_name(filename: str) -> None:
-    """The same by the name of a file whose bytes show nothing."""
+    """Raise UnsupportedFormat if the name of a file whose bytes show nothing is that of one of ``KINDS``."""
     for kind in KINDS:
         if kind.extensions and filename.lower().endswith(kind.extensions):
             raise kind.refused()

@@ -1,4 +1,4 @@
-"""Where the points of a LAS file are and how many, decided among the numbers of its header by what the bytes allow."""
+"""Place and number of the points of a LAS file, settled among contradicting headers by what the bytes allow."""
 
 import struct
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The memory that reading and writing take: how a format's estimates are made from headers, before anything is decoded.
+"""Estimates of the memory that reading and writing take, from headers, before anything is decoded.
 
 Estimates are high rather than low; a test compares them with what reading and writing take.
 """

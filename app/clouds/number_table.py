@@ -1,4 +1,4 @@
-"""Lines of numbers to an array, and the line at fault where they are not."""
+"""Parses lines of numbers into an array; an error names the line at fault."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""Classes that a file states for its points and that an answer does not keep, because the model has none of them."""
+"""Warnings of classes in the file that the answer overwrites, because the model does not know them."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""Rows of many values as colors that tell them apart."""
+"""Colors of features: their first three principal components."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scenes as Pointcept stored them until 1.5: torch.save or pickle of a dict of arrays, of which nothing is ever run."""
+"""Scenes as Pointcept stored them until 1.5: torch.save or pickle of a dict of arrays; nothing in it is run."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""Point records as they lie in a file: a uint8 matrix (N, bytes of a point), of which columns are typed views."""
+"""Point records as they lie in a file: a uint8 matrix (N, bytes of a point); its columns are typed views."""
 
 from collections.abc import Iterable
 from itertools import chain, count

@@ -1,4 +1,4 @@
-"""What stands before the first row of a text table: names of columns, remarks, the count of a .pts file."""
+"""The lines before the first row of a text table: names of columns, comments, the count of a .pts file."""
 
 import io
 import re

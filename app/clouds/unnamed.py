@@ -1,4 +1,4 @@
-"""What the columns of a table without names are taken for."""
+"""Guesses the meaning of the columns of a table without names."""
 
 import numpy as np
 

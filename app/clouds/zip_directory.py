@@ -1,4 +1,4 @@
-"""The size of a zip's directory, looked at before zipfile makes an object of every entry."""
+"""Checks the size of a zip's directory before zipfile makes an object of every entry."""
 
 import struct
 import zipfile

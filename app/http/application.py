@@ -1,4 +1,4 @@
-"""The WSGI application, put together from its parts."""
+"""Builds the Flask application from settings and service."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any

@@ -1,4 +1,4 @@
-"""The client under a request, where the server is one that shows it (``app.http.front``)."""
+"""What a request can know of its client's connection, if the server is ``app.http.front``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

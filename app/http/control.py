@@ -1,4 +1,4 @@
-"""What changes models over HTTP: allowed by the operator, and never by the form of a page."""
+"""Checks of requests that load or unload models: the operator must allow them, and forms of pages never may."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What is settled about a request before Flask sees it: dates that are none, and the path under a proxy."""
+"""WSGI middleware before Flask: drops malformed dates and takes the path prefix of a proxy off."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Every error as an answer of one shape (``app.http.problem``)."""
+"""Handlers that turn every error into the JSON of ``app.http.problem``."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Examples of every endpoint for a shell, which run as they stand: each brings the files that it sends."""
+"""A curl example of every endpoint, which runs as it stands: it makes or fetches the files that it sends."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The parts of a form: one file, and fields that say how to answer."""
+"""The multipart form of a prediction: one file, and fields with options."""
 
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge

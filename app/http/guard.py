@@ -1,4 +1,4 @@
-"""Who may ask: names, keys, rates, pages of other origins; and what browsers are told about every answer."""
+"""Access checks of every request (host name, key, rate, origin), and the security headers of every answer."""
 
 from apiflask import APIFlask
 from flask import Response, request

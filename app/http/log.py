@@ -1,4 +1,4 @@
-"""Logs: JSON, one object a line, on standard error, from structlog and from the standard library alike."""
+"""Logs: JSON, one object a line, on standard error, from structlog and the standard library."""
 
 import logging
 import sys

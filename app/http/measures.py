@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests, stages, points, queue and engines of one web process."""
+"""Prometheus metrics: requests, stages, points, queue and engines of one web process."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""GET /metrics: the measures in Prometheus' text format, or OpenMetrics where it is accepted."""
+"""GET /metrics: the measures in Prometheus' text format, or as OpenMetrics if that is accepted."""
 
 from apiflask import APIBlueprint
 from flask import Response, request

@@ -42,19 +42,19 @@ def model(name: str) -> dict[str, Any]:
 @blueprint.post("/models/<path:name>/load")
 @blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 422, 503))
 def load(name: str) -> dict[str, Any]:
-    """Load a model, anew where it is loaded: requests wait meanwhile"""
+    """Load a model, or load it again; requests wait meanwhile"""
     return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/reload")
 @blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 422, 503))
 def reload(name: str) -> dict[str, Any]:
-    """The same; the model stays as it was where its new files cannot be served"""
+    """Load a model again; it stays as it was if its new files cannot be served"""
     return asdict(changed(state().service.load, name))
 
 
 @blueprint.post("/models/<path:name>/unload")
 @blueprint.doc(responses=responses(ModelCard, 403, 404, 415, 503))
 def unload(name: str) -> dict[str, Any]:
-    """Give the memory of a model back"""
+    """Unload a model and free its memory"""
     return asdict(changed(state().service.unload, name))

@@ -1,4 +1,4 @@
-"""Which format an answer has, and the headers that go with it."""
+"""The format of an answer by Accept, and the headers that describe it."""
 
 import json
 import re

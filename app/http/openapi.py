@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the service: what the views' own declarations leave open."""
+"""The OpenAPI 3.1 description of the service: schemas, parameters and statuses that the views share."""
 
 from http import HTTPStatus
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""GET /progress: how far a prediction under way has come, for the page that waits for it."""
+"""GET /progress: the stage of a running prediction, for the page that waits for it."""
 
 import time
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""How often one client may ask."""
+"""The rate limit of requests, by key or address."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Says in the log that predictions can be made, and where, once; before that, which models are missing."""
+"""Logs once that the service is ready and at which address; before that, which models are missing."""
 
 import threading
 import time

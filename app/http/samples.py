@@ -1,4 +1,4 @@
-"""GET /samples: made-up tiles for those who have no cloud at hand."""
+"""GET /samples: made-up tiles to try a model on."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -54,7 +54,7 @@ def samples() -> dict[str, Any]:
 @blueprint.get("/samples/<name>.laz")
 @blueprint.doc(responses={200: {"description": "LAZ", "content": {MEDIA_TYPE: {}}}, **problems(404, 503)})
 def sample(name: str) -> Response:
-    """One tile with its classes, the same each time, as `pointserve sample` makes it"""
+    """One tile with its classes, as `pointserve sample` makes it; equal each time"""
     if name not in KINDS:
         raise NotFound(f"There is no sample {quoted(name)}. Samples are: {', '.join(KINDS)}.")
     if name not in _made:

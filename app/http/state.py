@@ -1,4 +1,4 @@
-"""What the views of one app share."""
+"""The objects that all views of one application share."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Counts and times of each model's predictions since the start, in the shape of the statistics extension."""
+"""Counts and times of each model's predictions since the start, as Open Inference's statistics extension has them."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Traces: W3C's traceparent in and out, and spans by OpenTelemetry where the operator wants them."""
+"""Traces: W3C's traceparent in and out, and spans by OpenTelemetry if the operator sets it up."""
 
 import os
 import re

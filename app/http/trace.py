@@ -1,4 +1,4 @@
-"""What follows one request from its first byte to its last: its id, its log line, its headers."""
+"""The id, log line, span and headers of one request."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""The body of a request as a stream that cannot end early, late or never without an error."""
+"""Reads the body of a request; raises if it ends early, is too large or too slow."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

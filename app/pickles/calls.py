@@ -1,4 +1,4 @@
-"""Which names in a pickle run code wherever a pickle is loaded the usual way, by importing and calling what it names.
+"""Names in a pickle that run code if it is loaded the usual way, by importing and calling what it names.
 
 Of the standard library, of torch and of numpy a few names are known as what training writes down: containers, numbers,
 dates, dtypes, optimizers, schedulers. All their others count as such that run code. Names of other packages, as of a

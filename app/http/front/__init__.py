@@ -1,1 +1,1 @@
-"""Between the port and the application: connections, how patient the server is with them, and gunicorn's worker."""
+"""The server below the application: connections, their time limits, and gunicorn's worker."""

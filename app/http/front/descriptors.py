@@ -1,4 +1,4 @@
-"""How many descriptors this process may have, and how they are shared out."""
+"""Limits of open descriptors: how many connections and requests the process can hold."""
 
 import errno
 import logging

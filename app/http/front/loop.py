@@ -1,4 +1,4 @@
-"""The thread that accepts connections, reads heads and keeps those that wait, without ever waiting for one of them."""
+"""The thread that accepts connections, reads request heads and keeps idle connections; it never blocks on one."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""How slow a client may be."""
+"""The lowest transfer rate and the longest pause of a client."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Threads for whole requests."""
+"""The threads that answer requests."""
 
 import logging
 import queue

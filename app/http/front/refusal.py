@@ -1,4 +1,4 @@
-"""Answers to what never reaches the application: requests that are no HTTP, or not this server's."""
+"""Answers to requests that never reach the application, such as malformed HTTP."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Gunicorn's worker over a loop of our own, which no slow client can stop."""
+"""Gunicorn's worker over the loop of this package, which no slow client can stop."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""The answer to an inference request: JSON, then the binary data of the outputs that were asked for so."""
+"""The answer to an inference request: JSON, then the outputs that were asked for as binary data."""
 
 import os
 import zlib

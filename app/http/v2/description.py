@@ -1,4 +1,4 @@
-"""What the paths under /v2 read, for the OpenAPI description."""
+"""The request bodies of the paths under /v2, for the OpenAPI description."""
 
 from typing import Any
 

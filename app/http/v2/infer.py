@@ -53,7 +53,7 @@ def infer(name: str) -> Response:
 @blueprint.post("/<name>/versions/<version>/infer")
 @blueprint.doc(hide=True)
 def infer_version(name: str, version: str) -> Response:
-    """The same; a model has one version."""
+    """Inference by the version of a model; each has one."""
     check_version(version)
     return infer(name)
 

@@ -1,4 +1,4 @@
-"""GET /v2…: the server and its models as the Open Inference protocol describes them; no answer but 200 is a yes."""
+"""GET /v2…: metadata, health and statistics of the server and its models by the Open Inference protocol."""
 
 from typing import Any
 
@@ -115,7 +115,7 @@ def config(name: str) -> dict[str, Any]:
 @blueprint.get("/models/<name>/stats")
 @blueprint.doc(responses=responses("Statistics", 404))
 def model_stats(name: str) -> dict[str, Any]:
-    """The same of one model"""
+    """Requests of one model and the time that they took, since the start"""
     return {"model_stats": [state().measures.statistics.of(served(name).name)]}
 
 

@@ -1,4 +1,4 @@
-"""POST /v2/repository…: which models there are, and loading and unloading them."""
+"""POST /v2/repository…: list, load and unload models."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def index() -> list[dict[str, str]]:
 @blueprint.post("/models/<name>/load")
 @blueprint.doc(responses=responses("Loaded", 400, 403, 404, 415, 422, 503))
 def load(name: str) -> dict[str, str]:
-    """Load a model, anew where it is loaded"""
+    """Load a model, or load it again"""
     if _small_json().get("parameters"):
         raise BadRequest("A model is loaded as its folder says: config and files in the request are not taken.")
     return {"name": changed(state().service.load, name).name}
@@ -46,7 +46,7 @@ def load(name: str) -> dict[str, str]:
 @blueprint.post("/models/<name>/unload")
 @blueprint.doc(responses=responses("Unloaded", 400, 403, 404, 415, 503))
 def unload(name: str) -> dict[str, str]:
-    """Give the memory of a model back"""
+    """Unload a model and free its memory"""
     _small_json()
     return {"name": changed(state().service.unload, name).name}
 

@@ -1,4 +1,4 @@
-"""An inference request: its JSON, and where its tensors lie in the body."""
+"""Parses an inference request: its JSON, and the tensors behind it in the body."""
 
 import math
 import mmap

@@ -1,4 +1,4 @@
-"""The tensors of the Open Inference protocol that a model here takes and gives, and numpy's names for their types."""
+"""The input and output tensors of the Open Inference protocol, and numpy's names for their types."""
 
 import math
 from collections.abc import Sequence
