@@ -90,7 +90,7 @@ _DECLARED = (
         "las",
         (".las",),
         rb"LASF(?!(?s:.{100})[\x40-\xff])",  # the two upper bits of the point format say that it is compressed
-        reader=Reader("LAS 1.0–1.4, every point format", "las"),
+        reader=Reader("LAS 1.0–1.5, every point format", "las"),
         writer=Writer(
             *("LAS, classified", "las", "application/vnd.las", "write_las"), keeps_columns=True, keeps_source=True
         ),
