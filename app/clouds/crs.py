@@ -100,7 +100,7 @@ def _pyproj() -> Any:
     import pyproj.database
     import pyproj.network
 
-    pyproj.network.set_network_enabled(active=False)
+    pyproj.network.set_network_enabled(active=False)  # type: ignore[attr-defined]
     return pyproj
 
 

@@ -160,7 +160,7 @@ def _length(data: memoryview, position: int, dtype: np.dtype) -> int:
     return length
 
 
-def _walk(data: memoryview, start: int, element: Element, marks: array | None = None) -> int:
+def _walk(data: memoryview, start: int, element: Element, marks: "array[int] | None" = None) -> int:
     """The byte after the last row, list by list; ``marks`` get where each row begins and each list ends."""
     steps = [
         (None if prop.length is None else struct.Struct(_code(prop.length)), prop.dtype.itemsize)

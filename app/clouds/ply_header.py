@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Element:
 
     def dtype(self, lengths: dict[str, int]) -> np.dtype:
         """A row as a structured dtype with lists of ``lengths``; the count of list ``p`` is the field ``#p``."""
-        fields: list[tuple] = []
+        fields: list[tuple[Any, ...]] = []
         for prop in self.properties:
             if prop.length is None:
                 fields.append((prop.key, prop.dtype))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -65,7 +66,7 @@ def _parts(data: memoryview) -> tuple[object, object]:
     return body["points"], body.get("fields")
 
 
-def _table(points: list) -> np.ndarray:
+def _table(points: list[Any]) -> np.ndarray:
     try:
         table = np.array(points)
         if table.dtype == object and table.ndim == 2:
@@ -79,7 +80,7 @@ def _table(points: list) -> np.ndarray:
     return table
 
 
-def _first_fault(points: list) -> str:
+def _first_fault(points: list[Any]) -> str:
     width = len(points[0]) if isinstance(points[0], list) else 0
     for index, point in enumerate(points):
         if not isinstance(point, list):

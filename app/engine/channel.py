@@ -167,7 +167,7 @@ def close_all(descriptors: Sequence[int]) -> None:
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter:
+def _adapter(name: str) -> TypeAdapter[Any]:
     return TypeAdapter(_MESSAGES[name])
 
 

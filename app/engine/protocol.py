@@ -6,6 +6,7 @@ hostile files can therefore send its parent nothing but numbers and text.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.clouds.cloud import SegmentationMeta
 from app.clouds.units import Units
@@ -53,7 +54,7 @@ class ModelCard:
     task: str
     backbone: str
     num_classes: int
-    classes: list[dict]
+    classes: list[dict[str, Any]]
     feat_keys: list[str]
     grid_size_m: float | None
     num_parameters: int

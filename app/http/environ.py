@@ -1,10 +1,13 @@
 """WSGI middleware before Flask: drops malformed dates and takes the path prefix of a proxy off."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from app.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 MAX_PREFIX_CHARS = 200
 # As HTTP/1.1 writes dates; the years of other forms may be beyond what Python's dates can be.
@@ -21,11 +24,11 @@ class Environ:
     plain path.
     """
 
-    def __init__(self, application: Callable, settings: Settings):
+    def __init__(self, application: "WSGIApplication", settings: Settings):
         self._application = application
         self._prefix = settings.path_prefix.rstrip("/")
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         """WSGI."""
         for name in DATES:
             if not DATE.fullmatch(environ.get(name, "")) and not environ.get(name, "").endswith('"'):

@@ -2,10 +2,9 @@
 
 import math
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 
@@ -18,12 +17,15 @@ from app.http.front.worker import CLOSE_S, Worker
 from app.http.ready import announce
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 SPARE_THREADS = 8  # beyond the predictions admitted: health, metrics, and refusals
 STOP_S = 10  # for the engine after that
 MEMORY_FOLDER = Path("/dev/shm")
 
 
-class Server(BaseApplication):
+class Server(BaseApplication):  # type: ignore[misc]
     """One worker, because one process owns the queue; its threads only wait for the engine."""
 
     def __init__(self, settings: Settings):
@@ -36,7 +38,7 @@ class Server(BaseApplication):
         for name, value in self._config().items():
             self.cfg.set(name, value)
 
-    def load(self) -> Callable:
+    def load(self) -> "WSGIApplication":
         """Called by gunicorn, in the worker."""
         self.service = Service(self.settings)
         return create_app(self.settings, self.service)

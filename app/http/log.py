@@ -51,7 +51,7 @@ def _shorten(logger: object, method: str, line: structlog.typing.EventDict) -> s
     return {name: shortened(value, VALUE_CHARS) if isinstance(value, str) else value for name, value in line.items()}
 
 
-class GunicornLog(glogging.Logger):
+class GunicornLog(glogging.Logger):  # type: ignore[misc]
     """Gunicorn's own messages, sent the same way; its access log stays off: ``app.http.trace`` writes those lines."""
 
     def setup(self, cfg: object) -> None:

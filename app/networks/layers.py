@@ -12,7 +12,7 @@ class Layers(nn.Sequential):
     """Linear layers, batch norms and ReLUs in a row, over the last dimension."""
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
-        return super().forward(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return super().forward(x.flatten(0, -2)).unflatten(0, x.shape[:-1])  # type: ignore[no-untyped-call]
 
     def folded(self) -> "Layers":
         """For inference: every batch norm that follows a linear layer is in it."""

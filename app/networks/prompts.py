@@ -31,21 +31,21 @@ class PromptTraining(Wrapper):
         self.conditions, self.backbone_mode = tuple(conditions), backbone_mode
         self.out_channels = backbone_out_channels
 
-    def plan(self, batch: VoxelBatch) -> ConditionPlan:
+    def plan(self, batch: VoxelBatch) -> ConditionPlan[Any]:
         """The backbone's plan for the batch's dataset. Raises BadRequest if the network does not know it."""
         condition = index_of(batch.condition, self.conditions)
         return ConditionPlan(self.backbone.plan(replace(batch, condition=self.conditions[condition])), condition)
 
-    def forward(self, features: Tensor, plan: ConditionPlan) -> Tensor:  # (V, C) -> (V, classes of the dataset)
+    def forward(self, features: Tensor, plan: ConditionPlan[Any]) -> Tensor:  # (V, C) -> (V, classes of the dataset)
         features = self.features(features, plan)
         return features if self.backbone_mode else self.logits(features, plan.condition)
 
-    def describe(self, features: Tensor, plan: ConditionPlan) -> tuple[Tensor, Tensor]:
+    def describe(self, features: Tensor, plan: ConditionPlan[Any]) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         described = self.features(features, plan)
         return self.logits(described, plan.condition), described
 
-    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan[Any]) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class ContextPromptTraining(PromptTraining):
             raise ValueError("the backbone reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1")
         self.embedding_table = nn.Embedding(len(self.conditions), context_channels)
 
-    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan[Any]) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
         context = self.embedding_table.weight[plan.condition, None]  # (1, context_channels)
         return self.backbone(features, plan.geometry, context)
@@ -190,7 +190,7 @@ class JointLanguagePrompts(PromptTraining):
             self.proj_head = nn.Linear(backbone_out_channels, embedding_channels)
             self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def features(self, features: Tensor, plan: ConditionPlan) -> Tensor:
+    def features(self, features: Tensor, plan: ConditionPlan[Any]) -> Tensor:
         """The backbone's features, (V, backbone_out_channels)."""
         return self.backbone(features, plan.geometry)
 

@@ -275,8 +275,8 @@ def _knn_query(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str,
 def _ball_query(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str, Tensor]:
     outputs: dict[str, Tensor] = {}
     for name, queries in (("self", ()), ("new", (given["new_xyz"], given["new_offset"]))):
-        limits = (params[f"{name}_{limit}"] for limit in ("nsample", "max_radius", "min_radius"))
-        idx, dist = pointops.ball_query(*limits, given["xyz"], given["offset"], *queries)
+        nsample, *radii = (params[f"{name}_{limit}"] for limit in ("nsample", "max_radius", "min_radius"))
+        idx, dist = pointops.ball_query(nsample, radii[0], radii[1], given["xyz"], given["offset"], *queries)
         outputs |= {f"{name}_idx": idx, f"{name}_dist": dist}
     return outputs
 
@@ -291,7 +291,7 @@ def _grouping(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str, 
 
 
 def _interpolation(given: dict[str, Tensor], params: Mapping[str, Any]) -> dict[str, Tensor]:
-    places = [given[name] for name in ("src_xyz", "xyz", "feat", "src_offset", "offset")]
+    places = given["src_xyz"], given["xyz"], given["feat"], given["src_offset"], given["offset"]
     return {"k3": pointops.interpolation(*places, k=3), "k4": pointops.interpolation2(*places, k=4)}
 
 

@@ -9,16 +9,17 @@ import numpy as np
 from scipy import ndimage
 
 from . import column_statistics
+from .sample import Sample
 
 MAX_RASTER_CELLS = 1 << 23  # 5.8 km a side in cells of 2 m
 
 
-def occupancy(sample: dict) -> dict:
+def occupancy(sample: Sample) -> Sample:
     """``Occupancy``: adds ``occupancy`` float32 (N, 1), all ones: the voxel is there."""
     return sample | {"occupancy": np.ones((len(sample["coord"]), 1), np.float32)}
 
 
-def voxel_offset(sample: dict, grid_size: float) -> dict:
+def voxel_offset(sample: Sample, grid_size: float) -> Sample:
     """``VoxelOffset``: adds ``offset`` float32 (N, 3), the place of ``coord`` in its voxel, -0.5 to 0.5 voxels.
 
     ``grid_size`` is the voxel's edge in metres, the same as in GridSample.
@@ -27,7 +28,7 @@ def voxel_offset(sample: dict, grid_size: float) -> dict:
     return sample | {"offset": (position - np.floor(position) - 0.5).astype(np.float32)}
 
 
-def returns(sample: dict) -> dict:
+def returns(sample: Sample) -> Sample:
     """``Returns``: adds ``returns`` float32 (N, 2), what place an echo has among those of its pulse.
 
     They are 1 - return_number / number_of_returns and 1 - 1 / number_of_returns. A single echo, and a point whose
@@ -43,7 +44,9 @@ def returns(sample: dict) -> dict:
     return sample | {"returns": features}
 
 
-def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], scale_m: float, clip_m: float) -> dict:
+def height_above_lowest(
+    sample: Sample, cell_m: float, radii_m: Sequence[float], scale_m: float, clip_m: float
+) -> Sample:
     """``HeightAboveLowest``: adds ``height`` float32 (N, len(radii_m)), height over the lowest ground around.
 
     The lowest z of each cell of ``cell_m`` by ``cell_m`` is kept unless it stands alone (the second lowest of the 3 by
@@ -61,7 +64,7 @@ def height_above_lowest(sample: dict, cell_m: float, radii_m: Sequence[float], s
     return sample | {"height": height}
 
 
-def height_above_opening(sample: dict, cell_m: float, radii_m: Sequence[float], pit_m: float) -> dict:
+def height_above_opening(sample: Sample, cell_m: float, radii_m: Sequence[float], pit_m: float) -> Sample:
     """``HeightAboveOpening``: adds ``relief`` float32 (N, len(radii_m)), height over the terrain, finest near it.
 
     The terrain at each radius is the morphological opening of the lowest z of each cell of ``cell_m`` by ``cell_m``,

@@ -8,13 +8,14 @@ from pointops import knn_query
 from torch import Tensor
 
 from .out_of_memory import is_out_of_memory
+from .sample import Sample
 
 CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
 SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 
 
-def roughness(sample: dict, neighbours: Sequence[int], device: str) -> dict:
+def roughness(sample: Sample, neighbours: Sequence[int], device: str) -> Sample:
     """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), from ``roughness_of``; computed on
     ``device``, or on the processor if that lacks the memory."""
     coord = torch.from_numpy(np.ascontiguousarray(sample["coord"], np.float32))

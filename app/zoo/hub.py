@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
 from huggingface_hub import HfApi, constants, hf_hub_download, scan_cache_dir
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
     CacheNotFound,
     GatedRepoError,
     HfHubHTTPError,

@@ -1,8 +1,7 @@
 """One request: parsed by gunicorn, answered by the application, in the thread that waits for its client."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
@@ -14,6 +13,9 @@ from app.http.front.pace import Crowd, Patience
 from app.http.front.refusal import refusal_of, told
 from app.http.front.stream import Phase, Stream, TooSlow
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 FAILED = "The server failed before it could answer the request. It is in the server's log; please report it."
 LEFT_BYTES = 65536
@@ -32,7 +34,7 @@ class Exchange:
     - ``pointserve.body_is_late``: whether its first bytes are not here yet, so that BodyIsLate may be raised
     """
 
-    def __init__(self, cfg: Any, application: Callable, crowd: Crowd, settings: Settings):
+    def __init__(self, cfg: Any, application: "WSGIApplication", crowd: Crowd, settings: Settings):
         self.is_last = False  # whether every answer says that its connection ends
         self._cfg = cfg
         self._application = application

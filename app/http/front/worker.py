@@ -6,8 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.workers.base import Worker as GunicornWorker
 
@@ -18,6 +17,9 @@ from app.http.front.pace import Crowd
 from app.processes import signal_with_parent
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 CLOSE_S = 3.0  # at least, between the closing of the port and that of connections
 LEAVE_S = 2.0  # for those who are sending a request on a connection that was kept
 ORPHAN_LEAVE_S = 0.2
@@ -26,7 +28,7 @@ STEP_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Worker(GunicornWorker):
+class Worker(GunicornWorker):  # type: ignore[misc]
     """One thread a request whose head is there; every other wait for a client is the loop's.
 
     ``settings`` and ``service`` are given by the server before requests come.
@@ -34,7 +36,7 @@ class Worker(GunicornWorker):
 
     settings: Settings
     service: Service
-    wsgi: Callable
+    wsgi: "WSGIApplication"
     is_draining = False
     loop: Loop | None = None
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 OPERATORS = torch.ops.pointops
+Gradients = tuple[Tensor | None, ...]
 
 
 def _neighbours(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -17,52 +18,69 @@ def _neighbours(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.library.register_fake("pointops::knn_query")
-def _(xyz, offset, queries, query_offset, k):
+def _(xyz: Tensor, offset: Tensor, queries: Tensor, query_offset: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return _neighbours(queries, k)
 
 
 @torch.library.register_fake("pointops::ball_query")
-def _(xyz, offset, queries, query_offset, samples, min_radius, max_radius, rank):
+def _(
+    xyz: Tensor,
+    offset: Tensor,
+    queries: Tensor,
+    query_offset: Tensor,
+    samples: int,
+    min_radius: float,
+    max_radius: float,
+    rank: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     return _neighbours(queries, samples)
 
 
 @torch.library.register_fake("pointops::farthest_point_sampling")
-def _(xyz, offset, sample_offset, samples):
+def _(xyz: Tensor, offset: Tensor, sample_offset: Tensor, samples: int) -> Tensor:
     return xyz.new_empty(samples, dtype=torch.int32)
 
 
 @torch.library.register_fake("pointops::gather")
-def _(table, index):
+def _(table: Tensor, index: Tensor) -> Tensor:
     return table.new_empty(*index.shape, table.shape[1])
 
 
 @torch.library.register_fake("pointops::subtract")
-def _(a, b, index):
+def _(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
     return a.new_empty(*index.shape, a.shape[1])
 
 
 @torch.library.register_fake("pointops::aggregate")
-def _(table, position, weight, index):
+def _(table: Tensor, position: Tensor, weight: Tensor, index: Tensor) -> Tensor:
     return table.new_empty(index.shape[0], table.shape[1])
 
 
 @torch.library.register_fake("pointops::aggregate_backward")
-def _(table, position, weight, index, grad):
+def _(table: Tensor, position: Tensor, weight: Tensor, index: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(position), torch.empty_like(weight)
 
 
 @torch.library.register_fake("pointops::edge_sum")
-def _(table, target, source, weight, rows, degree, divisor):
+def _(
+    table: Tensor,
+    target: Tensor,
+    source: Tensor | None,
+    weight: Tensor | None,
+    rows: int,
+    degree: int,
+    divisor: int,
+) -> Tensor:
     return table.new_empty(rows, *table.shape[1:])
 
 
 @torch.library.register_fake("pointops::row_sum")
-def _(table, source, weight):
+def _(table: Tensor, source: Tensor, weight: Tensor) -> Tensor:
     return table.new_empty(source.shape[0], table.shape[1])
 
 
 @torch.library.register_fake("pointops::edge_dot")
-def _(a, b, index_a, index_b, weight):
+def _(a: Tensor, b: Tensor, index_a: Tensor, index_b: Tensor, weight: Tensor | None) -> Tensor:
     return a.new_empty(index_a.shape[0], a.shape[1])
 
 
@@ -71,21 +89,21 @@ def _sum_to_rows(grad: Tensor, index: Tensor, rows: int, weight: Tensor | None =
     return OPERATORS.edge_sum(grad.contiguous(), index.flatten(), None, weight, rows, degree, 1)
 
 
-def _save(ctx: Any, inputs: tuple, output: Any) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _gather_backward(ctx: Any, grad: Tensor) -> tuple:
+def _gather_backward(ctx: Any, grad: Tensor) -> Gradients:
     table, index = ctx.saved_tensors
     return _sum_to_rows(grad.flatten(0, 1), index, table.shape[0]), None
 
 
-def _subtract_backward(ctx: Any, grad: Tensor) -> tuple:
+def _subtract_backward(ctx: Any, grad: Tensor) -> Gradients:
     _, b, index = ctx.saved_tensors
     return grad.sum(1), -_sum_to_rows(grad.flatten(0, 1), index, b.shape[0]), None
 
 
-def _aggregate_backward(ctx: Any, grad: Tensor) -> tuple:
+def _aggregate_backward(ctx: Any, grad: Tensor) -> Gradients:
     table, position, weight, index = ctx.saved_tensors
     grad = grad.contiguous()
     grad_position, grad_weight = OPERATORS.aggregate_backward(table, position, weight, index, grad)
@@ -93,7 +111,7 @@ def _aggregate_backward(ctx: Any, grad: Tensor) -> tuple:
     return _sum_to_rows(grad, index, table.shape[0], present, index.shape[1]), grad_position, grad_weight, None
 
 
-def _row_sum_backward(ctx: Any, grad: Tensor) -> tuple:
+def _row_sum_backward(ctx: Any, grad: Tensor) -> Gradients:
     table, source, weight = ctx.saved_tensors
     rows, degree = source.shape
     grad = grad.contiguous()
@@ -103,7 +121,7 @@ def _row_sum_backward(ctx: Any, grad: Tensor) -> tuple:
     return grad_table, None, grad_weight.view_as(weight)
 
 
-def _edge_dot_backward(ctx: Any, grad: Tensor) -> tuple:
+def _edge_dot_backward(ctx: Any, grad: Tensor) -> Gradients:
     a, b, index_a, index_b, weight = ctx.saved_tensors
     grad, channels = grad.contiguous(), a.shape[2]
     grad_a = OPERATORS.edge_sum(b, index_a, index_b, grad, a.shape[0], 1, channels)
@@ -113,7 +131,7 @@ def _edge_dot_backward(ctx: Any, grad: Tensor) -> tuple:
     return grad_a * weight, grad_b * weight, None, None, (a * grad_a).sum((0, 1))
 
 
-def _edge_sum_backward(ctx: Any, grad: Tensor) -> tuple:
+def _edge_sum_backward(ctx: Any, grad: Tensor) -> Gradients:
     table, target, source, weight = ctx.saved_tensors
     if source is None or weight is None:
         raise NotImplementedError("edge_sum has derivatives only with source and weight")
@@ -123,7 +141,7 @@ def _edge_sum_backward(ctx: Any, grad: Tensor) -> tuple:
     return grad_table, None, None, grad_weight, None, None, None
 
 
-def _save_edge_sum(ctx: Any, inputs: tuple, output: Tensor) -> None:
+def _save_edge_sum(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     table, target, source, weight, _, _, ctx.divisor = inputs
     ctx.save_for_backward(table, target, source, weight)
 

@@ -4,6 +4,8 @@ An index of -1 says that there is no neighbour: it reads zeros and adds nothing.
 is a ValueError, on a GPU it counts as -1.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,5 +88,5 @@ def weighted_sum(feat: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
     return _operators(feat).row_sum(feat, index, weight)
 
 
-def _operators(features: Tensor):
+def _operators(features: Tensor) -> Any:
     return torch.ops.pointops if compiled_for(features) else reference

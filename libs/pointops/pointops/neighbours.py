@@ -1,5 +1,7 @@
 """Queries for neighbours among the points of the same cloud."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -106,5 +108,5 @@ def _random_rank(xyz: Tensor, offset: Tensor) -> Tensor:
     return torch.cat([order.argsort() for order in orders]).to(torch.int32)
 
 
-def _operators(clouds: Clouds):
+def _operators(clouds: Clouds) -> Any:
     return torch.ops.pointops if compiled_for(clouds[0]) else reference

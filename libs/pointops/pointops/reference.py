@@ -3,6 +3,8 @@
 Names, arguments and results are those of torch.ops.pointops; arguments are checked by the public functions.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -144,7 +146,7 @@ def _distance2(queries: Tensor, points: Tensor) -> Tensor:
     return (x + y + z).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
-def _blocks(xyz: Tensor, offset: Tensor, queries: Tensor, query_offset: Tensor):
+def _blocks(xyz: Tensor, offset: Tensor, queries: Tensor, query_offset: Tensor) -> Iterator[tuple[slice, int, Tensor]]:
     """(rows of queries, first point of their cloud, their squared distances to its points), CHUNK distances at most."""
     for (begin, end), (first, last) in zip(_segments(offset), _segments(query_offset), strict=True):
         if begin == end or first == last:

@@ -9,8 +9,9 @@ from .maps import sort_voxels, strided_map, submanifold_map
 from .patches import PatchPadding, patch_padding
 from .reference import COORD_LIMIT, pack_keys
 from .reference_grid import HASHES
+from .reference_serial import CURVES
 from .segments import segment_reduce
-from .serialization import CURVES, Serialization, serialization_depth, serialize, sort_codes
+from .serialization import Serialization, serialization_depth, serialize, sort_codes
 
 if ARCHITECTURES:
     from . import fake as fake

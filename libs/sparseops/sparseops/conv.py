@@ -100,7 +100,7 @@ def sparse_conv(
         if isinstance(weight, PackedWeight):
             raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
         kernels = weight.flatten(1, 3)
-        return Convolution.apply(features, kernels, bias, residual, kernel_map, activation)
+        return Convolution.apply(features, kernels, bias, residual, kernel_map, activation)  # type: ignore[no-untyped-call]
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
     return _convolve(features, packed, kernel_map, bias, residual, activation)
 

@@ -94,7 +94,10 @@ def patch_padding(
     offset: Tensor, patch_size: int, num_points: int, num_padded: int, num_patches: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """pad (num_padded,), unpad (num_points,) int64 and cu_seqlens (num_patches + 1,) int32."""
-    pad, unpad, starts, start, padded_start = [], [], [], 0, 0
+    pad: list[Tensor] = []
+    unpad: list[Tensor] = []
+    starts: list[int] = []
+    start = padded_start = 0
     for end in offset.tolist():
         count = end - start
         padded = -(-count // patch_size) * patch_size if count > patch_size else count

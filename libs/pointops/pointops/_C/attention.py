@@ -43,8 +43,8 @@ def attention_relation_step_backward_cuda(
 ) -> None:
     """Adds to grad_query (n, g, c), grad_key (n', g, c) and grad_weight (c,), from grad_output (m, g)."""
 
-    def relation(*inputs: Tensor) -> Tensor:
-        return attention_relation_step(*inputs, index_target, index_refer)
+    def relation(query: Tensor, key: Tensor, weight: Tensor) -> Tensor:
+        return attention_relation_step(query, key, weight, index_target, index_refer)
 
     by_inputs = gradients(relation, grad_output, query=query, key=key, weight=weight)
     check_counts(grad_output.shape, m=m, g=g)
@@ -89,8 +89,8 @@ def attention_fusion_step_backward_cuda(
 ) -> None:
     """Adds to grad_weight (m, g) and grad_value (n, g, c), from grad_output (n, g, c)."""
 
-    def fusion(*inputs: Tensor) -> Tensor:
-        return attention_fusion_step(*inputs, index_target, index_refer)
+    def fusion(weight: Tensor, value: Tensor) -> Tensor:
+        return attention_fusion_step(weight, value, index_target, index_refer)
 
     by_inputs = gradients(fusion, grad_output, weight=weight, value=value)
     check_counts(weight.shape, m=m, g=g)

@@ -65,8 +65,8 @@ def subtraction_backward_cuda(
 ) -> None:
     """Adds to grad_input1 (n, c) and grad_input2 (n', c) the derivatives of pointops.subtraction."""
 
-    def difference(*inputs: Tensor) -> Tensor:
-        return subtraction(*inputs, idx)
+    def difference(input1: Tensor, input2: Tensor) -> Tensor:
+        return subtraction(input1, input2, idx)
 
     by_inputs = gradients(difference, grad_output, grad_input1=grad_input1, grad_input2=grad_input2)
     check_counts(grad_output.shape, n=n, nsample=nsample, c=c)
@@ -112,8 +112,8 @@ def aggregation_backward_cuda(
     They are the derivatives of pointops.aggregation, from grad_output (n, c).
     """
 
-    def total(*inputs: Tensor) -> Tensor:
-        return aggregation(*inputs, idx)
+    def total(input: Tensor, position: Tensor, weight: Tensor) -> Tensor:
+        return aggregation(input, position, weight, idx)
 
     by_inputs = gradients(total, grad_output, input=input, position=position, weight=weight)
     check_counts(position.shape, n=n, nsample=nsample, c=c)
