@@ -50,10 +50,8 @@ def test_memory_and_threads(program, library, operators, sanitizers, torchs_thre
         flags += [f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
     else:
         includes.insert(0, HERE / "shim")
-    units = [
-        HERE / f"{program}.cpp",
-        *(path for name in operators for path in sorted(source.glob(f"{name}/*_cpu.cpp"))),
-    ]
+    found = sorted(path for name in operators for path in source.glob(f"{name}/*.cpp"))
+    units = [HERE / f"{program}.cpp", *(path for path in found if not path.stem.startswith("bindings"))]
     command = ["g++", *map(str, units), *flags, *(f"-I{path}" for path in includes), "-o", "program"]
     command += ["-lc10", "-ltorch_cpu"] if torchs_threads else []
     folder = compiled.kept(f"{program}-{sanitizers[:6]}", [command], compiled.sources_of(source, HERE))
