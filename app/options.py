@@ -92,12 +92,12 @@ class Options:
         description="Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES.",
     )
     format: Annotated[str, OneOf(READERS), BeforeValidator(_reader)] | None = Field(
-        default=None, description="Format of the file, where its bytes and its name leave it open."
+        default=None, description="Format of the file, if its bytes and its name do not show it."
     )
     columns: Annotated[tuple[str, ...], BeforeValidator(_split), Field(max_length=MAX_COLUMNS)] | None = Field(
         default=None,
         description="Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as "
-        "intensity:amplitude,nx:_ where _ leaves a channel out.",
+        "intensity:amplitude,nx:_ in which _ leaves a channel out.",
     )
     crs: str = Field(
         default="",
@@ -123,13 +123,13 @@ class Options:
         default=None,
         gt=0,
         le=MAX_TIMEOUT_S,
-        description="Seconds to the answer, else 504; the header X-Request-Timeout says the same.",
+        description="Seconds to the answer, else 504; the header X-Request-Timeout may state it, too.",
     )
     condition: str = Field(
         default="", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
     )
     filename: str = Field(
-        default="", max_length=1000, description="Name of the file, where the body does not carry one."
+        default="", max_length=1000, description="Name of the file, if the body does not state one."
     )
 
     @property

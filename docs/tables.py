@@ -24,7 +24,7 @@ CLIENT_OPTIONS = ROOT / "libs/pointserve_client/pointserve_client/options.py"
 OF_THE_IMAGE = ("host", "port", "models", "spool_dir")
 UNDESCRIBED = {
     "GET /": "The page: drop a cloud, look at its classes; a program is sent to /docs",
-    "GET /docs": "The same description as a page, with a form to try it",
+    "GET /docs": "The OpenAPI description as a page, with a form to try it",
     "GET /openapi.json": "OpenAPI 3.1 description",
 }
 

@@ -59,11 +59,11 @@ class Options(TypedDict, total=False):
     """Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES."""
 
     format: Format | None
-    """Format of the file, where its bytes and its name leave it open."""
+    """Format of the file, if its bytes and its name do not show it."""
 
     columns: str | Sequence[str] | None
     """Names of the columns of a table or a sweep, comma-separated; or pairs channel:column, such as
-    intensity:amplitude,nx:_ where _ leaves a channel out."""
+    intensity:amplitude,nx:_ in which _ leaves a channel out."""
 
     crs: str | None
     """Coordinate system of the file, whatever it says itself: an EPSG code such as EPSG:2263 or EPSG:6434+6360, a name,
@@ -80,10 +80,10 @@ class Options(TypedDict, total=False):
     """Seed of any sampling; equal requests get equal answers."""
 
     timeout_s: float | None
-    """Seconds to the answer, else 504; the header X-Request-Timeout says the same."""
+    """Seconds to the answer, else 504; the header X-Request-Timeout may state it, too."""
 
     condition: str | None
     """Dataset whose classes are wanted, of a model trained on several."""
 
     filename: str | None
-    """Name of the file, where the body does not carry one."""
+    """Name of the file, if the body does not state one."""
