@@ -128,9 +128,7 @@ class Options:
     condition: str = Field(
         default="", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
     )
-    filename: str = Field(
-        default="", max_length=1000, description="Name of the file, if the body does not state one."
-    )
+    filename: str = Field(default="", max_length=1000, description="Name of the file, if the body does not state one.")
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -182,15 +182,15 @@ def test_sigterm_reaches_the_service(image):
     """The real service behind the entrypoint answers, and ends with code 0 when the script's process is told to."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = image.start("serve", POINTSERVE_PORT=str(port), POINTSERVE_DEVICE="cpu")
-    try:
-        assert wait_until_ready(process, port)["state"] == "ready"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, process.stderr.read()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    finally:
-        process.kill()
+    with image.start("serve", POINTSERVE_PORT=str(port), POINTSERVE_DEVICE="cpu") as process:
+        try:
+            assert wait_until_ready(process, port)["state"] == "ready"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, process.stderr.read()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        finally:
+            process.kill()
 
 
 def wait_until_ready(process, port, limit_s=120):
