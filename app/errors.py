@@ -12,7 +12,7 @@ MAX_COLUMNS, COLUMN_CHARS = 256, 100  # of those that a problem lists
 
 
 def shortened(text: str, most_chars: int = DETAIL_CHARS) -> str:
-    """``text`` with its middle left out where it is longer than ``most_chars``: begin and end say what it is about."""
+    """``text``, without its middle if it is longer than ``most_chars``: begin and end say what it is about."""
     if len(text) <= most_chars:
         return text
     tail = most_chars // 4

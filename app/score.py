@@ -102,7 +102,7 @@ def _rows_by_label(classes: list[ClassInfo], codes: list[int]) -> dict[int, int]
 
 
 def _rows(values: np.ndarray, row_of: dict[int, int]) -> np.ndarray:
-    """Row of every value, int64 (N,), -1 where ``row_of`` has none."""
+    """Row of every value, int64 (N,); -1 if ``row_of`` has none."""
     unique, inverse = np.unique(values, return_inverse=True)
     rows = np.array([row_of.get(value, -1) for value in unique.tolist()], np.int64)
     return rows[inverse.reshape(-1)]

@@ -76,7 +76,7 @@ PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -
 
 
 class ModelSettings(BaseModel):
-    """Where models are and how they run; ``serve`` and ``predict`` have an option for each."""
+    """Settings of models and how they run; ``serve`` and ``predict`` have an option for each."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 

@@ -65,8 +65,8 @@ def made_up(size: Size, card: Mapping[str, Any]) -> list[BenchCloud]:
 
 
 def room(num_points: int, spacing_m: float, wanted: list[str], seed: int) -> np.ndarray:
-    """float64 (N, C) points on the floor and two walls of a room whose size follows their number, and what ``wanted``
-    names of color, normal and strength beside them."""
+    """float64 (N, C) points on the floor and two walls of a room, with those of color, normal and strength that
+    ``wanted`` names; more points make a larger room."""
     rng = np.random.default_rng(seed)
     side_m = np.sqrt(num_points / 3) * spacing_m
     wall = rng.integers(0, 3, num_points)

@@ -17,7 +17,8 @@ from app.bench.clouds import BenchCloud
 
 @dataclass(frozen=True)
 class Shot:
-    """One request: seconds from when it was due to its whole answer, the status, and what a good answer told.
+    """One request: the seconds until its whole answer, counted from when it was due, the status, and the content of a
+    good answer.
 
     ``is_right`` says whether the answer is the one that the same cloud got before the load. ``ended`` is when it was
     whole, in seconds of ``time.monotonic``.
@@ -33,7 +34,7 @@ class Shot:
 
 
 class Term:
-    """When a load ends: after so many seconds, or requests, or when it is told. For any number of threads."""
+    """The end of a load: after a number of seconds or of requests, or by a call. For any number of threads."""
 
     def __init__(self, seconds: float, num_requests: int | None):
         self._end_s = time.monotonic() + seconds
@@ -60,8 +61,8 @@ class Term:
 
 
 class Load:
-    """Requests for ``clouds``, each of which is asked for once before, patiently, with ``on_wait`` told of waits;
-    ``shots`` grows while it runs."""
+    """Requests for ``clouds``; ``shots`` grows while it runs. Before the load each cloud is sent once, patiently;
+    ``on_wait`` is called for every wait."""
 
     def __init__(
         self, url: str, key: str, clouds: Sequence[BenchCloud], on_wait: OnWait = lambda problem, wait_s: None
@@ -120,7 +121,7 @@ def _predicted(client: Client, cloud: BenchCloud) -> Prediction:
 
 @contextmanager
 def _threads(number: int, term: Term) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads are awaited at the end, soon where that is an exception."""
+    """A pool of threads. Its end awaits them; after an exception they end soon."""
     with ThreadPoolExecutor(number) as pool:
         try:
             yield pool

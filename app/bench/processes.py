@@ -9,7 +9,7 @@ KINDS = {"app.engine.process": "engines", "app.engine.reader_process": "readers"
 
 
 def family(engine_pid: int) -> dict[int, str]:
-    """What each process of the service is whose engine is ``engine_pid``: web, readers or engines.
+    """The kind (web, readers, engines) of each process of the service that has the engine ``engine_pid``.
 
     Empty where no such engine runs here: the service is on another machine or in a container of its own.
     """

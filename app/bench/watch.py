@@ -17,7 +17,7 @@ MEMORY_S = 2.0
 
 @dataclass(frozen=True)
 class Look:
-    """At one moment: bytes by kind of process, open files, where the service runs on this machine."""
+    """Bytes by kind of process, and open files, at one moment; only if the service runs on this machine."""
 
     elapsed_s: float
     memory_bytes: dict[str, int]
@@ -85,7 +85,7 @@ def _health(client: Client) -> dict[str, Any]:
 
 
 def _processes(client: Client) -> dict[int, str]:
-    """Of the service, where it runs here."""
+    """The processes of the service, if it runs on this machine."""
     found: dict[int, str] = {}
     for engine in _health(client)["engines"]:
         if engine["pid"]:

@@ -1,4 +1,4 @@
-"""The files that a command line names: clouds, folders of clouds, and where their answers go."""
+"""The clouds and folders that a command line names, and the paths of their answers."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,10 @@ FALLBACK = "laz"
 def jobs_of(sources: Sequence[Path], out: str | None, output: str | None) -> list[FileJob]:
     """A job for every file of ``sources`` and for every cloud in the folders among them, at any depth.
 
-    ``out`` is a file for one cloud, a folder for several or where it ends in a slash, which then holds the folders of
-    the clouds too; None if no cloud is written. Clouds in ``out`` itself are no sources. In a folder, clouds of formats
-    that are not written go to ``FALLBACK``, with a warning; the second of two for one file is refused.
+    ``out`` is a file for one cloud; for several clouds, or if it ends in a slash, it is a folder, which holds the
+    folders of the clouds too. It is None if no cloud is written. Clouds in ``out`` itself are no sources. In a folder,
+    clouds of formats that are not written go to ``FALLBACK``, with a warning; the second of two for one file is
+    refused.
 
     Raises typer.BadParameter if no source exists, a folder holds no cloud, or a source would be written over.
     """

@@ -20,8 +20,8 @@ def diagnose(
         ),
     ] = None,
 ) -> None:
-    """Report versions, devices, operators, the optional stack, known faults and remedies; exit code 1 where serving
-    will not work.
+    """Report versions, devices, operators, the optional stack, known faults and remedies; exit code 1 if serving will
+    not work.
     """
     from rich.console import Console
 

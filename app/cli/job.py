@@ -48,7 +48,7 @@ class FileJob:
 
     @property
     def title(self) -> str:
-        """From where to where, for people."""
+        """Source and target in words."""
         return f"{self.file} → {self.path}" if self.path else str(self.file)
 
 

@@ -88,7 +88,7 @@ def check_folder(
     folder: Annotated[Path, typer.Argument(help="An experiment folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what an experiment folder holds, or why it is refused; exit code 1 where it cannot be served."""
+    """Say what an experiment folder holds, or why it is refused; exit code 1 if it cannot be served."""
     from rich.markup import escape
 
     from app.zoo.check import check

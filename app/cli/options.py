@@ -38,7 +38,7 @@ def _with(declared: Declared) -> Callable[[Command], Command]:
 
 
 class DeclaredGroup(TyperGroup):
-    """Commands of which only the one that runs gets its declared options: to import them all takes too long."""
+    """Commands. Only the one that runs gets its declared options, because to import all options takes too long."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As of any group: the name of the command, the command, and its arguments."""
@@ -53,7 +53,7 @@ class DeclaredGroup(TyperGroup):
 
 
 def _complete(command: Command, options: list[inspect.Parameter]) -> Command:
-    """``command`` with ``options``, whose values it finds in the ``obj`` of its context."""
+    """``command`` with ``options``; it finds their values in the ``obj`` of its context."""
 
     def run(context: typer.Context, **values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in options}
@@ -86,7 +86,7 @@ def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
 
 
 def _option(name: str, description: str, schema: Mapping[str, Any]) -> inspect.Parameter:
-    """An option whose value is text or, if it was not given, None."""
+    """An option. Its value is text, or None if it was not given."""
     kind = schema.get("type") or schema["anyOf"][0]["type"]
     default = schema.get("default")
     told = "" if default in ("", None, []) else f" Default: {default}."

@@ -34,7 +34,8 @@ def output_format(
 
 
 def format_by_suffix(name: str, formats: Collection[str] | None = None) -> str | None:
-    """The one of ``formats`` (all of ``WRITERS``) whose files end as ``name`` does; None if there is none."""
+    """The format among ``formats`` (by default all of ``WRITERS``) for files that end as ``name`` does; None if there
+    is none."""
     from app.clouds.catalog import FORMATS, WRITERS
 
     suffix = Path(name).suffix.lower()

@@ -29,7 +29,7 @@ def verify(
     backend: Annotated[str, typer.Option(help="What runs the networks: auto, native or upstream.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run known inputs and compare with known answers; exit code 1 where one is missed or none could be run."""
+    """Run known inputs and compare with known answers; exit code 1 if one is missed or none could be run."""
     torch_device = open_device(configure(**context.obj))
 
     from app import verify as goldens

@@ -41,7 +41,7 @@ STAND_INS = {
 
 
 def name_of(code: int) -> str:
-    """What ``code`` means, where LAS says it."""
+    """The meaning of ``code``, if LAS states one."""
     return NAMES.get(code, "reserved" if 0 <= code < FIRST_USER_CODE else "user-defined")
 
 

@@ -20,7 +20,7 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_wanted(columns: Sequence[str]) -> Wanted:
-    """A request's ``columns`` as they are, or, where they are pairs ``meaning:column``, the column by meaning.
+    """A request's ``columns`` unchanged; if they are pairs ``meaning:column``, the column by meaning.
 
     BadRequest for pairs beside names or without a column, an unknown or repeated meaning, and coordinates that are left
     out.

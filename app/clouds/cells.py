@@ -92,7 +92,7 @@ class ColumnContents:
 
 @dataclass
 class Cells:
-    """Numbers of a table, float64 (rows, len(used)), NaN where there is none, and what its columns hold."""
+    """Numbers of a table, float64 (rows, len(used)), NaN if a cell holds none, and what its columns hold."""
 
     table: np.ndarray
     columns: list[ColumnContents]
@@ -126,7 +126,7 @@ class _RowReader:
         return table
 
     def one_by_one(self, chunk: Sequence[bytes], line_number: int) -> np.ndarray:
-        """The same, cell by cell; ``line_number`` is that of the first line."""
+        """As ``numbers``, but cell by cell; ``line_number`` is that of the first line."""
         rows = list(self.rows(chunk, line_number))
         if not rows:
             return np.empty((0, len(self.layout.used)))
@@ -159,7 +159,7 @@ class _RowReader:
             yield number, fields
 
     def numbers(self, column: ColumnContents, cells: Sequence[str], line_numbers: Sequence[int]) -> list[float]:
-        """``cells`` as numbers, NaN where they are none, counted in ``column``."""
+        """``cells`` as numbers; cells that hold none become NaN and are counted in ``column``."""
         if self.notation.is_plain and "_" not in "".join(cells):
             with contextlib.suppress(ValueError):
                 values = list(map(float, cells))
@@ -203,7 +203,7 @@ def read_cells(data: memoryview, start: int, layout: TableLayout, notation: Nota
 
 
 def parse_numbers(data: memoryview, layout: TableLayout, max_rows: int | None) -> np.ndarray:
-    """The numbers in the lines of ``data``, float64 (rows, len(layout.used)), NaN where a program has a word for it.
+    """The numbers in the lines of ``data``, float64 (rows, len(layout.used)), NaN for a program's word for it.
 
     BadCloud for anything else that is no number, and for rows of another width.
     """

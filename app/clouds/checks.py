@@ -33,7 +33,7 @@ def check_num_columns(num_columns: int) -> None:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise BadCloud for columns that are too many, or names that are too long, to be carried along and told."""
+    """Raise BadCloud if there are too many columns, or if names are too long."""
     names = list(names)
     check_num_columns(len(names))
     longest = max(names, key=len, default="")

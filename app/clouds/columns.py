@@ -145,7 +145,7 @@ def cloud_from_columns(
 
 
 def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
-    """``columns`` with a name of its own each, and a warning where some had the same."""
+    """``columns``, each under a name of its own, with a warning if several had one name."""
     given: dict[str, np.ndarray] = {}
     repeated = []
     for name, values in columns:
@@ -157,7 +157,8 @@ def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
 
 
 def _unpacked(given: list[Column], bound: Iterable[str]) -> list[Column]:
-    """``given`` with red, green and blue for a column rgb or rgba, where no others are and none of ``bound`` is it."""
+    """``given`` with red, green and blue from a column rgb or rgba, if there are no others and none of them is in
+    ``bound``."""
     packed = next((name for name, values in given if key(name) in PACKED and values.dtype.kind in "iuf"), None)
     if packed is None or packed in bound or {canonical(name) for name, _ in given} & {*RGB}:
         return given
@@ -175,7 +176,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def missing_values(names: Sequence[str], table: np.ndarray) -> list[str]:
-    """A sentence that counts the not-a-numbers in the columns ``names`` of ``table`` (N, C), where there are any."""
+    """A sentence that counts the not-a-numbers in the columns ``names`` of ``table`` (N, C), if there are any."""
     counts = np.count_nonzero(np.isnan(table), axis=0) if table.dtype.kind == "f" else np.zeros(len(names), int)
     found = [f"{count:,} in {name:.40}" for name, count in zip(names, counts.tolist(), strict=True) if count]
     if not found:

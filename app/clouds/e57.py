@@ -147,7 +147,7 @@ def _read_scans(file: "pye57.E57", num_bytes: int, max_points: int | None, warni
 
 
 def _units(file: "pye57.E57") -> Units:
-    """Metres, as the standard has it, with a doubt where the file states a coordinate system in something else."""
+    """Metres, as the standard says, with a doubt if the file states a coordinate system in another unit."""
     metre = length(1.0, source="format")
     root = file.root
     text = str(root["coordinateMetadata"].value()) if root.isDefined("coordinateMetadata") else ""
@@ -194,7 +194,7 @@ def _joined(name: str, parts: list[np.ndarray | None], counts: list[int], warnin
 
 
 def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
-    """By the numbers of records in the file's XML, whose pages end in checksums."""
+    """The needs of a file, from the numbers of records in its XML, whose pages end in checksums."""
     start, length = struct.unpack_from("<QQ", data, 24)
     num_pages = length // PAYLOAD_BYTES + 2
     first = start // PAGE_BYTES * PAGE_BYTES

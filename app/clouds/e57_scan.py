@@ -97,8 +97,8 @@ class E57Scan:
         return np.dtype(np.float32 if single else np.float64)
 
     def limit(self, group: str, names: tuple[str, ...], field: str) -> float:
-        """The greatest stated value of ``names`` in ``group``, else what the type of ``field`` holds, else inf; 0
-        where the scan has no such field."""
+        """The greatest stated value of ``names`` in ``group``, else what the type of ``field`` holds, else inf; 0 if
+        the scan has no such field."""
         if field not in self._nodes:
             return 0.0
         if self._header.node.isDefined(group):

@@ -19,7 +19,7 @@ def is_text(head: bytes) -> bool:
 
 
 def utf8(data: memoryview) -> memoryview:
-    """``data`` as UTF-8 without a byte order mark, where it is UTF-16 or UTF-32 text; other bytes as they are."""
+    """``data`` as UTF-8 without a byte order mark, if it is UTF-16 or UTF-32 text; else unchanged."""
     head = bytes(data[:SHOWN_BYTES])
     if head.startswith(UTF8_MARK):
         return data[len(UTF8_MARK) :]

@@ -1,4 +1,4 @@
-"""Where a cloud lies and in which units, as far as its file and the request say it."""
+"""Coordinate system and units of a cloud, as far as its file and the request state them."""
 
 import math
 from dataclasses import replace
@@ -61,7 +61,7 @@ def _completed(asked: Units, stated: Units) -> Units:
 
 
 def _placed(units: Units, cloud: Cloud) -> Units:
-    """``units`` with the metres of angles where the cloud lies."""
+    """``units`` with the metres of a degree at the place of the cloud."""
     if not units.x.radians:
         return units
     longitude, latitude = _middle(cloud.xyz, units)
@@ -81,7 +81,7 @@ def _placed(units: Units, cloud: Cloud) -> Units:
 
 
 def _middle(xyz: np.ndarray, units: Units) -> tuple[float, float]:
-    """Medians of x and y in radians, of the points whose coordinates are finite; 0 where there are none."""
+    """Medians of x and y in radians, of the points with finite coordinates; 0 if there are none."""
     sample = xyz[:: max(1, len(xyz) // MAX_SAMPLED), :2]
     sample = sample[np.isfinite(sample).all(axis=1)]
     if not len(sample):

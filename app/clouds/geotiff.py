@@ -26,7 +26,7 @@ Keys = dict[int, int | float | str]
 
 
 def parse(directory: bytes, doubles: bytes = b"", texts: bytes = b"") -> Keys:
-    """The value of every key of a GeoKeyDirectory, whose longer values stand in ``doubles`` and ``texts``."""
+    """The value of every key of a GeoKeyDirectory; longer values stand in ``doubles`` and ``texts``."""
     numbers = np.frombuffer(directory, "<u2", len(directory) // 8 * 4).reshape(-1, 4)
     floats = np.frombuffer(doubles, "<f8", len(doubles) // 8)
     keys: Keys = {}
@@ -91,7 +91,7 @@ def _horizontal(keys: Keys, faults: list[str]) -> Units | None:
 
 
 def _vertical(keys: Keys, faults: list[str]) -> Units | None:
-    """Of which z counts only."""
+    """The units of a vertical system; only z counts."""
     code = keys.get(VERTICAL_UNIT)
     unit = _unit(code)
     if code not in (None, UNSET, USER_DEFINED) and (unit is None or unit.radians):
@@ -144,8 +144,8 @@ def _by_code(code: int | float | str | None, faults: list[str]) -> Units | None:
 
 
 def _cited(keys: Keys, places: tuple[tuple[int, int], ...]) -> Units | None:
-    """What the first of the citations that says something of units says; each is a key and which part of its text,
-    where that of the vertical system stands behind a plus or a bar."""
+    """The units of the first citation that states some. Each citation is a key and a part of its text; the part of the
+    vertical system stands behind a plus or a bar."""
     for key, part in places:
         parts = PARTS.split(str(keys.get(key, "")))
         found = _in_words(parts[part]) if part < len(parts) else None

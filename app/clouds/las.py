@@ -149,7 +149,7 @@ def _extra_dimensions(file: LasFile, records: np.ndarray, warnings: list[str]) -
 
 
 def _doubtful(file: LasFile, xyz: np.ndarray) -> Units | None:
-    """Metres, with a doubt, where nothing is said of units and scale and range are those of degrees."""
+    """Metres, with a doubt, if no unit is stated and scale and range are those of degrees."""
     fine = len(xyz) > 0 and bool((np.abs(file.scale[:2]) <= DEGREE_SCALE).all() and (np.abs(xyz[:, :2]) <= 360).all())
     if not fine:
         return None

@@ -62,6 +62,6 @@ def _by_keys(file: LasFile) -> Found:
 
 
 def _data(file: LasFile, key: tuple[str, int]) -> bytes:
-    """Of the record ``key``, empty where there is none, or one larger than the standard's VLRs can be."""
+    """The data of the record ``key``; empty if there is none, or if it is larger than the standard's VLRs can be."""
     record = file.find(key)
     return record.data if record and len(record.raw) <= MAX_CHARS else b""

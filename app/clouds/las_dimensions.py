@@ -116,7 +116,7 @@ class Descriptors:
             )
 
     def _chosen(self, tables: list[np.ndarray]) -> np.ndarray:
-        """All descriptors, or those of the one record that fits the points where all together do not."""
+        """All descriptors; if they do not fit the points together, those of the record that fits."""
         together = np.concatenate([np.empty(0, DESCRIPTOR), *tables])
         room = self._record_length - self._start
         fitting = [table for table in [together, *tables] if (_sizes(table) > 0).all() and _sizes(table).sum() == room]
@@ -126,7 +126,7 @@ class Descriptors:
         return fitting[0] if fitting else together
 
     def _held(self, table: np.ndarray) -> tuple[np.ndarray, int]:
-        """The first descriptors of ``table`` whose bytes a point has, and where in it the last one ends."""
+        """The first descriptors of ``table`` that a point has bytes for, and the end of the last one in the point."""
         sizes = _sizes(table)
         known = int(np.argmax(sizes < 0)) if (sizes < 0).any() else len(sizes)
         ends = self._start + np.cumsum(sizes[:known])
@@ -195,7 +195,8 @@ class Descriptors:
         self._changed = True
 
     def replace_in(self, records: list[Record]) -> list[Record]:
-        """``records`` with one Extra Bytes record, rewritten where the first one stood, if anything in it changed."""
+        """``records`` with one Extra Bytes record, rewritten in the place of the first one if anything in it
+        changed."""
         if not self._changed:
             return records
         self._declare_rest()
@@ -215,7 +216,7 @@ def _table(record: Record) -> np.ndarray:
 
 
 def _sizes(table: np.ndarray) -> np.ndarray:
-    """Bytes of a point that each descriptor describes, int64, -1 where its type is unknown."""
+    """Bytes of a point that each descriptor describes, int64; -1 if its type is unknown."""
     kinds = table["data_type"].astype(np.int64)
     known = np.array([kind.itemsize for kind in TYPES])[(kinds - 1) % len(TYPES)] * ((kinds - 1) // len(TYPES) + 1)
     sizes = np.where(kinds == UNDOCUMENTED, table["options"], known)

@@ -73,7 +73,7 @@ def standard_length(point_format: int) -> int:
 
 
 def parse(data: memoryview) -> LasFile:
-    """The frame of ``data``; BadCloud if the points cannot be where and what its numbers say."""
+    """The frame of ``data``; BadCloud if the points cannot be as its numbers say."""
     size = len(data)
     if size < MIN_HEADER or bytes(data[:4]) != SIGNATURE:
         raise BadCloud(f"Not a LAS file, or one cut off inside its header: it has {size} bytes.")

@@ -51,7 +51,7 @@ class LasLayout:
 
     @cached_property
     def chunk_size(self) -> int:
-        """Points of a chunk in the LASzip record; VARIABLE, as which LASzip takes 0, where it states none."""
+        """Points of a chunk in the LASzip record; VARIABLE if it states none, or 0, which means that to LASzip."""
         laszip = next((vlr.data for vlr in self.vlrs if vlr.key == LASZIP), b"")
         return (struct.unpack_from("<I", laszip, 12)[0] if len(laszip) >= 16 else 0) or VARIABLE
 
@@ -107,7 +107,8 @@ def frame_points(layout: LasLayout, warnings: list[str]) -> tuple[int, int]:
 
 
 def _unstated(layout: LasLayout, warnings: list[str]) -> list[int]:
-    """The number of points of a file whose writer never came to state it: all that uncompressed bytes hold."""
+    """The number of points of a file that states none, because its writer was stopped: all that uncompressed bytes
+    hold."""
     room = len(layout.data) - layout.stated_start
     if layout.compressed or layout.stated_evlrs[1] or room <= 0 or room % layout.record_length:
         return []

@@ -163,7 +163,7 @@ def _column(name: str, values: np.ndarray) -> Column:
 
 
 def _frame(xyz: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and scale, (3,) each, of coordinates (M, 3): as fine as they need, coarser where 32 bits do not reach."""
+    """Offset and scale, (3,) each, of coordinates (M, 3): as fine as they need, coarser if 32 bits do not reach."""
     if len(xyz) == 0:
         return np.zeros(3), np.full(3, SCALES[0])
     low, high = xyz.min(axis=0), xyz.max(axis=0)
@@ -182,7 +182,7 @@ def _frame(xyz: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, np.ndarray
 
 
 def _scale(values: np.ndarray, in_degrees: bool) -> float:
-    """The coarsest of SCALES of which all coordinates of an axis are multiples, else one that moves them little."""
+    """The coarsest of SCALES that divides all coordinates of an axis, else one that moves them little."""
     for scale in SCALES:
         if _are_multiples(values[:1000], scale) and _are_multiples(values, scale):
             return scale

@@ -19,7 +19,7 @@ COPC_HIERARCHY = ("copc", 1000)
 
 @dataclass(frozen=True)
 class Record:
-    """A variable length record: ``raw`` is its header and data, in the file itself; ``start`` where it began there."""
+    """A variable length record: ``raw`` is its header and data, in the file itself, and began there at ``start``."""
 
     raw: bytes | memoryview
     header_size: int
@@ -46,7 +46,7 @@ class Record:
         return USER_ID.fullmatch(bytes(self.raw[2:18])) is not None
 
     def with_data(self, data: bytes) -> "Record":
-        """The same record around other ``data``; BadCloud if a VLR cannot hold that much."""
+        """This record with other ``data``; BadCloud if a VLR cannot hold that much."""
         length_type, length_end = ("<H", 22) if self.header_size == VLR_HEADER else ("<Q", 28)
         if length_end == 22 and len(data) > 0xFFFF:
             raise BadCloud(f"The record {self.key} of the LAS file has no room for further dimensions.")
@@ -71,7 +71,7 @@ def record_at(data: memoryview, start: int, header_size: int, end: int) -> Recor
 
 
 def walk(data: memoryview, start: int, count: int, header_size: int, end: int) -> list[Record]:
-    """The first ``count`` records from ``start``, fewer where one of them does not end by ``end``."""
+    """The first ``count`` records from ``start``; fewer if one of them does not end by ``end``."""
     records: list[Record] = []
     while len(records) < min(count, MAX_RECORDS) and (record := record_at(data, start, header_size, end)):
         records.append(record)

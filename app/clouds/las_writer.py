@@ -22,7 +22,7 @@ RESERVED_DIMENSIONS = 16  # for what a segmentation adds
 
 
 def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | None, *, compressed: bool) -> bytes:
-    """A LAS or LAZ file of the points of ``source``, or of ``cloud`` where there is none, with the labels.
+    """A LAS or LAZ file with the labels, of the points of ``source``, or of ``cloud`` if there is no source.
 
     Header, VLRs, EVLRs and every byte of every point of ``source`` stay as they are, but for the class and for
     dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is written again or

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def decode(file: LasFile) -> np.ndarray:
-    """All records of ``file``, uint8 (num_points, record_length); read-only where they lie uncompressed in the file.
+    """All records of ``file``, uint8 (num_points, record_length); read-only if they lie uncompressed in the file.
 
     BadCloud if compressed points are damaged, cut off or not to be unpacked; nothing less than all is returned.
     """
@@ -58,7 +58,7 @@ def decode(file: LasFile) -> np.ndarray:
 
 
 def encode(out: io.BytesIO, vlr: "lazrs.LazVlr", records: np.ndarray) -> None:
-    """Write the chunks of ``records`` and their table where ``out`` stands."""
+    """Write the chunks of ``records`` and their table at the position of ``out``."""
     compressor = lazrs.ParLasZipCompressor(out, vlr)
     compressor.compress_many(records.reshape(-1))
     compressor.done()
@@ -105,7 +105,7 @@ def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int]:
 
 
 def _chunks(file: LasFile, items: list[Item], laszip: bytes, chunk_size: int) -> tuple[list[Chunk], int, bytes]:
-    """Points and bytes of every chunk, where the last one ends, and the LASzip record to unpack them by.
+    """Points and bytes of every chunk, the end of the last one, and the LASzip record to unpack them by.
 
     A chunk size of 0 says nothing: LASzip takes it for chunks of sizes of their own, as those of COPC are; else they
     have the size that most programs give them, or there is one. Layered chunks state points and bytes themselves, so

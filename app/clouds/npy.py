@@ -40,7 +40,7 @@ class ArrayHeader:
 
 
 def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
-    """An array (N, C) of numbers, or a structured (N,) one whose fields are named.
+    """An array (N, C) of numbers, or a structured one (N,) with named fields.
 
     The columns of (N, C) are named by ``columns``, else by the rules of ``unnamed.assumed_names``.
     """
@@ -72,7 +72,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 
 
 def read_header(head: memoryview, what: str) -> ArrayHeader:
-    """The header at the start of ``head``; BadCloud where it is damaged."""
+    """The header at the start of ``head``; BadCloud if it is damaged."""
     file = io.BytesIO(head)
     try:
         version = npy_format.read_magic(file)

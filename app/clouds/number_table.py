@@ -35,7 +35,7 @@ class TableLayout:
     num_optional: int = 0
 
     def split(self, line: str) -> list[str]:
-        """The fields of ``line``; [] where it is blank or a comment."""
+        """The fields of ``line``; [] if it is blank or a comment."""
         for mark in self.comments:
             line = line.partition(mark)[0]
         return split_fields(line, self.delimiter)

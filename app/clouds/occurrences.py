@@ -16,5 +16,5 @@ def count(data: memoryview, characters: bytes) -> int:
 
 
 def count_lines(data: memoryview) -> int:
-    """Lines of ``data``, the last of which may have no end."""
+    """Lines of ``data``; the last may have no end."""
     return 1 + count(data, b"\n")

@@ -15,7 +15,7 @@ OVERWRITTEN, REPLACED = "were overwritten", "got another"
 
 
 def of_classification(codes: np.ndarray, classes: Collection[ClassInfo], loss: str = OVERWRITTEN) -> list[str]:
-    """A warning that counts the points of a LAS classification (N,) whose codes none of ``classes`` has, if any."""
+    """A warning that counts the points of a LAS classification (N,) with codes that none of ``classes`` has, if any."""
     known = {info.asprs for info in classes if info.asprs is not None}
     counts = _counts(codes, known | UNLABELLED)
     return _told([(f"class {code} ({asprs.name_of(code)})", count) for code, count in counts], loss)

@@ -100,8 +100,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
 def _with_columns(
     fields: list[Field], records: np.ndarray, own: list[Field], columns: list[tuple[str, np.ndarray, np.dtype]]
 ) -> tuple[list[Field], np.ndarray, list[str]]:
-    """Fields and records with ``columns``, in those of the ``own`` fields that can hold them, whose names come with it,
-    or behind."""
+    """Fields and records with ``columns``. Each replaces the ``own`` field of its name if that can hold it, else it is
+    added behind."""
     fields = list(fields)
     targets, overwritten = [], []
     for name, values, dtype in columns:

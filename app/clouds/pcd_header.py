@@ -73,7 +73,8 @@ class PcdHeader:
 
 
 def parse_header(data: memoryview) -> PcdHeader:
-    """The header of ``data``; BadCloud where a line that says where the points lie is missing or makes no sense."""
+    """The header of ``data``; BadCloud if a line that the place of the points depends on is missing or makes no
+    sense."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     start = 0
@@ -155,7 +156,7 @@ def _numbers(values: dict[str, list[str]], word: str, default: int, num_fields: 
 
 
 def _whole(values: dict[str, list[str]], word: str) -> int | None:
-    """The number in the line ``word``, which ``_is_sound``; None where there is none."""
+    """The number in the line ``word``, which ``_is_sound``; None if there is none."""
     number = float(values[word][0]) if word in values else np.nan
     return int(number) if number.is_integer() else None
 

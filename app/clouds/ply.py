@@ -103,7 +103,7 @@ def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
 
 
 def _named(added: list[tuple[str, np.ndarray]], taken: set[str]) -> list[tuple[str, np.ndarray]]:
-    """``added`` under names of which none is ``taken``: PLY keeps every property of a file that came in."""
+    """``added`` under names that are not ``taken``: PLY keeps every property of a file that came in."""
     return [(free_name(name, taken, other=f"predicted_{name}"), values) for name, values in added]
 
 

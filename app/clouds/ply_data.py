@@ -1,4 +1,4 @@
-"""The data of a PLY file: where each element lies, and the vertices' columns."""
+"""The data of a PLY file: the place of each element, and the vertices' columns."""
 
 import io
 import struct
@@ -29,8 +29,8 @@ def check_counts(data: memoryview, header: Header) -> None:
 
 
 def doubts(data: memoryview, header: Header, end: int) -> list[str]:
-    """What is wrong with the elements after the vertices, whose rows end at byte ``end``, and whether rows follow that
-    the header does not count; none of it is needed."""
+    """Warnings of damage after the vertices, which end at byte ``end``: to other elements, or rows that the header does
+    not count. None of that is needed."""
     position = end
     try:
         for element in header.later:
@@ -78,7 +78,7 @@ def read_columns(data: memoryview, header: Header) -> tuple[list[Column], list[s
 
 
 def find_runs(data: memoryview, start: int, element: Element) -> np.ndarray:
-    """int64 (count + 1, runs): where each run of scalars begins in each row of ``element``, the first at ``start``.
+    """int64 (count + 1, runs): the begin of each run of scalars in each row of ``element``, the first at ``start``.
 
     A run begins with the row and after each list. The last row holds the byte after the last row.
     """
@@ -90,7 +90,7 @@ def find_runs(data: memoryview, start: int, element: Element) -> np.ndarray:
 
 
 def row_starts(rows: memoryview, element: Element) -> np.ndarray | None:
-    """int64 (count + 1,): where each of the ``rows`` begins, and the last one ends; None if all are of one size."""
+    """int64 (count + 1,): the begin of each of the ``rows``, and the end of the last; None if all are of one size."""
     if not element.has_lists or _uniform_rows(rows, 0, element) is not None:
         return None
     return find_runs(rows, 0, element)[:, 0]
@@ -132,7 +132,7 @@ def _skip_rows(data: memoryview, start: int, element: Element) -> int:
 
 
 def _uniform_rows(data: memoryview, start: int, element: Element) -> np.ndarray | None:
-    """The rows as a view, where all have lists as long as the first row's; else None."""
+    """The rows as a view, if all have lists as long as the first row's; else None."""
     lengths: dict[str, int] = {}
     position = start
     for prop in element.properties:
@@ -161,7 +161,7 @@ def _length(data: memoryview, position: int, dtype: np.dtype) -> int:
 
 
 def _walk(data: memoryview, start: int, element: Element, marks: "array[int] | None" = None) -> int:
-    """The byte after the last row, list by list; ``marks`` get where each row begins and each list ends."""
+    """The byte after the last row, list by list; ``marks`` get the begin of each row and the end of each list."""
     steps = [
         (None if prop.length is None else struct.Struct(_code(prop.length)), prop.dtype.itemsize)
         for prop in element.properties

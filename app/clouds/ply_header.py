@@ -1,4 +1,4 @@
-"""The header of a PLY file: its elements, their properties, and where the data starts."""
+"""The header of a PLY file: its elements, their properties, and the start of the data."""
 
 import re
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ BYTE_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": "
 
 @dataclass(frozen=True)
 class Property:
-    """One property: ``dtype`` of its values, ``length`` the dtype of the count before them where it is a list.
+    """One property: ``dtype`` of its values, ``length`` the dtype of the count before them if it is a list.
 
     ``key`` is its name, or one like it where an element names several properties so.
     """

@@ -14,8 +14,8 @@ from app.errors import BadCloud
 
 
 def read_columns(rows: memoryview, vertex: Element, line_number: int, warnings: list[str]) -> list[Column]:
-    """Every scalar property of ``vertex`` by its name as a column (N,), from its ``rows``, the first line of which is
-    ``line_number``. Values that the stated type does not hold stay as they are, which is said in ``warnings``."""
+    """Every scalar property of ``vertex`` by its name as a column (N,), from its ``rows``, which begin at line
+    ``line_number``. Values that the stated type does not hold stay unchanged, with a warning."""
     if vertex.has_lists:
         table = np.array(list(_rows(without_hashes(rows), vertex, line_number)), np.float64)
     else:
@@ -40,7 +40,7 @@ def read_columns(rows: memoryview, vertex: Element, line_number: int, warnings: 
 
 
 def _rows(rows: memoryview, vertex: Element, line_number: int) -> Iterator[list[float]]:
-    """The scalars of each row, whose lists may be of any length."""
+    """The scalars of each row. Its lists may be of any length."""
     for number, line in enumerate(io.BufferedReader(MemoryFile(rows), 1 << 20), line_number):
         fields = line.decode("latin-1").split()
         if fields:
@@ -48,7 +48,7 @@ def _rows(rows: memoryview, vertex: Element, line_number: int) -> Iterator[list[
 
 
 def _places(fields: list[str], vertex: Element, number: int) -> list[int]:
-    """Where the scalars stand among ``fields``, those of line ``number``; BadCloud if these are more or fewer."""
+    """The places of the scalars among ``fields``, those of line ``number``; BadCloud if there are more or fewer."""
     places = []
     at = 0
     for prop in vertex.properties:

@@ -61,7 +61,8 @@ def _line(fields: Sequence[object]) -> str:
 
 
 def _rows(table: np.ndarray) -> list[bytes]:
-    """Each row of ``table`` (N, C) as numbers joined by commas, as short as they can be and still the same."""
+    """Each row of ``table`` (N, C) as numbers joined by commas, as short as they can be without a change of their
+    values."""
     text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[2:-2].replace(b"null", b"nan").split(b"],[")
 

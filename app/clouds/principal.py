@@ -31,7 +31,7 @@ def principal_colors(values: np.ndarray) -> np.ndarray:
 
 
 def _largest_eigenvectors(matrix: np.ndarray) -> np.ndarray:
-    """Those of the three largest eigenvalues of a symmetric (C, C), as columns, or all where C is less.
+    """Eigenvectors of the three largest eigenvalues of a symmetric (C, C), as columns; all if C is less than 3.
 
     By orthogonal iteration of a basis, always the same, which is exact up to C = ``BASIS`` and, for the thousand
     channels of an encoder, a hundred times quicker than finding all.

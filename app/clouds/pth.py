@@ -58,7 +58,7 @@ def read(
 
 
 def opened(data: memoryview) -> tuple[Any, Archive | None]:
-    """What the file holds, and where the bytes of its tensors are."""
+    """The content of the file, and the places of its tensors' bytes."""
     archive = archive_in(io.BufferedReader(MemoryFile(data)), len(data))
     return (archive.pickled if archive else unpickle(io.BytesIO(data))).value, archive
 

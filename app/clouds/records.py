@@ -55,20 +55,21 @@ def free_name(wanted: str, taken: set[str], *, other: str = "", max_bytes: int |
 
 
 def cut(text: str, max_bytes: int | None, suffix: str = "") -> str:
-    """``text`` and ``suffix``, of which ``text`` is cut to what goes into ``max_bytes`` of UTF-8 with it."""
+    """``text`` and ``suffix``; ``text`` is cut so that both go into ``max_bytes`` of UTF-8."""
     if max_bytes is not None:
         text = text.encode()[: max_bytes - len(suffix)].decode("utf-8", "ignore")
     return text + suffix
 
 
 def one_word(name: str, taken: set[str]) -> str:
-    """``name`` as a header of ASCII words can hold it, where # may begin a comment, and as none of ``taken``."""
+    """``name`` as one ASCII word without #, as headers need it, different from all that are ``taken``."""
     plain = "".join(char if "!" <= char <= "~" and char != "#" else "_" for char in "_".join(name.split()))
     return free_name(plain or "column", taken)
 
 
 def renamed(output: str, names: Iterable[tuple[str, str]]) -> list[str]:
-    """A warning of columns whose name, the first of a pair, is another one in the format ``output``, if any."""
+    """A warning of columns with another name in the format ``output``, if any; each pair is the old name and the
+    new."""
     pairs = [(old, new) for old, new in names if old != new]
     told = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
     return [f"Columns with another name in {output}: {len(pairs):,} ({told})."] if pairs else []

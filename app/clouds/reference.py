@@ -25,8 +25,8 @@ class Reference:
         return self.name == "classification"
 
     def described(self, classes: list[ClassInfo]) -> dict[str, Any]:
-        """For each code its name, count, and the key by which it is compared with ``classes``: their ``asprs`` or their
-        ``id``; null where it is none of them or says that nobody classified the point."""
+        """For each code its name, its count, and the key by which it is compared with ``classes``: their ``asprs`` or
+        their ``id``. The key is null if no class has the code, or if it says that nobody classified the point."""
         name_of = {known.id: known.name for known in classes}
         keys = {known.asprs for known in classes if known.asprs is not None} if self.is_asprs else set(name_of)
         values = []

@@ -107,7 +107,7 @@ def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str)
 
 
 def column_names(name: str, array: Stored) -> list[str]:
-    """Names of the columns that the array ``name`` becomes, none where it is no table."""
+    """Names of the columns that the array ``name`` becomes; none if it is no table."""
     if not array.is_table:
         return []
     return [part for part, _ in split_vectors(name, np.empty((0, *array.shape[1:])))]

@@ -87,7 +87,7 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
 
 
 def _unknown(data: memoryview, filename: str) -> UnsupportedFormat:
-    """The error for a file of which neither content nor name show a format."""
+    """The error for a file if neither content nor name show its format."""
     if is_text(bytes(data[:PREFIX_BYTES])):
         return UnsupportedFormat(
             "This is text, but no line near its start begins with three numbers, as a table of points does; "

@@ -112,7 +112,7 @@ def _sorted(
 
 
 def _are_ragged(data: memoryview, layout: TableLayout, num_rows: int, start: int) -> bool:
-    """Whether some rows seem to have other than ``layout.width`` fields, where not all of these were read."""
+    """Whether some rows seem to have more or fewer fields than ``layout.width``; asked if not all fields were read."""
     if layout.delimiter is None:
         return False
     view = np.frombuffer(data, np.uint8)[start:]
@@ -120,7 +120,7 @@ def _are_ragged(data: memoryview, layout: TableLayout, num_rows: int, start: int
 
 
 def _with_line_feeds(data: memoryview) -> memoryview:
-    """``data`` whose lines end in carriage returns alone with line feeds instead."""
+    """``data`` with line feeds if its lines end in carriage returns alone."""
     head = bytes(data[:MAX_LINE_BYTES])
     return memoryview(bytes(data).replace(b"\r", b"\n")) if b"\r" in head and b"\n" not in head else data
 
@@ -199,7 +199,7 @@ def _sentence(names: Sequence[str], what: str) -> str:
 
 
 def _comments(data: memoryview, start: int) -> tuple[str, ...]:
-    """Marks that the rows may hold; looking for '//' costs, so only where a slash occurs."""
+    """Marks of comments that the rows may hold. Looking for '//' costs, so it is done only if there is a slash."""
     view = np.frombuffer(data, np.uint8)[start:]
     step = 1 << 24
     slashes = any((view[at : at + step] == ord("/")).any() for at in range(0, len(view), step))

@@ -27,7 +27,7 @@ Header = tuple[tuple[str, ...], str | None]
 @dataclass
 class Head:
     """``lines`` of words (the last is line ``last_line``) and ``comments`` before the rows, the count of a .pts file,
-    and where the first row stands.
+    and the place of the first row.
 
     ``names`` are those of the header that names x, y and z, without one None; ``delimiter`` is that of the rows, None
     for blanks and tabs; ``is_mixed`` if several delimiters part them. ``headers`` are those found in each line so far.
@@ -123,7 +123,7 @@ def _is_digits(word: str) -> bool:
 
 
 def _fits(line: str, names: tuple[str, ...], delimiter: str | None) -> bool:
-    """Whether ``line`` is a row under a header: as many fields, of which one is a number or all are missing."""
+    """Whether ``line`` is a row under a header: as many fields; one is a number, or all are missing."""
     fields = split_fields(line, delimiter)
     values = [is_number(field.replace(",", ".")) for field in fields]
     return len(fields) >= len(names) and (any(values) or all(map(is_missing, fields)))
@@ -179,7 +179,7 @@ def _line_of(head: Head, names: tuple[str, ...], delimiter: str | None) -> str:
 
 
 def _delimiter(row: str) -> str | None:
-    """The one that splits ``row`` into fields, none of which is several numbers; None for blanks."""
+    """The separator that splits ``row`` into fields of at most one number each; None for blanks."""
     for delimiter in DELIMITERS:
         fields = split_fields(row, delimiter)
         if len(fields) >= 3 and not any(_is_several(field, delimiter) for field in fields):

@@ -55,7 +55,7 @@ class Unit:
 
     @property
     def of_height(self) -> "Unit":
-        """The unit assumed for z where this one is that of x and y: the same if it is a length, else metres."""
+        """The unit assumed for z if this is that of x and y: this one if it is a length, else metres."""
         return METRE if self.radians else Unit(self.name, self.metres)
 
     @property
@@ -103,7 +103,7 @@ def shown(name: str) -> str:
 
 
 def length(metres: float, name: str = "", source: str = "file") -> Unit:
-    """A unit of length, named by its factor where that is known, else ``name``; ValueError for an absurd factor."""
+    """A unit of length, named by its factor if that is known, else ``name``; ValueError for an absurd factor."""
     if not MIN_METRES <= metres <= MAX_METRES:
         raise ValueError(f"a unit of {metres:g} m is not possible")
     for known, factor in LENGTHS.items():
@@ -115,7 +115,7 @@ def length(metres: float, name: str = "", source: str = "file") -> Unit:
 
 
 def angle(radians: float, name: str, source: str = "file") -> Unit:
-    """A unit of angle, whose ``metres`` are not known yet; ValueError for an absurd factor."""
+    """A unit of angle; its ``metres`` are not known yet. ValueError for an absurd factor."""
     if not MIN_METRES <= radians <= math.pi:
         raise ValueError(f"an angle of {radians:g} radians is no unit")
     is_degree = abs(radians / DEGREE - 1) < SAME
@@ -157,7 +157,7 @@ def parse_units(text: str) -> tuple[Unit, Unit, Unit]:
 
 
 def differ(first: Units, second: Units) -> bool:
-    """Whether both say something of an axis, and not the same."""
+    """Whether both state units of one axis, and different ones."""
     said = [(a, b) for a, b in zip(first.axes, second.axes, strict=True) if "assumed" not in (a.source, b.source)]
     return any(
         bool(a.radians) != bool(b.radians) or abs((a.radians or a.metres) / (b.radians or b.metres) - 1) > SAME

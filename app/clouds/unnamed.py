@@ -67,7 +67,7 @@ def _odd_column(table: np.ndarray) -> str | None:
 
 
 def looks_packed(values: np.ndarray) -> bool:
-    """Whether ``values`` (N,) are colors 0xRRGGBB as whole numbers, or the float whose bits are such."""
+    """Whether ``values`` (N,) are colors 0xRRGGBB, as whole numbers or as floats of these bits."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return False
@@ -84,8 +84,8 @@ def _looks_color(values: np.ndarray) -> bool:
 
 
 def _looks_opaque(values: np.ndarray) -> bool:
-    """Whether the last of four color columns (N, 4) is alpha: all within 0 to 1, or 255 throughout. Where the last
-    three are alike throughout, they are a black or a white behind an intensity."""
+    """Whether the last of four color columns (N, 4) is alpha: all within 0 to 1, or 255 throughout. If the last three
+    are equal throughout, they are a black or a white behind an intensity."""
     alpha = values[:, 3]
     is_grey = bool((values[:, 1:] == values[:1, 3]).all() and alpha[:1] in (0, 255))
     return not is_grey and bool(values.max(initial=0) <= 1 or (alpha == 255).all())

@@ -41,7 +41,7 @@ class StoredColumn:
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
-    """Points with finite coordinates in an order that is random and the same each time.
+    """Points with finite coordinates in a random order that never changes.
 
     ``MAGIC``, the header's length (uint32), the header (JSON, padded with spaces to a multiple of 8 bytes in all),
     then blocks of ``block_points`` points, the last one shorter: column after column, little endian, each padded to

@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class Storage:
-    """Where files of requests are put: in memory up to ``memory_bytes`` each if ``budget`` has room, else on disk under
+    """The place for files of requests: in memory up to ``memory_bytes`` each if ``budget`` has room, else on disk under
     ``spool_dir`` (None: the system's temporary folder)."""
 
     memory_bytes: int

@@ -14,7 +14,7 @@ from app.options import Options
 
 
 class JobStatus(Enum):
-    """Where a job is. A job whose engine was lost waits again."""
+    """State of a job. After its engine was lost, a job waits again."""
 
     WAITING = "waiting"  # for an engine
     RUNNING = "running"  # in an engine

@@ -36,7 +36,7 @@ class Packed(OwnedFile, Generic[Meta]):
         return os.fstat(self.fd).st_size
 
     def share(self) -> "Packed[Meta]":
-        """A second owner of the same file."""
+        """A second owner of this file."""
         return Packed(os.dup(self.fd), self.layout, self.meta)
 
 

@@ -16,7 +16,7 @@ from app.settings import EngineSettings
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Where one array lies in a memory file: numpy's ``dtype.str``, shape, offset in bytes; C order."""
+    """Place and type of one array in a memory file: numpy's ``dtype.str``, shape, offset in bytes; C order."""
 
     name: str
     dtype: str
@@ -117,8 +117,8 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Encode:
-    """Parent to reader: descriptors of the cloud's arrays and the segmentation's arrays, and of the file that came in
-    where the output is to keep what that file holds. Answer: ``Encoded`` with one descriptor, ``MemoryNeeded``, or
+    """Parent to reader, two or three descriptors: the cloud's arrays, the segmentation's arrays, and the file that came
+    in if the output is to keep what it holds. Answer: ``Encoded`` with one descriptor, ``MemoryNeeded``, or
     ``Failure``. ``max_bytes`` is as in ``Decode``.
     """
 
@@ -187,7 +187,7 @@ class Segmented:
 
 @dataclass(frozen=True)
 class LoadModel:
-    """Parent to engine: load the model, anew where it is loaded. Answer: ``ModelCards``, or ``Failure``."""
+    """Parent to engine: load the model, or load it again. Answer: ``ModelCards``, or ``Failure``."""
 
     name: str
 
@@ -213,7 +213,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ready:
-    """Engine to parent, once its models are loaded and warm; ``Failure`` instead where it has nothing to serve."""
+    """Engine to parent, once its models are loaded and warm; ``Failure`` instead if it has nothing to serve."""
 
     device: str
     device_name: str

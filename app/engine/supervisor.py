@@ -1,4 +1,4 @@
-"""The supervisor of the engines, of which there is one for each device."""
+"""The supervisor of the engines, one for each device."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the 
 
 
 class Supervisor:
-    """Starts an engine for every device of the settings, and loads the same models on each."""
+    """Starts an engine for every device of the settings. All engines have equal models."""
 
     def __init__(self, settings: Settings, scheduler: Scheduler, plan: MemoryPlan, budget: MemoryBudget):
         self._settings = settings

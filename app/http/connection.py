@@ -20,7 +20,7 @@ def was_asked(environ: Mapping[str, Any]) -> bool:
 
 
 def hung_up(environ: Mapping[str, Any]) -> Callable[[], bool]:
-    """A function that says whether the client of this request, whose body has been read, has closed its connection.
+    """A function that says whether the client of this request has closed its connection; the body must have been read.
 
     One that closes only its sending side counts as gone: the two look alike from here.
     """

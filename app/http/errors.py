@@ -67,7 +67,7 @@ def from_os_error(error: OSError) -> Response:
 
 
 def from_exception(error: Exception) -> Response:
-    """Anything else is a bug: logged whole, told in one sentence without its inside."""
+    """Anything else is a bug: the log has it whole, the answer has one sentence without details."""
     log.error("unexpected error", request_id=request_id(), method=request.method, path=request.path, exc_info=error)
     detail = "Something failed inside the server. It is in the server's log under this request_id; please report it."
     return problem_response(500, "Internal error", detail)

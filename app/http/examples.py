@@ -74,7 +74,7 @@ EXAMPLES = {
 
 
 def add_examples(spec: Any) -> None:
-    """Put the examples into the operations of ``spec``, where tools that show OpenAPI look for them."""
+    """Put the examples into the operations of ``spec``, in the place that OpenAPI tools read."""
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             operation["x-codeSamples"] = [{"lang": "Shell", "source": EXAMPLES[f"{method.upper()} {path}"]}]

@@ -76,7 +76,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def _heartbeat_folder(spool_dir: Path | None) -> str | None:
-    """Where the worker's sign of life goes: into memory where files can be made there, else to the other files."""
+    """The folder for the worker's sign of life: in memory if files can be made there, else ``spool_dir``; None for the
+    default."""
     for folder in (MEMORY_FOLDER, spool_dir):
         with suppress(OSError), tempfile.TemporaryFile(dir=folder):
             return None if folder is None else str(folder)

@@ -19,7 +19,7 @@ class Readable(Protocol):
 
 
 def inflated(stream: Readable, encoding: str, limit_bytes: int) -> Readable:
-    """``stream`` without the ``encoding`` that Content-Encoding states; itself where there is none.
+    """``stream`` decoded by the ``encoding`` that Content-Encoding states; unchanged if there is none.
 
     Raises UnsupportedFormat for an encoding that is not in ``ENCODINGS``, or several.
     """
@@ -47,7 +47,7 @@ class Inflater:
         self._ended = False
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, b"" at the end; at most ``CHUNK_BYTES`` where ``size`` is larger or negative."""
+        """Up to ``size`` bytes, b"" at the end; at most ``CHUNK_BYTES`` if ``size`` is larger or negative."""
         size = min(size, CHUNK_BYTES) if size >= 0 else CHUNK_BYTES
         while size and not self._ended:
             data = self._waiting or self._stream.read(CHUNK_BYTES)

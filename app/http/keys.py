@@ -13,7 +13,7 @@ CHALLENGES = ('Bearer realm="pointserve"', 'Basic realm="pointserve", charset="U
 
 
 class Keys:
-    """The keys of ``setting``: NAME=HASH joined by ',', where HASH is ``hashed`` of the key; none where it is empty."""
+    """The keys of ``setting``: NAME=HASH joined by ','; HASH is ``hashed`` of the key. None if it is empty."""
 
     def __init__(self, setting: str):
         self._hashes = dict(part.split("=", 1) for part in setting.split(",") if part)

@@ -52,7 +52,8 @@ def _shorten(logger: object, method: str, line: structlog.typing.EventDict) -> s
 
 
 class GunicornLog(glogging.Logger):  # type: ignore[misc]
-    """Gunicorn's own messages, sent the same way; its access log stays off: ``app.http.trace`` writes those lines."""
+    """Gunicorn's own messages, in this format. Its access log stays off, because ``app.http.trace`` writes those
+    lines."""
 
     def setup(self, cfg: object) -> None:
         """Drop gunicorn's handlers so that its messages reach the handler of ``configure``."""

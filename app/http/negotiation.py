@@ -15,7 +15,7 @@ WARNINGS_BYTES = 4096
 
 
 def output_for(accept: MIMEAccept) -> str:
-    """The name of the writer that ``accept`` likes best; json where it is indifferent.
+    """The name of the writer that ``accept`` prefers; json if it has no preference.
 
     Raises:
         NotAcceptable: no writer makes any of the media types accepted.

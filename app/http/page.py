@@ -38,7 +38,7 @@ blueprint = APIBlueprint("page", __name__, static_folder=str(FILES), static_url_
 
 @blueprint.get("/")
 def index() -> Response:
-    """The page for a browser; a program is told where things are."""
+    """The page for a browser; a program gets the addresses of the API."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         response = Response(_page(), mimetype="text/html", headers={"Content-Security-Policy": POLICY})
         response.headers["Cache-Control"] = "no-cache"
@@ -54,5 +54,5 @@ def index() -> Response:
 
 @cache
 def _page() -> str:
-    """The built page with addresses that hold under any path: from where it lies, not from the root of the host."""
+    """The built page with addresses that hold under any path: relative, not from the root of the host."""
     return re.sub(r'(href|src)="/', r'\1="', (FILES / "index.html").read_text())

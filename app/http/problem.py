@@ -23,7 +23,7 @@ class ProblemDetails(TypedDict):
 
 
 def problem_details(status: int, title: str, detail: str, request_id: str) -> ProblemDetails:
-    """What an answer with ``status`` says; the log has it under ``request_id``."""
+    """The body of an answer with ``status``; the log has it under ``request_id``."""
     return {
         "type": "about:blank",
         "title": title,

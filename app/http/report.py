@@ -13,7 +13,7 @@ GATHER_S, DEEP_GATHER_S = 120.0, 240.0
 
 
 class DiagnosticsReport:
-    """The last report. One request gathers it at a time; others get the one before, or are told to come back.
+    """The last report. One request at a time gathers it; others get the one before, or are asked to come back.
 
     A ``deep`` one runs and times every operator and the bundled model, while it lets everything else go first.
     """

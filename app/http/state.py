@@ -31,7 +31,7 @@ class State:
 
     @cached_property
     def storage(self) -> Storage:
-        """Where files of requests lie."""
+        """The place for files of requests."""
         return Storage(self.settings.spool_memory_mib * MIB, self.settings.spool_dir, self.service.memory)
 
 

@@ -17,7 +17,7 @@ TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]
 
 @dataclass(frozen=True)
 class TraceContext:
-    """Where in which trace: identifiers in hexadecimal as in the header, ``flags`` 01 where it is recorded."""
+    """A place in a trace: identifiers in hexadecimal as in the header, ``flags`` 01 if it is recorded."""
 
     trace_id: str
     span_id: str
@@ -28,7 +28,7 @@ class TraceContext:
 
 
 def parse(header: str) -> TraceContext | None:
-    """What the header traceparent says; None if it is missing or not as W3C's Trace Context has it."""
+    """The place that the header traceparent states; None if it is missing or not valid by W3C's Trace Context."""
     match = TRACEPARENT.fullmatch(header)
     if not match:
         return None
@@ -39,7 +39,7 @@ def parse(header: str) -> TraceContext | None:
 
 
 class Span:
-    """One request in its trace; ``recorded`` is OpenTelemetry's span where there is one."""
+    """One request in its trace; ``recorded`` is OpenTelemetry's span, if there is one."""
 
     def __init__(self, context: TraceContext, tracer: Any = None, recorded: Any = None):
         self.context = context
@@ -47,7 +47,7 @@ class Span:
         self._recorded = recorded
 
     def stages(self, timings_ms: Mapping[str, float]) -> None:
-        """The stages of a prediction, one after the other, the last of which has just ended."""
+        """The stages of a prediction, one after the other; the last has just ended."""
         if self._recorded is None:
             return
         from opentelemetry.trace import set_span_in_context

@@ -19,7 +19,7 @@ NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"
 
 
 def request_id() -> str:
-    """The id of the request at hand: the client's X-Request-Id where it is sane, else a new one."""
+    """The id of this request: the client's X-Request-Id if it is valid, else a new one."""
     if "request_id" not in g:
         given = request.headers.get("X-Request-Id", "")
         g.request_id = given if SANE_ID.fullmatch(given) else str(uuid4())
@@ -32,7 +32,8 @@ def note(**values: object) -> None:
 
 
 def refused(detail: str) -> None:
-    """Tell the log line of the request at hand why it was refused; traces are not told a client's words."""
+    """Put the reason of a refusal into the log line of this request, but not into traces, as it may hold a client's
+    words."""
     g.detail = detail
 
 

@@ -70,7 +70,7 @@ class ContextAwareClassifier(Wrapper):
         )
 
     def plan(self, batch: VoxelBatch) -> ContextPlan:
-        """The backbone's plan and where each cloud ends."""
+        """The backbone's plan and the end of each cloud."""
         return ContextPlan(
             self.backbone.plan(batch), batch.voxels[:, 0].unique_consecutive(return_counts=True)[1].tolist()
         )

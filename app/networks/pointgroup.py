@@ -72,7 +72,7 @@ class PointGroup(Wrapper):
         return self.seg_head(features), self.bias_head(features)
 
     def instances(self, probabilities: Tensor, middles: Tensor, counts: Sequence[int]) -> Instances:
-        """Voxels of one class whose middles hang together.
+        """Groups of voxels of one class that are neighbors once they are moved to the middle of their object.
 
         Args:
             probabilities: float32 (V, semantic_num_classes).
@@ -99,7 +99,7 @@ class PointGroup(Wrapper):
         return Instances(of_voxel, classes, scores.float())
 
     def _groups(self, middles: Tensor, labels: Tensor, clouds: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of group and point, and where each group begins, as ``bfs_cluster`` gives them."""
+        """Rows of group and point, and the begin of each group, as ``bfs_cluster`` gives them."""
         counts = torch.bincount(clouds)
         starts = nn.functional.pad(counts.cumsum(0), (1, 0)).int()
         try:

@@ -1,4 +1,4 @@
-"""PT-v2m3: Point Transformer V2 whose batch norms depend on the dataset, with Pointcept's parameter names."""
+"""PT-v2m3: Point Transformer V2 with batch norms for each dataset, under Pointcept's parameter names."""
 
 import copy
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""SpUNet-v1m3: the sparse residual U-Net whose batch norms depend on the dataset, with Pointcept's parameter names."""
+"""SpUNet-v1m3: the sparse residual U-Net with batch norms for each dataset, under Pointcept's parameter names."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -103,7 +103,7 @@ class PromptedStage(nn.ModuleDict):
 
 
 class PromptedSpUNet(Network):
-    """Pointcept's ``SpUNet-v1m3``: for every dataset a ``SpUNet`` of the same convolutions.
+    """Pointcept's ``SpUNet-v1m3``: a ``SpUNet`` for every dataset; they share their convolutions.
 
     Args:
         in_channels, num_classes, base_channels, channels, layers: as for ``SpUNet``.

@@ -21,7 +21,7 @@ EXTRA_MODULES = {"Swin3D-v1m1": "pointcept.models.swin3d"}  # which pointcept.mo
 
 
 class Config(dict[str, Any]):
-    """A dict whose keys are attributes too, as Pointcept reads its configs."""
+    """A dict with its keys as attributes, too, as Pointcept reads its configs."""
 
     def __getattr__(self, name: str) -> Any:
         try:

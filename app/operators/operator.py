@@ -54,7 +54,7 @@ class Operator:
         return f"{self.function}, {self.variant}" if self.variant else self.function
 
     def made(self, number: int, device: str = "cpu", seed: int = 0) -> Arguments:
-        """Arguments for about ``number`` points, the same on every ``device``."""
+        """Arguments for about ``number`` points, equal on every ``device``."""
         arguments = self.arguments(torch.Generator().manual_seed(seed), number)
         return {
             name: value if name in self.on_host else moved(value, device, self.library)

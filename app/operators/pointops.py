@@ -56,7 +56,7 @@ def _in_ball(given: Arguments) -> Tensor:
 
 
 def _taken(result: Any, given: Arguments) -> Tensor:
-    """How many there are, -1 where one is not where it is said to be."""
+    """The number of neighbors, or -1 if one is not at the distance that was given for it."""
     idx, distance = result
     true = _distances(given).gather(1, idx.long().clamp(min=0))
     wrong = ((true - distance).abs() > 1e-4) & (idx >= 0)
@@ -159,13 +159,13 @@ def _fusion_expected(given: Arguments) -> Tensor:
 
 
 def _grouped(result: Any, given: Arguments) -> Tensor:
-    """Distances to the neighbours, whose places are the first columns, in the order of the indices."""
+    """Distances to the neighbors in the order of the indices, which are the first columns."""
     grouped, idx = result
     return torch.where(idx >= 0, grouped[..., :3].norm(dim=2).double(), 1e5)
 
 
 def _grouped_sizes(result: Any, given: Arguments) -> Tensor:
-    """How many neighbours there are, -1 where one is farther off than the radius."""
+    """The number of neighbors, or -1 if one is farther off than the radius."""
     grouped, idx = result
     far = (grouped[..., :3].norm(dim=2) > RADIUS_M) & (idx >= 0)
     return torch.where(far.any(1), -1, (idx >= 0).sum(1))

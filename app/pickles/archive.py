@@ -19,7 +19,7 @@ BROKEN_ZIP = (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, s
 
 
 class DamagedError(ValueError):
-    """The container contradicts itself or its length; the message says where."""
+    """The container contradicts itself or its length; the message names the place."""
 
 
 class Archive(Protocol):
@@ -103,7 +103,7 @@ class StreamArchive:
         self.starts = self.locate(unpickle(head).value, head.tell())
 
     def locate(self, keys: Any, position: int) -> dict[str, int]:
-        """Where the bytes of each storage start, in the order of ``keys``, the first length at ``position``."""
+        """The start of each storage's bytes, in the order of ``keys``; the first length is at ``position``."""
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise DamagedError("the list of storage keys cannot be read")
         starts = {}
@@ -128,7 +128,7 @@ class StreamArchive:
 
 
 def archive_in(file: BinaryIO, max_pickle_bytes: int = MAX_PICKLE_BYTES) -> Archive | None:
-    """The archive in ``file``, at whose beginning this stands; None if its first bytes are not those of torch.save.
+    """The archive in ``file``, which stands at its beginning; None if its first bytes are not those of torch.save.
 
     Raises DamagedError or UnreadableError for one that cannot be read.
     """

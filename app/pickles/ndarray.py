@@ -10,7 +10,7 @@ NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")
 
 
 class EncodedBytes(NamedTuple):
-    """Bytes that protocol 2 writes as a text of their values; they are made where they are needed."""
+    """Bytes that protocol 2 writes as a text of their values; they are made when they are needed."""
 
     text: str
 
@@ -41,7 +41,7 @@ class Array:
         self.state: Any = None
 
     def described(self) -> tuple[tuple[int, ...], np.dtype] | None:
-        """Shape and dtype, where the bytes are there; None for arrays of anything but plain numbers."""
+        """Shape and dtype, if the bytes are there; None for arrays of anything but plain numbers."""
         match self.state:
             case (_, tuple(shape), Dtype() as dtype, _, data):
                 kind = dtype.numpy()
@@ -52,7 +52,7 @@ class Array:
         return None
 
     def numpy(self) -> np.ndarray:
-        """The array, where it is ``described``. Raises ValueError for bytes that are none."""
+        """The array, if it is ``described``. Raises ValueError if the bytes are none."""
         _, shape, dtype, fortran, data = self.state
         raw = data.text.encode("latin1") if isinstance(data, EncodedBytes) else data if _is_bytes(data) else b""
         return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran is True else "C")

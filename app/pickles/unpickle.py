@@ -171,7 +171,7 @@ class _Unpickler(pickle._Unpickler):
         self.stack.append(self.made(self.find_class(module, name), arguments))
 
     def made(self, kind: Any, arguments: Any) -> Stub:
-        """What stands for a call of ``kind``: an attribute where that is getattr."""
+        """What stands for a call of ``kind``; an attribute if that is getattr."""
         name = kind.name if isinstance(kind, Stub) else ""
         if name != "builtins.getattr":
             return Stub(f"{name}()"[: MAX_CHARACTERS + 1])

@@ -93,7 +93,7 @@ def height_above_opening(sample: Sample, cell_m: float, radii_m: Sequence[float]
 
 
 def lowest_of_cells(coord: np.ndarray, cell_m: float, reach_m: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Lowest z of each cell, inf where it is empty; the cell of each point, counted along the raster's rows; the cell's
+    """Lowest z of each cell, inf for an empty one; the cell of each point, counted along the raster's rows; the cell's
     edge in metres.
 
     If the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than filters of radius
@@ -120,7 +120,7 @@ def _num_cells(column: np.ndarray, row: np.ndarray) -> float:
 
 
 def _without_gaps(index: np.ndarray, gap: int) -> np.ndarray:
-    """``index`` (N,) from 0, in the same order, with steps of at most ``gap`` from one occupied value to the next."""
+    """``index`` (N,) counted from 0, with gaps between occupied values shortened to ``gap``; the order stays."""
     occupied, inverse = np.unique(index, return_inverse=True)
     return np.minimum(np.diff(occupied, prepend=0), gap).cumsum()[inverse]
 

@@ -83,7 +83,7 @@ def segment_batch(
 
 
 def answers_alike(pipeline: Pipeline, clouds: Sequence[Cloud]) -> bool:
-    """Whether the logits of ``clouds`` are the same, to the bit, alone and in one pass, in either order."""
+    """Whether the logits of ``clouds`` are equal, to the bit, alone and in one pass, in either order."""
     prepared = [ready for ready in map(pipeline.prepare, clouds) if ready is not None]
     alone = [_logits(pipeline, [one], RunContext([]))[0] for one in prepared]
     together = _logits(pipeline, prepared, RunContext([]))

@@ -171,7 +171,7 @@ def _fragments(
 
 
 class _Plans:
-    """Plans of batches, kept for those with the same voxels, unless the network plans for positions too."""
+    """Plans of batches. Batches with equal voxels share one, unless the network plans for positions too."""
 
     def __init__(self, inference: Inference, run: RunContext):
         self.inference = inference
@@ -184,7 +184,7 @@ class _Plans:
         self.kept = {}
 
     def of(self, clouds: list[tuple[np.ndarray, np.ndarray]]) -> Any:
-        """The plan of a batch of clouds, which have the same voxels."""
+        """The plan of a batch of clouds with equal voxels."""
         voxels = clouds[0][0]
         if self.inference.plans_positions:
             return self.inference.plan(clouds, self.run)

@@ -48,7 +48,7 @@ class Inference:
         self.device = torch.device(device)
 
     def for_condition(self, condition: str, num_classes: int) -> "Inference":
-        """The same network, answering for another dataset."""
+        """This network, answering for another dataset."""
         twin = copy.copy(self)
         twin.condition, twin.num_classes = condition, num_classes
         return twin
@@ -115,7 +115,7 @@ class Inference:
         return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
 
     def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: RunContext) -> Tensor:
-        """What ``answer`` makes of a network and its features; of that in float32 where half precision overflows."""
+        """What ``answer`` makes of the network and its features; it runs in float32 if half precision overflows."""
         there = self._there(feat)
         out = answer(self.network, there.to(self.dtype))
         if self.dtype == torch.float32 or bool(out.isfinite().all()):

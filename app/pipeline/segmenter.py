@@ -29,7 +29,7 @@ class Segmenter(Pipeline):
         return segmenter
 
     def _for_condition(self, condition: str) -> "Segmenter":
-        """The same network, answering for another of the datasets that it has a head for; '' for the config's own."""
+        """This network, answering for another of the datasets that it has a head for; '' for the config's own."""
         if condition in ("", self.procedure.condition):
             return self
         classes = self.procedure.conditions.get(condition)

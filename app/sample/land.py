@@ -1,4 +1,4 @@
-"""The land that is surveyed: terrain, roads and a pond, and where houses, plants and cars stand on it."""
+"""The land of a made-up survey: terrain, roads, a pond, and the places of houses, plants and cars."""
 
 from dataclasses import dataclass
 
@@ -88,15 +88,15 @@ class Land:
         return np.where(shore_m < 0, self._water_m, np.minimum(ground, self._water_m + 0.15 + 0.5 * shore_m))
 
     def is_water(self, xy: np.ndarray) -> np.ndarray:
-        """Where the pond is."""
+        """Whether each place is in the pond."""
         return self._to_shore_m(xy) < 0
 
     def is_road(self, xy: np.ndarray) -> np.ndarray:
-        """Where a road is."""
+        """Whether each place is on a road."""
         return self._to_road_m(xy) < ROAD_HALF_WIDTH_M
 
     def is_meadow(self, xy: np.ndarray) -> np.ndarray:
-        """Where the grass stands high."""
+        """Whether each place has high grass."""
         waves = np.sin(xy @ self._waves[:, :4] + self._phases[:4]).sum(1)
         return (waves > 1.2) & (self._to_road_m(xy) > ROAD_HALF_WIDTH_M + 1) & (self._to_shore_m(xy) > 1)
 

@@ -39,7 +39,7 @@ CRS_WKT = (
 
 
 def make_tile(kind: str = "town", seed: int = 0, size_m: float = 120.0, density: float = 20.0) -> Cloud:
-    """A tile of ``size_m`` by ``size_m`` with about ``density`` returns per square metre; the same for the same seed.
+    """A tile of ``size_m`` by ``size_m`` with about ``density`` returns per square metre; equal seeds give equal tiles.
 
     Coordinates are metres of UTM zone 32N. ``extra`` holds ``classification`` (ASPRS codes: 1 cars, 2 ground,
     3 4 5 low, medium and high vegetation, 6 building, 7 and 18 noise, 9 water), ``return_number``,

@@ -15,7 +15,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def distance(values: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference; inf where the shapes differ or something is not finite."""
+    """Largest absolute difference; inf if the shapes differ or something is not finite."""
     if values.shape != expected.shape:
         return float("inf")
     largest = float(np.abs(values.astype(np.float64) - expected).max(initial=0))

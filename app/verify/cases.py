@@ -1,4 +1,4 @@
-"""Cases: found in a folder, told apart, run."""
+"""Finds the cases in a folder, recognizes their kinds, and runs them."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence

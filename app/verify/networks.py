@@ -33,7 +33,7 @@ OF_HALF = {"fp16": (0.1, 0.99), "bf16": (0.5, 0.96)}  # logits have a standard d
 def run(
     case: Path, config: Mapping[str, Any], device: str, precision: str = "fp32", backend: str = "auto"
 ) -> CaseResult:
-    """Compare the logits of the case's input, and instances where it has them, with its output.
+    """Compare the logits of the case's input, and its instances if it has some, with its output.
 
     Features and instances are compared in float32 alone.
     """

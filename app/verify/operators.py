@@ -53,6 +53,6 @@ def _golden(name: str) -> Golden | str:
 
 
 def _leave_out_thinned(expected: dict[str, np.ndarray]) -> None:
-    """NaN for the distances of full rows: where upstream's kernel thins, it gives roots of indices instead."""
+    """NaN for the distances of full rows: upstream's kernel gives roots of indices in their place."""
     for name in ("self", "new"):
         expected[f"{name}_dist"][(expected[f"{name}_idx"] >= 0).all(1)] = np.nan

@@ -68,7 +68,7 @@ def all_votes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[Staged, Vo
 
 
 def sum_distance(sums: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference among the 99.9 % of the points (rows) that are nearest; inf where the shapes differ."""
+    """Largest difference among the 99.9 % of the points (rows) that are nearest; inf if the shapes differ."""
     if sums.shape != expected.shape:
         return float("inf")
     of_point = np.abs(sums.astype(np.float64) - expected).max(1)

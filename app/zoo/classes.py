@@ -181,7 +181,8 @@ def _family(dataset: str | None, names: list[str]) -> str:
 
 
 def palette(num_colors: int) -> list[Color]:
-    """Distinct colors: first those of Okabe and Ito, told apart by color-blind eyes, then hues by the golden ratio.
+    """Distinct colors: first those of Okabe and Ito, which color-blind eyes can distinguish, then hues by the golden
+    ratio.
 
     The later ones change lightness at every step, so that neighbours differ by more than hue.
     """

@@ -128,7 +128,7 @@ def below(root: Path) -> list[Path]:
 
 
 def load(folder: Path, settings: ModelSettings = DEFAULTS) -> Experiment:
-    """What config.py says and where the weights are, with the semantics and the backend that the settings want.
+    """The content of config.py and the path of the weights, with the semantics and the backend that the settings want.
 
     Raises BadModel naming the key that is missing or contradicts.
     """

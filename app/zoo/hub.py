@@ -39,7 +39,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a model is; ``path`` is inside the repository, empty for all of it."""
+    """Address of a model; ``path`` is inside the repository, empty for all of it."""
 
     repo: str
     revision: str

@@ -26,7 +26,7 @@ Weight = TypeVar("Weight")
 
 
 def unwrapped(weights: Mapping[str, Weight]) -> dict[str, Weight]:
-    """``weights`` without the names of wrappers. Raises BadModel if two have the same name then."""
+    """``weights`` without the names of wrappers. Raises BadModel if two then have one name."""
     names: dict[str, str] = {}
     for name in weights:
         other = names.setdefault(_unwrapped(name), name)
@@ -39,7 +39,7 @@ def unwrapped(weights: Mapping[str, Weight]) -> dict[str, Weight]:
 
 
 def fitted(weights: Mapping[str, Weight], expected: Collection[str]) -> tuple[dict[str, Weight], list[str]]:
-    """The ``weights`` of the network whose names are ``expected``, and remarks on what was changed or left out.
+    """The ``weights`` of the network, under its ``expected`` names, and remarks on what was changed or left out.
 
     Names may have a prefix, such as Lightning's ``model.``, and weights of averages or of a loss may stand beside them.
     Weights that fit in no such way come back as they are. Raises BadModel if several sets of them fit.

@@ -49,7 +49,7 @@ class Connection:
 
     @property
     def lacks_body(self) -> bool:
-        """Whether there is a head that announces a body of which more is to be here before it is read."""
+        """Whether there is a head, but too little of the body that it announces."""
         return self.has_head and not self.has_ended and len(self.data) < self._enough
 
     @property
@@ -113,7 +113,7 @@ class Connection:
         self.has_head = place >= 0 or self._num_seen >= HEAD_BYTES
 
     def _follow_chunks(self) -> None:
-        """Nothing more is needed where the chunks end, or are none."""
+        """Need nothing more once the chunks have ended, or turn out to be none."""
         while (end := self.data.find(b"\r\n", self._chunk_at)) >= 0:
             try:
                 size = int(self.data[self._chunk_at : end].partition(b";")[0], 16)
@@ -132,7 +132,7 @@ class Connection:
 
 
 class Waiting:
-    """Connections that wait for the same, each for ``patience_s``; the oldest comes first."""
+    """Connections that wait for one kind of event, each for ``patience_s``; the oldest comes first."""
 
     def __init__(self, patience_s: float):
         self.patience_s = patience_s
@@ -154,11 +154,11 @@ class Waiting:
         del self._connections[connection]
 
     def oldest(self) -> Connection | None:
-        """The one whose time is over first."""
+        """The connection that times out first."""
         return next(iter(self._connections), None)
 
     def expired(self) -> Iterator[Connection]:
-        """Those whose time is over; each is to be removed before the next."""
+        """Connections that have timed out; each is to be removed before the next."""
         while (connection := self.oldest()) and connection.deadline_s <= time.monotonic():
             yield connection
 

@@ -43,7 +43,7 @@ class Exchange:
         self._sending = Patience(settings.send_stall_s, settings.min_rate_bytes_s)
 
     def serve(self, connection: Connection, is_probe: bool) -> After:
-        """Answer the request whose head has arrived; the client of a probe is not waited for."""
+        """Answer the request, whose head has arrived. A thread never waits for the client of a probe."""
         is_late, was_asked = connection.lacks_body, connection.was_asked
         data, connection.was_asked = connection.take(), False
         patience = (NO_PATIENCE, NO_PATIENCE) if is_probe else (self._receiving, self._sending)

@@ -175,7 +175,7 @@ class Loop:
             self._enter(connection, goes_to)
 
     def _room_for(self, connection: Connection) -> Waiting:
-        """Where a connection waits whose request is not whole."""
+        """The queue in which a connection waits until its request is whole."""
         if connection.has_head:
             return self._body if connection.was_asked else self._soon
         return self._begun if connection.data else self._new

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]
-    """One thread a request whose head is there; every other wait for a client is the loop's.
+    """A thread for each request with a whole head; all other waits for clients are in the loop.
 
     ``settings`` and ``service`` are given by the server before requests come.
     """

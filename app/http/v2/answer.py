@@ -53,7 +53,7 @@ def outputs_of(answer: Answer) -> dict[str, OutputTensor]:
 
 
 def write_json(file: Spool, told: dict[str, Any], answer: Answer, outputs: list[tuple[OutputTensor, bool]]) -> None:
-    """Write ``told`` with ``outputs`` to ``file``; the numbers of those that are not binary are in it."""
+    """Write ``told`` with ``outputs`` to ``file``, with the numbers of those that are not binary."""
     file.write(orjson.dumps(told)[:-1] + b',"outputs":[')
     for place, (output, is_binary) in enumerate(outputs):
         file.write(b"," if place else b"")

@@ -52,7 +52,7 @@ def unload(name: str) -> dict[str, str]:
 
 
 def _small_json() -> dict[str, Any]:
-    """The object in the body, empty where there is no body, whatever Content-Type says."""
+    """The object in the body, whatever Content-Type says; empty if there is no body."""
     with body_stream(request, SMALL_BYTES) as stream:
         data = b""
         while chunk := stream.read(SMALL_BYTES):

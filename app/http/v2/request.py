@@ -31,7 +31,7 @@ _parsing = threading.Lock()  # what JSON takes as Python objects is taken once a
 
 
 def _plain(value: Any) -> Any:
-    """``value`` where it is text or a number, else None: what lists and objects hold is not kept."""
+    """``value`` if it is text or a number, else None: the content of lists and objects is not kept."""
     return value if isinstance(value, str | int | float) else None
 
 
@@ -97,7 +97,7 @@ class Tensors:
         self._check()
 
     def wanted(self, unnamed: Iterable[str], possible: Iterable[str]) -> dict[str, bool]:
-        """Names of the outputs in order, ``unnamed`` where the request has none, and whether each is to be binary.
+        """Names of the outputs in order (``unnamed`` if the request has none), and whether each is to be binary.
 
         Raises BadRequest for one that no model has, naming those that are ``possible`` here.
         """

@@ -19,7 +19,8 @@ class Prompt:
 
 
 class PDNorm(nn.Module):
-    """Pointcept's ``PDNorm``: one norm a dataset and, where ``adaptive``, a scale and a shift made from the context."""
+    """Pointcept's ``PDNorm``: one norm for each dataset and, if ``adaptive``, a scale and a shift made from the
+    context."""
 
     def __init__(
         self,

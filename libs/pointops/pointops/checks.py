@@ -59,14 +59,14 @@ def check_samples(xyz: Tensor, offset: Tensor, new_offset: Tensor) -> Tensor:
 
 
 def check_offset(offset: Tensor) -> None:
-    """Raises ValueError unless ``offset`` holds one cumulative count or more, and on the CPU also where they fall."""
+    """Raises ValueError unless ``offset`` holds one cumulative count or more, and on the CPU also if they fall."""
     _check_counts("offset", offset)
     if _values_are_known(offset):
         check_rising("offset", offset)
 
 
 def check_batch(name: str, batch: Tensor) -> None:
-    """Raises ValueError unless ``batch`` holds integers (n,), and on the CPU also where one is negative."""
+    """Raises ValueError unless ``batch`` holds integers (n,), and on the CPU also if one is negative."""
     _check(name, batch, INTEGERS, (None,))
     if _values_are_known(batch) and bool((batch < 0).any()):
         raise ValueError(f"{name} holds {int(batch.min())}; clouds are numbered from 0")
@@ -80,13 +80,13 @@ def check_order(name: str, order: Tensor, offset: Tensor, points: int) -> Tensor
 
 
 def check_same_clouds(offset: Tensor, new_offset: Tensor) -> None:
-    """Raises ValueError where offsets count different numbers of clouds."""
+    """Raises ValueError if offsets count different numbers of clouds."""
     if len(offset) != len(new_offset):
         raise ValueError(f"offset is of {len(offset)} clouds and new_offset of {len(new_offset)}")
 
 
 def check_devices(tensors: dict[str, Tensor]) -> None:
-    """Raises ValueError where tensors, by name, lie on different devices."""
+    """Raises ValueError if tensors, by name, lie on different devices."""
     devices = {name: str(tensor.device) for name, tensor in tensors.items()}
     if len(set(devices.values())) > 1:
         raise ValueError("the tensors are not on one device: " + ", ".join(f"{n} on {d}" for n, d in devices.items()))

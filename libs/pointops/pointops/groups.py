@@ -1,4 +1,4 @@
-"""Queries and grouping in one call, and the two ways to say which point is of which cloud."""
+"""Queries and grouping in one call; conversion between the two ways to state the cloud of each point."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def knn_query_and_group(
     nsample: int | None = None,
     with_xyz: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """``grouping`` of the nsample nearest neighbours, or of idx (m, s) where it is known, and the indices."""
+    """``grouping`` of the nsample nearest neighbors, or of idx (m, s) if it is given, and the indices."""
     if idx is None:
         if nsample is None or offset is None:
             raise ValueError("knn_query_and_group needs idx, or nsample and offset")
@@ -38,7 +38,7 @@ def ball_query_and_group(
     nsample: int | None = None,
     with_xyz: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """``grouping`` of what ``ball_query`` finds, or of idx (m, s) where it is known, and the indices."""
+    """``grouping`` of what ``ball_query`` finds, or of idx (m, s) if it is given, and the indices."""
     if idx is None:
         if nsample is None or offset is None or max_radio is None:
             raise ValueError("ball_query_and_group needs idx, or nsample, offset and max_radio")
@@ -90,7 +90,8 @@ def _dilated_query(
 
 
 def offset2batch(offset: Tensor) -> Tensor:
-    """The cloud of every point, (n,) int64, from the cumulative counts (b,), or a ValueError where they are none."""
+    """The cloud of every point, (n,) int64, from the cumulative counts (b,). Raises ValueError if these are no such
+    counts."""
     check_offset(offset.contiguous())
     counts = offset.diff(prepend=offset.new_zeros(1))
     return torch.arange(len(offset), device=offset.device).repeat_interleave(counts)

@@ -1,4 +1,4 @@
-"""Queries for neighbours among the points of the same cloud."""
+"""Queries for neighbors among the points of one cloud."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def random_ball_query(
 
 
 def points_and_queries(xyz: Tensor, offset: Tensor, new_xyz: Tensor | None, new_offset: Tensor | None) -> Clouds:
-    """Checked, offsets as int64; the points are the queries where there are no others."""
+    """Checked, offsets as int64; the points are the queries if no others are given."""
     offset = check_points("xyz", xyz, offset)
     if new_xyz is None or new_offset is None:
         return xyz, offset, xyz, offset
@@ -79,7 +79,7 @@ def points_and_queries(xyz: Tensor, offset: Tensor, new_xyz: Tensor | None, new_
 
 
 def nearest(nsample: int, clouds: Clouds) -> tuple[Tensor, Tensor]:
-    """As knn_query, with squared distances, 1e10 where there is no neighbour."""
+    """As knn_query, with squared distances, 1e10 if there is no neighbor."""
     if not 1 <= nsample <= MAX_NEIGHBOURS:
         raise ValueError(f"nsample is {nsample}; between 1 and {MAX_NEIGHBOURS} neighbours can be asked for")
     return _operators(clouds).knn_query(*clouds, int(nsample))

@@ -141,7 +141,7 @@ def _segments(offset: Tensor) -> list[tuple[int, int]]:
 
 
 def _distance2(queries: Tensor, points: Tensor) -> Tensor:
-    """(q, p) squared distances, summed in the order x, y, z; infinite where a coordinate is not finite."""
+    """(q, p) squared distances, summed in the order x, y, z; infinite if a coordinate is not finite."""
     x, y, z = ((queries[:, axis, None] - points[None, :, axis]).square() for axis in range(3))
     return (x + y + z).nan_to_num(nan=torch.inf, posinf=torch.inf)
 

@@ -47,7 +47,7 @@ def _check_offset_of_points(offset: Tensor, points: int, name: str) -> None:
 
 
 def _check_offset_of_samples(new_offset: Tensor, offset: Tensor) -> None:
-    """ValueError unless the counts rise, or where an empty cloud of ``offset`` has samples."""
+    """Raises ValueError unless the counts rise, and if an empty cloud of ``offset`` has samples."""
     check_rising("new_offset", new_offset)
     points, samples = (counts.diff(prepend=counts.new_zeros(1)) for counts in (offset, new_offset))
     if bool(((points == 0) & (samples > 0)).any()):

@@ -155,7 +155,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def blocking(
     function: Callable[Concatenate[Self, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Self, P], T]:
-    """``function`` as one that returns its result, for objects whose driver is ``Blocking``."""
+    """The coroutine ``function`` as one that returns its result, for objects with the driver ``Blocking``."""
 
     @functools.wraps(function)
     def call(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> T:

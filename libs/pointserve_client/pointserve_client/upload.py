@@ -19,7 +19,7 @@ OnSent = Callable[[int, int], None]
 
 
 class Upload:
-    """The bytes of a cloud from where ``stream`` stands, ``size`` of them; ``name`` is that of the file, or empty."""
+    """``size`` bytes of a cloud from the position of ``stream``; ``name`` is that of the file, or empty."""
 
     def __init__(self, stream: BinaryIO, name: str = "", *, is_owner: bool = True):
         self._is_owner = is_owner

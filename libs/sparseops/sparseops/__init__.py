@@ -1,4 +1,4 @@
-"""Operators on sparse voxels: compiled where there was a compiler, otherwise in plain torch."""
+"""Operators on sparse voxels: compiled if there was a compiler, else in plain torch."""
 
 from .attention import patch_attention
 from .conv import PackedWeight, pack_weight, sparse_conv

@@ -69,7 +69,7 @@ def sort_codes(codes: Tensor, num_bits: int) -> tuple[Tensor, Tensor]:
 
 
 def _check_offsets(name: str, offsets: Tensor, end: int) -> None:
-    """ValueError where ``offsets``, on the CPU, do not ascend from 0 to ``end``."""
+    """Raises ValueError if ``offsets``, on the CPU, do not ascend from 0 to ``end``."""
     if offsets[0] != 0 or offsets[-1] != end:
         raise ValueError(f"{name} must begin with 0 and end with {end}, got {offsets[0]} and {offsets[-1]}")
     descents = (offsets.diff() < 0).nonzero().flatten()

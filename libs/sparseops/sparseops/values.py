@@ -21,6 +21,6 @@ def can_be_read(tensor: Tensor) -> bool:
 
 
 def need_values(name: str, tensor: Tensor) -> None:
-    """ValueError for a meta tensor whose values would tell the size of a result."""
+    """Raises ValueError for a meta tensor if the size of a result depends on its values."""
     if is_meta(tensor):
         raise ValueError(f"{name} must have values, which the result's size depends on, got a meta tensor")
