@@ -28,7 +28,7 @@ import numpy as np
 import requests
 
 from app.bench.clouds import Size, made_up
-from app.bench.load import Load, Shot, Term
+from app.bench.load import Load, LoadLimit, RequestSample
 from benchmarks.cgroup import limited
 from benchmarks.disk import small_disk
 from benchmarks.slow_clients import besiege
@@ -86,35 +86,35 @@ def measure(fault: Fault) -> list[str]:
                 end = time.monotonic()
                 time.sleep(CALM_S)
             restarts = Counter(server.get("/health").json()["engines"][0]["restarts"])
-        others = Counter(shot.status for shot in load.shots if shot.status != 200)
+        others = Counter(sample.status for sample in load.samples if sample.status != 200)
         return [
             fault.what,
-            str(sum(shot.status == 200 for shot in load.shots)),
+            str(sum(sample.status == 200 for sample in load.samples)),
             ", ".join(f"{status}: {count}" for status, count in others.items()) or "none",
-            str(sum(not shot.is_right for shot in load.shots)),
-            f"{silence_s(load.shots, 0.0, begin):.1f} s",
-            f"{silence_s(load.shots, begin, end + CALM_S):.1f} s",
+            str(sum(not sample.is_right for sample in load.samples)),
+            f"{silence_s(load.samples, 0.0, begin):.1f} s",
+            f"{silence_s(load.samples, begin, end + CALM_S):.1f} s",
             ", ".join(f"{kind}: {count}" for kind, count in restarts.items()) or "none",
             told or "–",
         ]
 
 
-def silence_s(shots: list[Shot], begin: float, end: float) -> float:
+def silence_s(samples: list[RequestSample], begin: float, end: float) -> float:
     """The longest time between two good answers, the later of which came from ``begin`` to ``end``."""
-    times = sorted(shot.ended for shot in shots if shot.status == 200)
+    times = sorted(sample.ended for sample in samples if sample.status == 200)
     return max((later - earlier for earlier, later in pairwise(times) if begin <= later <= end), default=0.0)
 
 
 @contextmanager
 def under_load(load: Load) -> Iterator[None]:
     """``NUM_CLIENTS`` clients ask until the end of the block."""
-    term = Term(LIMIT_S, None)
+    limit = LoadLimit(LIMIT_S, None)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(load.closed, NUM_CLIENTS, term)
+        pool.submit(load.closed, NUM_CLIENTS, limit)
         try:
             yield
         finally:
-            term.stop()
+            limit.stop()
 
 
 def kill(server: Server, models: Path) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from app.bench.clouds import Size, made_up
 from app.bench.figures import Figures, figures
-from app.bench.load import Load, Term
+from app.bench.load import Load, LoadLimit
 from app.bench.watch import Watch
 from tests.http.server import Server
 
@@ -64,10 +64,10 @@ def measure(load: Load, num_clients: int, seconds: float, server: Server) -> lis
     passes = clouds_and_passes(server)
     begin_s = time.monotonic()
     with watch.watching(), utilisation(used):
-        load.closed(num_clients, Term(seconds, None))
+        load.closed(num_clients, LoadLimit(seconds, None))
         elapsed_s = time.monotonic() - begin_s
     clouds, batches = (after - before for after, before in zip(clouds_and_passes(server), passes, strict=True))
-    found: Figures = figures(load.shots, elapsed_s, watch)
+    found: Figures = figures(load.samples, elapsed_s, watch)
     others = {status: count for status, count in found["statuses"].items() if status != "200"}
     return [
         str(found["answers"]),

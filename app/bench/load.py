@@ -16,11 +16,11 @@ from app.bench.clouds import BenchCloud
 
 
 @dataclass(frozen=True)
-class Shot:
+class RequestSample:
     """One request: the seconds until its whole answer, counted from when it was due, the status, and the content of a
     good answer.
 
-    ``is_right`` says whether the answer is the one that the same cloud got before the load. ``ended`` is when it was
+    ``is_right`` says whether the answer equals the one that this cloud got before the load. ``ended`` is when it was
     whole, in seconds of ``time.monotonic``.
     """
 
@@ -33,7 +33,7 @@ class Shot:
     ended: float = field(default_factory=time.monotonic)
 
 
-class Term:
+class LoadLimit:
     """The end of a load: after a number of seconds or of requests, or by a call. For any number of threads."""
 
     def __init__(self, seconds: float, num_requests: int | None):
@@ -61,41 +61,41 @@ class Term:
 
 
 class Load:
-    """Requests for ``clouds``; ``shots`` grows while it runs. Before the load each cloud is sent once, patiently;
+    """Requests for ``clouds``; ``samples`` grows while it runs. Before the load each cloud is sent once, patiently;
     ``on_wait`` is called for every wait."""
 
     def __init__(
         self, url: str, key: str, clouds: Sequence[BenchCloud], on_wait: OnWait = lambda problem, wait_s: None
     ):
-        self.shots: list[Shot] = []
+        self.samples: list[RequestSample] = []
         self._client = Client(url, key, patience_s=0.0)
         self._clouds = clouds
         with Client(url, key, on_wait=on_wait) as patient:
             self._expected = [_predicted(patient, cloud).labels for cloud in clouds]
 
-    def closed(self, num_clients: int, term: Term) -> None:
+    def closed(self, num_clients: int, limit: LoadLimit) -> None:
         """Each client sends the next cloud once it was answered; one that got 429 comes back after Retry-After."""
-        with self._client, _threads(num_clients, term) as pool:
+        with self._client, _threads(num_clients, limit) as pool:
             for seed in range(num_clients):
-                pool.submit(self._client_loop, random.Random(seed), term)
+                pool.submit(self._client_loop, random.Random(seed), limit)
 
-    def open(self, rate: float, num_clients: int, term: Term) -> None:
+    def open(self, rate: float, num_clients: int, limit: LoadLimit) -> None:
         """``rate`` requests a second on average, as from strangers (exponential pauses), by ``num_clients`` at most.
 
-        A request is due when it comes, also where no client is free to send it: what it waits is part of its seconds.
+        A request is due when it comes, even if no client is free to send it: its seconds include that wait.
         """
         chance = random.Random(0)
         due_s = time.monotonic()
-        with self._client, _threads(num_clients, term) as pool:
-            while term.sleep(due_s - time.monotonic()) and term.take():
+        with self._client, _threads(num_clients, limit) as pool:
+            while limit.sleep(due_s - time.monotonic()) and limit.take():
                 pool.submit(self._shoot, self._choose(chance), due_s)
                 due_s += chance.expovariate(rate)
 
-    def _client_loop(self, chance: random.Random, term: Term) -> None:
-        while term.take():
+    def _client_loop(self, chance: random.Random, limit: LoadLimit) -> None:
+        while limit.take():
             retry_after_s = self._shoot(self._choose(chance), time.monotonic())
             if retry_after_s:
-                term.sleep(retry_after_s * chance.uniform(0.2, 1))
+                limit.sleep(retry_after_s * chance.uniform(0.2, 1))
 
     def _choose(self, chance: random.Random) -> int:
         return chance.choices(range(len(self._clouds)), [cloud.weight for cloud in self._clouds])[0]
@@ -106,11 +106,13 @@ class Load:
         try:
             answer = _predicted(self._client, cloud)
         except Problem as problem:
-            self.shots.append(Shot(cloud.label, time.monotonic() - due_s, problem.status))
+            self.samples.append(RequestSample(cloud.label, time.monotonic() - due_s, problem.status))
             return problem.retry_after_s
         seconds = time.monotonic() - due_s
         is_right = np.array_equal(answer.labels, self._expected[index])
-        self.shots.append(Shot(cloud.label, seconds, 200, answer.meta.num_points, is_right, answer.meta.timings_ms))
+        self.samples.append(
+            RequestSample(cloud.label, seconds, 200, answer.meta.num_points, is_right, answer.meta.timings_ms)
+        )
         return None
 
 
@@ -120,13 +122,13 @@ def _predicted(client: Client, cloud: BenchCloud) -> Prediction:
 
 
 @contextmanager
-def _threads(number: int, term: Term) -> Iterator[ThreadPoolExecutor]:
+def _threads(number: int, limit: LoadLimit) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads. Its end awaits them; after an exception they end soon."""
     with ThreadPoolExecutor(number) as pool:
         try:
             yield pool
             pool.shutdown()
         except BaseException:
-            term.stop()
+            limit.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

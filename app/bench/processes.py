@@ -11,7 +11,7 @@ KINDS = {"app.engine.process": "engines", "app.engine.reader_process": "readers"
 def family(engine_pid: int) -> dict[int, str]:
     """The kind (web, readers, engines) of each process of the service that has the engine ``engine_pid``.
 
-    Empty where no such engine runs here: the service is on another machine or in a container of its own.
+    Empty if no such engine runs here: the service is on another machine or in a container of its own.
     """
     if _kind(engine_pid) != "engines":
         return {}

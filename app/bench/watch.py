@@ -16,7 +16,7 @@ MEMORY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Look:
+class ResourceSample:
     """Bytes by kind of process, and open files, at one moment; only if the service runs on this machine."""
 
     elapsed_s: float
@@ -34,7 +34,7 @@ class Watch:
 
     url: str
     key: str
-    looks: list[Look] = field(default_factory=list)
+    samples: list[ResourceSample] = field(default_factory=list)
     live_s: list[float] = field(default_factory=list)
     num_silences: int = 0
     before: dict[str, Any] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class Watch:
         while True:
             processes = _processes(client)
             if processes:
-                look = Look(time.monotonic() - begin_s, memory_bytes(processes), num_descriptors(processes))
-                self.looks.append(look)
+                sample = ResourceSample(time.monotonic() - begin_s, memory_bytes(processes), num_descriptors(processes))
+                self.samples.append(sample)
             if over.wait(MEMORY_S):
                 return
 

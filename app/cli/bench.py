@@ -38,13 +38,13 @@ def bench(
 ) -> None:
     """Put a service under load: latency, throughput, answers by status, time outside the network, memory over time.
 
-    Every answer is compared with what the same cloud got before the load; the exit code is 1 where one differs or its
-    status is neither 200 nor 429.
+    Every answer is compared with what its cloud got before the load; the exit code is 1 if one differs or its status is
+    neither 200 nor 429.
     """
     from pointserve_client import PATIENCE_S, Client, PredictionWarning
 
     from app.bench.figures import figures
-    from app.bench.load import Load, Term
+    from app.bench.load import Load, LoadLimit
     from app.bench.report import report
     from app.bench.watch import Watch
 
@@ -57,14 +57,14 @@ def bench(
         load = Load(url, key, _clouds(client, url, files or [], points, model), on_wait)
     watch = Watch(url, key)
     begin_s = time.monotonic()
-    term = Term(seconds, requests)
+    limit = LoadLimit(seconds, requests)
     with watch.watching():
         if rate is None:
-            load.closed(clients, term)
+            load.closed(clients, limit)
         else:
-            load.open(rate, clients, term)
+            load.open(rate, clients, limit)
         elapsed_s = time.monotonic() - begin_s
-    found = figures(load.shots, elapsed_s, watch)
+    found = figures(load.samples, elapsed_s, watch)
     print(json.dumps(found) if as_json else report(found), end="\n" if as_json else "")
     if found["wrong"] or set(found["statuses"]) - {"200", "429"}:
         raise typer.Exit(1)

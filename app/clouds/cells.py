@@ -126,7 +126,7 @@ class _RowReader:
         return table
 
     def one_by_one(self, chunk: Sequence[bytes], line_number: int) -> np.ndarray:
-        """As ``numbers``, but cell by cell; ``line_number`` is that of the first line."""
+        """As ``at_once``, but cell by cell; ``line_number`` is that of the first line."""
         rows = list(self.rows(chunk, line_number))
         if not rows:
             return np.empty((0, len(self.layout.used)))

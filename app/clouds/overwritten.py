@@ -22,7 +22,7 @@ def of_classification(codes: np.ndarray, classes: Collection[ClassInfo], loss: s
 
 
 def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_source: bool) -> list[str]:
-    """The same of the column of ``cloud`` that states classes, in the format ``output``.
+    """As ``of_classification``, for the column of ``cloud`` that states classes, in the format ``output``.
 
     Nothing of PLY and PCD, which keep every column, but for the ``label`` of a PCD that is overwritten; nothing of LAS,
     whose writer knows what it overwrites.

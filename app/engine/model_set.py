@@ -53,7 +53,7 @@ class ModelSet:
     def load_all(self, unloaded: Collection[str] = ()) -> None:
         """Load and warm every model but those ``unloaded``; one that cannot be served says so on its card.
 
-        Raises Problem where the setting names no experiment.
+        Raises Problem if the setting names no experiment.
         """
         for folder in experiment.find(self._settings.models):
             card = ModelCard(folder.name, str(folder), "", "", 0, [], [], None, 0)

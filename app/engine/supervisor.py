@@ -75,8 +75,8 @@ class Supervisor:
     def change(self, message: LoadModel | UnloadModel) -> None:
         """Load or unload a model on every engine that is ready, and remember it for those that start later.
 
-        Where none is ready, each that can be started does it then. Raises NotReady if none can be or another change
-        is under way, and the problem of the first engine that could not do it.
+        If none is ready, each that can be started does it then. Raises NotReady if none can be or another change is
+        under way, and the problem of the first engine that could not do it.
         """
         if not self._changing.acquire(blocking=False):
             raise NotReady("Another model is being loaded or unloaded.", retry_after_s=5.0)

@@ -19,9 +19,9 @@ class Environ:
     """``application`` with requests as it can take them.
 
     Where a proxy serves the service under a path, the addresses in answers begin with it: with
-    ``settings.path_prefix``, which is also taken off the path where the proxy left it on, or with X-Forwarded-Prefix.
-    That is believed of everybody, because it changes nothing but links in the answer to who sent it, and only as a
-    plain path.
+    ``settings.path_prefix``, which is also taken off the path if the proxy left it on, or with X-Forwarded-Prefix. That
+    is believed of everybody, because it changes nothing but links in the answer to who sent it, and only as a plain
+    path.
     """
 
     def __init__(self, application: "WSGIApplication", settings: Settings):

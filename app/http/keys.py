@@ -21,7 +21,7 @@ class Keys:
     def owner(self, request: Request) -> str:
         """The name of the key that ``request`` brings; '' if none is needed.
 
-        Raises Unauthorised where it brings none or a wrong one.
+        Raises Unauthorised if it brings none or a wrong one.
         """
         if not self._hashes or request.path in OPEN_PATHS:
             return ""

@@ -3,16 +3,16 @@
 import pytest
 
 from app.bench.figures import figures
-from app.bench.load import Shot
+from app.bench.load import RequestSample
 from app.bench.report import report
-from app.bench.watch import Look, Watch
+from app.bench.watch import ResourceSample, Watch
 
 
 def found(seconds: float) -> dict:
-    looks = [Look(share * seconds / 10, {"web": (100 + share) << 20}, 20) for share in range(11)]
+    samples = [ResourceSample(share * seconds / 10, {"web": (100 + share) << 20}, 20) for share in range(11)]
     health = {"engines": []}
-    watch = Watch("http://x", "", looks=looks, before=health, after=health)
-    return figures([Shot("500", 0.1, 200, 500, True, {"network": 50.0})], seconds, watch)
+    watch = Watch("http://x", "", samples=samples, before=health, after=health)
+    return figures([RequestSample("500", 0.1, 200, 500, True, {"network": 50.0})], seconds, watch)
 
 
 @pytest.mark.parametrize(("seconds", "growth"), [(9, None), (600, 60)])
