@@ -145,6 +145,12 @@ def test_addresses_that_are_none(url):
         Client(url)
 
 
+@pytest.mark.parametrize("key", ["…", "schlüssel", "a\nb", "a\0b", "\udcff"])
+def test_keys_that_cannot_be_sent(key):
+    with pytest.raises(Unauthorized, match="ASCII"):
+        Client("http://localhost:5001", key)
+
+
 def test_a_server_that_was_never_there_is_not_awaited_for_long(kind):
     told = []
     client = kind(f"http://127.0.0.1:{free_port()}", on_wait=lambda problem, wait_s: told.append(wait_s))

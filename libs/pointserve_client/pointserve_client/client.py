@@ -39,6 +39,7 @@ class _Client(calls.Caller):
 
         Raises:
             BadAddress: ``url`` is no address.
+            Unauthorized: ``key`` cannot be sent.
         """
         self._driver = self._kind(httpx2.Timeout(timeout_s, connect=CONNECT_S, pool=None))
         self._transport = Transport(self._driver, url, key, timeout_s, on_wait)

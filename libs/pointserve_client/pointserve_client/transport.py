@@ -16,7 +16,7 @@ import httpx2
 
 from pointserve_client.answer import OnReceived
 from pointserve_client.driver import Driver
-from pointserve_client.errors import BadAddress, NotReady, Problem, Unreached, problem_of
+from pointserve_client.errors import BadAddress, NotReady, Problem, Unauthorized, Unreached, problem_of
 from pointserve_client.upload import OnSent, Upload
 from pointserve_client.waits import OnWait, Patience
 
@@ -51,7 +51,7 @@ class Transport:
     def __init__(self, driver: Driver, url: str, key: str, timeout_s: float, on_wait: OnWait):
         self._driver = driver
         self._url = checked(url).rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = {"Authorization": f"Bearer {checked_key(key)}"} if key else {}
         self._timeout_s = timeout_s
         self._on_wait = on_wait
         self._was_reached = False
@@ -177,3 +177,10 @@ def checked(url: str) -> str:
         if is_plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx2.URL(url):
             return url
     raise BadAddress(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST.")
+
+
+def checked_key(key: str) -> str:
+    """``key``; raises Unauthorized if it has characters that a header cannot carry."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise Unauthorized("The key has characters that cannot be sent: expected printable ASCII characters on one line.")
