@@ -160,13 +160,18 @@ class Service:
         The body stays the caller's to close, the answer becomes so. ``on_stage`` is called with decode, segment and
         encode as each begins. ``is_gone`` is asked now and then whether the client has hung up.
 
-        Raises: NotFound: no such model; before any work. BadRequest: more passes than the server makes, before any
-        work; what the file or the model does not have. BadCloud, UnsupportedFormat, TooLarge: the file; TooLarge also
-        if it takes more memory than there is. NoRoom: the disk is full. Busy: too many points are here already, or
-        memory did not become free for some time. Quarantined: engines were lost over this cloud. BadModel: the model's
-        files are whole and cannot be served. NotReady: no engine can take work, the model's files cannot be read at the
-        moment, or the device's memory does not suffice. ClientGone: nobody waits any more. DeadlineExceeded: after
-        ``options.timeout_s``, at most ``request_timeout_s``.
+        Raises:
+            NotFound: no such model; before any work.
+            BadRequest: more passes than the server makes, before any work; what the file or the model does not have.
+            BadCloud, UnsupportedFormat, TooLarge: the file; TooLarge also if it takes more memory than there is.
+            NoRoom: the disk is full.
+            Busy: too many points are here already, or memory did not become free for some time.
+            Quarantined: engines were lost over this cloud.
+            BadModel: the model's files are whole and cannot be served.
+            NotReady: no engine can take work, the model's files cannot be read at the moment, or the device's memory
+                does not suffice.
+            ClientGone: nobody waits any more.
+            DeadlineExceeded: after ``options.timeout_s``, at most ``request_timeout_s``.
         """
         deadline = Deadline.after(min(options.timeout_s or math.inf, self._settings.request_timeout_s), is_gone)
         max_passes = self._settings.max_passes

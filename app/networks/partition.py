@@ -11,8 +11,10 @@ from torch import Tensor
 class Partition:
     """V rows in P parts, none of them empty.
 
-    Attributes: part: int64 (V,), the part of every row. order: int64 (V,), the rows such that those of a part are
-    consecutive, in their own order. starts: int64 (P + 1,), the begin of each part in ``order``.
+    Attributes:
+        part: int64 (V,), the part of every row.
+        order: int64 (V,), the rows such that those of a part are consecutive, in their own order.
+        starts: int64 (P + 1,), the begin of each part in ``order``.
     """
 
     part: Tensor

@@ -9,12 +9,14 @@ from torch import Tensor
 class VoxelBatch:
     """The voxels of one cloud or of several.
 
-    Attributes: voxels: int64 (V, 4): number of the cloud, ascending, then x, y, z from 0. coord: float32 (V, 3),
-    positions of the voxels' points as the model's transforms leave them; None if only voxels are at hand. joint:
-    whether serialization depth, spatial shape and patch size are those of the whole batch, as upstream takes them; if
-    not, each cloud has its own, and its answer is identical alone and beside others. condition: the dataset whose norms
-    and classes a network with several is to use. shuffles: int64 (levels, K), permutations of the K serialization
-    orders that upstream drew, if any.
+    Attributes:
+        voxels: int64 (V, 4): number of the cloud, ascending, then x, y, z from 0.
+        coord: float32 (V, 3), positions of the voxels' points as the model's transforms leave them; None if only
+            voxels are at hand.
+        joint: whether serialization depth, spatial shape and patch size are those of the whole batch, as upstream takes
+            them; if not, each cloud has its own, and its answer is identical alone and beside others.
+        condition: the dataset whose norms and classes a network with several is to use.
+        shuffles: int64 (levels, K), permutations of the K serialization orders that upstream drew, if any.
     """
 
     voxels: Tensor

@@ -40,9 +40,12 @@ class Order:
 class Patches:
     """The patches of one level along one curve.
 
-    Attributes: gather: int64 (T,), the row that stands at each place of the padded order. scatter: int64 (V,), the
-    place of each row. cu_seqlens: int32 (P + 1,), begins and ends of patches. voxels: int64 (T, 3), coordinates of the
-    gathered rows. coord: float32 (T, 3), their positions; None if the level has none.
+    Attributes:
+        gather: int64 (T,), the row that stands at each place of the padded order.
+        scatter: int64 (V,), the place of each row.
+        cu_seqlens: int32 (P + 1,), begins and ends of patches.
+        voxels: int64 (T, 3), coordinates of the gathered rows.
+        coord: float32 (T, 3), their positions; None if the level has none.
     """
 
     gather: Tensor
@@ -66,8 +69,10 @@ class Patches:
 class SortedVoxels:
     """The voxels of a level, such that those of a coarser voxel, with edges of a power of 2, are consecutive.
 
-    Attributes: coords: int64 (V, 4), number of the cloud, x, y, z. ends: the end of each cloud. coord: float32 (V, 3),
-    positions; None if no network asks for them.
+    Attributes:
+        coords: int64 (V, 4), number of the cloud, x, y, z.
+        ends: the end of each cloud.
+        coord: float32 (V, 3), positions; None if no network asks for them.
     """
 
     coords: Tensor
