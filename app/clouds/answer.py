@@ -10,7 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
 from app.clouds.needs import FLOAT_BYTES, SORTED_BYTES
-from app.clouds.units import Unit, Units
+from app.clouds.units import Unit, Units, UnitSource
 
 Color = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
@@ -39,9 +39,7 @@ class AxisUnit(TypedDict):
 
     name: str
     metres: Annotated[float, Field(description="That one unit is; of degrees, along this axis at this place.")]
-    source: Annotated[
-        str, Field(description="Who says so.", json_schema_extra={"enum": ["file", "option", "format", "assumed"]})
-    ]
+    source: Annotated[UnitSource, Field(description="Who says so.")]
 
 
 class AxisUnits(TypedDict):

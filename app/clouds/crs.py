@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from app.clouds.citation import unit_in
-from app.clouds.units import METRE, Unit, Units, angle, length, shown
+from app.clouds.units import METRE, Unit, Units, UnitSource, angle, length, shown
 
 MAX_CHARS = 1 << 16
 REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
@@ -37,7 +37,7 @@ class BadCrs(Exception):
     """A coordinate system that cannot be used; the text says why, without a full stop."""
 
 
-def units_of(text: str, source: str = "file") -> Units:
+def units_of(text: str, source: UnitSource = "file") -> Units:
     """The units of a coordinate system, given as pyproj takes it; bare digits are an EPSG code.
 
     x and y have the unit of the horizontal axes, z that of the vertical one; where there is none, that of the
@@ -59,7 +59,7 @@ def units_of(text: str, source: str = "file") -> Units:
     return units if units.z.source != "assumed" else _with_heights(units, text, source)
 
 
-def _with_heights(flat: Units, text: str, source: str) -> Units:
+def _with_heights(flat: Units, text: str, source: UnitSource) -> Units:
     """``flat`` with the unit of a vertical system that stands behind the horizontal one, not with it in a compound."""
     vertical = VERTICAL.search(text)
     head = text[: vertical.start()] if vertical else ""
@@ -84,7 +84,7 @@ def epsg_units() -> dict[int, tuple[str, float, bool]]:
     }
 
 
-def epsg_unit(code: int, source: str = "file") -> Unit | None:
+def epsg_unit(code: int, source: UnitSource = "file") -> Unit | None:
     """The unit of an EPSG code such as 9003; None if there is none."""
     try:
         name, factor, is_angle = epsg_units()[code]
@@ -120,7 +120,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _from_axes(crs: Any, source: str) -> Units:
+def _from_axes(crs: Any, source: UnitSource) -> Units:
     while crs.is_bound and crs.source_crs is not None:
         crs = crs.source_crs
     flat: list[Unit] = []
@@ -157,7 +157,7 @@ def _completed(flat: list[Unit], height: Unit | None, crs: str, doubts: tuple[st
     return Units(x, y, height, crs, doubts)
 
 
-def _scanned(text: str, source: str) -> Units:
+def _scanned(text: str, source: UnitSource) -> Units:
     """The units that a WKT states which is otherwise no coordinate system; raises BadCrs if it states none."""
     vertical = VERTICAL.search(text)
     head, tail = (text[: vertical.start()], text[vertical.start() :]) if vertical else (text, "")
@@ -176,7 +176,7 @@ def _scanned(text: str, source: str) -> Units:
     return _completed(flat, height[0] if height else None, name, (doubt,))
 
 
-def _stated_units(text: str, source: str) -> list[Unit]:
+def _stated_units(text: str, source: UnitSource) -> list[Unit]:
     units = []
     for kind, name, number in UNIT.findall(text):
         is_angle = kind.upper() == "ANGLE" or (not kind and bool(IS_ANGLE.search(name)))

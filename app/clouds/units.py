@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from app.errors import BadRequest
 
@@ -35,6 +36,7 @@ SHORT = {
 }
 MAX_NAME_CHARS = 60
 MAX_CRS_NAME_CHARS = 120
+UnitSource = Literal["file", "option", "format", "assumed"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Unit:
 
     name: str
     metres: float
-    source: str = "assumed"
+    source: UnitSource = "assumed"
     radians: float = 0.0
 
     @property
@@ -102,7 +104,7 @@ def shown(name: str) -> str:
     return "".join(char for char in " ".join(name.split()) if char.isprintable())[:MAX_CRS_NAME_CHARS]
 
 
-def length(metres: float, name: str = "", source: str = "file") -> Unit:
+def length(metres: float, name: str = "", source: UnitSource = "file") -> Unit:
     """A unit of length, named by its factor if that is known, else ``name``; ValueError for an absurd factor."""
     if not MIN_METRES <= metres <= MAX_METRES:
         raise ValueError(f"a unit of {metres:g} m is not possible")
@@ -114,7 +116,7 @@ def length(metres: float, name: str = "", source: str = "file") -> Unit:
     return Unit(f"unit of {metres:.9g} m" if means_nothing else words, metres, source)
 
 
-def angle(radians: float, name: str, source: str = "file") -> Unit:
+def angle(radians: float, name: str, source: UnitSource = "file") -> Unit:
     """A unit of angle; its ``metres`` are not known yet. ValueError for an absurd factor."""
     if not MIN_METRES <= radians <= math.pi:
         raise ValueError(f"an angle of {radians:g} radians is no unit")
@@ -122,7 +124,7 @@ def angle(radians: float, name: str, source: str = "file") -> Unit:
     return Unit("degree" if is_degree else " ".join(name.split())[:MAX_NAME_CHARS] or "angle", 1.0, source, radians)
 
 
-def parse_unit(text: str, source: str = "option") -> Unit:
+def parse_unit(text: str, source: UnitSource = "option") -> Unit:
     """The unit of a name such as m, ft, us-ft or deg, or of a factor in metres; ValueError for anything else."""
     word = " ".join(text.lower().replace("_", " ").split())
     for name, others in SHORT.items():

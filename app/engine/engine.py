@@ -172,8 +172,8 @@ class Engine:
         finally:
             os.close(fd)
         self._connection = EngineConnection(child, heartbeat, self._hang_limits)
-        state = "failed" if self._status.state == "failed" else "starting"  # "failed" stays until it is ready
-        self._set(replace(self._status, state=state, pid=child.pid))
+        status = replace(self._status, pid=child.pid)
+        self._set(status if status.state == "failed" else replace(status, state="starting"))  # failed until it is ready
         return self._connection
 
     def _await_ready(self, connection: EngineConnection) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Literal
 
 from app.clouds import catalog
 from app.engine import devices
@@ -16,16 +17,12 @@ from app.engine.deadline import STOPPING, Deadline
 from app.engine.job_queue import BatchLimits
 from app.engine.memory_plan import MemoryPlan
 from app.engine.missing_models import MAX_RETRY_S
-from app.engine.protocol import (
-    LoadModel,
-    ModelCard,
-    UnloadModel,
-)
+from app.engine.protocol import LoadModel, ModelCard, UnloadModel
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Scheduler
-from app.engine.status import ServiceStatus
+from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
 from app.options import Options
@@ -51,7 +48,7 @@ class Service:
         batches = BatchLimits(settings.batch_requests, settings.shared_voxels, settings.batch_delay_ms / 1000)
         self._scheduler = Scheduler(self.admission, batches)
         self._supervisor = Supervisor(settings, self._scheduler, plan, self.memory)
-        self._phase = "stopped"
+        self._phase: Literal["stopped", "started", "stopping"] = "stopped"
 
     def start(self) -> None:
         """Start readers and engines; returns before they are ready."""
@@ -108,7 +105,7 @@ class Service:
     def status(self) -> ServiceStatus:
         """The state of everything, at this moment."""
         engines = self._supervisor.engines
-        state = self._supervisor.state if self._phase == "started" else self._phase
+        state: ServiceState = self._supervisor.state if self._phase == "started" else self._phase
         reason = "" if state == "ready" else next((status.reason for status in engines if status.reason), "")
         cards = self.models()
         if state == "ready" and (missing := self._missing(cards)):
@@ -141,7 +138,7 @@ class Service:
         """Whether this process can still serve, now or when its engines are back; else only a restart helps."""
         return self._phase != "started" or self._supervisor.is_alive
 
-    def _retry_after_s(self, state: str, cards: list[ModelCard]) -> float | None:
+    def _retry_after_s(self, state: ServiceState, cards: list[ModelCard]) -> float | None:
         if state == "empty":
             return None if all(card.is_unloaded or card.is_refused for card in cards) else MAX_RETRY_S
         return self._supervisor.resumes_in_s
@@ -151,7 +148,7 @@ class Service:
         body: Body,
         options: Options,
         request_id: str = "",
-        on_stage: Callable[[str], None] = lambda stage: None,
+        on_stage: Callable[[Stage], None] = lambda stage: None,
         *,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> Answer:

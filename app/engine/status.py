@@ -1,22 +1,27 @@
 """Status of the service and of its engines at one moment."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from app.engine.heartbeat import Memory
+
+EngineState = Literal["ready", "starting", "paused", "failed", "stopped"]  # several engines have the first of theirs
+ServiceState = Literal["stopped", "starting", "ready", "empty", "paused", "failed", "stopping"]
+Stage = Literal["upload", "decode", "segment", "encode"]  # of a prediction
 
 
 @dataclass(frozen=True)
 class EngineStatus:
     """State of one engine; ``reason`` of the last trouble.
 
-    ``state`` is starting, ready, paused (lost too often), failed (it cannot serve as things are) or stopped; paused and
-    failed, it is tried again in ``resumes_in_s``. ``restarts`` counts by what it was lost to: killed (by a signal),
+    ``state`` is paused if it was lost too often, failed if it cannot serve as things are; in both it is tried again in
+    ``resumes_in_s``. ``restarts`` counts by what it was lost to: killed (by a signal),
     hung, device, exit, start. ``busy_s`` are seconds in which it had clouds, ``device_busy_s`` those of them in which
     its device ran plan and network.
     """
 
     device: str
-    state: str = "starting"
+    state: EngineState = "starting"
     reason: str = ""
     resumes_in_s: float = 0.0
     pid: int | None = None
@@ -32,7 +37,7 @@ class EngineStatus:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """State of the service: stopped, starting, ready, empty, paused, failed or stopping; ``reason`` why not ready.
+    """State of the service; ``reason`` says why it is not ready.
 
     It is empty while its engines run but a request that names no model finds none. ``retry_after_s`` is when it may
     be ready; None if nobody knows.
@@ -44,7 +49,7 @@ class ServiceStatus:
     ``request_memory_bytes`` are the total that requests may take and what is used of it.
     """
 
-    state: str
+    state: ServiceState
     reason: str
     engines: list[EngineStatus]
     num_requests: int

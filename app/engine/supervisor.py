@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from app.diagnostics.machine import usable_cores
 from app.engine.breaker import Breaker
@@ -17,12 +18,11 @@ from app.engine.engine import Engine
 from app.engine.memory_plan import MemoryPlan
 from app.engine.protocol import LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
-from app.engine.status import EngineStatus
+from app.engine.status import EngineState, EngineStatus
 from app.errors import NotReady
 from app.settings import MIB, EngineSettings, Settings
 from app.zoo.experiment import split
 
-STATES = ("ready", "starting", "paused", "failed", "stopped")
 SOON_S = 5.0
 QUEUE_MEMORIES = 4  # clouds that wait may need so many times the memory of the devices
 
@@ -66,7 +66,7 @@ class Supervisor:
         for engine in self._engines:
             engine.stop()
 
-    def wait(self, timeout_s: float) -> str:
+    def wait(self, timeout_s: float) -> EngineState:
         """The state of the engines once it is no longer 'starting', or after ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: self.state != "starting", timeout_s)
@@ -122,10 +122,10 @@ class Supervisor:
         return [engine.status for engine in self._engines]
 
     @property
-    def state(self) -> str:
-        """'ready' if any engine is, else 'starting' if any is, else 'paused', 'failed' or 'stopped'."""
+    def state(self) -> EngineState:
+        """The first state, in the order of ``EngineState``, that an engine is in."""
         states = {status.state for status in self.engines}
-        return next(state for state in STATES if state in states)
+        return next(state for state in get_args(EngineState) if state in states)
 
     @property
     def models(self) -> list[ModelCard]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from apiflask import APIBlueprint
 from pydantic import Field
 
-from app.engine.status import EngineStatus
+from app.engine.status import EngineStatus, ServiceState
 from app.errors import NotReady
 from app.http.openapi import responses
 from app.http.state import state
@@ -26,10 +26,7 @@ class QueueLoad:
 class Health:
     """State of the service, its engines and its queue."""
 
-    state: Annotated[
-        str,
-        Field(json_schema_extra={"enum": ["stopped", "starting", "ready", "empty", "paused", "failed", "stopping"]}),
-    ]
+    state: ServiceState
     reason: Annotated[str, Field(description="The last trouble, if the service is not ready.")]
     engines: list[EngineStatus]
     queue: QueueLoad

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 from apiflask import APIBlueprint
 from pydantic import Field
 
+from app.engine.status import Stage
 from app.http.openapi import responses
 from app.http.state import state
 
 blueprint = APIBlueprint("progress", __name__)
-
-
-Stage = Annotated[str, Field(json_schema_extra={"enum": ["upload", "decode", "segment", "encode"]})]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Progress:
     """One prediction: its stage and how much of the body has arrived."""
 
     total_bytes: int | None
-    stage: str = "upload"
+    stage: Stage = "upload"
     received_bytes: int = 0
     begin_s: float = field(default_factory=time.monotonic)
 
@@ -39,7 +37,7 @@ class Progress:
         """So much of the body is here, in all."""
         self.received_bytes = num_bytes
 
-    def enter(self, stage: str) -> None:
+    def enter(self, stage: Stage) -> None:
         """The next stage begins."""
         self.stage = stage
 
