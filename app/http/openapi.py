@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 description of the service: schemas, parameters and statuses that the views share."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
@@ -87,7 +87,12 @@ DEEP: Schema = {
 
 
 def component(kind: type) -> Schema:
-    """A pointer to the schema of ``kind``, the dataclass or TypedDict of a body; ``complete`` adds the schema."""
+    """A pointer to the schema of ``kind``, the dataclass or TypedDict of a body, or of a list of such.
+
+    ``complete`` adds the schema.
+    """
+    if get_origin(kind) is list:
+        return {"type": "array", "items": component(*get_args(kind))}
     _bodies[kind.__name__] = kind
     return {"$ref": TEMPLATE.format(model=kind.__name__)}
 

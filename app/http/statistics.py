@@ -5,7 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from app.engine.answer import Answer
 
@@ -25,6 +26,32 @@ EXTENSION_NAMES = {
     "compute_infer": ("infer",),
     "compute_output": ("postprocess", "encode"),
 }
+
+
+class Duration(TypedDict):
+    """Requests or passes, and the nanoseconds that they took together."""
+
+    count: int
+    ns: int
+
+
+class BatchReport(TypedDict):
+    """Passes of so many requests."""
+
+    batch_size: int
+    compute_infer: Duration
+
+
+class ModelReport(TypedDict):
+    """Requests of a model and the time that they took."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    inference_stats: dict[str, Duration]
+    batch_stats: list[BatchReport]
 
 
 def phases_s(timings_ms: Mapping[str, float]) -> dict[str, float]:
@@ -74,7 +101,7 @@ class Statistics:
             model.num_failed += 1
             model.failed_s += seconds
 
-    def of(self, name: str) -> dict[str, Any]:
+    def of(self, name: str) -> ModelReport:
         """What is known of the model ``name``; times are nanoseconds, ``execution_count`` counts passes."""
         with self._lock:
             model = self._models.get(name, ModelStatistics())
@@ -90,8 +117,8 @@ class Statistics:
                     "success": _duration(model.num_answered, total_s),
                     "fail": _duration(model.num_failed, model.failed_s),
                     **{
-                        told: _duration(model.num_answered, sum(model.seconds[phase] for phase in phases))
-                        for told, phases in EXTENSION_NAMES.items()
+                        key: _duration(model.num_answered, sum(model.seconds[phase] for phase in phases))
+                        for key, phases in EXTENSION_NAMES.items()
                     },
                 },
                 "batch_stats": [
@@ -101,5 +128,5 @@ class Statistics:
             }
 
 
-def _duration(count: int, seconds: float) -> dict[str, int]:
+def _duration(count: int, seconds: float) -> Duration:
     return {"count": count, "ns": round(1e9 * seconds)}

@@ -98,6 +98,17 @@ def test_examples_of_the_description_are_the_same(bundled: Server):
     assert told == {name: text for name, text in EXAMPLES.items() if name not in UNDESCRIBED}
 
 
+def test_every_answer_in_json_has_a_schema():
+    answers = {
+        (path, method, status): answer["content"]["application/json"]["schema"]
+        for path, operations in create_app(Settings()).spec["paths"].items()
+        for method, operation in operations.items()
+        for status, answer in operation["responses"].items()
+        if "application/json" in answer.get("content", {})
+    }
+    assert [place for place, schema in answers.items() if not schema] == []
+
+
 def test_examples_name_a_model_of_the_server(server: Server):
     page = server.get("/docs").text
     name = server.get("/models").json()["models"][0]["name"]

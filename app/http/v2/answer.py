@@ -4,10 +4,10 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import orjson
+from typing_extensions import NotRequired, TypedDict
 
 from app.engine.answer import Answer
 from app.engine.body import Spool
@@ -20,6 +20,31 @@ MAX_HEAD_BYTES = 1 << 24
 WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
 
+class InferenceOutput(TypedDict):
+    """Values of every point."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: NotRequired[list[float | None]]
+    parameters: NotRequired[dict[str, int]]
+
+
+class InferenceHeader(TypedDict):
+    """The JSON of an answer without its outputs."""
+
+    model_name: str
+    model_version: str
+    id: NotRequired[str]
+    parameters: dict[str, str | int]
+
+
+class InferenceAnswer(InferenceHeader):
+    """The JSON of an answer; binary data of its outputs come after it."""
+
+    outputs: list[InferenceOutput]
+
+
 @dataclass(frozen=True)
 class OutputTensor:
     """An array in the answer's file: bytes ``begin`` to ``end``."""
@@ -30,10 +55,12 @@ class OutputTensor:
     begin: int
     end: int
 
-    def described(self, is_binary: bool) -> dict[str, Any]:
+    def described(self, is_binary: bool) -> InferenceOutput:
         """As the JSON states it, without its numbers."""
-        told: dict[str, Any] = {"name": self.name, "datatype": self.datatype, "shape": self.shape}
-        return told | {"parameters": {"binary_data_size": self.end - self.begin}} if is_binary else told
+        output: InferenceOutput = {"name": self.name, "datatype": self.datatype, "shape": self.shape}
+        if is_binary:
+            output["parameters"] = {"binary_data_size": self.end - self.begin}
+        return output
 
 
 def outputs_of(answer: Answer) -> dict[str, OutputTensor]:
@@ -52,9 +79,9 @@ def outputs_of(answer: Answer) -> dict[str, OutputTensor]:
     return found
 
 
-def write_json(file: Spool, told: dict[str, Any], answer: Answer, outputs: list[tuple[OutputTensor, bool]]) -> None:
-    """Write ``told`` with ``outputs`` to ``file``, with the numbers of those that are not binary."""
-    file.write(orjson.dumps(told)[:-1] + b',"outputs":[')
+def write_json(file: Spool, header: InferenceHeader, answer: Answer, outputs: list[tuple[OutputTensor, bool]]) -> None:
+    """Write ``header`` with ``outputs`` to ``file``, with the numbers of those that are not binary."""
+    file.write(orjson.dumps(header)[:-1] + b',"outputs":[')
     for place, (output, is_binary) in enumerate(outputs):
         file.write(b"," if place else b"")
         described = orjson.dumps(output.described(is_binary))

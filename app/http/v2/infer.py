@@ -15,13 +15,21 @@ from app.engine.service import Answer
 from app.errors import BadRequest, quoted
 from app.http.admission import admitted
 from app.http.connection import hung_up
-from app.http.openapi import problems
+from app.http.openapi import responses
 from app.http.progress import Progress
 from app.http.query import timeout_s
 from app.http.state import state
 from app.http.trace import answered, request_id
 from app.http.upload import body_stream
-from app.http.v2.answer import OutputTensor, compressed, outputs_of, slices, write_json
+from app.http.v2.answer import (
+    InferenceAnswer,
+    InferenceHeader,
+    OutputTensor,
+    compressed,
+    outputs_of,
+    slices,
+    write_json,
+)
 from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
 from app.http.v2.parameters import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
@@ -32,14 +40,9 @@ JSON = "The JSON of the request"  # for what it says of memory
 
 blueprint = APIBlueprint("v2_infer", __name__, url_prefix="/v2/models")
 
-DONE = {
-    200: {"description": "Labels, and what was asked for", "content": {"application/json": {"schema": {}}}},
-    **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507),
-}
-
 
 @blueprint.post("/<name>/infer")
-@blueprint.doc(responses=DONE)
+@blueprint.doc(responses=responses(InferenceAnswer, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507))
 def infer(name: str) -> Response:
     """Classify every point, as the Open Inference protocol asks for it"""
     if request.args:
@@ -123,15 +126,19 @@ def _response(answer: Answer, asked: Asked) -> Response:
     answered(answer)
     found = outputs_of(answer)
     outputs = [(found[name], is_binary) for name, is_binary in asked.outputs.items()]
-    told: dict[str, Any] = {"model_name": answer.model, "model_version": VERSION}
-    if asked.id:
-        told["id"] = asked.id
-    told["parameters"] = {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted}
+    header: InferenceHeader = {
+        "model_name": answer.model,
+        "model_version": VERSION,
+        "id": asked.id,
+        "parameters": {"request_id": request_id(), "passes": answer.passes, "passes_wanted": answer.passes_wanted},
+    }
+    if not asked.id:
+        del header["id"]
     if answer.warnings:
-        told["parameters"]["warnings"] = " ".join(answer.warnings)
+        header["parameters"]["warnings"] = " ".join(answer.warnings)
     head = Spool(state().storage)
     try:
-        write_json(head, told, answer, outputs)
+        write_json(head, header, answer, outputs)
         length = head.tell()
         head.seek(0)
     except BaseException:

@@ -1,17 +1,20 @@
 """GET /v2…: metadata, health and statistics of the server and its models by the Open Inference protocol."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from apiflask import APIBlueprint
 from flask import current_app
+from pydantic import Field
+from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.fields import FEATURES, FIELDS, LABELS, OutputField
 from app.engine.protocol import ModelCard
 from app.engine.service import absence
 from app.errors import NotFound, quoted
 from app.http.health import check_alive, check_ready
-from app.http.openapi import problems
+from app.http.openapi import responses
 from app.http.state import state
+from app.http.statistics import ModelReport
 from app.http.v2.tensors import DATATYPES, DEFAULT_OUTPUTS, FILE, INPUTS, OUTPUTS
 
 VERSION = "1"
@@ -21,40 +24,108 @@ EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "
 blueprint = APIBlueprint("v2", __name__, url_prefix="/v2")
 
 
-def responses(what: str, *statuses: int) -> Any:
-    """200 with JSON, and problems."""
-    return {200: {"description": what, "content": {"application/json": {"schema": {}}}}, **problems(401, *statuses)}
+class ServerMetadata(TypedDict):
+    """Name, version and extensions of the server."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLive(TypedDict):
+    """The process answers."""
+
+    live: bool
+
+
+class ServerReady(TypedDict):
+    """Predictions can be made."""
+
+    ready: bool
+
+
+class ModelReady(TypedDict):
+    """The model can be asked."""
+
+    name: str
+    ready: bool
+
+
+class TensorMetadata(TypedDict):
+    """An input or output of a model."""
+
+    name: str
+    datatype: str
+    shape: Annotated[list[int], Field(description="-1 for the number of points.")]
+
+
+class ModelMetadata(TypedDict):
+    """Inputs and outputs of a model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class TensorConfig(TypedDict):
+    """An input or output in a model's configuration."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+    optional: NotRequired[bool]
+
+
+class ModelConfig(TypedDict):
+    """Configuration of a model: types, sizes, classes."""
+
+    name: str
+    platform: str
+    backend: str
+    version_policy: dict[str, dict[str, int]]
+    max_batch_size: int
+    input: list[TensorConfig]
+    output: list[TensorConfig]
+    parameters: dict[str, dict[str, str]]
+
+
+class StatisticsReport(TypedDict):
+    """Requests of models and the time that they took."""
+
+    model_stats: list[ModelReport]
 
 
 @blueprint.get("", strict_slashes=False)
-@blueprint.doc(responses=responses("Name, version, extensions"))
-def server() -> dict[str, Any]:
+@blueprint.doc(responses=responses(ServerMetadata, 401))
+def server() -> ServerMetadata:
     """Name, version and extensions of the server"""
     return {"name": PLATFORM, "version": current_app.version, "extensions": EXTENSIONS}  # type: ignore[attr-defined]
 
 
 @blueprint.get("/health/live")
-@blueprint.doc(responses=responses("Live", 503))
-def live() -> dict[str, bool]:
+@blueprint.doc(responses=responses(ServerLive, 401, 503))
+def live() -> ServerLive:
     """200 as long as the process answers, 503 if only a restart helps"""
     check_alive()
     return {"live": True}
 
 
 @blueprint.get("/health/ready")
-@blueprint.doc(responses=responses("Ready", 503))
-def ready() -> dict[str, bool]:
+@blueprint.doc(responses=responses(ServerReady, 401, 503))
+def ready() -> ServerReady:
     """200 if predictions can be made, else 503"""
     check_ready()
     return {"ready": True}
 
 
 @blueprint.get("/models/<name>")
-@blueprint.doc(responses=responses("Inputs and outputs", 404))
-def metadata(name: str) -> dict[str, Any]:
+@blueprint.doc(responses=responses(ModelMetadata, 401, 404))
+def metadata(name: str) -> ModelMetadata:
     """Inputs and outputs of a model"""
     card = served(name)
-    inputs = [
+    inputs: list[TensorMetadata] = [
         {"name": input_name, "datatype": spec.datatypes[0], "shape": spec.shape} for input_name, spec in INPUTS.items()
     ]
     return {
@@ -70,8 +141,8 @@ def metadata(name: str) -> dict[str, Any]:
 
 
 @blueprint.get("/models/<name>/ready")
-@blueprint.doc(responses=responses("Ready", 404, 503))
-def model_ready(name: str) -> dict[str, Any]:
+@blueprint.doc(responses=responses(ModelReady, 401, 404, 503))
+def model_ready(name: str) -> ModelReady:
     """200 if the model can be asked"""
     served(name)
     check_ready()
@@ -79,26 +150,22 @@ def model_ready(name: str) -> dict[str, Any]:
 
 
 @blueprint.get("/models/<name>/config")
-@blueprint.doc(responses=responses("Configuration", 404))
-def config(name: str) -> dict[str, Any]:
+@blueprint.doc(responses=responses(ModelConfig, 401, 404))
+def config(name: str) -> ModelConfig:
     """Configuration of a model: types, sizes, classes"""
     card, settings = served(name), state().settings
+    inputs: list[TensorConfig] = [
+        # coord is optional if there is a file
+        {"name": input_name, "data_type": f"TYPE_{spec.datatypes[0]}", "dims": spec.shape, "optional": True}
+        for input_name, spec in INPUTS.items()
+    ]
     return {
         "name": card.name,
         "platform": PLATFORM,
         "backend": PLATFORM,
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": 0,
-        "input": [
-            {
-                "name": input_name,
-                "data_type": f"TYPE_{spec.datatypes[0]}",
-                "dims": spec.shape,
-                "optional": True,  # also coord, where there is a file
-            }
-            for input_name, spec in INPUTS.items()
-        ]
-        + [{"name": FILE, "data_type": "TYPE_STRING", "dims": [1], "optional": True}],
+        "input": [*inputs, {"name": FILE, "data_type": "TYPE_STRING", "dims": [1], "optional": True}],
         "output": [
             {"name": field.array_name, "data_type": f"TYPE_{DATATYPES[field.dtype]}", "dims": _shape(field, card)}
             for field in _listed(card)
@@ -113,15 +180,15 @@ def config(name: str) -> dict[str, Any]:
 
 
 @blueprint.get("/models/<name>/stats")
-@blueprint.doc(responses=responses("Statistics", 404))
-def model_stats(name: str) -> dict[str, Any]:
+@blueprint.doc(responses=responses(StatisticsReport, 401, 404))
+def model_stats(name: str) -> StatisticsReport:
     """Requests of one model and the time that they took, since the start"""
     return {"model_stats": [state().measures.statistics.of(served(name).name)]}
 
 
 @blueprint.get("/models/stats")
-@blueprint.doc(responses=responses("Statistics"))
-def stats() -> dict[str, Any]:
+@blueprint.doc(responses=responses(StatisticsReport, 401))
+def stats() -> StatisticsReport:
     """Requests of every model and the time that they took, since the start"""
     names = [card.name for card in state().service.models() if card.served]
     return {"model_stats": [state().measures.statistics.of(name) for name in names]}

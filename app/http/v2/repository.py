@@ -1,28 +1,45 @@
 """POST /v2/repository…: list, load and unload models."""
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from apiflask import APIBlueprint
 from flask import request
+from typing_extensions import TypedDict
 
 from app.errors import BadRequest
 from app.http.control import changed
+from app.http.openapi import responses
 from app.http.state import state
 from app.http.upload import body_stream
-from app.http.v2.models import VERSION, responses
+from app.http.v2.models import VERSION
 
 SMALL_BYTES = 1 << 20
 
 blueprint = APIBlueprint("v2_repository", __name__, url_prefix="/v2/repository")
 
 
+class IndexedModel(TypedDict):
+    """A model that was found."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
+class ChangedModel(TypedDict):
+    """The model that was loaded or unloaded."""
+
+    name: str
+
+
 @blueprint.post("/index")
-@blueprint.doc(responses=responses("Models", 400))
-def index() -> list[dict[str, str]]:
+@blueprint.doc(responses=responses(list[IndexedModel], 400, 401))
+def index() -> list[IndexedModel]:
     """Every model that was found, with its state"""
     only_ready = _small_json().get("ready") is True
-    listed = [
+    listed: list[IndexedModel] = [
         {
             "name": card.name,
             "version": VERSION if card.served else "",
@@ -35,8 +52,8 @@ def index() -> list[dict[str, str]]:
 
 
 @blueprint.post("/models/<name>/load")
-@blueprint.doc(responses=responses("Loaded", 400, 403, 404, 415, 422, 503))
-def load(name: str) -> dict[str, str]:
+@blueprint.doc(responses=responses(ChangedModel, 400, 401, 403, 404, 415, 422, 503))
+def load(name: str) -> ChangedModel:
     """Load a model, or load it again"""
     if _small_json().get("parameters"):
         raise BadRequest("A model is loaded as its folder says: config and files in the request are not taken.")
@@ -44,8 +61,8 @@ def load(name: str) -> dict[str, str]:
 
 
 @blueprint.post("/models/<name>/unload")
-@blueprint.doc(responses=responses("Unloaded", 400, 403, 404, 415, 503))
-def unload(name: str) -> dict[str, str]:
+@blueprint.doc(responses=responses(ChangedModel, 400, 401, 403, 404, 415, 503))
+def unload(name: str) -> ChangedModel:
     """Unload a model and free its memory"""
     _small_json()
     return {"name": changed(state().service.unload, name).name}
