@@ -34,7 +34,7 @@ class Problem(Exception):
     """Base of every error that pointserve raises on purpose.
 
     ``detail`` is shown to the user as it stands; a client's words in it may be long, so it is ``shortened``.
-    ``retry_after_s`` is sent as Retry-After where it is set. ``columns`` are those of a file whose channels could not
+    ``retry_after_s`` is sent as Retry-After if it is set. ``columns`` are those of a file whose channels could not
     be told from their names, ``MAX_COLUMNS`` of them at most.
     """
 

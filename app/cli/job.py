@@ -18,7 +18,7 @@ class FileJob:
     """One cloud: the file to read, the one to write and its format, a key of ``app.clouds.catalog.WRITERS``.
 
     ``file`` may be the folder of a Pointcept scene, whose arrays are read together as NPZ. ``path`` is None if nothing
-    is written. ``refusal`` says why the cloud is not classified, where that is known before.
+    is written. ``refusal`` says why the cloud is not classified, if that is known before.
     """
 
     file: Path

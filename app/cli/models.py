@@ -119,7 +119,7 @@ def pull_model(
 ) -> None:
     """Fetch an experiment folder or an encoder from the hub, without executing anything of it.
 
-    A token is read from HF_TOKEN. Files are kept in the hub's cache: with HF_HUB_OFFLINE=1, or where the hub cannot be
+    A token is read from HF_TOKEN. Files are kept in the hub's cache: with HF_HUB_OFFLINE=1, or if the hub cannot be
     reached, they come from there.
     """
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):

@@ -94,7 +94,7 @@ def cloud_from_columns(
 
     ``wanted`` pairs decide what feeds their meanings. The first column of another meaning gets it; columns without a
     meaning go to ``extra`` by their own name, and a name that comes again by another one, with a warning.
-    ``intensity_scale`` is that of a column called intensity, where the caller knows it, else 255 for bytes and for
+    ``intensity_scale`` is that of a column called intensity, if the caller knows it, else 255 for bytes and for
     16-bit integers the least of 8, 12 or 16 bits that holds them.
     Normals and intensities beyond float32 become inf. BadRequest if ``wanted`` names a column that is not there.
     """
@@ -188,7 +188,7 @@ def missing_values(names: Sequence[str], table: np.ndarray) -> list[str]:
 def bound(cloud: Cloud, wanted: Wanted | None) -> Cloud:
     """``cloud`` of a format whose channels have fixed names, with what ``wanted`` pairs say, and its ``columns``.
 
-    Three of its other columns that have names of normals become its normals, where it has none.
+    Three of its other columns that have names of normals become its normals, if it has none.
     """
     columns: list[Column] = list(zip(XYZ, cloud.xyz.T, strict=True))
     if cloud.rgb is not None:

@@ -40,7 +40,7 @@ class BadCrs(Exception):
 def units_of(text: str, source: UnitSource = "file") -> Units:
     """The units of a coordinate system, given as pyproj takes it; bare digits are an EPSG code.
 
-    x and y have the unit of the horizontal axes, z that of the vertical one; where there is none, that of the
+    x and y have the unit of the horizontal axes, z that of the vertical one; if there is none, that of the
     horizontal ones if it is a length, else metres, both ``assumed``. Raises BadCrs.
     """
     text = text.strip("\ufeff\0 \t\r\n")

@@ -30,7 +30,7 @@ class Table:
     """The points of one scan.
 
     Attributes:
-        xyz: float64 (N, 3) in the common system, NaN where the scan marks the point as invalid.
+        xyz: float64 (N, 3) in the common system, NaN if the scan marks the point as invalid.
         rgb, intensity, normals: as of a Cloud, None if the scan has none.
         extra: other fields by name, (N,) each.
         num_invalid: points without coordinates, without color, without intensity.

@@ -17,7 +17,7 @@ CLOUDCOMPARE = "Open it in CloudCompare and save the points as PLY, LAZ or E57."
 class Foreign:
     """A kind of file: ``what`` it is and what to do with it, by its first bytes or, if these say nothing, its name.
 
-    ``holds_points`` where it is a point cloud in a format that only its maker's programs read.
+    ``holds_points`` if it is a point cloud in a format that only its maker's programs read.
     """
 
     what: str

@@ -86,7 +86,7 @@ def read(
 def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None) -> bytes:
     """``segmentation`` of ``cloud`` in the format ``output``, a key of ``WRITERS``.
 
-    ``source`` is the file that the cloud was read from; it is kept where ``keeps_source`` says so, else not looked at.
+    ``source`` is the file that the cloud was read from; it is kept if ``keeps_source`` says so, else not looked at.
     """
     if output not in WRITERS:
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")

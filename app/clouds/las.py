@@ -48,8 +48,8 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
 
     ``extra`` holds the fields beside coordinates, color and intensity: ``classification``, ``return_number``,
     ``number_of_returns``, ``scan_angle`` (degrees), ``user_data``, ``point_source_id``, ``gps_time`` and ``nir`` where
-    the format has them, flags and ``scanner_channel`` where they are not zero everywhere; and numeric extra dimensions
-    (``name_0``, ``name_1`` … where a dimension has elements).
+    the format has them, flags and ``scanner_channel`` if they are not zero everywhere; and numeric extra dimensions
+    (``name_0``, ``name_1`` … if a dimension has elements).
     ``columns`` may pair channels with these names.
 
     Raises:

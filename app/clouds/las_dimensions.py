@@ -78,7 +78,7 @@ class Dimension:
 class Descriptors:
     """The descriptors of a file's extra bytes, as far as its points have room for them.
 
-    A file may hold several Extra Bytes records: they count as one, in their order, or, where one of them alone
+    A file may hold several Extra Bytes records: they count as one, in their order, or, if one of them alone
     describes just the bytes that a point has, that one counts. Dimensions have names of their own, other than those of
     the point format; ``warnings`` say where the file did not keep to that.
     """

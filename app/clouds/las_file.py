@@ -2,7 +2,7 @@
 
 Every number that the header states is compared with the size of the file before anything is allocated or walked, so
 a lying header costs nothing; what it states of anything but the points is believed as far as it goes and said in a
-warning where it does not. Offsets follow the ASPRS LAS specification 1.4 R15, tables 3, 7 and 25.
+warning if it does not. Offsets follow the ASPRS LAS specification 1.4 R15, tables 3, 7 and 25.
 """
 
 import io
@@ -119,7 +119,7 @@ def parse(data: memoryview) -> LasFile:
 def _header_and_vlrs(data: memoryview, minor: int) -> tuple[int, list[Record]]:
     """Bytes of the header, and as many VLRs behind it as are stated, wherever the points are said to begin.
 
-    Where no VLR follows a header of the size that is stated, one of the version's size is tried.
+    If no VLR follows a header of the size that is stated, one of the version's size is tried.
     """
     stated_size, points_start, num_vlrs = struct.unpack_from("<HII", data, 94)
     standard = STANDARD_HEADERS[minor]

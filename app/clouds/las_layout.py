@@ -79,8 +79,8 @@ class LasLayout:
 def frame_points(layout: LasLayout, warnings: list[str]) -> tuple[int, int]:
     """Offset and number of the points.
 
-    They are what the header states where the bytes agree or at least suffice; else the end of the VLRs, or the other
-    of two numbers, where the bytes agree with it exactly, which ``warnings`` says. Raises BadCloud if the bytes do
+    They are what the header states if the bytes agree or at least suffice; else the end of the VLRs, or the other
+    of two numbers, if the bytes agree with it exactly, which ``warnings`` says. Raises BadCloud if the bytes do
     not hold the points.
     """
     size, length, start = len(layout.data), layout.record_length, layout.stated_start

@@ -70,7 +70,7 @@ def is_number(field: str) -> bool:
 def parse_rows(data: memoryview, start: int, layout: TableLayout, max_rows: int | None) -> np.ndarray:
     """float64 (rows, len(layout.used)) from the lines of ``data`` from byte ``start`` on, ``max_rows`` at most.
 
-    Blank lines are not rows. Raises BadCloud with the line number where a row has other than ``layout.width`` fields
+    Blank lines are not rows. Raises BadCloud with the line number if a row has other than ``layout.width`` fields
     or a field that is no number.
     """
     whole = len(layout.used) == layout.width

@@ -33,7 +33,7 @@ BYTE_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": "
 class Property:
     """One property: ``dtype`` of its values, ``length`` the dtype of the count before them if it is a list.
 
-    ``key`` is its name, or one like it where an element names several properties so.
+    ``key`` is its name, or one like it if an element names several properties so.
     """
 
     name: str

@@ -45,7 +45,7 @@ def cloud_from_arrays(
     """coord|xyz|points, color|rgb, normal, strength|intensity; others of N rows go to ``extra``, the rest is left out
     with a warning. ``strength`` without values above 1 has the scale 1. What ``is_read`` denies is not loaded.
 
-    ``what`` is the container, for messages. Raises BadCloud without coordinates or where an array that has a meaning
+    ``what`` is the container, for messages. Raises BadCloud without coordinates or if an array that has a meaning
     has other rows than they, BadRequest if ``wanted`` names columns in order, TooLarge.
     """
     if isinstance(wanted, tuple):

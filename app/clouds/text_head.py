@@ -65,7 +65,7 @@ class Head:
 def read_head(data: memoryview, bindings: Mapping[str, str]) -> Head:
     """The head of the table in ``data``; ``bindings`` are a request's columns by meaning, which make a header too.
 
-    Raises BadCloud where no row of at least three numbers is found, and where lines before it name no coordinates.
+    Raises BadCloud if no row of at least three numbers is found, and if lines before it name no coordinates.
     """
     head = Head()
     lines = io.BufferedReader(MemoryFile(data))

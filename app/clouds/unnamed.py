@@ -12,10 +12,10 @@ EARLIEST_S = 1e8  # seconds of 1973; nothing on Earth has such coordinates in me
 def assumed_names(table: np.ndarray, wanted: Wanted | None = None) -> tuple[tuple[str, ...], list[str]]:
     """Names for the columns of ``table`` (N, C) that states none, and a warning unless C is 3.
 
-    3: x y z. 4: and intensity. 6: and red green blue where the three are whole numbers from 0 to 255 or all within
-    0 to 1, nx ny nz where each row of them has length 1 or 0. 7: red green blue and alpha where all four are within
+    3: x y z. 4: and intensity. 6: and red green blue if the three are whole numbers from 0 to 255 or all within
+    0 to 1, nx ny nz if each row of them has length 1 or 0. 7: red green blue and alpha if all four are within
     0 to 1 or alpha is 255 throughout, else intensity before the colors. 9: colors, then normals. Anything else:
-    ``numbered`` where there are ``wanted`` pairs, else BadCloud, as for columns that count, tell the time or are packed
+    ``numbered`` if there are ``wanted`` pairs, else BadCloud, as for columns that count, tell the time or are packed
     colors.
     """
     count = table.shape[1]

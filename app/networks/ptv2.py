@@ -21,7 +21,7 @@ class GridPooling:
 
     Attributes:
         cells: parts of the finer level's points, one a point of the coarser level.
-        up: back to the finer level, where that is by interpolation.
+        up: back to the finer level, if that is by interpolation.
     """
 
     cells: Partition

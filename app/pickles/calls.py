@@ -2,7 +2,7 @@
 
 Of the standard library, of torch and of numpy a few names are known as what training writes down: containers, numbers,
 dates, dtypes, optimizers, schedulers. All their others count as such that run code. Names of other packages, as of a
-user's own classes, count so where they are known to run what they are given, or are called like that.
+user's own classes, count so if they are known to run what they are given, or are called like that.
 """
 
 import re

@@ -20,7 +20,7 @@ class Pulses:
 
     ``xy`` float64 (P, 2) in metres, ``time_s``, ``angle_deg`` and ``strip`` (P,). ``surface_m`` is the height of the
     solid surface, ``code`` its ASPRS class, ``reflectance`` 0 to 1; leaves fill ``bottom_m`` to ``top_m``, which is
-    -inf where there are none.
+    -inf if there are none.
     """
 
     xy: np.ndarray

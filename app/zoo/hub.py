@@ -74,7 +74,7 @@ class Repository:
 
     Attributes:
         commit: what the revision stands for.
-        names: paths of its files, relative and downward, those that the cache has where the hub cannot be reached.
+        names: paths of its files, relative and downward, those that the cache has if the hub cannot be reached.
         unreachable: why it cannot be reached; empty if it can.
 
     Raises:

@@ -18,7 +18,7 @@ def merge(model: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, 
     """The weights of a ``DefaultLORASegmentorV2`` as its plain network has them; those of other types as they are.
 
     An adapter of A (r, in) and B (out, r) adds lora_alpha / r · B A to its layer's weight (out, in). Raises BadModel
-    where one of the three is missing or their shapes or ``lora_r`` contradict.
+    if one of the three is missing or their shapes or ``lora_r`` contradict.
     """
     if model.get("type") != "DefaultLORASegmentorV2" or not model.get("use_lora", False):
         return dict(weights)

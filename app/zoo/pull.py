@@ -37,7 +37,7 @@ def pull(repository: Repository, model: str, folder: Path, sha256: str = "") -> 
 
     ``model`` is the path of an experiment folder or of an encoder's or a head's file, empty for the top.
 
-    A file that is there already must be the same. ``sha256``, where given, is that of the weights, of the file itself
+    A file that is there already must be the same. ``sha256``, if given, is that of the weights, of the file itself
     where ``model`` is one.
 
     Raises:
@@ -133,7 +133,7 @@ def _missing(what: str, repository: Repository) -> NotFound:
 def _place(files: dict[Path, tuple[Path, str]]) -> None:
     """Copy cached files with their checksums to their targets, each at once and in this order.
 
-    Raises BadModel, before anything is written, where a target holds something else, NoRoom for a full disk.
+    Raises BadModel, before anything is written, if a target holds something else, NoRoom for a full disk.
     """
     absent = [target for target in files if not target.exists()]
     for target, (_, sha256) in files.items():

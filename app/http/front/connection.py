@@ -28,7 +28,7 @@ class Connection:
 
     Attributes:
         address, server: what the two ends are called, as ``getpeername`` and ``getsockname`` give it.
-        data: at least the head, where it is there, and the first bytes of the body.
+        data: at least the head, if it is there, and the first bytes of the body.
         has_head: whether it can be parsed: there is an empty line, or it is too long, or no HTTP already.
         was_asked: whether the application has been asked already, and waits for the body.
         has_ended: whether the client sends nothing more.

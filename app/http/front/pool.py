@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class Pool(Generic[Work]):
     """``num_threads`` threads that do ``work`` on what is submitted.
 
-    All are there from the beginning, so that none can lack later; raises RuntimeError where they may not be so many.
+    All are there from the beginning, so that none can lack later; raises RuntimeError if they may not be so many.
     """
 
     def __init__(self, name: str, num_threads: int, work: Callable[[Work], None]):

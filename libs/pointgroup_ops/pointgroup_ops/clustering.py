@@ -19,7 +19,7 @@ class Clustering:
         thresh: reach between two points, in the unit of the vertices.
         closed_points: taken for compatibility, without effect.
         min_points: the least size of a group of points.
-        propose_points: a group becomes an instance where it has more points than this.
+        propose_points: a group becomes an instance if it has more points than this.
         score_func: reduces the scores of an instance's points, (P,), to its confidence.
 
     Raises:

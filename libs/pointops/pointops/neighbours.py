@@ -21,7 +21,7 @@ def knn_query(
     """The nearest points of each query, nearest first, equal distances by index.
 
     xyz (n, 3) float32, offset (b,) cumulative counts of the clouds; new_xyz (m, 3), new_offset (b,) the queries, by
-    default the points. Returns indices (m, nsample) int32 and distances (m, nsample) float32; where a cloud has too few
+    default the points. Returns indices (m, nsample) int32 and distances (m, nsample) float32; if a cloud has too few
     points they are -1 and 1e5. Points with a coordinate that is not finite are no neighbours and have none. Raises
     ValueError for wrong shapes, dtypes, devices, offsets, and for nsample outside of 1 … 128.
     """
@@ -43,7 +43,7 @@ def ball_query(
 
     Arguments and results as of knn_query. Up to nsample points come all, more are thinned evenly, in the order of
     Pointcept's kernel: only roughly by distance, for its heap sort starts from what is no heap. Distances are right for
-    every choice; Pointcept's own are not where it thins.
+    every choice; Pointcept's own are not if it thins.
     """
     clouds = points_and_queries(xyz, offset, new_xyz, new_offset)
     index, distance2 = in_shell(nsample, max_radius, min_radius, clouds, None)

@@ -14,7 +14,7 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, new_offset: Tensor) -> 
 
     xyz (n, 3) float32, offset (b,) cumulative counts of points, new_offset (b,) cumulative counts of samples. Returns
     indices (new_offset[-1],) int32, of equally far points the lowest. Points with a coordinate that is not finite come
-    last. Raises ValueError for wrong shapes, dtypes, devices, offsets, and on the CPU where an empty cloud has samples.
+    last. Raises ValueError for wrong shapes, dtypes, devices, offsets, and on the CPU if an empty cloud has samples.
     """
     offset = check_points("xyz", xyz, offset)
     sample_offset = check_samples(xyz, offset, new_offset)

@@ -18,7 +18,7 @@ class KernelMap:
 
     Attributes:
         forwards: int32 (K, num_out), contiguous. ``forwards[k, out]`` is the row of the input that output row ``out``
-            reads with the weight of offset k, -1 where no voxel is. Offsets are in the order of the weight's flattened
+            reads with the weight of offset k, -1 for no voxel. Offsets are in the order of the weight's flattened
             (kx, ky, kz).
         backwards: int32 (K, num_in), the same pairs from the side of the input: ``backwards[k, in]`` is the output row
             that reads input row ``in`` at offset k, or -1. None for a submanifold map, whose offsets mirror each other:
