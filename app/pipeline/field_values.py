@@ -40,7 +40,10 @@ MADE: dict[str, Callable[[Predictions], np.ndarray]] = {
 
 
 def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The fields ``names`` of every point, by name. Raises TooLarge if the features of all points would be."""
+    """The fields ``names`` of every point, by name, in the order of ``FIELDS``.
+
+    Raises TooLarge if the features of all points would be.
+    """
     width = _features(predictions).shape[1]
     num_bytes = projection.num_points * FIELDS["features"].row_bytes(0, width)
     if "features" in names and num_bytes > MAX_FEATURE_BYTES:
@@ -48,7 +51,7 @@ def of_points(predictions: Predictions, projection: Projection, names: Sequence[
             f"{width} features for each of {projection.num_points:,} points are {num_bytes:,} bytes, more than "
             f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
         )
-    fields = [FIELDS[name] for name in names]
+    fields = [field for field in FIELDS.values() if field.name in names]
     return {
         field.name: projection.project(MADE[field.name](predictions).astype(field.dtype, copy=False), field.unusable)
         for field in fields

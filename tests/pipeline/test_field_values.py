@@ -31,3 +31,8 @@ def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_
 def test_a_cloud_without_a_usable_point_has_the_fields_too():
     found = of_points(Predictions.of_nothing(2), Projection.of_nothing(4), tuple(FIELDS))
     assert {name: len(values) for name, values in found.items()} == dict.fromkeys(FIELDS, 4)
+
+
+def test_fields_have_one_order_whatever_that_of_the_request():
+    found = of_points(Predictions.of_nothing(2), Projection.of_nothing(4), tuple(reversed(FIELDS)))
+    assert list(found) == list(FIELDS)
