@@ -77,6 +77,7 @@ class Format:
         return bool(self.mark) and re.match(self.mark, head) is not None
 
 
+# The order is that of preference, if a request accepts several formats equally.
 # Marks and ``looks`` meet hostile bytes: they match in one way only, so that a miss takes no more than linear time.
 _DECLARED = (
     Format(
@@ -120,18 +121,18 @@ _DECLARED = (
     ),
     Format("e57", (".e57",), rb"ASTM-E57", reader=Reader("E57 (needs pye57)", "e57")),
     Format(
-        "npy",
-        (".npy",),
-        rb"\x93NUMPY",
-        reader=Reader("NPY, (N, C) or structured", "npy", takes_columns=True),
-        writer=Writer("NPY, the labels", "npy", "application/x-npy"),
-    ),
-    Format(
         "npz",
         (".npz", ".zip"),
         rb"PK\x03\x04|PK\x05\x06",
         reader=Reader("NPZ, or a Pointcept sample in a zip", "npz", takes_columns=True, takes_keep=True),
         writer=Writer("NPZ with labels, coordinates, classes", "npz", "application/x-npz"),
+    ),
+    Format(
+        "npy",
+        (".npy",),
+        rb"\x93NUMPY",
+        reader=Reader("NPY, (N, C) or structured", "npy", takes_columns=True),
+        writer=Writer("NPY, the labels", "npy", "application/x-npy"),
     ),
     Format(
         "pth",

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from werkzeug.datastructures import MIMEAccept
 
-from app.http.negotiation import WARNINGS_BYTES, attachment, server_timing, warnings_header
+from app.http.negotiation import WARNINGS_BYTES, attachment, output_for, server_timing, warnings_header
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,17 @@ def test_warnings_are_ascii_json_of_bounded_length():
 
 def test_server_timing():
     assert server_timing({"decode": 1.25, "net work": 3}) == "decode;dur=1.2, net_work;dur=3.0"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [
+        ([], "json"),
+        ([("*/*", 1)], "json"),
+        ([("application/x-npy", 1), ("application/x-npz", 0.5)], "npy"),
+        ([("application/x-npy", 1), ("application/x-npz", 1)], "npz"),
+        ([("text/csv", 1), ("application/vnd.laszip", 1), ("application/vnd.las", 1)], "las"),
+    ],
+)
+def test_of_formats_that_are_equally_welcome_the_answer_has_the_first_of_the_catalog(accepted, expected):
+    assert output_for(MIMEAccept(accepted)) == expected
