@@ -138,5 +138,5 @@ OUTPUTS = {"labels": LABELS, **FIELDS}
 
 
 def made_from(source: Source, names: Iterable[str]) -> list[str]:
-    """Those of the fields ``names`` that are made from ``source``."""
-    return [name for name in names if FIELDS[name].source == source]
+    """Those of the fields ``names`` that are made from ``source``, each once."""
+    return [name for name in dict.fromkeys(names) if FIELDS[name].source == source]

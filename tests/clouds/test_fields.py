@@ -65,3 +65,4 @@ def test_no_two_fields_have_one_name(names):
 
 def test_fields_of_a_source():
     assert fields.made_from(fields.FEATURES, FIELDS) == ["features", "features_rgb"]
+    assert fields.made_from(fields.CLASSES, ["entropy", "features", "entropy"]) == ["entropy"]
