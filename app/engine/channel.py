@@ -30,6 +30,7 @@ from app.engine.protocol import (
     Started,
     UnloadModel,
 )
+from app.errors import TooLarge
 
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DESCRIPTORS = 64
@@ -60,6 +61,10 @@ class ChannelError(Exception):
     """The other side is gone, or sent what is no message; nothing more can be exchanged with it."""
 
 
+class MessageTooLarge(TooLarge):
+    """A message of more bytes than can be sent; nothing of it was sent."""
+
+
 class Channel:
     """One end of a socket pair. Not thread-safe but for ``shutdown``.
 
@@ -78,10 +83,16 @@ class Channel:
         return cls(ours), theirs
 
     def send(self, message: Any, descriptors: Sequence[int] = (), deadline_s: float | None = None) -> None:
-        """Send one message; the descriptors are duplicated by the kernel and stay the caller's to close."""
+        """Send one message; the descriptors are duplicated by the kernel and stay the caller's to close.
+
+        Raises MessageTooLarge, which leaves the channel usable.
+        """
         payload = json.dumps([type(message).__name__, asdict(message)], default=BaseModel.model_dump).encode()
         if len(payload) > MAX_MESSAGE_BYTES:
-            raise ValueError(f"message of {len(payload)} bytes, at most {MAX_MESSAGE_BYTES} can be sent")
+            raise MessageTooLarge(
+                f"What there is beside the points, such as the names of columns, takes {len(payload):,} bytes; at most "
+                f"{MAX_MESSAGE_BYTES:,} are handled. Leave columns out, or give them shorter names."
+            )
         data = memoryview(_HEADER.pack(len(payload), len(descriptors)) + payload)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:

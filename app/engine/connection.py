@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.channel import ChannelError, close_all
+from app.engine.channel import ChannelError, MessageTooLarge, close_all
 from app.engine.child import ChildProcess
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
@@ -71,8 +71,9 @@ class EngineConnection:
 
     def ready(self, configuration: Configure) -> Ready:
         """Have the process load its models as ``configuration`` says; raises NotReady if it has nothing to serve."""
-        self.child.channel.send(configuration, deadline_s=time.monotonic() + TAKE_S)
-        answer, _ = self._receive(time.monotonic() + START_S, "load its models")
+        until = time.monotonic() + START_S
+        self.child.channel.send(configuration, deadline_s=until)  # read once the process has imported its libraries
+        answer, _ = self._receive(until, "load its models")
         if isinstance(answer, Failure):
             raise NotReady(answer.detail)
         if not isinstance(answer, Ready):
@@ -91,14 +92,17 @@ class EngineConnection:
         return answer.models
 
     def serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:
-        """Run ``jobs`` in the process; yields each with its outcome as soon as that is known, in any order."""
-        to_unix_s = time.time() - time.monotonic()
-        batch = [
-            Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
-        ]
-        self.heartbeat.clear_cancelled()
-        self._num_sent += 1
-        self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
+        """Run ``jobs`` in the process, one after another if no message can hold them all; yields each with its outcome
+        as soon as that is known, in any order."""
+        try:
+            self._send(jobs)
+        except MessageTooLarge as problem:
+            if len(jobs) == 1:
+                yield jobs[0], problem
+            else:
+                for place in range(len(jobs)):
+                    yield from self.serve(jobs[place : place + 1])
+            return
         open_jobs = {job.id: job for job in jobs}
         while open_jobs:
             limit_s = min(self._limit_s(job) for job in open_jobs.values())
@@ -112,6 +116,20 @@ class EngineConnection:
                 close_all(fds)
                 raise
             yield job, outcome
+
+    def _send(self, jobs: Sequence[CloudJob]) -> None:
+        """Send ``jobs`` as one batch; raises MessageTooLarge."""
+        to_unix_s = time.time() - time.monotonic()
+        batch = [
+            Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
+        ]
+        self.heartbeat.clear_cancelled()
+        self._num_sent += 1
+        try:
+            self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
+        except MessageTooLarge:
+            self._num_sent -= 1
+            raise
 
     def _limit_s(self, job: CloudJob) -> float:
         """Latest time for the answer to ``job``, in seconds of ``time.monotonic``."""

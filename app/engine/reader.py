@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from app.diagnostics.machine import resident_bytes
-from app.engine.channel import ChannelError
+from app.engine.channel import ChannelError, MessageTooLarge
 from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
 from app.engine.protocol import Decode, Encode, Started
@@ -95,7 +95,7 @@ class ReaderSlot:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 
         Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline_s``, both with a new
-        process in place, and NotReady if no process can be started.
+        process in place, MessageTooLarge, and NotReady if no process can be started.
         """
         child = self._awake(deadline_s)
         begin_cpu_s = child.cpu_s()
@@ -104,6 +104,8 @@ class ReaderSlot:
             child.channel.send(message, fds, until)
             _await_answer(child, until)
             return child.channel.receive(until)
+        except MessageTooLarge:  # nothing was asked
+            raise
         except ChannelError as error:
             how = self.replace(END_S)
             was_killed = child.process.returncode == -signal.SIGKILL

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.clouds import catalog, formats
 from app.engine import arrays
-from app.engine.channel import Channel, ChannelError, close_all
+from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
 from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, MemoryNeeded, Started
@@ -84,6 +84,8 @@ def serve(channel: Channel, memory_mib: int) -> None:
         close_all(fds)
     try:
         channel.send(answer, results)
+    except MessageTooLarge as problem:
+        channel.send(failure(problem))
     finally:
         close_all(results)
 

@@ -23,8 +23,11 @@ from engine_samples import (
 )
 
 from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.engine import channel, reader_process
 from app.engine.body import Body, Storage
+from app.engine.channel import Channel
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
+from app.engine.protocol import Decode, Failure
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.errors import BadCloud, BadRequest, DeadlineExceeded, NoRoom, NotReady, TooLarge, UnsupportedFormat
@@ -110,6 +113,31 @@ def test_problem_of_a_file_crosses_over_and_costs_no_process(pool, data, options
 def test_cloud_over_the_limit_of_points_is_too_large(pool):
     with pytest.raises(TooLarge):
         num_points(pool, npy_bytes(501), max_points=500)
+
+
+def test_question_that_no_message_can_hold_costs_no_process(pool, monkeypatch):
+    lost = pool.num_lost
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "MAX_MESSAGE_BYTES", 900)
+        with pytest.raises(TooLarge):
+            num_points(pool, npy_bytes(), filename="x" * 900)
+    assert num_points(pool, npy_bytes()) == 500
+    assert pool.num_lost == lost
+
+
+def test_answer_that_no_message_can_hold_ends_no_process(monkeypatch):
+    ours, socket = Channel.pair()
+    theirs = Channel(socket)
+    before = num_open_files()
+    with body_of(npy_bytes()) as body:
+        ours.send(Decode(Options(), MAX_POINTS), [body.fd])
+        monkeypatch.setattr(reader_process, "decode", lambda request, fd: (Failure(422, "x" * 900), os.dup(fd)))
+        monkeypatch.setattr(channel, "MAX_MESSAGE_BYTES", 900)
+        reader_process.serve(theirs, 100)
+    answer, fds = ours.receive(within(10).at_s)
+    assert (answer.status, fds, num_open_files()) == (TooLarge.status, [], before)
+    ours.close()
+    theirs.close()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
