@@ -33,7 +33,7 @@ check_driver() { # 0: a GPU can be used; 1: there is none; 2: it cannot be used
         say "nvidia-smi failed: $answer"
         case $answer in
             *NVML*) say "the devices were taken away or the driver was updated under a running kernel. After 'systemctl" \
-                "daemon-reload' on the host, start the container anew; if it comes back, set \"exec-opts\":" \
+                "daemon-reload' on the host, start the container again; if it comes back, set \"exec-opts\":" \
                 "[\"native.cgroupdriver=cgroupfs\"] in /etc/docker/daemon.json. After a driver update, reboot the host." ;;
             *) say "make 'nvidia-smi' work on the host first." ;;
         esac

@@ -34,8 +34,8 @@ class Problem(Exception):
     """Base of every error that pointserve raises on purpose.
 
     ``detail`` is shown to the user as it stands; a client's words in it may be long, so it is ``shortened``.
-    ``retry_after_s`` is sent as Retry-After if it is set. ``columns`` are those of a file whose channels could not
-    be told from their names, ``MAX_COLUMNS`` of them at most.
+    ``retry_after_s`` is sent as Retry-After if it is set. ``columns`` are those of a file whose names do not
+    say what they hold, ``MAX_COLUMNS`` of them at most.
     """
 
     status = 500

@@ -173,28 +173,28 @@ def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -
         BadRequest: unknown options, values of the wrong kind, and ``problems`` by option that were found before; names
             every one of them.
     """
-    told = dict(problems or {})
+    found = dict(problems or {})
     for name, value in given.items():
         if len(value) > MAX_CHARS:
-            told.setdefault(name, f"{len(value):,} characters long; at most {MAX_CHARS:,} are accepted")
+            found.setdefault(name, f"{len(value):,} characters long; at most {MAX_CHARS:,} are accepted")
     unknown = [name for name in given if name not in NAMES]
     try:
-        values: dict[str, Any] = {name: given[name] for name in NAMES if given.get(name) and name not in told}
+        values: dict[str, Any] = {name: given[name] for name in NAMES if given.get(name) and name not in found}
         options = Options(**values)
     except ValidationError as error:
         for item in error.errors(include_url=False):
             problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
-            told.setdefault(str(item["loc"][0]), problem)
-    if unknown or told:
-        raise BadRequest(_sentence(unknown, told))
+            found.setdefault(str(item["loc"][0]), problem)
+    if unknown or found:
+        raise BadRequest(_sentence(unknown, found))
     return options
 
 
 def _sentence(unknown: list[str], problems: dict[str, str]) -> str:
     """Words for the first of the ``unknown`` names and ``problems`` by name, and how many there are beside."""
-    told = [f"{quoted(name)} is no option" for name in unknown] + [
+    sentences = [f"{quoted(name)} is no option" for name in unknown] + [
         f"{name:.60}: {problem}" for name, problem in problems.items() if name not in unknown
     ]
-    left = [f"and {len(told) - MAX_PROBLEMS:,} more"] if len(told) > MAX_PROBLEMS else []
+    left = [f"and {len(sentences) - MAX_PROBLEMS:,} more"] if len(sentences) > MAX_PROBLEMS else []
     known = [f"options are {', '.join(NAMES)}"] if unknown else []
-    return "; ".join([*told[:MAX_PROBLEMS], *left, *known]) + "."
+    return "; ".join([*sentences[:MAX_PROBLEMS], *left, *known]) + "."

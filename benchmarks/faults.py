@@ -100,7 +100,7 @@ def measure(fault: Fault) -> list[str]:
 
 
 def silence_s(samples: list[RequestSample], begin: float, end: float) -> float:
-    """The longest time between two good answers, the later of which came from ``begin`` to ``end``."""
+    """The longest time between two good answers, if the later one came from ``begin`` to ``end``."""
     times = sorted(sample.ended for sample in samples if sample.status == 200)
     return max((later - earlier for earlier, later in pairwise(times) if begin <= later <= end), default=0.0)
 
@@ -134,7 +134,7 @@ def stop(server: Server, models: Path) -> str:
 
 
 def send_killers(server: Server, models: Path) -> str:
-    """Four different clouds at once, with each of which the engine is killed."""
+    """Four different clouds at once; the engine is killed with each."""
     return _told(server, [npz_bytes(600 + number, "kill") for number in range(4)])
 
 
@@ -175,7 +175,7 @@ def send_slowly(server: Server, models: Path) -> str:
 
 
 def kill_readers(server: Server, models: Path) -> str:
-    """One of them, drawn anew, thirty times."""
+    """One of them, drawn again, thirty times."""
     rng = random.Random(0)
     for _ in range(30):
         with suppress(ProcessLookupError, IndexError):
@@ -270,7 +270,7 @@ FAULTS = {
     "engine-kill": Fault("`kill -9` of the engine, five times", kill),
     "engine-stop": Fault("`kill -STOP` of the engine", stop),
     "engine-clouds": Fault(
-        "four clouds with each of which the engine is killed",
+        "four clouds, the engine killed with each",
         send_killers,
         models=MODEL,
         module_path=str(ROOT / "tests/engine/faults"),

@@ -112,7 +112,7 @@ TABLES = {
 
 
 def filled(document: str, text: str) -> str:
-    """``text`` of ``document`` with every table between its marks printed anew."""
+    """``text`` of ``document`` with every table between its marks printed again."""
     for name, table in TABLES[document].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, begun, rest = text.partition(begin)

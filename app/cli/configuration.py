@@ -43,8 +43,8 @@ def configure(**options: Any) -> "Settings":
         wrong = {str(each["loc"][0]): explain(each) for each in error.errors()}
         for name in given.keys() & wrong.keys():
             raise typer.BadParameter(f"{wrong[name]}.", param_hint=option_of(name)) from None
-        told = "; ".join(f"{PREFIX}{name.upper()}: {words}" for name, words in wrong.items())
-        raise BadRequest(f"{told}. docs/operations.md lists all settings.") from None
+        problems = "; ".join(f"{PREFIX}{name.upper()}: {words}" for name, words in wrong.items())
+        raise BadRequest(f"{problems}. docs/operations.md lists all settings.") from None
 
 
 def option_of(setting: str) -> str:

@@ -81,15 +81,15 @@ def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
     for name, schema in properties().items():
         if name not in but:
             values = accepted(name)
-            told = "" if values in ("text", "names") else f" Accepted: {values}."
-            yield _option(name, f"{schema['description']}{told}", schema)
+            accepts = "" if values in ("text", "names") else f" Accepted: {values}."
+            yield _option(name, f"{schema['description']}{accepts}", schema)
 
 
 def _option(name: str, description: str, schema: Mapping[str, Any]) -> inspect.Parameter:
     """An option. Its value is text, or None if it was not given."""
     kind = schema.get("type") or schema["anyOf"][0]["type"]
     default = schema.get("default")
-    told = "" if default in ("", None, []) else f" Default: {default}."
-    option = typer.Option(help=f"{description}{told}", metavar=METAVARS.get(kind, "TEXT"), show_default=False)
+    by_default = "" if default in ("", None, []) else f" Default: {default}."
+    option = typer.Option(help=f"{description}{by_default}", metavar=METAVARS.get(kind, "TEXT"), show_default=False)
     annotation = Annotated[str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -47,8 +47,8 @@ class Cloud:
         parts = {"colors": self.rgb, "intensity": self.intensity, "normals": self.normals, **self.extra}
         names = [name for name, values in parts.items() if values is not None]
         names += [name for name, feeds in self.columns.items() if not feeds and name not in parts]  # not even read
-        told = ", ".join(names)
-        return [f"{output} holds coordinates and labels; left out: {len(names):,} columns ({told:.200})."] * bool(names)
+        left = ", ".join(names)
+        return [f"{output} holds coordinates and labels; left out: {len(names):,} columns ({left:.200})."] * bool(names)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def cloud_from_columns(
         if values.dtype.kind not in "biuf":
             raise BadCloud(f"Column '{name}' holds {values.dtype!s:.60}, not numbers.")
     known, extra = _sorted(given, wanted if isinstance(wanted, dict) else {})
-    told = {meaning: name for meaning, (name, _) in known.items()}
+    name_of = {meaning: name for meaning, (name, _) in known.items()}
     xyz = _take(known, XYZ)
     if xyz is None:
         raise BadCloud(
@@ -138,7 +138,7 @@ def cloud_from_columns(
         extra.setdefault(name if meaning in halves else meaning, values)
     cloud.extra = {name: _plain(values) for name, values in extra.items()}
     cloud.columns = {name: [] for name in names}
-    for meaning, name in told.items():
+    for meaning, name in name_of.items():
         if meaning not in halves:
             cloud.columns[name].append(meaning)
     return cloud
@@ -152,7 +152,7 @@ def _renamed(columns: Iterable[Column]) -> tuple[list[Column], list[str]]:
         own = name if name not in given else free_name(name, set(given))
         repeated += [name] if own != name else []
         given[own] = values
-    warnings = [f"Columns named more than once, of which the first counts: {listed(repeated)}."] if repeated else []
+    warnings = [f"Columns named more than once; the first counts: {listed(repeated)}."] if repeated else []
     return list(given.items()), warnings
 
 

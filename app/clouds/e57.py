@@ -83,12 +83,12 @@ def _whole(data: memoryview, warnings: list[str]) -> memoryview:
 def _advice(reason: str) -> str:
     """What to do about a file that the library gave up with ``reason``."""
     if "ErrorBadChecksum" in reason:
-        return "The E57 file is damaged: checksums do not agree with its bytes. Send the file anew."
+        return "The E57 file is damaged: checksums do not agree with its bytes. Send the file again."
     if "ErrorXMLParser" in reason or "ErrorBadXMLFormat" in reason:
-        return "The E57 file is damaged: the XML that describes its scans cannot be read. Export it anew."
+        return "The E57 file is damaged: the XML that describes its scans cannot be read. Export it again."
     if "ErrorUnknownFileVersion" in reason:
-        return "The E57 file is of another version than 1.0. Export it anew, or as LAS or PLY."
-    return "The E57 file is damaged: its parts do not fit together. Export it anew, or as LAS or PLY."
+        return "The E57 file is of another version than 1.0. Export it again, or as LAS or PLY."
+    return "The E57 file is damaged: its parts do not fit together. Export it again, or as LAS or PLY."
 
 
 def _spooled(data: memoryview) -> IO[bytes]:

@@ -74,7 +74,7 @@ def read(
         log.warning("reading %s failed: %s: %.300s", name, type(error).__name__, " ".join(str(error).split()))
         raise BadCloud(
             f"The file cannot be read as {name}: it is damaged, or written in a way that is not known here. Open it in "
-            "the program that it comes from and export it anew."
+            "the program that it comes from and export it again."
         ) from error
     check_num_points(len(cloud), max_points)
     cloud.warnings = bounded(cloud.warnings)

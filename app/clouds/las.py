@@ -107,7 +107,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
         fine |= (channel & ((1 << shift) - 1) != 0) & ((channel % 257 != 0) if shift == 8 else True)
     if fine.any():
         warnings.append(
-            f"Colors have {shift + 8} bits a channel, of which the model and answers other than LAS get the upper 8: "
+            f"Colors have {shift + 8} bits a channel; the model and answers other than LAS get the upper 8: "
             f"{np.count_nonzero(fine):,} points have more."
         )
     return np.stack([(channel >> shift).astype(np.uint8) for channel in channels], axis=1)

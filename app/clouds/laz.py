@@ -53,7 +53,7 @@ def decode(file: LasFile) -> np.ndarray:
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
         log.info("lazrs could not unpack %d points: %s", file.num_points, error)
-        raise BadCloud("The compressed points are damaged: they cannot be unpacked. Send the file anew.") from None
+        raise BadCloud("The compressed points are damaged: they cannot be unpacked. Send the file again.") from None
     return records.reshape(file.num_points, file.record_length)
 
 
@@ -167,7 +167,7 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
         log.info("lazrs could not read a table of %d chunks: %s", num_chunks, error)
-        raise BadCloud("The table of compressed chunks is damaged. Send the file anew.") from None
+        raise BadCloud("The table of compressed chunks is damaged. Send the file again.") from None
     if chunk_size != VARIABLE:
         left = [file.num_points - index * chunk_size for index in range(num_chunks)]
         table = [(min(max(count, 0), chunk_size), size) for count, (_, size) in zip(left, table, strict=True)]

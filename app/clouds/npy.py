@@ -110,8 +110,8 @@ def cloud_from_array(format: str, array: np.ndarray, columns: Wanted | None) -> 
             for name in array.dtype.names
             if array.dtype[name].base.kind not in "biuf" and canonical(name) not in XYZ
         ]
-        told = [f"Fields that do not hold numbers were left out: {listed(texts)}."] if texts else []
-        return cloud_from_columns(format, _field_columns(array, texts), wanted=columns, warnings=told)
+        warnings = [f"Fields that do not hold numbers were left out: {listed(texts)}."] if texts else []
+        return cloud_from_columns(format, _field_columns(array, texts), wanted=columns, warnings=warnings)
     names, warnings = (check_columns(columns), []) if isinstance(columns, tuple) else assumed_names(array, columns)
     if len(names) != array.shape[1]:
         raise BadCloud(f"columns= names {len(names)} columns, but the array has {array.shape[1]}.")

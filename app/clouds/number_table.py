@@ -22,7 +22,7 @@ QUOTED = re.compile(r'"([^"]*)"|(\S+)')
 class TableLayout:
     """How rows of a table are written.
 
-    ``delimiter`` None means spaces and tabs; ``width`` fields a row, of which ``used`` (ascending) are read.
+    ``delimiter`` None means spaces and tabs; ``width`` fields a row; those ``used`` (ascending) are read.
     ``line_number`` is that of the first row, counted from 1. ``comments`` start what is not read.
     ``num_optional`` fields at the end of a row may be absent: separators after the last column.
     """

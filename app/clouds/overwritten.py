@@ -8,7 +8,7 @@ from app.clouds import asprs
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation
 from app.clouds.records import fits
 
-MAX_TOLD = 8
+MAX_LISTED = 8
 COLUMNS = ("classification", "segment", "label")
 UNLABELLED = {asprs.NEVER_CLASSIFIED, asprs.UNCLASSIFIED}
 OVERWRITTEN, REPLACED = "were overwritten", "got another"
@@ -53,8 +53,8 @@ def _counts(values: np.ndarray, known: set[int]) -> list[tuple[int, int]]:
 def _told(counts: list[tuple[str, int]], loss: str) -> list[str]:
     if not counts:
         return []
-    listed = [f"{count:,} point{'s' if count > 1 else ''} of {name}" for name, count in counts[:MAX_TOLD]]
-    rest = counts[MAX_TOLD:]
+    listed = [f"{count:,} point{'s' if count > 1 else ''} of {name}" for name, count in counts[:MAX_LISTED]]
+    rest = counts[MAX_LISTED:]
     if rest:
         listed.append(f"{sum(count for _, count in rest):,} points of {len(rest):,} others")
     return [f"{', '.join(listed)} {loss}: the model gives no such class."]

@@ -57,7 +57,7 @@ def _check_doubtful(body: memoryview, header: PcdHeader) -> None:
     is_packed = header.encoding == "binary_compressed" and len(body) >= 8
     size = struct.unpack_from("<I", body, 4)[0] if is_packed else len(body)
     if header.encoding == "ascii" or size != header.num_points * header.record_length:
-        raise BadCloud(f"PCD fields of types that PCD does not know: {named}; the points behind them cannot be told.")
+        raise BadCloud(f"PCD fields of types that PCD does not know: {named}; the points behind them cannot be found.")
     header.warnings.append(f"PCD fields of types that PCD does not know are not read: {named}.")
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SAMPLED_VALUES = 1 << 22  # of which the components are found: 32 MiB of float64
+SAMPLED_VALUES = 1 << 22  # from which the components are computed: 32 MiB of float64
 BASIS = 32  # vectors that are iterated to find three
 ITERATIONS = 24
 LOW_PERCENT, HIGH_PERCENT = 2, 98

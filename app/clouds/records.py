@@ -71,5 +71,5 @@ def renamed(output: str, names: Iterable[tuple[str, str]]) -> list[str]:
     """A warning of columns with another name in the format ``output``, if any; each pair is the old name and the
     new."""
     pairs = [(old, new) for old, new in names if old != new]
-    told = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
-    return [f"Columns with another name in {output}: {len(pairs):,} ({told})."] if pairs else []
+    examples = ", ".join(f"'{old:.40}' is '{new}'" for old, new in pairs[:5])
+    return [f"Columns with another name in {output}: {len(pairs):,} ({examples})."] if pairs else []

@@ -64,21 +64,21 @@ def find_format(data: memoryview, filename: str = "", format: str | None = None,
         )
     if wanted:
         return shown or wanted  # las for a laz, too
-    told = _by_filename(filename)
+    by_name = _by_filename(filename)
     content = FORMATS[shown].content if shown else ""
     if content and filename == NAMELESS_JSON and shown != "json":
         raise UnsupportedFormat(
             "The Content-Type says application/json, but the body holds rows of numbers. Send a file as "
             f"application/octet-stream, or say format={shown}."
         )
-    if shown and content and told and told not in (shown, *FORMATS[shown].named):
+    if shown and content and by_name and by_name not in (shown, *FORMATS[shown].named):
         raise UnsupportedFormat(
             f"The file is called '{filename:.100}', but holds {content}. If that is meant, say "
-            f"format={shown}; else send the whole file, as programs write {told}."
+            f"format={shown}; else send the whole file, as programs write {by_name}."
         )
-    if not shown and not told:
+    if not shown and not by_name:
         refuse_name(filename)
-    name = shown or told or ("bin" if isinstance(columns, tuple) else None)
+    name = shown or by_name or ("bin" if isinstance(columns, tuple) else None)
     if name is None:
         raise _unknown(data, filename)
     if name == "nuscenes" and isinstance(columns, tuple):

@@ -5,7 +5,7 @@ import numpy as np
 from app.clouds.columns import NAMES, NORMAL, RGB, SKIP, XYZ, Wanted, numbered
 from app.errors import BadCloud
 
-MIN_COUNTED = 10  # rows of which a column that counts is told from coordinates
+MIN_COUNTED = 10  # rows that tell a column of counts from coordinates
 EARLIEST_S = 1e8  # seconds of 1973; nothing on Earth has such coordinates in metres
 
 

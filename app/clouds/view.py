@@ -36,8 +36,8 @@ class StoredColumn:
     def described(self) -> dict[str, Any]:
         """What the header says of it."""
         components = 1 if self.values.ndim == 1 else self.values.shape[1]
-        told = {"name": self.name, "type": self.values.dtype.name, "components": components, **self.scale}
-        return told if self.step is None else told | {"step": self.step, "offset": self.offset}
+        entry = {"name": self.name, "type": self.values.dtype.name, "components": components, **self.scale}
+        return entry if self.step is None else entry | {"step": self.step, "offset": self.offset}
 
 
 def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:

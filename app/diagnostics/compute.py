@@ -41,7 +41,7 @@ def _device(torch: Any, index: int, architectures: list[str]) -> dict[str, Any]:
     }
     if not entry["supported"]:
         entry["reason"] = (
-            f"this torch has code for {', '.join(architectures)}, none of which runs on "
+            f"this torch has code for {', '.join(architectures)}; none of it runs on "
             f"compute capability {entry['compute_capability']}"
         )
         entry["fault"] = ARCHITECTURE.name

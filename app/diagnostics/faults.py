@@ -80,13 +80,13 @@ DRIVER = Fault(
 DEVICES_GONE = Fault(
     "NVML gone",
     (r"Failed to initialize NVML: (Unknown Error|Insufficient Permissions|The operating system has blocked)",),
-    "`systemctl daemon-reload` on the host took the devices away from the container: start it anew. For good, set "
+    "`systemctl daemon-reload` on the host took the devices away from the container: start it again. For good, set "
     '"exec-opts": ["native.cgroupdriver=cgroupfs"] in /etc/docker/daemon.json and restart docker.',
 )
 DRIVER_UPDATED = Fault(
     "driver updated under a running kernel",
     (r"(Driver/library|NVML/RM) version mismatch",),
-    "Reboot the host, or load its NVIDIA kernel modules anew.",
+    "Reboot the host, or load its NVIDIA kernel modules again.",
 )
 TOOLKIT = Fault(
     "container toolkit missing",

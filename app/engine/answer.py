@@ -35,7 +35,7 @@ class Answer(EncodedFile):
     """The file that answers a request, and how it came about.
 
     Attributes:
-        num_points: of the cloud, each of which has its label in the file.
+        num_points: of the cloud; the file has a label for each.
         model: name of the model that answered.
         timings_ms: milliseconds by stage, in the order in which they ran.
         passes, passes_wanted: of the network, made, and those that the mode asks for.

@@ -129,8 +129,8 @@ def complete(spec: Any) -> Any:
     predict["requestBody"] = _body(options)
     describe(spec, component(InferenceRequest))
     for operation in (operation for path in spec["paths"].values() for operation in path.values()):
-        told = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]
-        operation["responses"] = dict(sorted(told.items()))
+        described = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]
+        operation["responses"] = dict(sorted(described.items()))
     add_examples(spec)
     spec["components"] = {"schemas": _schemas(), "securitySchemes": SECURITY}
     return spec

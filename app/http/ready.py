@@ -20,13 +20,13 @@ def announce(service: Service, settings: Settings) -> None:
 
 
 def _watch(service: Service, settings: Settings) -> None:
-    told = ""
+    last_reason = ""
     while (status := service.status()).state != "ready":
         if status.state in ("stopping", "stopped"):
             return
-        if status.state == "empty" and status.reason != told:
-            told = status.reason
-            log.error(f"not ready: {told}")
+        if status.state == "empty" and status.reason != last_reason:
+            last_reason = status.reason
+            log.error(f"not ready: {last_reason}")
         time.sleep(LOOK_S)
     host = "localhost" if settings.host in ANY_ADDRESS else settings.host
     address = f"[{host}]" if ":" in host else host

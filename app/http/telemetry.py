@@ -66,8 +66,8 @@ class Span:
         from opentelemetry.trace import StatusCode
 
         self._recorded.update_name(f"{method} {route}".rstrip())
-        told = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
-        self._recorded.set_attributes({**told, **attributes})
+        known = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+        self._recorded.set_attributes({**known, **attributes})
         if status >= 500:
             self._recorded.set_status(StatusCode.ERROR)
         self._recorded.end()

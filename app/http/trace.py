@@ -88,7 +88,7 @@ def _finish(response: Response) -> Response:
     @response.call_on_close
     def end() -> None:
         request_line(**line, **notes, **why, ms=round(1000 * (time.perf_counter() - begin_s), 1))
-        told = {f"pointserve.{name}": value for name, value in {"request_id": line["id"], **notes}.items()}
-        span.end(line["method"], route, line["status"], {"url.path": line["path"], **told})
+        attributes = {f"pointserve.{name}": value for name, value in {"request_id": line["id"], **notes}.items()}
+        span.end(line["method"], route, line["status"], {"url.path": line["path"], **attributes})
 
     return response

@@ -34,7 +34,7 @@ class BodyStream:
 
     ``read`` raises TooLarge as soon as there is one byte more than the limit, BadRequest if the body ends before its
     Content-Length or breaks its chunked coding, and RequestTimeout if the client is too slow. ``on_bytes`` is
-    told how many bytes have been read in all.
+    called with the number of bytes read in all.
     """
 
     def __init__(

@@ -105,7 +105,7 @@ class PointGroup(Wrapper):
         try:
             near, start_len = ballquery_batch_p(middles.contiguous(), clouds.int(), starts, self.reach)
         except ValueError as error:
-            raise TooLarge(f"the instances of this cloud cannot be told apart in one piece: {error}") from error
+            raise TooLarge(f"the instances of this cloud cannot be separated in one piece: {error}") from error
         return bfs_cluster(labels.int().cpu(), near.cpu(), start_len.cpu(), self.min_points)
 
 

@@ -56,7 +56,7 @@ def _agreement(segmenter: Segmenter, cloud: Cloud, expected: Mapping[str, np.nda
 
 def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
     """float32 (N, num_classes), softmax outputs of every pass of ``mode=exact``, summed by point."""
-    if segmenter.inference.finds_instances:  # one pass, of which every point takes what is said of the nearest pick
+    if segmenter.inference.finds_instances:  # one pass; every point takes what the nearest pick has
         options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
         return segmenter.segment(cloud, options).fields["probabilities"]
     staged, votes = all_votes(segmenter, cloud, seed)

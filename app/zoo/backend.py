@@ -26,9 +26,9 @@ def apply(
     """
     if choice == "native" or (choice == "auto" and is_native(model)):
         return model, procedure
-    told = REMARK.format("backend=upstream says so" if choice == "upstream" else "the type is not served natively")
+    remark = REMARK.format("backend=upstream says so" if choice == "upstream" else "the type is not served natively")
     inputs, steps = _inputs(procedure.post_transform)
-    procedure = replace(procedure, post_transform=steps, remarks=[*procedure.remarks, told])
+    procedure = replace(procedure, post_transform=steps, remarks=[*procedure.remarks, remark])
     return wrap(model, inputs), procedure
 
 

@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 def read(path: Path, settings: ModelSettings = DEFAULTS) -> dict[str, Tensor]:
     """The state_dict in ``path``: a file of torch.save (zip or the older stream) or a ``.safetensors``.
 
-    Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it, the rest of which is dropped, the same under
+    Accepted are ``{"state_dict": {...}, ...}`` as Pointcept writes it (the rest is dropped), the same under
     other names that trainers use, and a bare state_dict. Floating-point weights come as float32, integers as they are;
     what wrappers such as DistributedDataParallel put into names is taken off.
     Raises BadModel if the file is damaged or something else, or names what runs code and the settings do not permit

@@ -23,7 +23,7 @@ BACKBONE = "PT-v3m1"
 
 OLD_COLORS = "Colors go to the network from -1 to 1, as Pointcept had it before v1.6.0"
 OLD_BLOCKS = "Blocks of PT-v3m1 run as Pointcept had them before v1.5.2"
-TOLD = "legacy_{}=yes says so."
+SETTING = "legacy_{}=yes says so."
 UNKNOWN_BLOCKS = (
     "The config is of a Pointcept before v1.6.0. Weights from before v1.5.2 need legacy_blocks=yes, which nothing here "
     "tells; blocks run as they do since. If the labels are wrong, set it."
@@ -42,16 +42,16 @@ def apply(
     has_colors = any(step["type"] == "NormalizeColor" for step in steps)
     remarks = []
     if has_colors and wants_colors != "no" and (is_old or wants_colors == "yes"):
-        told = TOLD.format("colors") if wants_colors == "yes" else "the config has GridSample(keys=…)."
-        remarks.append(f"{OLD_COLORS}: {told}")
+        why = SETTING.format("colors") if wants_colors == "yes" else "the config has GridSample(keys=…)."
+        remarks.append(f"{OLD_COLORS}: {why}")
         procedure = replace(
             procedure, transform=_signed(procedure.transform), post_transform=_signed(procedure.post_transform)
         )
     if has_blocks(model) and wants_blocks != "no":
         is_known = wants_blocks == "auto" and is_old and sha256(checkpoint) in SHA256_OF_OLD_BLOCKS
         if is_known or wants_blocks == "yes":
-            told = "the weights are known by their hash." if is_known else TOLD.format("blocks")
-            remarks.append(f"{OLD_BLOCKS}: {told}")
+            why = "the weights are known by their hash." if is_known else SETTING.format("blocks")
+            remarks.append(f"{OLD_BLOCKS}: {why}")
             model = with_old_blocks(model)
         elif is_old:
             remarks.append(UNKNOWN_BLOCKS)

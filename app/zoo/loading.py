@@ -120,8 +120,8 @@ def _compare(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> N
         if names
     ]
     if problems:
-        told = f"the weights do not fit the network that config.py describes: {'; '.join(problems)}"[:2000]
-        raise BadModel(told + parts_told(unexpected))
+        misfit = f"the weights do not fit the network that config.py describes: {'; '.join(problems)}"[:2000]
+        raise BadModel(misfit + parts_told(unexpected))
 
 
 def _alike(weight: Tensor, tensor: Tensor) -> bool:

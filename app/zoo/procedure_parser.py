@@ -23,7 +23,12 @@ VOXELIZE_DEFAULTS = {
     "mode": "train",
     "keys": ("coord", "normal", "color", "label"),
 }
-OLD_ARGUMENTS = ("type", "voxel_size", "return_discrete_coord", "return_grid_coord")  # of Voxelize, written anew
+OLD_ARGUMENTS = (
+    "type",
+    "voxel_size",
+    "return_discrete_coord",
+    "return_grid_coord",
+)  # of Voxelize, whose step is rewritten
 OLD_KEYS = {"discrete_coord": "grid_coord", "label": "segment"}  # of Collect, before Pointcept had its name
 
 
@@ -182,8 +187,8 @@ def _refuse_old_names(step: Transform, path: str) -> None:
     found = step.get("keys", ()) if step.get("type") == "Collect" else ()
     old = [key for key in OLD_KEYS if key in ((found,) if isinstance(found, str) else found)]
     if old:
-        told = " and ".join(f"{OLD_KEYS[key]} for {key}" for key in old)
-        raise BadModel(f"config.py: {path} has a Collect with old names in keys; write {told}")
+        better = " and ".join(f"{OLD_KEYS[key]} for {key}" for key in old)
+        raise BadModel(f"config.py: {path} has a Collect with old names in keys; write {better}")
 
 
 def _grid_sample(step: Transform, path: str) -> Transform:

@@ -104,7 +104,7 @@ def _configs(config: str, folder: str, repository: Repository) -> list[str]:
         try:
             below = bases(repository.fetch(name)[0])
         except BadModel:
-            continue  # is told when the model is loaded
+            continue  # loading the model says so
         for base in below:
             path = posixpath.normpath(posixpath.join(posixpath.dirname(name), base))
             is_inside = not folder or path.startswith(f"{folder}/")

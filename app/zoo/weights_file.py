@@ -28,8 +28,8 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
     if archive := archive_in(file):
         return archive
     kind = kind_of(start)
-    told = f"this is {kind}" if kind else f"the file starts with {start[:12]!r}"
-    raise DamagedError(f"{told}; accepted are files of torch.save and .safetensors")
+    found = f"this is {kind}" if kind else f"the file starts with {start[:12]!r}"
+    raise DamagedError(f"{found}; accepted are files of torch.save and .safetensors")
 
 
 def kind_of(start: bytes) -> str:

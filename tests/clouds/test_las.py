@@ -33,7 +33,7 @@ def test_every_point_format(point_format, compressed):
     assert {"pair_0", "pair_1"} <= set(cloud.extra)
     assert ("gps_time" in cloud.extra) == (point_format not in (0, 2))
     assert (cloud.rgb is not None) == (point_format in (2, 3, 5, 7, 8, 10))
-    told = "Colors have 16 bits a channel, of which the model and answers other than LAS get the upper 8: "
+    told = "Colors have 16 bits a channel; the model and answers other than LAS get the upper 8: "
     assert [warning.startswith(told) for warning in cloud.warnings] == [True] * (cloud.rgb is not None)
 
 

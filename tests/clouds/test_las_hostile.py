@@ -264,7 +264,7 @@ def test_damaged_points_are_refused_in_words_of_our_own():
     version = data.index(b"laszip encoded") - 2 + 54 + 34 + 4
     with pytest.raises(BadCloud) as caught:
         las.read(patched(data, version, b"\x09\0"))
-    assert caught.value.detail == "The compressed points are damaged: they cannot be unpacked. Send the file anew."
+    assert caught.value.detail == "The compressed points are damaged: they cannot be unpacked. Send the file again."
 
 
 def test_layers_that_lie_are_found_before_the_decoder_takes_memory():

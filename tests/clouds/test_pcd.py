@@ -256,7 +256,7 @@ def test_a_field_named_twice():
     data = small("x y z x", "4 4 4 4", "F F F F", np.arange(8, dtype="<f4").tobytes())
     cloud = pcd.read(memoryview(data))
     assert (cloud.xyz.tolist(), cloud.extra["x_2"].tolist()) == ([[0, 1, 2], [4, 5, 6]], [3, 7])
-    assert cloud.warnings == ["Columns named more than once, of which the first counts: 'x'."]
+    assert cloud.warnings == ["Columns named more than once; the first counts: 'x'."]
 
 
 @pytest.mark.parametrize("alpha", [0, 255])

@@ -197,7 +197,7 @@ def test_a_property_named_twice():
             "red": [5, 5],
             "red_2": [6, 6],
         }
-        assert cloud.warnings == ["Columns named more than once, of which the first counts: 'x', 'red'."]
+        assert cloud.warnings == ["Columns named more than once; the first counts: 'x', 'red'."]
         back = read(formats.write("ply", cloud, segmentation(2), memoryview(data)))
         assert (back.extra["x_2"].tolist(), back.extra["label"].tolist()) == ([4, 4], [0, 1])
 

@@ -305,7 +305,7 @@ def test_a_name_that_comes_twice_is_told():
     cloud = read("x,y,z,x,intensity,intensity\n1,2,3,4,5,6\n")
     assert (cloud.xyz.tolist(), cloud.intensity.tolist()) == ([[1, 2, 3]], [5])
     assert (cloud.extra["x_2"].tolist(), cloud.extra["intensity_2"].tolist()) == ([4], [6])
-    assert cloud.warnings == ["Columns named more than once, of which the first counts: 'x', 'intensity'."]
+    assert cloud.warnings == ["Columns named more than once; the first counts: 'x', 'intensity'."]
 
 
 @pytest.mark.parametrize(

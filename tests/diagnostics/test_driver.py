@@ -52,7 +52,7 @@ def test_a_driver_that_answers(library):
     ("code", "fault", "remedy"),
     [
         ("999", "NVML gone", "daemon-reload"),
-        ("4", "NVML gone", "start it anew"),
+        ("4", "NVML gone", "start it again"),
         ("18", "driver updated under a running kernel", "Reboot"),
         ("9", None, "load the kernel module"),
     ],

@@ -267,7 +267,7 @@ def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
 
 
 def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
-    """Large clouds that each lose the engine, of which one is known by now: the others are as large."""
+    """Large clouds that each lose the engine; one is known by now, the others are as large."""
     scheduler = scheduler_of()
     for num_points in (900, 901, 10, 902, 11):
         submit(scheduler, num_points)

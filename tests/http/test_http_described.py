@@ -29,7 +29,7 @@ WITH_OPTIONS = [operation for operation in OPERATIONS if operation.body or opera
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of which no process may be lost."""
+    """A server that may lose no process."""
     with Server(tmp_path_factory.mktemp("described") / "stderr.log", max_points=100_000) as started:
         family = descendants(started.wait_ready().process.pid)
         yield started
@@ -39,7 +39,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def statuses(operation, mode: GenerationMode, service: Server) -> Counter:
-    """Of the answers to requests made up for ``operation``, each of which is checked.
+    """Of the answers to requests made up for ``operation``; each is checked.
 
     Half of the requests name the model that is there, but for those that would unload it, and bring a cloud.
     """

@@ -72,7 +72,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Draw everything anew, beginning with the next frame. */
+  /** Draw everything again, beginning with the next frame. */
   draw(): void {
     this.nextBlock = 0;
     this.more();
@@ -144,7 +144,7 @@ export class Stage {
       });
       renderer.render(cloud.group, camera);
       if (part < 1) {
-        statistics.drawn = few; // the block is drawn anew once the camera rests
+        statistics.drawn = few; // the block is drawn again once the camera rests
       } else {
         for (; this.nextBlock < end; this.nextBlock++) statistics.drawn += cloud.parts[this.nextBlock].num_points;
       }

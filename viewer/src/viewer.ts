@@ -289,7 +289,7 @@ export class Viewer {
     );
   }
 
-  /** What makes metres uncertain; heights of which nothing is said have the unit of x and y. */
+  /** What makes metres uncertain; heights without a stated unit have that of x and y. */
   private doubt(): [string, string][] {
     const { units } = this.cloud!.header;
     const isStated = units && [units.x, units.y].every(({ source }) => source !== "assumed");

@@ -10,7 +10,7 @@ from gunicorn.http.parser import RequestParser
 from app.http.connection import BodyIsLate
 from app.http.front.connection import After, Connection
 from app.http.front.pace import Crowd, Patience
-from app.http.front.refusal import refusal_of, told
+from app.http.front.refusal import refusal_of, refuse
 from app.http.front.stream import Phase, Stream, TooSlow
 from app.settings import Settings
 
@@ -58,7 +58,7 @@ class Exchange:
                 return After.DROP
             except Exception as error:
                 status, detail = refusal_of(error) or _failed(error)
-                stream.sendall(told(status, detail, data, connection.address))
+                stream.sendall(refuse(status, detail, data, connection.address))
                 return After.CLOSE
             stream.phase = Phase.BODY
             environ = {"pointserve.body_is_late": is_late, "pointserve.was_asked": was_asked}
@@ -104,7 +104,7 @@ class Exchange:
             status, detail = _failed(error)
             if response is not None and response.headers_sent:
                 return After.DROP
-            stream.sendall(told(status, detail, f"{request.method} {request.path} ".encode(), connection.address))
+            stream.sendall(refuse(status, detail, f"{request.method} {request.path} ".encode(), connection.address))
             return After.CLOSE
         return After.CLOSE if response.should_close() else After.KEEP
 

@@ -15,7 +15,7 @@ from typing import Any
 from app.http.front.connection import After, Connection, Waiting
 from app.http.front.pace import Crowd
 from app.http.front.pool import Pool
-from app.http.front.refusal import told
+from app.http.front.refusal import refuse
 from app.settings import Settings
 
 IDLE_S = 75.0  # more than the 60 s of most proxies, so that they close unused connections and not this end
@@ -236,7 +236,7 @@ class Loop:
             self._drop(connection)
 
     def _refuse(self, connection: Connection, detail: str) -> None:
-        answer = told(408, detail, bytes(connection.data), connection.address)
+        answer = refuse(408, detail, bytes(connection.data), connection.address)
         with suppress(OSError):
             connection.sock.send(answer)
         self._end(connection)

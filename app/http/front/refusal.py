@@ -42,7 +42,7 @@ BY_KIND: dict[type[Exception], tuple[int, str]] = {
     errors.InvalidRequestMethod: (400, "The request's method is not known: expected GET, POST, HEAD or OPTIONS."),
     errors.InvalidHeader: (
         400,
-        "A header is malformed, or one of which there may be only one (Host, Content-Length, Content-Type, "
+        "A header is malformed, or one that may occur only once (Host, Content-Length, Content-Type, "
         "Transfer-Encoding) is there twice or contradicts another: expected NAME: VALUE without control characters, "
         "each line ended by CR LF.",
     ),
@@ -62,7 +62,7 @@ def refusal_of(error: Exception) -> tuple[int, str] | None:
     return next(kinds, other) if isinstance(error, errors.ParseException) else None
 
 
-def told(status: int, detail: str, begin: bytes, address: object) -> bytes:
+def refuse(status: int, detail: str, begin: bytes, address: object) -> bytes:
     """A whole answer in the shape of every other error, after which the connection ends; writes the request's line.
 
     ``begin`` is what has arrived of the request, ``address`` the client's as ``getpeername`` gives it.

@@ -153,7 +153,7 @@ def opened(
 ) -> Iterator[Tensors]:
     """The request in ``body``; ``header_length`` is the header of that name. Its views end with the block.
 
-    ``reserve`` is told what the JSON takes at most in memory before it is parsed.
+    ``reserve`` is called before the JSON is parsed, with the bytes of memory that this takes at most.
 
     Raises BadRequest for whatever does not fit together, TooLarge for JSON over ``JSON_BYTES`` or of too many values.
     """

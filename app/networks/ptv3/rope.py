@@ -11,7 +11,7 @@ class Rope(nn.Module):
     """Turns pairs of channels of query and key by angles that grow along x, y and z, a third of the channels each.
 
     Args:
-        head_channels: D, of which channel i and channel i + D / 6 of each third are a pair.
+        head_channels: D; channels i and i + D / 6 of each third are a pair.
         base: the slowest pair turns almost ``base`` times slower than the first, which turns a radian a unit.
         in_checkpoints: whether the frequencies are among the weights.
     """

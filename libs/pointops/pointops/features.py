@@ -18,7 +18,7 @@ from .neighbours import knn_query
 def grouping(idx: Tensor, feat: Tensor, xyz: Tensor, new_xyz: Tensor | None = None, with_xyz: bool = False) -> Tensor:
     """Features of neighbours (m, s, c), with_xyz (m, s, 3 + c): before them the neighbour's place seen from its query.
 
-    idx (m, s), feat (n, c) float32, or float16 or bfloat16, of which float32 is made, xyz (n, 3), new_xyz (m, 3) the
+    idx (m, s), feat (n, c) float32, or float16 or bfloat16, which become float32, xyz (n, 3), new_xyz (m, 3) the
     queries, by default the points.
     """
     grouped = grouping2(as_float32("features", feat), idx)
@@ -67,7 +67,7 @@ def aggregation(input: Tensor, position: Tensor, weight: Tensor, idx: Tensor) ->
 def interpolation(xyz: Tensor, new_xyz: Tensor, feat: Tensor, offset: Tensor, new_offset: Tensor, k: int = 3) -> Tensor:
     """Features (n, c) at new_xyz (n, 3), from feat (m, c) at xyz (m, 3): the k nearest, weighted by 1 / (d + 1e-8).
 
-    feat is float32, or float16 or bfloat16, of which float32 is made. Has a derivative by feat alone.
+    feat is float32, or float16 or bfloat16, which become float32. Has a derivative by feat alone.
     """
     index, distance = knn_query(k, xyz, offset, new_xyz, new_offset)
     feat = as_float32("features", feat)

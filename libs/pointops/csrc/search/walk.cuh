@@ -12,7 +12,7 @@ struct Node {
   float distance2;
   int32_t level;  // 0: a leaf; its boxes are those of level - 1
   int32_t place;
-  int32_t base;  // of the stack below its siblings, the nearest of which lie on top
+  int32_t base;  // of the stack below its siblings; the nearest lie on top
 };
 
 // What a warp needs of shared memory.
@@ -49,7 +49,7 @@ struct Query {
   }
 };
 
-// Points of a leaf, of which this lane looks at those from its part on, kParts apart.
+// Points of a leaf; this lane looks at those from its part on, kParts apart.
 template <int kParts>
 struct LeafPart {
   const float4* points;

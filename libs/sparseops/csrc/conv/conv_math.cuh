@@ -27,7 +27,7 @@ struct Step {
     return (eighths >> first_row / kEighthRows & ((1u << kBits) - 1)) != 0;
   }
 
-  // The same bits, as the result of a vote, of which the compiler knows that no branch by them divides a warp.
+  // The same bits, as the result of a vote: the compiler then knows that no branch by them divides a warp.
   __device__ static unsigned same_in_warp(unsigned eighths, int lane) {
     return __ballot_sync(0xffffffffu, lane < 8 && (eighths >> lane & 1) != 0);
   }
