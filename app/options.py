@@ -20,10 +20,6 @@ from app.clouds.fields import FIELDS
 from app.errors import BadRequest, quoted
 from app.validation import explain
 
-MAX_PASSES = 128
-"""Enough for the test procedures of published configs (ScanNet: 12 views of 2 to 10 fragments; nuScenes with its
-pre-grid: 10 of 7) and for tiles of airborne LiDAR, far from the thousands that a few voxels of duplicates would cost.
-"""
 _BOUNDS = {  # of numbers, by their names in a JSON schema
     "minimum": "{minimum:.12g} or more",
     "exclusiveMinimum": "more than {exclusiveMinimum:.12g}",

@@ -14,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20  # bytes
 BY_MODEL = "one value for all models, or MODEL=VALUE by their names, joined by ','"  # marks the type of such a setting
+MAX_PASSES = 128
+"""Enough for the test procedures of published configs (ScanNet: 12 views of 2 to 10 fragments; nuScenes with its
+pre-grid: 10 of 7) and for tiles of airborne LiDAR, far from the thousands that a few voxels of duplicates would cost.
+"""
 
 
 def _like(pattern: str, expected: str) -> AfterValidator:
@@ -187,7 +191,7 @@ class Settings(EngineSettings, BaseSettings):
     batch_delay_ms: float = Field(
         5.0, ge=0, description="how long a cloud waits for others that are being read, to share a pass"
     )
-    max_passes: int = Field(128, gt=0, description="most passes of mode=exact; a request may ask for fewer")
+    max_passes: int = Field(MAX_PASSES, gt=0, description="most passes of mode=exact; a request may ask for fewer")
 
     engine_silence_s: float = Field(20.0, gt=0, description="time without a sign of life before an engine is killed")
     engine_overrun_s: float = Field(

@@ -11,6 +11,7 @@ from app.processes import Task, ending, signal_with_parent
 
 ANSWER = "pointserve-answer:"
 REASON_LENGTH = 300
+Entry = dict[str, Any]  # what the report says of one thing
 
 
 @dataclass(frozen=True)

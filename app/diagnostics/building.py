@@ -6,16 +6,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from . import faults
+from .attempt import Entry
 from .compute import is_supported
 
 JOB_BYTES = 2 * 10**9
 NEWEST_GCC = {"12.4": 13}  # of nvcc
 ASK_S = 10.0
-
-Entry = dict[str, Any]
 
 
 def building(variables: Mapping[str, str], usable_cores: int, memory: Entry) -> Entry:

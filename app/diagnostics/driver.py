@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from . import faults
+from .attempt import Entry
 
 LOADED = Path("/proc/driver/nvidia/version")
 OLDEST = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}  # of any minor version of this CUDA
-
-Entry = dict[str, Any]
 
 
 def driver() -> Entry:

@@ -1,11 +1,7 @@
 """Entries of the report for the libraries of operators: sparseops, pointops, pointgroup_ops."""
 
-from typing import Any
-
 from . import faults, operators
-from .attempt import Attempt
-
-Entry = dict[str, Any]
+from .attempt import Attempt, Entry
 
 
 def entry(name: str, attempt: Attempt | None, hindrance: Entry) -> Entry:

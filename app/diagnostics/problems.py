@@ -1,16 +1,14 @@
 """The problems that the entries of a report show, each with a remedy."""
 
 from collections.abc import Collection
-from typing import Any
 
 from . import faults
+from .attempt import Entry
 
 FORWARD = (
     "Look at the problems of torch and the operators first; else install pointserve again. "
     "POINTSERVE_DEVICE=cpu serves on the processor."
 )
-
-Entry = dict[str, Any]
 
 
 def problems(facts: Entry, optional: Collection[str], wanted: str = "auto") -> list[Entry]:

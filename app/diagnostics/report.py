@@ -15,7 +15,7 @@ from app.operators import LIBRARIES as COMPILED
 from app.processes import Task
 
 from . import building, libraries, machine, stack
-from .attempt import Attempt, attempt
+from .attempt import Attempt, Entry, attempt
 from .driver import age, driver
 from .environment import environment
 from .problems import problems
@@ -24,8 +24,6 @@ LIMIT_S = 30.0
 DEEP_LIMIT_S = 120.0
 LIBRARIES = ("numpy", "scipy", "laspy", "lazrs", "python-neo-lzf", "pye57", "apiflask", "gunicorn")
 OPTIONAL = {"pye57"}
-
-Entry = dict[str, Any]
 
 
 def report(limit_s: float = LIMIT_S, deep: bool = False, settings: Mapping[str, Any] | None = None) -> Entry:

@@ -73,6 +73,11 @@ def is_native(model: Any) -> bool:
     return "backbone" not in model or is_native(model["backbone"])
 
 
+def types_with(attribute: str) -> list[str]:
+    """The types whose class declares ``attribute`` of ``Network`` as true."""
+    return [name for name, kind in NETWORKS.items() if getattr(kind.load(), attribute) is True]
+
+
 def build(model: Mapping[str, Any]) -> "Network":
     """The network that ``model`` (the config's ``model=dict(...)``) describes, in eval mode, weights not loaded.
 

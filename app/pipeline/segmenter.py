@@ -7,7 +7,9 @@ from dataclasses import replace
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, made_from
 from app.errors import BadRequest
-from app.options import MAX_PASSES, Options
+from app.networks.registry import types_with
+from app.options import Options
+from app.settings import MAX_PASSES
 
 from . import exact, instance_tester, prepare
 from .batch import SegmentationRequest, segment_batch
@@ -73,7 +75,8 @@ class Segmenter(Pipeline):
         )
         if of_instances and not self.inference.finds_instances:
             raise BadRequest(
-                f"model {self.procedure.name} finds no instances; models of type PG-v1m1 and PG-v1m2 do: leave "
+                f"model {self.procedure.name} finds no instances; models of type "
+                f"{' and '.join(types_with('finds_instances'))} do: leave "
                 f"{', '.join(of_instances)} out of fields"
             )
         if of_features and not self.inference.gives_features:
