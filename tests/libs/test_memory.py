@@ -33,6 +33,14 @@ PROGRAMS = [
 ]
 
 
+def test_every_operator_is_part_of_a_program():
+    libraries = {library for _, library, *_ in PROGRAMS}
+    folders = {
+        (library, each.parent.name) for library in libraries for each in compiled.csrc(library).glob("*/bindings.cpp")
+    }
+    assert folders == {(library, name) for _, library, names, *_ in PROGRAMS for name in names}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize(
