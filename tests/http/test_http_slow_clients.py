@@ -142,6 +142,18 @@ def test_slow_bodies_give_way_and_are_told(small: Server) -> None:
             assert b"others waited for its place" in answer
 
 
+def test_slow_body_does_not_give_way_to_requests_that_have_threads(small: Server) -> None:
+    begin = b"1 2 3\n" * 4000  # more than the loop waits for, so that it has a thread
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {3 * len(begin)}\r\n\r\n".encode()
+    with small.connect() as connection:
+        connection.sendall(head + begin)
+        until_s = time.monotonic() + 7  # longer than any may be silent while others wait
+        while time.monotonic() < until_s:
+            assert small.get("/health/live").status_code == 200
+            assert small.get("/models").status_code == 200
+        assert not select.select([connection], [], [], 0)[0]
+
+
 def test_slow_takers_give_way(small: Server) -> None:
     cloud = clouds.npy_of(clouds.json_cloud()["points"] * 10)
     path = f"/predict?fields=probabilities,entropy&columns={','.join(clouds.FIELDS)}"

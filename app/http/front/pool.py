@@ -18,6 +18,9 @@ class Pool(Generic[Work]):
     """
 
     def __init__(self, name: str, num_threads: int, work: Callable[[Work], None]):
+        self._num_threads = num_threads
+        self._num_open = 0  # submitted, and not done
+        self._lock = threading.Lock()
         self._work = work
         self._submitted: queue.SimpleQueue[Work] = queue.SimpleQueue()
         for number in range(num_threads):
@@ -25,16 +28,26 @@ class Pool(Generic[Work]):
 
     @property
     def num_waiting(self) -> int:
-        """How much waits for a thread."""
-        return self._submitted.qsize()
+        """How much waits because every thread is busy."""
+        return max(0, self._num_open - self._num_threads)
 
     def submit(self, item: Work) -> None:
         """Have ``item`` worked on."""
+        self._count(1)
         self._submitted.put(item)
 
     def _run(self) -> None:
         while True:
-            try:
-                self._work(self._submitted.get())
-            except Exception:
-                log.exception("a request met a bug")
+            self._do(self._submitted.get())
+
+    def _do(self, item: Work) -> None:
+        try:
+            self._work(item)
+        except Exception:
+            log.exception("a request met a bug")
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._num_open += change
