@@ -30,7 +30,8 @@ GOOD = {
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers one request after the other as ``script`` says: status, headers, body; None hangs up.
+    """Answers one request after the other as ``script`` says: status, headers, body; None hangs up. A header that is
+    None is left out.
 
     ``seen`` are path, headers and body of each, ``ports`` those of the clients' connections.
     """
@@ -56,7 +57,8 @@ class Scripted(ThreadingHTTPServer):
                 self.send_response(status)
                 ends = {"Connection": "keep-alive" if keeps else "close"}
                 for name, value in {"Content-Length": str(len(content)), **ends, **headers}.items():
-                    self.send_header(name, value)
+                    if value is not None:
+                        self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -93,8 +95,8 @@ class Awaited:
     """An ``AsyncClient`` with the functions of ``Client``: each runs its coroutine to the end."""
 
     def __init__(self, *arguments, **settings):
+        self._client = AsyncClient(*arguments, **settings)  # which may raise: then there is no loop to close
         self._loop = asyncio.new_event_loop()
-        self._client = AsyncClient(*arguments, **settings)
 
     def __getattr__(self, name):
         def call(*arguments, **options):

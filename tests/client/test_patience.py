@@ -2,12 +2,14 @@
 
 import email.utils
 import os
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from pointserve_client import BadAddress, Busy, Client, DeadlineExceeded, NotReady, Problem, Unauthorized
-from pointserve_client.waits import FIRST_CONTACT_S, retry_after_s
+from pointserve_client.waits import FIRST_BACK_OFF_S, FIRST_CONTACT_S, retry_after_s
 
 from tests.client.scripted import CONTENT, GOOD, LABELS, Scripted, problem
 from tests.http.server import free_port
@@ -28,7 +30,7 @@ def test_it_comes_back_when_it_is_told_to(kind):
         found = client.predict(b"cloud", seed=3)
     assert time.monotonic() - begin_s >= 1
     assert [told.status for told, _ in waits] == [429, 503, 503]
-    assert [wait_s for _, wait_s in waits][:2] == [1, 0]
+    assert [wait_s for _, wait_s in waits][:2] == [1, FIRST_BACK_OFF_S]
     assert len({headers["X-Request-Id"] for _, headers, _ in server.seen}) == 1
     assert {headers["Authorization"] for _, headers, _ in server.seen} == {"Bearer secret"}
     assert {body for _, _, body in server.seen} == {b"cloud"}
@@ -96,6 +98,83 @@ def test_an_answer_of_something_else_is_no_prediction(kind):
             client.models()
 
 
+def test_an_answer_of_something_else_does_not_replace_a_file(kind, tmp_path):
+    (tmp_path / "out.laz").write_bytes(b"of before")
+    with (
+        Scripted([(200, {"Content-Type": "text/html"}, b"<html>Log in")]) as server,
+        kind(server.url) as client,
+        pytest.raises(Problem, match="no pointserve"),
+    ):
+        client.predict_file(b"cloud", tmp_path / "out.laz")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out.laz": b"of before"}
+
+
+def test_an_answer_whose_end_cannot_be_told_is_not_kept(kind, tmp_path):
+    """The connection ends it, early or not."""
+    with (
+        Scripted([(200, {**GOOD, "Content-Length": None}, b"half")]) as server,
+        kind(server.url) as client,
+        pytest.raises(Problem, match="may not be whole"),
+    ):
+        client.predict_file(b"cloud", tmp_path / "out.laz")
+    assert not os.listdir(tmp_path)
+
+
+def test_many_write_one_file_and_none_of_another(tmp_path):
+    mine = tmp_path / "out.laz.part"
+    mine.write_bytes(b"mine")
+    (tmp_path / "link.laz").symlink_to("out.laz")
+    parts = [bytes([number]) * 1_000_000 for number in range(8)]
+
+    def write(_) -> None:
+        client.predict_file(
+            b"cloud", tmp_path / "link.laz", output="laz", on_received=lambda received, total: time.sleep(0.01)
+        )
+
+    script = [(200, GOOD, part) for part in parts]
+    with Scripted(script) as server, Client(server.url) as client, ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, parts))
+    assert (tmp_path / "out.laz").read_bytes() in parts
+    assert (tmp_path / "link.laz").is_symlink()
+    assert mine.read_bytes() == b"mine"
+    assert sorted(os.listdir(tmp_path)) == ["link.laz", "out.laz", "out.laz.part"]
+
+
+def test_a_server_that_says_at_once_is_not_asked_without_a_pause(kind):
+    past = email.utils.formatdate(time.time() - 3600, usegmt=True)
+    script = [problem(503, "starting", Retry_After=when) for when in ("0", past, "nan", "-1")]
+    with Scripted([*script, (200, GOOD, CONTENT)]) as server:
+        waits = []
+        with kind(server.url, on_wait=lambda problem, wait_s: waits.append(wait_s)) as client:
+            client.predict(b"cloud")
+    assert waits == [FIRST_BACK_OFF_S] * 4
+
+
+def test_a_password_in_the_address_is_not_shown(kind):
+    with kind(f"http://me:secret@127.0.0.1:{free_port()}", patience_s=0) as client, pytest.raises(NotReady) as caught:
+        client.models()
+    assert "//127.0.0.1" in caught.value.detail
+    assert "secret" not in caught.value.detail
+
+
+def test_what_the_caller_handles_is_not_the_reason(kind):
+    with kind(f"http://127.0.0.1:{free_port()}", patience_s=0) as client:
+        try:
+            raise socket.gaierror(1, "another host")
+        except socket.gaierror:
+            with pytest.raises(NotReady, match="Connection refused"):
+                client.models()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "socks9://x"), ("HTTPS_PROXY", "ftp://x"), ("SSL_CERT_FILE", "/missing")]
+)
+def test_an_environment_that_cannot_be_used_is_named(kind, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadAddress, match=name):
+        kind("https://localhost:5001")
+
+
 def test_what_is_asked_for(kind):
     answer = (200, {"Content-Type": "application/json"}, b'{"models": []}')
     asked = {
@@ -138,14 +217,27 @@ def test_connections_are_kept(kind):
 
 @pytest.mark.parametrize(
     "url",
-    ["localhost:5001", "ftp://x", "http://", "", "http://x:5999x", "http://x:70000", "http://[x", "http://x y"],
+    [
+        "localhost:5001",
+        "ftp://x",
+        "http://",
+        "",
+        "http://x:5999x",
+        "http://x:70000",
+        "http://[x",
+        "http://x y",
+        "http://x/?a=b",
+        "http://x/#a",
+        "http://a..b",
+        "http://" + "a" * 70,
+    ],
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(BadAddress, match="address"):
         Client(url)
 
 
-@pytest.mark.parametrize("key", ["…", "schlüssel", "a\nb", "a\0b", "\udcff"])
+@pytest.mark.parametrize("key", ["…", "schlüssel", "a\nb", "a\0b", "\udcff", "key ", " key"])
 def test_keys_that_cannot_be_sent(key):
     with pytest.raises(Unauthorized, match="ASCII"):
         Client("http://localhost:5001", key)

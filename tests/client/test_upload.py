@@ -3,12 +3,15 @@
 import asyncio
 import io
 import os
+import socket
+import tempfile
 import threading
+import time
 import warnings
 
 import numpy as np
 import pytest
-from pointserve_client import AsyncClient, PredictionWarning, TooLarge
+from pointserve_client import AsyncClient, NotReady, PredictionWarning, TooLarge, driver
 from pointserve_client.upload import CHUNK_BYTES, opened
 
 from tests.client.scripted import CONTENT, GOOD, Scripted, problem
@@ -25,6 +28,15 @@ def test_what_a_pipe_gives_is_sent_again(kind):
         pipe.write(b"cloud")
     with os.fdopen(reading, "rb") as pipe, Scripted(RETRIED) as server, kind(server.url) as client:
         client.predict(pipe)
+    assert [body for _, _, body in server.seen] == [b"cloud", b"cloud"]
+
+
+def test_what_cannot_say_whether_it_is_a_pipe_is_read_as_one(kind):
+    class Stream:
+        read = io.BytesIO(b"cloud").read
+
+    with Scripted(RETRIED) as server, kind(server.url) as client:
+        client.predict(Stream())
     assert [body for _, _, body in server.seen] == [b"cloud", b"cloud"]
 
 
@@ -53,6 +65,14 @@ def test_the_name_of_a_file_goes_with_it_unless_another_is_given(kind, tmp_path)
     ]
 
 
+def test_a_name_that_is_no_text_goes_with_the_file(kind, tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.ply")
+    path.write_bytes(b"cloud")
+    with Scripted([(200, GOOD, CONTENT)]) as server, kind(server.url) as client:
+        client.predict(path)
+    assert server.seen[0][0] == "/predict?filename=a%FF.ply&output=safetensors"
+
+
 def test_a_file_that_becomes_shorter_is_no_fault_of_the_server(kind, tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(3 * CHUNK_BYTES))
@@ -68,9 +88,10 @@ def test_what_is_no_cloud(kind, tmp_path):
     with kind("http://localhost:1") as client:
         with pytest.raises(OSError, match="missing"):
             client.predict(tmp_path / "missing.laz")
-        for nothing in (3, io.StringIO("1 2 3")):
-            with pytest.raises(TypeError, match="opened as binary"):
-                client.predict(nothing)
+        with tempfile.NamedTemporaryFile("w+") as text:
+            for nothing in (3, io.StringIO("1 2 3"), text):
+                with pytest.raises(TypeError, match="opened as binary"):
+                    client.predict(nothing)
         with pytest.raises(ValueError, match="Object arrays"):
             client.predict(np.array([object()]))
 
@@ -90,6 +111,36 @@ def test_a_refusal_in_the_middle_of_a_large_body_is_heard(server: Server, kind):
     """The server answers at once and takes no more than a moment's bytes; the answer must not be lost."""
     with kind(server.url, patience_s=0) as client, pytest.raises(TooLarge):
         client.predict(bytes(64 << 20))
+
+
+def test_a_task_that_is_cancelled_while_it_looks_for_a_refusal_holds_up_no_loop(monkeypatch):
+    """The first connection breaks within the body, the second takes all of it and says nothing."""
+    monkeypatch.setattr(driver, "REFUSAL_S", 0.5)
+    is_over = threading.Event()
+
+    def serve() -> None:
+        first, _ = listener.accept()
+        first.recv(4096)
+        first.close()  # what is unread breaks the connection
+        second, _ = listener.accept()
+        with second:
+            is_over.wait(60)
+
+    async def ask(seconds: float) -> None:
+        async with AsyncClient(f"http://127.0.0.1:{listener.getsockname()[1]}", patience_s=0) as client:
+            await asyncio.wait_for(client.predict(bytes(64 << 20)), seconds)
+
+    for seconds, expected in ((0.3, asyncio.TimeoutError), (60, NotReady)):
+        is_over.clear()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=serve)
+            thread.start()
+            begin_s = time.monotonic()
+            with pytest.raises(expected):
+                asyncio.run(ask(seconds))
+            assert time.monotonic() - begin_s < 30
+            is_over.set()
+            thread.join()
 
 
 def test_a_task_that_is_cancelled_closes_its_connection(server: Server):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
-from pointserve_client.errors import Problem
+from pointserve_client.errors import MALFORMED, Problem
 from pointserve_client.upload import Array
 
 OnReceived = Callable[[int, "int | None"], None]
@@ -86,11 +87,11 @@ def answer_of(headers: Mapping[str, str]) -> Answer:
             num_points=int(headers["x-pointserve-points"]),
             passes=int(passes),
             passes_wanted=int(passes_wanted),
-            warnings=json.loads(headers["x-pointserve-warnings"]),
+            warnings=_warnings(headers["x-pointserve-warnings"]),
             timings_ms=_timings_ms(headers.get("server-timing", "")),
             request_id=headers["x-request-id"],
         )
-    except (KeyError, ValueError) as error:
+    except MALFORMED as error:
         raise Problem(f"What answered is no pointserve, or another version of it ({error}).", status=502) from error
 
 
@@ -101,15 +102,19 @@ def prediction_of(content: bytearray, meta: Answer) -> Prediction:
         header: dict[str, Any] = json.loads(content[8:begin])
         said: dict[str, str] = header.pop("__metadata__")
         arrays = {name: _array(memoryview(content)[begin:], entry) for name, entry in header.items()}
+        labels = arrays.pop("labels")
+        has_rows = all(len(array) == meta.num_points for array in arrays.values())
+        if labels.dtype != np.int32 or labels.shape != (meta.num_points,) or not has_rows:
+            raise ValueError(f"labels or fields are not those of {meta.num_points} points")
         return Prediction(
-            labels=arrays.pop("labels"),
+            labels=labels,
             fields=arrays,
             classes=[_class(entry) for entry in json.loads(said["classes"])],
             ignore_label=int(said["ignore_label"]),
             units=json.loads(said["units"]),
-            meta=replace(meta, warnings=json.loads(said["warnings"])),  # those of the header are cut short
+            meta=replace(meta, warnings=_warnings(said["warnings"])),  # those of the header are cut short
         )
-    except (KeyError, ValueError) as error:
+    except MALFORMED as error:
         raise Problem(f"The answer cannot be read; is the server of another version? ({error})", status=502) from error
 
 
@@ -123,6 +128,17 @@ def _class(entry: Mapping[str, Any]) -> LabelClass:
     return LabelClass(entry["id"], entry["name"], (color[0], color[1], color[2]) if color else None, entry.get("asprs"))
 
 
+def _warnings(text: str) -> list[str]:
+    return [str(sentence) for sentence in json.loads(text)]
+
+
 def _timings_ms(header: str) -> dict[str, float]:
-    parts = [part.strip().split(";dur=") for part in header.split(",") if ";dur=" in part]
-    return {stage: float(ms) for stage, ms in parts}
+    """Those of Server-Timing; what a proxy adds to it may have descriptions and be of any form."""
+    found = {}
+    for part in header.split(","):
+        stage, *parameters = part.strip().split(";")
+        for parameter in parameters:
+            if parameter.startswith("dur="):
+                with suppress(ValueError):
+                    found[stage] = float(parameter.removeprefix("dur="))
+    return found

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pointserve_client.answer import Answer, OnReceived, Prediction, PredictionWarning, answer_of, prediction_of
 from pointserve_client.driver import Driver
-from pointserve_client.errors import NotReady, Problem
+from pointserve_client.errors import MALFORMED, NotReady, Problem
 from pointserve_client.options import Options, Output
 from pointserve_client.transport import Reply, Request, Transport
 from pointserve_client.upload import OnSent, Source, Upload, opened
@@ -83,7 +83,9 @@ async def predict_file(
 
 async def models(self: Caller) -> list[dict[str, Any]]:
     """Every model that the server found, as GET /models describes it."""
-    found: list[dict[str, Any]] = (await _json(self, Request("GET", "/models")))["models"]
+    found = (await _json(self, Request("GET", "/models"))).get("models")
+    if not isinstance(found, list):
+        raise Problem("What answered is no pointserve (no list of models).", status=502)
     return found
 
 
@@ -144,7 +146,7 @@ async def _predicted(
     self: Caller, cloud: Source, options: Mapping[str, Any], to: Path | None, on_sent: OnSent, on_received: OnReceived
 ) -> Reply:
     async with _upload(self, cloud) as upload:
-        query = urlencode(_written({"filename": upload.name, **options}))
+        query = urlencode(_written({"filename": upload.name, **options}), errors="surrogateescape")
         headers = {"Content-Type": "application/octet-stream", "X-Request-Id": str(uuid4())}
         request = Request("POST", f"/predict?{query}", upload, headers, to, on_sent=on_sent, on_received=on_received)
         return await self._transport.ask(request, self._patience_s)
@@ -162,10 +164,9 @@ async def _upload(self: Caller, cloud: Source) -> AsyncIterator[Upload]:
 async def _json(self: Caller, request: Request, patience_s: float | None = None) -> dict[str, Any]:
     reply = await self._transport.ask(request, self._patience_s if patience_s is None else patience_s)
     try:
-        answer: dict[str, Any] = json.loads(reply.content)
-    except ValueError as error:
+        return {**json.loads(reply.content)}
+    except MALFORMED as error:
         raise Problem(f"What answered is no pointserve ({error}).", status=502) from error
-    return answer
 
 
 def _written(options: Mapping[str, Any]) -> dict[str, str]:

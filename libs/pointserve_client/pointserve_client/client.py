@@ -9,6 +9,7 @@ import httpx2
 
 from pointserve_client import calls
 from pointserve_client.driver import Blocking, Suspending, blocking
+from pointserve_client.errors import BadAddress
 from pointserve_client.transport import CONNECT_S, Transport
 from pointserve_client.waits import PATIENCE_S, OnWait
 
@@ -32,16 +33,22 @@ class _Client(calls.Caller):
         Args:
             key: the key that the server wants, if it does.
             timeout_s: seconds for which the server may be silent.
-            patience_s: seconds for all pauses of a request together, after the server said 429 or 503 or was no longer
-                reached: as long as Retry-After says, else longer and longer. A server that was never reached is tried
-                for a few seconds.
+            patience_s: seconds from the begin of a request for which it is sent again, after the server said 429 or 503
+                or was no longer reached: after as long as Retry-After says, else after longer and longer pauses. A
+                server that was never reached is tried for a few seconds.
             on_wait: called with the reason and the seconds of each pause.
 
         Raises:
-            BadAddress: ``url`` is no address.
+            BadAddress: ``url`` is no address, or the environment names proxies or certificates that cannot be used.
             Unauthorized: ``key`` cannot be sent.
         """
-        self._driver = self._kind(httpx2.Timeout(timeout_s, connect=CONNECT_S, pool=None))
+        try:
+            self._driver = self._kind(httpx2.Timeout(timeout_s, connect=CONNECT_S, pool=None))
+        except (ImportError, OSError, ValueError) as error:
+            raise BadAddress(
+                f"Proxies or certificates of the environment cannot be used ({error}): see HTTP_PROXY, HTTPS_PROXY, "
+                "ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+            ) from error
         self._transport = Transport(self._driver, url, key, timeout_s, on_wait)
         self._patience_s = patience_s
 

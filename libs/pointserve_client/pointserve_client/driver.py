@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -17,6 +18,7 @@ import httpx2
 from pointserve_client.upload import OnSent, Upload
 
 IDLE_S = 30.0  # less than servers and proxies keep idle connections, so that none is closed while it is taken again
+REFUSAL_S = 5.0
 LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE_S)
 
 P = ParamSpec("P")
@@ -87,7 +89,6 @@ class Suspending:
     stacklevel = 2
 
     def __init__(self, timeout: httpx2.Timeout):
-        self._timeout = timeout
         self._http = httpx2.AsyncClient(timeout=timeout, limits=LIMITS)
 
     async def send(
@@ -97,22 +98,16 @@ class Suspending:
         request = self._http.build_request(method, url, headers=headers, content=content)
         try:
             return await self._http.send(request, stream=True)
-        except httpx2.NetworkError:
+        except httpx2.NetworkError as error:
             if not upload or upload.num_sent == upload.size:
                 raise
-            return await self.call(self._refusal, method, url, headers, upload)
-
-    def _refusal(self, method: str, url: str, headers: Mapping[str, str], upload: Upload) -> httpx2.Response:
-        """The answer to a body that the server did not want to its end.
-
-        Such an answer is there before the connection breaks. A blocking socket gives it, asyncio drops it: so the
-        request is sent again by one.
-        """
-        upload.rewind()
-        with httpx2.Client(timeout=self._timeout) as http:
-            response = http.request(method, url, headers=headers, content=_chunks(upload, lambda sent, total: None))
-        response.headers.pop("Content-Encoding", None)
-        return httpx2.Response(response.status_code, headers=response.headers, content=response.content)
+            is_over = threading.Event()
+            try:
+                return await self.call(_refusal, method, url, headers, upload, is_over)
+            except httpx2.TimeoutException:  # the server takes it this time
+                raise error from None
+            finally:
+                is_over.set()
 
     async def _chunks(self, upload: Upload, on_sent: OnSent) -> AsyncIterator[bytes]:
         while chunk := await self.call(upload.read):
@@ -133,6 +128,26 @@ class Suspending:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+def _refusal(
+    method: str, url: str, headers: Mapping[str, str], upload: Upload, is_over: threading.Event
+) -> httpx2.Response:
+    """The answer to a body that the server did not want to its end.
+
+    Such an answer is there before the connection breaks. A blocking socket gives it, asyncio drops it: so the request
+    is sent again by one, until ``is_over``. Raises TimeoutException if the server is silent for ``REFUSAL_S``.
+    """
+
+    def check(sent: int, total: int) -> None:
+        if is_over.is_set():
+            raise httpx2.WriteTimeout("cancelled")
+
+    upload.rewind()
+    with httpx2.Client(timeout=REFUSAL_S) as http:
+        response = http.request(method, url, headers=headers, content=_chunks(upload, check))
+    response.headers.pop("Content-Encoding", None)
+    return httpx2.Response(response.status_code, headers=response.headers, content=response.content)
 
 
 def _chunks(upload: Upload, on_sent: OnSent) -> Iterator[bytes]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from pointserve_client.waits import retry_after_s
 
+# what comes of reading JSON that another program wrote
+MALFORMED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class Problem(Exception):
     """Base of every error that the server or the way to it causes.
@@ -133,14 +136,15 @@ KINDS: dict[int, type[Problem]] = {kind.status: kind for kind in Problem.__subcl
 def problem_of(status: int, reason: str, headers: Mapping[str, str], content: bytes | bytearray) -> Problem:
     """The problem of an answer with ``status``; ``content`` is a body of RFC 9457, or anything."""
     said: dict[str, Any] = {}
-    with suppress(ValueError):
-        parsed = json.loads(content)
-        said = parsed if isinstance(parsed, dict) else {}
+    columns: list[str] = []
+    with suppress(*MALFORMED):
+        said = {**json.loads(content)}
+        columns = [str(name) for name in said.get("columns") or ()]
     return KINDS.get(status, Problem)(
-        str(said.get("detail") or f"The server answered {status} {reason}."),
+        str(said.get("detail") or f"The server answered {f'{status} {reason}'.strip()}."),
         status=status,
         title=str(said.get("title") or reason),
         retry_after_s=retry_after_s(headers.get("retry-after")),
         request_id=str(said.get("request_id") or headers.get("x-request-id", "")),
-        columns=[str(name) for name in said.get("columns") or ()],
+        columns=columns,
     )

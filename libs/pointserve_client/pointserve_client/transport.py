@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx2
 
-from pointserve_client.answer import OnReceived
+from pointserve_client.answer import OnReceived, answer_of
 from pointserve_client.driver import Driver
 from pointserve_client.errors import BadAddress, NotReady, Problem, Unauthorized, Unreached, problem_of
 from pointserve_client.upload import OnSent, Upload
@@ -51,6 +53,7 @@ class Transport:
     def __init__(self, driver: Driver, url: str, key: str, timeout_s: float, on_wait: OnWait):
         self._driver = driver
         self._url = checked(url).rstrip("/")
+        self._shown_url = re.sub(r"//[^/]*@", "//", self._url)  # without a password
         self._headers = {"Authorization": f"Bearer {checked_key(key)}"} if key else {}
         self._timeout_s = timeout_s
         self._on_wait = on_wait
@@ -92,16 +95,19 @@ class Transport:
         except httpx2.TimeoutException as error:
             raise NotReady(f"The server broke off: it was silent for {self._timeout_s:g} s.") from error
         except httpx2.HTTPError as error:
-            raise NotReady(f"The server broke off: {str(error) or type(error).__name__}.") from error
+            raise NotReady(f"The server broke off: {str(error).rstrip('.') or type(error).__name__}.") from error
 
     async def _received(self, response: httpx2.Response, request: Request) -> Reply:
         status, headers = response.status_code, response.headers
         is_json = headers.get("content-type", "").startswith("application/json")
         is_good = status < 300 or (status == request.accepted and is_json)
         if 300 <= status < 400:
-            raise BadAddress(f"{self._url} is elsewhere: ask {headers.get('location', 'there')}.", status=status)
+            raise BadAddress(f"{self._shown_url} is elsewhere: ask {headers.get('location', 'there')}.", status=status)
         chunks = self._counted(response, request.on_received)
         if is_good and request.to:
+            answer_of(headers)
+            if "content-length" not in headers and "transfer-encoding" not in headers:
+                raise Problem("Something on the way took the length from the answer: it may not be whole.", status=502)
             await self._save(request.to, chunks)
             return Reply(headers, bytearray())
         content = bytearray()
@@ -127,10 +133,12 @@ class Transport:
         if to.exists() and not to.is_file():
             await self._write(await call(to.open, "wb"), chunks)
             return
+        to = to.resolve()  # not a link to the file, such as /dev/stdout, is replaced
         await call(to.parent.mkdir, parents=True, exist_ok=True)
-        part = to.with_name(f"{to.name}.part")
+        part = to.with_name(f"{to.name[:40]}.{uuid4().hex}.part")  # a name of its own: others may write the same file
+        file = part.open("xb")
         try:
-            await self._write(await call(part.open, "wb"), chunks)
+            await self._write(file, chunks)
             part.replace(to)
         finally:
             part.unlink(missing_ok=True)
@@ -144,36 +152,42 @@ class Transport:
         """NotReady if the server may be reached later, BadAddress if its address cannot be right."""
         cause = first_cause(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return BadAddress(f"{self._url} is not to be trusted: {cause}.")
+            return BadAddress(f"{self._shown_url} is not to be trusted: {cause}.")
         if isinstance(cause, ssl.SSLError):
-            plain = self._url.replace("https", "http", 1)
+            plain = self._shown_url.replace("https", "http", 1)
             reason = cause.reason or cause
-            return BadAddress(f"{self._url} does not speak TLS ({reason}): if it is plain HTTP, ask {plain}.")
-        if isinstance(cause, (socket.gaierror, UnicodeError)):
-            return BadAddress(f"{self._url} is not found: {cause}.")
+            return BadAddress(f"{self._shown_url} does not speak TLS ({reason}): if it is plain HTTP, ask {plain}.")
+        if isinstance(cause, socket.gaierror):
+            return BadAddress(f"{self._shown_url} is not found: {cause}.")
         if self._was_reached:
             return NotReady(f"The server was not reached: {cause}.")
         why = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause) or "timed out"
         return Unreached(
-            f"Nothing answers at {self._url}: {why}. Is the service running there, and is the address right?"
+            f"Nothing answers at {self._shown_url}: {why}. Is the service running there, and is the address right?"
         )
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """What the system said, beneath the errors that libraries raise from it."""
-    while True:
+    """What the system said, beneath the errors that libraries raise from it; else the last of these.
+
+    Beneath that may be what the caller was handling, which is no part of it.
+    """
+    while not (isinstance(error, OSError) and (error.errno or isinstance(error, TimeoutError))):
         within = getattr(error, "exceptions", ())
         beneath = within[0] if within else error.__cause__ or error.__context__
         if beneath is None:
             return error
         error = beneath
+    return error
 
 
 def checked(url: str) -> str:
     """``url``; raises BadAddress if it is no address of a server."""
-    with suppress(ValueError, httpx2.InvalidURL):  # a port that is no number, brackets that do not close
+    # a port that is no number, brackets that do not close, a name with an empty or long part
+    with suppress(ValueError, httpx2.InvalidURL):
         parts = urlsplit(url)
-        is_plain = url.isprintable() and " " not in url
+        (parts.hostname or "").encode("idna")
+        is_plain = url.isprintable() and " " not in url and not (parts.query or parts.fragment)
         if is_plain and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and httpx2.URL(url):
             return url
     raise BadAddress(f"{url!r} is no address of a server: expected http://HOST:PORT or https://HOST.")
@@ -181,6 +195,8 @@ def checked(url: str) -> str:
 
 def checked_key(key: str) -> str:
     """``key``; raises Unauthorized if it has characters that a header cannot carry."""
-    if key.isascii() and key.isprintable():
+    if key.isascii() and key.isprintable() and key == key.strip():
         return key
-    raise Unauthorized("The key has characters that cannot be sent: expected printable ASCII characters on one line.")
+    raise Unauthorized(
+        "The key has characters that cannot be sent: expected printable ASCII characters on one line, no spaces around."
+    )

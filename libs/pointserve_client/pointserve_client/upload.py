@@ -23,7 +23,7 @@ class Upload:
 
     def __init__(self, stream: BinaryIO, name: str = "", *, is_owner: bool = True):
         self._is_owner = is_owner
-        if not stream.seekable():  # a pipe: what it gives is needed again if the request is
+        if not (hasattr(stream, "seekable") and stream.seekable()):  # a pipe: its bytes may be needed again
             stream = _swapped(stream, is_owner)
         self._stream = stream
         self._begin = stream.tell()
@@ -69,7 +69,7 @@ def opened(cloud: Source) -> Upload:
         return Upload(io.BytesIO(cloud))
     if isinstance(cloud, (np.ndarray, Mapping)):
         return Upload(_stored(cloud))
-    if isinstance(cloud, io.TextIOBase) or not hasattr(cloud, "read"):
+    if not hasattr(cloud, "read") or isinstance(cloud.read(0), str):
         raise TypeError(
             f"a cloud is a path, bytes, a file opened as binary, an array or arrays by name, not {type(cloud).__name__}"
         )

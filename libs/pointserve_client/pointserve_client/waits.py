@@ -22,7 +22,7 @@ OnWait = Callable[["Problem", float], None]
 
 
 class Patience:
-    """The pauses of one request: ``patience_s`` in all, from when this object is made."""
+    """The pauses of one request, which is sent again for ``patience_s`` from when this object is made."""
 
     def __init__(self, patience_s: float):
         self._patience_s = patience_s
@@ -30,9 +30,13 @@ class Patience:
         self._back_off_s = FIRST_BACK_OFF_S
 
     def wait_s(self, problem: Problem) -> float | None:
-        """Seconds to the next attempt: Retry-After, else longer and longer. None if there is none."""
-        wait_s = problem.retry_after_s
-        if wait_s is None:
+        """Seconds to the next attempt: Retry-After, else longer and longer. None if there is none.
+
+        Retry-After may be 0, or a date that has passed by this machine's clock: some pause is made even so.
+        """
+        if problem.retry_after_s is not None:
+            wait_s = max(problem.retry_after_s, FIRST_BACK_OFF_S)
+        else:
             wait_s = self._back_off_s * random.uniform(0.5, 1)
             self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
         end_s = self._begin_s + patience_for(problem, self._patience_s)
