@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from cli_samples import ROOT, command, environment
 
 from app.cli import main
+from tests.cli.cli_samples import ROOT, command, environment
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

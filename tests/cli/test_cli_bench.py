@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from cli_samples import ROOT, command, environment
 
 from app.bench.clouds import CLOUDS_A_SIZE
 from app.bench.processes import family
+from tests.cli.cli_samples import ROOT, command, environment
 from tests.http import clouds
 from tests.http.server import Server, descendants
 

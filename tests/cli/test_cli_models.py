@@ -2,7 +2,8 @@ import json
 import shutil
 
 import torch
-from cli_samples import EXPERIMENT, ROOT
+
+from tests.cli.cli_samples import EXPERIMENT, ROOT
 
 
 def test_list(pointserve):

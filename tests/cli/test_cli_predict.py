@@ -8,12 +8,12 @@ import subprocess
 import laspy
 import numpy as np
 import pytest
-from cli_samples import EXPERIMENT, ROOT, command, environment
 
 from app.cli.output import write_file
 from app.clouds import formats
 from app.pipeline.segmenter import Segmenter
 from app.zoo.loading import load_model
+from tests.cli.cli_samples import EXPERIMENT, ROOT, command, environment
 
 MODELS = ("--models", EXPERIMENT)
 

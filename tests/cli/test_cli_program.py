@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from cli_samples import ROOT, environment
 
 from app.cli.commands import app
 from app.cli.configuration import configure
@@ -12,6 +11,7 @@ from app.cli.models import app as models
 from app.clouds.catalog import WRITERS
 from app.clouds.fields import FIELDS
 from app.errors import BadRequest
+from tests.cli.cli_samples import ROOT, environment
 
 HEAVY = ("torch", "numpy", "flask", "laspy", "pydantic_settings", "scipy")
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_samples import EXPERIMENT
 from hub_stand_in import Hub, Repository
 
 from app.errors import BadRequest
+from tests.cli.cli_samples import EXPERIMENT
 from tests.encoder_samples import write_encoder, write_head
 
 hub_library = pytest.importorskip("huggingface_hub", reason="needs the extra hub")

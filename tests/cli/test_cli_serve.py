@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 
 import numpy as np
-from cli_samples import EXPERIMENT, ROOT, command, environment
+
+from tests.cli.cli_samples import EXPERIMENT, ROOT, command, environment
 
 
 def free_port():

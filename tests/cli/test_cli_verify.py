@@ -3,7 +3,8 @@ import shutil
 
 import numpy as np
 import pytest
-from cli_samples import EXPERIMENT, ROOT
+
+from tests.cli.cli_samples import EXPERIMENT, ROOT
 
 TINY = ROOT / "tests/golden/spunet_v1m1_tiny"
 

@@ -5,7 +5,6 @@ import io
 import laspy
 import numpy as np
 import pytest
-from cloud_samples import npy, npz
 from plyfile import PlyData, PlyElement
 
 from app.clouds import formats
@@ -13,6 +12,7 @@ from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_cloud
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
+from tests.clouds.cloud_samples import npy, npz
 
 EAST, NORTH, UP = np.array([[10.0, 11, 12], [20, 21, 22], [30, 31, 33]])
 ECHO = np.array([1, 2, 900], np.uint16)

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
 from app.clouds import catalog, formats
 from app.clouds.checks import MAX_WARNINGS, WARNING_CHARS, bounded, check_cloud
@@ -14,6 +13,7 @@ from app.clouds.cloud import Cloud, InstanceInfo, Segmentation
 from app.clouds.sniff import find_format
 from app.clouds.units import METRE, Units, length
 from app.errors import BadCloud, UnsupportedFormat
+from tests.clouds.cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
 
 PLY = (
     b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"

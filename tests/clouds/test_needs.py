@@ -12,10 +12,10 @@ from pathlib import Path
 import lzf
 import numpy as np
 import pytest
-from las_samples import las_data
 
 from app.clouds import formats
 from app.errors import TooLarge
+from tests.clouds.las_samples import las_data
 
 N = 250_000
 SLACK_BYTES = 12 << 20  # what libraries take once

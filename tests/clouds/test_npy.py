@@ -2,11 +2,11 @@ import contextlib
 
 import numpy as np
 import pytest
-from cloud_samples import RGB, XYZ, cloud, npy, segmentation
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadRequest, Problem, TooLarge, UnsupportedFormat
+from tests.clouds.cloud_samples import RGB, XYZ, cloud, npy, segmentation
 
 
 def read(data: bytes | np.ndarray, **options) -> Cloud:

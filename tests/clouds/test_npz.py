@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from cloud_samples import RGB, XYZ, cloud, npy, npz, segmentation, zipped
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadRequest, Problem, TooLarge, UnsupportedFormat
+from tests.clouds.cloud_samples import RGB, XYZ, cloud, npy, npz, segmentation, zipped
 
 NORMALS = np.tile(np.array([0, 0.6, 0.8], np.float32), (3, 1))
 SAMPLE = {

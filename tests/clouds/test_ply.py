@@ -4,12 +4,12 @@ import struct
 
 import numpy as np
 import pytest
-from cloud_samples import RGB, XYZ, cloud, segmentation
 from plyfile import PlyData
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, Problem, TooLarge, UnsupportedFormat
+from tests.clouds.cloud_samples import RGB, XYZ, cloud, segmentation
 
 HEADER = """ply
 format {format} 1.0

@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from cloud_samples import RGB, XYZ
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadRequest, TooLarge, UnsupportedFormat
+from tests.clouds.cloud_samples import RGB, XYZ
 
 NORMALS = np.tile(np.array([0, 0.6, 0.8], np.float32), (3, 1))
 SCENE = {

@@ -2,13 +2,13 @@ import contextlib
 
 import numpy as np
 import pytest
-from cloud_samples import segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadRequest, TooLarge
+from tests.clouds.cloud_samples import segmentation
 
 
 def read(text: str | bytes, **options) -> Cloud:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cloud_samples import CLASSES, RGB, cloud, segmentation
 
 from app.clouds import formats, view
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.clouds.principal import principal_colors
+from tests.clouds.cloud_samples import CLASSES, RGB, cloud, segmentation
 
 
 def take_apart(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:

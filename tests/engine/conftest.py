@@ -1,7 +1,7 @@
 import pytest
-from engine_samples import EXPERIMENT
 
 from app.settings import Settings
+from tests.engine.engine_samples import EXPERIMENT
 
 
 @pytest.fixture(scope="session")

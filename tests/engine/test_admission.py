@@ -1,10 +1,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from engine_samples import wait_until
 
 from app.engine.admission import Admission
 from app.errors import Busy, NotReady
+from tests.engine.engine_samples import wait_until
 
 
 @pytest.fixture

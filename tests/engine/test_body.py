@@ -3,10 +3,10 @@ import os
 import resource
 
 import pytest
-from engine_samples import num_open_files
 
 from app.engine.body import Body, Spool, Storage, check_spool_dir
 from app.errors import BadRequest, NoRoom, NotReady, TooLarge
+from tests.engine.engine_samples import num_open_files
 
 DATA = os.urandom(3_000_000)
 

@@ -2,12 +2,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from engine_samples import wait_until, within
 
 from app.engine.budget import MemoryBudget
 from app.engine.deadline import Deadline
 from app.errors import Busy, ClientGone, TooLarge
 from app.settings import MIB
+from tests.engine.engine_samples import wait_until, within
 
 
 def test_what_is_held_is_counted_and_given_back():

@@ -5,11 +5,11 @@ import struct
 import threading
 
 import pytest
-from engine_samples import in_seconds, num_open_files
 
 from app.engine.channel import MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
 from app.engine.protocol import Decode, Failure, ModelCard, Ready
 from app.options import Options
+from tests.engine.engine_samples import in_seconds, num_open_files
 
 
 @pytest.fixture

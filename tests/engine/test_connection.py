@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engine_samples import in_seconds
 
 from app.clouds.cloud import Cloud
 from app.engine import channel, connection
@@ -20,6 +19,7 @@ from app.engine.protocol import Batch, Configure, Failure, Ready
 from app.errors import BadCloud, TooLarge
 from app.options import Options
 from app.settings import EngineSettings
+from tests.engine.engine_samples import in_seconds
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from engine_samples import EXPERIMENT, body_of, content, npz_bytes
 from pydantic import ValidationError
 
 from app.engine.service import Service
 from app.options import Options
 from app.settings import EngineSettings, Settings
+from tests.engine.engine_samples import EXPERIMENT, body_of, content, npz_bytes
 
 WORDS = ("debug", "yes", "bf16", "native", "posix.system")  # each setting of text takes one of them
 NAME = EXPERIMENT.name

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from engine_samples import EXPERIMENT, ask, engine_pid, is_running, npz_bytes, num_open_files, wait_until
 
 from app.engine.quarantine import STRIKES
 from app.engine.service import Service
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.settings import Settings
+from tests.engine.engine_samples import EXPERIMENT, ask, engine_pid, is_running, npz_bytes, num_open_files, wait_until
 
 SIZES = range(400, 408)
 

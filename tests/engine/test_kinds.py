@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from engine_samples import body_of, content, npz_bytes, wait_until
 
 from app.engine.service import Service
 from app.errors import BadRequest
 from app.networks import registry
 from app.options import Options
 from app.settings import Settings
+from tests.engine.engine_samples import body_of, content, npz_bytes, wait_until
 
 INNER = {"in_channels": 6, "num_classes": 0, "base_channels": 4, "channels": (4, 4), "layers": (1, 1)}
 INSTANCES = {

@@ -9,7 +9,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from engine_samples import EXPERIMENT
 
 from app.clouds.cloud import Cloud
 from app.engine.channel import Channel, close_all
@@ -24,6 +23,7 @@ from app.errors import BadModel, NotFound, Problem
 from app.options import Options
 from app.pipeline.out_of_memory import is_out_of_memory
 from app.settings import EngineSettings, ModelSettings
+from tests.engine.engine_samples import EXPERIMENT
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_samples import (
-    body_of,
-    is_running,
-    npy_bytes,
-    num_open_files,
-    reads_a_body,
-    text_bytes,
-    wait_until,
-    within,
-)
 
 from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
 from app.engine import channel, reader_process
@@ -32,6 +22,16 @@ from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.errors import BadCloud, BadRequest, DeadlineExceeded, NoRoom, NotReady, TooLarge, UnsupportedFormat
 from app.options import Options
+from tests.engine.engine_samples import (
+    body_of,
+    is_running,
+    npy_bytes,
+    num_open_files,
+    reads_a_body,
+    text_bytes,
+    wait_until,
+    within,
+)
 
 MAX_POINTS = 10_000_000
 LONG_POINTS = 1_500_000

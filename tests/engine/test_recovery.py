@@ -6,11 +6,11 @@ import signal
 
 import pytest
 import torch
-from engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
 from app.engine.service import Service
 from app.errors import BadModel, NotFound, NotReady
 from app.options import Options
+from tests.engine.engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
 WEIGHTS = "model/model_best.pth"
 

@@ -3,7 +3,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from engine_samples import num_open_files, wait_until, within
 
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.engine.admission import Admission
@@ -15,6 +14,7 @@ from app.engine.quarantine import STRIKES
 from app.engine.scheduler import Scheduler
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.options import Options
+from tests.engine.engine_samples import num_open_files, wait_until, within
 
 
 @pytest.fixture

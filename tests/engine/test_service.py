@@ -11,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_samples import (
+
+from app.engine.answer import Answer
+from app.engine.service import Service
+from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
+from app.options import Options
+from app.settings import Settings
+from tests.engine.engine_samples import (
     EXPERIMENT,
     body_of,
     content,
@@ -21,12 +27,6 @@ from engine_samples import (
     num_open_files,
     wait_until,
 )
-
-from app.engine.answer import Answer
-from app.engine.service import Service
-from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
-from app.options import Options
-from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PLY = """ply

@@ -6,12 +6,12 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
 from app.engine.service import Service
 from app.errors import BadModel, NotFound, NotReady
 from app.options import Options
 from app.settings import Settings
+from tests.engine.engine_samples import EXPERIMENT, ask, body_of, engine_pid, npz_bytes, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from network_samples import SPUNET, make_network, make_voxels
 
 from app.errors import BadModel
 from app.networks.fold import fold
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import SPUNET, make_network, make_voxels
 
 MODEL = {
     "type": "CAC-v1m1",

@@ -10,13 +10,13 @@ import test_ptv2
 import test_ptv3
 import test_sonata
 import torch
-from network_samples import SPUNET, make_network
-from point_samples import GOLDEN, join, make_cloud
 
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
 from app.networks.registry import NETWORKS
 from app.pipeline.batch import MIN_SHARED_VOXELS
+from tests.networks.network_samples import SPUNET, make_network
+from tests.networks.point_samples import GOLDEN, join, make_cloud
 
 
 def golden_models() -> dict[str, dict]:

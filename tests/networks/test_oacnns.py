@@ -2,18 +2,18 @@
 
 import pytest
 import torch
-from network_samples import make_network
-from point_samples import (
+
+from app.errors import BadModel
+from app.networks.oacnns import halved
+from app.networks.registry import build
+from tests.networks.network_samples import make_network
+from tests.networks.point_samples import (
     assert_folding_keeps_answers,
     assert_golden,
     assert_same_alone_and_beside_others,
     join,
     make_cloud,
 )
-
-from app.errors import BadModel
-from app.networks.oacnns import halved
-from app.networks.registry import build
 
 BACKBONE = {
     "type": "OACNNs",

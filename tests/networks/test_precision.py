@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from network_samples import SPUNET, make_network, make_voxels
 
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import SPUNET, make_network, make_voxels
 
 PTV3 = {
     "type": "PT-v3m3",

@@ -4,12 +4,12 @@ import re
 
 import pytest
 import torch
-from network_samples import SPUNET, make_network, make_voxels
 
 from app.errors import BadModel, BadRequest
 from app.networks.fold import fold
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import SPUNET, make_network, make_voxels
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
 BACKBONE = SPUNET | {

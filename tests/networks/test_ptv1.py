@@ -2,19 +2,19 @@
 
 import pytest
 import torch
-from network_samples import make_network
-from point_samples import (
+
+from app.errors import BadModel
+from app.networks.registry import build
+from app.networks.voxel_batch import VoxelBatch
+from app.zoo import loading
+from tests.networks.network_samples import make_network
+from tests.networks.point_samples import (
     assert_folding_keeps_answers,
     assert_golden,
     assert_same_alone_and_beside_others,
     join,
     make_cloud,
 )
-
-from app.errors import BadModel
-from app.networks.registry import build
-from app.networks.voxel_batch import VoxelBatch
-from app.zoo import loading
 
 PLANES = (8, 16, 16, 16, 24)
 

@@ -2,20 +2,20 @@
 
 import pytest
 import torch
-from network_samples import make_network
-from point_samples import (
-    assert_folding_keeps_answers,
-    assert_golden,
-    assert_same_alone_and_beside_others,
-    join,
-    make_cloud,
-)
 
 from app.errors import BadModel, BadRequest
 from app.networks.ptv2 import pool
 from app.networks.registry import build
 from app.networks.vector_attention import GroupedLinear
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import make_network
+from tests.networks.point_samples import (
+    assert_folding_keeps_answers,
+    assert_golden,
+    assert_same_alone_and_beside_others,
+    join,
+    make_cloud,
+)
 
 BACKBONE = {
     "type": "PT-v2m2",

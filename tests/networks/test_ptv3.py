@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from network_samples import make_network, make_voxels, strangers
 
 from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
@@ -12,6 +11,7 @@ from app.networks.ptv3.geometry import make_level, order_along, sorted_voxels
 from app.networks.ptv3.norm import Prompt
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import make_network, make_voxels, strangers
 
 BACKBONE = {
     "type": "PT-v3m1",

@@ -6,9 +6,9 @@ import sys
 import pytest
 import test_prompts
 import test_ptv1
-from network_samples import SPUNET
 
 from app.networks.registry import NETWORKS, build, completed, is_native
+from tests.networks.network_samples import SPUNET
 
 
 def test_the_table_is_read_without_torch():

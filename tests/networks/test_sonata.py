@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from network_samples import make_network, make_voxels, strangers
 
 from app.errors import BadModel
 from app.networks.fold import fold
@@ -10,6 +9,7 @@ from app.networks.ptv3.norm import Prompt
 from app.networks.ptv3.rope import Rope
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.network_samples import make_network, make_voxels, strangers
 
 STAGES = {
     "in_channels": 4,

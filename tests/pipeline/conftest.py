@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
-from pipeline_samples import GOLDEN, make_procedure
 from safetensors.torch import load_file
 
 from app.networks.registry import build
+from tests.pipeline.pipeline_samples import GOLDEN, make_procedure
 
 
 @pytest.fixture(autouse=True, scope="session")

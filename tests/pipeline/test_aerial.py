@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from pipeline_samples import make_terrain
 
 from app.pipeline import aerial
+from tests.pipeline.pipeline_samples import make_terrain
 
 
 def heights(coord):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.principal import principal_colors
 from app.errors import BadRequest, TooLarge
@@ -15,6 +14,7 @@ from app.pipeline import field_values
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 PROBE = {
     "type": "DefaultSegmentorV2",

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_samples import make_procedure, make_terrain
 
 from app.pipeline import prepare
 from app.pipeline.run_context import RunContext
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 
 def prepared(**voxelize):

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_procedure, make_terrain
 from torch import nn
 
 from app.clouds.cloud import Cloud
@@ -16,6 +15,7 @@ from app.pipeline.inference import Inference
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.views import View, allot
 from app.pipeline.voxelize import voxelize
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 QUARTERS = [[{"type": "RandomRotateTargetAngle", "angle": [0.5 * i], "center": [0, 0, 0], "p": 1}] for i in range(4)]
 SMALLER = [{"type": "RandomScale", "scale": [0.9, 0.9]}]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from pipeline_samples import make_procedure, make_terrain
 
 from app.errors import BadCloud, BadRequest
 from app.pipeline import features, transforms
 from app.pipeline.normals import estimate_normals
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 
 def build(cloud, feat_keys):

@@ -4,13 +4,13 @@ import copy
 
 import numpy as np
 import pytest
-from pipeline_samples import make_terrain
 
 from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.inference import OVERFLOW
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_terrain
 
 
 @pytest.fixture(scope="module")

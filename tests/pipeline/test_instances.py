@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_procedure
 
 from app.clouds.cloud import ClassInfo, Cloud
 from app.errors import BadRequest
@@ -16,6 +15,7 @@ from app.pipeline import prepare
 from app.pipeline.run_context import RunContext
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.voxelize import voxelize
+from tests.pipeline.pipeline_samples import make_procedure
 
 COLORS = np.eye(3, dtype=np.uint8) * 255
 

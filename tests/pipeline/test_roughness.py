@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import make_terrain
 
 from app.pipeline import roughness as module
 from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness
+from tests.pipeline.pipeline_samples import make_terrain
 
 
 def values_of(coord, *neighbours):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.cloud import Cloud
 from app.errors import BadCloud, BadModel
 from app.options import Options
 from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 
 def test_every_point_gets_a_class_of_the_model(network, procedure):

@@ -2,11 +2,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from pipeline_samples import make_terrain
 
 from app.options import Options
 from app.pipeline import tiling
 from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_terrain
 
 
 def made_up_voxels(side, height=1):

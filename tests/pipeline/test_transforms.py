@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from pipeline_samples import GOLDEN
 from sparseops.reference_grid import grid_keys
 
 from app.errors import BadCloud, BadModel, BadRequest
 from app.pipeline import transforms
 from app.pipeline.voxelize import voxelize
+from tests.pipeline.pipeline_samples import GOLDEN
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_samples import make_procedure, make_terrain
 
 from app.clouds.georeference import settle
 from app.clouds.units import METRE, Units, length
 from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 FOOT, US_FOOT = length(0.3048), length(1200 / 3937)
 GIVEN = [Units(US_FOOT, US_FOOT, US_FOOT), Units(METRE, METRE, FOOT), Units(FOOT, FOOT, METRE)]

@@ -1,12 +1,12 @@
 """Which datasets a model may answer for, and with which classes."""
 
 import pytest
-from experiment_samples import with_model
 
 from app.clouds.cloud import ClassInfo
 from app.errors import BadModel
 from app.zoo.conditions import classes_by_condition
 from app.zoo.experiment import load
+from tests.zoo.experiment_samples import with_model
 
 OWN = [ClassInfo(i, f"own {i}", (i, i, i)) for i in range(3)]
 DECOUPLED = {"type": "PPT-v1m2", "conditions": ("A", "nuScenes", "S3DIS"), "num_classes": (3, 16, 13)}

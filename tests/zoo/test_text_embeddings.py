@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from experiment_samples import with_model
 
 from app.errors import BadModel
 from app.zoo.check import check
 from app.zoo.loading import load_model
+from tests.zoo.experiment_samples import with_model
 
 MODEL = {
     "type": "PPT-v1m3",

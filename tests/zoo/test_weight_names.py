@@ -6,7 +6,6 @@ from collections import OrderedDict
 import pytest
 import safetensors.torch
 import torch
-from experiment_samples import with_model
 from torch import nn
 from torch.nn.utils import prune
 
@@ -16,6 +15,7 @@ from app.zoo.check import check
 from app.zoo.checkpoint import open_checkpoint, read
 from app.zoo.loading import load_model
 from app.zoo.weight_names import fitted, unwrapped
+from tests.zoo.experiment_samples import with_model
 
 
 @pytest.fixture
