@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pointserve_client
+import pytest
 from pointserve_client.errors import KINDS
 
 from app.errors import ClientGone, Problem
@@ -50,6 +51,7 @@ def test_it_names_what_it_imports():
     assert set(re.findall(r'"([a-z0-9]+)>=', listed)) == NEEDED
 
 
+@pytest.mark.slow
 def test_its_types_are_strict_and_find_mistakes(tmp_path):
     (tmp_path / "use.py").write_text(USE)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "use.py"]

@@ -295,6 +295,7 @@ print(refused)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point_format", [3, 7])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_random_damage_ends_as_a_problem_within_memory(tmp_path, point_format, compressed):

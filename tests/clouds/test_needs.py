@@ -143,6 +143,7 @@ def measured(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_estimates_are_not_below_what_is_taken(measured):
     low = [
         (name, what, stated, taken)
@@ -153,6 +154,7 @@ def test_estimates_are_not_below_what_is_taken(measured):
     assert not low
 
 
+@pytest.mark.slow
 def test_estimates_are_not_far_above_what_is_taken(measured):
     high = [
         (name, what, stated, taken)
@@ -163,6 +165,7 @@ def test_estimates_are_not_far_above_what_is_taken(measured):
     assert not high
 
 
+@pytest.mark.slow
 def test_points_are_counted_before_they_are_read(measured):
     for name, told in measured.items():
         stated, taken = told["points"]
