@@ -30,7 +30,7 @@ test: lint
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(FAST_TESTS) $(PYTEST_ARGS)
 
-# what seldom breaks and takes long: sanitizers, every CUDA architecture, damaged files
+# what seldom breaks and takes long: CUDA code compiled and emulated, sanitizers, damaged files
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 

@@ -40,7 +40,7 @@ def test_one_run_writes_the_whole_table_and_says_which_peers_are_missing(tmp_pat
     assert done.returncode == 0, done.stderr
     text = output.read_text()
     assert done.stdout.strip() == text.strip()
-    assert text.count("\n## ") == 4
+    assert text.count("\n## ") == 5
     for peer in ("spconv", "fpsample"):
         assert f"{peer} is missing: `pip install {peer}`." in text
     rows = [line for line in text.splitlines() if line.startswith("|")]

@@ -10,12 +10,7 @@ import urllib.request
 import numpy as np
 
 from tests.cli.cli_samples import EXPERIMENT, ROOT, command, environment
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.http.server import free_port
 
 
 def wait_until_ready(url, process, limit_s=90):

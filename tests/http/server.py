@@ -1,25 +1,42 @@
 """A real server process for tests, and sockets that misbehave towards it."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import requests
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests/golden/experiments/scannet-semseg-spunet-v1m1-0-base"
+LOCKS: list[IO[str]] = []  # of ports, until the process ends
 START = "from app.http.gunicorn import serve; from app.settings import Settings; serve(Settings())"
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that no other test gets while this process lives.
+
+    It lies below those that the kernel gives away by itself, and is held by a locked file.
+    """
+    for port in range(20_000, 32_000):
+        lock = (Path(tempfile.gettempdir()) / f"pointserve-test-{os.getuid()}-{port}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:  # another test has it, or a program that is no test
+            lock.close()
+        else:
+            LOCKS.append(lock)
+            return port
+    raise AssertionError("no port is free")
 
 
 class Server:

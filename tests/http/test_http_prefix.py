@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urljoin
@@ -30,11 +30,11 @@ def proxied(server: Server, path: str, headers: dict[str, str], *, strips: bool 
             if not self.path.startswith(path):
                 self.send_error(404)
                 return
-            connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
             target = self.path.removeprefix(path) if strips else self.path
-            connection.request("GET", target, headers={"Accept": self.headers.get("Accept", "*/*")} | headers)
-            answer = connection.getresponse()
-            body = answer.read()
+            with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+                connection.request("GET", target, headers={"Accept": self.headers.get("Accept", "*/*")} | headers)
+                answer = connection.getresponse()
+                body = answer.read()
             self.send_response(answer.status)
             for name in ("Location", "Content-Type"):
                 if value := answer.headers[name]:

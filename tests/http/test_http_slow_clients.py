@@ -47,6 +47,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started.wait_ready()
 
 
+def until_idle(server: Server, limit_s: float = 60) -> None:
+    """Wait until no request of an earlier test has a place."""
+    deadline_s = time.monotonic() + limit_s
+    while server.get("/health").json()["queue"]["requests"]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+
+
 @contextmanager
 def dripping(sockets: list[socket.socket]) -> Iterator[None]:
     """Each of ``sockets`` sends a byte every 0.2 s."""
@@ -128,6 +136,7 @@ def test_a_connection_without_a_request_is_closed_without_a_word(small: Server) 
 
 
 def test_slow_bodies_give_way_and_are_told(small: Server) -> None:
+    until_idle(small)
     with ExitStack() as stack:
         slow = [stack.enter_context(small.connect()) for _ in range(PLACES)]
         for connection in slow:

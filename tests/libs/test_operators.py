@@ -45,6 +45,7 @@ def test_gradients_are_where_they_are_declared(operator: Operator):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize(

@@ -224,8 +224,18 @@ def test_diagnostics_find_what_is_off(monkeypatch):
 
     assert all(check["ok"] for check in check_library("pointops")["checks"])
     sample, query = pointops.farthest_point_sampling, pointops.knn_query
-    monkeypatch.setattr(pointops, "farthest_point_sampling", lambda *arguments: sample(*arguments).flip(0))
-    monkeypatch.setattr(pointops, "knn_query", lambda k, xyz, offset: query(k, xyz, offset[1:]))
-    checks = check_library("pointops")["checks"]
-    assert len(checks) == 3
-    assert not any(check["ok"] for check in checks)
+
+    def repeated(*given, **named):
+        """Takes the first point of the first cloud twice."""
+        taken = sample(*given, **named).clone()
+        taken[1] = taken[0]
+        return taken
+
+    def reversed_order(*given, **named):
+        """The farthest neighbor first."""
+        return tuple(part.flip(1) for part in query(*given, **named))
+
+    monkeypatch.setattr(pointops, "farthest_point_sampling", repeated)
+    monkeypatch.setattr(pointops, "knn_query", reversed_order)
+    off = {check["operator"] for check in check_library("pointops")["checks"] if not check["ok"]}
+    assert off == {"farthest_point_sampling", "knn_query"}

@@ -7,7 +7,7 @@ from point_scenes import assert_same
 from pointops import reference
 from pointops_samples import assert_close, golden, points_of
 
-pytestmark = pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)]
 OPERATORS = torch.ops.pointops_emulated
 SIZES = [[70], [0, 1, 0], [33, 0, 90, 31], [300]]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sparseops import COORD_LIMIT, reference
 
-pytestmark = pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)]
 OPERATORS = torch.ops.sparseops_emulated
 
 HALF, BFLOAT16, TF32, FLOAT = range(4)

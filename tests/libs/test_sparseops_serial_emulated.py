@@ -7,7 +7,7 @@ import torch
 from sparseops import reference_grid
 from sparseops import reference_serial as reference
 
-pytestmark = pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)]
 OPERATORS = torch.ops.sparseops_emulated
 
 
