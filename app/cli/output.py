@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from uuid import uuid4
 
 import typer
 
@@ -52,7 +53,7 @@ def write_file(path: Path, data: bytes) -> None:
         path.write_bytes(data)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name[:40]}.{uuid4().hex}.part")  # a name of its own: others may write it too
     try:
         part.write_bytes(data)
         part.replace(target)

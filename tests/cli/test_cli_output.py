@@ -15,6 +15,13 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
+def test_a_file_of_the_name_with_part_is_left_alone(tmp_path):
+    (tmp_path / "tile.laz.part").write_bytes(b"somebody's")
+    write_file(tmp_path / "tile.laz", b"whole")
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert contents == {"tile.laz": b"whole", "tile.laz.part": b"somebody's"}
+
+
 def test_a_file_without_a_name_is_written_to():
     """As the standard output of a process is that another process reads from memory."""
     fd = os.memfd_create("output")
