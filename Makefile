@@ -84,8 +84,8 @@ gpu-test: gpu-libs gpu-site
 SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)
 gpu-sanitize: gpu-memcheck gpu-racecheck
 
-# of fmha_cutlass, which is torch's own attention, racecheck reports hazards
 GPU_WORKERS := 8
+# without torch's own attention (fmha_cutlass), in which racecheck reports hazards
 gpu-memcheck gpu-racecheck: gpu-%: gpu-libs gpu-site
 	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
 		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all --kernel-regex-exclude kns=fmha_cutlass \

@@ -150,10 +150,9 @@ def properties() -> dict[str, dict[str, Any]]:
     return schemas
 
 
-def accepted(name: str) -> str:
-    """What the option takes, in words for a table or a help text: "fast, exact", "integer, 0 or more"."""
-    schema = properties()[name]
-    schema = schema.get("anyOf", [schema])[0]
+def accepted(option: Mapping[str, Any]) -> str:
+    """What an option of this schema takes, for a table or a help text: "fast, exact", "integer, 0 or more"."""
+    schema = option.get("anyOf", [option])[0]
     if "array" in schema["type"]:
         return f"some of {', '.join(schema['items']['enum'])}" if "enum" in schema["items"] else "names"
     if "enum" in schema:

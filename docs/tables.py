@@ -66,7 +66,7 @@ def settings() -> str:
 def options() -> str:
     """Every option of a prediction."""
     rows = [
-        (f"`{name}`", accepted(name), _default(schema["default"]), schema["description"])
+        (f"`{name}`", accepted(schema), _default(schema["default"]), schema["description"])
         for name, schema in properties().items()
     ]
     return _table(("option", "accepted", "default", "what it is"), rows)

@@ -80,7 +80,7 @@ def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
 
     for name, schema in properties().items():
         if name not in but:
-            values = accepted(name)
+            values = accepted(schema)
             accepts = "" if values in ("text", "names") else f" Accepted: {values}."
             yield _option(name, f"{schema['description']}{accepts}", schema)
 
