@@ -21,6 +21,7 @@ from tests.http.server import Server, descendants, raw_exchange, runs
 
 PLACES = 4  # and eight threads more
 MANY = 40
+MAX_CONNECTIONS = 64
 HALF = {
     "nothing": b"",
     "half a line": b"POST /pre",
@@ -43,7 +44,7 @@ HALF = {
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of few places and connections, patient with silence."""
     log = tmp_path_factory.mktemp("small") / "stderr.log"
-    with Server(log, queue_requests=PLACES, max_connections=64, header_timeout_s=2) as started:
+    with Server(log, queue_requests=PLACES, max_connections=MAX_CONNECTIONS, header_timeout_s=2) as started:
         yield started.wait_ready()
 
 
@@ -210,6 +211,13 @@ def test_connections_beyond_the_bound_cost_the_oldest_that_asked_for_nothing(sma
         assert everything(idle[0]) == b""
         assert kept.post(small.url + "/predict", data=clouds.ply()).status_code == 200
         assert small.get("/health/ready").status_code == 200
+
+
+def test_as_many_connections_as_may_be_stay_open(small: Server) -> None:
+    until_idle(small)
+    with ExitStack() as stack:
+        open_ones = [stack.enter_context(small.connect()) for _ in range(MAX_CONNECTIONS)]
+        assert not select.select(open_ones, [], [], 1)[0]
 
 
 def test_descriptors_that_run_out_are_503_and_survived(small: Server) -> None:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import queue
+import select
 import selectors
 import socket
 import struct
@@ -125,6 +126,8 @@ class Loop:
 
     def _accept(self, listener: Any) -> None:
         for _ in range(ACCEPTS):
+            if not _is_waited_for(listener):  # so that nobody gives way to nobody
+                return
             if self.num_open >= self._max_connections and not self._make_room():
                 self._pause(f"{self.num_open} connections are open, as many as may be, and all are in use")
                 return
@@ -270,3 +273,10 @@ class Loop:
         with suppress(OSError):
             connection.sock.close()
         self.num_open -= 1
+
+
+def _is_waited_for(listener: socket.socket) -> bool:
+    """Whether a client waits at the port; without a descriptor left, ``accept`` fails before it looks."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
