@@ -22,6 +22,7 @@ from tests.http.server import Server, descendants, raw_exchange, runs
 PLACES = 4  # and eight threads more
 MANY = 40
 MAX_CONNECTIONS = 64
+LISTEN, TIME_WAIT = "0A", "06"  # states in /proc/net/tcp
 HALF = {
     "nothing": b"",
     "half a line": b"POST /pre",
@@ -49,11 +50,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def until_idle(server: Server, limit_s: float = 60) -> None:
-    """Wait until no request of an earlier test has a place."""
+    """Wait until no connection of an earlier test is open, so that no request has a place either."""
     deadline_s = time.monotonic() + limit_s
-    while server.get("/health").json()["queue"]["requests"]:
+    while num_connections(server):
         assert time.monotonic() < deadline_s
-        time.sleep(0.2)
+        time.sleep(0.05)
+
+
+def num_connections(server: Server) -> int:
+    """How many connections wait at the server's port or are open there, by the kernel's table."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{server.port:04X}") and row[3] not in (LISTEN, TIME_WAIT) for row in rows)
 
 
 @contextmanager
@@ -221,6 +228,7 @@ def test_as_many_connections_as_may_be_stay_open(small: Server) -> None:
 
 
 def test_descriptors_that_run_out_are_503_and_survived(small: Server) -> None:
+    until_idle(small)  # a connection that closes later would leave its descriptor
     worker = web_pid(small)
     before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     with small.connect() as connection, requests.Session() as kept:
@@ -242,6 +250,7 @@ def test_descriptors_that_run_out_are_503_and_survived(small: Server) -> None:
 
 @pytest.mark.parametrize("num_left", range(1, 26, 4))
 def test_descriptors_that_run_out_later_are_survived_too(small: Server, num_left: int) -> None:
+    until_idle(small)
     worker = web_pid(small)
     before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     with requests.Session() as kept:
