@@ -21,13 +21,18 @@ def principal_colors(values: np.ndarray) -> np.ndarray:
     sample = values[::step].astype(np.float64)
     mean = sample.mean(axis=0)
     sample -= mean
-    axes = _largest_eigenvectors(sample.T @ sample)
-    axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))
+    axes = principal_axes(sample.T @ sample)
     low, high = np.percentile(sample @ axes, (LOW_PERCENT, HIGH_PERCENT), axis=0)
     span = np.where(high > low, high - low, 1)
     shares = ((values - mean.astype(np.float32)) @ axes.astype(np.float32) - low) / span
     colors[:, : axes.shape[1]] = np.rint(255 * np.clip(shares, 0, 1))
     return colors
+
+
+def principal_axes(scatter: np.ndarray) -> np.ndarray:
+    """Directions float64 (C, 3) of the three components of centred values with the ``scatter`` matrix (C, C)."""
+    axes = _largest_eigenvectors(scatter)
+    return axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))
 
 
 def _largest_eigenvectors(matrix: np.ndarray) -> np.ndarray:

@@ -170,4 +170,4 @@ def _bytes_per_voxel(segmenter: Segmenter, device: str) -> int:
     prepared = segmenter.prepare(cloud_of(PROBE_POINTS, 20.0))
     if prepared is None:
         return 0
-    return peak_bytes(device, lambda: segmenter.logits(prepared)) // len(prepared.voxels)
+    return peak_bytes(device, lambda: segmenter.logits(prepared)) // len(prepared)

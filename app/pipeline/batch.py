@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +54,7 @@ class _Waiting:
 
     @property
     def num_voxels(self) -> int:
-        return len(self.prepared.voxels)
+        return len(self.prepared)
 
 
 def segment_batch(
@@ -153,7 +152,7 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
     run = RunContext([])
     try:
         logits = _logits(pipeline, [waiting.prepared for waiting in group], run)
-        predictions = [Predictions.of_probabilities(each.softmax(1).cpu().numpy()) for each in logits]
+        predictions = [Predictions.of_probabilities(each.softmax(1)) for each in logits]
     except Exception:
         return None  # whatever it was, each cloud meets it again alone
     if run.warnings:
@@ -166,6 +165,6 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
 def _logits(pipeline: Pipeline, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
     """Logits float32 (V, num_classes) of each cloud, of one pass."""
     plan = pipeline.inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
-    feat = np.concatenate([each.feat for each in prepared])
+    feat = torch.cat([each.feat for each in prepared])
     logits = pipeline.inference.logits(feat, plan, run)
-    return list(logits.split([len(each.grid_coord) for each in prepared]))
+    return list(logits.split([len(each) for each in prepared]))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from . import tiling, views
 from .inference import Inference
@@ -39,7 +40,7 @@ class Votes:
         passes_wanted: those that reach every point in every view; views that are alike count once.
     """
 
-    sums: np.ndarray
+    sums: Tensor
     passes: int
     passes_wanted: int
 
@@ -48,9 +49,9 @@ class Votes:
 class _Fragment:
     """``points`` (V,), one of each voxel, with positions and features; how many views it ``stands_for``."""
 
-    points: np.ndarray
-    coord: np.ndarray
-    feat: np.ndarray
+    points: Tensor
+    coord: Tensor
+    feat: Tensor
     stands_for: int
 
 
@@ -74,7 +75,7 @@ def vote(
     for view, num_fragments in zip(found, allotted, strict=True):
         if num_fragments:
             groups.setdefault(view.voxels_key, []).append((view, num_fragments))
-    sums = np.zeros((len(sample["coord"]), inference.num_classes), np.float32)
+    sums = torch.zeros((len(sample["coord"]), inference.num_classes), device=inference.device)
     made = 0.0
     for group in groups.values():
         for passes in _add(sums, group, sample, procedure, inference, tile_voxels, run):
@@ -95,12 +96,12 @@ def predictions(votes: Votes) -> Predictions:
     """Of the points: the class with most votes and the share of each; ``votes.sums`` are divided in place."""
     best = votes.sums.argmax(1)
     shares = votes.sums
-    shares /= shares.sum(1, keepdims=True)
+    shares /= shares.sum(1, keepdim=True)
     return Predictions(best, shares, votes.passes, votes.passes_wanted)
 
 
 def _add(
-    sums: np.ndarray,
+    sums: Tensor,
     group: Sequence[tuple[View, int]],
     sample: Sample,
     procedure: InferenceProcedure,
@@ -116,9 +117,9 @@ def _add(
     with run.stage("voxelize"):
         viewed = [(*views.apply_view(sample, view.steps, procedure), view.weight, count) for view, count in group]
         voxels = viewed[0][1]
-        grid_coord = voxels.grid_coord[voxels.first_points()]
+        grid_coord = voxels.grid_coord[voxels.first_points()].to(inference.device)
         tiles = list(tiling.cut(grid_coord, tile_voxels))
-        share = np.zeros(len(voxels), np.float32)
+        share = sums.new_zeros(len(voxels))
         for tile in tiles:
             share[tile.rows] += tile.weights
     plans = _Plans(inference, run)
@@ -135,8 +136,8 @@ def _add(
 
 
 def _probabilities(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: RunContext
-) -> list[np.ndarray]:
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: Tensor, rows: Tensor, run: RunContext
+) -> list[Tensor]:
     """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time if memory does not suffice."""
     try:
         return _pass(inference, plans, batch, voxels, rows, run)
@@ -150,13 +151,13 @@ def _probabilities(
 
 
 def _pass(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: np.ndarray, rows: np.ndarray, run: RunContext
-) -> list[np.ndarray]:
+    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: Tensor, rows: Tensor, run: RunContext
+) -> list[Tensor]:
     """float32 (V, num_classes) for each fragment of ``batch``."""
     plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
-    feat = np.concatenate([fragment.feat[rows] for fragment in batch])
+    feat = torch.cat([fragment.feat[rows] for fragment in batch])
     logits = inference.logits(feat, plan, run)
-    return np.split(logits.softmax(1).cpu().numpy(), len(batch))
+    return list(logits.softmax(1).split(len(rows)))
 
 
 def _fragments(
@@ -166,7 +167,7 @@ def _fragments(
     for sample, voxels, weight, count in viewed:
         for points in islice(voxels.fragments(), count):
             with run.stage("voxelize"):
-                fragment = _Fragment(points, *represent(sample, voxels, points, procedure, device), weight)
+                fragment = _Fragment(points.to(device), *represent(sample, voxels, points, procedure, device), weight)
             yield fragment
 
 
@@ -176,29 +177,30 @@ class _Plans:
     def __init__(self, inference: Inference, run: RunContext):
         self.inference = inference
         self.run = run
-        self.voxels: np.ndarray | None = None
+        self.voxels: Tensor | None = None
         self.kept: dict[int, Any] = {}
 
     def forget(self) -> None:
         """Give back the memory of what is kept."""
         self.kept = {}
 
-    def of(self, clouds: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    def of(self, clouds: list[tuple[Tensor, Tensor]]) -> Any:
         """The plan of a batch of clouds with equal voxels."""
         voxels = clouds[0][0]
         if self.inference.plans_positions:
             return self.inference.plan(clouds, self.run)
-        if self.voxels is None or not np.array_equal(self.voxels, voxels):
+        if self.voxels is None or not torch.equal(self.voxels, voxels):
             self.voxels, self.kept = voxels, {}
         if len(clouds) not in self.kept:
             self.kept[len(clouds)] = self.inference.plan(clouds, self.run)
         return self.kept[len(clouds)]
 
 
-def _fill(sums: np.ndarray, voxels: Voxels) -> int:
+def _fill(sums: Tensor, voxels: Voxels) -> int:
     """Give the points without a vote the sum of their voxel's; how many they are."""
-    missed = np.flatnonzero(sums.max(1) == 0)
-    sums[missed] = np.add.reduceat(sums[voxels.order], voxels.starts)[voxels.inverse[missed]]
+    missed = (sums.amax(1) == 0).nonzero().flatten()
+    order, counts, inverse = (part.to(sums.device) for part in (voxels.order, voxels.counts, voxels.inverse))
+    sums[missed] = torch.segment_reduce(sums[order], "sum", lengths=counts)[inverse[missed]]
     return len(missed)
 
 

@@ -3,35 +3,34 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from app.clouds.cloud import InstanceInfo
-from app.clouds.fields import FIELDS
-from app.clouds.principal import principal_colors
+from app.clouds.fields import FIELDS, FLOAT32, INT32, UINT8
 from app.errors import TooLarge
 
 from .predictions import Predictions
+from .principal import principal_colors
 from .projection import Projection
 
+DTYPES = {INT32: torch.int32, FLOAT32: torch.float32, UINT8: torch.uint8}
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
 
-def _entropy(predictions: Predictions) -> np.ndarray:
-    shares = predictions.probabilities
-    return -(shares * np.log(np.maximum(shares, 1e-30))).sum(1)
+def _instances(predictions: Predictions) -> Tensor:
+    none = predictions.best.new_empty(0)
+    return none if predictions.instances is None else predictions.instances.of_voxel.to(none.device)
 
 
-def _instances(predictions: Predictions) -> np.ndarray:
-    return np.empty(0, np.int32) if predictions.instances is None else predictions.instances.of_voxel.numpy()
+def _features(predictions: Predictions) -> Tensor:
+    return predictions.probabilities.new_empty((0, 0)) if predictions.features is None else predictions.features
 
 
-def _features(predictions: Predictions) -> np.ndarray:
-    return np.empty((0, 0), np.float32) if predictions.features is None else predictions.features
-
-
-MADE: dict[str, Callable[[Predictions], np.ndarray]] = {
-    "confidence": lambda predictions: predictions.probabilities.max(1),
+MADE: dict[str, Callable[[Predictions], Tensor]] = {
+    "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
-    "entropy": _entropy,
+    "entropy": lambda predictions: torch.special.entr(predictions.probabilities).sum(1),
     "instances": _instances,
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),
@@ -39,8 +38,8 @@ MADE: dict[str, Callable[[Predictions], np.ndarray]] = {
 """The values (R,) or (R, C) of the rows of predictions, by field."""
 
 
-def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The fields ``names`` of every point, by name, in the order of ``FIELDS``.
+def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, Tensor]:
+    """The fields ``names`` of every point, by name, in the order of ``FIELDS``, in their dtypes, on the device.
 
     Raises TooLarge if the features of all points would be.
     """
@@ -53,17 +52,17 @@ def of_points(predictions: Predictions, projection: Projection, names: Sequence[
         )
     fields = [field for field in FIELDS.values() if field.name in names]
     return {
-        field.name: projection.project(MADE[field.name](predictions).astype(field.dtype, copy=False), field.unusable)
+        field.name: projection.project(MADE[field.name](predictions).to(DTYPES[field.dtype]), field.unusable)
         for field in fields
     }
 
 
-def instance_infos(predictions: Predictions, of_point: np.ndarray, class_ids: np.ndarray) -> list[InstanceInfo]:
+def instance_infos(predictions: Predictions, of_point: np.ndarray, class_ids: Sequence[int]) -> list[InstanceInfo]:
     """Every instance, counted in ``of_point``, int32 (N,), the field; ``label`` is one of ``class_ids``."""
     found = predictions.instances
     if found is None:
         return []
     counts = np.bincount(of_point[of_point >= 0], minlength=len(found.classes))
-    labels = class_ids[found.classes.numpy()]
-    rows = zip(labels.tolist(), found.scores.tolist(), counts.tolist(), strict=True)
+    labels = [class_ids[column] for column in found.classes.tolist()]
+    rows = zip(labels, found.scores.tolist(), counts.tolist(), strict=True)
     return [InstanceInfo(number, *row) for number, row in enumerate(rows)]

@@ -4,9 +4,9 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from app.clouds.fields import CLASSES, FEATURES, Source
 from app.errors import BadModel
@@ -21,7 +21,7 @@ OVERFLOW = "Half precision overflowed; the network ran in float32."
 
 
 class Inference:
-    """A network, folded for inference, on one device.
+    """A network, folded for inference, on one device, where its tensors are, those given and those returned.
 
     Args:
         network: has ``plan(batch)``, ``forward(features, plan)`` and ``plans_positions``; its weights are loaded.
@@ -69,28 +69,28 @@ class Inference:
         return self.network.plans_positions
 
     @torch.inference_mode()
-    def plan(self, clouds: Sequence[tuple[np.ndarray, np.ndarray]], run: RunContext) -> Any:
+    def plan(self, clouds: Sequence[tuple[Tensor, Tensor]], run: RunContext) -> Any:
         """The network's plan for a batch of ``clouds``, each its voxels int64 (V, 3) and positions float32 (V, 3)."""
         with run.stage("plan"):
-            voxels = np.concatenate(
-                [np.insert(grid_coord, 0, number, axis=1) for number, (grid_coord, _) in enumerate(clouds)]
+            voxels = torch.cat(
+                [functional.pad(grid_coord, (1, 0), value=number) for number, (grid_coord, _) in enumerate(clouds)]
             )
-            coord = np.concatenate([coord for _, coord in clouds])
-            return self.network.plan(VoxelBatch(self._there(voxels), self._there(coord), condition=self.condition))
+            coord = torch.cat([coord for _, coord in clouds])
+            return self.network.plan(VoxelBatch(voxels, coord, condition=self.condition))
 
     @torch.inference_mode()
-    def logits(self, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
-        """Logits float32 (V, num_classes) on the device, of features float32 (V, C) of all voxels of the plan."""
+    def logits(self, feat: Tensor, plan: Any, run: RunContext) -> Tensor:
+        """Logits float32 (V, num_classes), of features float32 (V, C) of all voxels of the plan."""
         with run.stage("network"):
             logits = self._in_range(lambda network, feat: network(feat, plan).float(), feat, run)
             self._wait()
         return self._checked(logits)
 
     @torch.inference_mode()
-    def outputs(self, source: Source, feat: np.ndarray, plan: Any, run: RunContext) -> Tensor:
+    def outputs(self, source: Source, feat: Tensor, plan: Any, run: RunContext) -> Tensor:
         """Probabilities of all voxels of the plan, and beside them what fields of ``source`` are made from.
 
-        float32 (V, num_classes + W) on the device. For INSTANCES, W = 3: offsets in metres to the middle of the
+        float32 (V, num_classes + W). For INSTANCES, W = 3: offsets in metres to the middle of the
         object. For FEATURES, the features that the network's last layer reads. For CLASSES, W = 0.
         """
         if source == CLASSES:
@@ -110,19 +110,18 @@ class Inference:
         return outputs
 
     @torch.inference_mode()
-    def instances(self, probabilities: np.ndarray, middles: np.ndarray) -> Instances:
+    def instances(self, probabilities: Tensor, middles: Tensor) -> Instances:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
-        return self.network.instances(self._there(probabilities), self._there(middles), [len(middles)])
+        return self.network.instances(probabilities, middles, [len(middles)])
 
-    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: np.ndarray, run: RunContext) -> Tensor:
+    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: Tensor, run: RunContext) -> Tensor:
         """What ``answer`` makes of the network and its features; it runs in float32 if half precision overflows."""
-        there = self._there(feat)
-        out = answer(self.network, there.to(self.dtype))
+        out = answer(self.network, feat.to(self.dtype))
         if self.dtype == torch.float32 or bool(out.isfinite().all()):
             return out
         if OVERFLOW not in run.warnings:
             run.warnings.append(OVERFLOW)
-        return answer(self.exact, there)
+        return answer(self.exact, feat)
 
     def _checked(self, logits: Tensor) -> Tensor:
         if logits.shape[1] != self.num_classes:
@@ -132,6 +131,3 @@ class Inference:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    def _there(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from pointops import knn_query
+from torch import Tensor
 
 from . import prepare
 from .prepare import Prepared, Staged
@@ -26,13 +27,18 @@ def prepare_picks(staged: Staged, procedure: InferenceProcedure, device: str, ru
         picks = prepare.prepared(sample, voxels, picked, staged.projection, procedure, device)
         is_copied = ORIGIN in sample
         nearest = _nearest(
-            picks.coord if is_copied else sample["coord"][picked], sample[ORIGIN if is_copied else "coord"]
+            picks.coord if is_copied else _there(sample["coord"], device)[picks.points],
+            _there(sample[ORIGIN if is_copied else "coord"], device),
         )
         return replace(picks, projection=staged.projection.onto(nearest))
 
 
-def _nearest(places: np.ndarray, coord: np.ndarray) -> np.ndarray:
-    """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), in float32."""
-    of, to = (torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in (places, coord))
-    rows, _ = knn_query(1, of, torch.tensor([len(of)]), to, torch.tensor([len(to)]))
-    return rows.flatten().long().numpy()
+def _there(coord: np.ndarray, device: str) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(coord, np.float32)).to(device)
+
+
+def _nearest(places: Tensor, coord: Tensor) -> Tensor:
+    """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), float32."""
+    ends = (torch.tensor([len(each)], device=each.device) for each in (places, coord))
+    rows, _ = knn_query(1, places.contiguous(), next(ends), coord, next(ends))
+    return rows.flatten().long()

@@ -1,6 +1,6 @@
 """The steps from a cloud to its answer, with one network on one device: prepare, predict, project."""
 
-import numpy as np
+import torch
 from torch import Tensor, nn
 
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
@@ -9,6 +9,7 @@ from app.errors import BadModel
 from app.options import Options
 
 from . import field_values, prepare, single_pass, transforms
+from .download import download
 from .inference import Inference
 from .predictions import Predictions
 from .prepare import Prepared
@@ -78,14 +79,15 @@ class Pipeline:
                 timings_ms=run.timings_ms,
                 units=run.units,
             )
-            ids = np.array([info.id for info in self.procedure.classes], np.int32)
-            if self.procedure.classes:
-                labels = projection.project(ids[predictions.best], self.procedure.ignore_label)
-            else:
-                labels = np.full(projection.num_points, self.procedure.ignore_label, np.int32)
+            ignored = self.procedure.ignore_label
+            ids = [info.id for info in self.procedure.classes] or [ignored]
+            of_rows = torch.tensor(ids, dtype=torch.int32, device=predictions.best.device)[predictions.best]
+            columns = {"labels": projection.project(of_rows, ignored)}
+            columns |= field_values.of_points(predictions, projection, options.fields)
             if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
-            out = Segmentation(labels, meta, field_values.of_points(predictions, projection, options.fields))
+            fields = download(columns)
+            out = Segmentation(fields.pop("labels"), meta, fields)
             if "instances" in options.fields:
                 meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
         return out

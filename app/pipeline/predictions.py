@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from app.networks.instances import Instances
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of R rows: voxels, or points that the procedure keeps.
+    """Predictions of R rows, voxels or points that the procedure keeps, on the device.
 
     Attributes:
         best: int64 (R,), the likeliest class; 0 if the model knows none.
@@ -20,21 +21,21 @@ class Predictions:
         features: float32 (R, C), if they were asked for.
     """
 
-    best: np.ndarray
-    probabilities: np.ndarray
+    best: Tensor
+    probabilities: Tensor
     passes: int = 1
     passes_wanted: int = 1
     instances: Instances | None = None
-    features: np.ndarray | None = None
+    features: Tensor | None = None
 
     @classmethod
-    def of_probabilities(cls, probabilities: np.ndarray) -> "Predictions":
+    def of_probabilities(cls, probabilities: Tensor) -> "Predictions":
         """Of one pass that gave ``probabilities`` float32 (R, num_classes)."""
-        has_classes = probabilities.shape[1] > 0
-        best = probabilities.argmax(1) if has_classes else np.zeros(len(probabilities), np.int64)
+        num_rows, num_classes = probabilities.shape
+        best = probabilities.argmax(1) if num_classes else probabilities.new_zeros(num_rows, dtype=torch.int64)
         return cls(best, probabilities)
 
     @classmethod
     def of_nothing(cls, num_classes: int) -> "Predictions":
         """Of a cloud without a usable point."""
-        return cls(np.empty(0, np.int64), np.empty((0, num_classes), np.float32), 0, 0)
+        return cls(torch.empty(0, dtype=torch.int64), torch.empty(0, num_classes), 0, 0)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from app.clouds.cloud import Cloud
 
@@ -31,24 +33,29 @@ class Staged:
 
 @dataclass(frozen=True)
 class Prepared:
-    """V voxels as a network reads them, each represented by one of its points.
+    """V voxels as a network reads them, each represented by one of its points; all tensors are on the device.
 
     Attributes:
-        voxels: of the staged points.
         projection: from the voxels to the points of the cloud.
+        points: int64 (V,), the staged point that represents each voxel.
         grid_coord: int64 (V, 3), from 0.
         coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
         feat: float32 (V, C), features of the same point.
     """
 
-    voxels: Voxels
     projection: Projection
-    grid_coord: np.ndarray
-    coord: np.ndarray
-    feat: np.ndarray
+    points: Tensor
+    grid_coord: Tensor
+    coord: Tensor
+    feat: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
 
 
-def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContext, *, thin: bool) -> Staged | None:
+def stage(
+    cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext, *, thin: bool
+) -> Staged | None:
     """The usable points through the procedure's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
@@ -62,12 +69,12 @@ def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContex
             return None
         sample = features.build_sample(cloud, rows, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        projection = Projection(len(cloud), rows, np.arange(len(rows)))
+        projection = Projection.of_usable(len(cloud), torch.from_numpy(rows).to(device))
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:
                     sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
-                    projection = projection.onto(sample.pop("inverse"))
+                    projection = projection.onto(torch.from_numpy(sample.pop("inverse")).to(device))
                 continue
             num_points = len(sample["coord"])
             numbers = np.arange(num_points)
@@ -77,7 +84,7 @@ def stage(cloud: Cloud, procedure: InferenceProcedure, seed: int, run: RunContex
                 continue
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
-            projection = projection.onto(place)
+            projection = projection.onto(torch.from_numpy(place).to(device))
     return Staged(sample, projection, rng)
 
 
@@ -89,42 +96,45 @@ def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
 
 
 def represent(
-    sample: Sample, voxels: Voxels, points: np.ndarray, procedure: InferenceProcedure, device: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
-    chosen = take(sample, points) | {"grid_coord": np.take(voxels.grid_coord, points, axis=0), "index": points}
+    sample: Sample, voxels: Voxels, points: Tensor, procedure: InferenceProcedure, device: str
+) -> tuple[Tensor, Tensor]:
+    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order;
+    on ``device``."""
+    grid_coord = voxels.grid_coord.index_select(0, points)
+    chosen = take(sample, points.numpy()) | {"grid_coord": grid_coord.numpy(), "index": points.numpy()}
     if procedure.voxelize.get("return_displacement"):
-        displacement = voxels.displacement(sample["coord"], points)
+        displacement = voxels.displacement(torch.from_numpy(sample["coord"]), points).numpy()
         if procedure.voxelize.get("project_displacement"):
             displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
         chosen["displacement"] = displacement
     collected = transforms.apply(procedure.post_transform, chosen, device=device)
-    return collected["coord"].astype(np.float32, copy=False), collected["feat"]
+    coord, feat = (torch.from_numpy(collected[name]).float().to(device) for name in ("coord", "feat"))
+    return coord, feat
 
 
 def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext) -> Prepared | None:
     """Voxels and features of ``cloud`` for one pass; None if no point is usable. Raises BadCloud and BadRequest.
 
-    A voxel is represented by its first point in input order. ``device`` helps with what it is good at; all results are
-    on the processor.
+    A voxel is represented by its first point in input order.
     """
-    staged = stage(cloud, procedure, seed, run, thin=False)
+    staged = stage(cloud, procedure, seed, device, run, thin=False)
     if staged is None:
         return None
     with run.stage("voxelize"):
         voxels = grid(staged.sample, procedure)
-        projection = staged.projection.onto(voxels.inverse)
+        projection = staged.projection.onto(voxels.inverse.to(device))
         return prepared(staged.sample, voxels, voxels.first_points(), projection, procedure, device)
 
 
 def prepared(
     sample: Sample,
     voxels: Voxels,
-    points: np.ndarray,
+    points: Tensor,
     projection: Projection,
     procedure: InferenceProcedure,
     device: str,
 ) -> Prepared:
     """``voxels`` of a sample, represented by its ``points`` int64 (V,), one in each in its order."""
     coord, feat = represent(sample, voxels, points, procedure, device)
-    return Prepared(voxels, projection, np.take(voxels.grid_coord, points, axis=0), coord, feat)
+    grid_coord = voxels.grid_coord.index_select(0, points)
+    return Prepared(projection, points.to(device), grid_coord.to(device), coord, feat)

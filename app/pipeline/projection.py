@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -10,28 +11,35 @@ class Projection:
     """Which of R rows each of N points gets its values from.
 
     Attributes:
-        num_points: N, points of the cloud.
-        points: int64 (M,), the usable points of the cloud, ascending.
-        rows: int64 (M,), the row of each usable point; -1 for none.
+        rows: int64 (N,), the row of each point of the cloud; -1 for none, as of a point that is not usable.
     """
 
-    num_points: int
-    points: np.ndarray
-    rows: np.ndarray
+    rows: Tensor
 
-    def onto(self, rows: np.ndarray) -> "Projection":
+    @property
+    def num_points(self) -> int:
+        """N, points of the cloud."""
+        return len(self.rows)
+
+    def onto(self, rows: Tensor) -> "Projection":
         """The projection from other rows: row r of this one gets its values from their row ``rows[r]``, int64 (R,)."""
-        return Projection(self.num_points, self.points, np.where(self.rows < 0, -1, rows[self.rows]))
+        return Projection(torch.where(self.rows < 0, -1, rows[self.rows]))
 
-    def project(self, values: np.ndarray, unusable: int) -> np.ndarray:
+    def project(self, values: Tensor, unusable: int) -> Tensor:
         """``values`` (R, …) of the rows as values (N, …) of the points; ``unusable`` for points without a row."""
-        known = self.rows >= 0
-        out = np.full((self.num_points, *values.shape[1:]), unusable, values.dtype)
-        out[self.points[known]] = values[self.rows[known]]
-        return out
+        if not len(values):
+            return values.new_full((self.num_points, *values.shape[1:]), unusable)
+        without = (self.rows < 0).view(-1, *[1] * (values.ndim - 1))
+        return values.index_select(0, self.rows.clamp(min=0)).masked_fill_(without, unusable)
+
+    @classmethod
+    def of_usable(cls, num_points: int, points: Tensor) -> "Projection":
+        """From the usable ``points`` int64 (R,) of a cloud of ``num_points`` to all of them."""
+        rows = points.new_full((num_points,), -1)
+        rows[points] = torch.arange(len(points), device=points.device)
+        return cls(rows)
 
     @classmethod
     def of_nothing(cls, num_points: int) -> "Projection":
         """For a cloud of ``num_points`` that are all unusable."""
-        nothing = np.empty(0, np.int64)
-        return cls(num_points, nothing, nothing)
+        return cls(torch.full((num_points,), -1))

@@ -109,7 +109,7 @@ class Segmenter(Pipeline):
         return True
 
     def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
-        staged = prepare.stage(cloud, self.procedure, options.seed, run, thin=True)
+        staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=True)
         if staged is None:
             return self.answer_of_nothing(len(cloud), options, run)
         if self.inference.finds_instances:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import numpy as np
+from torch import Tensor
 
 from app.clouds.fields import FEATURES, INSTANCES, Source
 
@@ -19,8 +19,8 @@ def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxel
     With ``source`` FEATURES they have features, with INSTANCES instances, which are grouped once tiles are joined.
     """
     joined = _join(inference, prepared, source, tile_voxels, run)
-    probabilities, beside = np.split(joined, [inference.num_classes], axis=1)
-    predictions = Predictions.of_probabilities(np.ascontiguousarray(probabilities))
+    probabilities, beside = joined.split([inference.num_classes, joined.shape[1] - inference.num_classes], 1)
+    predictions = Predictions.of_probabilities(probabilities.contiguous())
     if source == FEATURES:
         return replace(predictions, features=beside)
     if source == INSTANCES:
@@ -30,10 +30,10 @@ def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxel
     return predictions
 
 
-def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext) -> np.ndarray:
+def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext) -> Tensor:
     """float32 (V, W), the outputs of the tiles, each voxel's the mean of its tiles' by their weights."""
-    joined = np.empty(0)
-    weight = np.zeros((len(prepared.voxels), 1), np.float32)
+    joined = prepared.feat.new_empty(0)
+    weight = prepared.feat.new_zeros((len(prepared), 1))
     tiles = tiling.cut(prepared.grid_coord, tile_voxels)
     while True:
         with run.stage("plan"):
@@ -41,15 +41,15 @@ def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels:
             if tile is None:
                 break
             grid_coord, coord, feat = (
-                np.take(values, tile.rows, axis=0) for values in (prepared.grid_coord, prepared.coord, prepared.feat)
+                values.index_select(0, tile.rows) for values in (prepared.grid_coord, prepared.coord, prepared.feat)
             )
         plan = inference.plan([(grid_coord - tile.origin, coord)], run)
         outputs = inference.outputs(source, feat, plan, run)
         with run.stage("project"):
-            if not joined.size:
-                joined = np.zeros((len(prepared.voxels), outputs.shape[1]), np.float32)
+            if not len(joined):
+                joined = prepared.feat.new_zeros((len(prepared), outputs.shape[1]))
             share = tile.weights[:, None]
-            joined[tile.rows] += outputs.cpu().numpy() * share
+            joined[tile.rows] += outputs * share
             weight[tile.rows] += share
     with run.stage("project"):
         joined /= weight

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from . import column_statistics
 
@@ -23,25 +25,27 @@ MAX_EXTENT = (1 << 16) - ALIGNMENT  # voxels a side: serialized networks take co
 class Tile:
     """``rows`` int64 (T,) of the voxels in core and halo, ``weights`` float32 (T,), ``origin`` (3,) to subtract."""
 
-    rows: np.ndarray
-    weights: np.ndarray
-    origin: np.ndarray
+    rows: Tensor
+    weights: Tensor
+    origin: Tensor
 
 
-def cut(grid_coord: np.ndarray, max_voxels: int, halo: int = HALO_VOXELS) -> Iterator[Tile]:
+def cut(grid_coord: Tensor, max_voxels: int, halo: int = HALO_VOXELS) -> Iterator[Tile]:
     """Tiles of int (V, 3) voxels, of at most ``max_voxels`` each as far as cores of ALIGNMENT a side allow.
 
     A core is halved along the longer of x and y, at the median of its voxels, until core and halo fit and span less
     than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: if columns are
     too full for that, the halo is halved, down to ALIGNMENT.
     """
-    low, high = column_statistics.lowest(grid_coord[:, :2]), column_statistics.highest(grid_coord[:, :2]) + 1
-    yield from _cut(grid_coord, np.arange(len(grid_coord)), low, high, max_voxels, halo)
+    voxels = grid_coord.cpu().numpy()
+    low, high = column_statistics.lowest(voxels[:, :2]), column_statistics.highest(voxels[:, :2]) + 1
+    for parts in _cut(voxels, np.arange(len(voxels)), low, high, max_voxels, halo):
+        yield Tile(*(torch.from_numpy(part).to(grid_coord.device) for part in parts))
 
 
 def _cut(
     grid_coord: np.ndarray, rows: np.ndarray, low: np.ndarray, high: np.ndarray, max_voxels: int, halo: int
-) -> Iterator[Tile]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     xy = grid_coord[rows, :2]
     in_core = column_statistics.within(xy, low, high)
     if not in_core.any():
@@ -64,7 +68,7 @@ def _cut(
     outside = np.maximum(np.maximum(low - xy, xy - high + 1), 0).max(1)
     weights = np.clip(1 - outside / (halo / 4), 0, 1).astype(np.float32)
     origin = column_statistics.lowest(np.take(grid_coord, rows, axis=0)) // ALIGNMENT * ALIGNMENT
-    yield Tile(rows, weights, origin)
+    yield rows, weights, origin
 
 
 def _split(values: np.ndarray, low: int, high: int, narrowest: int) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
+from torch import Tensor
 
 from app.errors import BadCloud
 
@@ -83,8 +84,8 @@ def allot(views: Sequence[View], max_passes: int) -> list[int]:
     return given
 
 
-def _key(grid_coord: np.ndarray) -> bytes:
-    return blake2b(grid_coord.tobytes()).digest()
+def _key(grid_coord: Tensor) -> bytes:
+    return blake2b(grid_coord.numpy().tobytes()).digest()
 
 
 def _alike(first: Sample, second: Sample) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import sparseops
 import torch
 from sparseops import HASHES
+from torch import Tensor
 
 from app.errors import BadCloud, BadModel
 
@@ -27,30 +28,31 @@ class Voxels:
         grid_size: float64 (3,), edges of a voxel.
     """
 
-    grid_coord: np.ndarray
-    order: np.ndarray
-    starts: np.ndarray
-    counts: np.ndarray
-    inverse: np.ndarray
-    lowest: np.ndarray
-    grid_size: np.ndarray
+    grid_coord: Tensor
+    order: Tensor
+    starts: Tensor
+    counts: Tensor
+    inverse: Tensor
+    lowest: Tensor
+    grid_size: Tensor
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def first_points(self) -> np.ndarray:
+    def first_points(self) -> Tensor:
         """int64 (V,), the first point of each voxel in input order."""
         return self.order[self.starts]
 
-    def random_points(self, rng: np.random.RandomState) -> np.ndarray:
+    def random_points(self, rng: np.random.RandomState) -> Tensor:
         """int64 (V,), one point of each voxel, drawn as ``GridSample(mode="train")`` draws."""
-        return self.order[self.starts + rng.randint(0, self.counts.max(), len(self)) % self.counts]
+        draws = torch.from_numpy(rng.randint(0, int(self.counts.max()), len(self))).to(self.counts.device)
+        return self.order[self.starts + draws % self.counts]
 
-    def displacement(self, coord: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def displacement(self, coord: Tensor, rows: Tensor) -> Tensor:
         """float64 (R, 3), place of the points ``rows`` of ``coord`` in their voxels in units of a voxel, ±0.5."""
         return coord[rows] / self.grid_size - self.lowest - self.grid_coord[rows] - 0.5
 
-    def fragments(self) -> Iterator[np.ndarray]:
+    def fragments(self) -> Iterator[Tensor]:
         """int64 (V,) each: fragment i holds point i modulo the count of every voxel, until every point was in one."""
         for i in range(int(self.counts.max())):
             yield self.order[self.starts + i % self.counts]
@@ -73,10 +75,9 @@ def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], h
         found = sparseops.grid_sample(points, tuple(size), hash_type)
     except ValueError as error:
         raise BadCloud(f"The points cannot be put into voxels of {size.min():g}: {error}") from None
-    grid_coord, order, offsets, inverse, lowest = (
-        part.numpy() for part in (found.grid_coord, found.order, found.offsets, found.inverse, found.lowest)
-    )
-    return Voxels(grid_coord, order, offsets[:-1], np.diff(offsets), inverse, lowest, size)
+    edges = torch.tensor(size, device=points.device)
+    starts, counts = found.offsets[:-1], found.offsets.diff()
+    return Voxels(found.grid_coord, found.order, starts, counts, found.inverse, found.lowest, edges)
 
 
 def grid_sample(
@@ -102,15 +103,15 @@ def grid_sample(
         raise BadModel(f"GridSample: mode={mode!r} stands only in test_cfg.voxelize; among the transforms use 'train'")
     voxels = voxelize(sample["coord"], grid_size, hash_type)
     chosen = voxels.random_points(rng)
-    out = take(sample, chosen)
+    out = take(sample, chosen.numpy())
     if return_inverse:
-        out["inverse"] = voxels.inverse
+        out["inverse"] = voxels.inverse.numpy()
     if return_grid_coord:
-        out["grid_coord"] = voxels.grid_coord[chosen]
+        out["grid_coord"] = voxels.grid_coord[chosen].numpy()
     if return_min_coord:
-        out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3)
+        out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3).numpy()
     if return_displacement:
-        displacement = voxels.displacement(sample["coord"], chosen)
+        displacement = voxels.displacement(torch.from_numpy(sample["coord"]), chosen).numpy()
         if project_displacement:
             displacement = (displacement * out["normal"]).sum(1, keepdims=True)
         out["displacement"] = displacement

@@ -35,9 +35,8 @@ def run(case: Path, device: str, precision: str = "fp32", backend: str = "auto")
     prepared = segmenter.prepare(cloud)
     if prepared is None:
         raise ValueError("no point of the cloud is usable")
-    wrong = different(
-        {"index_fast": prepared.voxels.first_points(), "voxel_of_point": prepared.voxels.inverse}, expected
-    )
+    indices = {"index_fast": prepared.points, "voxel_of_point": prepared.projection.rows}
+    wrong = different({name: rows.cpu().numpy() for name, rows in indices.items()}, expected)
     logits = segmenter.logits(prepared).cpu().numpy()[: len(expected["logits_fast"])]
     agreement = min(_agreement(segmenter, cloud, expected, mode) for mode in Mode)
     sums_off = sum_distance(_sums(segmenter, cloud, _seed(expected)), expected["prob_sum_exact"])
@@ -60,7 +59,7 @@ def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
         options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
         return segmenter.segment(cloud, options).fields["probabilities"]
     staged, votes = all_votes(segmenter, cloud, seed)
-    return votes.sums[staged.projection.rows]
+    return votes.sums[staged.projection.rows].cpu().numpy()
 
 
 def _seed(expected: Mapping[str, np.ndarray]) -> int:

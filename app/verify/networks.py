@@ -67,8 +67,8 @@ def run(
         shuffles = torch.from_numpy(expected["perms"]) if "perms" in expected else None
         plan = network.plan(VoxelBatch(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
         run = RunContext([])
-        logits = inference.logits(given["feat"], plan, run).cpu().numpy()
         feat = torch.from_numpy(given["feat"]).to(device)
+        logits = inference.logits(feat, plan, run).cpu().numpy()
         has_instances = "pred_masks_packed" in expected
         wrong = instances.wrong(network, feat, plan, given, expected, allowed(device)[0]) if has_instances else []
         if precision == "fp32" and _features_differ(network, feat, plan, expected):

@@ -37,10 +37,10 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     staged, votes = all_votes(segmenter, cloud, seed)
     wrong = different(_fragments(segmenter, staged), expected)
     if "inverse" in expected:
-        wrong += different({"inverse": staged.projection.rows}, expected)
+        wrong += different({"inverse": staged.projection.rows.cpu().numpy()}, expected)
     labels = segmenter.segment(cloud, Options(mode=Mode.EXACT, seed=seed, max_passes=EVERY_PASS)).labels
     agreement = float((labels == expected["label_full"]).mean())
-    off = sum_distance(votes.sums, expected["prob_sum"])
+    off = sum_distance(votes.sums.cpu().numpy(), expected["prob_sum"])
     return judge(case.name, "pipeline", off, sum_tolerance(segmenter), agreement, wrong)
 
 
@@ -58,7 +58,7 @@ def cloud_of(arrays: Mapping[str, np.ndarray]) -> Cloud:
 
 def all_votes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[Staged, Votes]:
     """The points of the cloud as they are staged, and the votes of every pass on them."""
-    staged = prepare.stage(cloud, segmenter.procedure, seed, RunContext([]), thin=True)
+    staged = prepare.stage(cloud, segmenter.procedure, seed, str(segmenter.inference.device), RunContext([]), thin=True)
     if staged is None:
         raise ValueError("no point of the cloud is usable")
     votes = exact.vote(
@@ -88,8 +88,8 @@ def _fragments(segmenter: Segmenter, staged: Staged) -> dict[str, np.ndarray]:
     ]
     first, second = islice(viewed[0].fragments(), 2)
     return {
-        "fragment_sizes": np.concatenate([np.full(voxels.counts.max(), len(voxels)) for voxels in viewed]),
-        "fragment0_index": first,
-        "fragment1_index": second,
-        "fragment0_grid_coord": viewed[0].grid_coord[first][:2000],
+        "fragment_sizes": np.concatenate([np.full(int(voxels.counts.max()), len(voxels)) for voxels in viewed]),
+        "fragment0_index": first.cpu().numpy(),
+        "fragment1_index": second.cpu().numpy(),
+        "fragment0_grid_coord": viewed[0].grid_coord[first][:2000].cpu().numpy(),
     }

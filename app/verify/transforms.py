@@ -28,8 +28,8 @@ def run(case: Path, config: Mapping[str, Any]) -> CaseResult:
     keyed = np.floor(given["coord"][: len(expected["fnv_keys"])] / np.float64(params["ravel_grid_size"])).astype(int)
     keyed -= keyed.min(0)
     outputs |= {
-        "ravel_grid_coord": raveled.grid_coord[raveled.first_points()],
-        "ravel_inverse": raveled.inverse,
+        "ravel_grid_coord": raveled.grid_coord[raveled.first_points()].numpy(),
+        "ravel_inverse": raveled.inverse.numpy(),
         "fnv_keys": _keys(keyed, "fnv"),
         "ravel_keys": _keys(keyed, "ravel"),
     }
@@ -74,21 +74,22 @@ def _grid_outputs(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Outputs of GridSample to compare as they are, and what is wrong with those that an unstable sort reorders."""
     voxels = voxelize.voxelize(given["coord"], grid_size)
-    picked, first = expected[f"{tag}_train_idx"], voxels.first_points()
+    picked, first = torch.from_numpy(expected[f"{tag}_train_idx"]), voxels.first_points()
+    inverse = voxels.inverse.numpy()
     outputs = {
-        f"{tag}_inverse": voxels.inverse,
-        f"{tag}_grid_coord": voxels.grid_coord[first],
-        f"{tag}_fragment0_grid_coord": voxels.grid_coord[first],
-        f"{tag}_min_coord": (voxels.lowest * voxels.grid_size).reshape(1, 3),
-        f"{tag}_displacement": voxels.displacement(given["coord"], picked),
+        f"{tag}_inverse": inverse,
+        f"{tag}_grid_coord": voxels.grid_coord[first].numpy(),
+        f"{tag}_fragment0_grid_coord": voxels.grid_coord[first].numpy(),
+        f"{tag}_min_coord": (voxels.lowest * voxels.grid_size).reshape(1, 3).numpy(),
+        f"{tag}_displacement": voxels.displacement(torch.from_numpy(given["coord"]), picked).numpy(),
     }
     wrong = []
-    if not np.array_equal(voxels.inverse[picked], np.arange(len(voxels))):
+    if not np.array_equal(inverse[picked], np.arange(len(voxels))):
         wrong.append(f"{tag}_train_idx")
     ours, theirs = np.stack(list(voxels.fragments())), expected[f"{tag}_fragments"]
     if (
         ours.shape != theirs.shape
-        or (voxels.inverse[theirs] != np.arange(len(voxels))).any()
+        or (inverse[theirs] != np.arange(len(voxels))).any()
         or not np.array_equal(np.unique(ours), np.unique(theirs))
     ):
         wrong.append(f"{tag}_fragments")

@@ -59,10 +59,11 @@ def written_out(network, procedure, cloud, seed=0):
         seen = transforms.apply(steps, sample)
         voxels = voxelize(seen["coord"], procedure.voxelize["grid_size"])
         for points in voxels.fragments():
+            grid_coord, points = voxels.grid_coord[points], points.numpy()
             part = {key: values[points] for key, values in seen.items() if key != "inverse"}
             out = transforms.apply(procedure.post_transform, part)
             batch = VoxelBatch(
-                torch.from_numpy(np.insert(voxels.grid_coord[points], 0, 0, 1)),
+                nn.functional.pad(grid_coord, (1, 0)),
                 torch.from_numpy(out["coord"].astype(np.float32)),
             )
             with torch.inference_mode():

@@ -5,21 +5,22 @@ import torch
 
 from app.clouds.fields import FIELDS
 from app.networks.instances import Instances
+from app.pipeline.download import download
 from app.pipeline.field_values import MADE, of_points
 from app.pipeline.predictions import Predictions
 from app.pipeline.projection import Projection
 
 # points 0 and 2 of three are usable
-PROJECTION = Projection(3, np.array([0, 2]), np.array([1, 0]))
+PROJECTION = Projection(torch.tensor([1, -1, 0]))
 
 
 def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_value_for_them():
     assert set(MADE) == set(FIELDS)
     instances = Instances(torch.tensor([0, -1]), torch.tensor([1]), torch.tensor([0.5]))
-    probabilities = np.array([[0.25, 0.75], [1, 0]], np.float32)
-    features = np.arange(10, dtype=np.float32).reshape(2, 5)
+    probabilities = torch.tensor([[0.25, 0.75], [1, 0]])
+    features = torch.arange(10.0).view(2, 5)
     predictions = Predictions(probabilities.argmax(1), probabilities, instances=instances, features=features)
-    found = of_points(predictions, PROJECTION, tuple(FIELDS))
+    found = download(of_points(predictions, PROJECTION, tuple(FIELDS)))
     for name, field in FIELDS.items():
         assert found[name].dtype == field.dtype, name
         assert found[name].shape == (3, *field.row_shape(2, 5)), name

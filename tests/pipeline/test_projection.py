@@ -1,25 +1,29 @@
 """Projection of rows to the points of a cloud."""
 
-import numpy as np
+import pytest
+import torch
 
 from app.pipeline.projection import Projection
 
 # points 1, 2 and 4 of five are usable; the procedure drops point 2
-KEPT = Projection(5, np.array([1, 2, 4]), np.array([0, -1, 1]))
+KEPT = Projection.of_usable(5, torch.tensor([1, 2, 4])).onto(torch.tensor([0, -1, 1]))
 
 
 def test_points_get_the_values_of_their_rows_and_the_others_the_unusable_one():
-    np.testing.assert_array_equal(KEPT.project(np.array([7, 8], np.int32), -1), [-1, 7, -1, -1, 8])
-    wide = KEPT.project(np.array([[1, 2], [3, 4]], np.float32), 0)
-    assert wide.dtype == np.float32
-    np.testing.assert_array_equal(wide, [[0, 0], [1, 2], [0, 0], [0, 0], [3, 4]])
+    assert KEPT.project(torch.tensor([7, 8], dtype=torch.int32), -1).tolist() == [-1, 7, -1, -1, 8]
+    wide = KEPT.project(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 0)
+    assert wide.dtype == torch.float32
+    assert wide.tolist() == [[0, 0], [1, 2], [0, 0], [0, 0], [3, 4]]
 
 
 def test_rows_of_rows_and_rows_that_are_dropped_on_the_way():
-    voxels = KEPT.onto(np.array([3, 0]))
-    np.testing.assert_array_equal(voxels.project(np.array([10, 11, 12, 13]), -1), [-1, 13, -1, -1, 10])
-    np.testing.assert_array_equal(KEPT.onto(np.array([-1, 0])).project(np.array([5]), -1), [-1, -1, -1, -1, 5])
+    voxels = KEPT.onto(torch.tensor([3, 0]))
+    assert voxels.project(torch.tensor([10, 11, 12, 13]), -1).tolist() == [-1, 13, -1, -1, 10]
+    assert KEPT.onto(torch.tensor([-1, 0])).project(torch.tensor([5]), -1).tolist() == [-1, -1, -1, -1, 5]
 
 
-def test_a_cloud_without_a_usable_point():
-    np.testing.assert_array_equal(Projection.of_nothing(2).project(np.empty(0, np.int32), -1), [-1, -1])
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_a_cloud_without_a_usable_point(shape):
+    values = Projection.of_nothing(2).project(torch.empty(shape, dtype=torch.int32), -1)
+    assert values.dtype == torch.int32
+    assert values.tolist() == torch.full((2, *shape[1:]), -1).tolist()

@@ -43,8 +43,7 @@ def test_points_of_a_voxel_share_its_label(network, procedure):
     cloud = make_terrain()
     segmenter = Segmenter(network, procedure)
     labels, prepared = segmenter.segment(cloud).labels, segmenter.prepare(cloud)
-    first = prepared.voxels.first_points()
-    np.testing.assert_array_equal(labels, labels[first][prepared.voxels.inverse])
+    np.testing.assert_array_equal(labels, labels[prepared.points][prepared.projection.rows])
 
 
 def test_points_that_are_not_finite_are_ignored_and_change_no_other_label(network, procedure):

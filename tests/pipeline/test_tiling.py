@@ -2,10 +2,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from app.options import Options
 from app.pipeline import tiling
 from app.pipeline.segmenter import Segmenter
+from app.pipeline.tiling import Tile
 from tests.pipeline.pipeline_samples import make_terrain
 
 
@@ -14,9 +16,15 @@ def made_up_voxels(side, height=1):
     return grid.reshape(-1, 3)
 
 
+def cut(voxels, max_voxels, **halo):
+    """The tiles as numpy arrays."""
+    for tile in tiling.cut(torch.as_tensor(voxels), max_voxels, **halo):
+        yield Tile(tile.rows.numpy(), tile.weights.numpy(), tile.origin.numpy())
+
+
 def test_a_small_cloud_is_one_tile():
     voxels = made_up_voxels(50)
-    (tile,) = tiling.cut(voxels, 2500)
+    (tile,) = cut(voxels, 2500)
     np.testing.assert_array_equal(tile.rows, np.arange(2500))
     assert (tile.weights == 1).all()
     assert (tile.origin == 0).all()
@@ -28,7 +36,7 @@ def test_tiles_cover_every_voxel_are_aligned_and_stay_small(height):
     budget = 48_000
     weight = np.zeros(len(voxels))
     full = np.zeros(len(voxels), int)
-    for tile in tiling.cut(voxels, budget):
+    for tile in cut(voxels, budget):
         assert len(tile.rows) <= budget
         assert (tile.origin % tiling.ALIGNMENT == 0).all()
         assert (voxels[tile.rows] >= tile.origin).all()
@@ -40,14 +48,14 @@ def test_tiles_cover_every_voxel_are_aligned_and_stay_small(height):
 
 def test_a_column_too_full_for_the_budget_ends_in_narrow_tiles_not_in_thousands():
     voxels = made_up_voxels(150, 4)
-    tiles = list(tiling.cut(voxels, 100))
+    tiles = list(cut(voxels, 100))
     assert 1 < len(tiles) <= (150 // tiling.ALIGNMENT + 1) ** 2
     assert max(len(tile.rows) for tile in tiles) <= (4 * tiling.ALIGNMENT) ** 2 * 4
 
 
 def test_weights_fade_to_zero_within_a_quarter_of_the_halo():
     voxels = made_up_voxels(400)
-    tile = next(tiling.cut(voxels, 150_000, halo=64))
+    tile = next(cut(voxels, 150_000, halo=64))
     core = voxels[tile.rows[tile.weights == 1], 0]
     outside = voxels[tile.rows, 0] - core.max()
     assert (tile.weights[outside >= 16] == 0).all()
@@ -58,7 +66,7 @@ def test_weights_fade_to_zero_within_a_quarter_of_the_halo():
 
 def test_voxels_far_apart_never_share_a_tile():
     voxels = np.vstack([made_up_voxels(4), made_up_voxels(4) + np.array((1_000_000, 0, 0))])
-    tiles = list(tiling.cut(voxels, 10_000))
+    tiles = list(cut(voxels, 10_000))
     assert len(tiles) == 2
     assert sorted(np.concatenate([tile.rows for tile in tiles])) == list(range(32))
 
@@ -66,17 +74,17 @@ def test_voxels_far_apart_never_share_a_tile():
 @pytest.mark.parametrize("first", [0, 31])
 def test_coordinates_of_a_wide_tile_fit_the_serialization(first):
     voxels = np.stack([np.arange(first, first + 70_000), np.zeros(70_000, int), np.zeros(70_000, int)], 1)
-    tiles = list(tiling.cut(voxels, 100_000))
+    tiles = list(cut(voxels, 100_000))
     assert len(tiles) == 2
     assert max((voxels[tile.rows] - tile.origin).max() for tile in tiles) < (1 << 16) - 1
-    assert len(list(tiling.cut(voxels[: tiling.MAX_EXTENT], 100_000))) == 1
+    assert len(list(cut(voxels[: tiling.MAX_EXTENT], 100_000))) == 1
 
 
 def test_tiled_labels_are_those_of_one_pass(network, procedure):
     cloud = make_terrain(20_000, extent_m=150)
     whole = Segmenter(network, procedure).segment(cloud)
     tiled = Segmenter(network, procedure, tile_voxels=12_000)
-    assert len(list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_000))) >= 2
+    assert len(list(cut(tiled.prepare(cloud).grid_coord, 12_000))) >= 2
     assert (tiled.segment(cloud).labels == whole.labels).mean() >= 0.999
 
 
@@ -86,7 +94,7 @@ def test_a_halo_beyond_the_receptive_field_gives_the_same_probabilities(network,
     whole = Segmenter(network, procedure).segment(cloud, Options(fields=("probabilities",)))
     monkeypatch.setattr(tiling, "cut", partial(tiling.cut, halo=192))
     tiled = Segmenter(network, procedure, tile_voxels=12_500)
-    tiles = list(tiling.cut(tiled.prepare(cloud).grid_coord, 12_500))
+    tiles = list(cut(tiled.prepare(cloud).grid_coord, 12_500))
     assert len(tiles) >= 2
     assert max(len(tile.rows) for tile in tiles) < len(cloud)
     np.testing.assert_allclose(

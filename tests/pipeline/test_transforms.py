@@ -34,7 +34,11 @@ def test_voxels_are_those_of_the_golden(given, expected, tag, grid_size):
     np.testing.assert_array_equal((voxels.lowest * voxels.grid_size)[None], expected[f"{tag}_min_coord"])
     picked = expected[f"{tag}_train_idx"]
     np.testing.assert_array_equal(voxels.inverse[picked], np.arange(len(voxels)))
-    np.testing.assert_allclose(voxels.displacement(given["coord"], picked), expected[f"{tag}_displacement"], atol=1e-6)
+    np.testing.assert_allclose(
+        voxels.displacement(torch.from_numpy(given["coord"]), torch.from_numpy(picked)),
+        expected[f"{tag}_displacement"],
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize(("tag", "grid_size"), [("g05", 0.05), ("g02", 0.02)])

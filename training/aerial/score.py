@@ -23,12 +23,12 @@ def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -
     sample = apply(test["transform"], tile.sample())
     voxels = voxelize(sample["coord"], config["voxelize"]["grid_size"])
     rows = voxels.first_points()
-    sample = take(sample, rows) | {"grid_coord": voxels.grid_coord[rows]}
+    sample = take(sample, rows.numpy()) | {"grid_coord": voxels.grid_coord[rows].numpy()}
     sample = apply(config["post_transform"], sample, device=device)
     grid = torch.from_numpy(sample["grid_coord"].astype(np.int64)).to(device)
     coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
     logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(VoxelBatch(coords)))
-    return logits.argmax(1).cpu().numpy()[voxels.inverse]
+    return logits.argmax(1).cpu().numpy()[voxels.inverse.numpy()]
 
 
 def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
