@@ -13,6 +13,7 @@ from .procedure import InferenceProcedure
 from .projection import Projection
 from .run_context import RunContext
 from .sample import Sample, take
+from .upload import upload
 from .voxelize import Voxels, voxelize
 
 
@@ -69,12 +70,12 @@ def stage(
             return None
         sample = features.build_sample(cloud, rows, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        projection = Projection.of_usable(len(cloud), torch.from_numpy(rows).to(device))
+        projection = Projection.of_usable(len(cloud), upload(rows, device))
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:
                     sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
-                    projection = projection.onto(torch.from_numpy(sample.pop("inverse")).to(device))
+                    projection = projection.onto(upload(sample.pop("inverse"), device))
                 continue
             num_points = len(sample["coord"])
             numbers = np.arange(num_points)
@@ -84,7 +85,7 @@ def stage(
                 continue
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
-            projection = projection.onto(torch.from_numpy(place).to(device))
+            projection = projection.onto(upload(place, device))
     return Staged(sample, projection, rng)
 
 
@@ -108,7 +109,7 @@ def represent(
             displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
         chosen["displacement"] = displacement
     collected = transforms.apply(procedure.post_transform, chosen, device=device)
-    coord, feat = (torch.from_numpy(collected[name]).float().to(device) for name in ("coord", "feat"))
+    coord, feat = (upload(collected[name], device).float() for name in ("coord", "feat"))
     return coord, feat
 
 
