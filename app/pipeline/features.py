@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from app.clouds.cloud import Cloud
 from app.clouds.columns import STRENGTHS
@@ -70,7 +71,9 @@ def usable_points(xyz: np.ndarray, grid_size: float, warnings: list[str], unit: 
     return usable
 
 
-def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, warnings: list[str]) -> Sample:
+def build_sample(
+    cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, device: str, warnings: list[str]
+) -> Sample:
     """The sample of the points ``rows`` (M,), M > 0, of the cloud, with the columns that the procedure reads.
 
     ``coord`` float32 (M, 3) is ``cloud.xyz``, from a local origin if a coordinate is beyond ±8192, because float32 has
@@ -92,7 +95,7 @@ def build_sample(cloud: Cloud, rows: np.ndarray, procedure: InferenceProcedure, 
     if "normal" in columns:
         if cloud.normals is None:
             warnings.append("The cloud has no normals: estimated from neighbouring points.")
-            sample["normal"] = estimate_normals(sample["coord"])
+            sample["normal"] = estimate_normals(torch.from_numpy(sample["coord"]).to(device)).cpu().numpy()
         else:
             sample["normal"] = cloud.normals[rows].astype(np.float32)
     if "returns" in columns and not set(RETURN_COLUMNS) <= set(cloud.extra):

@@ -1,38 +1,46 @@
 """Normals estimated from neighbours, for clouds without normals of their own."""
 
-import numpy as np
-from scipy.spatial import cKDTree
+import torch
+from pointops import knn_query
+from torch import Tensor
+
+from .least_variance import least_variance
 
 NEIGHBOURS = 16
-CHUNK_POINTS = 200_000
+CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
 ROOM_EXTENT = 50.0
 
 
-def estimate_normals(coord: np.ndarray) -> np.ndarray:
-    """Unit normals float32 (N, 3) of finite float ``coord`` (N, 3).
+def estimate_normals(coord: Tensor) -> Tensor:
+    """Unit normals float32 (N, 3) of one cloud, finite ``coord`` float32 (N, 3), N > 0.
 
-    The normal is the direction of least variance of the 16 nearest points (the point itself among them), (0, 0, 1)
-    if these lie on a line or a spot. PCA leaves the sign open. A cloud of at most 50 units across is taken as a
-    room: normals point towards the middle of its bounding box, as seen by a scanner inside. A larger one is taken
-    as a landscape: normals point up (+z).
+    The normal is the direction of least variance of the 16 nearest points (the point itself among them; of points at
+    equal distances those that come first), (0, 0, 1) if these lie on a line or a spot. PCA leaves the sign open. A
+    cloud of at most 50 units across is taken as a room: normals point towards the middle of its bounding box, as seen
+    by a scanner inside. A larger one is taken as a landscape: normals point up (+z).
     """
-    normals = np.empty((len(coord), 3), np.float32)
-    tree = cKDTree(coord)
     neighbours = min(NEIGHBOURS, len(coord))
-    for start in range(0, len(coord), CHUNK_POINTS):
-        chunk = coord[start : start + CHUNK_POINTS]
-        rows = tree.query(chunk, neighbours, workers=-1)[1].reshape(len(chunk), neighbours)
-        normals[start : start + CHUNK_POINTS] = _least_variance(coord[rows].astype(np.float64))
-    low, high = coord.min(0), coord.max(0)
-    is_room = (high - low)[:2].max() <= ROOM_EXTENT
-    towards = (low + high) / 2 - coord if is_room else np.array([0.0, 0.0, 1.0])
-    normals[(normals * towards).sum(1) < 0] *= -1
-    return normals
+    rows, _ = knn_query(neighbours, coord, torch.tensor([len(coord)], device=coord.device))
+    axes = coord.T.contiguous()
+    normals = torch.empty_like(coord)
+    step = CHUNK_POINTS[coord.device.type]
+    for start in range(0, len(coord), step):
+        chunk = slice(start, start + step)
+        near = rows[chunk].reshape(-1)
+        around = [axis.index_select(0, near).view(-1, neighbours).double() - axis[chunk, None] for axis in axes]
+        normals[chunk] = least_variance(*_variances(*around))
+    low, high = axes.amin(1), axes.amax(1)
+    is_room = (high - low)[:2].amax() <= ROOM_EXTENT
+    up = coord.new_tensor([0, 0, 1])
+    inwards = [
+        normal * torch.where(is_room, middle - axis, to)
+        for normal, middle, axis, to in zip(normals.T, (low + high) / 2, axes, up, strict=True)
+    ]
+    outwards = inwards[0] + inwards[1] + inwards[2] < 0
+    return torch.where(outwards[:, None], -normals, normals)
 
 
-def _least_variance(groups: np.ndarray) -> np.ndarray:  # (M, K, 3) -> (M, 3)
-    centred = groups - groups.mean(1, keepdims=True)
-    values, vectors = np.linalg.eigh(np.einsum("mki,mkj->mij", centred, centred))  # ascending
-    out = vectors[:, :, 0]
-    out[values[:, 1] <= 1e-8 * values[:, 2]] = (0, 0, 1)
-    return out
+def _variances(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    """xx, xy, xz, yy, yz, zz, each (M,): the covariance matrices of M groups of points x, y, z (M, K)."""
+    x, y, z = (axis - axis.mean(1, keepdim=True) for axis in (x, y, z))
+    return [(one * other).mean(1) for one, other in ((x, x), (x, y), (x, z), (y, y), (y, z), (z, z))]

@@ -60,7 +60,7 @@ def stage(
     """The usable points through the procedure's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
-    ``thin``. Raises BadCloud and BadRequest.
+    ``thin``. ``device`` finds neighbours. Raises BadCloud and BadRequest.
     """
     with run.stage("features"):
         smallest = float(np.min(procedure.voxelize.get("grid_size", 0.05)))
@@ -68,7 +68,7 @@ def stage(
         rows = features.usable_points(cloud.xyz, smallest, run.warnings, procedure.unit)
         if not len(rows):
             return None
-        sample = features.build_sample(cloud, rows, procedure, run.warnings)
+        sample = features.build_sample(cloud, rows, procedure, device, run.warnings)
         rng = np.random.RandomState(seed)
         projection = Projection.of_usable(len(cloud), upload(rows, device))
         for transform in procedure.transform:

@@ -51,7 +51,7 @@ def crowded(num_points=4000):
 
 def written_out(network, procedure, cloud, seed=0):
     """Sums of softmax outputs over every fragment of every view, each run alone, view by view."""
-    sample = features.build_sample(cloud, np.arange(len(cloud)), procedure, [])
+    sample = features.build_sample(cloud, np.arange(len(cloud)), procedure, "cpu", [])
     sample = transforms.apply(procedure.transform, sample, np.random.RandomState(seed))
     inference = Inference(network, 6, "cpu")
     sums = np.zeros((len(sample["coord"]), 6))
@@ -157,7 +157,7 @@ def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, proced
     cloud = make_terrain(500)
     cloud.xyz = np.random.RandomState(0).choice([-1.25, 1.25], (500, 3))
     cloud.normals = np.random.RandomState(1).normal(size=(500, 3)).astype(np.float32)
-    sample = features.build_sample(cloud, np.arange(500), procedure, [])
+    sample = features.build_sample(cloud, np.arange(500), procedure, "cpu", [])
     sample = transforms.apply(procedure.transform, sample)
     sample["coord"][:, :2] = 1.25
     found = views.distinct(sample, with_views(procedure, [], FLIPPED, []))

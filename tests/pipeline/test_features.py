@@ -3,14 +3,13 @@ import pytest
 
 from app.errors import BadCloud, BadRequest
 from app.pipeline import features, transforms
-from app.pipeline.normals import estimate_normals
 from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 
 def build(cloud, feat_keys):
     warnings = []
     rows = np.arange(len(cloud))
-    return features.build_sample(cloud, rows, make_procedure(feat_keys), warnings), warnings
+    return features.build_sample(cloud, rows, make_procedure(feat_keys), "cpu", warnings), warnings
 
 
 def test_columns_that_are_there_come_through_without_a_warning():
@@ -102,35 +101,6 @@ def test_implausible_units_are_warned_about(scale, grid_size, expected):
     warnings = []
     features.usable_points(np.vstack([make_terrain().xyz, [[0, 0, 0], [40, 40, 0]]]) * scale, grid_size, warnings)
     assert [expected in said for said in warnings] == ([True] if expected else [])
-
-
-def test_normals_of_a_plane_are_its_own_and_point_up_in_a_landscape():
-    rng = np.random.RandomState(0)
-    plane = rng.uniform(0, 200, (4000, 3)).astype(np.float32)
-    plane[:, 2] = 0.5 * plane[:, 0]
-    expected = np.array([-0.5, 0, 1]) / np.sqrt(1.25)
-    np.testing.assert_allclose(estimate_normals(plane), np.tile(expected, (4000, 1)), atol=1e-3)
-
-
-def test_normals_in_a_room_point_inwards():
-    rng = np.random.RandomState(0)
-    walls = []
-    for axis in range(3):
-        for side in (0.0, 4.0):
-            wall = rng.uniform(0.3, 3.7, (1500, 3))
-            wall[:, axis] = side
-            walls.append(wall)
-    room = np.vstack(walls).astype(np.float32)
-    normals = estimate_normals(room)
-    assert ((normals * (2 - room)).sum(1) > 0).all()
-    assert (np.abs(normals).max(1) > 0.99).mean() > 0.99
-
-
-@pytest.mark.parametrize("num_points", [1, 2, 40])
-def test_points_on_a_spot_have_an_upright_normal(num_points):
-    np.testing.assert_array_equal(
-        np.abs(estimate_normals(np.zeros((num_points, 3), np.float32))), [[0, 0, 1]] * num_points
-    )
 
 
 BULK = np.random.default_rng(1).random((2000, 3)) * [50, 50, 10]

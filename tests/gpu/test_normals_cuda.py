@@ -1,0 +1,26 @@
+"""Normals estimated on a CUDA device: those of the processor but for what rounds."""
+
+import numpy as np
+import pytest
+import torch
+
+from app.pipeline.normals import estimate_normals
+
+pytestmark = pytest.mark.gpu
+
+
+def hills(num_points: int, extent_m: float) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, extent_m, (2, num_points))
+    above_m = np.where(rng.random(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)
+    return torch.from_numpy(np.column_stack([x, y, np.sin(x) + above_m]).astype(np.float32))
+
+
+@pytest.mark.parametrize("num_points", [1, 3, 17, 500_000])
+@pytest.mark.parametrize("extent_m", [20.0, 400.0])
+def test_normals_are_those_of_the_processor(num_points, extent_m):
+    coord = hills(num_points, extent_m)
+    here, there = estimate_normals(coord), estimate_normals(coord.cuda()).cpu()
+    off = (here - there).abs().amax(1)
+    assert (off < 1e-5).float().mean() >= 1 - 1e-4  # a normal at right angles to inwards may have either sign
+    assert (torch.minimum(off, (here + there).abs().amax(1)) < 1e-5).float().mean() >= 1 - 1e-5
