@@ -107,7 +107,8 @@ def _prepared(pipeline: Pipeline, requests: Sequence[SegmentationRequest]) -> It
 
 def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _Waiting | SegmentationOutcome:
     try:
-        run = RunContext([*request.cloud.warnings, *pipeline.warnings], request.check_cancelled)
+        warnings = [*request.cloud.warnings, *pipeline.warnings]
+        run = RunContext(warnings, request.check_cancelled, device=pipeline.inference.device)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
             nothing = pipeline.answer_of_nothing(len(request.cloud), request.options, run)
@@ -149,7 +150,7 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
 
     None if the pass fails or warns, as after an overflow, which may be another cloud's.
     """
-    run = RunContext([])
+    run = RunContext([], device=pipeline.inference.device)
     try:
         logits = _logits(pipeline, [waiting.prepared for waiting in group], run)
         predictions = [Predictions.of_probabilities(each.softmax(1)) for each in logits]
@@ -158,7 +159,7 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
     if run.warnings:
         return None
     for waiting in group:
-        waiting.run.timings_ms.update(run.timings_ms)
+        waiting.run.add_stages(run)
     return predictions
 
 

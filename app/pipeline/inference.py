@@ -83,7 +83,6 @@ class Inference:
         """Logits float32 (V, num_classes), of features float32 (V, C) of all voxels of the plan."""
         with run.stage("network"):
             logits = self._in_range(lambda network, feat: network(feat, plan).float(), feat, run)
-            self._wait()
         return self._checked(logits)
 
     @torch.inference_mode()
@@ -105,9 +104,7 @@ class Inference:
         with run.stage("network"):
             outputs = self._in_range(ask, feat, run)
             logits, beside = outputs.split([self.num_classes, outputs.shape[1] - self.num_classes], 1)
-            outputs = torch.cat([logits.softmax(1), beside], 1)
-            self._wait()
-        return outputs
+            return torch.cat([logits.softmax(1), beside], 1)
 
     @torch.inference_mode()
     def instances(self, probabilities: Tensor, middles: Tensor) -> Instances:
@@ -127,7 +124,3 @@ class Inference:
         if logits.shape[1] != self.num_classes:
             raise BadModel(f"the network has {logits.shape[1]} outputs, the config {self.num_classes} classes")
         return logits
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)

@@ -90,6 +90,7 @@ class Pipeline:
             out = Segmentation(fields.pop("labels"), meta, fields)
             if "instances" in options.fields:
                 meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
+        run.settle()
         return out
 
     def answer_of_nothing(self, num_points: int, options: Options, run: RunContext) -> Segmentation:

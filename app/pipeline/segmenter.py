@@ -60,7 +60,8 @@ class Segmenter(Pipeline):
         """
         segmenter = self.for_options(options)
         if not options.mode.is_single_pass:
-            run = RunContext([*cloud.warnings, *segmenter.warnings], check_cancelled, on_passes)
+            warnings = [*cloud.warnings, *segmenter.warnings]
+            run = RunContext(warnings, check_cancelled, on_passes, segmenter.inference.device)
             return segmenter._exact(cloud, options, run)
         (outcome,) = segment_batch(segmenter, [SegmentationRequest(cloud, options, check_cancelled)], self.tile_voxels)
         if isinstance(outcome.result, Exception):

@@ -1,5 +1,6 @@
 """The bundled model on a CUDA device: the same as on the processor but for rounding, batches prepared side by side."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,17 @@ def test_labels_are_those_of_the_processor():
     cloud = hills(30_000, 1)
     here, there = (load_model(FOLDER).segmenter(device).segment(cloud) for device in ("cpu", "cuda"))
     assert (here.labels == there.labels).mean() > 0.995  # half precision there
+
+
+def test_stages_take_what_the_device_took():
+    segmenter = load_model(FOLDER).segmenter("cuda")
+    segmenter.segment(hills(30_000, 1))
+    start_s = time.perf_counter()
+    answer = segmenter.segment(hills(30_000, 1), Options(mode="exact", fields=FIELDS))
+    spent_ms = 1e3 * (time.perf_counter() - start_s)
+    assert list(answer.meta.timings_ms) == ["features", "voxelize", "plan", "network", "project"]
+    assert min(answer.meta.timings_ms.values()) > 0
+    assert 0.5 * spent_ms < sum(answer.meta.timings_ms.values()) < 1.01 * spent_ms
 
 
 def test_answers_do_not_depend_on_what_is_prepared_beside():
