@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .batch_invariant_linear import products
 from .condition import ConditionPlan, index_of
 from .network import Network, Wrapper, output_widths
+from .registry import types_with
 from .voxel_batch import VoxelBatch
 
 CONDITIONS = ("Structured3D", "ScanNet", "S3DIS")
@@ -67,7 +68,7 @@ class ContextPromptTraining(PromptTraining):
     ):
         super().__init__(backbone, backbone_out_channels, conditions, backbone_mode)
         if not backbone.reads_context:
-            raise ValueError("the backbone reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1")
+            raise ValueError(f"the backbone reads no context; {', '.join(types_with('reads_context'))} do")
         self.embedding_table = nn.Embedding(len(self.conditions), context_channels)
 
     def features(self, features: Tensor, plan: ConditionPlan[Any]) -> Tensor:

@@ -145,7 +145,7 @@ def test_norms_by_dataset_serve_without_a_ppt():
     [
         (DECOUPLED | {"num_classes": (5, 4)}, "num_classes has 2 entries, conditions 3"),
         (DECOUPLED | {"backbone_out_channels": 9}, "backbone_out_channels is 9, but the backbone gives 8"),
-        (DECOUPLED | {"backbone": SPUNET}, "reads no context; accepted are SpUNet-v1m3, PT-v2m3 and PT-v3m1"),
+        (DECOUPLED | {"backbone": SPUNET}, "reads no context; PT-v2m3, PT-v3m1, SpUNet-v1m3 do"),
         (DECOUPLED | {"backbone": BACKBONE | {"enc_mode": True}}, "model.backbone: SpUNet-v1m3: enc_mode=True"),
         (DECOUPLED | {"backbone": BACKBONE | {"depth": 1}}, "model.backbone: unknown key depth"),
         (DECOUPLED | {"backbone": {"type": "SpUNet-v9"}}, "model.backbone.type 'SpUNet-v9' is not served natively"),

@@ -21,6 +21,7 @@ class PointTransformerV3(Hierarchy):
     reads the output of the MLP before it, without the shortcut.
     """
 
+    reads_context = True
     decodes_skip = True  # as weights were trained
 
     def __init__(

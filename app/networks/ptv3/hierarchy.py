@@ -72,7 +72,6 @@ class Hierarchy(Network):
 
     plans_positions = False
     supports_half_precision = True
-    reads_context = True
     decodes_skip = False
     shares_patches = False
 
