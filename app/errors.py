@@ -56,11 +56,11 @@ class BadRequest(Problem):
     title = "Bad request"
 
 
-class Unauthorised(Problem):
+class Unauthorized(Problem):
     """A key is required and was missing or wrong."""
 
     status = 401
-    title = "Unauthorised"
+    title = "Unauthorized"
 
 
 class Forbidden(Problem):

@@ -4,7 +4,7 @@ from apiflask import APIFlask
 from flask import Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.errors import Busy, Forbidden, Unauthorised, quoted
+from app.errors import Busy, Forbidden, Unauthorized, quoted
 from app.http.connection import was_asked
 from app.http.hosts import Hosts, is_origin_of
 from app.http.keys import CHALLENGES, OPEN_PATHS, Keys
@@ -64,8 +64,8 @@ class Guard:
                 note(key=owner)
             if request.method not in READING and not was_asked(request.environ):
                 self._rate.take(f"key {owner}" if owner else f"address {request.remote_addr}")
-        except (Busy, Forbidden, Unauthorised) as problem:
-            self._measures.rejected({Busy: "rate", Forbidden: "origin", Unauthorised: "key"}[type(problem)])
+        except (Busy, Forbidden, Unauthorized) as problem:
+            self._measures.rejected({Busy: "rate", Forbidden: "origin", Unauthorized: "key"}[type(problem)])
             raise
         return None
 

@@ -5,7 +5,7 @@ import hmac
 
 from flask import Request
 
-from app.errors import Unauthorised
+from app.errors import Unauthorized
 
 OPEN_PATHS = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 HOW = "Send one as Authorization: Bearer KEY, as X-API-Key: KEY, or as the password that a browser asks for."
@@ -21,19 +21,19 @@ class Keys:
     def owner(self, request: Request) -> str:
         """The name of the key that ``request`` brings; '' if none is needed.
 
-        Raises Unauthorised if it brings none or a wrong one.
+        Raises Unauthorized if it brings none or a wrong one.
         """
         if not self._hashes or request.path in OPEN_PATHS:
             return ""
         given = _given(request)
         if not given:
-            raise Unauthorised(f"This server needs a key. {HOW}")
+            raise Unauthorized(f"This server needs a key. {HOW}")
         digest, owner = hashed(given), ""
         for name, known in self._hashes.items():  # all of them, so that time tells nothing
             if hmac.compare_digest(digest, known):
                 owner = name
         if not owner:
-            raise Unauthorised(f"The key is none of this server's. {HOW}")
+            raise Unauthorized(f"The key is none of this server's. {HOW}")
         return owner
 
 
