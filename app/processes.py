@@ -22,6 +22,7 @@ def start(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     descriptors: Sequence[int] = (),
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
     stdout: IO[bytes] | int = subprocess.DEVNULL,
     stderr: IO[bytes] | None = None,
 ) -> "subprocess.Popen[bytes]":
@@ -35,7 +36,7 @@ def start(
         cwd=PACKAGE_ROOT,  # where ``-m`` looks first: a package 'app' where the user stands is not ours
         env=environment,
         pass_fds=descriptors,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
@@ -71,14 +72,20 @@ class Finished:
 class Task:
     """A module that runs to its end. The end of the ``with`` block kills it, with what it started in its session.
 
-    What it writes goes to files in memory: nothing blocks on them, and they need no disk.
+    What it reads and writes are files in memory: nothing blocks on them, and they need no disk.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None):
-        """``environment`` is as in ``start``."""
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ):
+        """``stdin`` is all of its standard input; ``environment`` is as in ``start``."""
         with ExitStack() as stack:
-            self._stdout, self._stderr = (stack.enter_context(_memory_file()) for _ in range(2))
-            self._process = start(module, arguments, environment, stdout=self._stdout, stderr=self._stderr)
+            given, self._stdout, self._stderr = (stack.enter_context(_memory_file(what)) for what in (stdin, b"", b""))
+            self._process = start(module, arguments, environment, stdin=given, stdout=self._stdout, stderr=self._stderr)
             self._files = stack.pop_all()
 
     def wait(self, seconds: float) -> Finished:
@@ -102,14 +109,19 @@ class Task:
         self._files.close()
 
 
-def run(module: str, arguments: Sequence[str], environment: Mapping[str, str], limit_s: float) -> Finished:
+def run(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], limit_s: float, stdin: bytes = b""
+) -> Finished:
     """What the module leaves. It is killed after ``limit_s`` seconds, which raises TimeoutError."""
-    with Task(module, arguments, environment) as task:
+    with Task(module, arguments, environment, stdin) as task:
         return task.wait(limit_s)
 
 
-def _memory_file() -> IO[bytes]:
-    return os.fdopen(os.memfd_create("pointserve-output", os.MFD_CLOEXEC), "w+b")
+def _memory_file(content: bytes) -> IO[bytes]:
+    file = os.fdopen(os.memfd_create("pointserve-standard", os.MFD_CLOEXEC), "w+b")
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def _content(file: IO[bytes]) -> bytes:

@@ -29,6 +29,13 @@ def test_what_it_writes_and_how_it_ends_is_told_however_much_it_is(module):
     assert ending(done.returncode) == "ended with exit code 3"
 
 
+def test_it_reads_what_it_is_given_however_much_it_is(module):
+    code = "import sys; print(len(sys.stdin.read()))"
+    with Task(module(code), stdin=b"x" * 1_000_000) as task:
+        assert task.wait(60).stdout == b"1000000\n"
+    assert processes.run(module(code), [], dict(os.environ), 60).stdout == b"0\n"
+
+
 def test_it_gets_no_other_environment(module):
     variables = {"PYTHONPATH": os.environ["PYTHONPATH"], "ONLY": "this"}
     done = processes.run(module("import os; print(sorted(os.environ))"), [], variables, 60)

@@ -20,7 +20,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--deep", action="store_true", help="run and time every operator and the bundled model")
     parser.add_argument("--background", action="store_true", help="leave the processor to others that want it")
-    parser.add_argument("--settings", type=json.loads, help="those of models, as JSON, instead of the environment")
+    parser.add_argument(
+        "--settings",
+        action="store_true",
+        help="take those of models from standard input, as JSON, instead of the environment",
+    )
     parser.add_argument("--log", metavar="FILE", help="name the known faults that this log of a build or a run shows")
     arguments = parser.parse_args()
     if arguments.log:
@@ -30,7 +34,8 @@ def main() -> int:
             parser.error(f"the log cannot be read: {error}")
     if arguments.background:
         os.nice(PRIORITY)
-    facts = report(PATIENCE_S if arguments.background else LIMIT_S, arguments.deep, arguments.settings)
+    settings = json.load(sys.stdin) if arguments.settings else None
+    facts = report(PATIENCE_S if arguments.background else LIMIT_S, arguments.deep, settings)
     if arguments.json:
         print(json.dumps(facts, indent=2))
     else:

@@ -1,6 +1,6 @@
 """Child process: times the bundled model on a made-up tile, on every device, and compares its classes with the truth.
 
-Its argument is a JSON object of the settings of models. Without one, it takes them from the environment.
+Its standard input is a JSON object of the settings of models. If it is empty, they are those of the environment.
 """
 
 import json
@@ -71,4 +71,5 @@ def _since(began_s: float) -> float:
 if __name__ == "__main__":
     from app.settings import ModelSettings, Settings
 
-    answer(forward, ModelSettings(**json.loads(sys.argv[1])) if sys.argv[1:] else Settings())
+    given = sys.stdin.read()
+    answer(forward, ModelSettings(**json.loads(given)) if given else Settings())

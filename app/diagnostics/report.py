@@ -80,18 +80,18 @@ def _deep(present: list[str], settings: Mapping[str, Any] | None = None) -> Entr
     """``timings``, an entry a library, and ``forward``, one a device."""
     deadline_s = time.monotonic() + DEEP_LIMIT_S
 
-    def run(*command: str) -> Attempt:
-        with _task(*command) as task:
+    def run(*command: str, stdin: bytes = b"") -> Attempt:
+        with _task(*command, stdin=stdin) as task:
             return attempt(task, deadline_s)
 
     timings = [libraries.timed(name, run("timings", name)) for name in present]
-    passed = run("forward", *([json.dumps(dict(settings))] if settings else []))
+    passed = run("forward", stdin=json.dumps(dict(settings)).encode() if settings else b"")
     failed = [{"device": "all", "ok": False, "reason": f"classifying a tile {passed.reason}"}]
     return {"timings": timings, "forward": passed.value or failed}
 
 
-def _task(module: str, *arguments: str) -> Task:
-    return Task(f"app.diagnostics.{module}", arguments)
+def _task(module: str, *arguments: str, stdin: bytes = b"") -> Task:
+    return Task(f"app.diagnostics.{module}", arguments, stdin=stdin)
 
 
 def _version(distribution: str) -> str | None:

@@ -19,8 +19,8 @@ class DiagnosticsReport:
     """
 
     def __init__(self, settings: Settings, deep: bool = False) -> None:
-        self.options = ["--settings", settings.part(ModelSettings).model_dump_json()]
-        self.options += ["--deep", "--background"] if deep else []
+        self.settings = settings.part(ModelSettings).model_dump_json().encode()
+        self.options = ["--json", "--settings", *(["--deep", "--background"] if deep else [])]
         self.fresh_s, self.gather_s = (DEEP_FRESH_S, DEEP_GATHER_S) if deep else (FRESH_S, GATHER_S)
         self.lock = Lock()
         self.text: bytes | None = None
@@ -47,7 +47,9 @@ class DiagnosticsReport:
     def _gather(self) -> bytes:
         """Standard output of ``python -m app.diagnostics --json``; its exit code only says whether all is well."""
         try:
-            done = processes.run("app.diagnostics", ["--json", *self.options], open_environment(), self.gather_s)
+            done = processes.run(
+                "app.diagnostics", self.options, open_environment(), self.gather_s, stdin=self.settings
+            )
         except TimeoutError:
             raise NotReady(
                 f"Gathering the report took longer than {self.gather_s:.0f} s. Run `pointserve diagnose` on the "
