@@ -78,7 +78,7 @@ def _clouds(client: "Client", url: str, files: list[Path], points: str, model: s
         return [of_file(path, model) for path in files]
     cards = {card["name"]: card for card in client.models() if card["served"]}
     if not cards:
-        client.wait_ready(0)  # raises the reason
+        client.check_ready()  # raises the reason
     card = cards.get(model or next(iter(cards), ""))
     if card is None:
         raise NotFound(f"{url} serves no model {model}; it serves {', '.join(cards)}.")

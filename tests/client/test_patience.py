@@ -261,6 +261,15 @@ def test_a_server_that_went_away_is_awaited(kind):
     assert sum(told) > FIRST_CONTACT_S / 2
 
 
+def test_a_silent_server_is_not_awaited_longer_than_was_said(kind):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        kind(f"http://127.0.0.1:{silent.getsockname()[1]}") as client,
+        pytest.raises(NotReady, match=r"silent for (0\.\d+|1) s"),
+    ):
+        client.wait_ready(1)
+
+
 def test_nobody_there(kind):
     with kind(f"http://127.0.0.1:{free_port()}", patience_s=0.2) as client:
         with pytest.raises(NotReady, match="Nothing answers"):

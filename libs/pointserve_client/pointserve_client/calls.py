@@ -123,8 +123,9 @@ async def wait_ready(self: Caller, timeout_s: float = 300.0) -> None:
     """Return once predictions can be made; raises NotReady, with the server's reason, if not by then."""
     end_s = time.monotonic() + timeout_s
     while True:
+        request = Request("GET", "/health/ready", silence_s=max(LOOK_S, end_s - time.monotonic()))
         try:
-            await check_ready(self)
+            await _json(self, request, patience_s=0.0)
             return
         except NotReady:
             if time.monotonic() > end_s:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TypeVar
 
-import httpx2
-
 from pointserve_client import calls
 from pointserve_client.driver import Blocking, Suspending, blocking
 from pointserve_client.errors import BadAddress
-from pointserve_client.transport import CONNECT_S, Transport
+from pointserve_client.transport import Transport
 from pointserve_client.waits import PATIENCE_S, OnWait
 
 Self = TypeVar("Self")
@@ -43,7 +41,7 @@ class _Client(calls.Caller):
             Unauthorized: ``key`` cannot be sent.
         """
         try:
-            self._driver = self._kind(httpx2.Timeout(timeout_s, connect=CONNECT_S, pool=None))
+            self._driver = self._kind()
         except (ImportError, OSError, ValueError) as error:
             raise BadAddress(
                 f"Proxies or certificates of the environment cannot be used ({error}): see HTTP_PROXY, HTTPS_PROXY, "

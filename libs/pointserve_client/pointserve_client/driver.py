@@ -32,7 +32,13 @@ class Driver(Protocol):
     stacklevel: int
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], upload: Upload | None, on_sent: OnSent
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        upload: Upload | None,
+        on_sent: OnSent,
+        timeout: httpx2.Timeout,
     ) -> httpx2.Response:
         """The answer's head. Its body is in ``chunks``; ``release`` has to follow."""
 
@@ -57,14 +63,22 @@ class Blocking:
 
     stacklevel = 4
 
-    def __init__(self, timeout: httpx2.Timeout):
-        self._http = httpx2.Client(timeout=timeout, limits=LIMITS)
+    def __init__(self) -> None:
+        self._http = httpx2.Client(limits=LIMITS)
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], upload: Upload | None, on_sent: OnSent
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        upload: Upload | None,
+        on_sent: OnSent,
+        timeout: httpx2.Timeout,
     ) -> httpx2.Response:
         content = _chunks(upload, on_sent) if upload else None
-        return self._http.send(self._http.build_request(method, url, headers=headers, content=content), stream=True)
+        return self._http.send(
+            self._http.build_request(method, url, headers=headers, content=content, timeout=timeout), stream=True
+        )
 
     async def chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         for chunk in response.iter_bytes():
@@ -88,14 +102,20 @@ class Suspending:
 
     stacklevel = 2
 
-    def __init__(self, timeout: httpx2.Timeout):
-        self._http = httpx2.AsyncClient(timeout=timeout, limits=LIMITS)
+    def __init__(self) -> None:
+        self._http = httpx2.AsyncClient(limits=LIMITS)
 
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], upload: Upload | None, on_sent: OnSent
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        upload: Upload | None,
+        on_sent: OnSent,
+        timeout: httpx2.Timeout,
     ) -> httpx2.Response:
         content = self._chunks(upload, on_sent) if upload else None
-        request = self._http.build_request(method, url, headers=headers, content=content)
+        request = self._http.build_request(method, url, headers=headers, content=content, timeout=timeout)
         try:
             return await self._http.send(request, stream=True)
         except httpx2.NetworkError as error:

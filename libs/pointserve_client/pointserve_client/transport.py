@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -27,7 +28,10 @@ CONNECT_S = 10.0
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that has one in JSON."""
+    """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that has one in JSON.
+
+    The server may be silent for ``silence_s``, and no longer than its client says.
+    """
 
     method: str
     path: str
@@ -35,6 +39,7 @@ class Request:
     headers: Mapping[str, str] | None = None
     to: Path | None = None
     accepted: int = 200
+    silence_s: float = math.inf
     on_sent: OnSent = lambda sent, total: None
     on_received: OnReceived = lambda received, total: None
 
@@ -83,8 +88,10 @@ class Transport:
             await self._driver.call(request.upload.rewind)
             headers["Content-Length"] = str(request.upload.size)
         url = self._url + request.path
+        silence_s = min(self._timeout_s, request.silence_s)
+        timeout = httpx2.Timeout(silence_s, connect=min(CONNECT_S, silence_s), pool=None)
         try:
-            response = await self._driver.send(request.method, url, headers, request.upload, request.on_sent)
+            response = await self._driver.send(request.method, url, headers, request.upload, request.on_sent, timeout)
             self._was_reached = True
             try:
                 return await self._received(response, request)
@@ -93,7 +100,7 @@ class Transport:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise self._unreached(error) from error
         except httpx2.TimeoutException as error:
-            raise NotReady(f"The server broke off: it was silent for {self._timeout_s:g} s.") from error
+            raise NotReady(f"The server broke off: it was silent for {silence_s:.3g} s.") from error
         except httpx2.HTTPError as error:
             raise NotReady(f"The server broke off: {str(error).rstrip('.') or type(error).__name__}.") from error
 
