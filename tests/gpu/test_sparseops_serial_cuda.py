@@ -8,7 +8,7 @@ import torch
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparseops import CURVES, patch_attention, patch_padding, reference_serial, segment_reduce, serialize, sort_codes
+from sparseops import CURVES, patch_padding, reference_serial, segment_reduce, serialize, sort_codes
 
 pytestmark = pytest.mark.gpu
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -93,12 +93,6 @@ def test_unchecked_clouds_out_of_range_do_no_harm():
     assert got.orders.sort().values.tolist() == [[0, 1, 2, 3]] * 4
 
 
-@pytest.mark.parametrize("starts", [[0, 3], [0, 9], [0, 4, 3, 6]])
-def test_patches_out_of_range_are_refused(starts):
-    with pytest.raises(ValueError, match="cu_seqlens must"):
-        patch_attention(torch.zeros(6, 3, 2, 4).cuda(), torch.tensor(starts, dtype=torch.int32).cuda())
-
-
 def test_gradients_of_a_reduction_are_those_of_the_processor():
     values, offsets = torch.randn(12, 3, requires_grad=True), torch.tensor([0, 4, 4, 5, 12])
     (expected,) = torch.autograd.grad(segment_reduce(values, offsets, "mean").square().sum(), values)
@@ -156,10 +150,3 @@ def test_padding_is_the_reference(counts, patch_size):
     offset = torch.tensor(counts, dtype=torch.int64).cumsum(0)
     got, expected = patch_padding(offset, patch_size, "cuda"), patch_padding(offset, patch_size)
     assert all(same(one, other) for one, other in zip(got, expected, strict=True))
-
-
-def test_attention_is_that_of_the_processor():
-    cu_seqlens = torch.tensor([0, 64, 128, 130, 130, 160], dtype=torch.int32)
-    qkv = torch.randn(160, 3, 2, 16)
-    got = patch_attention(qkv.cuda(), cu_seqlens.cuda())
-    torch.testing.assert_close(got.cpu(), patch_attention(qkv, cu_seqlens), rtol=1e-4, atol=1e-4)

@@ -8,6 +8,7 @@ from .extension import compiled_for
 from .values import needs_gradient
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MAX_HEAD_CHANNELS = 64  # on a GPU
 
 
 def patch_attention(
@@ -20,8 +21,9 @@ def patch_attention(
     """softmax(scale * q @ k.T + bias) @ v for every patch and head.
 
     Exact in float32; no more than one patch's scores are held by a thread of the CPU, which computes float16 and
-    bfloat16 in float32. On other devices, and for gradients, runs of patches of one length go through torch's own
-    attention, which reads ``cu_seqlens`` back: torch.compile breaks its graph there.
+    bfloat16 in float32. A GPU multiplies these by tensor cores, with weights rounded to them and sums in float32, and
+    reads nothing back. For gradients, and on a GPU with a bias or more than 64 channels a head, runs of patches of one
+    length go through torch's own attention, which reads ``cu_seqlens`` back: torch.compile breaks its graph there.
 
     Args:
         qkv: float32, float16 or bfloat16 (T, 3, H, D), contiguous: query, key and value of each padded point and head.
@@ -36,8 +38,8 @@ def patch_attention(
         (T, H * D) in the dtype of ``qkv``.
 
     Raises:
-        ValueError: wrong shape, dtype or device; cu_seqlens that do not ascend from 0 to T; a bias beside patches of
-            several lengths.
+        ValueError: wrong shape, dtype or device; a bias beside patches of several lengths; cu_seqlens that do not
+            ascend from 0 to T, except on a GPU, where rows may then stay without a result.
     """
     if qkv.ndim != 4 or qkv.shape[1] != 3 or not qkv.is_contiguous():
         raise ValueError(f"qkv must be contiguous (T, 3, H, D), got {tuple(qkv.shape)}, strides {qkv.stride()}")
@@ -51,15 +53,15 @@ def patch_attention(
         raise ValueError(f"cast must be torch.bfloat16, torch.float16 or None, got {cast}")
     if bias is not None:
         _check_bias(bias, qkv, cu_seqlens)
-    if cast is not None:
-        qkv = qkv.to(cast).float()
     scale = max(qkv.shape[3], 1) ** -0.5 if scale is None else scale
-    precision = torch.float32 if qkv.device.type == "cpu" else qkv.dtype
+    given = qkv if cast is None else qkv.to(cast)
+    precision = torch.float32 if qkv.device.type == "cpu" else given.dtype
     bias = None if bias is None else bias.to(precision)
-    compiled = compiled_for(qkv) and not qkv.is_cuda and not needs_gradient(qkv, bias)
+    compiled = compiled_for(qkv) and not needs_gradient(qkv, bias)
+    if qkv.is_cuda:
+        compiled = compiled and bias is None and qkv.shape[3] <= MAX_HEAD_CHANNELS
     operators = torch.ops.sparseops if compiled else reference
-    out = operators.patch_attention(qkv.to(precision), cu_seqlens, scale, bias).to(qkv.dtype)
-    return out if cast is None else out.to(cast).float()
+    return operators.patch_attention(given.to(precision), cu_seqlens, scale, bias).to(given.dtype).to(qkv.dtype)
 
 
 def _check_bias(bias: Tensor, qkv: Tensor, cu_seqlens: Tensor) -> None:

@@ -12,10 +12,11 @@ cudaError_t cudaGetDevice(int* device) {
 }
 
 static int shared_bytes = 100 << 10;  // of a multiprocessor
+static int capability = 8;            // the first number of it
 
-// As a device of compute capability 8.6 with two multiprocessors.
+// As a device with two multiprocessors.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
-  *value = name == cudaDevAttrComputeCapabilityMajor             ? 8
+  *value = name == cudaDevAttrComputeCapabilityMajor             ? capability
            : name == cudaDevAttrMaxSharedMemoryPerBlockOptin     ? 101376
            : name == cudaDevAttrMaxSharedMemoryPerMultiprocessor ? shared_bytes
                                                                  : 2;
@@ -33,6 +34,7 @@ cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, cudaStream_t) {
 void set_late_copies(bool late) { emulated::late_copies = late; }
 void set_backwards(bool backwards) { emulated::backwards = backwards; }
 void set_shared_bytes(int bytes) { shared_bytes = bytes; }
+void set_capability(int major) { capability = major; }
 }
 
 namespace common {

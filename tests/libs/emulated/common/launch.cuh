@@ -31,7 +31,8 @@ struct Copy {
   void* to;
   const void* from;
   bool present;
-  void run() const { present ? std::memcpy(to, from, 16) : std::memset(to, 0, 16); }
+  size_t bytes;
+  void run() const { present ? std::memcpy(to, from, bytes) : std::memset(to, 0, bytes); }
 };
 
 // longjmp without the check, where the compiler adds it, that the stack stays the same.

@@ -5,17 +5,20 @@
 
 namespace sparseops::gpu {
 
-inline void copy16(void* shared, const void* global, bool present) {
-  if (reinterpret_cast<uintptr_t>(shared) % 16 != 0 || reinterpret_cast<uintptr_t>(global) % 16 != 0) {
-    emulated::fail("a copy of 16 bytes is not aligned");
+template <size_t kBytes>
+void copy(void* shared, const void* global, bool present) {
+  if (reinterpret_cast<uintptr_t>(shared) % kBytes != 0 || reinterpret_cast<uintptr_t>(global) % kBytes != 0) {
+    emulated::fail("a copy is not aligned");
   }
-  const emulated::Copy copy{shared, global, present};
+  const emulated::Copy copy{shared, global, present, kBytes};
   if (emulated::late_copies) {
     emulated::self().groups.back().push_back(copy);
   } else {
     copy.run();
   }
 }
+
+inline void copy16(void* shared, const void* global, bool present) { copy<16>(shared, global, present); }
 
 inline void copies_commit() { emulated::self().groups.emplace_back(); }
 

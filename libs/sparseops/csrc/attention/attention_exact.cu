@@ -1,0 +1,204 @@
+// Attention inside patches in float32: a thread computes one or two queries of one head, over tiles of 32 keys and
+// values in shared memory, which all threads read together.
+#include <cuda_bf16.h>
+
+#include <type_traits>
+
+#include "attention/instructions.cuh"
+#include "attention/patch_tile.cuh"
+
+namespace sparseops::gpu {
+namespace {
+
+constexpr int kThreads = 64;
+constexpr int kKeys = 32;   // of a tile
+constexpr int kAtOnce = 8;  // keys whose scores a thread holds
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 800
+template <typename Element>
+constexpr bool kNeeded = true;
+#else
+template <typename Element>
+constexpr bool kNeeded = std::is_same_v<Element, float>;
+#endif
+
+template <typename Element>
+__device__ __forceinline__ float to_float(Element value) {
+  if constexpr (std::is_same_v<Element, float>) {
+    return value;
+  } else {
+    return __bfloat162float(value);
+  }
+}
+
+template <typename Element>
+__device__ __forceinline__ Element from_float(float value) {
+  if constexpr (std::is_same_v<Element, float>) {
+    return value;
+  } else {
+    return __float2bfloat16_rn(value);
+  }
+}
+
+template <int kDim>
+constexpr int kQueries = kDim <= 32 ? 2 : 1;  // of a thread
+template <int kDim>
+constexpr int kRows = kThreads * kQueries<kDim>;
+static_assert(kRows<16> <= kMaxTileRows);
+
+// Copies `count` rows of `dim` elements, `stride` apart, as floats, zeros after them and behind `dim`; asynchronously
+// if they are floats in whole 16 bytes.
+template <int kDim, typename Element>
+__device__ __forceinline__ void copy_rows(float* shared, const Element* global, int count, int64_t stride, int dim) {
+  for (int i = static_cast<int>(threadIdx.x); i < kKeys * kDim / 4; i += kThreads) {
+    const int row = i / (kDim / 4), d = i % (kDim / 4) * 4;
+    const Element* from = global + (row < count ? row : 0) * stride;
+    if (std::is_same_v<Element, float> && dim % 4 == 0) {
+      const bool present = row < count && d < dim;
+      copy16(shared + row * kDim + d, from + (present ? d : 0), present);
+    } else {
+#pragma unroll
+      for (int j = d; j < d + 4; ++j) shared[row * kDim + j] = row < count && j < dim ? to_float(from[j]) : 0;
+    }
+  }
+}
+
+template <typename Element, int kDim>
+__device__ void attend_tile(const AttentionArguments& arguments) {
+  constexpr int kOwn = kQueries<kDim>, kElements = kKeys * kDim;
+  const PatchTile tile = find_tile<kRows<kDim>>(arguments);
+  if (tile.first >= tile.end) return;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int dim = arguments.dim, width = arguments.heads * dim;
+  const int64_t stride = 3 * static_cast<int64_t>(width);
+  const auto* head = static_cast<const Element*>(arguments.qkv) + static_cast<int>(blockIdx.y) * dim;
+  const Element* keys_from = head + tile.begin * stride + width;
+  auto* keys = reinterpret_cast<float*>(dynamic_shared());  // two tiles, then two of values
+  float* values = keys + 2 * kElements;
+  const int length = tile.end - tile.begin;
+  const auto copy_tile = [&](int first, int stage) {
+    const Element* from = keys_from + first * stride;
+    copy_rows<kDim>(keys + stage * kElements, from, length - first, stride, dim);
+    copy_rows<kDim>(values + stage * kElements, from + width, length - first, stride, dim);
+    copies_commit();
+  };
+  copy_tile(0, 0);
+
+  const int first_row = tile.first + warp * 32 * kOwn;
+  // sums are largest where scores are, whatever the sign of the scale: queries take it
+  const float factor = max(fabsf(arguments.scale) * kLog2E, 1e-37f);
+  float query[kOwn][kDim], out[kOwn][kDim] = {}, total[kOwn] = {}, highest[kOwn];
+#pragma unroll
+  for (int r = 0; r < kOwn; ++r) {
+    const int row = min(first_row + r * 32 + lane, tile.end - 1);
+    highest[r] = -INFINITY;
+#pragma unroll
+    for (int d = 0; d < kDim; ++d) {
+      const float value = d < dim ? to_float(head[row * stride + d]) : 0;
+      query[r][d] = arguments.scale < 0 ? -value : value;
+    }
+  }
+
+  for (int first = 0, stage = 0; first < length; first += kKeys, stage ^= 1) {
+    copies_wait<0>();
+    __syncthreads();
+    if (first + kKeys < length) copy_tile(first + kKeys, stage ^ 1);
+    if (first_row >= tile.end) continue;
+    const int num_keys = min(kKeys, length - first);
+    for (int key = 0; key < num_keys; key += kAtOnce) {
+      const auto* own_keys = reinterpret_cast<const float4*>(keys + stage * kElements + key * kDim);
+      const auto* own_values = reinterpret_cast<const float4*>(values + stage * kElements + key * kDim);
+      float scores[kOwn][kAtOnce] = {};
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) {
+#pragma unroll
+        for (int d = 0; d < kDim / 4; ++d) {
+          const float4 part = own_keys[j * (kDim / 4) + d];
+#pragma unroll
+          for (int r = 0; r < kOwn; ++r) {
+            scores[r][j] = fmaf(query[r][4 * d], part.x, scores[r][j]);
+            scores[r][j] = fmaf(query[r][4 * d + 1], part.y, scores[r][j]);
+            scores[r][j] = fmaf(query[r][4 * d + 2], part.z, scores[r][j]);
+            scores[r][j] = fmaf(query[r][4 * d + 3], part.w, scores[r][j]);
+          }
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < kOwn; ++r) {
+        float high = -INFINITY;
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          if (key + j >= num_keys) scores[r][j] = -INFINITY;
+          high = max(high, scores[r][j]);
+        }
+        high *= factor;
+        if (high > highest[r] + kHeadroom) {
+          const float shrink = power_of_2(highest[r] - high);
+          highest[r] = high;
+          total[r] *= shrink;
+#pragma unroll
+          for (int d = 0; d < kDim; ++d) out[r][d] *= shrink;
+        }
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          scores[r][j] = power_of_2(fmaf(scores[r][j], factor, -highest[r]));
+          total[r] += scores[r][j];
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) {
+#pragma unroll
+        for (int d = 0; d < kDim / 4; ++d) {
+          const float4 part = own_values[j * (kDim / 4) + d];
+#pragma unroll
+          for (int r = 0; r < kOwn; ++r) {
+            out[r][4 * d] = fmaf(scores[r][j], part.x, out[r][4 * d]);
+            out[r][4 * d + 1] = fmaf(scores[r][j], part.y, out[r][4 * d + 1]);
+            out[r][4 * d + 2] = fmaf(scores[r][j], part.z, out[r][4 * d + 2]);
+            out[r][4 * d + 3] = fmaf(scores[r][j], part.w, out[r][4 * d + 3]);
+          }
+        }
+      }
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < kOwn; ++r) {
+    const int row = first_row + r * 32 + lane;
+    if (row >= tile.end) continue;
+    const int64_t start = static_cast<int64_t>(row) * width + static_cast<int>(blockIdx.y) * dim;
+    const float inverse = 1 / total[r];
+#pragma unroll
+    for (int d = 0; d < kDim; ++d) {
+      if (d < dim) static_cast<Element*>(arguments.out)[start + d] = from_float<Element>(out[r][d] * inverse);
+    }
+  }
+}
+
+template <typename Element, int kDim>
+__global__ void __launch_bounds__(kThreads) attend_exactly_kernel(AttentionArguments arguments) {
+  if constexpr (kNeeded<Element>) attend_tile<Element, kDim>(arguments);
+}
+
+template <typename Element, int kDim>
+cudaError_t start(const AttentionArguments& arguments, cudaStream_t stream) {
+  const dim3 blocks(num_tiles<kRows<kDim>>(arguments), static_cast<unsigned>(arguments.heads));
+  const size_t shared_bytes = 4 * kKeys * kDim * sizeof(float);
+  return launch(attend_exactly_kernel<Element, kDim>, blocks, kThreads, shared_bytes, stream, arguments);
+}
+
+template <typename Element>
+cudaError_t start_for_dim(const AttentionArguments& arguments, cudaStream_t stream) {
+  if (arguments.dim <= 16) return start<Element, 16>(arguments, stream);
+  if (arguments.dim <= 32) return start<Element, 32>(arguments, stream);
+  return start<Element, 64>(arguments, stream);
+}
+
+}  // namespace
+
+cudaError_t attend_exactly(AttentionType type, const AttentionArguments& arguments, cudaStream_t stream) {
+  if (type == AttentionType::kBfloat16) return start_for_dim<__nv_bfloat16>(arguments, stream);
+  return start_for_dim<float>(arguments, stream);
+}
+
+}  // namespace sparseops::gpu
