@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 Command = Callable[..., None]
-METAVARS = {"integer": "INTEGER", "number": "FLOAT"}  # by the type of a JSON schema
+METAVARS = {"integer": "<int>", "number": "<float>"}  # as typer has them, by the type of a JSON schema
 Declared = Callable[[], Iterator[inspect.Parameter]]
 
 
@@ -90,6 +90,6 @@ def _option(name: str, description: str, schema: Mapping[str, Any]) -> inspect.P
     kind = schema.get("type") or schema["anyOf"][0]["type"]
     default = schema.get("default")
     by_default = "" if default in ("", None, []) else f" Default: {default}."
-    option = typer.Option(help=f"{description}{by_default}", metavar=METAVARS.get(kind, "TEXT"), show_default=False)
+    option = typer.Option(help=f"{description}{by_default}", metavar=METAVARS.get(kind), show_default=False)
     annotation = Annotated[str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
