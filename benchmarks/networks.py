@@ -23,41 +23,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from scannet import NETWORKS
 from timing import machine, spread
 from torch import Tensor
 
 RESULTS = Path(__file__).parent / "results/networks-cpu.md"
 SIZES = (20_000, 50_000, 100_000)
-NETWORKS: dict[str, dict[str, Any]] = {
-    "SpUNet": {
-        "type": "DefaultSegmentor",
-        "backbone": {
-            "type": "SpUNet-v1m1",
-            "in_channels": 6,
-            "num_classes": 20,
-            "channels": (32, 64, 128, 256, 256, 128, 96, 96),
-            "layers": (2, 3, 4, 6, 2, 2, 2, 2),
-        },
-    },
-    "PT-v3m1": {
-        "type": "DefaultSegmentorV2",
-        "num_classes": 20,
-        "backbone_out_channels": 64,
-        "backbone": {
-            "type": "PT-v3m1",
-            "in_channels": 6,
-            "order": ("z", "z-trans", "hilbert", "hilbert-trans"),
-            "enc_depths": (2, 2, 2, 6, 2),
-            "enc_channels": (32, 64, 128, 256, 512),
-            "enc_num_head": (2, 4, 8, 16, 32),
-            "enc_patch_size": (1024,) * 5,
-            "dec_depths": (2, 2, 2, 2),
-            "dec_channels": (64, 64, 128, 256),
-            "dec_num_head": (4, 4, 8, 16),
-            "dec_patch_size": (1024,) * 4,
-        },
-    },
-}
 UPSTREAM_S = {"SpUNet": (0.51, 1.38, 3.55), "PT-v3m1": (2.6, 9.6, 26.0)}  # at SIZES
 UPSTREAM_PEAK_GB = {("SpUNet", 100_000): 1.1, ("PT-v3m1", 100_000): 4.3}
 GEMM_SIZE = 2048

@@ -37,6 +37,22 @@ def spread(times: Sequence[float], decimals: int = 2) -> str:
     return f"{median} ({fastest}–{slowest})"
 
 
+def deciles(times: Sequence[float], decimals: int = 2) -> str:
+    """Median with a tenth and nine tenths of the way from the fastest to the slowest."""
+    ordered = sorted(times)
+    tenth, ninth = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
+    median, low, high = (f"{value:.{decimals}f}" for value in (statistics.median(ordered), tenth, ninth))
+    return f"{median} ({low}–{high})"
+
+
+def host_ms() -> float:
+    """Milliseconds of a loop of Python, which show how fast the processor is at this moment."""
+    start, total = time.perf_counter(), 0
+    for number in range(100_000):
+        total += number & 7
+    return 1e3 * (time.perf_counter() - start)
+
+
 def cell(times: Sequence[float] | None) -> str:
     """Of a table: tenths of milliseconds, or a dash for what was not measured."""
     return "–" if times is None else spread(times, 1)
