@@ -15,7 +15,7 @@ FAST_TESTS := tests/clouds tests/networks tests/pickles tests/pipeline tests/zoo
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test test-fast test-slow dist page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test test-fast test-slow dist page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-network-bench gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -105,9 +105,13 @@ gpu-wheels: $(VENV)/.python
 		$(foreach glibc,35 34 31 28 27 24 17,--platform manylinux_2_$(glibc)_x86_64) --platform manylinux2014_x86_64 \
 		--platform manylinux1_x86_64 --constraint $(LOCK) --dest $(WHEELS) $(WHEEL_NAMES)
 
-# requests and points a second by size of cloud, and the share of the time in which the device is busy
+# networks, and the service under load, on clouds of sizes never seen before; results also as files in the folder BENCH_OUT
+BENCH_OUT = $(or $(OUT),benchmarks/results)
+gpu-network-bench: gpu-libs
+	$(GPU_PYTHON) benchmarks/networks_gpu.py --output $(BENCH_OUT) $(BENCH_ARGS)
+
 gpu-serve-bench: gpu-libs gpu-site
-	$(GPU_PYTHON) -m benchmarks.service --device cuda $(BENCH_ARGS)
+	$(GPU_PYTHON) -m benchmarks.service --device cuda --output $(BENCH_OUT) $(BENCH_ARGS)
 
 # linters and schemas over Dockerfiles, scripts, compose, Kubernetes and environment.yml, by tools in a place of their own
 IMAGE_LINTERS := .venv-image

@@ -1,87 +1,248 @@
-"""Requests and points a second of a service by size of cloud and number of clients, and how busy its device is.
+"""A service under load by clouds of sizes that it has not seen before: latency, throughput, stages, load of its GPU.
 
-    python -m benchmarks.service --device cuda
+    python -m benchmarks.service --device cuda [--devices cuda:0,cuda:1] [--output FOLDER]
 
-starts the service on this machine with the bundled model, or ``--models``, puts it under load by ``app.bench``, a
-closed loop for each pair, and prints a table. Other settings of it, POINTSERVE_*, come from the environment. "device
-busy" is the share of the time in which plan and network run, as the service measures it; "NVML" what the driver says,
-the share in which any kernel ran.
+starts the service on this machine with each of ``--models``: "bundled" and "PT-v3m1" (base, with random weights and
+Pointcept's procedure for ScanNet). Clients on the same machine send NPY, and LAZ without normals, in a closed loop, and
+take NPY. Prints tables in Markdown, the shortest last, and writes service-gpu.md into ``--output``. In the tables
+
+- "new" are clouds of a size that no request before had, "again" those that were answered just before;
+- "wrong" are clouds whose answer under load is not the one that they get alone;
+- "device busy" is the share of the time in which plan and network run, as the service measures it, "NVML" what the
+  driver says, the share in which any kernel ran; "cores" are what the service took of the processors;
+- "host" is a loop of Python, by which one sees how fast the processor was at that moment.
+
+With ``--devices`` a table compares several GPUs with one. Other settings of the service, POINTSERVE_*, come from the
+environment.
 """
 
 import argparse
 import os
-import platform
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from app.bench.clouds import Size, made_up
-from app.bench.figures import Figures, figures
-from app.bench.load import Load, LoadLimit
-from app.bench.watch import Watch
+from benchmarks.clients import Answered, Connection, closed_loop
+from benchmarks.fresh_clouds import FreshClouds, LazClouds, NpyClouds
+from benchmarks.fresh_sizes import FreshSizes
+from benchmarks.process_times import processor_s
+from benchmarks.scannet import NETWORKS, experiment
+from benchmarks.table import Table
+from benchmarks.timing import deciles, host_ms, machine
 from tests.http.server import Server
 
-HEAD = ["points", "clients", "answers", "other", "p50", "p99", "requests/s", "points/s", "clouds a pass"]
-HEAD += ["has clouds", "device busy", "NVML", "outside network"]
+FORMATS = {"npy": NpyClouds, "laz": LazClouds}
+STAGES = ("decode", "queue", "features", "voxelize", "plan", "network", "project", "encode")
+CHECKED = 3
+ROOM_PASSES = 256
+LOAD = ["model", "in", "points", "clients", "answers", "other", "wrong", "p50, ms", "p90, ms", "requests/s", "points/s"]
+LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "readers", "engines", "host, ms"]
+ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms", *STAGES, "none"]
+ROOMS = ["model", "points", "passes", "s", *STAGES]
+SEVERAL = ["model", "in", "points", "clients", "devices", "requests/s", "times one"]
+SHORT = ["model", "in", "points", "p50 of one, ms", "requests/s of {}", "NVML"]
+
+
+@dataclass
+class Tables:
+    """Rows of what was measured, and what there was no time for."""
+
+    load: list[list[str]] = field(default_factory=list)
+    one: list[list[str]] = field(default_factory=list)
+    rooms: list[list[str]] = field(default_factory=list)
+    several: list[list[str]] = field(default_factory=list)
+    short: list[list[str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A service with one model, and the sizes that it has seen."""
+
+    server: Server
+    name: str
+    card: dict[str, Any]
+    sizes: FreshSizes
+
+    @property
+    def engines(self) -> list[dict[str, Any]]:
+        """As GET /health shows them."""
+        return self.server.get("/health").json()["engines"]
 
 
 def main() -> None:
-    """Print what runs where, and the table."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--models", default="")
-    parser.add_argument("--points", type=int, nargs="+", default=[2_000, 20_000, 200_000, 1_000_000])
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each load")
-    parser.add_argument("--readers", type=int, default=max(2, (os.cpu_count() or 2) // 4))
+    parser.add_argument("--devices", nargs="*", default=[], help="settings of several, such as cuda:0,cuda:1")
+    parser.add_argument("--models", nargs="+", choices=("bundled", *NETWORKS), default=["PT-v3m1", "bundled"])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--points", type=int, nargs="+", default=[200_000, 1_000_000])
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rooms", type=int, nargs="*", default=[150_000, 400_000], help="points, for mode=exact")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
+    parser.add_argument("--limit-s", type=float, default=540.0, help="begin nothing later")
+    parser.add_argument("--output", type=Path, help="folder for service-gpu.md")
     arguments = parser.parse_args()
-    settings = {"device": arguments.device, "models": arguments.models, "readers": arguments.readers, "threads": 0}
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log", **settings) as server:
-        server.wait_ready(600)
-        (card, *_) = [card for card in server.get("/models").json()["models"] if card["served"]]
-        engine = server.get("/health").json()["engines"][0]
-        processor = platform.processor() or platform.machine()
-        print(
-            f"{engine['device']} {engine['device_name']}, {processor} with {os.cpu_count()} cores, "
-            f"{engine['threads']} threads, {arguments.readers} readers; {card['name']}, voxels of "
-            f"{card['grid_size_m']} m; {arguments.seconds:g} s each.\n"
-        )
-        print(_row(HEAD), _row(["---"] * len(HEAD)), sep="\n", flush=True)
-        for num_points in arguments.points:
-            for num_clients in arguments.clients:
-                load = Load(server.url, "", made_up(Size(num_points), card))
-                cells = measure(load, num_clients, arguments.seconds, server)
-                print(_row([f"{num_points:,}", str(num_clients), *cells]), flush=True)
+    begin_s, tables, where = time.monotonic(), Tables(), machine()
+    for model in arguments.models:
+        for device in [arguments.device, *arguments.devices]:
+            with serving(model, device) as subject:
+                where = f"{subject.engines[0]['device_name']} and {machine()}"
+                for kind in arguments.formats:
+                    for points in arguments.points:
+                        if time.monotonic() - begin_s > arguments.limit_s:
+                            tables.skipped.append(f"{model}, {kind}, {points:,} points, {device}")
+                        elif device == arguments.device:
+                            measure(subject, kind, points, arguments, tables)
+                        else:
+                            compare(subject, kind, points, device, arguments, tables)
+                for points in arguments.rooms if model in NETWORKS and device == arguments.device else []:
+                    if time.monotonic() - begin_s > arguments.limit_s:
+                        tables.skipped.append(f"{model}, exact, {points:,} points")
+                    else:
+                        room(subject, points, tables)
+    text = written(tables, where, arguments)
+    print(text)
+    print(Table("In short", [[cell.format(arguments.clients) for cell in SHORT], *tables.short]))
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "service-gpu.md").write_text(text)
 
 
-def measure(load: Load, num_clients: int, seconds: float, server: Server) -> list[str]:
-    """Cells of one row, from the third."""
-    watch, used = Watch(server.url, ""), []
-    passes = clouds_and_passes(server)
-    begin_s = time.monotonic()
-    with watch.watching(), utilisation(used):
-        load.closed(num_clients, LoadLimit(seconds, None))
-        elapsed_s = time.monotonic() - begin_s
-    clouds, batches = (after - before for after, before in zip(clouds_and_passes(server), passes, strict=True))
-    found: Figures = figures(load.samples, elapsed_s, watch)
-    others = {status: count for status, count in found["statuses"].items() if status != "200"}
-    return [
-        str(found["answers"]),
-        ", ".join(f"{status}: {count}" for status, count in others.items()) or f"{found['wrong']} wrong",
-        f"{found['p50_s']:.3f} s",
-        f"{found['p99_s']:.3f} s",
-        f"{found['requests_a_s']:.1f}",
-        f"{found['points_a_s']:,.0f}",
-        f"{clouds / batches:.1f}" if batches else "–",
-        f"{sum(engine['busy'] for engine in found['engines']):.0%}",
-        f"{sum(engine['device_busy'] for engine in found['engines']):.0%}",
+@contextmanager
+def serving(model: str, device: str) -> Iterator[Subject]:
+    """A service with ``model`` on ``device``, which has been asked once."""
+    with tempfile.TemporaryDirectory() as folder:
+        models = "" if model == "bundled" else experiment(model, Path(folder))
+        settings: dict[str, Any] = {"threads": 0, "readers": max(2, (os.cpu_count() or 2) // 4)}
+        settings = {name: value for name, value in settings.items() if f"POINTSERVE_{name.upper()}" not in os.environ}
+        with Server(Path(folder) / "log", device=device, models=models, **settings) as server:
+            server.wait_ready(600)
+            (card, *_) = [card for card in server.get("/models").json()["models"] if card["served"]]
+            yield Subject(server, model, card, FreshSizes())
+
+
+def measure(subject: Subject, kind: str, points: int, arguments: argparse.Namespace, tables: Tables) -> None:
+    """One client and many, with clouds of about ``points`` points."""
+    label = [subject.name, kind, f"{points:,}"]
+    for num_clients in sorted({1, arguments.clients}):
+        clouds = FORMATS[kind](points, subject.card, subject.sizes)
+        answers, row = load(subject, clouds, num_clients, arguments.seconds)
+        tables.load.append([*label, str(num_clients), *row])
+        print(*tables.load[-1], sep=" | ", flush=True)
+        if num_clients == 1:
+            clouds_again = iter([answer.cloud for answer in answers])
+            again = closed_loop(subject.server.url, partial(next, clouds_again, None), 1, arguments.seconds)
+            tables.one.append([*label, *stages_of(answers, again)])
+            tables.short.append([*label, f"{statistics.median(1e3 * answer.seconds for answer in answers):.0f}"])
+    tables.short[-1] += [row[5], row[9]]
+
+
+def stages_of(answers: Sequence[Answered], again: Sequence[Answered]) -> list[str]:
+    """Cells of the table of one request at a time, from the fourth on."""
+    stages_ms = [statistics.median(answer.stages_ms.get(stage, 0.0) for answer in answers) for stage in STAGES]
+    stages_ms.append(statistics.median(1e3 * answer.seconds - sum(answer.stages_ms.values()) for answer in answers))
+    whole = (deciles([1e3 * answer.seconds for answer in each], 1) for each in (answers, again))
+    return [str(len(answers)), *whole, *(f"{ms:.1f}" for ms in stages_ms)]
+
+
+def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float) -> tuple[list[Answered], list[str]]:
+    """Good answers of clients who were answered once before, and cells of the table of loads from the fifth on."""
+    url = subject.server.url
+    first = iter([clouds.take() for _ in range(num_clients)])
+    closed_loop(url, partial(next, first, None), num_clients, seconds)
+    engines, passes, used = subject.engines, clouds_and_passes(subject.server), []
+    spent, host, begin_s = processor_s(engines[0]["pid"]), host_ms(), time.monotonic()
+    with utilisation(used, len(engines)):
+        answers = closed_loop(url, clouds.take, num_clients, seconds)
+    elapsed_s = max(answer.ended_s for answer in answers) - begin_s
+    cores = [(processor_s(engines[0]["pid"])[kind] - was) / elapsed_s for kind, was in spent.items()]
+    busy_s = sum(now["device_busy_s"] - was["device_busy_s"] for now, was in zip(subject.engines, engines, strict=True))
+    num_clouds, batches = (now - was for now, was in zip(clouds_and_passes(subject.server), passes, strict=True))
+    good = [answer for answer in answers if answer.status == 200]
+    others = Counter(str(answer.status) for answer in answers if answer.status != 200)
+    by_kind = dict(zip(spent, cores, strict=True))
+    return good, [
+        str(len(good)),
+        ", ".join(f"{status}: {count}" for status, count in others.items()) or "–",
+        str(wrong(subject, good)),
+        *percentiles([1e3 * answer.seconds for answer in good]),
+        f"{len(good) / elapsed_s:.1f}",
+        f"{sum(answer.cloud.num_points for answer in good) / elapsed_s:,.0f}",
+        f"{num_clouds / batches:.1f}" if batches else "–",
+        f"{busy_s / elapsed_s / len(engines):.0%}",
         f"{statistics.mean(used):.0f}%" if used else "–",
-        f"{found['outside_network']:.0%}",
+        *(f"{by_kind.get(kind, 0.0):.1f}" for kind in ("web", "readers", "engines")),
+        f"{host:.1f}",
     ]
+
+
+def wrong(subject: Subject, answers: Sequence[Answered]) -> int:
+    """How many of the last answers are cut short, or differ from what the cloud gets alone."""
+    connection = Connection(subject.server.url)
+    found = sum(answer.checksum is None for answer in answers)
+    found += sum(connection.ask(answer.cloud).checksum != answer.checksum for answer in answers[-CHECKED:])
+    connection.close()
+    return found
+
+
+def percentiles(milliseconds: Sequence[float]) -> list[str]:
+    """Cells of the median and of nine tenths."""
+    ordered = sorted(milliseconds) or [float("nan")]
+    return [f"{statistics.median(ordered):.0f}", f"{ordered[-1 - len(ordered) // 10]:.0f}"]
+
+
+def compare(
+    subject: Subject, kind: str, points: int, device: str, arguments: argparse.Namespace, tables: Tables
+) -> None:
+    """Requests a second of several devices beside those of one, which were measured before."""
+    clouds = FORMATS[kind](points, subject.card, subject.sizes)
+    _, row = load(subject, clouds, arguments.clients, arguments.seconds)
+    label = [subject.name, kind, f"{points:,}", str(arguments.clients)]
+    one = next(float(each[9]) for each in tables.load if each[:4] == label)
+    tables.several.append([*label, device, row[5], f"{float(row[5]) / one:.2f}"])
+    print(*tables.several[-1], sep=" | ", flush=True)
+
+
+def room(subject: Subject, points: int, tables: Tables) -> None:
+    """mode=exact of two clouds of about ``points`` points, after a small one."""
+    connection = Connection(subject.server.url)
+    query = f"&mode=exact&max_passes={ROOM_PASSES}"
+    connection.ask(NpyClouds(points // 10, subject.card, subject.sizes).take(), query)
+    clouds = NpyClouds(points, subject.card, subject.sizes)
+    for _ in range(2):
+        answer = connection.ask(clouds.take(), query)
+        stages = [f"{answer.stages_ms.get(stage, 0.0):.0f}" for stage in STAGES]
+        cells = [f"{answer.cloud.num_points:,}", answer.passes or str(answer.status), f"{answer.seconds:.2f}"]
+        tables.rooms.append([subject.name, *cells, *stages])
+        print(*tables.rooms[-1], sep=" | ", flush=True)
+    connection.close()
+
+
+def written(tables: Tables, where: str, arguments: argparse.Namespace) -> str:
+    """The page of results."""
+    note = f"{where}. {arguments.seconds:g} s a load; every cloud has a size of its own, a fifth more or less."
+    lines = ["# The service on clouds of sizes never seen before", "", note, ""]
+    lines += ["`benchmarks/service.py` says what is what.", ""]
+    lines.append(str(Table("Under load", [LOAD, *tables.load])))
+    note = "Milliseconds: median (tenth–nine tenths), by stage the median; none is what is in no stage."
+    lines.append(str(Table("One request at a time", [ONE, *tables.one], [note])))
+    if tables.rooms:
+        lines.append(str(Table("mode=exact", [ROOMS, *tables.rooms], ["Milliseconds by stage."])))
+    if tables.several:
+        lines.append(str(Table("Several devices", [SEVERAL, *tables.several])))
+    if tables.skipped:
+        lines.append(f"No time was left for {'; '.join(tables.skipped)}.\n")
+    return "\n".join(lines)
 
 
 def clouds_and_passes(server: Server) -> tuple[int, int]:
@@ -91,8 +252,8 @@ def clouds_and_passes(server: Server) -> tuple[int, int]:
 
 
 @contextmanager
-def utilisation(percents: list[int]) -> Iterator[None]:
-    """Gathers what the driver says of the first GPU, where there is one."""
+def utilisation(percents: list[int], num_devices: int) -> Iterator[None]:
+    """Gathers what the driver says of the first GPUs, where there are any."""
     over = threading.Event()
 
     def look() -> None:
@@ -100,11 +261,11 @@ def utilisation(percents: list[int]) -> Iterator[None]:
 
         try:
             pynvml.nvmlInit()
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(num_devices)]
         except pynvml.NVMLError:
             return
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         while not over.wait(0.25):
-            percents.append(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            percents.extend(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -113,10 +274,6 @@ def utilisation(percents: list[int]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
