@@ -13,6 +13,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES
 from app.options import Options
 
+from .inference import Inference
 from .pipeline import Pipeline, source_of
 from .predictions import Predictions
 from .prepare import Prepared
@@ -84,9 +85,14 @@ def segment_batch(
 def answers_alike(pipeline: Pipeline, clouds: Sequence[Cloud]) -> bool:
     """Whether the logits of ``clouds`` are equal, to the bit, alone and in one pass, in either order."""
     prepared = [ready for ready in map(pipeline.prepare, clouds) if ready is not None]
-    alone = [_logits(pipeline, [one], RunContext([]))[0] for one in prepared]
-    together = _logits(pipeline, prepared, RunContext([]))
-    backwards = _logits(pipeline, prepared[::-1], RunContext([]))[::-1]
+
+    def logits(group: Sequence[Prepared]) -> list[Tensor]:
+        run = RunContext([])
+        return pipeline.inference.in_range(lambda inference: _logits(inference, group, run), run)
+
+    alone = [logits([one])[0] for one in prepared]
+    together = logits(prepared)
+    backwards = logits(prepared[::-1])[::-1]
     return all(
         torch.equal(one, first) and torch.equal(one, second)
         for one, first, second in zip(alone, together, backwards, strict=True)
@@ -148,24 +154,24 @@ def _answer(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[SegmentationO
 def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | None:
     """The predictions for each cloud of one pass; every cloud's timings are those of the whole pass.
 
-    None if the pass fails or warns, as after an overflow, which may be another cloud's.
+    None if the pass fails, or half precision overflows in it, which may be another cloud's.
     """
     run = RunContext([], device=pipeline.inference.device)
     try:
-        logits = _logits(pipeline, [waiting.prepared for waiting in group], run)
+        logits = _logits(pipeline.inference, [waiting.prepared for waiting in group], run)
         predictions = [Predictions.of_probabilities(each.softmax(1)) for each in logits]
+        if not run.checks_passed():
+            return None
     except Exception:
         return None  # whatever it was, each cloud meets it again alone
-    if run.warnings:
-        return None
     for waiting in group:
         waiting.run.add_stages(run)
     return predictions
 
 
-def _logits(pipeline: Pipeline, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
+def _logits(inference: Inference, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
     """Logits float32 (V, num_classes) of each cloud, of one pass."""
-    plan = pipeline.inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
+    plan = inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
     feat = torch.cat([each.feat for each in prepared])
-    logits = pipeline.inference.logits(feat, plan, run)
+    logits = inference.logits(feat, plan, run)
     return list(logits.split([len(each) for each in prepared]))

@@ -18,6 +18,11 @@ DTYPES = {INT32: torch.int32, FLOAT32: torch.float32, UINT8: torch.uint8}
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 
 
+def _entropy(predictions: Predictions) -> Tensor:
+    shares = predictions.probabilities
+    return shares.clamp(min=1e-30).log_().mul_(shares).sum(1).neg_()
+
+
 def _instances(predictions: Predictions) -> Tensor:
     none = predictions.best.new_empty(0)
     return none if predictions.instances is None else predictions.instances.of_voxel.to(none.device)
@@ -30,7 +35,7 @@ def _features(predictions: Predictions) -> Tensor:
 MADE: dict[str, Callable[[Predictions], Tensor]] = {
     "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
-    "entropy": lambda predictions: torch.special.entr(predictions.probabilities).sum(1),
+    "entropy": _entropy,
     "instances": _instances,
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from app.networks.voxel_batch import VoxelBatch
 from .run_context import RunContext
 
 OVERFLOW = "Half precision overflowed; the network ran in float32."
+
+Answer = TypeVar("Answer")
 
 
 class Inference:
@@ -53,6 +55,19 @@ class Inference:
         twin.condition, twin.num_classes = condition, num_classes
         return twin
 
+    def in_range(self, answer: Callable[["Inference"], Answer], run: RunContext) -> Answer:
+        """What ``answer`` makes of this network, or of its twin in float32 if half precision overflows in it.
+
+        It is asked once, after all passes, so that the device need not be waited for after each.
+        """
+        out = answer(self)
+        if run.checks_passed():
+            return out
+        run.warnings.append(OVERFLOW)
+        twin = copy.copy(self)
+        twin.network, twin.dtype = self.exact, torch.float32
+        return answer(twin)
+
     @property
     def finds_instances(self) -> bool:
         """Whether ``instances`` may be called, and ``outputs`` for INSTANCES."""
@@ -80,10 +95,12 @@ class Inference:
 
     @torch.inference_mode()
     def logits(self, feat: Tensor, plan: Any, run: RunContext) -> Tensor:
-        """Logits float32 (V, num_classes), of features float32 (V, C) of all voxels of the plan."""
+        """Logits float32 (V, num_classes), of features float32 (V, C) of all voxels of the plan.
+
+        They count only if they are ``in_range``.
+        """
         with run.stage("network"):
-            logits = self._in_range(lambda network, feat: network(feat, plan).float(), feat, run)
-        return self._checked(logits)
+            return self._checked(self.network(feat.to(self.dtype), plan).float(), run)
 
     @torch.inference_mode()
     def outputs(self, source: Source, feat: Tensor, plan: Any, run: RunContext) -> Tensor:
@@ -91,19 +108,16 @@ class Inference:
 
         float32 (V, num_classes + W). For INSTANCES, W = 3: offsets in metres to the middle of the
         object. For FEATURES, the features that the network's last layer reads. For CLASSES, W = 0.
+        They count only if they are ``in_range``.
         """
         if source == CLASSES:
             logits = self.logits(feat, plan, run)
             with run.stage("network"):
                 return logits.softmax(1)
-
-        def ask(network: Any, feat: Tensor) -> Tensor:
-            logits, beside = network.describe(feat, plan) if source == FEATURES else network.votes(feat, plan)
-            return torch.cat([self._checked(logits), beside], 1).float()
-
         with run.stage("network"):
-            outputs = self._in_range(ask, feat, run)
-            logits, beside = outputs.split([self.num_classes, outputs.shape[1] - self.num_classes], 1)
+            ask = self.network.describe if source == FEATURES else self.network.votes
+            logits, beside = ask(feat.to(self.dtype), plan)
+            logits, beside = self._checked(logits.float(), run), self._in_range(beside.float(), run)
             return torch.cat([logits.softmax(1), beside], 1)
 
     @torch.inference_mode()
@@ -111,16 +125,12 @@ class Inference:
         """Instances of one cloud from probabilities float32 (V, num_classes) and middles float32 (V, 3) in metres."""
         return self.network.instances(probabilities, middles, [len(middles)])
 
-    def _in_range(self, answer: Callable[[Any, Tensor], Tensor], feat: Tensor, run: RunContext) -> Tensor:
-        """What ``answer`` makes of the network and its features; it runs in float32 if half precision overflows."""
-        out = answer(self.network, feat.to(self.dtype))
-        if self.dtype == torch.float32 or bool(out.isfinite().all()):
-            return out
-        if OVERFLOW not in run.warnings:
-            run.warnings.append(OVERFLOW)
-        return answer(self.exact, feat)
-
-    def _checked(self, logits: Tensor) -> Tensor:
+    def _checked(self, logits: Tensor, run: RunContext) -> Tensor:
         if logits.shape[1] != self.num_classes:
             raise BadModel(f"the network has {logits.shape[1]} outputs, the config {self.num_classes} classes")
-        return logits
+        return self._in_range(logits, run)
+
+    def _in_range(self, values: Tensor, run: RunContext) -> Tensor:
+        if self.dtype != torch.float32:
+            run.note_check(values.isfinite().all())
+        return values

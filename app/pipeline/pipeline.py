@@ -57,8 +57,9 @@ class Pipeline:
 
     def logits(self, prepared: Prepared) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
-        plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], RunContext([]))
-        return self.inference.logits(prepared.feat, plan, RunContext([]))
+        run = RunContext([])
+        plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], run)
+        return self.inference.in_range(lambda inference: inference.logits(prepared.feat, plan, run), run)
 
     def predict(self, prepared: Prepared, options: Options, run: RunContext) -> Predictions:
         """The predictions of one pass, with all that the fields asked for are made from."""

@@ -32,7 +32,7 @@ class Predictions:
     def of_probabilities(cls, probabilities: Tensor) -> "Predictions":
         """Of one pass that gave ``probabilities`` float32 (R, num_classes)."""
         num_rows, num_classes = probabilities.shape
-        best = probabilities.argmax(1) if num_classes else probabilities.new_zeros(num_rows, dtype=torch.int64)
+        best = probabilities.max(1).indices if num_classes else probabilities.new_zeros(num_rows, dtype=torch.int64)
         return cls(best, probabilities)
 
     @classmethod

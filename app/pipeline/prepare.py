@@ -85,7 +85,7 @@ def stage(
                 continue
             place = np.full(num_points, -1)
             place[kept] = np.arange(len(kept))
-            projection = projection.onto(upload(place, device))
+            projection = projection.onto(upload(place, device), have_gaps=True)
     return Staged(sample, projection, rng)
 
 

@@ -12,21 +12,28 @@ class Projection:
 
     Attributes:
         rows: int64 (N,), the row of each point of the cloud; -1 for none, as of a point that is not usable.
+        has_gaps: False if every point has a row.
     """
 
     rows: Tensor
+    has_gaps: bool = True
 
     @property
     def num_points(self) -> int:
         """N, points of the cloud."""
         return len(self.rows)
 
-    def onto(self, rows: Tensor) -> "Projection":
-        """The projection from other rows: row r of this one gets its values from their row ``rows[r]``, int64 (R,)."""
-        return Projection(torch.where(self.rows < 0, -1, rows[self.rows]))
+    def onto(self, rows: Tensor, *, have_gaps: bool = False) -> "Projection":
+        """The projection from other rows: row r of this one gets its values from their row ``rows[r]``, int64 (R,).
+
+        -1 among ``rows``, for none, must be told by ``have_gaps``.
+        """
+        return Projection(self.project(rows, -1), self.has_gaps or have_gaps)
 
     def project(self, values: Tensor, unusable: int) -> Tensor:
         """``values`` (R, …) of the rows as values (N, …) of the points; ``unusable`` for points without a row."""
+        if not self.has_gaps:
+            return values.index_select(0, self.rows)
         if not len(values):
             return values.new_full((self.num_points, *values.shape[1:]), unusable)
         without = (self.rows < 0).view(-1, *[1] * (values.ndim - 1))
@@ -34,7 +41,9 @@ class Projection:
 
     @classmethod
     def of_usable(cls, num_points: int, points: Tensor) -> "Projection":
-        """From the usable ``points`` int64 (R,) of a cloud of ``num_points`` to all of them."""
+        """From the usable ``points`` int64 (R,), ascending, of a cloud of ``num_points`` to all of them."""
+        if len(points) == num_points:
+            return cls(points, has_gaps=False)
         rows = points.new_full((num_points,), -1)
         rows[points] = torch.arange(len(points), device=points.device)
         return cls(rows)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from app.clouds.units import Units
 
@@ -40,6 +41,7 @@ class RunContext:
     timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
     _spans: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = field(default_factory=list)
+    _checks: list[Tensor] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -57,6 +59,16 @@ class RunContext:
             start_s = time.perf_counter()
             yield
             self.timings_ms[name] += 1e3 * (time.perf_counter() - start_s)
+
+    def note_check(self, passed: Tensor) -> None:
+        """Keep ``passed``, one bool on the device, until somebody asks whether ``checks_passed``."""
+        self._checks.append(passed)
+
+    def checks_passed(self) -> bool:
+        """Whether every check that was noted passed; waits for the device if there is one."""
+        if len(self._checks) > 1:
+            self._checks = [torch.stack(self._checks).all()]
+        return all(map(bool, self._checks))
 
     def settle(self) -> None:
         """Add what a GPU took for the stages to ``timings_ms``, once it is done with them."""

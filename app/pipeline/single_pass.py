@@ -18,7 +18,7 @@ def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxel
 
     With ``source`` FEATURES they have features, with INSTANCES instances, which are grouped once tiles are joined.
     """
-    joined = _join(inference, prepared, source, tile_voxels, run)
+    joined = inference.in_range(lambda inference: _join(inference, prepared, source, tile_voxels, run), run)
     probabilities, beside = joined.split([inference.num_classes, joined.shape[1] - inference.num_classes], 1)
     predictions = Predictions.of_probabilities(probabilities.contiguous())
     if source == FEATURES:
@@ -34,23 +34,23 @@ def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels:
     """float32 (V, W), the outputs of the tiles, each voxel's the mean of its tiles' by their weights."""
     joined = prepared.feat.new_empty(0)
     weight = prepared.feat.new_zeros((len(prepared), 1))
-    tiles = tiling.cut(prepared.grid_coord, tile_voxels)
-    while True:
+    with run.stage("plan"):
+        tiles = tiling.cut(prepared.grid_coord, tile_voxels)
+    for tile in tiles:
         with run.stage("plan"):
-            tile = next(tiles, None)
-            if tile is None:
-                break
             grid_coord, coord, feat = (
-                values.index_select(0, tile.rows) for values in (prepared.grid_coord, prepared.coord, prepared.feat)
+                values.index_select(0, tile.rows) if tile.is_part else values
+                for values in (prepared.grid_coord, prepared.coord, prepared.feat)
             )
         plan = inference.plan([(grid_coord - tile.origin, coord)], run)
         outputs = inference.outputs(source, feat, plan, run)
+        if not tile.is_part:
+            return outputs
         with run.stage("project"):
             if not len(joined):
-                joined = prepared.feat.new_zeros((len(prepared), outputs.shape[1]))
+                joined = outputs.new_zeros((len(prepared), outputs.shape[1]))
             share = tile.weights[:, None]
             joined[tile.rows] += outputs * share
             weight[tile.rows] += share
     with run.stage("project"):
-        joined /= weight
-    return joined
+        return joined.div_(weight)

@@ -68,7 +68,7 @@ def run(
         plan = network.plan(VoxelBatch(voxels, coord, joint=True, condition=condition, shuffles=shuffles))
         run = RunContext([])
         feat = torch.from_numpy(given["feat"]).to(device)
-        logits = inference.logits(feat, plan, run).cpu().numpy()
+        logits = inference.in_range(lambda twin: twin.logits(feat, plan, run), run).cpu().numpy()
         has_instances = "pred_masks_packed" in expected
         wrong = instances.wrong(network, feat, plan, given, expected, allowed(device)[0]) if has_instances else []
         if precision == "fp32" and _features_differ(network, feat, plan, expected):

@@ -6,7 +6,7 @@ import torch
 from app.pipeline.projection import Projection
 
 # points 1, 2 and 4 of five are usable; the procedure drops point 2
-KEPT = Projection.of_usable(5, torch.tensor([1, 2, 4])).onto(torch.tensor([0, -1, 1]))
+KEPT = Projection.of_usable(5, torch.tensor([1, 2, 4])).onto(torch.tensor([0, -1, 1]), have_gaps=True)
 
 
 def test_points_get_the_values_of_their_rows_and_the_others_the_unusable_one():
@@ -19,7 +19,19 @@ def test_points_get_the_values_of_their_rows_and_the_others_the_unusable_one():
 def test_rows_of_rows_and_rows_that_are_dropped_on_the_way():
     voxels = KEPT.onto(torch.tensor([3, 0]))
     assert voxels.project(torch.tensor([10, 11, 12, 13]), -1).tolist() == [-1, 13, -1, -1, 10]
-    assert KEPT.onto(torch.tensor([-1, 0])).project(torch.tensor([5]), -1).tolist() == [-1, -1, -1, -1, 5]
+    assert KEPT.onto(torch.tensor([-1, 0]), have_gaps=True).project(torch.tensor([5]), -1).tolist() == [
+        -1,
+        -1,
+        -1,
+        -1,
+        5,
+    ]
+
+
+def test_points_that_are_all_usable_lose_their_rows_only_with_what_is_dropped():
+    every = Projection.of_usable(3, torch.arange(3)).onto(torch.tensor([1, 0, 1]))
+    assert every.project(torch.tensor([5, 6]), -1).tolist() == [6, 5, 6]
+    assert every.onto(torch.tensor([-1, 0]), have_gaps=True).project(torch.tensor([7]), -1).tolist() == [7, -1, 7]
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])

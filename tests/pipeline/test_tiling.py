@@ -22,6 +22,63 @@ def cut(voxels, max_voxels, **halo):
         yield Tile(tile.rows.numpy(), tile.weights.numpy(), tile.origin.numpy())
 
 
+def written_out(voxels, rows, low, high, max_voxels, halo):
+    """Rows, weights and origin of every tile of voxels (V, 3), each halved by the median of its own voxels."""
+    xy = voxels[rows, :2]
+    in_core = ((xy >= low) & (xy < high)).all(1)
+    if not in_core.any():
+        return
+    if len(rows) > max_voxels or np.ptp(xy, axis=0).max() >= tiling.MAX_EXTENT:
+        for axis in np.argsort(low - high, kind="stable"):
+            first, last = -(-(low[axis] + halo) // 32), (high[axis] - halo) // 32
+            if first > last:
+                continue
+            at = int(np.clip(round(float(np.median(xy[in_core, axis])) / 32), first, last)) * 32
+            for part_low, part_high in (
+                (low, np.where([axis == 0, axis == 1], at, high)),
+                (np.where([axis == 0, axis == 1], at, low), high),
+            ):
+                reach = ((xy >= part_low - halo) & (xy < part_high + halo)).all(1)
+                yield from written_out(voxels, rows[reach], part_low, part_high, max_voxels, halo)
+            return
+        if halo > 32:
+            reach = ((xy >= low - halo // 2) & (xy < high + halo // 2)).all(1)
+            yield from written_out(voxels, rows[reach], low, high, max_voxels, halo // 2)
+            return
+    outside = np.maximum(np.maximum(low - xy, xy - high + 1), 0).max(1)
+    yield rows, np.clip(1 - outside / (halo / 4), 0, 1).astype(np.float32), voxels[rows].min(0) // 32 * 32
+
+
+@pytest.mark.parametrize("counted", [tiling.MAX_COUNTED, 0])
+@pytest.mark.parametrize("seed", range(8))
+def test_tiles_are_those_of_the_formula(monkeypatch, seed, counted):
+    monkeypatch.setattr(tiling, "MAX_COUNTED", counted)
+    rng = np.random.default_rng(seed)
+    side = rng.integers(100, 900, 2)
+    drawn = np.column_stack([*(rng.integers(0, end, 40_001) for end in side), rng.integers(0, 40, 40_001)])
+    dense = rng.integers(0, side.min() // 4, (20_000, 3)) // (1, 1, 8)
+    shift = (rng.integers(0, 70), 0, 33)
+    voxels = np.unique(np.concatenate([drawn, dense]) + shift, axis=0)
+    low, high = voxels[:, :2].min(0), voxels[:, :2].max(0) + 1
+    expected = list(written_out(voxels, np.arange(len(voxels)), low, high, 15_000, 64))
+    tiles = list(cut(voxels, 15_000))
+    assert len(tiles) == len(expected) > 1
+    for tile, (rows, weights, origin) in zip(tiles, expected, strict=True):
+        np.testing.assert_array_equal(tile.rows, rows)
+        np.testing.assert_array_equal(tile.weights, weights)
+        np.testing.assert_array_equal(tile.origin, origin)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_median_between_two_multiples_is_rounded_as_the_formula_does(count):
+    for first, second in [(111, 112), (112, 112), (112, 113), (143, 145), (127, 128), (144, 144), (112, 144)]:
+        voxels = np.array([(0, 0, z) for z in range(9)] + [(first, 0, 0)] * 9 + [(second, 0, 0)] * (count * 9 - 9))
+        voxels = np.concatenate([voxels, [(400, 0, z) for z in range(9 * (count - 1))]])
+        expected = list(written_out(voxels, np.arange(len(voxels)), np.zeros(2, int), np.array([401, 1]), 30, 64))
+        tiles = list(cut(voxels, 30))
+        assert [tile.rows.tolist() for tile in tiles] == [rows.tolist() for rows, _, _ in expected], (first, second)
+
+
 def test_a_small_cloud_is_one_tile():
     voxels = made_up_voxels(50)
     (tile,) = cut(voxels, 2500)
