@@ -87,7 +87,7 @@ def measure(name: str, num_voxels: int, repeats: int) -> dict[str, Any]:
 
 def count_gflop(run: Callable[[], object]) -> float:
     """Of the convolutions, linear layers and attention that ``run`` does."""
-    from app.networks import rows, sparse
+    from app.networks import batch_invariant_linear, sparse
     from app.networks.ptv3 import attention, block
 
     flop = 0
@@ -95,7 +95,8 @@ def count_gflop(run: Callable[[], object]) -> float:
     def counted_conv(features: Tensor, weight: Any, kernel_map: Any, *others: Any) -> Tensor:
         nonlocal flop
         out = sparse_conv(features, weight, kernel_map, *others)
-        flop += 2 * int((kernel_map.forwards >= 0).sum()) * features.shape[1] * out.shape[1]
+        pairs = len(features) if kernel_map is None else int((kernel_map.forwards >= 0).sum())
+        flop += 2 * pairs * features.shape[1] * out.shape[1]
         return out
 
     def counted_attention(qkv: Tensor, cu_seqlens: Tensor, *others: Any) -> Tensor:
@@ -106,7 +107,7 @@ def count_gflop(run: Callable[[], object]) -> float:
     sparse_conv, patch_attention = sparse.sparse_conv, attention.patch_attention
     with (
         patch.object(sparse, "sparse_conv", counted_conv),
-        patch.object(rows, "sparse_conv", counted_conv),
+        patch.object(batch_invariant_linear, "sparse_conv", counted_conv),
         patch.object(block, "sparse_conv", counted_conv),
         patch.object(attention, "patch_attention", counted_attention),
     ):

@@ -1,6 +1,5 @@
 """Batch-invariant linear layers: a row's result does not depend on the other rows."""
 
-import torch
 from sparseops import KernelMap, pack_weight, sparse_conv
 from torch import Tensor, nn
 
@@ -19,13 +18,14 @@ class PackedLinear(nn.Module):
     """A linear layer for inference, as a sparse convolution of kernel size 1.
 
     Torch's own layer is slower on a processor, and its sums depend on how many rows there are. ``norm``, a batch norm
-    that comes after the layer, is folded into the weight.
+    that comes after the layer, is folded into the weight; ``activation`` is one of ``sparse_conv``.
     """
 
     bias: Tensor | None
 
-    def __init__(self, linear: nn.Linear, norm: nn.BatchNorm1d | None = None):
+    def __init__(self, linear: nn.Linear, norm: nn.BatchNorm1d | None = None, activation: str = "none"):
         super().__init__()
+        self.activation = activation
         weight = linear.weight.double()
         bias = None if linear.bias is None else linear.bias.double()
         if norm is not None:
@@ -40,14 +40,9 @@ class PackedLinear(nn.Module):
     def forward(
         self, x: Tensor, rows: KernelMap | None = None, residual: Tensor | None = None
     ) -> Tensor:  # (V, in), (W, out) -> (W, out)
-        return sparse_conv(x, self.weight, own_rows(x) if rows is None else rows, self.bias, residual)
-
-
-def own_rows(x: Tensor) -> KernelMap:
-    """The map of every row of ``x`` onto itself."""
-    return KernelMap(torch.arange(len(x), dtype=torch.int32, device=x.device)[None])
+        return sparse_conv(x, self.weight, rows, self.bias, residual, self.activation)
 
 
 def products(x: Tensor, others: Tensor) -> Tensor:  # (V, C), (K, C) -> (V, K)
     """Dot products of every row with each of ``others``, whatever other rows ``x`` has."""
-    return sparse_conv(x.contiguous(), others[:, None, None, None].contiguous(), own_rows(x))
+    return sparse_conv(x.contiguous(), others[:, None, None, None].contiguous(), None)

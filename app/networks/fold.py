@@ -27,6 +27,11 @@ def fold(network: nn.Module) -> nn.Module:
         return network.folded()
     if isinstance(network, nn.Linear):
         return PackedLinear(network)
+    return with_folded_parts(network)
+
+
+def with_folded_parts(network: nn.Module) -> nn.Module:
+    """A twin of ``network`` whose parts are folded, each by itself."""
     twin = copy.copy(network)
     twin._modules = {name: child if child is None else fold(child) for name, child in network._modules.items()}
     return twin

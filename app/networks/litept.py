@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .layer_norm import LayerNorm
 from .ptv3.block import MLP, Positional
 from .ptv3.geometry import SerializedLevel
 from .ptv3.hierarchy import Hierarchy
@@ -22,12 +23,12 @@ class LiteBlock(nn.Module):
     ):
         super().__init__()
         self.pre_norm = pre_norm
-        self.conv = Positional(channels, nn.LayerNorm) if convolves else None
-        self.norm0 = None if convolves else nn.Sequential(nn.LayerNorm(channels))
+        self.conv = Positional(channels, LayerNorm) if convolves else None
+        self.norm0 = None if convolves else nn.Sequential(LayerNorm(channels))
         self.attn = attention
         if attention is not None:
-            self.norm1 = nn.Sequential(nn.LayerNorm(channels))
-            self.norm2 = nn.Sequential(nn.LayerNorm(channels))
+            self.norm1 = nn.Sequential(LayerNorm(channels))
+            self.norm2 = nn.Sequential(LayerNorm(channels))
             self.mlp = nn.Sequential(MLP(channels, int(channels * mlp_ratio)))
 
     def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:

@@ -86,6 +86,39 @@ def _conv_expected(given: Arguments) -> Tensor:
     return out
 
 
+def _linear_arguments(generator: Generator, number: int) -> Arguments:
+    weight = torch.randn(CHANNELS, 1, 1, 1, CHANNELS, generator=generator) / 6
+    return {
+        "features": _features(generator, number, CHANNELS),
+        "weight": weight,
+        "kernel_map": None,
+        "bias": torch.randn(CHANNELS, generator=generator),
+        "residual": _features(generator, number, CHANNELS),
+        "activation": "gelu",
+    }
+
+
+def _linear_expected(given: Arguments) -> Tensor:
+    out = given["features"] @ given["weight"].flatten(1).t() + given["bias"] + given["residual"]
+    return out * (1 + torch.erf(out * 0.5**0.5)) / 2
+
+
+def _norm_arguments(generator: Generator, number: int, twice: bool) -> Arguments:
+    affine = ("weight", "bias", "next_weight", "next_bias") if twice else ("weight", "bias")
+    given = {name: torch.randn(CHANNELS, generator=generator) for name in affine}
+    return {name: _features(generator, number, CHANNELS) for name in ("x", "residual")} | given
+
+
+def _normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    centred = x - x.mean(1, keepdim=True)
+    return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * weight + bias
+
+
+def _norm_expected(given: Arguments) -> Any:
+    out = given["residual"] + _normed(given["x"], given["weight"], given["bias"])
+    return (out, _normed(out, given["next_weight"], given["next_bias"])) if "next_weight" in given else out
+
+
 def _cube_arguments(generator: Generator, number: int) -> Arguments:
     """Two clouds, each all cells of a cube."""
     depth = max(number.bit_length() // 3, 1)
@@ -201,6 +234,29 @@ OPERATORS = [
             variant=kind,
         )
         for kind in ("submanifold", "strided")
+    ),
+    _operator(
+        "sparse_conv",
+        _linear_arguments,
+        _linear_expected,
+        tolerance=1e-5,
+        gradients=("features", "weight", "bias", "residual"),
+        gapped=frozenset({"weight"}),
+        variant="linear",
+    ),
+    _operator(
+        "layer_norm",
+        partial(_norm_arguments, twice=False),
+        _norm_expected,
+        tolerance=1e-5,
+        gradients=("x", "residual", "weight", "bias"),
+    ),
+    _operator(
+        "residual_norm",
+        partial(_norm_arguments, twice=True),
+        _norm_expected,
+        tolerance=1e-4,
+        gradients=("x", "residual", "weight", "bias"),
     ),
     _operator(
         "serialization_depth",

@@ -191,8 +191,8 @@ def test_grouped_rows_give_the_same_bits(kind):
     with arithmetic(kind) as dtype:
         features, weight, bias, _ = operands(kernel_map, 64, 96, 3, dtype)
         given_operands = (features.cuda(), weight.flatten(1, 3).cuda(), 96)
-        grouped = torch.ops.sparseops.sparse_conv_grouped(*given_operands, columns, order, bias.cuda(), None, False)
-        plain = torch.ops.sparseops.sparse_conv(*given_operands, kernel_map.forwards, bias.cuda(), None, False)
+        grouped = torch.ops.sparseops.sparse_conv_grouped(*given_operands, columns, order, bias.cuda(), None, 0)
+        plain = torch.ops.sparseops.sparse_conv(*given_operands, kernel_map.forwards, bias.cuda(), None, 0)
         assert torch.equal(grouped, plain)
 
 
@@ -279,7 +279,7 @@ def test_fake_tensors_have_the_shapes_of_the_real():
     torch.library.opcheck(torch.ops.sparseops.group_rows.default, (kernel_map.forwards,), test_utils=tests)
     features, weight, bias, residual = (tensor.cuda() for tensor in operands(kernel_map, 16, 32, 3, torch.float16))
     order, columns = kernel_map.grouped
-    arguments = (features, weight.flatten(1, 3), 32, columns, order, bias, residual, True)
+    arguments = (features, weight.flatten(1, 3), 32, columns, order, bias, residual, 1)
     torch.library.opcheck(torch.ops.sparseops.sparse_conv_grouped.default, arguments, test_utils=tests)
 
 
@@ -308,7 +308,7 @@ def test_large_tables_of_more_than_2_to_the_31_entries():
 
     features = torch.randn(num_voxels, 8, device="cuda").half()
     weight = torch.randn(8, 27, 8, device="cuda").half()
-    out = torch.ops.sparseops.sparse_conv(features, weight, 8, table, None, None, False)
+    out = torch.ops.sparseops.sparse_conv(features, weight, 8, table, None, None, 0)
     sample = torch.randint(num_voxels, (5000,), device="cuda")
     sample[:4] = torch.tensor([0, 1, num_voxels - 2, num_voxels - 1])
     columns = table[:, sample]

@@ -29,7 +29,7 @@ PROGRAMS = [
     ("sparseops_conv", "sparseops", ["maps", "conv"], THREAD, False, []),
     ("sparseops_grid", "sparseops", ["grid"], ADDRESS, False, []),
     ("sparseops_grid", "sparseops", ["grid"], THREAD, False, []),
-    ("sparseops_serial", "sparseops", ["serialization", "segments", "patches", "attention"], ADDRESS, True, []),
+    ("sparseops_serial", "sparseops", ["serialization", "segments", "patches", "attention", "norm"], ADDRESS, True, []),
 ]
 
 

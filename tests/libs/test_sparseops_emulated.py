@@ -10,6 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emu
 OPERATORS = torch.ops.sparseops_emulated
 
 HALF, BFLOAT16, TF32, FLOAT = range(4)
+NONE, RELU, GELU = range(3)
 DTYPES = {HALF: torch.float16, BFLOAT16: torch.bfloat16, TF32: torch.float32, FLOAT: torch.float32}
 # relative to the norm: results are rounded to 2**-11 and 2**-9, tf32 operands to 2**-12
 TOLERANCES = {HALF: 4e-4, BFLOAT16: 3e-3, TF32: 4e-4, FLOAT: 1e-6}
@@ -104,11 +105,11 @@ def test_grouping_brings_rows_with_the_same_neighbours_together():
     assert len(masks) == len(masks.unique(dim=0))
 
 
-def convolve(kind, features, weight, table, order=None, bias=None, residual=None, relu=False):
+def convolve(kind, features, weight, table, order=None, bias=None, residual=None, activation=NONE):
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = kind == TF32
     try:
-        return OPERATORS.sparse_conv_grouped(features, weight, len(weight), table, order, bias, residual, relu)
+        return OPERATORS.sparse_conv_grouped(features, weight, len(weight), table, order, bias, residual, activation)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
 
@@ -122,13 +123,14 @@ def operands(kind: int, coords: torch.Tensor, table: torch.Tensor, in_channels: 
     return features.to(dtype), weight.to(dtype), random(out_channels), residual.to(dtype)
 
 
-def exact(features, weight, table, bias=None, residual=None, relu=False) -> torch.Tensor:
-    """In float64."""
+def exact(features, weight, table, bias=None, residual=None, activation=NONE) -> torch.Tensor:
+    """In float64; without a table every row is its own."""
+    table = torch.arange(len(features))[None] if table is None else table
     gathered = features.double()[table.clamp(min=0).long()] * (table >= 0)[..., None]  # (K, num_out, C_in)
     out = torch.einsum("kni,oki->no", gathered, weight.double())
     out = out if bias is None else out + bias.double()
     out = out if residual is None else out + residual.double()
-    return out.relu() if relu else out
+    return (out, out.relu(), torch.nn.functional.gelu(out))[activation]
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -159,9 +161,32 @@ def test_convolution_is_the_reference(orders, steps, kind, in_channels, out_chan
     coords = voxels(5, 400, 9)  # two tiles of rows and a part of one
     table = reference.submanifold_map(coords, 3).forwards
     features, weight, bias, residual = operands(kind, coords, table, in_channels, out_channels)
-    found = convolve(kind, features, weight, table, None, bias, residual, True)
-    expected = exact(features, weight, table, bias, residual, True)
-    assert relative_error(found, expected) < TOLERANCES[kind]
+    for activation in (RELU, GELU):
+        found = convolve(kind, features, weight, table, None, bias, residual, activation)
+        expected = exact(features, weight, table, bias, residual, activation)
+        assert relative_error(found, expected) < TOLERANCES[kind]
+
+
+@pytest.mark.parametrize("number", [0, 1, 63, 200])
+@pytest.mark.parametrize(("kind", "in_channels", "out_channels"), SHAPES)
+def test_linear_layers_are_convolutions_of_every_row_with_itself(orders, kind, in_channels, out_channels, number):
+    own = torch.arange(number).int()[None]
+    features, weight, bias, residual = operands(kind, own.t(), own, in_channels, out_channels)
+    found = convolve(kind, features, weight, None, None, bias, residual, GELU)
+    assert torch.equal(convolve(kind, features, weight, own, None, bias, residual, GELU), found)
+    if number:
+        assert relative_error(found, exact(features, weight, None, bias, residual, GELU)) < TOLERANCES[kind]
+
+
+def test_gelu_of_every_half_precision_number():
+    numbers = torch.arange(-(2**15), 2**15).short().view(torch.float16)
+    numbers = numbers[numbers.isfinite()].reshape(-1, 8).contiguous()
+    identity = torch.eye(8).half()[:, None].contiguous()
+    found = convolve(HALF, numbers, identity, None, activation=GELU)
+    expected = torch.nn.functional.gelu(numbers.double())
+    torch.testing.assert_close(found.double(), expected, rtol=2**-10, atol=4e-7)
+    infinite = torch.tensor([torch.inf, torch.nan]).half().repeat(4)[None].contiguous()
+    assert convolve(HALF, infinite, identity, None, activation=GELU).isnan().all()  # 0 times infinity
 
 
 @pytest.mark.parametrize("number", [1, 2, 63, 64, 65])

@@ -5,6 +5,8 @@ from functools import partial
 
 from torch import nn
 
+from app.networks.layer_norm import LayerNorm
+
 from .attention import SerializedAttention
 from .block import SerializedBlock
 from .geometry import Coarsening, Order, SortedVoxels, coarsen, coarsen_order, order_along
@@ -82,13 +84,13 @@ class PointTransformerV3(Hierarchy):
         if enable_rpe and enable_flash:
             raise ValueError("enable_rpe=True and enable_flash=True exclude each other; accepted is one of them")
         batch_norm: Norm = partial(nn.BatchNorm1d, eps=1e-3, momentum=0.01)
-        layer_norm: Norm = nn.LayerNorm
+        layer_norm: Norm = LayerNorm
         by_dataset = partial(PDNorm, conditions=pdnorm_conditions, adaptive=pdnorm_adaptive)
         if pdnorm_bn:
             plain = partial(nn.BatchNorm1d, eps=1e-3, momentum=0.01, affine=pdnorm_affine)
             batch_norm = partial(by_dataset, norm_layer=plain)
         if pdnorm_ln:
-            layer_norm = partial(by_dataset, norm_layer=partial(nn.LayerNorm, elementwise_affine=pdnorm_affine))
+            layer_norm = partial(by_dataset, norm_layer=partial(LayerNorm, elementwise_affine=pdnorm_affine))
 
         def blocks(depth: int, channels: int, heads: int, patch: int) -> list[nn.Module]:
             return [

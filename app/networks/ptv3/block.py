@@ -9,6 +9,8 @@ from sparseops import pack_weight, sparse_conv
 from torch import Tensor, nn
 
 from app.networks.batch_invariant_linear import Linear, PackedLinear
+from app.networks.fold import fold, with_folded_parts
+from app.networks.layer_norm import residual_norm
 from app.networks.sparse import SparseConv
 
 from .attention import SerializedAttention
@@ -40,18 +42,18 @@ class FoldedMLP(nn.Module):
 
     def __init__(self, mlp: MLP):
         super().__init__()
-        self.fc1, self.act, self.fc2 = PackedLinear(mlp.fc1), mlp.act, PackedLinear(mlp.fc2)
+        self.fc1, self.fc2 = PackedLinear(mlp.fc1, activation="gelu"), PackedLinear(mlp.fc2)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:  # (V, C), (V, C) -> (V, C)
         num_rows = (
             len(x) if x.is_cuda else max(HIDDEN_ELEMENTS * torch.get_num_threads() // self.fc1.weight.out_channels, 1)
         )
         if len(x) <= num_rows:
-            return self.fc2(self.act(self.fc1(x)), residual=residual)
+            return self.fc2(self.fc1(x), residual=residual)
         out = torch.empty_like(x)
         for first in range(0, len(x), num_rows):
             rows = slice(first, first + num_rows)
-            out[rows] = self.fc2(self.act(self.fc1(x[rows])), residual=None if residual is None else residual[rows])
+            out[rows] = self.fc2(self.fc1(x[rows]), residual=None if residual is None else residual[rows])
         return out
 
 
@@ -89,7 +91,11 @@ class FoldedPositional(nn.Module):
         self.norm = Prompted(norm)
 
     def forward(self, x: Tensor, level: SerializedLevel, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
-        return self.norm(sparse_conv(x, self.weight, level.kernel_map, self.bias), prompt)
+        return self.norm(self.convolve(x, level), prompt)
+
+    def convolve(self, x: Tensor, level: SerializedLevel) -> Tensor:  # (V, C) -> (V, C)
+        """Without the norm."""
+        return sparse_conv(x, self.weight, level.kernel_map, self.bias)
 
 
 class LayerScale(nn.Module):
@@ -151,6 +157,36 @@ class SerializedBlock(nn.Module):
             positional = branch()
             return x + positional, positional
         x = _beside(x, branch, self.ls2)
+        return x, x
+
+    def folded(self) -> nn.Module:
+        """For inference."""
+        norms = (self.cpe[2], self.norm1[0], self.norm2[0])
+        plain = self.pre_norm and self.ls1 is None and all(isinstance(norm, nn.LayerNorm) for norm in norms)
+        return FoldedBlock(self) if plain else with_folded_parts(self)
+
+
+class FoldedBlock(nn.Module):
+    """A ``SerializedBlock`` of layer norms before attention and MLP, for inference, in few operators."""
+
+    def __init__(self, block: SerializedBlock):
+        super().__init__()
+        self.mlp_to_next = block.mlp_to_next
+        self.cpe = FoldedPositional(block.cpe)
+        self.norm0: Any = block.cpe[2]
+        self.norm1: Any = block.norm1[0]
+        self.norm2: Any = block.norm2[0]
+        self.attn = fold(block.attn)
+        self.mlp = fold(block.mlp[0])
+
+    def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """As that of ``SerializedBlock``."""
+        x, normed = residual_norm(self.cpe.convolve(positional, level), x, self.norm0, self.norm1)
+        x = self.attn(normed, level.patches, x)
+        if self.mlp_to_next:
+            positional = self.mlp(self.norm2(x))
+            return x + positional, positional
+        x = self.mlp(self.norm2(x), x)
         return x, x
 
 

@@ -32,15 +32,14 @@ class Stem(nn.Sequential):
 
 
 class FoldedStem(nn.Module):
-    """A ``Stem`` for inference: the batch norm in the convolution."""
+    """A ``Stem`` for inference: batch norm and GELU in the convolution."""
 
     def __init__(self, stem: Stem):
         super().__init__()
-        self.conv = FoldedConv([stem.conv, stem.norm], "none")
-        self.act = stem.act
+        self.conv = FoldedConv([stem.conv, stem.norm], "gelu")
 
     def forward(self, x: Tensor, kernel_map: KernelMap, prompt: Prompt) -> Tensor:
-        return self.act(self.conv(x, kernel_map))
+        return self.conv(x, kernel_map)
 
 
 class Embedding(nn.Module):
@@ -92,7 +91,7 @@ class Branch(Prompted):
         linear, norm, act = self
         if not isinstance(norm, nn.BatchNorm1d):
             return Prompted(PackedLinear(linear), norm, act)
-        return Prompted(PackedLinear(linear, norm), act)
+        return Prompted(PackedLinear(linear, norm, "gelu"))
 
 
 class Unpooling(nn.Module):

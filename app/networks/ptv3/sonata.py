@@ -7,6 +7,8 @@ from typing import Any
 from sparseops import KernelMap
 from torch import Tensor, nn
 
+from app.networks.layer_norm import LayerNorm
+
 from .attention import SerializedAttention
 from .block import SerializedBlock
 from .hierarchy import Hierarchy
@@ -71,14 +73,14 @@ class PointTransformerV3m2(Hierarchy):
         def block(channels: int, heads: int, patch: int, order_index: int, in_decoder: bool) -> nn.Module:
             attend = self.attention(in_decoder)
             attention = attend(channels, heads, patch, qkv_bias, qk_scale, order_index, enable_rpe)
-            return SerializedBlock(channels, attention, mlp_ratio, nn.LayerNorm, pre_norm, layer_scale=layer_scale)
+            return SerializedBlock(channels, attention, mlp_ratio, LayerNorm, pre_norm, layer_scale=layer_scale)
 
         def blocks(in_decoder: bool, depth: int, channels: int, heads: int, patch: int) -> list[nn.Module]:
             return [block(channels, heads, patch, i % len(self.curves), in_decoder) for i in range(depth)]
 
         self.assemble(
-            LinearEmbedding(in_channels, enc_channels[0], nn.LayerNorm, mask_token),
-            nn.LayerNorm,
+            LinearEmbedding(in_channels, enc_channels[0], LayerNorm, mask_token),
+            LayerNorm,
             enc_channels,
             [blocks(False, *stage) for stage in zip(*encoder.values(), strict=True)],
             dec_channels,

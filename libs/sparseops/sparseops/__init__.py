@@ -6,6 +6,7 @@ from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
 from .kernel_map import KernelMap
 from .maps import sort_voxels, strided_map, submanifold_map
+from .norm import layer_norm, residual_norm
 from .patches import PatchPadding, patch_padding
 from .reference import COORD_LIMIT, pack_keys
 from .reference_grid import HASHES
@@ -27,10 +28,12 @@ __all__ = [
     "PatchPadding",
     "Serialization",
     "grid_sample",
+    "layer_norm",
     "pack_keys",
     "pack_weight",
     "patch_attention",
     "patch_padding",
+    "residual_norm",
     "segment_reduce",
     "serialization_depth",
     "serialize",

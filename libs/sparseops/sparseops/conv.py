@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from . import reference
@@ -12,7 +12,7 @@ from .extension import compiled_for
 from .kernel_map import KernelMap
 from .values import needs_gradient
 
-ACTIVATIONS = ("none", "relu")
+ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}  # numbers as in csrc/conv/activation.h
 GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 GATHERED_BYTES = 1 << 28  # of features that are gathered for gradients at a time
 COMPILED_DTYPES = {
@@ -35,6 +35,11 @@ class PackedWeight:
     out_channels: int
     num_offsets: int
     in_channels: int
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """C_out, K, C_in."""
+        return self.out_channels, self.num_offsets, self.in_channels
 
     def to(self, dtype: torch.dtype) -> "PackedWeight":
         """The weight rounded to ``dtype``, packed for it."""
@@ -68,7 +73,7 @@ def _pack(kernels: Tensor) -> PackedWeight:  # (C_out, K, C_in)
 def sparse_conv(
     features: Tensor,
     weight: Tensor | PackedWeight,
-    kernel_map: KernelMap,
+    kernel_map: KernelMap | None,
     bias: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
@@ -82,10 +87,11 @@ def sparse_conv(
     Args:
         features: (num_in, C_in), contiguous, float32; bfloat16 (and float16 on a GPU) multiply in that precision.
         weight: (C_out, kx, ky, kz, C_in), spconv's layout, without a flip; or packed by ``pack_weight``.
-        kernel_map: of kx * ky * kz offsets; entries that are no row of the features count as absent.
+        kernel_map: of kx * ky * kz offsets; entries that are no row of the features count as absent. None for a kernel
+            of size 1 from every row onto itself, a linear layer.
         bias: (C_out,) in the dtype of the features or float32, or None.
         residual: (num_out, C_out), contiguous, in the dtype of the features, or None.
-        activation: "none" or "relu".
+        activation: "none", "relu" or "gelu", which is x times the normal distribution at x.
 
     Returns:
         (num_out, C_out) in the dtype of the features.
@@ -99,8 +105,12 @@ def sparse_conv(
     if needs_gradient(features, data, bias, residual):
         if isinstance(weight, PackedWeight):
             raise ValueError("a packed weight gives no gradients; pass the plain weight, or call under torch.no_grad()")
-        kernels = weight.flatten(1, 3)
-        return Convolution.apply(features, kernels, bias, residual, kernel_map, activation)  # type: ignore[no-untyped-call]
+        if kernel_map is None:
+            kernel_map = KernelMap(torch.arange(len(features), dtype=torch.int32, device=features.device)[None])
+        until = "none" if activation == "gelu" else activation  # whose gradient its result does not tell
+        given = (features, weight.flatten(1, 3), bias, residual, kernel_map, until)
+        out: Tensor = Convolution.apply(*given)  # type: ignore[no-untyped-call]
+        return nn.functional.gelu(out) if activation == "gelu" else out
     packed = weight if isinstance(weight, PackedWeight) else pack_weight(weight)
     return _convolve(features, packed, kernel_map, bias, residual, activation)
 
@@ -108,7 +118,7 @@ def sparse_conv(
 def _convolve(
     features: Tensor,
     weight: PackedWeight,
-    kernel_map: KernelMap,
+    kernel_map: KernelMap | None,
     bias: Tensor | None,
     residual: Tensor | None,
     activation: str,
@@ -116,13 +126,14 @@ def _convolve(
     """What ``sparse_conv`` computes, without gradients."""
     if not _has_kernel(features):
         return reference.sparse_conv(features, weight.data, kernel_map, bias, residual, activation)
-    bias = None if bias is None else bias.detach().float().contiguous()
-    relu = activation == "relu"
-    operands = (features, weight.data, weight.out_channels)
-    if features.is_cuda and kernel_map.num_offsets in GROUPED_OFFSETS:
+    if bias is not None and bias.dtype != torch.float32:
+        bias = bias.float()
+    operands, number = (features, weight.data, weight.out_channels), ACTIVATIONS[activation]
+    if features.is_cuda and weight.num_offsets in GROUPED_OFFSETS and kernel_map is not None:
         order, rows = kernel_map.grouped
-        return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, relu)
-    return torch.ops.sparseops.sparse_conv(*operands, kernel_map.forwards, bias, residual, relu)
+        return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, number)
+    forwards = None if kernel_map is None else kernel_map.forwards
+    return torch.ops.sparseops.sparse_conv(*operands, forwards, bias, residual, number)
 
 
 class Convolution(torch.autograd.Function):
@@ -200,7 +211,7 @@ def _check_weight(weight: Tensor) -> None:
 def _check(
     features: Tensor,
     weight: Tensor | PackedWeight,
-    kernel_map: KernelMap,
+    kernel_map: KernelMap | None,
     bias: Tensor | None,
     residual: Tensor | None,
     activation: str,
@@ -208,34 +219,37 @@ def _check(
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be {' or '.join(ACTIVATIONS)}, got {activation!r}")
     if isinstance(weight, PackedWeight):
-        out_channels, num_offsets, in_channels = weight.out_channels, weight.num_offsets, weight.in_channels
+        data, out_channels, num_offsets, in_channels = weight.data, *weight.sizes
     else:
         _check_weight(weight)
-        out_channels, in_channels = weight.shape[0], weight.shape[-1]
-        num_offsets = weight.shape[1:4].numel()
-    data = weight.data if isinstance(weight, PackedWeight) else weight
-    if num_offsets != kernel_map.num_offsets:
-        raise ValueError(f"weight has {num_offsets} offsets, the kernel map {kernel_map.num_offsets}")
-    _check_tensor("features", features, (kernel_map.num_in, in_channels), features)
-    _check_tensor("weight", data, tuple(data.shape), features)
-    if kernel_map.forwards.device != features.device:
-        raise ValueError(f"the kernel map must be on {features.device} with features, got {kernel_map.forwards.device}")
+        data, out_channels, num_offsets, in_channels = weight, len(weight), weight.shape[1:4].numel(), weight.shape[4]
+    if kernel_map is None:
+        num_in = num_out = len(features) if features.ndim else 0
+        map_offsets, device = 1, features.device
+    else:
+        map_offsets, num_out = kernel_map.forwards.shape
+        num_in, device = kernel_map.num_in, kernel_map.forwards.device
+    if num_offsets != map_offsets:
+        raise ValueError(f"weight has {num_offsets} offsets, the kernel map {map_offsets}")
+    dtypes = (features.dtype,)
+    _check_tensor("features", features, (num_in, in_channels), features, dtypes)
+    _check_tensor("weight", data, None, features, dtypes)
+    if device != features.device:
+        raise ValueError(f"the kernel map must be on {features.device} with features, got {device}")
     if bias is not None:
-        _check_tensor("bias", bias, (out_channels,), features, torch.float32)
+        _check_tensor("bias", bias, (out_channels,), features, (features.dtype, torch.float32))
     if residual is not None:
-        _check_tensor("residual", residual, (kernel_map.num_out, out_channels), features)
+        _check_tensor("residual", residual, (num_out, out_channels), features, dtypes)
 
 
-def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], features: Tensor, *dtypes: torch.dtype) -> None:
-    """``tensor`` has ``shape`` and lies with ``features`` in device and dtype, or has one of ``dtypes``."""
-    if (
-        tuple(tensor.shape) != shape
-        or tensor.dtype not in (features.dtype, *dtypes)
-        or tensor.device != features.device
-    ):
+def _check_tensor(
+    name: str, tensor: Tensor, shape: tuple[int, ...] | None, features: Tensor, dtypes: tuple[torch.dtype, ...]
+) -> None:
+    """``tensor`` is of one of ``dtypes``, lies with ``features`` and, unless ``shape`` is None, has it without gaps."""
+    if (shape is not None and tensor.shape != shape) or tensor.dtype not in dtypes or tensor.device != features.device:
         raise ValueError(
-            f"{name} must be {shape}, {features.dtype} on {features.device}, got {tuple(tensor.shape)}, {tensor.dtype} "
-            f"on {tensor.device}"
+            f"{name} must be {shape or tuple(tensor.shape)}, {features.dtype} on {features.device}, got "
+            f"{tuple(tensor.shape)}, {tensor.dtype} on {tensor.device}"
         )
-    if name != "weight" and not tensor.is_contiguous():
+    if shape is not None and not tensor.is_contiguous():
         raise ValueError(f"{name} must be contiguous, got strides {tensor.stride()} for {shape}")

@@ -38,9 +38,19 @@ def _pack_weight(weight: Tensor) -> Tensor:
 @register_fake("sparseops::sparse_conv")
 @register_fake("sparseops::sparse_conv_grouped")
 def _sparse_conv(
-    features: Tensor, weight: Tensor, out_channels: int, rows: Tensor, *others: Tensor | bool | None
+    features: Tensor, weight: Tensor, out_channels: int, rows: Tensor | None, *others: Tensor | int | None
 ) -> Tensor:
-    return features.new_empty(rows.shape[1], out_channels)
+    return features.new_empty(features.shape[0] if rows is None else rows.shape[1], out_channels)
+
+
+@register_fake("sparseops::layer_norm")
+def _layer_norm(x: Tensor, *others: Tensor | float | None) -> Tensor:
+    return torch.empty_like(x)
+
+
+@register_fake("sparseops::residual_norm")
+def _residual_norm(x: Tensor, *others: Tensor | float | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x)
 
 
 @register_fake("sparseops::group_rows")

@@ -7,11 +7,12 @@ voxels of an input with those of an output, offset by offset; a convolution gath
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .kernel_map import KernelMap
 from .values import can_be_read
 
+ACTIVATIONS = {"none": lambda x: x, "relu": torch.relu, "gelu": nn.functional.gelu}
 COORD_BITS = 18
 COORD_LIMIT = 1 << COORD_BITS
 
@@ -87,19 +88,29 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
 def sparse_conv(
     features: Tensor,
     kernels: Tensor,
-    kernel_map: KernelMap,
+    kernel_map: KernelMap | None,
     bias: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
 ) -> Tensor:
     """Sparse convolution of features (num_in, C_in) with kernels (C_out, K, C_in) to (num_out, C_out)."""
     sums = torch.promote_types(features.dtype, torch.float32)
-    out = torch.zeros(kernel_map.num_out, kernels.shape[0], dtype=sums, device=features.device)
-    for offset, rows in enumerate(kernel_map.forwards):
+    own = torch.arange(len(features), device=features.device)[None]
+    forwards = own if kernel_map is None else kernel_map.forwards
+    out = torch.zeros(forwards.shape[1], kernels.shape[0], dtype=sums, device=features.device)
+    for offset, rows in enumerate(forwards):
         present = ((rows >= 0) & (rows < len(features))).nonzero().squeeze(1)
         # a row of the output occurs at most once in an offset, so the sum is the same on every run
         products = features[rows[present]].to(sums) @ kernels[:, offset].t().to(sums)
         out = out.index_add(0, present, products)
     for term in (bias, residual):
         out = out if term is None else out + term
-    return (out.relu() if activation == "relu" else out).to(features.dtype)
+    return ACTIVATIONS[activation](out).to(features.dtype)
+
+
+def layer_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, residual: Tensor | None = None
+) -> Tensor:
+    """See sparseops.layer_norm."""
+    out = nn.functional.layer_norm(x, x.shape[1:], weight, bias, eps)
+    return out if residual is None else out + residual

@@ -11,8 +11,9 @@ def is_meta(tensor: Tensor) -> bool:
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Whether autograd is to record what is done with ``tensors``."""
-    recorded = any(tensor is not None and tensor.requires_grad and not is_meta(tensor) for tensor in tensors)
-    return recorded and torch.is_grad_enabled()
+    return torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad and not is_meta(tensor) for tensor in tensors
+    )
 
 
 def can_be_read(tensor: Tensor) -> bool:

@@ -3,11 +3,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
 #include <torch/library.h>
 
 #include <vector>
 
 #include "common/huge_pages.h"
+#include "conv/activation.h"
 #include "conv/conv_cpu.h"
 
 namespace sparseops {
@@ -41,19 +43,23 @@ Tensor pack_weight(const Tensor& weight) {
   return packed;
 }
 
-Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_channels, const Tensor& rows,
-                   const std::optional<Tensor>& bias, const std::optional<Tensor>& residual, bool relu) {
+Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_channels,
+                   const std::optional<Tensor>& rows, const std::optional<Tensor>& bias,
+                   const std::optional<Tensor>& residual, int64_t activation) {
   check_type(features, "features");
   check_type(weight, "weight");
   const bool bfloat16 = features.scalar_type() == at::kBFloat16;
   TORCH_CHECK_VALUE(features.dim() == 2, "features must be (num_in, C_in), got ", features.sizes());
-  TORCH_CHECK_VALUE(rows.dim() == 2 && rows.scalar_type() == at::kInt && rows.is_contiguous(),
-                    "rows must be contiguous int32 (K, num_out), got ", rows.scalar_type(), " ", rows.sizes());
-  const int64_t units = units_of(features), panels = (out_channels + PANEL - 1) / PANEL, num_out = rows.size(1);
+  if (rows)
+    TORCH_CHECK_VALUE(rows->dim() == 2 && rows->scalar_type() == at::kInt && rows->is_contiguous(),
+                      "rows must be contiguous int32 (K, num_out), got ", rows->scalar_type(), " ", rows->sizes());
+  TORCH_CHECK_VALUE(0 <= activation && activation < kNumActivations, "activation must be 0, 1 or 2, got ", activation);
+  const int64_t num_offsets = rows ? rows->size(0) : 1, num_out = rows ? rows->size(1) : features.size(0);
+  const int64_t units = units_of(features), panels = (out_channels + PANEL - 1) / PANEL;
   TORCH_CHECK_VALUE(weight.scalar_type() == features.scalar_type() &&
-                        weight.sizes() == at::IntArrayRef({rows.size(0), panels, units, PANEL * (bfloat16 ? 2 : 1)}),
+                        weight.sizes() == at::IntArrayRef({num_offsets, panels, units, PANEL * (bfloat16 ? 2 : 1)}),
                     "weight, ", weight.scalar_type(), " ", weight.sizes(), ", is not packed for features ",
-                    features.scalar_type(), " ", features.sizes(), ", ", rows.size(0), " offsets and ", out_channels,
+                    features.scalar_type(), " ", features.sizes(), ", ", num_offsets, " offsets and ", out_channels,
                     " channels");
   if (bias)
     TORCH_CHECK_VALUE(
@@ -65,12 +71,12 @@ Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_cha
                       "residual must be ", features.scalar_type(), " (", num_out, ", ", out_channels, "), got ",
                       residual->scalar_type(), " ", residual->sizes());
   const Tensor even = bfloat16 && features.size(1) % 2 ? at::constant_pad_nd(features, {0, 1}) : features;
-  const Tensor out = allocate({num_out, out_channels}, features.options());
-  convolve({even.const_data_ptr(), weight.const_data_ptr(), rows.const_data_ptr<int32_t>(),
+  Tensor out = allocate({num_out, out_channels}, features.options());
+  convolve({even.const_data_ptr(), weight.const_data_ptr(), rows ? rows->const_data_ptr<int32_t>() : nullptr,
             bias ? bias->const_data_ptr<float>() : nullptr, residual ? residual->const_data_ptr() : nullptr,
-            out.mutable_data_ptr(), features.size(0), num_out, rows.size(0), units, out_channels, panels, bfloat16,
-            relu});
-  return out;
+            out.mutable_data_ptr(), features.size(0), num_out, num_offsets, units, out_channels, panels, bfloat16,
+            activation == static_cast<int64_t>(Activation::kRelu)});
+  return activation == static_cast<int64_t>(Activation::kGelu) ? at::gelu_(out) : out;
 }
 
 }  // namespace
@@ -79,13 +85,13 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def("pack_weight(Tensor weight) -> Tensor", as_given);
   m.def(
-      "sparse_conv(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? bias, Tensor? residual, "
-      "bool relu) -> Tensor",
+      "sparse_conv(Tensor features, Tensor weight, int out_channels, Tensor? rows, Tensor? bias, Tensor? residual, "
+      "int activation) -> Tensor",
       as_given);
   // on CUDA alone: rows and order of group_rows
   m.def(
-      "sparse_conv_grouped(Tensor features, Tensor weight, int out_channels, Tensor rows, Tensor? order, "
-      "Tensor? bias, Tensor? residual, bool relu) -> Tensor",
+      "sparse_conv_grouped(Tensor features, Tensor weight, int out_channels, Tensor? rows, Tensor? order, "
+      "Tensor? bias, Tensor? residual, int activation) -> Tensor",
       as_given);
 }
 

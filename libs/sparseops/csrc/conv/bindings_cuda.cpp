@@ -43,33 +43,34 @@ std::optional<Tensor> padded(const std::optional<Tensor>& tensor, int64_t dim, i
   return tensor ? std::optional(padded(*tensor, dim, multiple)) : std::nullopt;
 }
 
-Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weight, const Tensor& rows,
+Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weight, const std::optional<Tensor>& rows,
                    const std::optional<Tensor>& order, const std::optional<Tensor>& given_bias,
-                   const std::optional<Tensor>& given_residual, bool relu) {
+                   const std::optional<Tensor>& given_residual, int64_t activation) {
   const int64_t multiple = 16 / given.element_size();
   const Tensor features = padded(given, 1, multiple);
   const Tensor weight = padded(padded(given_weight, 2, multiple), 0, multiple);
   const std::optional<Tensor> bias = padded(given_bias, 0, multiple), residual = padded(given_residual, 1, multiple);
-  const Tensor out = at::empty({rows.size(1), weight.size(0)}, features.options());
+  const int64_t num_out = rows ? rows->size(1) : features.size(0);
+  const Tensor out = at::empty({num_out, weight.size(0)}, features.options());
   ConvArguments arguments{};
   arguments.features = features.const_data_ptr();
   arguments.weight = weight.const_data_ptr();
-  arguments.forwards = rows.const_data_ptr<int32_t>();
+  arguments.forwards = rows ? rows->const_data_ptr<int32_t>() : nullptr;
   arguments.order = order ? order->const_data_ptr<int32_t>() : nullptr;
   arguments.bias = bias ? bias->const_data_ptr<float>() : nullptr;
   arguments.residual = residual ? residual->const_data_ptr() : nullptr;
   arguments.out = out.mutable_data_ptr();
   arguments.num_in = static_cast<int>(features.size(0));
-  arguments.num_out = static_cast<int>(rows.size(1));
-  arguments.num_offsets = static_cast<int>(rows.size(0));
+  arguments.num_out = static_cast<int>(num_out);
+  arguments.num_offsets = static_cast<int>(weight.size(1));
   arguments.in_channels = static_cast<int>(features.size(1));
   arguments.out_channels = static_cast<int>(weight.size(0));
-  arguments.relu = relu;
+  arguments.activation = static_cast<Activation>(activation);
   const auto run = hopper_supports(type, arguments) ? convolve_hopper : convolve;
   const cudaError_t error = run(type, arguments, c10::cuda::getCurrentCUDAStream());
   if (error == cudaErrorInvalidValue) {
     cudaGetLastError();  // else the next launch would be told of it
-    TORCH_CHECK_VALUE(false, "weight has ", given_weight.size(2), " input channels at ", rows.size(0),
+    TORCH_CHECK_VALUE(false, "weight has ", given_weight.size(2), " input channels at ", weight.size(1),
                       " offsets; the limits are ", kMaxInChannels, " channels, ", kMaxKernelOffsets,
                       " offsets and the shared memory of the device, in which both together need room");
   }
@@ -77,21 +78,23 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }
 
-// `rows` and `order` as group_rows gives them, or any rows and no order.
-Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t out_channels, const Tensor& rows,
-                           const std::optional<Tensor>& order, const std::optional<Tensor>& bias,
-                           const std::optional<Tensor>& residual, bool relu) {
-  check_rows(rows);
+// `rows` and `order` as group_rows gives them, or any rows and no order, or neither: every row is its own.
+Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t out_channels,
+                           const std::optional<Tensor>& rows, const std::optional<Tensor>& order,
+                           const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
+                           int64_t activation) {
+  if (rows) check_rows(*rows);
   TORCH_CHECK_VALUE(features.dim() == 2 && features.is_contiguous() && features.size(0) < kMaxRows,
                     "features must be contiguous (num_in, C_in), got ", features.sizes());
-  TORCH_CHECK_VALUE(weight.sizes() == at::IntArrayRef({out_channels, rows.size(0), features.size(1)}) &&
+  const int64_t num_offsets = rows ? rows->size(0) : 1, num_out = rows ? rows->size(1) : features.size(0);
+  TORCH_CHECK_VALUE(weight.sizes() == at::IntArrayRef({out_channels, num_offsets, features.size(1)}) &&
                         weight.scalar_type() == features.scalar_type() && weight.is_contiguous(),
-                    "weight must be contiguous ", features.scalar_type(), " (", out_channels, ", ", rows.size(0), ", ",
+                    "weight must be contiguous ", features.scalar_type(), " (", out_channels, ", ", num_offsets, ", ",
                     features.size(1), "), got ", weight.scalar_type(), " ", weight.sizes());
   if (order) {
     TORCH_CHECK_VALUE(
-        order->scalar_type() == at::kInt && order->is_contiguous() && order->sizes() == at::IntArrayRef({rows.size(1)}),
-        "order must be contiguous int32 (", rows.size(1), "), got ", order->scalar_type(), " ", order->sizes());
+        order->scalar_type() == at::kInt && order->is_contiguous() && order->sizes() == at::IntArrayRef({num_out}),
+        "order must be contiguous int32 (", num_out, "), got ", order->scalar_type(), " ", order->sizes());
   }
   if (bias) {
     TORCH_CHECK_VALUE(
@@ -100,25 +103,32 @@ Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t
   }
   if (residual) {
     TORCH_CHECK_VALUE(residual->scalar_type() == features.scalar_type() && residual->is_contiguous() &&
-                          residual->sizes() == at::IntArrayRef({rows.size(1), out_channels}),
-                      "residual must be contiguous ", features.scalar_type(), " (", rows.size(1), ", ", out_channels,
+                          residual->sizes() == at::IntArrayRef({num_out, out_channels}),
+                      "residual must be contiguous ", features.scalar_type(), " (", num_out, ", ", out_channels,
                       "), got ", residual->scalar_type(), " ", residual->sizes());
   }
-  for (const Tensor& tensor : {weight, rows, order.value_or(rows), bias.value_or(rows), residual.value_or(rows)}) {
+  TORCH_CHECK_VALUE(0 <= activation && activation < kNumActivations, "activation must be 0, 1 or 2, got ", activation);
+  const auto check_device = [&](const Tensor& tensor) {
     TORCH_CHECK_VALUE(tensor.device() == features.device(), "all tensors must be on ", features.device(), ", got ",
                       tensor.device());
+  };
+  check_device(weight);
+  for (const auto* tensor : {&rows, &order, &bias, &residual}) {
+    if (*tensor) check_device(**tensor);
   }
   const c10::cuda::CUDAGuard guard(features.device());
   const ConvType type = type_for(features);
-  if (convolve_supports(type)) return convolve_as(type, features, weight, rows, order, bias, residual, relu);
+  if (convolve_supports(type)) return convolve_as(type, features, weight, rows, order, bias, residual, activation);
   const auto wide = residual ? std::optional(residual->to(at::kFloat)) : std::nullopt;
-  return convolve_as(ConvType::kFloat, features.to(at::kFloat), weight.to(at::kFloat), rows, order, bias, wide, relu)
+  return convolve_as(ConvType::kFloat, features.to(at::kFloat), weight.to(at::kFloat), rows, order, bias, wide,
+                     activation)
       .to(features.scalar_type());
 }
 
-Tensor sparse_conv_cuda(const Tensor& features, const Tensor& weight, int64_t out_channels, const Tensor& rows,
-                        const std::optional<Tensor>& bias, const std::optional<Tensor>& residual, bool relu) {
-  return sparse_conv_grouped(features, weight, out_channels, rows, std::nullopt, bias, residual, relu);
+Tensor sparse_conv_cuda(const Tensor& features, const Tensor& weight, int64_t out_channels,
+                        const std::optional<Tensor>& rows, const std::optional<Tensor>& bias,
+                        const std::optional<Tensor>& residual, int64_t activation) {
+  return sparse_conv_grouped(features, weight, out_channels, rows, std::nullopt, bias, residual, activation);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Sparse convolution: which tile computes it, and how it is started.
 #include <cmath>
 
+#include "common/shared_memory.h"
 #include "conv/conv_tile.cuh"
 
 namespace sparseops::gpu {
@@ -55,8 +56,8 @@ struct Plan {
     const size_t bytes = shared_bytes<Shape>();
     if (bytes > shared_limit || tiles<Shape>() > INT32_MAX) return cudaErrorInvalidValue;
     const auto kernel = convolve_tile<Shape, Math>;
-    const cudaError_t error = cudaFuncSetAttribute(
-        reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    static OnDevices allowed;
+    const cudaError_t error = allow_all_shared(reinterpret_cast<const void*>(kernel), allowed);
     if (error != cudaSuccess) return error;
     return launch(kernel, dim3(static_cast<unsigned>(tiles<Shape>())), Shape::kThreads, bytes, stream, arguments);
   }

@@ -119,12 +119,13 @@ TARGET void convolve_block(const Convolution& conv, const Block& block, const Sc
   __builtin_memset(scratch.sums, 0, num_rows * stride * sizeof(float));
   const Unit* features = static_cast<const Unit*>(conv.features);
   for (int64_t offset = 0; offset < conv.num_offsets; ++offset) {
-    const int32_t* rows = conv.rows + offset * conv.num_out + block.begin;
     int64_t num_pairs = 0;
     for (int64_t row = 0; row < num_rows; ++row) {
-      scratch.in[num_pairs] = rows[row];
+      const int64_t out = block.begin + row;
+      const int32_t in = conv.rows == nullptr ? static_cast<int32_t>(out) : conv.rows[offset * conv.num_out + out];
+      scratch.in[num_pairs] = in;
       scratch.out[num_pairs] = static_cast<int32_t>(row);
-      num_pairs += static_cast<uint32_t>(rows[row]) < static_cast<uint64_t>(conv.num_in);
+      num_pairs += static_cast<uint32_t>(in) < static_cast<uint64_t>(conv.num_in);
     }
     const Unit* weight =
         static_cast<const Unit*>(conv.weight) + (offset * conv.panels + block.panel_begin) * conv.units * PANEL;

@@ -12,7 +12,7 @@ constexpr int64_t PANEL = 16;  // output channels side by side in a packed weigh
 struct Convolution {
   const void* features;  // (num_in, units)
   const void* weight;    // (num_offsets, panels, units, PANEL)
-  const int32_t* rows;   // (num_offsets, num_out)
+  const int32_t* rows;   // (num_offsets, num_out), or null: row r reads row r, at one offset
   const float* bias;     // (out_channels) or null
   const void* residual;  // (num_out, out_channels) of the features' type, or null
   void* out;             // (num_out, out_channels) of the features' type

@@ -4,6 +4,8 @@
 #include <cuda_runtime.h>
 #include <cstdint>
 
+#include "conv/activation.h"
+
 namespace sparseops::gpu {
 
 // What is multiplied; sums are float32 for all of them.
@@ -13,7 +15,9 @@ enum class ConvType { kHalf, kBfloat16, kTf32, kFloat };  // features are float 
 struct ConvArguments {
   const void* features;  // (num_in, in_channels)
   const void* weight;    // (out_channels, num_offsets, in_channels)
-  const int* forwards;   // (num_offsets, num_out), row of the input or -1; column c belongs to output row order[c]
+  // (num_offsets, num_out), row of the input or -1; column c belongs to output row order[c]. Null: every output row
+  // reads the input's row of the same number, at one offset.
+  const int* forwards;
   const int* order;      // (num_out), a permutation, or null: column c belongs to row c
   const float* bias;     // (out_channels) or null
   const void* residual;  // (num_out, out_channels) or null, added before the activation
@@ -23,7 +27,7 @@ struct ConvArguments {
   int num_offsets;
   int in_channels;
   int out_channels;
-  bool relu;
+  Activation activation;
 };
 
 // Whether the current device multiplies this type (bfloat16 and tf32 from sm_80 on).

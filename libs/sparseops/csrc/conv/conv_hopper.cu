@@ -2,6 +2,7 @@
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
+#include "common/shared_memory.h"
 #include "conv/hopper_tile.cuh"
 
 namespace sparseops::gpu {
@@ -49,8 +50,8 @@ cudaError_t run(const ConvArguments& arguments, cudaStream_t stream) {
   if (tiles > INT32_MAX) return cudaErrorInvalidValue;
   if (!describe<typename Shape::Element>(arguments, Shape::kColumns, &weight)) return cudaErrorNotSupported;
   const auto kernel = convolve_tile<Shape>;
-  const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  static OnDevices allowed;
+  const cudaError_t error = allow_all_shared(reinterpret_cast<const void*>(kernel), allowed);
   if (error != cudaSuccess) return error;
   return launch(kernel, dim3(static_cast<unsigned>(tiles)), Shape::kThreads, bytes, stream, arguments, weight);
 }
@@ -81,6 +82,21 @@ using Tile128 = Tile<T, 128, 2, 3, 2, 2>;
 template <typename T>
 using Tile256 = Tile<T, 256, 2, 4, 4, 1>;
 
+// Whether the current device runs the kernels' code, and not empty ones, which have no static shared memory.
+bool compiled_for_this_device() {
+  static OnDevices asked, compiled;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return false;
+  if (!asked.has(device)) {
+    cudaFuncAttributes attributes{};
+    const auto kernel = reinterpret_cast<const void*>(convolve_tile<Tile64<__half>>);
+    if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) return false;
+    if (attributes.sharedSizeBytes > 0) compiled.add(device);
+    asked.add(device);
+  }
+  return compiled.has(device);
+}
+
 }  // namespace
 
 bool hopper_supports(ConvType type, const ConvArguments& arguments) {
@@ -88,9 +104,7 @@ bool hopper_supports(ConvType type, const ConvArguments& arguments) {
   if (arguments.num_offsets < 1 || arguments.num_offsets > kMaxOffsets) return false;
   if (arguments.in_channels < kMinChannels || arguments.in_channels > kMaxChannels) return false;
   if (arguments.out_channels < kMinChannels) return false;
-  cudaFuncAttributes attributes{};  // an empty kernel has no static shared memory
-  const auto kernel = reinterpret_cast<const void*>(convolve_tile<Tile64<__half>>);
-  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.sharedSizeBytes > 0;
+  return compiled_for_this_device();
 }
 
 cudaError_t convolve_hopper(ConvType type, const ConvArguments& arguments, cudaStream_t stream) {

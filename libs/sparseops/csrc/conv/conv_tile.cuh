@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
   const int tiles_across = (arguments.out_channels + Shape::kColumns - 1) / Shape::kColumns;
   const int64_t first_row = static_cast<int64_t>(blockIdx.x / tiles_across) * Shape::kRows;
   const int first_column = static_cast<int>(blockIdx.x % tiles_across) * Shape::kColumns;
+  const bool consecutive = arguments.forwards == nullptr;
 
   char* shared = dynamic_shared();
   int* out_rows = reinterpret_cast<int*>(shared + Shape::kOutRowsAt);
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
 #pragma unroll
       for (int j = 0; j < Shape::kRows / 32; ++j) {
         const int64_t row = first_row + lane * (Shape::kRows / 32) + j;
-        if (offset < num_offsets && row < num_out) any[i] |= __ldg(neighbours + row) >= 0;
+        if (offset < num_offsets && row < num_out) any[i] |= consecutive || __ldg(neighbours + row) >= 0;
       }
     }
 #pragma unroll
@@ -154,7 +155,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocksAtOnce) convolv
 #pragma unroll
     for (int i = 0; i < kCopiesOfRows; ++i) {
       const bool there = inner < num_chunks && i * Shape::kRowsAtOnce < rows_left;
-      neighbours[i] = there ? __ldg(column + i * Shape::kRowsAtOnce) : -1;
+      const int row = static_cast<int>(first_row) + own_row + i * Shape::kRowsAtOnce;
+      neighbours[i] = !there ? -1 : consecutive ? row : __ldg(column + i * Shape::kRowsAtOnce);
     }
   };
   auto copy = [&](char* stage) {

@@ -77,7 +77,10 @@ __device__ void read_table(const ConvArguments& arguments, int64_t first_row, in
       const int part = base + i * Shape::kWarps, offset = part / kParts;
       const int64_t row = first_row + part % kParts * 32 + lane;
       const bool there = part < num_parts && row < arguments.num_out;
-      neighbours[i] = there ? __ldg(arguments.forwards + static_cast<int64_t>(offset) * arguments.num_out + row) : -1;
+      neighbours[i] = !there ? -1
+                      : arguments.forwards == nullptr
+                          ? static_cast<int>(row)
+                          : __ldg(arguments.forwards + static_cast<int64_t>(offset) * arguments.num_out + row);
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
