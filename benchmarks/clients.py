@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -81,12 +82,11 @@ def closed_loop(url: str, take: Callable[[], FreshCloud | None], num_clients: in
     lock = threading.Lock()
 
     def run() -> None:
-        connection = Connection(url)
-        while time.monotonic() < end_s and (cloud := take()):
-            answer = connection.ask(cloud)
-            with lock:
-                answers.append(answer)
-        connection.close()
+        with closing(Connection(url)) as connection:
+            while time.monotonic() < end_s and (cloud := take()):
+                answer = connection.ask(cloud)
+                with lock:
+                    answers.append(answer)
 
     with ThreadPoolExecutor(num_clients) as pool:
         for client in [pool.submit(run) for _ in range(num_clients)]:

@@ -195,12 +195,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="clouds around each size")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--limit-s", type=float, default=540.0, help="begin nothing later")
     parser.add_argument("--goldens", type=Path, nargs="*", default=[], help="folders for the table of errors")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--output", type=Path, help="folder for networks-gpu.md")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
+    begin_s, skipped = time.monotonic(), []
     times, short, operators = [TIMES], [SHORT], []
     sizes = FreshSizes()
     shown_at = min(arguments.sizes, key=lambda size: abs(size - SHOWN_AT))
@@ -208,6 +210,9 @@ def main() -> None:
         for around in arguments.sizes:
             rooms = Rooms(around, device)
             for name in arguments.networks:
+                if time.monotonic() - begin_s > arguments.limit_s:
+                    skipped.append(f"{name} at {around:,}")
+                    continue
                 subjects = [Subject(name, precision, device) for precision in arguments.precisions]
                 measured, host = measure(subjects, rooms, around, sizes, arguments.count)
                 for subject, found in zip(subjects, measured, strict=True):
@@ -226,6 +231,7 @@ def main() -> None:
                     operators.append(Table(title, [["operator", "calls", "ms"], *rows]))
     where = f"{torch.cuda.get_device_name()} and {machine()}" if on_gpu else machine()
     notes = [f"{where}. Milliseconds: median (tenth–nine tenths). `benchmarks/networks_gpu.py` says what is what."]
+    notes += [f"No time was left for {', '.join(skipped)}."] if skipped else []
     tables = [Table("Times", times, notes), *operators]
     if arguments.goldens:
         rows = list(errors(arguments.goldens, arguments.precisions, str(device)))

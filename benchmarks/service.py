@@ -24,7 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -188,11 +188,10 @@ def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float
 
 def wrong(subject: Subject, answers: Sequence[Answered]) -> int:
     """How many of the last answers are cut short, or differ from what the cloud gets alone."""
-    connection = Connection(subject.server.url)
-    found = sum(answer.checksum is None for answer in answers)
-    found += sum(connection.ask(answer.cloud).checksum != answer.checksum for answer in answers[-CHECKED:])
-    connection.close()
-    return found
+    cut_short = sum(answer.checksum is None for answer in answers)
+    with closing(Connection(subject.server.url)) as connection:
+        others = sum(connection.ask(answer.cloud).checksum != answer.checksum for answer in answers[-CHECKED:])
+    return cut_short + others
 
 
 def percentiles(milliseconds: Sequence[float]) -> list[str]:
@@ -215,17 +214,15 @@ def compare(
 
 def room(subject: Subject, points: int, tables: Tables) -> None:
     """mode=exact of two clouds of about ``points`` points, after a small one."""
-    connection = Connection(subject.server.url)
     query = f"&mode=exact&max_passes={ROOM_PASSES}"
-    connection.ask(NpyClouds(points // 10, subject.card, subject.sizes).take(), query)
     clouds = NpyClouds(points, subject.card, subject.sizes)
-    for _ in range(2):
-        answer = connection.ask(clouds.take(), query)
-        stages = [f"{answer.stages_ms.get(stage, 0.0):.0f}" for stage in STAGES]
-        cells = [f"{answer.cloud.num_points:,}", answer.passes or str(answer.status), f"{answer.seconds:.2f}"]
-        tables.rooms.append([subject.name, *cells, *stages])
-        print(*tables.rooms[-1], sep=" | ", flush=True)
-    connection.close()
+    with closing(Connection(subject.server.url)) as connection:
+        connection.ask(NpyClouds(points // 10, subject.card, subject.sizes).take(), query)
+        for answer in [connection.ask(clouds.take(), query) for _ in range(2)]:
+            stages = [f"{answer.stages_ms.get(stage, 0.0):.0f}" for stage in STAGES]
+            cells = [f"{answer.cloud.num_points:,}", answer.passes or str(answer.status), f"{answer.seconds:.2f}"]
+            tables.rooms.append([subject.name, *cells, *stages])
+            print(*tables.rooms[-1], sep=" | ", flush=True)
 
 
 def written(tables: Tables, where: str, arguments: argparse.Namespace) -> str:

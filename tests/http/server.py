@@ -42,6 +42,8 @@ def free_port() -> int:
 class Server:
     """The service in a process of its own, logging to ``log``; ends with the ``with`` block."""
 
+    root = ROOT  # of the checkout
+
     def __init__(self, log: Path, **settings: object):
         self.log = log
         self.port = free_port()
@@ -55,7 +57,7 @@ class Server:
         """Start the service and return its process."""
         with self.log.open("ab") as stderr:
             return subprocess.Popen(
-                [sys.executable, "-c", START], cwd=ROOT, env={**os.environ, **self.environment}, stderr=stderr
+                [sys.executable, "-c", START], cwd=self.root, env={**os.environ, **self.environment}, stderr=stderr
             )
 
     def __enter__(self) -> "Server":
