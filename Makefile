@@ -88,7 +88,7 @@ GPU_WORKERS := 8
 # without torch's own attention (fmha_cutlass), in which racecheck reports hazards
 gpu-memcheck gpu-racecheck: gpu-%: gpu-libs gpu-site
 	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
-		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all --kernel-regex-exclude kns=fmha_cutlass \
+		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all --kernel-name-exclude kns=fmha_cutlass \
 		env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu -k "$(SANITIZED)" \
 		--ignore tests/gpu/test_networks_cuda.py --ignore tests/gpu/test_bundled_cuda.py tests/gpu $(PYTEST_ARGS)
 
