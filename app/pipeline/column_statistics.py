@@ -18,11 +18,6 @@ def extent(values: np.ndarray) -> np.ndarray:
     return highest(values) - lowest(values)
 
 
-def finite(values: np.ndarray) -> np.ndarray:
-    """bool (N,), whether all of a row of (N, C) is finite."""
-    return np.logical_and.reduce([np.isfinite(column) for column in values.T])
-
-
 def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """bool (N,), the rows of (N, C) from ``low`` (C,) to below ``high`` (C,) in every column."""
     columns = zip(values.T, low, high, strict=True)

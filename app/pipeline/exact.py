@@ -71,7 +71,7 @@ def vote(
     with run.stage("voxelize"):
         found = views.distinct(sample, procedure)
     allotted = views.allot(found, max_passes)
-    groups: dict[bytes, list[tuple[View, int]]] = {}
+    groups: dict[tuple[int, int], list[tuple[View, int]]] = {}
     for view, num_fragments in zip(found, allotted, strict=True):
         if num_fragments:
             groups.setdefault(view.voxels_key, []).append((view, num_fragments))
@@ -117,13 +117,13 @@ def _add(
     with run.stage("voxelize"):
         viewed = [(*views.apply_view(sample, view.steps, procedure), view.weight, count) for view, count in group]
         voxels = viewed[0][1]
-        grid_coord = voxels.grid_coord[voxels.first_points()].to(inference.device)
+        grid_coord = voxels.grid_coord.index_select(0, voxels.first_points())
         tiles = list(tiling.cut(grid_coord, tile_voxels))
         share = sums.new_zeros(len(voxels))
         for tile in tiles:
             share[tile.rows] += tile.weights
     plans = _Plans(inference, run)
-    for held in _batches(_fragments(viewed, procedure, str(inference.device), run), HELD_VOXELS // len(voxels)):
+    for held in _batches(_fragments(viewed, procedure, run), HELD_VOXELS // len(voxels)):
         for tile in tiles:
             voxels_of_tile = grid_coord[tile.rows] - tile.origin
             weights = (tile.weights / share[tile.rows])[:, None]
@@ -161,13 +161,13 @@ def _pass(
 
 
 def _fragments(
-    viewed: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, device: str, run: RunContext
+    viewed: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, run: RunContext
 ) -> Iterator[_Fragment]:
     """The first so many fragments of each view."""
     for sample, voxels, weight, count in viewed:
         for points in islice(voxels.fragments(), count):
             with run.stage("voxelize"):
-                fragment = _Fragment(points.to(device), *represent(sample, voxels, points, procedure, device), weight)
+                fragment = _Fragment(points, *represent(sample, voxels, points, procedure), weight)
             yield fragment
 
 
@@ -199,8 +199,7 @@ class _Plans:
 def _fill(sums: Tensor, voxels: Voxels) -> int:
     """Give the points without a vote the sum of their voxel's; how many they are."""
     missed = (sums.amax(1) == 0).nonzero().flatten()
-    order, counts, inverse = (part.to(sums.device) for part in (voxels.order, voxels.counts, voxels.inverse))
-    sums[missed] = torch.segment_reduce(sums[order], "sum", lengths=counts)[inverse[missed]]
+    sums[missed] = torch.segment_reduce(sums[voxels.order], "sum", lengths=voxels.counts)[voxels.inverse[missed]]
     return len(missed)
 
 

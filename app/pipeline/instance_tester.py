@@ -6,7 +6,6 @@ of the nearest pick. The distance is from the point's position when the procedur
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from pointops import knn_query
 from torch import Tensor
@@ -19,26 +18,22 @@ from .run_context import RunContext
 ORIGIN = "origin_coord"  # what upstream's configs call the copy
 
 
-def prepare_picks(staged: Staged, procedure: InferenceProcedure, device: str, run: RunContext) -> Prepared:
+def prepare_picks(staged: Staged, procedure: InferenceProcedure, run: RunContext) -> Prepared:
     """Voxels represented by picks that ``staged.rng`` draws, projected from the nearest pick to every usable point."""
     with run.stage("voxelize"):
         sample, voxels = staged.sample, prepare.grid(staged.sample, procedure)
         picked = voxels.random_points(staged.rng)
-        picks = prepare.prepared(sample, voxels, picked, staged.projection, procedure, device)
+        picks = prepare.prepared(sample, voxels, picked, staged.projection, procedure)
         is_copied = ORIGIN in sample
         nearest = _nearest(
-            picks.coord if is_copied else _there(sample["coord"], device)[picks.points],
-            _there(sample[ORIGIN if is_copied else "coord"], device),
+            picks.coord if is_copied else sample["coord"].index_select(0, picks.points).float(),
+            sample[ORIGIN if is_copied else "coord"].float(),
         )
         return replace(picks, projection=staged.projection.onto(nearest))
-
-
-def _there(coord: np.ndarray, device: str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(coord, np.float32)).to(device)
 
 
 def _nearest(places: Tensor, coord: Tensor) -> Tensor:
     """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), float32."""
     ends = (torch.tensor([len(each)], device=each.device) for each in (places, coord))
-    rows, _ = knn_query(1, places.contiguous(), next(ends), coord, next(ends))
+    rows, _ = knn_query(1, places, next(ends), coord, next(ends))
     return rows.flatten().long()

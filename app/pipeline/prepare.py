@@ -14,6 +14,7 @@ from .projection import Projection
 from .run_context import RunContext
 from .sample import Sample, take
 from .upload import upload
+from .usable_points import usable_points
 from .voxelize import Voxels, voxelize
 
 
@@ -60,32 +61,29 @@ def stage(
     """The usable points through the procedure's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
-    ``thin``. ``device`` finds neighbours. Raises BadCloud and BadRequest.
+    ``thin``. Raises BadCloud and BadRequest.
     """
     with run.stage("features"):
         smallest = float(np.min(procedure.voxelize.get("grid_size", 0.05)))
-        cloud = unit_conversion.in_unit(cloud, procedure.unit, run)
-        rows = features.usable_points(cloud.xyz, smallest, run.warnings, procedure.unit)
-        if not len(rows):
+        xyz = unit_conversion.in_unit(upload(cloud.xyz, device), cloud.units, procedure.unit, run)
+        points = usable_points(xyz, smallest, run.warnings, procedure.unit)
+        if not len(points):
             return None
-        sample = features.build_sample(cloud, rows, procedure, device, run.warnings)
+        sample = features.build_sample(cloud, points, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        projection = Projection.of_usable(len(cloud), upload(rows, device))
+        projection = Projection.of_usable(len(cloud), points.rows)
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:
                     sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
-                    projection = projection.onto(upload(sample.pop("inverse"), device))
+                    projection = projection.onto(sample.pop("inverse"))
                 continue
-            num_points = len(sample["coord"])
-            numbers = np.arange(num_points)
+            numbers = torch.arange(len(sample["coord"]), device=device)
             sample = transforms.apply([transform], sample | {"row": numbers}, rng)
             kept = sample.pop("row")
-            if kept is numbers:
-                continue
-            place = np.full(num_points, -1)
-            place[kept] = np.arange(len(kept))
-            projection = projection.onto(upload(place, device), have_gaps=True)
+            if kept is not numbers:
+                place = torch.full_like(numbers, -1).index_copy_(0, kept, numbers[: len(kept)])
+                projection = projection.onto(place, have_gaps=True)
     return Staged(sample, projection, rng)
 
 
@@ -96,21 +94,15 @@ def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
     )
 
 
-def represent(
-    sample: Sample, voxels: Voxels, points: Tensor, procedure: InferenceProcedure, device: str
-) -> tuple[Tensor, Tensor]:
-    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order;
-    on ``device``."""
-    grid_coord = voxels.grid_coord.index_select(0, points)
-    chosen = take(sample, points.numpy()) | {"grid_coord": grid_coord.numpy(), "index": points.numpy()}
+def represent(sample: Sample, voxels: Voxels, points: Tensor, procedure: InferenceProcedure) -> tuple[Tensor, Tensor]:
+    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
+    chosen = take(sample, points) | {"grid_coord": voxels.grid_coord.index_select(0, points), "index": points}
     if procedure.voxelize.get("return_displacement"):
-        displacement = voxels.displacement(torch.from_numpy(sample["coord"]), points).numpy()
+        chosen["displacement"] = voxels.displacement(sample["coord"], points)
         if procedure.voxelize.get("project_displacement"):
-            displacement = (displacement * chosen["normal"]).sum(1, keepdims=True)
-        chosen["displacement"] = displacement
-    collected = transforms.apply(procedure.post_transform, chosen, device=device)
-    coord, feat = (upload(collected[name], device).float() for name in ("coord", "feat"))
-    return coord, feat
+            chosen["displacement"] = (chosen["displacement"] * chosen["normal"]).sum(1, keepdim=True)
+    collected = transforms.apply(procedure.post_transform, chosen)
+    return collected["coord"].float(), collected["feat"]
 
 
 def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext) -> Prepared | None:
@@ -123,19 +115,13 @@ def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str,
         return None
     with run.stage("voxelize"):
         voxels = grid(staged.sample, procedure)
-        projection = staged.projection.onto(voxels.inverse.to(device))
-        return prepared(staged.sample, voxels, voxels.first_points(), projection, procedure, device)
+        projection = staged.projection.onto(voxels.inverse)
+        return prepared(staged.sample, voxels, voxels.first_points(), projection, procedure)
 
 
 def prepared(
-    sample: Sample,
-    voxels: Voxels,
-    points: Tensor,
-    projection: Projection,
-    procedure: InferenceProcedure,
-    device: str,
+    sample: Sample, voxels: Voxels, points: Tensor, projection: Projection, procedure: InferenceProcedure
 ) -> Prepared:
     """``voxels`` of a sample, represented by its ``points`` int64 (V,), one in each in its order."""
-    coord, feat = represent(sample, voxels, points, procedure, device)
-    grid_coord = voxels.grid_coord.index_select(0, points)
-    return Prepared(projection, points.to(device), grid_coord.to(device), coord, feat)
+    coord, feat = represent(sample, voxels, points, procedure)
+    return Prepared(projection, points, voxels.grid_coord.index_select(0, points), coord, feat)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from pointops import knn_query
 from torch import Tensor
@@ -15,17 +14,17 @@ SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 
 
-def roughness(sample: Sample, neighbours: Sequence[int], device: str) -> Sample:
-    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), from ``roughness_of``; computed on
-    ``device``, or on the processor if that lacks the memory."""
-    coord = torch.from_numpy(np.ascontiguousarray(sample["coord"], np.float32))
+def roughness(sample: Sample, neighbours: Sequence[int]) -> Sample:
+    """``Roughness``: adds ``roughness`` float32 (N, 4 * len(neighbours)), from ``roughness_of``; computed by the
+    processor if the sample's device lacks the memory."""
+    coord = sample["coord"].float().contiguous()
     try:
-        return sample | {"roughness": roughness_of(coord.to(device), neighbours).cpu().numpy()}
+        return sample | {"roughness": roughness_of(coord, neighbours)}
     except Exception as error:
-        if device == "cpu" or not is_out_of_memory(error):
+        if coord.device.type == "cpu" or not is_out_of_memory(error):
             raise
     # out of the handler, where the error no longer holds the device's memory
-    return sample | {"roughness": roughness_of(coord, neighbours).numpy()}
+    return sample | {"roughness": roughness_of(coord.cpu(), neighbours).to(coord.device)}
 
 
 def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:

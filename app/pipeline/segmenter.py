@@ -114,7 +114,7 @@ class Segmenter(Pipeline):
         if staged is None:
             return self.answer_of_nothing(len(cloud), options, run)
         if self.inference.finds_instances:
-            picks = instance_tester.prepare_picks(staged, self.procedure, str(self.inference.device), run)
+            picks = instance_tester.prepare_picks(staged, self.procedure, run)
             return self.answer(self.predict(picks, options, run), picks.projection, options, run)
         max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)

@@ -1,25 +1,28 @@
 """Pointcept's test transforms by their type names, and pointserve's own."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from app.errors import BadModel, BadRequest
 
-from . import aerial, column_statistics, roughness
+from . import aerial, roughness
 from .sample import Sample, take
 from .voxelize import grid_sample
 
 Bounds = Sequence[float]
-AXES = {"x": 0, "y": 1, "z": 2}
+ACROSS = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}  # the axes that a rotation about each turns, the first to the second
 LABELS = frozenset({"segment", "instance"})
 
 
 def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
     """The middle of x and y becomes 0, and the lowest z too if ``apply_z``."""
-    low, high = column_statistics.lowest(sample["coord"]), column_statistics.highest(sample["coord"])
+    low, high = torch.aminmax(sample["coord"], dim=0)
     shift = (low + high) / 2
     shift[2] = low[2] if apply_z else 0
     return sample | {"coord": sample["coord"] - shift}
@@ -27,13 +30,15 @@ def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
 
 def positive_shift(sample: Sample) -> Sample:
     """The lowest coordinate on every axis becomes 0."""
-    return sample | {"coord": sample["coord"] - column_statistics.lowest(sample["coord"])}
+    return sample | {"coord": sample["coord"] - sample["coord"].min(0).values}
 
 
 def normalize_coord(sample: Sample) -> Sample:
     """The mean becomes 0 and the farthest point lies at distance 1."""
-    coord = sample["coord"] - sample["coord"].mean(0)
-    return sample | {"coord": coord / np.sqrt((coord**2).sum(1)).max()}
+    coord = sample["coord"]
+    mean = coord.cpu().numpy().mean(0)  # upstream's sum of float32 one by one, whose rounding moves voxels
+    coord = coord - torch.from_numpy(mean).to(coord.device)
+    return sample | {"coord": coord / _squared_lengths(coord).sqrt().amax()}
 
 
 def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
@@ -45,8 +50,9 @@ def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
 
 def point_clip(sample: Sample, *, point_cloud_range: Bounds = (-80, -80, -3, 80, 80, 1)) -> Sample:
     """Points outside the box (low x, y, z, high x, y, z) are moved to its border; coordinates become float64."""
-    low, high = np.array(point_cloud_range[:3], np.float64), np.array(point_cloud_range[3:], np.float64)
-    return sample | {"coord": np.clip(sample["coord"], low, high)}
+    coord = sample["coord"].double()
+    low, high = coord.new_tensor([point_cloud_range[:3], point_cloud_range[3:]])
+    return sample | {"coord": coord.clamp(low, high)}
 
 
 def random_rotate_target_angle(
@@ -60,7 +66,7 @@ def random_rotate_target_angle(
 ) -> Sample:
     """Rotation by the one given ``angle``, in units of pi; coordinates and normals become float64."""
     _demand_certain("RandomRotateTargetAngle", "angle", angle, 1 if always_apply else p)
-    return rotate(sample, angle[0] * np.pi, axis, center)
+    return rotate(sample, angle[0] * math.pi, axis, center)
 
 
 def random_rotate(
@@ -74,7 +80,7 @@ def random_rotate(
 ) -> Sample:
     """Rotation by an ``angle`` between two equal bounds, in units of pi; coordinates and normals become float64."""
     _demand_certain("RandomRotate", "angle", (-1, 1) if angle is None else angle, 1 if always_apply else p)
-    return rotate(sample, angle[0] * np.pi, axis, center)  # type: ignore[index]
+    return rotate(sample, angle[0] * math.pi, axis, center)  # type: ignore[index]
 
 
 def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bool = False) -> Sample:
@@ -82,14 +88,14 @@ def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bo
     bounds = (0.95, 1.05) if scale is None else scale
     _demand_certain("RandomScale", "scale", bounds, 1)
     coord = sample["coord"]
-    return sample | {"coord": (coord.astype(np.float64) * bounds[0]).astype(coord.dtype)}
+    return sample | {"coord": (coord.double() * bounds[0]).to(coord.dtype)}
 
 
 def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
     """x and y, of coordinates and normals, change their sign."""
     _demand_certain("RandomFlip", "p", (p,), p)
-    sign = np.array([-1, -1, 1], np.float32)
-    return sample | {key: sample[key] * sign for key in ("coord", "normal") if key in sample}
+    sign = sample["coord"].new_tensor([-1, -1, 1])
+    return sample | {key: sample[key] * sign.to(sample[key]) for key in ("coord", "normal") if key in sample}
 
 
 def sphere_crop(
@@ -102,17 +108,17 @@ def sphere_crop(
     limit = point_max if sample_rate is None else int(sample_rate * len(coord))
     if len(coord) <= limit:
         return sample
-    distance = ((coord - coord[len(coord) // 2]) ** 2).sum(1)
-    return take(sample, np.argsort(distance, kind="stable")[:limit])
+    distance2 = _squared_lengths(coord - coord[len(coord) // 2])
+    return take(sample, distance2.argsort(stable=True)[:limit])
 
 
 def copy(sample: Sample, *, keys_dict: Mapping[str, str] | None = None) -> Sample:
-    """New names for copies of entries; labels, which a cloud to be labelled lacks, may be absent."""
+    """New names for entries; labels, which a cloud to be labelled lacks, may be absent."""
     names = {"coord": "origin_coord", "segment": "origin_segment"} if keys_dict is None else keys_dict
     out = dict(sample)
     for old, new in names.items():
         if old in sample:
-            out[new] = sample[old].copy()
+            out[new] = sample[old]
         elif old not in LABELS:
             raise BadModel(f"Copy: no entry {old!r}; there are {', '.join(sorted(sample))}")
     return out
@@ -136,7 +142,7 @@ def instance_parser(
 
 
 def to_tensor(sample: Sample) -> Sample:
-    """The sample unchanged: arrays become tensors when the network gets them."""
+    """The sample unchanged: it has tensors already."""
     return sample
 
 
@@ -159,26 +165,40 @@ def collect(
                 f"it has {', '.join(sorted(sample))}. "
                 "Name the columns of the file with columns=, or send a cloud that has them"
             )
-        parts = [sample[column].astype(np.float32).reshape(len(sample["coord"]), -1) for column in columns]
-        out[name.removesuffix("_keys")] = np.concatenate(parts, 1)
+        parts = [sample[column].float().reshape(len(sample["coord"]), -1) for column in columns]
+        out[name.removesuffix("_keys")] = torch.cat(parts, 1)
     return out
 
 
 def rotate(sample: Sample, angle_rad: float, axis: str, center: Bounds | None) -> Sample:
     """Right-handed rotation about ``axis`` through ``center``, the middle of the bounding box if None."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    rotation = np.eye(3)
-    first, second = [i for i in range(3) if i != AXES[axis]]
-    rotation[[first, second], [first, second]] = cos
-    rotation[first, second], rotation[second, first] = (sin, -sin) if axis == "y" else (-sin, sin)
     coord = sample["coord"]
-    middle = (
-        (column_statistics.lowest(coord) + column_statistics.highest(coord)) / 2 if center is None else np.array(center)
-    )
-    out = sample | {"coord": (coord - middle.astype(coord.dtype)) @ rotation.T + middle}
+    if center is None:
+        low, high = torch.aminmax(coord, dim=0)
+        middle = (low + high) / 2
+    else:
+        middle = coord.new_tensor(center, dtype=torch.float64)
+    out = sample | {"coord": _turned(coord - middle.to(coord.dtype), angle_rad, axis) + middle}
     if "normal" in sample:
-        out["normal"] = sample["normal"] @ rotation.T
+        out["normal"] = _turned(sample["normal"], angle_rad, axis)
     return out
+
+
+def _turned(vectors: Tensor, angle_rad: float, axis: str) -> Tensor:
+    """float64 (N, 3), right-handed rotation about the origin; sums term by term, which every device rounds alike."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    first, second = ACROSS[axis]
+    one, other = vectors[:, first].double(), vectors[:, second].double()
+    turned = vectors.to(torch.float64, copy=True)
+    turned[:, first] = one * cos - other * sin
+    turned[:, second] = one * sin + other * cos
+    return turned
+
+
+def _squared_lengths(vectors: Tensor) -> Tensor:
+    """(N,), summed term by term, which numpy and every device round alike."""
+    x, y, z = vectors.unbind(1)
+    return x * x + y * y + z * z
 
 
 def _demand_certain(name: str, argument: str, bounds: Bounds, p: float) -> None:
@@ -192,17 +212,17 @@ class TransformType(NamedTuple):
     """The function of a transform.
 
     Attributes:
-        function: takes a sample, and by name the config's keys and what it ``needs``; gives the changed sample.
-        needs: "rng", a RandomState to draw from; "device", the torch device that may help.
+        function: takes a sample, and by name the config's keys; gives the changed sample.
+        draws: whether it also needs ``rng``, a RandomState.
     """
 
     function: Callable[..., Sample]
-    needs: tuple[str, ...] = ()
+    draws: bool = False
 
     def keys(self) -> list[inspect.Parameter]:
         """The parameters that a config may state."""
         _, *others = inspect.signature(self.function).parameters.values()
-        return [each for each in others if each.name not in self.needs]
+        return [each for each in others if each.name != "rng"]
 
 
 TRANSFORMS = {
@@ -210,7 +230,7 @@ TRANSFORMS = {
     "CenterShift": TransformType(center_shift),
     "Collect": TransformType(collect),
     "Copy": TransformType(copy),
-    "GridSample": TransformType(grid_sample, needs=("rng",)),
+    "GridSample": TransformType(grid_sample, draws=True),
     "HeightAboveLowest": TransformType(aerial.height_above_lowest),
     "HeightAboveOpening": TransformType(aerial.height_above_opening),
     "InstanceParser": TransformType(instance_parser),
@@ -224,7 +244,7 @@ TRANSFORMS = {
     "RandomRotateTargetAngle": TransformType(random_rotate_target_angle),
     "RandomScale": TransformType(random_scale),
     "Returns": TransformType(aerial.returns),
-    "Roughness": TransformType(roughness.roughness, needs=("device",)),
+    "Roughness": TransformType(roughness.roughness),
     "SphereCrop": TransformType(sphere_crop),
     "ToTensor": TransformType(to_tensor),
     "Update": TransformType(update),
@@ -244,20 +264,15 @@ def check(transform: Mapping[str, Any]) -> None:
         raise BadModel(f"{name}: unknown key {', '.join(unknown)}; accepted are {', '.join(accepted) or 'none'}")
 
 
-def apply(
-    transforms: Sequence[Mapping[str, Any]],
-    sample: Sample,
-    rng: np.random.RandomState | None = None,
-    device: str = "cpu",
-) -> Sample:
-    """The sample after every transform in turn; ``rng`` and ``device`` are for those that need them.
+def apply(transforms: Sequence[Mapping[str, Any]], sample: Sample, rng: np.random.RandomState | None = None) -> Sample:
+    """The sample after every transform in turn; ``rng`` is for those that draw.
 
-    Raises BadModel as ``check`` does.
+    A transform changes no tensor of the sample that it gets. Raises BadModel as ``check`` does.
     """
-    offered = {"rng": rng or np.random.RandomState(0), "device": device}
+    rng = rng or np.random.RandomState(0)
     for transform in transforms:
         check(transform)
-        function, needs = TRANSFORMS[transform["type"]]
+        function, draws = TRANSFORMS[transform["type"]]
         arguments = {key: value for key, value in transform.items() if key != "type"}
-        sample = function(sample, **arguments, **{name: offered[name] for name in needs})
+        sample = function(sample, **arguments, **({"rng": rng} if draws else {}))
     return sample

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from app.clouds.cloud import Cloud
 from app.clouds.units import Unit, Units
 
 from .run_context import RunContext
@@ -12,24 +12,22 @@ from .run_context import RunContext
 BY = {"file": "as the file says", "option": "as the request says", "format": "as the format has them"}
 
 
-def in_unit(cloud: Cloud, unit: Unit, run: RunContext) -> Cloud:
-    """``cloud`` with coordinates in ``unit``, itself if they are already.
+def in_unit(xyz: Tensor, stated: Units | None, unit: Unit, run: RunContext) -> Tensor:
+    """``xyz`` float64 (N, 3), in the ``stated`` units, in ``unit``: itself if it is so already.
 
-    Each axis is multiplied by a factor of its own, in float64; normals are directions and stay. A cloud of unknown
-    unit is taken to be in ``unit`` already. ``run`` gets the units that were taken, and a warning of a conversion.
+    Each axis is multiplied by a factor of its own, in float64. A cloud of unknown unit is taken to be in ``unit``
+    already. ``run`` gets the units that were taken, and a warning of a conversion.
     """
-    stated = cloud.units
     if stated is None or all(axis.source == "assumed" for axis in stated.axes):
         taken = replace(unit, source="assumed")
         run.units = Units(taken, taken, taken, stated.crs if stated else "")
-        return cloud
+        return xyz
     run.units = stated
-    factors = np.array([axis.metres / unit.metres for axis in stated.axes])
-    if (factors == 1).all():
-        return cloud
+    factors = [axis.metres / unit.metres for axis in stated.axes]
+    if factors == [1, 1, 1]:
+        return xyz
     run.warnings.append(_warning(stated, unit))
-    with np.errstate(over="ignore"):
-        return replace(cloud, xyz=cloud.xyz * factors)
+    return xyz * torch.tensor(factors, dtype=torch.float64, device=xyz.device)
 
 
 def _warning(units: Units, unit: Unit) -> str:

@@ -8,11 +8,12 @@ PIECE_BYTES = 16 << 20  # of pinned memory that an array goes through at a time;
 
 
 def upload(values: np.ndarray, device: str | torch.device) -> Tensor:
-    """``values`` (N, …) as a tensor on ``device``, on a GPU in the order of the current stream; a view on the CPU.
+    """``values`` (N, …) as a tensor on ``device``, on a GPU in the order of the current stream.
 
-    They go through pinned memory, because the driver copies from other memory piece by piece while the thread waits.
+    On the CPU it shares their memory, if they are contiguous and writable; so nobody may write to it. To a GPU they go
+    through pinned memory, because the driver copies from other memory piece by piece while the thread waits.
     """
-    here = torch.from_numpy(values)
+    here = torch.from_numpy(np.require(values, requirements=["C", "W"]))
     if torch.device(device).type != "cuda":
         return here.to(device)
     there = torch.empty_like(here, device=device, memory_format=torch.contiguous_format)

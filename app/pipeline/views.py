@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from app.errors import BadCloud
 
 from . import transforms
-from .features import VOXELS_A_SIDE
 from .prepare import grid
 from .procedure import InferenceProcedure, Transform
 from .sample import Sample, per_point
+from .usable_points import VOXELS_A_SIDE
 from .voxelize import Voxels
 
+FACTOR = -0x61C8864680B583EB  # odd, of the golden ratio: bits of a product depend on all lower ones
 ALIKE_RTOL, ALIKE_ATOL = 1e-6, 1e-9  # sine and cosine of multiples of pi are off by 1e-16
 
 
@@ -34,35 +34,32 @@ class View:
     steps: Sequence[Transform]
     weight: int
     num_fragments: int
-    points_key: bytes
-    voxels_key: bytes
+    points_key: int
+    voxels_key: tuple[int, int]
 
 
 def apply_view(sample: Sample, steps: Sequence[Transform], procedure: InferenceProcedure) -> tuple[Sample, Voxels]:
     """The sample after the transforms of a view, and its voxels. Raises BadModel if the view is drawn at random."""
     seen = transforms.apply(steps, sample)
-    voxels = grid(seen, procedure)
-    height = int(voxels.grid_coord[:, 2].max()) + 1
-    if height > VOXELS_A_SIDE:
-        raise BadCloud(f"A view of the model is {height} voxels high; at most {VOXELS_A_SIDE} are taken.")
-    return seen, voxels
+    return seen, grid(seen, procedure)
 
 
 def distinct(sample: Sample, procedure: InferenceProcedure) -> list[View]:
     """The views of the procedure, each once, in their order; the cloud as it is if the procedure has none.
 
-    Two views are one if they put every point into the same voxel and every column agrees but for rounding.
+    Two views are one if they put every point into the same voxel and every column agrees but for rounding. Raises
+    BadCloud if one is too high.
     """
     found: list[View] = []
     for steps in procedure.aug_transform or [[]]:
         seen, voxels = apply_view(sample, steps, procedure)
-        view = View(
-            steps,
-            1,
-            int(voxels.counts.max()),
-            _key(voxels.grid_coord),
-            _key(voxels.grid_coord[voxels.first_points()]),
-        )
+        places = voxels.grid_coord
+        of_points, of_voxels = _hash(places), _hash(places.index_select(0, voxels.first_points()))
+        told = torch.stack([places[:, 2].amax(), voxels.counts.amax(), of_points, of_voxels])
+        highest, fullest, points_key, voxels_key = told.tolist()  # waits for the device, once a view
+        if highest >= VOXELS_A_SIDE:
+            raise BadCloud(f"A view of the model is {highest + 1} voxels high; at most {VOXELS_A_SIDE} are taken.")
+        view = View(steps, 1, fullest, points_key, (len(voxels), voxels_key))
         for place, known in enumerate(found):
             if known.points_key == view.points_key and _alike(seen, transforms.apply(known.steps, sample)):
                 found[place] = replace(known, weight=known.weight + 1)
@@ -84,12 +81,19 @@ def allot(views: Sequence[View], max_passes: int) -> list[int]:
     return given
 
 
-def _key(grid_coord: Tensor) -> bytes:
-    return blake2b(grid_coord.numpy().tobytes()).digest()
+def _hash(grid_coord: Tensor) -> Tensor:
+    """A number of 64 bits for rows int64 (M, 3) in their order; equal for others by chance alone."""
+    x, y, z = grid_coord.unbind(1)
+    mixed = ((x * FACTOR + y) * FACTOR + z) * FACTOR + torch.arange(len(x), device=x.device)  # wraps around
+    for shift in (32, 29):
+        mixed = (mixed ^ mixed >> shift) * FACTOR
+    return (mixed ^ mixed >> 32).sum()
 
 
 def _alike(first: Sample, second: Sample) -> bool:
     names = per_point(first)
-    return names == per_point(second) and all(
-        np.allclose(first[name], second[name], rtol=ALIKE_RTOL, atol=ALIKE_ATOL) for name in names
-    )
+    if names != per_point(second):
+        return False
+    pairs = [(first[name], second[name]) for name in names]
+    near = [((one - other).abs() <= ALIKE_ATOL + ALIKE_RTOL * other.abs()).all() for one, other in pairs]
+    return bool(torch.stack(near).all())

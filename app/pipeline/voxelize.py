@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sparseops
@@ -12,6 +13,7 @@ from torch import Tensor
 from app.errors import BadCloud, BadModel
 
 from .sample import Sample, take
+from .upload import upload
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,31 @@ class Voxels:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @cached_property
+    def fullest(self) -> int:
+        """Points of the fullest voxel; on a GPU it is waited for, once."""
+        return int(self.counts.amax())
+
     def first_points(self) -> Tensor:
         """int64 (V,), the first point of each voxel in input order."""
         return self.order[self.starts]
 
     def random_points(self, rng: np.random.RandomState) -> Tensor:
         """int64 (V,), one point of each voxel, drawn as ``GridSample(mode="train")`` draws."""
-        draws = torch.from_numpy(rng.randint(0, int(self.counts.max()), len(self))).to(self.counts.device)
+        draws = upload(rng.randint(0, self.fullest, len(self)), self.counts.device)
         return self.order[self.starts + draws % self.counts]
 
     def displacement(self, coord: Tensor, rows: Tensor) -> Tensor:
         """float64 (R, 3), place of the points ``rows`` of ``coord`` in their voxels in units of a voxel, ±0.5."""
-        return coord[rows] / self.grid_size - self.lowest - self.grid_coord[rows] - 0.5
+        return coord.index_select(0, rows) / self.grid_size - self.lowest - self.grid_coord.index_select(0, rows) - 0.5
 
     def fragments(self) -> Iterator[Tensor]:
         """int64 (V,) each: fragment i holds point i modulo the count of every voxel, until every point was in one."""
-        for i in range(int(self.counts.max())):
+        for i in range(self.fullest):
             yield self.order[self.starts + i % self.counts]
 
 
-def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:
+def voxelize(coord: Tensor, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:
     """Voxels of ``grid_size`` (one edge, or one an axis) of float ``coord`` (N, 3), N > 0; divided in float64.
 
     Raises BadModel for an unknown ``hash_type`` or a grid size that is not positive, BadCloud for coordinates without
@@ -69,13 +76,12 @@ def voxelize(coord: np.ndarray, grid_size: float | tuple[float, float, float], h
     size = np.asarray(grid_size, np.float64)
     if size.shape not in ((), (3,)) or not ((size > 0) & np.isfinite(size)).all():
         raise BadModel(f"GridSample: grid_size must be one positive number or three, got {grid_size!r}")
-    points = torch.from_numpy(np.require(coord, requirements=["C", "W"]))
     size = np.broadcast_to(size, 3)
     try:
-        found = sparseops.grid_sample(points, tuple(size), hash_type)
+        found = sparseops.grid_sample(coord.contiguous(), tuple(size), hash_type)
     except ValueError as error:
         raise BadCloud(f"The points cannot be put into voxels of {size.min():g}: {error}") from None
-    edges = torch.tensor(size, device=points.device)
+    edges = torch.tensor(size, device=coord.device)
     starts, counts = found.offsets[:-1], found.offsets.diff()
     return Voxels(found.grid_coord, found.order, starts, counts, found.inverse, found.lowest, edges)
 
@@ -103,16 +109,15 @@ def grid_sample(
         raise BadModel(f"GridSample: mode={mode!r} stands only in test_cfg.voxelize; among the transforms use 'train'")
     voxels = voxelize(sample["coord"], grid_size, hash_type)
     chosen = voxels.random_points(rng)
-    out = take(sample, chosen.numpy())
+    out = take(sample, chosen)
     if return_inverse:
-        out["inverse"] = voxels.inverse.numpy()
+        out["inverse"] = voxels.inverse
     if return_grid_coord:
-        out["grid_coord"] = voxels.grid_coord[chosen].numpy()
+        out["grid_coord"] = voxels.grid_coord.index_select(0, chosen)
     if return_min_coord:
-        out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3).numpy()
+        out["min_coord"] = (voxels.lowest * voxels.grid_size).reshape(1, 3)
     if return_displacement:
-        displacement = voxels.displacement(torch.from_numpy(sample["coord"]), chosen).numpy()
+        out["displacement"] = voxels.displacement(sample["coord"], chosen)
         if project_displacement:
-            displacement = (displacement * out["normal"]).sum(1, keepdims=True)
-        out["displacement"] = displacement
+            out["displacement"] = (out["displacement"] * out["normal"]).sum(1, keepdim=True)
     return out

@@ -65,7 +65,7 @@ def _run(case: Path, device: str, precision: str, backend: str) -> CaseResult:
         if precision != "fp32":
             return not_served(case.name, kind, f"it is computed in float32, {precision} was asked for")
         if kind == "transforms":
-            return transforms.run(case, config)
+            return transforms.run(case, config, device)
         if kind == "operation":
             return operators.run(case, config, device)
         return pipelines.run(case, config, device)

@@ -15,21 +15,21 @@ from .arrays import FLOAT_TOLERANCE, different, distance, read
 from .result import CaseResult, judge
 
 
-def run(case: Path, config: Mapping[str, Any]) -> CaseResult:
+def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     """Compare the outputs of every transform with those of the case."""
     params = config["params"]
-    given, expected = read(case / "input.npz"), read(case / "output.npz")
-    outputs, wrong = _chain_outputs(given, params), []
+    arrays, expected = read(case / "input.npz"), read(case / "output.npz")
+    given = {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
+    tensors, wrong = _chain_outputs(given, params), []
     for tag, grid_size in params["grid_sizes"].items():
         grid_outputs, grid_wrong = _grid_outputs(given, expected, tag, grid_size)
-        outputs |= grid_outputs
+        tensors |= grid_outputs
         wrong += grid_wrong
     raveled = voxelize.voxelize(given["coord"], params["ravel_grid_size"], "ravel")
-    keyed = np.floor(given["coord"][: len(expected["fnv_keys"])] / np.float64(params["ravel_grid_size"])).astype(int)
+    tensors |= {"ravel_grid_coord": raveled.grid_coord[raveled.first_points()], "ravel_inverse": raveled.inverse}
+    keyed = np.floor(arrays["coord"][: len(expected["fnv_keys"])] / np.float64(params["ravel_grid_size"])).astype(int)
     keyed -= keyed.min(0)
-    outputs |= {
-        "ravel_grid_coord": raveled.grid_coord[raveled.first_points()].numpy(),
-        "ravel_inverse": raveled.inverse.numpy(),
+    outputs = {name: values.cpu().numpy() for name, values in tensors.items()} | {
         "fnv_keys": _keys(keyed, "fnv"),
         "ravel_keys": _keys(keyed, "ravel"),
     }
@@ -42,14 +42,14 @@ def _keys(grid_coord: np.ndarray, hash_type: str) -> np.ndarray:
     return grid_keys(torch.from_numpy(grid_coord), hash_type).numpy().view(np.uint64)
 
 
-def _chain_outputs(given: Sample, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _chain_outputs(given: Sample, params: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Outputs of single transforms, by the names of the case."""
 
     def run(sample: Sample, **transform: Any) -> Sample:
         return transforms.apply([transform], sample)
 
     few = {key: value[:500] for key, value in given.items()}
-    rows = {"row": np.arange(len(given["coord"]))}
+    rows = {"row": torch.arange(len(given["coord"]), device=given["coord"].device)}
     outputs = {
         "center_shift_True": run(given, type="CenterShift", apply_z=True)["coord"],
         "center_shift_False": run(given, type="CenterShift", apply_z=False)["coord"],
@@ -71,22 +71,22 @@ def _chain_outputs(given: Sample, params: Mapping[str, Any]) -> dict[str, np.nda
 
 def _grid_outputs(
     given: Sample, expected: Mapping[str, np.ndarray], tag: str, grid_size: float
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Outputs of GridSample to compare as they are, and what is wrong with those that an unstable sort reorders."""
     voxels = voxelize.voxelize(given["coord"], grid_size)
-    picked, first = torch.from_numpy(expected[f"{tag}_train_idx"]), voxels.first_points()
-    inverse = voxels.inverse.numpy()
+    picked, first = torch.from_numpy(expected[f"{tag}_train_idx"]).to(voxels.inverse.device), voxels.first_points()
     outputs = {
-        f"{tag}_inverse": inverse,
-        f"{tag}_grid_coord": voxels.grid_coord[first].numpy(),
-        f"{tag}_fragment0_grid_coord": voxels.grid_coord[first].numpy(),
-        f"{tag}_min_coord": (voxels.lowest * voxels.grid_size).reshape(1, 3).numpy(),
-        f"{tag}_displacement": voxels.displacement(torch.from_numpy(given["coord"]), picked).numpy(),
+        f"{tag}_inverse": voxels.inverse,
+        f"{tag}_grid_coord": voxels.grid_coord[first],
+        f"{tag}_fragment0_grid_coord": voxels.grid_coord[first],
+        f"{tag}_min_coord": (voxels.lowest * voxels.grid_size).reshape(1, 3),
+        f"{tag}_displacement": voxels.displacement(given["coord"], picked),
     }
+    inverse = voxels.inverse.cpu().numpy()
     wrong = []
-    if not np.array_equal(inverse[picked], np.arange(len(voxels))):
+    if not np.array_equal(inverse[expected[f"{tag}_train_idx"]], np.arange(len(voxels))):
         wrong.append(f"{tag}_train_idx")
-    ours, theirs = np.stack(list(voxels.fragments())), expected[f"{tag}_fragments"]
+    ours, theirs = torch.stack(list(voxels.fragments())).cpu().numpy(), expected[f"{tag}_fragments"]
     if (
         ours.shape != theirs.shape
         or (inverse[theirs] != np.arange(len(voxels))).any()

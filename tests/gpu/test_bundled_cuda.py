@@ -11,6 +11,7 @@ pytest.importorskip("pydantic", reason="needs the wheels of make gpu-wheels")
 
 from app.clouds.cloud import Cloud
 from app.options import Options
+from app.pipeline import roughness as module
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.roughness import CHUNK_POINTS, roughness
 from app.pipeline.run_context import never_cancelled
@@ -29,12 +30,26 @@ def hills(num_points: int, seed: int) -> Cloud:
 
 
 def test_roughness_is_that_of_the_processor(monkeypatch):
-    sample = {"coord": hills(20_000, 0).xyz.astype(np.float32)}
-    expected = roughness(sample, (10, 32), "cpu")["roughness"]
-    whole = roughness(sample, (10, 32), "cuda")["roughness"]
-    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    coord = torch.from_numpy(hills(20_000, 0).xyz).float()
+    expected = roughness({"coord": coord}, (10, 32))["roughness"]
+    whole = roughness({"coord": coord.cuda()}, (10, 32))["roughness"]
+    np.testing.assert_allclose(whole.cpu(), expected, atol=1e-4)
     monkeypatch.setitem(CHUNK_POINTS, "cuda", 7000)
-    np.testing.assert_array_equal(roughness(sample, (10, 32), "cuda")["roughness"], whole)
+    assert torch.equal(roughness({"coord": coord.cuda()}, (10, 32))["roughness"], whole)
+
+
+def test_the_processor_takes_the_roughness_that_a_device_lacks_the_memory_for(monkeypatch):
+    coord, right = torch.from_numpy(hills(300, 0).xyz).float(), module.roughness_of
+
+    def short_of_memory(coord, neighbours):
+        if coord.is_cuda:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return right(coord, neighbours)
+
+    monkeypatch.setattr(module, "roughness_of", short_of_memory)
+    found = roughness({"coord": coord.cuda()}, [10])["roughness"]
+    assert found.is_cuda
+    assert torch.equal(found.cpu(), right(coord, [10]))
 
 
 def test_labels_are_those_of_the_processor():

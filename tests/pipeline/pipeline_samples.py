@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from app.clouds.cloud import ClassInfo, Cloud
 from app.pipeline.procedure import InferenceProcedure
@@ -32,3 +33,8 @@ def make_terrain(num_points=3000, extent_m=40.0, seed=0):
         intensity=rng.randint(0, 256, num_points).astype(np.float32),
         intensity_scale=255.0,
     )
+
+
+def tensors(sample):
+    """A sample of arrays as one of tensors."""
+    return {name: torch.from_numpy(values) for name, values in sample.items()}

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
-from app.pipeline import aerial
+from app.pipeline import aerial, cells
 from tests.pipeline.pipeline_samples import make_terrain
 
 
 def heights(coord):
-    sample = {"coord": coord.astype(np.float32)}
+    sample = {"coord": torch.from_numpy(coord.astype(np.float32))}
     sample = aerial.height_above_lowest(sample, cell_m=2.0, radii_m=(10.0, 40.0), scale_m=10.0, clip_m=50.0)
     sample = aerial.height_above_opening(sample, cell_m=2.0, radii_m=(3.0, 24.0), pit_m=3.0)
     return np.hstack([sample["height"], sample["relief"]])
@@ -23,8 +24,8 @@ def test_leaving_empty_columns_out_changes_no_height(monkeypatch, gap_m):
     """Gaps that the filters look across, just so and not at all."""
     coord = sites((0, 0), (100 + gap_m, 0), (0, 100 + gap_m))
     whole = heights(coord)
-    monkeypatch.setattr(aerial, "MAX_RASTER_CELLS", 200 * 200)
-    assert aerial.lowest_of_cells(coord, 2.0, 24.0)[2] == 2.0
+    monkeypatch.setattr(cells, "MAX_RASTER_CELLS", 200 * 200)
+    assert cells.Cells.of(torch.from_numpy(coord), 2.0, 24.0).edge_m == 2.0
     np.testing.assert_array_equal(heights(coord), whole)
 
 
@@ -36,8 +37,9 @@ def test_how_far_sites_are_apart_changes_no_height():
 
 
 def test_points_scattered_over_a_wide_land_get_larger_cells_instead_of_a_larger_raster():
-    coord = np.random.default_rng(0).uniform(0, (200_000, 200_000, 30), (20_000, 3))
-    lowest, cells, cell_m = aerial.lowest_of_cells(coord, 2.0, 40.0)
-    assert lowest.size <= aerial.MAX_RASTER_CELLS
-    assert cell_m > 2
-    assert (np.take(lowest, cells) <= coord[:, 2]).all()
+    coord = torch.from_numpy(np.random.default_rng(0).uniform(0, (200_000, 200_000, 30), (20_000, 3)))
+    found = cells.Cells.of(coord, 2.0, 40.0)
+    lowest = found.lowest(coord[:, 2])
+    assert lowest.numel() <= cells.MAX_RASTER_CELLS
+    assert found.edge_m > 2
+    assert (lowest.flatten()[found.places] <= coord[:, 2]).all()

@@ -13,6 +13,7 @@ from app.options import Options
 from app.pipeline import exact, features, transforms, views
 from app.pipeline.inference import Inference
 from app.pipeline.segmenter import Segmenter
+from app.pipeline.usable_points import points_at
 from app.pipeline.views import View, allot
 from app.pipeline.voxelize import voxelize
 from tests.pipeline.pipeline_samples import make_procedure, make_terrain
@@ -49,9 +50,14 @@ def crowded(num_points=4000):
     return make_terrain(num_points, extent_m=14.0)
 
 
+def build_sample(cloud, procedure):
+    points = points_at(torch.arange(len(cloud)), torch.from_numpy(cloud.xyz))
+    return features.build_sample(cloud, points, procedure, [])
+
+
 def written_out(network, procedure, cloud, seed=0):
     """Sums of softmax outputs over every fragment of every view, each run alone, view by view."""
-    sample = features.build_sample(cloud, np.arange(len(cloud)), procedure, "cpu", [])
+    sample = build_sample(cloud, procedure)
     sample = transforms.apply(procedure.transform, sample, np.random.RandomState(seed))
     inference = Inference(network, 6, "cpu")
     sums = np.zeros((len(sample["coord"]), 6))
@@ -59,15 +65,12 @@ def written_out(network, procedure, cloud, seed=0):
         seen = transforms.apply(steps, sample)
         voxels = voxelize(seen["coord"], procedure.voxelize["grid_size"])
         for points in voxels.fragments():
-            grid_coord, points = voxels.grid_coord[points], points.numpy()
+            grid_coord = voxels.grid_coord[points]
             part = {key: values[points] for key, values in seen.items() if key != "inverse"}
             out = transforms.apply(procedure.post_transform, part)
-            batch = VoxelBatch(
-                nn.functional.pad(grid_coord, (1, 0)),
-                torch.from_numpy(out["coord"].astype(np.float32)),
-            )
+            batch = VoxelBatch(nn.functional.pad(grid_coord, (1, 0)), out["coord"].float())
             with torch.inference_mode():
-                logits = inference.network(torch.from_numpy(out["feat"]), inference.network.plan(batch))
+                logits = inference.network(out["feat"], inference.network.plan(batch))
             sums[points] += logits.softmax(1).numpy()
     return sums, sample
 
@@ -97,10 +100,8 @@ def test_networks_that_read_positions_get_those_of_each_fragment(procedure):
     out = Segmenter(network, procedure).segment(cloud, Options(mode="exact", fields=("probabilities",)))
     expected = shares(written_out(network, procedure, cloud)[0])
     np.testing.assert_allclose(out.fields["probabilities"], expected, rtol=0, atol=1e-5)
-    other = transforms.apply(
-        procedure.post_transform, {"coord": cloud.xyz, "color": cloud.rgb, "normal": cloud.normals}
-    )
-    assert np.ptp(other["coord"], axis=0).min() > 1  # positions that matter
+    other = transforms.apply(procedure.post_transform, build_sample(cloud, procedure))
+    assert np.ptp(other["coord"].numpy(), axis=0).min() > 1  # positions that matter
 
 
 @pytest.mark.parametrize("reads_positions", [False, True])
@@ -126,7 +127,7 @@ def test_labels_of_tiles_are_those_of_the_whole(network, procedure, monkeypatch,
 
 
 def test_geometry_is_planned_once_for_equal_voxels(network, procedure, monkeypatch):
-    without_normals = [{"type": "Update", "keys_dict": {"normal": np.zeros((4000, 3), np.float32)}}]
+    without_normals = [{"type": "Update", "keys_dict": {"normal": torch.zeros(4000, 3)}}]
     segmenter = Segmenter(network, with_views(procedure, [], SMALLER, without_normals))
     planned, plan = [], Inference.plan
 
@@ -157,7 +158,7 @@ def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, proced
     cloud = make_terrain(500)
     cloud.xyz = np.random.RandomState(0).choice([-1.25, 1.25], (500, 3))
     cloud.normals = np.random.RandomState(1).normal(size=(500, 3)).astype(np.float32)
-    sample = features.build_sample(cloud, np.arange(500), procedure, "cpu", [])
+    sample = build_sample(cloud, procedure)
     sample = transforms.apply(procedure.transform, sample)
     sample["coord"][:, :2] = 1.25
     found = views.distinct(sample, with_views(procedure, [], FLIPPED, []))
@@ -170,7 +171,7 @@ def test_views_with_equal_voxels_and_other_normals_are_not_alike(network, proced
     [((3, 1, 2), 6, [3, 1, 2]), ((3, 1, 2), 99, [3, 1, 2]), ((3, 1, 2), 4, [2, 1, 1]), ((9, 9), 1, [1, 0])],
 )
 def test_passes_go_to_the_first_fragments_of_all_views(wanted, limit, given):
-    assert allot([View([], 1, count, b"", b"") for count in wanted], limit) == given
+    assert allot([View([], 1, count, 0, (0, 0)) for count in wanted], limit) == given
 
 
 def test_passes_over_the_limit_are_left_out_and_said(network, procedure):

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
+import torch
 
-from app.errors import BadCloud, BadRequest
+from app.errors import BadRequest
 from app.pipeline import features, transforms
+from app.pipeline.usable_points import points_at
 from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 
 def build(cloud, feat_keys):
     warnings = []
-    rows = np.arange(len(cloud))
-    return features.build_sample(cloud, rows, make_procedure(feat_keys), "cpu", warnings), warnings
+    points = points_at(torch.arange(len(cloud)), torch.from_numpy(cloud.xyz))
+    return features.build_sample(cloud, points, make_procedure(feat_keys), warnings), warnings
 
 
 def test_columns_that_are_there_come_through_without_a_warning():
@@ -67,7 +69,7 @@ def test_large_coordinates_keep_their_millimetres():
     cloud.xyz += (652_000.0, 6_862_000.0, 100.0)
     sample, _ = build(cloud, ("coord",))
     spacing = np.diff(cloud.xyz, axis=0)
-    np.testing.assert_allclose(np.diff(sample["coord"].astype(float), axis=0), spacing, atol=1e-4)
+    np.testing.assert_allclose(np.diff(sample["coord"].double().numpy(), axis=0), spacing, atol=1e-4)
 
 
 def test_features_that_are_not_finite_become_zero_with_a_count():
@@ -82,59 +84,6 @@ def test_a_missing_pair_of_return_numbers_is_said_once():
     _, warnings = build(make_terrain(), ("coord", "returns"))
     assert len(warnings) == 1
     assert "no return numbers" in warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("scale", "grid_size", "expected"),
-    [
-        ((1e-6, 1e-6, 1), 0.5, "look like degrees"),
-        ((1e5, 1e5, 1), 0.5, "are its coordinates in metres?"),
-        ((1e3, 1e3, 1e3), 0.5, "measures 40,000 at its widest; are its coordinates in metres?"),
-        ((0.1, 0.1, 0.1), 0.5, "measures 4 at its widest; are its coordinates in metres?"),
-        ((1e3, 1e3, 1e3), 4.0, None),
-        ((100, 100, 1), 0.5, None),
-        ((0.1, 0.1, 0.1), 0.05, None),
-        ((1, 1, 1), 0.5, None),
-    ],
-)
-def test_implausible_units_are_warned_about(scale, grid_size, expected):
-    warnings = []
-    features.usable_points(np.vstack([make_terrain().xyz, [[0, 0, 0], [40, 40, 0]]]) * scale, grid_size, warnings)
-    assert [expected in said for said in warnings] == ([True] if expected else [])
-
-
-BULK = np.random.default_rng(1).random((2000, 3)) * [50, 50, 10]
-
-
-@pytest.mark.parametrize(
-    ("xyz", "how"),
-    [
-        ([[0, 0, 0], [1e19, 0, 0], [1, 1, 1]], "wide"),
-        ([[0, 0, 0], [6e30, 6e30, 0]], "wide"),
-        ([[2.0**64, 0, 0], [0, 0, 0]], "wide"),
-        ([[1e308, -1e308, 0], [-1e308, 1e308, 0]], "wide"),
-        ([[0, 0, 0], [0, 0, 1e300]], "high"),
-        (np.vstack([BULK, np.add(BULK, (1e12, 0, 0))]), "wide"),
-        (BULK * 1e300, "wide"),
-    ],
-)
-def test_a_cloud_that_no_grid_holds_is_refused_with_its_size(xyz, how):
-    with pytest.raises(BadCloud, match=f"units {how}, more than .* voxels"):
-        features.usable_points(np.array(xyz, np.float64), 0.5, [])
-
-
-@pytest.mark.parametrize("far", [[[1e300, 0, 0]], [[1e308, -1e308, 0], [-1e308, 1e308, 0]]])
-def test_points_beyond_all_measure_are_left_out(far):
-    warnings: list[str] = []
-    usable = features.usable_points(np.vstack([BULK, far]), 0.5, warnings)
-    np.testing.assert_array_equal(usable, np.arange(len(BULK)))
-    assert f"Points far away from all others: {len(far)}; they get the ignore label." in warnings
-
-
-@pytest.mark.parametrize("distance_m", [1e3, 1e6, 8e6])
-def test_a_few_points_far_apart_are_all_kept(distance_m):
-    xyz = np.array([[0, 0, 0], [distance_m, 0, 0], [1, 1, 1]])
-    assert len(features.usable_points(xyz, 0.5, [])) == 3
 
 
 @pytest.mark.parametrize("name", ["strength", "intensity", "reflectance", "reflectivity", "remission"])

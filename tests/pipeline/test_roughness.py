@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline import roughness as module
 from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness
 from tests.pipeline.pipeline_samples import make_terrain
 
 
 def values_of(coord, *neighbours):
-    return roughness({"coord": coord.astype(np.float32)}, neighbours, "cpu")["roughness"]
+    return roughness({"coord": torch.from_numpy(coord.astype(np.float32))}, neighbours)["roughness"].numpy()
 
 
 def plainly(coord, number):
@@ -77,17 +76,3 @@ def test_no_point_depends_on_where_chunks_begin(monkeypatch):
     whole = values_of(coord, 10)
     monkeypatch.setitem(CHUNK_POINTS, "cpu", 700)
     np.testing.assert_array_equal(values_of(coord, 10), whole)
-
-
-def test_the_processor_takes_what_a_device_lacks_the_memory_for(monkeypatch):
-    coord, right = make_terrain(300, 20.0).xyz, module.roughness_of
-    expected = values_of(coord, 10)
-
-    def short_of_memory(coord, neighbours):
-        if coord.device.type == "meta":
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return right(coord, neighbours)
-
-    monkeypatch.setattr(module, "roughness_of", short_of_memory)
-    found = roughness({"coord": coord.astype(np.float32)}, [10], "meta")["roughness"]
-    np.testing.assert_array_equal(found, expected)

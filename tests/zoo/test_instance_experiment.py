@@ -113,7 +113,7 @@ def test_the_exact_mode_is_the_instance_tester(experiment):
 
     coord = cloud.xyz.astype(np.float32)
     coord = coord - (middle(coord) + coord.min(0) * [0, 0, 1]).astype(np.float32)
-    picks = voxelize(coord, 0.1).random_points(np.random.RandomState(0))
+    picks = voxelize(torch.from_numpy(coord), 0.1).random_points(np.random.RandomState(0)).numpy()
     places = coord[picks] - middle(coord[picks]).astype(np.float32)
     nearest = ((coord[:, None].astype(np.float64) - places) ** 2).sum(-1).argmin(1)
     assert (nearest != ((coord[:, None].astype(np.float64) - coord[picks]) ** 2).sum(-1).argmin(1)).any()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.transforms import apply as transformed
@@ -69,7 +70,7 @@ def test_blocks_are_those_of_a_point_transformer_wherever_it_stands(golden, tmp_
 
 
 def test_signed_colors_reach_from_minus_one_to_one():
-    sample = {"color": np.array([[0.0, 127.5, 255.0]])}
+    sample = {"color": torch.tensor([[0.0, 127.5, 255.0]])}
     signed = transformed([{"type": "NormalizeColor", "signed": True}], sample)["color"]
     np.testing.assert_array_equal(signed, [[-1, 0, 1]])
 

@@ -66,12 +66,7 @@ class Crops(IterableDataset):
         picker = np.random.RandomState(rng.integers(1 << 31))
         sample = apply([config["voxelize"] | {"mode": "train"}], sample, picker)
         sample = apply(self.post_transform, sample) | {"segment": sample["segment"]}
-        return (
-            torch.from_numpy(sample["grid_coord"].astype(np.int64)),
-            torch.from_numpy(sample["coord"].astype(np.float32)),
-            torch.from_numpy(sample["feat"]),
-            torch.from_numpy(sample["segment"].astype(np.int64)),
-        )
+        return sample["grid_coord"], sample["coord"].float(), sample["feat"], sample["segment"]
 
 
 def _without_roughness(transforms: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[int, ...]]:

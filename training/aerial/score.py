@@ -20,15 +20,15 @@ MERGED = np.array([0, 1, 1, 2])  # ground, vegetation, building
 def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -> np.ndarray:
     """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it."""
     config = test["test_cfg"]
-    sample = apply(test["transform"], tile.sample())
+    given = {name: values.to(device) for name, values in tile.sample().items()}
+    sample = apply(test["transform"], given)
     voxels = voxelize(sample["coord"], config["voxelize"]["grid_size"])
     rows = voxels.first_points()
-    sample = take(sample, rows.numpy()) | {"grid_coord": voxels.grid_coord[rows].numpy()}
-    sample = apply(config["post_transform"], sample, device=device)
-    grid = torch.from_numpy(sample["grid_coord"].astype(np.int64)).to(device)
+    grid = voxels.grid_coord[rows]
+    sample = apply(config["post_transform"], take(sample, rows) | {"grid_coord": grid})
     coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
-    logits = network(torch.from_numpy(sample["feat"]).to(device), network.plan(VoxelBatch(coords)))
-    return logits.argmax(1).cpu().numpy()[voxels.inverse.numpy()]
+    logits = network(sample["feat"], network.plan(VoxelBatch(coords)))
+    return logits.argmax(1)[voxels.inverse].cpu().numpy()
 
 
 def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

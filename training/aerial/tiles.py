@@ -6,6 +6,7 @@ from pathlib import Path
 
 import laspy
 import numpy as np
+import torch
 
 IGNORE = -1
 CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: 3}
@@ -34,13 +35,13 @@ class Tile:
         """The points ``rows``, an index or a mask."""
         return Tile(self.name, self.xyz[rows], self.return_number[rows], self.number_of_returns[rows], self.label[rows])
 
-    def sample(self) -> dict[str, np.ndarray]:
+    def sample(self) -> dict[str, torch.Tensor]:
         """The tile as the transforms of the config read it."""
         return {
-            "coord": self.xyz.astype(np.float32),
-            "return_number": self.return_number,
-            "number_of_returns": self.number_of_returns,
-            "segment": self.label,
+            "coord": torch.from_numpy(self.xyz).float(),
+            "return_number": torch.from_numpy(self.return_number.astype(np.float32)),
+            "number_of_returns": torch.from_numpy(self.number_of_returns.astype(np.float32)),
+            "segment": torch.from_numpy(self.label),
         }
 
 
