@@ -24,7 +24,7 @@ def voxel_offset(sample: Sample, grid_size: float) -> Sample:
     ``grid_size`` is the voxel's edge in metres, the same as in GridSample.
     """
     position = sample["coord"].double()
-    position = position / position.new_tensor(grid_size)  # a GPU would multiply by 1 / a Python number
+    position = position / position.new_full((), grid_size)  # a GPU would multiply by 1 / a Python number
     return sample | {"offset": (position - position.floor() - 0.5).float()}
 
 

@@ -33,7 +33,7 @@ class Cells:
         across = coord[:, :2].unbind(1)
         low, high = torch.stack([torch.stack(torch.aminmax(axis)) for axis in across], 1).tolist()
         while True:
-            edge = coord.new_tensor(edge_m)  # a GPU would multiply by 1 / a Python number
+            edge = coord.new_full((), edge_m)  # a GPU would multiply by 1 / a Python number
             index = [((axis - first) / edge).floor_().long() for axis, first in zip(across, low, strict=True)]
             shape = [math.floor((last - first) / edge_m) + 1 for first, last in zip(low, high, strict=True)]
             if shape[0] * shape[1] > MAX_RASTER_CELLS:

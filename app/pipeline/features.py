@@ -51,7 +51,7 @@ def build_sample(cloud: Cloud, points: UsablePoints, procedure: InferenceProcedu
     """
     xyz = points.xyz
     if max(map(abs, points.low + points.high)) > LOCAL_ORIGIN_FROM:
-        xyz = xyz - xyz.new_tensor(points.low).floor()
+        xyz = xyz - upload(np.floor(points.low), xyz.device)
     columns = feature_columns(procedure)
     sample: Sample = {"coord": xyz.float()}
     stated: dict[str, Tensor] = {}
@@ -80,7 +80,7 @@ def build_sample(cloud: Cloud, points: UsablePoints, procedure: InferenceProcedu
                 f"The scale of the intensity is unknown: taken as it stands, up to {greatest[strength]:g}; "
                 "the model may expect 0 to 1."
             )
-        stated[strength] = stated[strength] / stated[strength].new_tensor(cloud.intensity_scale or 1)
+        stated[strength] = stated[strength] / stated[strength].new_full((), cloud.intensity_scale or 1)
     return sample | stated
 
 

@@ -34,6 +34,6 @@ def prepare_picks(staged: Staged, procedure: InferenceProcedure, run: RunContext
 
 def _nearest(places: Tensor, coord: Tensor) -> Tensor:
     """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), float32."""
-    ends = (torch.tensor([len(each)], device=each.device) for each in (places, coord))
+    ends = (torch.full((1,), len(each), device=each.device) for each in (places, coord))
     rows, _ = knn_query(1, places, next(ends), coord, next(ends))
     return rows.flatten().long()

@@ -9,6 +9,7 @@ from .least_variance import least_variance
 NEIGHBOURS = 16
 CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
 ROOM_EXTENT = 50.0
+UP = (0, 0, 1)
 
 
 def estimate_normals(coord: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def estimate_normals(coord: Tensor) -> Tensor:
     by a scanner inside. A larger one is taken as a landscape: normals point up (+z).
     """
     neighbours = min(NEIGHBOURS, len(coord))
-    rows, _ = knn_query(neighbours, coord, torch.tensor([len(coord)], device=coord.device))
+    rows, _ = knn_query(neighbours, coord, torch.full((1,), len(coord), device=coord.device))
     axes = coord.T.contiguous()
     normals = torch.empty_like(coord)
     step = CHUNK_POINTS[coord.device.type]
@@ -31,10 +32,9 @@ def estimate_normals(coord: Tensor) -> Tensor:
         normals[chunk] = least_variance(*_variances(*around))
     low, high = axes.amin(1), axes.amax(1)
     is_room = (high - low)[:2].amax() <= ROOM_EXTENT
-    up = coord.new_tensor([0, 0, 1])
     inwards = [
         normal * torch.where(is_room, middle - axis, to)
-        for normal, middle, axis, to in zip(normals.T, (low + high) / 2, axes, up, strict=True)
+        for normal, middle, axis, to in zip(normals.T, (low + high) / 2, axes, UP, strict=True)
     ]
     outwards = inwards[0] + inwards[1] + inwards[2] < 0
     return torch.where(outwards[:, None], -normals, normals)

@@ -39,7 +39,7 @@ def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
     if not len(coord):
         return values
     most = min(max(neighbours), len(coord))
-    rows, _ = knn_query(most, coord, torch.tensor([len(coord)], device=coord.device))
+    rows, _ = knn_query(most, coord, torch.full((1,), len(coord), device=coord.device))
     axes = coord.T.contiguous()
     step = CHUNK_POINTS[coord.device.type]
     for start in range(0, len(coord), step):

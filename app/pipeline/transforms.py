@@ -13,6 +13,7 @@ from app.errors import BadModel, BadRequest
 
 from . import aerial, roughness
 from .sample import Sample, take
+from .upload import upload
 from .voxelize import grid_sample
 
 Bounds = Sequence[float]
@@ -51,7 +52,7 @@ def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
 def point_clip(sample: Sample, *, point_cloud_range: Bounds = (-80, -80, -3, 80, 80, 1)) -> Sample:
     """Points outside the box (low x, y, z, high x, y, z) are moved to its border; coordinates become float64."""
     coord = sample["coord"].double()
-    low, high = coord.new_tensor([point_cloud_range[:3], point_cloud_range[3:]])
+    low, high = upload(np.array(point_cloud_range, np.float64).reshape(2, 3), coord.device)
     return sample | {"coord": coord.clamp(low, high)}
 
 
@@ -94,8 +95,8 @@ def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bo
 def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
     """x and y, of coordinates and normals, change their sign."""
     _demand_certain("RandomFlip", "p", (p,), p)
-    sign = sample["coord"].new_tensor([-1, -1, 1])
-    return sample | {key: sample[key] * sign.to(sample[key]) for key in ("coord", "normal") if key in sample}
+    sign = upload(np.array([-1, -1, 1], np.float32), sample["coord"].device)
+    return sample | {key: sample[key] * sign for key in ("coord", "normal") if key in sample}
 
 
 def sphere_crop(
@@ -177,7 +178,7 @@ def rotate(sample: Sample, angle_rad: float, axis: str, center: Bounds | None) -
         low, high = torch.aminmax(coord, dim=0)
         middle = (low + high) / 2
     else:
-        middle = coord.new_tensor(center, dtype=torch.float64)
+        middle = upload(np.array(center, np.float64), coord.device)
     out = sample | {"coord": _turned(coord - middle.to(coord.dtype), angle_rad, axis) + middle}
     if "normal" in sample:
         out["normal"] = _turned(sample["normal"], angle_rad, axis)

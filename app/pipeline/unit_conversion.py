@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from app.clouds.units import Unit, Units
 
 from .run_context import RunContext
+from .upload import upload
 
 BY = {"file": "as the file says", "option": "as the request says", "format": "as the format has them"}
 
@@ -27,7 +28,7 @@ def in_unit(xyz: Tensor, stated: Units | None, unit: Unit, run: RunContext) -> T
     if factors == [1, 1, 1]:
         return xyz
     run.warnings.append(_warning(stated, unit))
-    return xyz * torch.tensor(factors, dtype=torch.float64, device=xyz.device)
+    return xyz * upload(np.array(factors), xyz.device)
 
 
 def _warning(units: Units, unit: Unit) -> str:

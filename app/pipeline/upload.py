@@ -11,7 +11,8 @@ def upload(values: np.ndarray, device: str | torch.device) -> Tensor:
     """``values`` (N, …) as a tensor on ``device``, on a GPU in the order of the current stream.
 
     On the CPU it shares their memory, if they are contiguous and writable; so nobody may write to it. To a GPU they go
-    through pinned memory, because the driver copies from other memory piece by piece while the thread waits.
+    through pinned memory: from other memory the driver copies piece by piece, and torch waits for the stream, for three
+    numbers too.
     """
     here = torch.from_numpy(np.require(values, requirements=["C", "W"]))
     if torch.device(device).type != "cuda":

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import sparseops
-import torch
 from sparseops import HASHES
 from torch import Tensor
 
@@ -81,7 +80,7 @@ def voxelize(coord: Tensor, grid_size: float | tuple[float, float, float], hash_
         found = sparseops.grid_sample(coord.contiguous(), tuple(size), hash_type)
     except ValueError as error:
         raise BadCloud(f"The points cannot be put into voxels of {size.min():g}: {error}") from None
-    edges = torch.tensor(size, device=coord.device)
+    edges = upload(np.array(size), coord.device)
     starts, counts = found.offsets[:-1], found.offsets.diff()
     return Voxels(found.grid_coord, found.order, starts, counts, found.inverse, found.lowest, edges)
 

@@ -1,5 +1,8 @@
 """Preparation on a CUDA device: voxels and projection those of the processor to the bit, features but for rounding."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,12 +28,13 @@ TRANSFORMS = [
 FEATURES = ("coord", "color", "strength", "height", "relief", "returns", "offset", "displacement")
 
 
-def hills(num_points: int) -> Cloud:
+def hills(num_points: int, *, has_gaps: bool = True) -> Cloud:
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 300, (2, num_points))
     above_m = np.where(rng.random(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)
     xyz = np.column_stack([x, y, 5 * np.sin(x / 20) * np.cos(y / 30) + above_m]) + np.array([5e5, 4.5e6, 100])
-    xyz[::1001, 1] = np.nan
+    if has_gaps:
+        xyz[::1001, 1] = np.nan
     return Cloud(
         xyz=xyz,
         format="npy",
@@ -80,3 +84,19 @@ def test_draws_and_views_are_those_of_the_processor():
         (_, near), (_, far) = (views.apply_view(each.sample, view.steps, asked) for each in (here, there))
         assert torch.equal(far.grid_coord.cpu(), near.grid_coord)
         assert all(torch.equal(one.cpu(), other) for one, other in zip(far.fragments(), near.fragments(), strict=True))
+
+
+def test_a_cloud_waits_for_the_device_where_it_must():
+    """For its box, the bounds of its columns, and the raster of each feature of heights; the voxels' number beside."""
+    cloud, asked = hills(20_000, has_gaps=False), procedure()
+    asked = replace(asked, post_transform=[asked.post_transform[0] | {"feat_keys": (*FEATURES, "normal")}])
+    prepare.prepare(cloud, asked, 0, "cuda", RunContext([]))
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            prepare.prepare(cloud, asked, 0, "cuda", RunContext([]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [str(each.message) for each in found if "synchronizing" in str(each.message)]
+    assert len(waits) == 4, waits
