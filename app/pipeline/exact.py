@@ -2,7 +2,7 @@
 
 Fragment i holds point i modulo the count of every voxel, so all fragments of a view have the same voxels. What a
 network plans for voxels alone is planned once, for views with equal voxels too. Fragments run in batches, each as a
-cloud of its own.
+cloud of its own; views of few fragments share a batch.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,12 +19,14 @@ from .out_of_memory import is_out_of_memory
 from .predictions import Predictions
 from .prepare import represent
 from .procedure import InferenceProcedure
+from .progress import Progress
 from .run_context import RunContext
 from .sample import Sample
+from .tiling import Tile
 from .views import View
 from .voxelize import Voxels
 
-BATCH_VOXELS = 100_000
+BATCH_VOXELS = 100_000  # of a batch on the processor, whose caches hold no more; on a GPU it is as large as a tile
 HELD_VOXELS = 16_000_000  # of fragments that are kept with their features while the tiles of a large cloud are run
 
 Item = TypeVar("Item")
@@ -47,12 +49,26 @@ class Votes:
 
 @dataclass(frozen=True)
 class _Fragment:
-    """``points`` (V,), one of each voxel, with positions and features; how many views it ``stands_for``."""
+    """One point of each of V voxels.
 
+    Attributes:
+        voxels: int64 (V, 3), the same tensor for all fragments of equal voxels.
+        points: int64 (V,), all different.
+        coord: float32 (V, 3), their positions.
+        feat: float32 (V, C), their features.
+        weight: of their votes: how many views it stands for, or float32 (V, 1), that times the share of the tile.
+    """
+
+    voxels: Tensor
     points: Tensor
     coord: Tensor
     feat: Tensor
-    stands_for: int
+    weight: int | Tensor
+
+    def within(self, tile: Tile, voxels: Tensor, shares: Tensor) -> "_Fragment":
+        """The part within ``tile``, which has the ``voxels`` (T, 3) and the ``shares`` (T,) in their votes."""
+        points, coord, feat = (values.index_select(0, tile.rows) for values in (self.points, self.coord, self.feat))
+        return _Fragment(voxels, points, coord, feat, shares[:, None] * self.weight)
 
 
 def vote(
@@ -75,12 +91,17 @@ def vote(
     for view, num_fragments in zip(found, allotted, strict=True):
         if num_fragments:
             groups.setdefault(view.voxels_key, []).append((view, num_fragments))
-    sums = torch.zeros((len(sample["coord"]), inference.num_classes), device=inference.device)
-    made = 0.0
-    for group in groups.values():
-        for passes in _add(sums, group, sample, procedure, inference, tile_voxels, run):
-            made += passes
-            run.on_passes(made, sum(allotted))
+
+    def sums_of(inference: Inference) -> Tensor:
+        tester = _Tester(inference, sample, procedure, tile_voxels, sum(allotted), run)
+        for number, group in enumerate(groups.values()):
+            if number == 1 and not run.checks_passed():
+                break  # all is computed again
+            tester.add(group)
+        tester.finish()
+        return tester.sums
+
+    sums = inference.in_range(sums_of, run)
     votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
     if votes.passes < votes.passes_wanted:
         with run.stage("project"):
@@ -94,81 +115,117 @@ def vote(
 
 def predictions(votes: Votes) -> Predictions:
     """Of the points: the class with most votes and the share of each; ``votes.sums`` are divided in place."""
-    best = votes.sums.argmax(1)
+    best = votes.sums.max(1).indices
     shares = votes.sums
     shares /= shares.sum(1, keepdim=True)
     return Predictions(best, shares, votes.passes, votes.passes_wanted)
 
 
-def _add(
-    sums: Tensor,
-    group: Sequence[tuple[View, int]],
-    sample: Sample,
-    procedure: InferenceProcedure,
-    inference: Inference,
-    tile_voxels: int,
-    run: RunContext,
-) -> Iterator[float]:
-    """Add to ``sums`` the softmax outputs of the views of equal voxels in ``group``, each in so many fragments.
+class _Tester:
+    """Adds up the softmax outputs of one run's passes, by point, in ``sums`` float32 (P, num_classes).
 
-    Yields the passes that each step took, parts of passes if a cloud is tiled. Large clouds run tile by tile, so
-    that one tile's plan is held at a time.
+    Every pass adds to a point once at most, and passes are added in their order, so that the sums are always the same.
     """
-    with run.stage("voxelize"):
-        viewed = [(*views.apply_view(sample, view.steps, procedure), view.weight, count) for view, count in group]
-        voxels = viewed[0][1]
-        grid_coord = voxels.grid_coord.index_select(0, voxels.first_points())
-        tiles = list(tiling.cut(grid_coord, tile_voxels))
-        share = sums.new_zeros(len(voxels))
+
+    def __init__(
+        self,
+        inference: Inference,
+        sample: Sample,
+        procedure: InferenceProcedure,
+        tile_voxels: int,
+        num_passes: int,
+        run: RunContext,
+    ):
+        self.inference = inference
+        self.sample = sample
+        self.procedure = procedure
+        self.tile_voxels = tile_voxels
+        self.batch_voxels = min(BATCH_VOXELS, tile_voxels) if inference.device.type == "cpu" else tile_voxels
+        self.run = run
+        self.sums = torch.zeros((len(sample["coord"]), inference.num_classes), device=inference.device)
+        self.plans = _Plans(inference, run)
+        self.progress = Progress(num_passes, inference.device, run)
+        self.waiting: list[_Fragment] = []  # for a batch that several views share
+
+    def add(self, group: Sequence[tuple[View, int]]) -> None:
+        """Add the views of equal voxels in ``group``, each in so many fragments; few may wait for the next views."""
+        with self.run.stage("voxelize"):
+            viewed = [
+                (*views.apply_view(self.sample, view.steps, self.procedure), view.weight, count)
+                for view, count in group
+            ]
+            voxels = viewed[0][1]
+            grid_coord = voxels.grid_coord.index_select(0, voxels.first_points())
+            tiles = list(tiling.cut(grid_coord, self.tile_voxels))
+        num_fragments, num_voxels = sum(count for _, count in group), len(voxels)
+        fragments = self._fragments(viewed, grid_coord)
+        if tiles[0].is_part:
+            self._add_tiles(fragments, grid_coord, tiles)
+            return
+        if sum(len(each.points) for each in self.waiting) + num_fragments * num_voxels > self.batch_voxels:
+            self._add_waiting()
+        if num_fragments * num_voxels <= self.batch_voxels:
+            self.waiting += fragments
+            return
+        num_batches = -(-num_fragments // max(1, self.batch_voxels // num_voxels))
+        for batch in _batches(fragments, -(-num_fragments // num_batches)):  # of few sizes, so that plans are few
+            self._add_batch(batch)
+
+    def finish(self) -> None:
+        """Add what waits, and wait for the device."""
+        self._add_waiting()
+        self.progress.finish()
+
+    def _add_waiting(self) -> None:
+        if self.waiting:
+            self._add_batch(self.waiting)
+            self.waiting = []
+
+    def _add_tiles(self, fragments: Iterable[_Fragment], grid_coord: Tensor, tiles: Sequence[Tile]) -> None:
+        """Add large fragments tile by tile, so that one tile's plan is held at a time."""
+        weight = self.sums.new_zeros(len(grid_coord))
         for tile in tiles:
-            share[tile.rows] += tile.weights
-    plans = _Plans(inference, run)
-    for held in _batches(_fragments(viewed, procedure, run), HELD_VOXELS // len(voxels)):
-        for tile in tiles:
-            voxels_of_tile = grid_coord[tile.rows] - tile.origin
-            weights = (tile.weights / share[tile.rows])[:, None]
-            for batch in _batches(held, min(BATCH_VOXELS, tile_voxels) // len(tile.rows)):
-                said = _probabilities(inference, plans, batch, voxels_of_tile, tile.rows, run)
-                with run.stage("project"):
-                    for fragment, probabilities in zip(batch, said, strict=True):
-                        sums[fragment.points[tile.rows]] += probabilities * (weights * fragment.stands_for)
-                yield len(batch) / len(tiles)
+            weight.index_add_(0, tile.rows, tile.weights)
+        for held in _batches(fragments, HELD_VOXELS // len(grid_coord)):
+            for tile in tiles:
+                voxels = grid_coord.index_select(0, tile.rows) - tile.origin
+                shares = tile.weights / weight.index_select(0, tile.rows)
+                parts = (fragment.within(tile, voxels, shares) for fragment in held)
+                for batch in _batches(parts, self.batch_voxels // len(voxels)):
+                    self._add_batch(batch, 1 / len(tiles))
 
+    def _fragments(self, viewed: Iterable[tuple[Sample, Voxels, int, int]], grid_coord: Tensor) -> Iterator[_Fragment]:
+        """The first so many fragments of each view, with voxels ``grid_coord`` (V, 3)."""
+        for sample, voxels, weight, count in viewed:
+            for points in islice(voxels.fragments(), count):
+                with self.run.stage("voxelize"):
+                    coord, feat = represent(sample, voxels, points, self.procedure)
+                    fragment = _Fragment(grid_coord, points, coord, feat, weight)
+                yield fragment
 
-def _probabilities(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: Tensor, rows: Tensor, run: RunContext
-) -> list[Tensor]:
-    """float32 (V, num_classes) for each fragment of ``batch``, half of them at a time if memory does not suffice."""
-    try:
-        return _pass(inference, plans, batch, voxels, rows, run)
-    except Exception as error:
-        if len(batch) == 1 or not is_out_of_memory(error):
-            raise
-    plans.forget()  # out of the handler, where the error no longer holds what the pass had
-    middle = len(batch) // 2
-    halves = (batch[:middle], batch[middle:])
-    return [said for half in halves for said in _probabilities(inference, plans, half, voxels, rows, run)]
+    def _add_batch(self, batch: Sequence[_Fragment], share: float = 1) -> None:
+        """Add the votes of one pass, or of halves of it if memory does not suffice; ``share`` is that of its clouds."""
+        try:
+            probabilities = self._probabilities(batch)
+        except Exception as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+        else:
+            with self.run.stage("project"):
+                for fragment, said in zip(batch, probabilities, strict=True):
+                    self.sums.index_add_(0, fragment.points, said * fragment.weight)
+            self.progress.add(share * len(batch))
+            return
+        self.plans.forget()  # out of the handler, where the error no longer holds what the pass had
+        middle = len(batch) // 2
+        self._add_batch(batch[:middle], share)
+        self._add_batch(batch[middle:], share)
 
-
-def _pass(
-    inference: Inference, plans: "_Plans", batch: list[_Fragment], voxels: Tensor, rows: Tensor, run: RunContext
-) -> list[Tensor]:
-    """float32 (V, num_classes) for each fragment of ``batch``."""
-    plan = plans.of([(voxels, fragment.coord[rows]) for fragment in batch])
-    feat = torch.cat([fragment.feat[rows] for fragment in batch])
-    logits = inference.logits(feat, plan, run)
-    return list(logits.softmax(1).split(len(rows)))
-
-
-def _fragments(
-    viewed: Iterable[tuple[Sample, Voxels, int, int]], procedure: InferenceProcedure, run: RunContext
-) -> Iterator[_Fragment]:
-    """The first so many fragments of each view."""
-    for sample, voxels, weight, count in viewed:
-        for points in islice(voxels.fragments(), count):
-            with run.stage("voxelize"):
-                fragment = _Fragment(points, *represent(sample, voxels, points, procedure), weight)
-            yield fragment
+    def _probabilities(self, batch: Sequence[_Fragment]) -> Sequence[Tensor]:
+        """float32 (V, num_classes) for each fragment of ``batch``."""
+        plan = self.plans.of(batch)
+        logits = self.inference.logits(torch.cat([fragment.feat for fragment in batch]), plan, self.run)
+        return logits.softmax(1).split([len(fragment.points) for fragment in batch])
 
 
 class _Plans:
@@ -184,16 +241,17 @@ class _Plans:
         """Give back the memory of what is kept."""
         self.kept = {}
 
-    def of(self, clouds: list[tuple[Tensor, Tensor]]) -> Any:
-        """The plan of a batch of clouds with equal voxels."""
-        voxels = clouds[0][0]
-        if self.inference.plans_positions:
-            return self.inference.plan(clouds, self.run)
-        if self.voxels is None or not torch.equal(self.voxels, voxels):
+    def of(self, batch: Sequence[_Fragment]) -> Any:
+        """The plan of a batch."""
+        voxels = batch[0].voxels
+        if self.voxels is not voxels:
             self.voxels, self.kept = voxels, {}
-        if len(clouds) not in self.kept:
-            self.kept[len(clouds)] = self.inference.plan(clouds, self.run)
-        return self.kept[len(clouds)]
+        clouds = [(fragment.voxels, fragment.coord) for fragment in batch]
+        if self.inference.plans_positions or any(fragment.voxels is not voxels for fragment in batch):
+            return self.inference.plan(clouds, self.run)
+        if len(batch) not in self.kept:
+            self.kept[len(batch)] = self.inference.plan(clouds, self.run)
+        return self.kept[len(batch)]
 
 
 def _fill(sums: Tensor, voxels: Voxels) -> int:
