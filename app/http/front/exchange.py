@@ -12,6 +12,7 @@ from app.http.front.connection import After, Connection
 from app.http.front.pace import Crowd, Patience
 from app.http.front.refusal import refusal_of, refuse
 from app.http.front.stream import Phase, Stream, TooSlow
+from app.http.front.unreader import Unreader
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Exchange:
         stream = Stream(connection.sock, *patience, self._crowd)
         stream.says_continue = not was_asked
         parser = RequestParser(self._cfg, stream, connection.address)
+        parser.unreader = Unreader(stream)
         parser.unreader.unread(data)
         try:
             try:
