@@ -91,7 +91,7 @@ _DECLARED = (
         "las",
         (".las",),
         rb"LASF(?!(?s:.{100})[\x40-\xff])",  # the two upper bits of the point format say that it is compressed
-        reader=Reader("LAS 1.0–1.5, every point format", "las"),
+        reader=Reader("LAS 1.0–1.5, every point format", "las", takes_keep=True),
         writer=Writer(
             *("LAS, classified", "las", "application/vnd.las", "write_las"), keeps_columns=True, keeps_source=True
         ),
@@ -100,7 +100,7 @@ _DECLARED = (
         "laz",
         (".laz",),
         rb"LASF(?s:.{100})[\x40-\xff]",
-        reader=Reader("LAZ, and COPC as LAZ", "las"),
+        reader=Reader("LAZ, and COPC as LAZ", "las", takes_keep=True),
         writer=Writer(
             *("LAZ, classified", "las", "application/vnd.laszip", "write_laz"), keeps_columns=True, keeps_source=True
         ),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from app.clouds.cloud import Cloud
+from app.clouds.rows import by_blocks
 from app.errors import BadCloud, TooLarge, shortened
 
 MAX_COLUMNS, MAX_NAME_CHARS = 4096, 256
@@ -75,18 +76,25 @@ def check_cloud(cloud: Cloud) -> Cloud:
 
 def _check_places(xyz: np.ndarray) -> None:
     """Raise BadCloud if more than half of the points with finite coordinates lie beyond ``MAX_COORDINATE``."""
-    finite, far = np.ones(len(xyz), bool), np.zeros(len(xyz), bool)
-    for values in xyz.T:
-        finite &= np.isfinite(values)
-        far |= np.abs(values) > MAX_COORDINATE
-    num_finite, num_far = np.count_nonzero(finite), np.count_nonzero(far & finite)
+    num_finite, num_far, greatest = 0, 0, 0.0
+    for block_finite, block_far, block_greatest in by_blocks(len(xyz), lambda block: _places(xyz[block])):
+        num_finite, num_far = num_finite + block_finite, num_far + block_far
+        greatest = max(greatest, block_greatest)
     if 2 * num_far > num_finite:
-        greatest = np.abs(xyz[far & finite]).max()
         raise BadCloud(
             f"{num_far:,} of {num_finite:,} points have coordinates beyond {MAX_COORDINATE:g} (up to {greatest:.3g}), "
             "where float64 does not tell millimetres apart: those are no places. Check the columns that are read as "
             "x, y and z, the byte order, and scale and offset of the file."
         )
+
+
+def _places(xyz: np.ndarray) -> tuple[int, int, float]:
+    """Of coordinates (M, 3): the points with finite ones, those of them that are too far, and the greatest distance."""
+    if xyz.min() >= -MAX_COORDINATE and xyz.max() <= MAX_COORDINATE:  # false if one is not a number
+        return len(xyz), 0, 0.0
+    finite = np.isfinite(xyz).all(axis=1)
+    far = np.abs(xyz[finite]).max(axis=1, initial=0) > MAX_COORDINATE
+    return int(finite.sum()), int(far.sum()), float(np.abs(xyz[finite]).max(initial=0))
 
 
 def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: type | None) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 from app.clouds.fields import FIELDS, OutputField
 from app.clouds.units import Units
 
+UNUSED = ("gps_time", "ring")  # columns with a meaning that only models use which ask for them
+
 
 @dataclass
 class Cloud:
@@ -46,7 +48,8 @@ class Cloud:
         """A warning that names what points have beside coordinates, for a writer that has no place for any of it."""
         parts = {"colors": self.rgb, "intensity": self.intensity, "normals": self.normals, **self.extra}
         names = [name for name, values in parts.items() if values is not None]
-        names += [name for name, feeds in self.columns.items() if not feeds and name not in parts]  # not even read
+        unread = {*UNUSED} - {*parts}
+        names += [name for name, feeds in self.columns.items() if name not in parts and unread.issuperset(feeds)]
         left = ", ".join(names)
         return [f"{output} holds coordinates and labels; left out: {len(names):,} columns ({left:.200})."] * bool(names)
 

@@ -1,7 +1,11 @@
 """Colors of any depth, or packed into one number, to 8 bits a channel."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
+from app.clouds.rows import by_blocks, joined
 from app.errors import BadCloud
 
 DEPTHS = {255: 8, 1023: 10, 4095: 12, 65535: 16}
@@ -17,15 +21,13 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
     """
     channels = (red, green, blue)
     if all(channel.dtype == np.uint8 for channel in channels):
-        return np.stack(channels, axis=1), []
-    values = np.stack([channel.astype(np.float32) for channel in channels], axis=1)  # (N, 3)
+        return joined(channels, np.uint8), []
+    rgb, found = _scaled(channels, 255)
     warnings = []
-    unset = ~np.isfinite(values).all(axis=1)
-    if unset.any():
-        values[unset] = 0
-        num_unset = np.count_nonzero(unset)
+    if num_unset := sum(part.num_unset for part in found):
         warnings.append(f"Points with colors that are not finite: {num_unset:,}; taken as black.")
-    lowest, highest = float(values.min(initial=0)), float(values.max(initial=0))
+    lowest = min((part.lowest for part in found), default=0.0)
+    highest = max((part.highest for part in found), default=0.0)
     if lowest < 0 or highest > 65535:
         raise BadCloud(
             f"Colors run from {lowest:g} to {highest:g}; expected 0 to 255, 0 to 1, or up to 16 bits. "
@@ -38,7 +40,38 @@ def rgb8(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> tuple[np.ndarr
         full_scale = next(limit for limit in DEPTHS if highest <= limit)
         if full_scale > 255:
             warnings.append(f"Colors reach {highest:g} and were read as {DEPTHS[full_scale]} bits a channel.")
-    return np.rint(values * np.float32(255 / full_scale)).astype(np.uint8), warnings
+    return (rgb if full_scale == 255 else _scaled(channels, full_scale)[0]), warnings
+
+
+class _Found(NamedTuple):
+    """Of a block of colors: the lowest and highest value, 0 among them, and the points that have none."""
+
+    lowest: float
+    highest: float
+    num_unset: int
+
+
+def _scaled(channels: Sequence[np.ndarray], full_scale: int) -> tuple[np.ndarray, list[_Found]]:
+    """Channels (N,) from 0 to ``full_scale`` as uint8 (N, 3), black where one is not finite, and what each block of
+    them holds; the colors are right if none is beyond ``full_scale``."""
+    rgb = np.empty((len(channels[0]), 3), np.uint8)
+    factor = np.float32(255 / full_scale)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def scale(block: slice) -> _Found:
+        values = np.empty((block.stop - block.start, 3), np.float32)
+        for place, channel in enumerate(channels):
+            values[:, place] = channel[block]
+        lowest, highest = float(values.min()), float(values.max())
+        unset = None
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            unset = ~np.isfinite(values).all(axis=1)
+            values[unset] = 0
+            lowest, highest = float(values.min()), float(values.max())
+        rgb[block] = np.rint(np.multiply(values, factor, out=values), out=values)
+        return _Found(min(lowest, 0.0), max(highest, 0.0), 0 if unset is None else int(np.count_nonzero(unset)))
+
+    return rgb, by_blocks(len(rgb), scale)
 
 
 def packed_bits(values: np.ndarray) -> np.ndarray | None:

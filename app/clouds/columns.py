@@ -1,13 +1,14 @@
 """Named columns of numbers to a Cloud: what the names mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from app.clouds.checks import check_names, check_num_columns
-from app.clouds.cloud import Cloud
+from app.clouds.cloud import UNUSED, Cloud
 from app.clouds.color import packed_bits, rgb8, unpacked
 from app.clouds.records import free_name
+from app.clouds.rows import contiguous, joined
 from app.errors import BadCloud, BadRequest, some_of
 
 XYZ, RGB, NORMAL = ("x", "y", "z"), ("red", "green", "blue"), ("nx", "ny", "nz")
@@ -57,6 +58,12 @@ _CANONICAL = {key(alias): name for name, aliases in ALIASES.items() for alias in
 def canonical(name: str) -> str:
     """The name in ``NAMES`` that ``name`` stands for in any case and with CloudCompare's ``scalar_``, or ``name``."""
     return _CANONICAL.get(key(name), name)
+
+
+def is_kept(name: str, keep: Collection[str] | None) -> bool:
+    """Whether the column ``name`` of ``Cloud.extra`` is wanted: one of ``keep``, or with a meaning that is used without
+    being asked for; all are if ``keep`` is None."""
+    return keep is None or name in keep or (name in NAMES and name not in UNUSED)
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -113,17 +120,17 @@ def cloud_from_columns(
             f"No columns x, y and z; found: {', '.join(names) or 'none':.200}. Say which: columns=x:…,y:…,z:….",
             columns=names,
         )
-    cloud = Cloud(np.stack(xyz, axis=1).astype(np.float64, copy=False), format, warnings=[*warnings, *repeated])
+    cloud = Cloud(joined(xyz, np.float64), format, warnings=[*warnings, *repeated])
     rgb = _take(known, RGB)
     if rgb is not None:
         cloud.rgb, assumed = rgb8(*rgb)
         cloud.warnings += assumed
     normals = _take(known, NORMAL)
     if normals is not None:
-        cloud.normals = np.stack(normals, axis=1).astype(np.float32, copy=False)
+        cloud.normals = joined(normals, np.float32)
     if "intensity" in known:
         name, intensity = known.pop("intensity")
-        cloud.intensity = np.ascontiguousarray(intensity, np.float32)
+        cloud.intensity = contiguous(intensity, np.float32)
         stated = intensity_scale if canonical(name) == "intensity" else None
         cloud.intensity_scale = stated or full_scale(intensity)
         num_changed = _changed(intensity, cloud.intensity)
@@ -263,4 +270,4 @@ def full_scale(intensity: np.ndarray) -> float | None:
 
 def _plain(values: np.ndarray) -> np.ndarray:
     dtype = np.dtype(np.uint8) if values.dtype.kind == "b" else values.dtype.newbyteorder("=")
-    return np.ascontiguousarray(values, dtype)
+    return contiguous(values, dtype)

@@ -10,6 +10,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 SHOWN_BYTES = 4096
+LEAST_ZEROS = 0.8  # share of the upper bytes of characters that are mostly ASCII
 PRINTABLE = bytes(set(range(256)) - set(range(32)) | set(b"\t\n\r\f"))
 
 
@@ -35,6 +36,9 @@ def utf8(data: memoryview) -> memoryview:
 def _is_encoded(head: bytes, encoding: str) -> bool:
     """Whether ``head`` is text of mostly ASCII characters in ``encoding``; numbers, spaces and names are."""
     width = 4 if "32" in encoding else 2
+    ends = head[width - 1 :: width] if encoding.endswith("le") else head[::width]
+    if ends.count(0) < LEAST_ZEROS * len(ends):
+        return False
     text = head[: len(head) // width * width].decode(encoding, "replace")
     if len(text) < 2:
         return False

@@ -11,7 +11,7 @@ from app.clouds.bindings import parse_wanted
 from app.clouds.catalog import READERS, WRITERS, function, keeps_source
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import NAMES
+from app.clouds.columns import is_kept
 from app.clouds.encoding import SHOWN_BYTES, UTF8_MARK, utf8
 from app.clouds.georeference import settle
 from app.clouds.needs import HEAD_BYTES, Keep, Needs
@@ -43,7 +43,7 @@ def read(
     The content shows the format; if it does not, ``format`` (a key of ``READERS`` or a suffix), then ``filename``, then
     ``columns`` (a raw sweep) say it. ``crs`` and ``units`` are those of the coordinates, whatever the
     file says: a coordinate system as pyproj takes it, and units as ``app.clouds.units.parse_units`` does. ``keep`` are
-    the columns wanted beside those with a meaning (``columns.NAMES``); None for all of them.
+    the columns wanted beside those that are used anyway (``columns.is_kept``); None for all of them.
 
     Raises:
         UnsupportedFormat: not a format of ``READERS``, or the content is another format than ``format`` says.
@@ -79,7 +79,7 @@ def read(
     check_num_points(len(cloud), max_points)
     cloud.warnings = bounded(cloud.warnings)
     if keep is not None:
-        cloud.extra = {name: values for name, values in cloud.extra.items() if name in NAMES or name in keep}
+        cloud.extra = {name: values for name, values in cloud.extra.items() if is_kept(name, keep)}
     return check_cloud(cloud)
 
 

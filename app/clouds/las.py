@@ -1,15 +1,29 @@
 """LAS 1.0 to 1.5, LAZ and COPC (read as LAZ), every point format from 0 to 10."""
 
+from collections.abc import Callable, Collection
+from functools import partial
+
 import numpy as np
 
 from app.clouds import las_crs, las_writer, laz
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.columns import Wanted, bound, full_scale
+from app.clouds.columns import NORMAL, OWN, Wanted, bound, canonical, full_scale, is_kept
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
-from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, SORTED_BYTES, XYZ_BYTES, XYZ_WORK_BYTES, Keep, Needs
+from app.clouds.needs import (
+    ADDED_BYTES,
+    BUILT_BYTES,
+    MAX_UNPACKING,
+    SORTED_BYTES,
+    UNPACKING_BYTES,
+    XYZ_BYTES,
+    XYZ_WORK_BYTES,
+    Keep,
+    Needs,
+)
 from app.clouds.records import column
+from app.clouds.rows import by_blocks, contiguous
 from app.clouds.units import METRE, Units
 
 DEGREE_SCALE = 1e-6
@@ -43,14 +57,19 @@ FIELDS = (
 FLAGS = {*FIELDS[1]} - {"classification", "return_number", "number_of_returns"}
 
 
-def read(data: memoryview, columns: Wanted | None = None, max_points: int | None = None) -> Cloud:
+def read(
+    data: memoryview,
+    columns: Wanted | None = None,
+    max_points: int | None = None,
+    keep: Collection[str] | None = None,
+) -> Cloud:
     """The cloud in a LAS or LAZ file, every point of it.
 
     ``extra`` holds the fields beside coordinates, color and intensity: ``classification``, ``return_number``,
     ``number_of_returns``, ``scan_angle`` (degrees), ``user_data``, ``point_source_id``, ``gps_time`` and ``nir`` where
     the format has them, flags and ``scanner_channel`` if they are not zero everywhere; and numeric extra dimensions
-    (``name_0``, ``name_1`` … if a dimension has elements).
-    ``columns`` may pair channels with these names.
+    (``name_0``, ``name_1`` … if a dimension has elements). What ``columns.is_kept`` denies is not unpacked.
+    ``columns`` may pair channels with these names; then all are.
 
     Raises:
         BadCloud: the header contradicts the bytes, the compressed points are damaged, or there are no points.
@@ -58,14 +77,28 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     """
     file = parse(data)
     check_num_points(file.num_points, max_points)
-    records = laz.decode(file)
+    keep = None if isinstance(columns, dict) else keep
+    descriptors = Descriptors(file)
+    extra_bytes = any(_is_kept(name, keep) for name, _, _ in descriptors.columns)
+    records = laz.decode(file, laz.layers([name for name in laz.LAYER_OF if _is_kept(name, keep)], extra_bytes))
     cloud = Cloud(xyz=_xyz(file, records), format="laz" if file.compressed else "las", warnings=file.warnings)
     cloud.rgb = _rgb(file, records, cloud.warnings)
     cloud.intensity, cloud.intensity_scale = _intensity(file, records)
-    cloud.extra = _extra_dimensions(file, records, cloud.warnings) | _standard_columns(file, records)
+    cloud.warnings += descriptors.warnings
+    found: dict[str, Callable[[], np.ndarray]] = {
+        name: partial(dimension.values, records, element) for name, dimension, element in descriptors.columns
+    }
+    found |= _standard_columns(file, records)
+    cloud.extra = {name: load() for name, load in found.items() if _is_kept(name, keep)}
     cloud = bound(cloud, columns)
+    names = [*(name for name in cloud.columns if name not in found), *found]
+    cloud.columns = {name: cloud.columns.get(name, [name] if name in OWN else []) for name in names}
     cloud.units = las_crs.units(file) or _doubtful(file, cloud.xyz)
     return cloud
+
+
+def _is_kept(name: str, keep: Collection[str] | None) -> bool:
+    return is_kept(name, keep) or canonical(name) in NORMAL
 
 
 def write_las(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
@@ -85,10 +118,15 @@ def _column(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
 
 def _xyz(file: LasFile, records: np.ndarray) -> np.ndarray:
     xyz = np.empty((len(records), 3))
-    with np.errstate(over="ignore"):
-        for axis, name in enumerate("XYZ"):
-            np.multiply(_column(file, records, name), file.scale[axis], out=xyz[:, axis])
-            xyz[:, axis] += file.offset[axis]
+    axes = [_column(file, records, name) for name in "XYZ"]
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def scale(block: slice) -> None:
+        for axis, raw in enumerate(axes):
+            values = raw[block] * file.scale[axis]
+            np.add(values, file.offset[axis], out=xyz[block, axis])
+
+    by_blocks(len(xyz), scale)
     return xyz
 
 
@@ -97,55 +135,82 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
     if "red" not in file.fields or len(records) == 0:
         return None
     channels = [_column(file, records, name) for name in ("red", "green", "blue")]
-    greatest = max(int(channel.max()) for channel in channels)
+    rgb, greatest, num_fine = _upper_bits(channels, 8)
     if greatest == 0:
         warnings.append("The point format has color, but all of it is zero: treated as absent.")
         return None
     shift = next(bits - 8 for bits in (8, 10, 12, 16) if greatest < 1 << bits)
-    fine = np.zeros(len(records), bool)
-    for channel in channels:
-        fine |= (channel & ((1 << shift) - 1) != 0) & ((channel % 257 != 0) if shift == 8 else True)
-    if fine.any():
+    if shift < 8:
+        rgb, _, num_fine = _upper_bits(channels, shift)
+    if num_fine:
         warnings.append(
             f"Colors have {shift + 8} bits a channel; the model and answers other than LAS get the upper 8: "
-            f"{np.count_nonzero(fine):,} points have more."
+            f"{num_fine:,} points have more."
         )
-    return np.stack([(channel >> shift).astype(np.uint8) for channel in channels], axis=1)
+    return rgb
+
+
+def _upper_bits(channels: list[np.ndarray], shift: int) -> tuple[np.ndarray, int, int]:
+    """Colors (N,) of ``8 + shift`` bits as uint8 (N, 3), the greatest of their values, and how many points have more.
+
+    8 bits that were stretched to 16 are times 256 or 257, and have no more.
+    """
+    rgb = np.empty((len(channels[0]), 3), np.uint8)
+
+    def take(block: slice) -> tuple[int, int]:
+        greatest, fine = 0, np.zeros(block.stop - block.start, bool)
+        for place, channel in enumerate(channels):
+            values = channel[block].astype(np.uint16)
+            greatest = max(greatest, int(values.max()))
+            upper, lower = values >> shift, values & ((1 << shift) - 1)
+            fine |= (lower != 0) & (lower != upper) if shift == 8 else lower != 0
+            rgb[block, place] = upper
+        return greatest, int(np.count_nonzero(fine))
+
+    found = by_blocks(len(rgb), take)
+    return rgb, max(greatest for greatest, _ in found), sum(num_fine for _, num_fine in found)
 
 
 def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, float | None]:
     """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None if all is zero."""
-    values = _column(file, records, "intensity")
+    values = contiguous(_column(file, records, "intensity"), np.uint16)
     return (values.astype(np.float32), full_scale(values)) if values.any() else (None, None)
 
 
-def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, np.ndarray]:
-    columns = {name: _bits(file, records, *where) for name, where in FIELDS[file.point_format >= 6].items()}
-    columns = {name: values for name, values in columns.items() if name not in FLAGS or values.any()}
-    if file.point_format < 6:
-        columns["scan_angle"] = _column(file, records, "scan_angle_rank").astype(np.float32)
-    else:
-        columns["scan_angle"] = _column(file, records, "scan_angle") * np.float32(SCAN_ANGLE_DEGREES)
+def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """What gives each of the fields that every point format has, flags only if one of them is set."""
+    fields = FIELDS[file.point_format >= 6]
+    raw = {
+        where: contiguous(_column(file, records, where), np.uint8)
+        for where in {where for where, _, _ in fields.values()}
+    }
+    is_set = {name: int(np.bitwise_or.reduce(values, initial=0)) for name, values in raw.items()}
+    columns: dict[str, Callable[[], np.ndarray]] = {}
+    for name, (where, first, num_bits) in fields.items():
+        if name not in FLAGS or (is_set[where] >> first) & ((1 << num_bits) - 1):
+            columns[name] = partial(_bits, raw[where], first, num_bits)
+    columns["scan_angle"] = partial(_scan_angle, file, records)
     for name in ("gps_time", "user_data", "point_source_id", "nir"):
         if name in file.fields:
-            columns[name] = _column(file, records, name).copy()
+            columns[name] = partial(_copied, file, records, name)
     return columns
 
 
-def _bits(file: LasFile, records: np.ndarray, name: str, first: int, num_bits: int) -> np.ndarray:
-    """Some bits of the byte ``name`` of every point as numbers, uint8 (N,)."""
-    return (_column(file, records, name) >> first) & ((1 << num_bits) - 1)
+def _bits(values: np.ndarray, first: int, num_bits: int) -> np.ndarray:
+    """Some bits of a byte of every point, (N,), as numbers."""
+    return (values >> first) & ((1 << num_bits) - 1)
 
 
-def _extra_dimensions(file: LasFile, records: np.ndarray, warnings: list[str]) -> dict[str, np.ndarray]:
-    descriptors = Descriptors(file)
-    warnings += descriptors.warnings
-    columns = {}
-    for dimension in descriptors.dimensions:
-        for element in range(dimension.num_elements):
-            name = dimension.name if dimension.num_elements == 1 else f"{dimension.name}_{element}"
-            columns[name] = dimension.values(records, element)
-    return columns
+def _scan_angle(file: LasFile, records: np.ndarray) -> np.ndarray:
+    """In degrees, float32 (N,)."""
+    if file.point_format < 6:
+        return contiguous(_column(file, records, "scan_angle_rank"), np.float32)
+    return contiguous(_column(file, records, "scan_angle"), np.float32) * np.float32(SCAN_ANGLE_DEGREES)
+
+
+def _copied(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
+    values = _column(file, records, name)
+    return contiguous(values, values.dtype)
 
 
 def _doubtful(file: LasFile, xyz: np.ndarray) -> Units | None:
@@ -158,14 +223,16 @@ def _doubtful(file: LasFile, xyz: np.ndarray) -> Units | None:
 
 
 def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
-    """By the header and the table of extra dimensions."""
+    """By the header, the table of extra dimensions, and that of chunks."""
     file = parse(data)
-    extra = sum(8 * dimension.num_elements for dimension in Descriptors(file).dimensions)
+    keep = None if isinstance(wanted, dict) else keep
+    num_extra = sum(_is_kept(name, keep) for name, _, _ in Descriptors(file).columns)
     held = file.record_length if file.compressed else 0
     standard = 32  # classification, returns, scan angle, GPS time
-    work = XYZ_WORK_BYTES + 64 + held + extra + standard
-    cloud = XYZ_BYTES + 7 + standard + (extra if keep is None else min(extra, 8 * len(keep)))
-    return Needs(file.num_points, file.num_points * work, file.num_points * cloud)
+    work = XYZ_WORK_BYTES + 64 + held + 8 * num_extra + standard
+    cloud = XYZ_BYTES + 7 + standard + 8 * num_extra
+    unpacking = UNPACKING_BYTES * min(MAX_UNPACKING, laz.num_chunks(file)) if file.compressed else 0
+    return Needs(file.num_points, file.num_points * work + unpacking, file.num_points * cloud)
 
 
 def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:

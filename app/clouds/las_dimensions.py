@@ -10,6 +10,7 @@ from app.clouds.encoding import as_text
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_records import EXTRA_BYTES, Record, new_vlr
 from app.clouds.records import column, cut, fits, free_name
+from app.clouds.rows import contiguous
 
 DESCRIPTOR = np.dtype(
     [
@@ -64,8 +65,8 @@ class Dimension:
 
     def values(self, records: np.ndarray, element: int = 0) -> np.ndarray:
         """One element for every point, (N,), in the units that scale and offset give."""
-        raw = column(records, self.start + element * self.dtype.itemsize, self.dtype)
-        return raw * self.scale[element] + self.shift[element] if self.scaled else raw.copy()
+        raw = contiguous(column(records, self.start + element * self.dtype.itemsize, self.dtype), self.dtype)
+        return raw * self.scale[element] + self.shift[element] if self.scaled else raw
 
     def encode(self, values: np.ndarray) -> np.ndarray | None:
         """``values`` (N,) as they are stored in this dimension, None if its type cannot hold them."""
@@ -153,6 +154,15 @@ class Descriptors:
     def num_left(self) -> int:
         """How many more dimensions the record can describe."""
         return 0xFFFF // DESCRIPTOR.itemsize - len(self._table)
+
+    @property
+    def columns(self) -> list[tuple[str, Dimension, int]]:
+        """The dimensions by name, and each element of those that have several."""
+        return [
+            (each.name if each.num_elements == 1 else f"{each.name}_{element}", each, element)
+            for each in self.dimensions
+            for element in range(each.num_elements)
+        ]
 
     def find(self, name: str) -> Dimension | None:
         """The dimension of that name that the file has."""

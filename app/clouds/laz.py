@@ -8,6 +8,9 @@ the process when a size is absurd and panics on items that it does not know.
 import io
 import logging
 import struct
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 
 import lazrs
 import numpy as np
@@ -23,6 +26,8 @@ LASZIP_HEADER = 34
 USUAL_CHUNK = 50_000  # points
 LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # of items POINT14, RGB14, RGBNIR14, WAVEPACKET14; BYTE14 has one a byte
 BYTE14 = 14
+ALWAYS = ("XY_RETURNS_CHANNEL", "Z", "CLASSIFICATION", "FLAGS", "INTENSITY", "RGB")  # layers by lazrs's names
+LAYER_OF = {name: name.upper() for name in ("scan_angle", "user_data", "point_source_id", "gps_time", "nir")}
 
 Item = tuple[int, int, int]  # type, bytes, version
 Chunk = tuple[int, int]  # points, bytes
@@ -30,9 +35,17 @@ Chunk = tuple[int, int]  # points, bytes
 log = logging.getLogger(__name__)
 
 
-def decode(file: LasFile) -> np.ndarray:
+def layers(fields: Iterable[str], extra_bytes: bool) -> int:
+    """The layers of compressed points that hold coordinates, color, intensity, classification, returns and flags, and
+    those of ``LAYER_OF``, or extra bytes, that are asked for."""
+    chosen = (*ALWAYS, *(LAYER_OF[name] for name in fields), *["ALL_EXTRA_BYTES"] * extra_bytes)
+    return reduce(or_, (int(getattr(lazrs, f"SELECTIVE_DECOMPRESS_{name}")) for name in chosen))
+
+
+def decode(file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> np.ndarray:
     """All records of ``file``, uint8 (num_points, record_length); read-only if they lie uncompressed in the file.
 
+    Fields that are in none of the layers ``chosen`` mean nothing, where the file has layers.
     BadCloud if compressed points are damaged, cut off or not to be unpacked; nothing less than all is returned.
     """
     if not file.compressed:
@@ -48,7 +61,8 @@ def decode(file: LasFile) -> np.ndarray:
     records = np.empty(file.num_points * file.record_length, np.uint8)
     chunks = file.data[file.points_start + 8 : chunks_end]
     try:
-        lazrs.decompress_points_with_chunk_table(chunks, record_data, records, table)
+        selection = lazrs.DecompressionSelection(chosen)
+        lazrs.decompress_points_with_chunk_table(chunks, record_data, records, table, selection)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
@@ -57,11 +71,28 @@ def decode(file: LasFile) -> np.ndarray:
     return records.reshape(file.num_points, file.record_length)
 
 
+def num_chunks(file: LasFile) -> int:
+    """Of the compressed points, as the table of chunks states it; as many as there are points at most."""
+    start = table_start(file.data, file.points_start)
+    stated = struct.unpack_from("<I", file.data, start + 4)[0] if start is not None else 1
+    return min(int(stated), file.num_points)
+
+
+def start_threads() -> None:
+    """Start lazrs's threads, RAYON_NUM_THREADS of them, so that they take no address space later."""
+    vlr = lazrs.LazVlr.new_for_compression(0, 0)
+    point = np.zeros(standard_length(0), np.uint8)
+    chunk = bytes(lazrs.compress_points(vlr, point, False))[8:]
+    lazrs.decompress_points_with_chunk_table(chunk, bytes(vlr.record_data()), point, [(1, len(chunk))])
+
+
 def encode(out: io.BytesIO, vlr: "lazrs.LazVlr", records: np.ndarray) -> None:
     """Write the chunks of ``records`` and their table at the position of ``out``."""
-    compressor = lazrs.ParLasZipCompressor(out, vlr)
-    compressor.compress_many(records.reshape(-1))
-    compressor.done()
+    start = out.tell()
+    packed = memoryview(lazrs.compress_points(vlr, records.reshape(-1), True))
+    (table,) = struct.unpack_from("<q", packed)  # as if the points began at 0
+    out.write(struct.pack("<q", start + table))
+    out.write(packed[8:])
 
 
 def laszip_record(point_format: int, num_extra_bytes: int) -> tuple["lazrs.LazVlr", Record]:

@@ -24,6 +24,8 @@ FLOAT_BYTES = 16  # of a float32
 ROW_OBJECT_BYTES = 320  # of a row of text as Python objects: pieces, and the lists that hold them
 ADDED_BYTES = sum(field.row_bytes(0, 0) for field in OUTPUTS.values())  # of a point in formats of columns
 BUILT_BYTES = 80  # of a point in a LAS, PLY or PCD file that is made from a cloud
+MAX_UNPACKING = 16  # threads that unpack chunks of LAZ, or pack them
+UNPACKING_BYTES = 3 << 20  # of each of them
 SORTED_BYTES = 32  # of a point while classes are counted
 
 

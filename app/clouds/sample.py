@@ -7,8 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.clouds.checks import check_num_points
-from app.clouds.cloud import Cloud
-from app.clouds.columns import NAMES, SKIP, VECTORS, XYZ, Column, Wanted, canonical, cloud_from_columns, split_vectors
+from app.clouds.cloud import UNUSED, Cloud
+from app.clouds.columns import (
+    SKIP,
+    VECTORS,
+    XYZ,
+    Column,
+    Wanted,
+    canonical,
+    cloud_from_columns,
+    is_kept,
+    split_vectors,
+)
 from app.clouds.needs import BUFFER, Keep, Needs, of_table
 from app.errors import BadCloud, BadRequest
 
@@ -73,7 +83,10 @@ def cloud_from_arrays(
     strength = next((values for name, values in columns if name.lower() == "strength"), None)
     scale = 1.0 if strength is not None and strength.max(initial=0) <= 1 else None
     cloud = cloud_from_columns(format, columns, wanted=wanted, intensity_scale=scale, warnings=warnings)
-    cloud.columns = {name: cloud.columns.get(name, []) for name in names if name != SKIP}
+    unread = {
+        name: [canonical(name)] for name in names if canonical(name) in UNUSED and canonical(name) not in (wanted or {})
+    }
+    cloud.columns = {name: cloud.columns.get(name, unread.get(name, [])) for name in names if name != SKIP}
     return cloud
 
 
@@ -82,7 +95,7 @@ def is_read(name: str, array: Stored, wanted: Wanted | None = None, keep: Collec
     if keep is None:
         return True
     named = {*keep, *(wanted.values() if isinstance(wanted, dict) else ())}
-    return any(part in named or canonical(part) in NAMES for part in column_names(name, array))
+    return any(part in named or is_kept(canonical(part), keep) for part in column_names(name, array))
 
 
 def _num_points(arrays: Mapping[str, Stored], wanted: dict[str, str], what: str) -> int:

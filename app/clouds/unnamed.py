@@ -3,9 +3,12 @@
 import numpy as np
 
 from app.clouds.columns import NAMES, NORMAL, RGB, SKIP, XYZ, Wanted, numbered
+from app.clouds.rows import by_blocks
 from app.errors import BadCloud
 
 MIN_COUNTED = 10  # rows that tell a column of counts from coordinates
+HEAD_ROWS = 1000  # that are looked at first
+LEAST_NORMAL = 1e-30  # numbers that are no more are the bits of a color
 EARLIEST_S = 1e8  # seconds of 1973; nothing on Earth has such coordinates in metres
 
 
@@ -54,10 +57,11 @@ def _odd_column(table: np.ndarray) -> str | None:
         return None
     counting = []
     for place, values in enumerate(table[:, :3].T, 1):
-        steps = np.diff(values.astype(np.float64))
-        if (steps == 1).all():
+        if not _counts(values[:HEAD_ROWS]) and not _tells_time(values[:HEAD_ROWS]):
+            continue
+        if _counts(values):
             counting.append(place)
-        elif values.min() > EARLIEST_S and (steps >= 0).all():
+        elif _tells_time(values):
             return f"column {place} looks like the time"
     if len(counting) == 1:
         return f"column {counting[0]} counts the rows"
@@ -66,21 +70,48 @@ def _odd_column(table: np.ndarray) -> str | None:
     return None
 
 
+def _counts(values: np.ndarray) -> bool:
+    """Whether each of ``values`` (N,) is one more than that before it."""
+    return bool((np.diff(values.astype(np.float64)) == 1).all())
+
+
+def _tells_time(values: np.ndarray) -> bool:
+    """Whether ``values`` (N,) are seconds that do not go back."""
+    return bool(values.min() > EARLIEST_S and (np.diff(values.astype(np.float64)) >= 0).all())
+
+
 def looks_packed(values: np.ndarray) -> bool:
     """Whether ``values`` (N,) are colors 0xRRGGBB, as whole numbers or as floats of these bits."""
+    head = values[:HEAD_ROWS][np.isfinite(values[:HEAD_ROWS])]
+    if (np.abs(head) >= LEAST_NORMAL).any() and not _are_bits(head):
+        return False
     finite = values[np.isfinite(values)]
     if not len(finite):
         return False
     magnitude = np.abs(finite)
-    if ((magnitude > 0) & (magnitude < 1e-30)).any():
-        return bool((magnitude < 1e-30).all())
-    whole = bool((finite == np.floor(finite)).all() and (finite >= 0).all() and (finite < 2**32).all())
-    return whole and bool(np.median(finite) > 65535) and len(np.unique(finite.astype(np.int64) & 255)) > 1
+    if ((magnitude > 0) & (magnitude < LEAST_NORMAL)).any():
+        return bool((magnitude < LEAST_NORMAL).all())
+    return _are_bits(finite) and bool(np.median(finite) > 65535) and len(np.unique(finite.astype(np.int64) & 255)) > 1
+
+
+def _are_bits(values: np.ndarray) -> bool:
+    """Whether ``values`` (N,) are whole numbers of 32 bits."""
+    return bool((values == np.floor(values)).all() and (values >= 0).all() and (values < 2**32).all())
 
 
 def _looks_color(values: np.ndarray) -> bool:
-    lowest, highest = values.min(initial=0), values.max(initial=0)
-    return bool(lowest >= 0 and (highest <= 1 or (highest <= 255 and np.all(values == np.floor(values)))))
+    """Whether the columns (N, 3 or 4) are within 0 to 1, or whole numbers from 0 to 255."""
+
+    def look(block: slice) -> tuple[bool, bool]:
+        part = values[block].T.copy()  # numpy is slow where the innermost axis has three values
+        lowest, highest = part.min(), part.max()
+        is_whole = lowest >= 0 and highest <= 255 and (part == np.floor(part)).all()
+        return bool(lowest >= 0 and highest <= 1), bool(is_whole)
+
+    if not any(look(slice(HEAD_ROWS))):
+        return False
+    found = by_blocks(len(values), look)
+    return all(is_share for is_share, _ in found) or all(is_whole for _, is_whole in found)
 
 
 def _looks_opaque(values: np.ndarray) -> bool:
@@ -92,7 +123,15 @@ def _looks_opaque(values: np.ndarray) -> bool:
 
 
 def _looks_unit(values: np.ndarray) -> bool:
-    with np.errstate(over="ignore"):
-        length = np.linalg.norm(values.astype(np.float32), axis=1)
-    given = length > 1e-6
-    return bool(given.any() and np.all(np.abs(length[given] - 1) < 0.02))
+    """Whether each row (N, 3) has the length 1 or 0, and not all 0."""
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def look(block: slice) -> tuple[bool, bool]:
+        length = np.linalg.norm(values[block].T.astype(np.float32, order="C"), axis=0)
+        given = length > 1e-6
+        return bool(given.any()), bool((np.abs(length[given] - 1) < 0.02).all())
+
+    if not look(slice(HEAD_ROWS))[1]:
+        return False
+    found = by_blocks(len(values), look)
+    return any(is_given for is_given, _ in found) and all(is_unit for _, is_unit in found)

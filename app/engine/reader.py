@@ -1,7 +1,6 @@
 """One reader, seen from the web process: its process is started, asked, and replaced when it is lost."""
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -9,7 +8,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from app.diagnostics.machine import resident_bytes
+from app.clouds.needs import MAX_UNPACKING
+from app.diagnostics.machine import resident_bytes, usable_cores
 from app.engine.channel import ChannelError, MessageTooLarge
 from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
@@ -26,13 +26,11 @@ BUSY_SHARE = 0.5  # of its time: a process that computed less than that was held
 MAX_KEPT_BYTES = 64 << 20
 GROWTH_SHARE = 4  # of the memory that one file may take: what a process may keep of all files before
 
-# Every thread and every arena of malloc reserves address space, so the limit on it would depend on the number of cores.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "RAYON_NUM_THREADS": str(min(4, len(os.sched_getaffinity(0)))),
-    "MALLOC_ARENA_MAX": "2",
-}
+MAX_ROW_THREADS = 8  # that turn columns into arrays, which the memory bounds
+
+# Every thread and every arena of malloc reserves address space. Those that work are started before it is limited;
+# others would make the limit depend on the number of cores.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,10 @@ class ReaderSlot:
     def __init__(self, settings: Settings, memory_mib: int):
         """``memory_mib`` is what one file may take."""
         self._memory_mib = memory_mib
+        cores = usable_cores()
         self._arguments = ["--memory-mib", str(memory_mib), "--log-level", settings.log_level]
+        self._arguments += ["--threads", str(min(MAX_ROW_THREADS, cores))]
+        self._environment = _ENVIRONMENT | {"RAYON_NUM_THREADS": str(min(MAX_UNPACKING, cores))}
         if settings.spool_dir:
             self._arguments += ["--spool-dir", str(settings.spool_dir.absolute())]
         self._child: ChildProcess | None = None
@@ -84,7 +85,7 @@ class ReaderSlot:
                 return
             try:
                 self._child = ChildProcess(
-                    "app.engine.reader_process", self._arguments, plain_environment() | _ENVIRONMENT
+                    "app.engine.reader_process", self._arguments, plain_environment() | self._environment
                 )
             except OSError:
                 log.exception("a reader process could not be started; the next request tries again")

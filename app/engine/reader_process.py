@@ -1,4 +1,4 @@
-"""The process that decodes and encodes files: ``python -m app.engine.reader_process --fd N --memory-mib M``.
+"""The process that decodes and encodes files: ``python -m app.engine.reader_process --fd N --memory-mib M …``.
 
 It trusts nothing that it reads, holds nothing worth stealing, and may be killed at any time.
 """
@@ -15,7 +15,7 @@ import socket
 import tempfile
 from typing import Any
 
-from app.clouds import catalog, formats
+from app.clouds import catalog, formats, laz, rows
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--memory-mib", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--log-level", required=True)
     parser.add_argument("--spool-dir", help="where decoders put files, unless in the system's temporary folder")
     arguments = parser.parse_args()
@@ -42,8 +43,11 @@ def main() -> None:
     catalog.load_all()
     gc.collect()
     gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
-    limit_memory(arguments.memory_mib)
+    rows.start_threads(arguments.threads)
+    laz.start_threads()
     libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
+    limit_memory(arguments.memory_mib)
     try:
         channel.send(Started())
         while True:
@@ -55,7 +59,7 @@ def main() -> None:
 
 
 def limit_memory(memory_mib: int) -> None:
-    """Let this process take ``memory_mib`` of address space beyond what its imports have taken."""
+    """Let this process take ``memory_mib`` of address space beyond what its imports and threads have taken."""
     with open("/proc/self/statm") as file:
         taken_bytes = int(file.read().split()[0]) * mmap.PAGESIZE
     limit = taken_bytes + memory_mib * MIB

@@ -5,7 +5,7 @@ import laspy
 import numpy as np
 import pytest
 
-from app.clouds import las
+from app.clouds import las, laz
 from app.clouds.las_file import parse
 from app.errors import BadCloud, TooLarge
 from tests.clouds.las_samples import las_bytes, las_data, patched, to_bytes, undeclared
@@ -35,6 +35,34 @@ def test_every_point_format(point_format, compressed):
     assert (cloud.rgb is not None) == (point_format in (2, 3, 5, 7, 8, 10))
     told = "Colors have 16 bits a channel; the model and answers other than LAS get the upper 8: "
     assert [warning.startswith(told) for warning in cloud.warnings] == [True] * (cloud.rgb is not None)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("point_format", range(11))
+@pytest.mark.parametrize("keep", [(), ("gps_time",), ("scan_angle", "amplitude"), ("user_data", "point_source_id")])
+def test_columns_that_nobody_wants_are_told_but_not_unpacked(point_format, compressed, keep):
+    data = memoryview(las_bytes(compressed, point_format=point_format, extra=[("nx", "float64"), ("amplitude", "u2")]))
+    whole, part = las.read(data), las.read(data, keep=keep)
+    used = {"classification", "return_number", "number_of_returns", "nx"}
+    assert set(part.extra) == set(whole.extra) & {*used, *keep}
+    for name, values in part.extra.items():
+        np.testing.assert_array_equal(values, whole.extra[name], err_msg=name)
+    for name in ("xyz", "rgb", "intensity"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name), err_msg=name)
+    assert list(part.columns.items()) == list(whole.columns.items())
+    assert part.warnings == whole.warnings
+
+
+def test_layers_that_nobody_wants_are_not_even_looked_at(monkeypatch):
+    asked = []
+    monkeypatch.setattr(laz.lazrs, "DecompressionSelection", lambda value: asked.append(value) or None)
+    data = memoryview(las_bytes(True, point_format=8, extra=[("amplitude", "u2")]))
+    for keep in ((), ("gps_time",), ("amplitude",), None):
+        las.read(data, keep=keep)
+    few, timed, extra, all_of_them = asked
+    assert timed - few == laz.lazrs.SELECTIVE_DECOMPRESS_GPS_TIME
+    assert extra - few == laz.lazrs.SELECTIVE_DECOMPRESS_ALL_EXTRA_BYTES
+    assert not all_of_them & laz.lazrs.SELECTIVE_DECOMPRESS_WAVEPACKET
 
 
 @pytest.mark.parametrize("num_points", [1, 2, 49_999, 50_000, 50_001, 120_000])

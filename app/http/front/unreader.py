@@ -3,7 +3,7 @@
 from gunicorn.http.unreader import SocketUnreader
 
 
-class Unreader(SocketUnreader):
+class Unreader(SocketUnreader):  # type: ignore[misc]
     """Receives no more than is asked for, so that what follows need not be kept and copied.
 
     gunicorn's own receives what may be asked for later, too, and then copies the rest at each read: a large body is
