@@ -22,6 +22,7 @@ from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.errors import BadCloud, BadRequest, DeadlineExceeded, NoRoom, NotReady, TooLarge, UnsupportedFormat
 from app.options import Options
+from tests.clouds.las_samples import las_bytes
 from tests.engine.engine_samples import (
     body_of,
     is_running,
@@ -199,6 +200,16 @@ def test_file_that_needs_more_memory_than_allowed_is_refused(settings):
         with pytest.raises(BadCloud, match="memory"):
             num_points(pool, npy_bytes(3_000_000))
         assert num_points(pool, npy_bytes()) == 500
+
+
+@pytest.mark.parametrize("cores", [1, 64])
+def test_the_limit_of_memory_means_as_much_on_any_number_of_cores(settings, monkeypatch, cores):
+    monkeypatch.setattr("app.engine.reader.usable_cores", lambda: cores)
+    laz = las_bytes(True, point_format=7, num_points=160_000)
+    for pool in started(settings.model_copy(update={"reader_memory_mib": 64})):
+        assert num_points(pool, laz) == 160_000
+        with pytest.raises(BadCloud, match="memory"):
+            num_points(pool, npy_bytes(5_000_000))
 
 
 def test_decoders_put_files_where_large_bodies_go(settings, tmp_path):
