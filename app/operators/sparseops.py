@@ -142,6 +142,41 @@ def _codes_expected(given: Arguments) -> Any:
     return orders, orders.argsort(1)
 
 
+def _along_z(coords: Tensor) -> Tensor:
+    """The order of int64 (V, 4) by cloud and then along the z curve."""
+    bits = coords[:, 1:, None] >> torch.arange(9) & 1  # (V, 3, bits)
+    return (coords[:, 0] << 27 | (bits << 3 * torch.arange(9) + torch.tensor([2, 1, 0])[:, None]).sum((1, 2))).argsort()
+
+
+def _levels_arguments(generator: Generator, number: int) -> Arguments:
+    coords = _voxels(generator, number)
+    coords = coords[_along_z(coords)].contiguous()
+    orders = torch.stack([torch.arange(len(coords)), _along_z(coords[:, [0, 2, 1, 3]])]).int()
+    ends = coords[:, 0].bincount().cumsum(0).tolist()
+    return {"coords": coords, "ends": ends, "shifts": [[1, 1], [1, 3], [4, 3]], "orders": orders}
+
+
+def _levels_expected(given: Arguments) -> Any:
+    finer, orders, before, found = given["coords"], given["orders"].long(), [0, 0], []
+    for shifts in given["shifts"]:
+        by = finer.new_tensor([high - low for low, high in zip(before, shifts, strict=True)])[finer[:, 0]]
+        halved = torch.cat([finer[:, :1], finer[:, 1:] >> by[:, None]], 1)
+        finer, parents, counts = halved.unique_consecutive(dim=0, return_inverse=True, return_counts=True)
+        orders = torch.stack([order.unique_consecutive() for order in parents[orders]])
+        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        found.append((finer, finer[:, 0].bincount().cumsum(0), parents, starts, orders, orders.argsort(1)))
+        before = shifts
+    return tuple(found)
+
+
+def _levels_compared(result: Any, given: Arguments) -> Any:
+    return tuple(tuple(level._replace(ends=torch.tensor(level.ends))) for level in result)
+
+
+def _largest(given: Arguments, cloud: int) -> Tensor:
+    return given["coords"][given["coords"][:, 0] == cloud, 1:].max()
+
+
 def _segments_arguments(generator: Generator, number: int) -> Arguments:
     count = max(number // 5, 1)
     values = _features(generator, 5 * count, CHANNELS)
@@ -270,6 +305,14 @@ OPERATORS = [
         "serialize", _cube_arguments, lambda given: given["batch"].new_ones(2, len(given["batch"]) // 2 - 1), _steps
     ),
     _operator("sort_codes", _codes_arguments, _codes_expected),
+    _operator(
+        "cloud_extents",
+        _coords,
+        lambda given: (given["coords"][:, 0].bincount(), torch.stack([_largest(given, 0), _largest(given, 1)])),
+        lambda result, given: tuple(map(torch.tensor, result)),
+        sized_by_values=True,
+    ),
+    _operator("coarse_levels", _levels_arguments, _levels_expected, _levels_compared, sized_by_values=True),
     _operator(
         "segment_reduce",
         _segments_arguments,

@@ -20,6 +20,7 @@ WIDE = ["-march=native"] if platform.machine() == "x86_64" else []
 # the choice of instructions at run time starts before the sanitizers do
 POINTOPS = ["-ffp-contract=off", "-w", "-DPOINTOPS_DISPATCHED="]
 ADDRESS, THREAD = "address,undefined", "thread"
+SERIAL = ["serialization", "levels", "segments", "patches", "attention", "norm"]
 # program, its library and operators, sanitizers, whether threads are torch's, further flags
 PROGRAMS = [
     ("pointgroup_ops", "pointgroup_ops", ["ball_query", "bfs_cluster"], ADDRESS, True, ["-ffp-contract=off"]),
@@ -29,7 +30,7 @@ PROGRAMS = [
     ("sparseops_conv", "sparseops", ["maps", "conv"], THREAD, False, []),
     ("sparseops_grid", "sparseops", ["grid"], ADDRESS, False, []),
     ("sparseops_grid", "sparseops", ["grid"], THREAD, False, []),
-    ("sparseops_serial", "sparseops", ["serialization", "segments", "patches", "attention", "norm"], ADDRESS, True, []),
+    ("sparseops_serial", "sparseops", SERIAL, ADDRESS, True, []),
 ]
 
 

@@ -119,6 +119,7 @@ def test_each_cloud_can_have_its_own_depth():
     clouds = [points(seed, 300, depth) for seed, depth in enumerate([4, 9, 6])]
     batch = torch.repeat_interleave(torch.arange(3), 300)
     together = serialize(torch.cat(clouds), batch, torch.tensor([4, 9, 6]))
+    assert all(map(torch.equal, serialize(torch.cat(clouds), batch, [4, 9, 6])[:3], together[:3]))
     for index, (cloud, depth) in enumerate(zip(clouds, [4, 9, 6], strict=True)):
         alone = serialize(cloud, depth=depth)
         rows = slice(300 * index, 300 * index + 300)
@@ -171,6 +172,10 @@ BATCH = torch.zeros(4, dtype=torch.int64)
         ),
         ({"grid_coord": COORD + 4, "batch": BATCH + 1, "depth": torch.tensor([4, 2])}, "outside its own"),
         ({"grid_coord": COORD, "depth": torch.tensor([0])}, "depth must be 1 to 16, got 0"),
+        ({"grid_coord": COORD, "depth": [0]}, "depth must be 1 to 16, got 0"),
+        ({"grid_coord": COORD, "batch": BATCH, "depth": [3, 17]}, "depth must be 1 to 16, got 17"),
+        ({"grid_coord": COORD, "batch": BATCH, "depth": []}, "a number for each of 1 clouds, got 0"),
+        ({"grid_coord": COORD, "batch": BATCH, "depth": [3, 4], "num_clouds": 3}, "each of 3 clouds, got 2"),
     ],
 )
 def test_wrong_input_is_named(arguments, message):

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from sparseops import submanifold_map
 
 from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
 from app.networks.ptv3.attention import SerializedAttention
 from app.networks.ptv3.block import SerializedBlock
-from app.networks.ptv3.geometry import make_level, order_along, sorted_voxels
+from app.networks.ptv3.geometry import SerializedLevel, clouds_of, make_patches, sorted_voxels
 from app.networks.ptv3.norm import Prompt
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
@@ -101,8 +102,9 @@ def test_a_folded_network_says_the_same_and_leaves_the_given_one_as_it_is(change
 @torch.inference_mode()
 def test_old_blocks_hand_on_the_mlp_without_its_shortcut():
     torch.manual_seed(0)
-    rows, voxels = sorted_voxels(VoxelBatch(make_voxels(1, 200)))
-    level = make_level(voxels, order_along(CURVES, voxels, joint=False), {0}, 48, shared=False)
+    batch = VoxelBatch(make_voxels(1, 200))
+    rows, voxels, order = sorted_voxels(batch, clouds_of(batch), CURVES)
+    level = SerializedLevel(voxels, submanifold_map(voxels.coords, 3), make_patches(voxels, order, 1, 48))
     blocks = [
         SerializedBlock(16, SerializedAttention(16, 2, 48), 4, torch.nn.LayerNorm, mlp_to_next=old) for old in (0, 1)
     ]

@@ -9,7 +9,7 @@ from app.networks.layer_norm import LayerNorm
 
 from .attention import SerializedAttention
 from .block import SerializedBlock
-from .geometry import Coarsening, Order, SortedVoxels, coarsen, coarsen_order, order_along
+from .geometry import Clouds
 from .hierarchy import Hierarchy
 from .norm import Norm, PDNorm
 from .pooling import Embedding
@@ -25,6 +25,7 @@ class PointTransformerV3(Hierarchy):
 
     reads_context = True
     decodes_skip = True  # as weights were trained
+    shares_orders = True
 
     def __init__(
         self,
@@ -116,15 +117,12 @@ class PointTransformerV3(Hierarchy):
             [] if self.enc_mode else list(map(blocks, dec_depths, dec_channels, dec_num_head, dec_patch_size)),
         )
 
-    def order(self, stage: int, voxels: SortedVoxels, joint: bool) -> Order:
-        """The finest voxels along the curves."""
-        return order_along(self.curves, voxels, joint)
-
-    def coarser(
-        self, stage: int, voxels: SortedVoxels, order: Order, joint: bool
-    ) -> tuple[SortedVoxels, Coarsening, Order]:
-        """The voxels of ``stage`` from those of the stage before, in the order of the codes that they share."""
-        shift = self.stride[stage - 1].bit_length() - 1
-        shifts = [shift if shift <= depth else 0 for depth in order.depths]
-        voxels, step, first = coarsen(voxels, shifts)
-        return voxels, step, coarsen_order(order, voxels.coords[:, 0], shifts, first)
+    def shifts(self, clouds: Clouds) -> list[list[int]]:
+        """For every coarser stage and cloud, how often the finest voxels' edges are doubled: not beyond its depth."""
+        left, totals = list(clouds.depths()), [[0] * len(clouds.ends)]
+        for stride in self.stride:
+            shift = stride.bit_length() - 1
+            steps = [shift if shift <= depth else 0 for depth in left]
+            left = [depth - step for depth, step in zip(left, steps, strict=True)]
+            totals.append([total + step for total, step in zip(totals[-1], steps, strict=True)])
+        return totals[1:]

@@ -1,11 +1,11 @@
 """The geometry of serialized attention: levels of voxels, their orders and patches, the steps between levels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 
-import torch
-from sparseops import KernelMap, patch_padding, segment_reduce, serialize, sort_codes, submanifold_map
+from sparseops import KernelMap, cloud_extents, patch_padding, serialize
 from torch import Tensor
 
 from app.errors import BadCloud
@@ -19,50 +19,17 @@ class Order:
     """A level's voxels along K curves.
 
     Attributes:
-        codes: int64 (K, V), a voxel's place on each curve in the low 3 * max(depths) bits, under its cloud's number.
-        orders: int64 (K, V), rows along each curve.
-        inverses: int64 (K, V), each row's place on the curve.
-        depths: bits of a coordinate, of every cloud.
+        orders: int32 (K, V), rows along each curve.
+        inverses: int32 (K, V), each row's place on the curve.
     """
 
-    codes: Tensor
     orders: Tensor
     inverses: Tensor
-    depths: tuple[int, ...]
 
     def permuted(self, permutation: Tensor) -> "Order":
         """The curves in another order, int64 (K,)."""
-        permutation = permutation.to(self.codes.device)
-        return Order(self.codes[permutation], self.orders[permutation], self.inverses[permutation], self.depths)
-
-
-@dataclass(frozen=True)
-class Patches:
-    """The patches of one level along one curve.
-
-    Attributes:
-        gather: int64 (T,), the row that stands at each place of the padded order.
-        scatter: int64 (V,), the place of each row.
-        cu_seqlens: int32 (P + 1,), begins and ends of patches.
-        voxels: int64 (T, 3), coordinates of the gathered rows.
-        coord: float32 (T, 3), their positions; None if the level has none.
-    """
-
-    gather: Tensor
-    scatter: Tensor
-    cu_seqlens: Tensor
-    voxels: Tensor
-    coord: Tensor | None
-
-    @cached_property
-    def into(self) -> KernelMap:
-        """From rows to the places of the padded order."""
-        return KernelMap(self.gather.int()[None], self.scatter.int()[None])
-
-    @cached_property
-    def out_of(self) -> KernelMap:
-        """From the places of the padded order to rows."""
-        return self.into.inverse()
+        permutation = permutation.to(self.orders.device)
+        return Order(self.orders[permutation], self.inverses[permutation])
 
 
 @dataclass(frozen=True)
@@ -78,6 +45,40 @@ class SortedVoxels:
     coords: Tensor
     ends: tuple[int, ...]
     coord: Tensor | None = None
+
+    def smallest_cloud(self) -> int:
+        """Voxels of the smallest cloud."""
+        return min(end - begin for begin, end in pairwise((0, *self.ends)))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of one level along one curve.
+
+    Attributes:
+        into: from rows, V, to the places of the padded order, T.
+        cu_seqlens: int32 (P + 1,), begins and ends of patches.
+        level: the rows.
+    """
+
+    into: KernelMap
+    cu_seqlens: Tensor
+    level: SortedVoxels
+
+    @property
+    def out_of(self) -> KernelMap:
+        """From the places of the padded order to rows."""
+        return self.into.inverse()
+
+    @cached_property
+    def voxels(self) -> Tensor:
+        """int64 (T, 3), coordinates of the voxel at each place."""
+        return self.level.coords.index_select(0, self.into.forwards[0])[:, 1:]
+
+    @cached_property
+    def coord(self) -> Tensor | None:
+        """float32 (T, 3), their positions; None if the level has none."""
+        return None if self.level.coord is None else self.level.coord.index_select(0, self.into.forwards[0])
 
 
 @dataclass(frozen=True)
@@ -100,82 +101,77 @@ class SerializedLevel:
     patches: dict[int, Patches]
 
 
-def sorted_voxels(batch: VoxelBatch, positions: bool = False) -> tuple[Tensor, SortedVoxels]:
-    """The rows of ``batch`` cloud by cloud along the z curve, int64 (V,), and its voxels in that order.
+@dataclass(frozen=True)
+class Clouds:
+    """The clouds of a batch, as one reading of the device tells them.
 
-    ``positions`` says whether voxels keep those of the batch; a coarser voxel then has the mean of its voxels'.
+    Attributes:
+        ends: the end of each cloud.
+        largest: the largest coordinate of each cloud.
+        joint: whether all clouds have the depth of the largest.
     """
-    coords = batch.voxels
-    ends = tuple(coords[:, 0].bincount().cumsum(0).tolist())
-    depths = cloud_depths(coords, len(ends), joint=False)
-    rows = serialize(*_columns(coords), coords.new_tensor(depths), len(ends), ("z",)).orders[0]
-    coord = batch.coord[rows] if positions and batch.coord is not None else None
-    return rows, SortedVoxels(coords[rows], ends, coord)
+
+    ends: tuple[int, ...]
+    largest: tuple[int, ...]
+    joint: bool
+
+    def depths(self, shifts: Sequence[int] = ()) -> tuple[int, ...]:
+        """Bits of every cloud's largest coordinate plus one, of voxels whose edges were doubled ``shifts`` times."""
+        coarse = map(int.__rshift__, self.largest, shifts) if shifts else self.largest
+        depths = [(largest + 1).bit_length() for largest in coarse]
+        return tuple([max(depths)] * len(depths) if self.joint else depths)
 
 
-def cloud_depths(coords: Tensor, num_clouds: int, joint: bool) -> tuple[int, ...]:
-    """Bits of the largest coordinate plus one of every cloud, or of all clouds if ``joint``.
-
-    Raises BadCloud if a coordinate is too large to be ordered.
-    """
-    largest = coords.new_zeros(num_clouds).scatter_reduce_(0, coords[:, 0], coords[:, 1:].amax(1), "amax")
-    depths = [(largest + 1).bit_length() for largest in largest.tolist()]
-    if max(depths) > MAX_DEPTH:
+def clouds_of(batch: VoxelBatch) -> Clouds:
+    """The clouds of ``batch``. Raises BadCloud if a coordinate is too large to be ordered."""
+    counts, largest = cloud_extents(batch.voxels)
+    clouds = Clouds(tuple(accumulate(counts)), largest, batch.joint)
+    if max(clouds.depths()) > MAX_DEPTH:
         raise BadCloud(
             f"The cloud spans more than {(1 << MAX_DEPTH) - 1} voxels along an axis, too many for this network; it "
             "expects metres: check the unit, or cut the cloud."
         )
-    return tuple([max(depths)] * num_clouds if joint else depths)
+    return clouds
 
 
-def order_along(curves: Sequence[str], voxels: SortedVoxels, joint: bool) -> Order:
-    """The order of a level's voxels, at each cloud's own depth or at that of them all."""
-    depths = cloud_depths(voxels.coords, len(voxels.ends), joint)
-    found = serialize(*_columns(voxels.coords), voxels.coords.new_tensor(depths), len(depths), curves)
-    return Order(found.codes, found.orders, found.inverses, depths)
+def sorted_voxels(
+    batch: VoxelBatch, clouds: Clouds, curves: Sequence[str], positions: bool = False
+) -> tuple[Tensor, SortedVoxels, Order]:
+    """The rows of ``batch`` cloud by cloud along the z curve, int64 (V,), its voxels in that order, those along curves.
 
-
-def coarsen(voxels: SortedVoxels, shifts: Sequence[int]) -> tuple[SortedVoxels, Coarsening, Tensor]:
-    """Voxels of 2**shift a side, a shift for every cloud; the step there; the first row of each, int64 (W,)."""
-    coords = voxels.coords.clone()
-    coords[:, 1:] >>= coords.new_tensor(shifts)[coords[:, :1]]
-    is_first = torch.ones(len(coords), dtype=torch.bool, device=coords.device)
-    is_first[1:] = (coords[1:] != coords[:-1]).any(1)
-    first = is_first.nonzero().squeeze(1)
-    parent = is_first.cumsum(0) - 1
-    starts = torch.cat([first, first.new_full((1,), len(coords))])
-    ends = tuple((parent[torch.tensor(voxels.ends, device=parent.device) - 1] + 1).tolist())
-    coord = None if voxels.coord is None else segment_reduce(voxels.coord, starts, "mean")
-    return SortedVoxels(coords[first], ends, coord), Coarsening(parent, starts), first
-
-
-def coarsen_order(order: Order, clouds: Tensor, shifts: Sequence[int], first: Tensor) -> Order:
-    """The order of coarser voxels by the codes that they share; ``clouds`` int64 (W,), ``first`` from ``coarsen``."""
-    depths = tuple(depth - shift for depth, shift in zip(order.depths, shifts, strict=True))
-    places = order.codes.index_select(1, first) & ((1 << 3 * max(order.depths)) - 1)
-    codes = places >> 3 * clouds.new_tensor(shifts)[clouds] | clouds << 3 * max(depths)
-    orders, inverses = sort_codes(codes, max(3 * max(depths) + (len(depths) - 1).bit_length(), 1))
-    return Order(codes, orders, inverses, depths)
-
-
-def make_level(
-    voxels: SortedVoxels, order: Order, used: Iterable[int], patch_size: int, shared: bool
-) -> SerializedLevel:
-    """A level with patches along the ``used`` curves.
-
-    ``shared`` cuts every cloud into patches of the size of the smallest cloud if that is below ``patch_size``, as
-    upstream does without flash attention; otherwise such a cloud alone is one patch of its size.
+    ``positions`` says whether voxels keep those of the batch; a coarser voxel then has the mean of its voxels'.
     """
-    ends = torch.tensor(voxels.ends)
-    smallest = int(ends.diff(prepend=ends.new_zeros(1)).min())
-    padding = patch_padding(ends, min(patch_size, smallest) if shared else patch_size, voxels.coords.device)
-    patches = {}
-    for index in sorted(set(used)):
-        gather = order.orders[index][padding.pad]
-        coord = None if voxels.coord is None else voxels.coord[gather]
-        scatter = padding.unpad[order.inverses[index]]
-        patches[index] = Patches(gather, scatter, padding.cu_seqlens, voxels.coords[gather, 1:], coord)
-    return SerializedLevel(voxels, submanifold_map(voxels.coords, 3), patches)
+    names = curves if "z" in curves else ("z", *curves)
+    found = serialize(*_columns(batch.voxels), clouds.depths(), len(clouds.ends), names, check=False)
+    z, first = names.index("z"), len(names) - len(curves)
+    rows = found.orders[z]
+    orders = found.inverses[z].int().index_select(0, found.orders[first:].flatten()).view(len(curves), len(rows))
+    inverses = found.inverses[first:].index_select(1, rows).int()
+    coord = batch.coord[rows] if positions and batch.coord is not None else None
+    return rows, SortedVoxels(batch.voxels.index_select(0, rows), clouds.ends, coord), Order(orders, inverses)
+
+
+def order_along(curves: Sequence[str], coords: Tensor, depths: Sequence[int]) -> Order:
+    """The order of voxels int64 (V, 4) along curves of every cloud's own depth."""
+    found = serialize(*_columns(coords), depths, len(depths), curves, check=False)
+    return Order(found.orders.int(), found.inverses.int())
+
+
+def make_patches(voxels: SortedVoxels, order: Order, num_used: int, patch_size: int) -> dict[int, Patches]:
+    """The patches of a level along the first ``num_used`` curves, by their index.
+
+    A cloud below ``patch_size`` is one patch of its size. Without flash attention upstream cuts all clouds by the size
+    of the smallest one, if that is below; the caller then passes it.
+    """
+    if not num_used:
+        return {}
+    padding = patch_padding(voxels.ends, patch_size, voxels.coords.device)
+    gather = order.orders[:num_used].index_select(1, padding.pad)
+    scatter = (
+        padding.unpad.int().index_select(0, order.inverses[:num_used].flatten()).view(num_used, len(voxels.coords))
+    )
+    curves = zip(gather.split(1), scatter.split(1), strict=True)
+    return {index: Patches(KernelMap(*rows), padding.cu_seqlens, voxels) for index, rows in enumerate(curves)}
 
 
 def _columns(coords: Tensor) -> tuple[Tensor, Tensor]:

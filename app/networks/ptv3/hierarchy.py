@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
-from sparseops import KernelMap, submanifold_map
+from sparseops import KernelMap, coarse_levels, segment_reduce, submanifold_map
 from torch import Tensor, nn
 
 from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
 
-from .geometry import Coarsening, Order, SerializedLevel, SortedVoxels, coarsen, make_level, order_along, sorted_voxels
+from .geometry import (
+    Clouds,
+    Coarsening,
+    Order,
+    SerializedLevel,
+    SortedVoxels,
+    clouds_of,
+    make_patches,
+    order_along,
+    sorted_voxels,
+)
 from .norm import Norm, Prompt
 from .pooling import Pooling, Unpooling
 
@@ -68,12 +79,14 @@ class Hierarchy(Network):
     Attributes:
         decodes_skip: whether the first positional convolution of a decoder's stage reads the encoder's part alone.
         shares_patches: whether, with upstream's batch semantics, the smallest cloud bounds everyone's patches.
+        shares_orders: whether all levels are ordered by the finest one's curves, else each by its own.
     """
 
     plans_positions = False
     supports_half_precision = True
     decodes_skip = False
     shares_patches = False
+    shares_orders = False
 
     def __init__(
         self,
@@ -133,42 +146,46 @@ class Hierarchy(Network):
         """What the stem needs of voxels int64 (V, 4)."""
         return submanifold_map(coords, 5)
 
-    def order(self, stage: int, voxels: SortedVoxels, joint: bool) -> Order:
-        """The voxels of a stage along the curves; along none if no block attends."""
-        return order_along(self.curves if self._used(stage) else (), voxels, joint)
-
-    def coarser(
-        self, stage: int, voxels: SortedVoxels, order: Order, joint: bool
-    ) -> tuple[SortedVoxels, Coarsening, Order]:
-        """The voxels of ``stage`` from those of the stage before, serialized at their own depth."""
-        shift = self.stride[stage - 1].bit_length() - 1
-        voxels, step, _ = coarsen(voxels, [shift] * len(voxels.ends))
-        return voxels, step, self.order(stage, voxels, joint)
-
     def plan(self, batch: VoxelBatch) -> SerializedPlan:
-        """Orders, patches and kernel maps of every level."""
-        rows, voxels = sorted_voxels(batch, self.plans_positions)
-        order = self.order(0, voxels, batch.joint)
-        stem = self.plan_stem(voxels.coords)
-        shared = batch.joint and self.shares_patches
-        levels, steps = [], []
+        """Orders, patches and kernel maps of every level. Reads the device twice: for the clouds, and the levels."""
+        clouds = clouds_of(batch)
+        used = [self._num_used(stage) for stage in range(len(self.patch_sizes))]
+        curves = self.curves if used[0] or self.shares_orders else ()
+        rows, voxels, order = sorted_voxels(batch, clouds, curves, self.plans_positions)
+        stem, shifts = self.plan_stem(voxels.coords), self.shifts(clouds)
+        kernel_map = submanifold_map(voxels.coords, 3) if stem is None else stem.inner(3)
+        coarser = coarse_levels(voxels.coords, clouds.ends, shifts, order.orders if self.shares_orders else None)
+        levels, steps, permutation = [], [], None
         for s, patch_size in enumerate(self.patch_sizes):
             if s:
-                voxels, step, order = self.coarser(s, voxels, order, batch.joint)
-                steps.append(step)
-            used = self._used(s)
-            if batch.shuffles is not None and used:
-                order = order.permuted(batch.shuffles[s])
-            levels.append(make_level(voxels, order, used, patch_size, shared))
+                level = coarser[s - 1]
+                steps.append(Coarsening(level.parents, level.starts))
+                coord = None if voxels.coord is None else segment_reduce(voxels.coord, level.starts, "mean")
+                voxels, order = SortedVoxels(level.coords, level.ends, coord), Order(level.orders, level.inverses)
+                kernel_map = submanifold_map(voxels.coords, 3)
+                if used[s] and not self.shares_orders:
+                    order = order_along(self.curves, voxels.coords, clouds.depths(shifts[s - 1]))
+            if batch.shuffles is not None and used[s]:
+                drawn = batch.shuffles[s]
+                permutation = permutation[drawn] if self.shares_orders and permutation is not None else drawn
+                order = order.permuted(permutation)
+            smallest = voxels.smallest_cloud() if batch.joint and self.shares_patches else patch_size
+            patches = make_patches(voxels, order, used[s], min(patch_size, smallest))
+            levels.append(SerializedLevel(voxels, kernel_map, patches))
         return SerializedPlan(rows, stem, levels, steps, batch.condition)
 
-    def _used(self, stage: int) -> set[int]:
-        """Curves that the blocks of a stage attend along, by their index."""
+    def shifts(self, clouds: Clouds) -> list[list[int]]:
+        """For every coarser stage and cloud, how often the finest voxels' edges are doubled."""
+        halvings = accumulate(stride.bit_length() - 1 for stride in self.stride)
+        return [[shift] * len(clouds.ends) for shift in halvings]
+
+    def _num_used(self, stage: int) -> int:
+        """Curves that the blocks of a stage attend along, from the first on."""
         stages: list[Any] = [self.enc[f"enc{stage}"]]
         if not self.enc_mode and f"dec{stage}" in self.dec:
             stages.append(self.dec[f"dec{stage}"])
         blocks = [block for stage in stages for block in stage.blocks()]
-        return {block.attn.order_index for block in blocks if block.attn is not None}
+        return max((block.attn.order_index + 1 for block in blocks if block.attn is not None), default=0)
 
     def forward(self, features: Tensor, plan: SerializedPlan, context: Tensor | None = None) -> Tensor:
         """(V, in_channels) to (V, C), in the batch's order. ``context`` (1, C) is for adaptive norms."""

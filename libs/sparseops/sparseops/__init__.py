@@ -5,6 +5,7 @@ from .conv import PackedWeight, pack_weight, sparse_conv
 from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
 from .kernel_map import KernelMap
+from .levels import CloudExtents, CoarseLevel, cloud_extents, coarse_levels
 from .maps import sort_voxels, strided_map, submanifold_map
 from .norm import layer_norm, residual_norm
 from .patches import PatchPadding, patch_padding
@@ -22,11 +23,15 @@ __all__ = [
     "COORD_LIMIT",
     "CURVES",
     "HASHES",
+    "CloudExtents",
+    "CoarseLevel",
     "GridSample",
     "KernelMap",
     "PackedWeight",
     "PatchPadding",
     "Serialization",
+    "cloud_extents",
+    "coarse_levels",
     "grid_sample",
     "layer_norm",
     "pack_keys",

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.library import register_fake
 
+from .reference_levels import MAX_CLOUDS
+
 PANEL = 16  # output channels side by side in a packed weight on the CPU, as in csrc/conv.h
 
 
@@ -97,3 +99,26 @@ def _patch_padding(
 @register_fake("sparseops::patch_attention")
 def _patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor | None) -> Tensor:
     return qkv.new_empty(qkv.shape[0], qkv.shape[2] * qkv.shape[3])
+
+
+@register_fake("sparseops::cloud_extents")
+def _cloud_extents(coords: Tensor) -> Tensor:
+    return coords.new_empty(MAX_CLOUDS + 1, 2, dtype=torch.int32)
+
+
+@register_fake("sparseops::coarse_ranks")
+def _coarse_ranks(coords: Tensor, shifts: Tensor) -> Tensor:
+    return coords.new_empty(shifts.shape[0], coords.shape[0], dtype=torch.int32)
+
+
+@register_fake("sparseops::coarse_rows")
+def _coarse_rows(coords: Tensor, ranks: Tensor, shifts: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    rows = sum(sizes)
+    num_parents = coords.shape[0] + rows - sizes[-1] if sizes else 0
+    return coords.new_empty(rows, 4), coords.new_empty(num_parents), coords.new_empty(rows + len(sizes))
+
+
+@register_fake("sparseops::coarse_orders")
+def _coarse_orders(orders: Tensor, parents: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+    rows = orders.shape[0] * sum(sizes)
+    return orders.new_empty(rows), orders.new_empty(rows)

@@ -63,6 +63,12 @@ class KernelMap:
         middle = self.num_offsets // 2
         return KernelMap(self.forwards[middle : middle + 1])
 
+    def inner(self, kernel_size: int) -> "KernelMap":
+        """Of a submanifold map, the one of a smaller kernel, odd: the offsets in its middle."""
+        size = round(self.num_offsets ** (1 / 3))
+        middle = slice((size - kernel_size) // 2, (size + kernel_size) // 2)
+        return KernelMap(self.forwards.view(size, size, size, -1)[middle, middle, middle].flatten(0, 2))
+
     @cached_property
     def grouped(self) -> tuple[Tensor, Tensor]:
         """Output rows in an order that brings those with like neighbours together, int32 (num_out,), and ``forwards``

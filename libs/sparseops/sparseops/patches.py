@@ -1,5 +1,6 @@
 """Patches of PTv3's serialized attention: how each cloud's points are cut and filled up."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,9 @@ class PatchPadding(NamedTuple):
     cu_seqlens: Tensor  # int32 (num_patches + 1,)
 
 
-def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | None = None) -> PatchPadding:
+def patch_padding(
+    offset: Tensor | Sequence[int], patch_size: int, device: torch.device | str | None = None
+) -> PatchPadding:
     """Cut serialized clouds into patches.
 
     A cloud of up to ``patch_size`` points is one patch of its own length. A longer one is cut into patches of exactly
@@ -33,20 +36,23 @@ def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | 
     How many patches there are depends on the values, so torch.compile breaks its graph here.
 
     Args:
-        offset: int64 (B,), where each cloud ends, ascending; best on the CPU: on a GPU it is read back once.
+        offset: int64 (B,) or numbers, where each cloud ends, ascending; a tensor on a GPU is read once.
         patch_size: points in a patch, at least 1.
-        device: of the result; None for that of ``offset``.
+        device: of the result; None for that of ``offset``, of numbers the CPU.
 
     Raises:
         ValueError: wrong shape or dtype, offsets that descend, more than 2**31 - 1 padded points.
     """
-    if offset.ndim != 1 or offset.dtype != torch.int64:
-        raise ValueError(f"offset must be int64 (B,), got {offset.dtype} {tuple(offset.shape)}")
+    if isinstance(offset, Tensor):
+        if offset.ndim != 1 or offset.dtype != torch.int64:
+            raise ValueError(f"offset must be int64 (B,), got {offset.dtype} {tuple(offset.shape)}")
+        need_values("offset", offset)
+        ends: Sequence[int] = offset.tolist()
+    else:
+        ends, offset = offset, torch.tensor(offset, dtype=torch.int64)
     if patch_size < 1:
         raise ValueError(f"patch_size must be at least 1, got {patch_size}")
-    need_values("offset", offset)
     num_padded, num_patches, start = 0, 0, 0
-    ends = offset.tolist()
     for end in ends:
         if end < start:
             raise ValueError(f"offset must ascend from 0, got {end} after {start}")
@@ -56,6 +62,6 @@ def patch_padding(offset: Tensor, patch_size: int, device: torch.device | str | 
         start = end
     if num_padded >= 1 << 31:
         raise ValueError(f"at most 2**31 - 1 padded points fit cu_seqlens, got {num_padded}")
-    offset = offset.to(device or offset.device).contiguous()
+    offset = offset.to(device or offset.device, non_blocking=offset.device.type == "cpu").contiguous()
     operators = torch.ops.sparseops if compiled_for(offset) else reference
     return PatchPadding(*operators.patch_padding(offset, patch_size, start, num_padded, num_patches))

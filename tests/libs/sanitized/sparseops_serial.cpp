@@ -1,4 +1,4 @@
-// Runs the CPU code of serialization, segments, patches and attention on arrays of exactly their size.
+// Runs the CPU code of serialization, levels, segments, patches and attention on arrays of exactly their size.
 #include <c10/util/Half.h>
 
 #include <random>
@@ -6,6 +6,7 @@
 
 #include "arrays.h"
 #include "attention/attention_cpu.h"
+#include "levels/levels_cpu.h"
 #include "patches/patches_cpu.h"
 #include "segments/segments_cpu.h"
 #include "serialization/serialization_cpu.h"
@@ -32,6 +33,38 @@ void serialize(int64_t n, int depth, int64_t clouds, bool own_depths) {
   for (const int num_bits : {1, 3 * depth, 63}) {
     sort_codes_cpu(codes.get(), 5, n, num_bits, orders.get(), inverses.get());
     for (int64_t i = 0; i < 5 * n; ++i) require(orders[i / n * n + inverses[i]] == i % n, "not an inverse");
+  }
+}
+
+// Voxels of a line, all of whose levels are consecutive; `right` says whether shifts and sizes are what they should be.
+void coarsen(int64_t n, int64_t clouds, bool right) {
+  constexpr int kLevels = 3;
+  auto coords = array<int64_t>(4 * n), shifts = array<int64_t>(kLevels * clouds);
+  for (int64_t i = 0; i < n; ++i) {
+    coords[4 * i] = right ? i * clouds / n : below(2 * clouds) - clouds;
+    for (int axis = 1; axis < 4; ++axis) coords[4 * i + axis] = i - (right ? 0 : below(n));
+  }
+  for (int64_t i = 0; i < kLevels * clouds; ++i) shifts[i] = i / clouds + (right ? 1 : below(100));
+  auto extents = array<int32_t>(2 * (kMaxClouds + 1));
+  cloud_extents_cpu(coords.get(), n, extents.get());
+  const ShiftedVoxels voxels{coords.get(), shifts.get(), clouds};
+  auto ranks = array<int32_t>(kLevels * n);
+  coarse_ranks_cpu(voxels, n, kLevels, ranks.get());
+  int64_t sizes[kLevels], rows = 0;
+  for (int l = 0; l < kLevels; ++l) {
+    sizes[l] = n == 0 ? 0 : right ? ranks[(l + 1) * n - 1] - rows : 1 + below(n);
+    rows += sizes[l];
+  }
+  const CoarseLevels levels = coarse_levels(n, sizes, kLevels);
+  auto coarse = array<int64_t>(4 * rows), starts = array<int64_t>(rows + kLevels);
+  auto parents = array<int64_t>(n + rows - sizes[kLevels - 1]);
+  coarse_rows_cpu(voxels, ranks.get(), n, levels, coarse.get(), parents.get(), starts.get());
+  for (const int64_t curves : {0, 1, 3}) {
+    auto orders = array<int32_t>(curves * n);
+    for (int64_t i = 0; i < curves * n; ++i) orders[i] = static_cast<int32_t>(right ? i % n : below(3 * n) - n);
+    auto coarse_order = array<int32_t>(curves * rows), coarse_inverse = array<int32_t>(curves * rows);
+    coarse_orders_cpu(orders.get(), curves, parents.get(), levels, coarse_order.get(), coarse_inverse.get());
+    for (int64_t i = 0; right && i < curves * sizes[0]; ++i) require(coarse_order[i] == i % sizes[0], "not in order");
   }
 }
 
@@ -78,6 +111,11 @@ int main() {
     serialize(n, 1, 1, false);
     serialize(n, 12, 5, true);
     serialize(n, 16, 1 << 15, false);
+  }
+  for (const int64_t n : {0, 1, 100, 70000}) {
+    coarsen(n, 1, true);
+    coarsen(n, 3, true);
+    if (n > 0) coarsen(n, 5, false);
   }
   for (const int64_t channels : {0, 1, 64, 65, 200}) {
     for (const auto& lengths : {std::vector<int64_t>{}, {0}, {3, 0, 1, 500}}) {

@@ -282,8 +282,9 @@ Value __shfl_sync(unsigned, Value value, int source, int width) {
   return shuffle(value, [=](int lane) { return lane / width * width + source; });
 }
 
-inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long value) {
-  return exchange(at, [=](unsigned long long before) { return before + value; });
+template <typename T>
+T atomicAdd(T* at, T value) {
+  return exchange(at, [=](T before) { return before + value; });
 }
 
 namespace common {
