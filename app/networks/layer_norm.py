@@ -9,9 +9,3 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:  # (V, C) -> (V, C)
         return sparseops.layer_norm(x, self.weight, self.bias, self.eps)
-
-
-def residual_norm(x: Tensor, residual: Tensor, norm: nn.LayerNorm, after: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """residual + norm(x), and what ``after`` makes of it, (V, C) each."""
-    affine = (norm.weight, norm.bias, after.weight, after.bias)
-    return sparseops.residual_norm(x, residual, *affine, norm.eps, after.eps)

@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from sparseops import pack_weight, sparse_conv
+from sparseops import AttentionBlock, LinearWeights, NormWeights, pack_weight, sparse_conv
 from torch import Tensor, nn
 
 from app.networks.batch_invariant_linear import Linear, PackedLinear
 from app.networks.fold import fold, with_folded_parts
-from app.networks.layer_norm import residual_norm
 from app.networks.sparse import SparseConv
 
 from .attention import SerializedAttention
@@ -45,9 +44,7 @@ class FoldedMLP(nn.Module):
         self.fc1, self.fc2 = PackedLinear(mlp.fc1, activation="gelu"), PackedLinear(mlp.fc2)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:  # (V, C), (V, C) -> (V, C)
-        num_rows = (
-            len(x) if x.is_cuda else max(HIDDEN_ELEMENTS * torch.get_num_threads() // self.fc1.weight.out_channels, 1)
-        )
+        num_rows = self.rows_at_once(x)
         if len(x) <= num_rows:
             return self.fc2(self.fc1(x), residual=residual)
         out = torch.empty_like(x)
@@ -55,6 +52,12 @@ class FoldedMLP(nn.Module):
             rows = slice(first, first + num_rows)
             out[rows] = self.fc2(self.fc1(x[rows]), residual=None if residual is None else residual[rows])
         return out
+
+    def rows_at_once(self, x: Tensor) -> int:
+        """Of a slice; a GPU takes all."""
+        if x.is_cuda:
+            return len(x)
+        return max(HIDDEN_ELEMENTS * torch.get_num_threads() // self.fc1.weight.out_channels, 1)
 
 
 class Positional(Prompted):
@@ -91,11 +94,7 @@ class FoldedPositional(nn.Module):
         self.norm = Prompted(norm)
 
     def forward(self, x: Tensor, level: SerializedLevel, prompt: Prompt) -> Tensor:  # (V, C) -> (V, C)
-        return self.norm(self.convolve(x, level), prompt)
-
-    def convolve(self, x: Tensor, level: SerializedLevel) -> Tensor:  # (V, C) -> (V, C)
-        """Without the norm."""
-        return sparse_conv(x, self.weight, level.kernel_map, self.bias)
+        return self.norm(sparse_conv(x, self.weight, level.kernel_map, self.bias), prompt)
 
 
 class LayerScale(nn.Module):
@@ -176,18 +175,42 @@ class FoldedBlock(nn.Module):
         self.norm0: Any = block.cpe[2]
         self.norm1: Any = block.norm1[0]
         self.norm2: Any = block.norm2[0]
-        self.attn = fold(block.attn)
-        self.mlp = fold(block.mlp[0])
+        self.attn: Any = fold(block.attn)
+        self.mlp: Any = fold(block.mlp[0])
+        self.weights: AttentionBlock | None = None  # made when they are first asked for
 
     def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """As that of ``SerializedBlock``."""
-        x, normed = residual_norm(self.cpe.convolve(positional, level), x, self.norm0, self.norm1)
-        x = self.attn(normed, level.patches, x)
+        weights, attn, mlp = self._weights(), self.attn, self.mlp
+        patches = level.patches[attn.order_index]
+        x, qkv = weights.before(x, positional, level.kernel_map, patches.into)
+        qkv = qkv.unflatten(1, (3, attn.num_heads, -1))
+        attended = attn.attend(attn.rotate(qkv, patches), patches)
+        if not self.mlp_to_next and len(x) <= mlp.rows_at_once(x):
+            x = weights.after(attended, x, patches.out_of)
+            return x, x
+        x = attn.proj(attended, patches.out_of, x)
         if self.mlp_to_next:
-            positional = self.mlp(self.norm2(x))
+            positional = mlp(self.norm2(x))
             return x + positional, positional
-        x = self.mlp(self.norm2(x), x)
+        x = mlp(self.norm2(x), x)
         return x, x
+
+    def _weights(self) -> AttentionBlock:
+        """Those of the parts as they are: a twin in another precision has others."""
+        packed = self.cpe.weight
+        if self.weights is None or self.weights.conv.weight is not packed:
+            norm0, norm1, norm2 = (
+                NormWeights(norm.weight, norm.bias, norm.eps) for norm in (self.norm0, self.norm1, self.norm2)
+            )
+            qkv, proj, fc1, fc2 = (
+                LinearWeights(part.weight, part.bias)
+                for part in (self.attn.qkv, self.attn.proj, self.mlp.fc1, self.mlp.fc2)
+            )
+            self.weights = AttentionBlock(
+                LinearWeights(packed, self.cpe.bias), norm0, norm1, qkv, proj, norm2, fc1, fc2
+            )
+        return self.weights
 
 
 def _beside(x: Tensor, branch: Callable[..., Tensor], scale: nn.Module | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Operators on sparse voxels: compiled if there was a compiler, else in plain torch."""
 
 from .attention import patch_attention
+from .block import AttentionBlock, LinearWeights, NormWeights
 from .conv import PackedWeight, pack_weight, sparse_conv
 from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
@@ -23,10 +24,13 @@ __all__ = [
     "COORD_LIMIT",
     "CURVES",
     "HASHES",
+    "AttentionBlock",
     "CloudExtents",
     "CoarseLevel",
     "GridSample",
     "KernelMap",
+    "LinearWeights",
+    "NormWeights",
     "PackedWeight",
     "PatchPadding",
     "Serialization",

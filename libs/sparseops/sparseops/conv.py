@@ -66,7 +66,7 @@ def pack_weight(weight: Tensor) -> PackedWeight:
 
 def _pack(kernels: Tensor) -> PackedWeight:  # (C_out, K, C_in)
     on_cpu = kernels.device.type == "cpu"
-    data = torch.ops.sparseops.pack_weight(kernels) if on_cpu and _has_kernel(kernels) else kernels
+    data = torch.ops.sparseops.pack_weight(kernels) if on_cpu and has_kernel(kernels) else kernels
     return PackedWeight(data, *kernels.shape)
 
 
@@ -124,16 +124,23 @@ def _convolve(
     activation: str,
 ) -> Tensor:
     """What ``sparse_conv`` computes, without gradients."""
-    if not _has_kernel(features):
+    if not has_kernel(features):
         return reference.sparse_conv(features, weight.data, kernel_map, bias, residual, activation)
     if bias is not None and bias.dtype != torch.float32:
         bias = bias.float()
     operands, number = (features, weight.data, weight.out_channels), ACTIVATIONS[activation]
-    if features.is_cuda and weight.num_offsets in GROUPED_OFFSETS and kernel_map is not None:
+    rows, order = (None, None) if kernel_map is None else table_for(kernel_map, features)
+    if order is None:
+        return torch.ops.sparseops.sparse_conv(*operands, rows, bias, residual, number)
+    return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, number)
+
+
+def table_for(kernel_map: KernelMap, features: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The map's table for the kernels, and the order of its columns where that is not the order of rows."""
+    if features.is_cuda and kernel_map.num_offsets in GROUPED_OFFSETS:
         order, rows = kernel_map.grouped
-        return torch.ops.sparseops.sparse_conv_grouped(*operands, rows, order, bias, residual, number)
-    forwards = None if kernel_map is None else kernel_map.forwards
-    return torch.ops.sparseops.sparse_conv(*operands, forwards, bias, residual, number)
+        return rows, order
+    return kernel_map.forwards, None
 
 
 class Convolution(torch.autograd.Function):
@@ -199,7 +206,8 @@ def _dense_products(features: Tensor, gradient: Tensor, kernel_map: KernelMap) -
     return torch.cat(parts)
 
 
-def _has_kernel(tensor: Tensor) -> bool:
+def has_kernel(tensor: Tensor) -> bool:
+    """Whether the compiled operators convolve features such as ``tensor``."""
     return compiled_for(tensor) and tensor.dtype in COMPILED_DTYPES[tensor.device.type]
 
 
