@@ -122,6 +122,13 @@ class EngineSettings(ModelSettings):
     """All settings that an engine process gets, in its first message; ``device`` is its own."""
 
     batch_voxels: int = Field(100_000, gt=0, description="most voxels of clouds that share a pass")
+    in_flight: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="most batches of clouds that an engine has in flight: while one is in the network, others are "
+        "prepared and projected; 0: 4 on a GPU, 1 on the CPU",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severity of what is logged: debug, info, warning or error"
     )
@@ -130,6 +137,10 @@ class EngineSettings(ModelSettings):
     def shared_voxels(self) -> int:
         """Most voxels of clouds that share a pass, which is never larger than one tile."""
         return min(self.batch_voxels, self.tile_voxels)
+
+    def batches_in_flight(self, device: str) -> int:
+        """Most batches of clouds that an engine on ``device``, cpu or cuda, has in flight."""
+        return self.in_flight or (1 if device == "cpu" else 4)
 
 
 Part = TypeVar("Part", bound=ModelSettings)

@@ -8,7 +8,7 @@ take NPY. Prints tables in Markdown, the shortest last, and writes service-gpu.m
 
 - "new" are clouds of a size that no request before had, "again" those that were answered just before;
 - "wrong" are clouds whose answer under load is not the one that they get alone;
-- "device busy" is the share of the time in which plan and network run, as the service measures it, "NVML" what the
+- "device busy" is the share of the time in which the network runs, as the service measures it, "NVML" what the
   driver says, the share in which any kernel ran; "cores" are what the service took of the processors;
 - "host" is a loop of Python, by which one sees how fast the processor was at that moment.
 

@@ -71,7 +71,7 @@ def _overhead(samples: Sequence[RequestSample]) -> Figures:
 
 
 def _engines(watch: Watch, elapsed_s: float) -> list[Figures]:
-    """Shares of the time in which each engine had clouds, and in which its device ran plan and network."""
+    """Shares of the time in which each engine had clouds, and in which its device ran the network."""
     before = {engine["device"]: engine for engine in watch.before["engines"]}
     return [
         {

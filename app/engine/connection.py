@@ -1,12 +1,11 @@
-"""The connection to one engine process: messages, and the watch over whether it still works."""
+"""A connection to an engine process: messages, and the watch over whether it still works."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.channel import ChannelError, MessageTooLarge, close_all
-from app.engine.child import ChildProcess
+from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.packed import Packed, check_segmentation
@@ -30,7 +29,7 @@ START_S = 600.0
 LOAD_S = 600.0
 NAP_S = 2.0  # between two looks: this process was itself suspended
 OVERRUN_S_A_POINT = 20e-6
-DEVICE_STAGES = ("plan", "network")
+DEVICE_STAGE = "network"  # of one batch at a time
 
 
 class Hung(Exception):
@@ -46,19 +45,34 @@ class HangLimits:
 
 
 class EngineConnection:
-    """Messages to one engine process, for one thread. Methods raise ChannelError if it is gone, Hung if it hangs."""
+    """Messages over one lane of an engine process, for one thread, with one batch under way at a time.
 
-    def __init__(self, child: ChildProcess, heartbeat: Heartbeat, hang_limits: HangLimits):
-        self.child = child
-        self.heartbeat = heartbeat
+    Methods raise ChannelError if the process is gone, Hung if it hangs.
+
+    Attributes:
+        channel: to the process; whoever made it closes it.
+        lane: its number; the first one also says how the process starts and which models it has.
+    """
+
+    def __init__(self, channel: Channel, heartbeat: Heartbeat, lane: int, hang_limits: HangLimits):
+        self.channel = channel
+        self.lane = lane
+        self._heartbeat = heartbeat
+        self._shared = heartbeat.lanes[lane]
         self._hang_limits = hang_limits
+        self._jobs: Sequence[CloudJob] = ()  # of the last batch
         self._num_sent = 0
         self._watched_since = self._last_look = time.monotonic()
 
     @property
+    def unfinished(self) -> list[CloudJob]:
+        """The jobs that the process was given and has not ended."""
+        return [job for job in self._jobs if job.status is not JobStatus.DONE]
+
+    @property
     def was_begun(self) -> bool:
         """Whether the process began to work on the last batch that it was sent."""
-        return self.heartbeat.num_begun == self._num_sent
+        return self._shared.num_begun == self._num_sent
 
     def check_heartbeat(self) -> None:
         """Raise Hung after too long a silence, as far as this process was awake itself to hear it."""
@@ -66,23 +80,28 @@ class EngineConnection:
         if now - self._last_look > NAP_S:
             self._watched_since = now
         self._last_look = now
-        if min(self.heartbeat.silence_s, now - self._watched_since) > self._hang_limits.silence_s:
+        if min(self._heartbeat.silence_s, now - self._watched_since) > self._hang_limits.silence_s:
             raise Hung(f"gave no sign of life for {self._hang_limits.silence_s:g} s")
 
-    def ready(self, configuration: Configure) -> Ready:
-        """Have the process load its models as ``configuration`` says; raises NotReady if it has nothing to serve."""
+    def ready(self, configuration: Configure) -> tuple[Ready, list[int]]:
+        """Have the process load its models as ``configuration`` says.
+
+        Gives its answer with the descriptors of further lanes, which are the caller's. Raises NotReady if the process
+        has nothing to serve.
+        """
         until = time.monotonic() + START_S
-        self.child.channel.send(configuration, deadline_s=until)  # read once the process has imported its libraries
-        answer, _ = self._receive(until, "load its models")
+        self.channel.send(configuration, deadline_s=until)  # read once the process has imported its libraries
+        answer, fds = self._receive(until, "load its models")
+        if isinstance(answer, Ready):
+            return answer, fds
+        close_all(fds)
         if isinstance(answer, Failure):
             raise NotReady(answer.detail)
-        if not isinstance(answer, Ready):
-            raise ChannelError(f"sent {type(answer).__name__} instead of Ready")
-        return answer
+        raise ChannelError(f"sent {type(answer).__name__} instead of Ready")
 
     def change(self, message: LoadModel | UnloadModel) -> list[ModelCard]:
         """Load or unload a model; gives the cards of all models after that. Raises the problem that the process met."""
-        self.child.channel.send(message, deadline_s=time.monotonic() + TAKE_S)
+        self.channel.send(message, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + LOAD_S, "load or unload a model")
         if isinstance(answer, Failure):
             kind = BadModel if answer.status == BadModel.status else by_status(answer.status)
@@ -94,6 +113,10 @@ class EngineConnection:
     def serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:
         """Run ``jobs`` in the process, one after another if no message can hold them all; yields each with its outcome
         as soon as that is known, in any order."""
+        self._jobs = jobs
+        return self._serve(jobs)
+
+    def _serve(self, jobs: Sequence[CloudJob]) -> Iterator[tuple[CloudJob, SegmentedCloud | Problem]]:
         try:
             self._send(jobs)
         except MessageTooLarge as problem:
@@ -101,7 +124,7 @@ class EngineConnection:
                 yield jobs[0], problem
             else:
                 for place in range(len(jobs)):
-                    yield from self.serve(jobs[place : place + 1])
+                    yield from self._serve(jobs[place : place + 1])
             return
         open_jobs = {job.id: job for job in jobs}
         while open_jobs:
@@ -123,10 +146,10 @@ class EngineConnection:
         batch = [
             Segment(job.id, job.options, job.cloud.layout, job.cloud.meta, job.deadline_s + to_unix_s) for job in jobs
         ]
-        self.heartbeat.clear_cancelled()
+        self._shared.clear_cancelled()
         self._num_sent += 1
         try:
-            self.child.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
+            self.channel.send(Batch(batch), [job.cloud.fd for job in jobs], time.monotonic() + TAKE_S)
         except MessageTooLarge:
             self._num_sent -= 1
             raise
@@ -140,17 +163,17 @@ class EngineConnection:
         """Cancel the jobs of the batch that nobody waits for any more."""
         for index, job in enumerate(jobs):
             if job.status is JobStatus.ABANDONED:
-                self.heartbeat.cancel(index)
+                self._shared.cancel(index)
 
     def _receive(
         self, limit_s: float, what: str, meanwhile: Callable[[], None] = lambda: None
     ) -> tuple[Any, list[int]]:
-        while not self.child.channel.wait(LOOK_S):
+        while not self.channel.wait(LOOK_S):
             meanwhile()
             self.check_heartbeat()
             if time.monotonic() > limit_s:
                 raise Hung(f"did not {what}")
-        return self.child.channel.receive(time.monotonic() + TAKE_S)
+        return self.channel.receive(time.monotonic() + TAKE_S)
 
 
 def _outcome(answer: object, fds: list[int], job: CloudJob) -> SegmentedCloud | Problem:
@@ -166,6 +189,6 @@ def _outcome(answer: object, fds: list[int], job: CloudJob) -> SegmentedCloud | 
         raise ChannelError(f"sent a wrong segmentation: {error}") from error
     if segmentation.num_points != job.num_points:
         raise ChannelError(f"sent {segmentation.num_points} labels for {job.num_points} points")
-    pass_ms = sum(answer.meta.timings_ms.get(stage, 0.0) for stage in DEVICE_STAGES)
+    pass_ms = answer.meta.timings_ms.get(DEVICE_STAGE, 0.0)
     device_s = pass_ms / 1000 / answer.batch_size  # the times of a cloud are those of its whole pass
     return SegmentedCloud(segmentation, answer.num_voxels, answer.batch_size, device_s)

@@ -1,7 +1,6 @@
 """One engine, seen from the web process: its process is started, given jobs, and replaced when it is lost."""
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -10,14 +9,16 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from app.engine.breaker import Breaker
+from app.engine.busy_time import BusyTime
 from app.engine.channel import ChannelError
 from app.engine.child import ChildProcess
 from app.engine.connection import EngineConnection, HangLimits, Hung
 from app.engine.deadline import STOPPING
 from app.engine.devices import DeviceChoice
+from app.engine.engine_process import EngineProcess
 from app.engine.environment import open_environment
-from app.engine.heartbeat import Heartbeat
-from app.engine.job import CloudJob, JobStatus, SegmentedCloud
+from app.engine.job import CloudJob, SegmentedCloud
+from app.engine.job_queue import Taker
 from app.engine.missing_models import MissingModels
 from app.engine.model_changes import ModelChanges
 from app.engine.process_exit import DEVICE_LOST
@@ -30,13 +31,15 @@ from app.settings import EngineSettings
 
 POLL_S = 0.2  # how soon an engine that died idle is noticed
 END_S = 2.0
+ROOM_SHARE = 0.9  # of the device's memory beside the weights, for all batches in flight
 DEAD = "Its thread in the web process ended by a bug, which is in the log; restart the service."
 
 log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Keeps one engine process running and gives it the scheduler's jobs, in a thread of its own."""
+    """Keeps one engine process running and gives it the scheduler's jobs, in threads of its own: one for each batch
+    that the process has in flight."""
 
     def __init__(
         self,
@@ -63,12 +66,11 @@ class Engine:
         self._hang_limits = hang_limits
         self._breaker = breaker
         self._restarts: Counter[str] = Counter()
-        self._busy_s = self._device_busy_s = 0.0
+        self._busy = BusyTime()
         self._resumes_s = 0.0
         self._missing_models = MissingModels()
-        self._jobs: list[CloudJob] = []  # of the batch that the process was sent last
         self._changes = ModelChanges()
-        self._connection: EngineConnection | None = None
+        self._process: EngineProcess | None = None
         self._stopping = threading.Event()
         self._urgent = threading.Event()  # set to end a rest early: to stop, or to change models
         self._thread = threading.Thread(target=self._keep_running, name=f"engine-{choice.name}", daemon=True)
@@ -76,12 +78,12 @@ class Engine:
     @property
     def status(self) -> EngineStatus:
         """At this moment."""
-        connection = self._connection
+        process = self._process
         resumes_in_s = max(0.0, self._resumes_s - time.monotonic())
         status = replace(
-            self._status, resumes_in_s=resumes_in_s, busy_s=self._busy_s, device_busy_s=self._device_busy_s
+            self._status, resumes_in_s=resumes_in_s, busy_s=self._busy.total_s, device_busy_s=self._busy.device_s
         )
-        return replace(status, memory=connection.heartbeat.memory) if connection else status
+        return replace(status, memory=process.heartbeat.memory) if process else status
 
     @property
     def is_alive(self) -> bool:
@@ -104,8 +106,8 @@ class Engine:
         self._stopping.set()
         self._urgent.set()
         self._scheduler.wake()
-        if connection := self._connection:
-            connection.child.channel.shutdown()
+        if process := self._process:
+            process.shutdown()
         if self._thread.ident:
             self._thread.join()
 
@@ -137,25 +139,24 @@ class Engine:
     def _run(self) -> float:
         """Start a process and serve with it until it is lost or the engine stops; seconds to rest after that."""
         try:
-            connection = self._begin()
+            process = self._begin()
         except Exception as error:  # no process, no memory or no descriptor to be had
             return self._lose("start", f"could not be started: {error}")
-        child = connection.child
         try:
-            self._await_ready(connection)
-            self._feed(connection)
+            self._await_ready(process)
+            process.serve(lambda connection: self._feed(process, connection))
             return 0.0
         except Problem as problem:
             return self._fail(problem.detail)
         except Exception as error:
             if not isinstance(error, (ChannelError, Hung, TimeoutError)):
                 log.exception("the engine on %s met a bug", self._choice.name)
-            how = child.end(END_S if isinstance(error, ChannelError) else 0.0)
+            how = process.end(END_S if isinstance(error, ChannelError) else 0.0)
             is_hung = isinstance(error, (Hung, TimeoutError))
-            return self._lose("hung" if is_hung else _kind(child), f"{error}, so it {how}" if is_hung else how)
+            return self._lose("hung" if is_hung else _kind(process.child), f"{error}, so it {how}" if is_hung else how)
         finally:
-            self._connection = None
-            child.end(0.0)
+            self._process = None
+            process.end(0.0)
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, or until the engine is stopped or to change its models."""
@@ -164,26 +165,21 @@ class Engine:
             self._urgent.wait(seconds)
         self._resumes_s = 0.0
 
-    def _begin(self) -> EngineConnection:
-        heartbeat, fd = Heartbeat.create()
-        try:
-            environment = open_environment() | thread_environment() | self._choice.environment
-            child = ChildProcess("app.engine.process", ["--heartbeat-fd", str(fd)], environment, [fd])
-        finally:
-            os.close(fd)
-        self._connection = EngineConnection(child, heartbeat, self._hang_limits)
-        status = replace(self._status, pid=child.pid)
+    def _begin(self) -> EngineProcess:
+        environment = open_environment() | thread_environment() | self._choice.environment
+        self._process = process = EngineProcess(environment, self._hang_limits)
+        status = replace(self._status, pid=process.child.pid)
         self._set(status if status.state == "failed" else replace(status, state="starting"))  # failed until it is ready
-        return self._connection
+        return process
 
-    def _await_ready(self, connection: EngineConnection) -> None:
+    def _await_ready(self, process: EngineProcess) -> None:
         """Wait until the models are loaded; raises NotReady if the process cannot even look for them."""
         if self._stopping.is_set():
             return
         unloaded = tuple(sorted(self._unloaded()))
-        ready = connection.ready(Configure(self._settings, self._pass_bytes, unloaded))
+        ready = process.ready(Configure(self._settings, self._pass_bytes, unloaded))
         self.models, self._is_on_cpu = ready.models, ready.device == "cpu"
-        self._catch_up(connection)
+        self._catch_up(process.first)
         self._missing_models.update(self.models, self._unloaded())
         self._breaker.ready()
         status = replace(self._status, device_name=ready.device_name, threads=ready.threads, warnings=ready.warnings)
@@ -200,33 +196,43 @@ class Engine:
             except Problem as problem:
                 log.error("engine on %s: %s", self._choice.name, problem.detail)
 
-    def _feed(self, connection: EngineConnection) -> None:
-        """Give jobs and changes to the process until the engine is stopped; raises what a lost process leads to."""
-        while not self._stopping.is_set():
-            if not connection.child.alive():
+    def _feed(self, process: EngineProcess, connection: EngineConnection) -> None:
+        """Give jobs, and over the first connection changes, to the process until the engine is stopped.
+
+        Raises what a lost process leads to.
+        """
+        is_first = connection is process.first
+
+        def woken() -> bool:
+            return (is_first and bool(self._changes)) or self._stopping.is_set() or process.is_over.is_set()
+
+        while not (self._stopping.is_set() or process.is_over.is_set()):
+            if not process.child.alive():
                 raise ChannelError("ended while idle")
             connection.check_heartbeat()
-            if self._changes:
-                self._change(connection)
-            elif self._missing_models.is_due:
-                self._load_missing(connection)
-            elif jobs := self._scheduler.take(POLL_S, lambda: bool(self._changes) or self._stopping.is_set()):
+            if is_first and (self._changes or self._missing_models.is_due):
+                with self._scheduler.holding(self._choice.name, process.is_over.is_set):
+                    self._change(connection)
+            elif jobs := self._scheduler.take(POLL_S, woken, self._taker(process)):
                 self._serve(connection, jobs)
                 self._breaker.answered()
 
+    def _taker(self, process: EngineProcess) -> Taker:
+        memory = process.heartbeat.memory
+        return Taker(self._choice.name, ROOM_SHARE * (memory.total - memory.models))
+
     def _serve(self, connection: EngineConnection, jobs: list[CloudJob]) -> None:
-        self._jobs = jobs
-        begin_s = time.monotonic()
-        try:
+        with self._busy.working():
             for job, outcome in connection.serve(jobs):
                 if isinstance(outcome, SegmentedCloud):
-                    self._device_busy_s += outcome.device_s
+                    self._busy.add_device_s(outcome.device_s)
                 self._scheduler.finish(job, outcome)
-        finally:
-            self._busy_s += time.monotonic() - begin_s
 
     def _change(self, connection: EngineConnection) -> None:
-        """Make the next change of models that waits."""
+        """Make the next change of models that waits, else load those that are missing."""
+        if not self._changes:
+            self._load_missing(connection)
+            return
 
         def make(message: LoadModel | UnloadModel) -> None:
             self.models = connection.change(message)
@@ -257,13 +263,13 @@ class Engine:
 
     def _lose(self, kind: str, how: str) -> float:
         """Note that the process was lost and queue its jobs again; seconds to rest before the next one."""
-        jobs = [job for job in self._jobs if job.status is not JobStatus.DONE]
-        self._jobs = []
+        process = self._process
+        jobs = process.unfinished if process else []
         if self._stopping.is_set():
             for job in jobs:
                 self._scheduler.finish(job, NotReady(STOPPING))
             return 0.0
-        was_begun = bool(jobs) and self._connection is not None and self._connection.was_begun
+        was_begun = process is not None and process.was_begun
         self._restarts[kind] += 1
         rest_s = self._breaker.lost(over_clouds=was_begun)
         paused = self._breaker.is_open and not was_begun

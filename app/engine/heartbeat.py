@@ -1,4 +1,4 @@
-"""Heartbeat of an engine process: a page of memory shared with its parent, which also cancels jobs through it."""
+"""Heartbeat of an engine process: memory shared with its parent, which also cancels jobs through it."""
 
 import fcntl
 import mmap
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 BEAT_S = 0.5
+MAX_LANES = 8
 MAX_JOBS = 64  # of one batch
 
-_BEAT, _USED, _TOTAL, _MODELS, _BEGUN = range(5)
-_CANCELLED = 8
+_BEAT, _USED, _TOTAL, _MODELS = range(4)
+_LANES = 4
+_LANE_NUMBERS = 1 + MAX_JOBS  # batches begun, then 1 for each job that is cancelled
+_BYTES = 8 * (_LANES + MAX_LANES * _LANE_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,52 @@ class Memory:
     models: int = 0
 
 
+class Lane:
+    """What is shared of one lane, which has one batch under way at a time."""
+
+    def __init__(self, numbers: np.ndarray):
+        self._numbers = numbers
+
+    @property
+    def num_begun(self) -> int:
+        """Number of batches that the engine has begun."""
+        return int(self._numbers[0])
+
+    def count_begun(self) -> None:
+        """Count one more batch begun."""
+        self._numbers[0] += 1
+
+    def clear_cancelled(self) -> None:
+        """Begin a new batch, in which no job is cancelled."""
+        self._numbers[1:] = 0
+
+    def cancel(self, index: int) -> None:
+        """Cancel the job at ``index`` of the batch."""
+        self._numbers[1 + index] = 1
+
+    def is_cancelled(self, index: int) -> bool:
+        """Whether the job at ``index`` of the batch is cancelled."""
+        return bool(self._numbers[1 + index])
+
+
 class Heartbeat:
-    """The shared page, for either side; each number is written by one side only, in one store."""
+    """The shared memory, for either side; each number is written by one side only, in one store.
+
+    Attributes:
+        lanes: as many as there may be.
+    """
 
     def __init__(self, fd: int):
         """``fd`` is of the memory file and stays the caller's."""
-        self._numbers = np.frombuffer(mmap.mmap(fd, mmap.PAGESIZE), np.float64)
+        self._numbers = np.frombuffer(mmap.mmap(fd, _BYTES), np.float64)
+        self.lanes = [Lane(numbers) for numbers in self._numbers[_LANES:].reshape(MAX_LANES, _LANE_NUMBERS)]
 
     @classmethod
     def create(cls) -> tuple["Heartbeat", int]:
-        """A new page and the descriptor of its memory file, the caller's to close."""
+        """New memory and the descriptor of its file, the caller's to close."""
         fd = os.memfd_create("pointserve-heartbeat", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, mmap.PAGESIZE)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # the page vanishes under neither side
+        os.ftruncate(fd, _BYTES)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # it vanishes under neither side
         return cls(fd), fd
 
     def beat(self) -> None:
@@ -68,24 +104,3 @@ class Heartbeat:
     @memory.setter
     def memory(self, memory: Memory) -> None:
         self._numbers[[_TOTAL, _USED, _MODELS]] = memory.total, memory.used, memory.models
-
-    @property
-    def num_begun(self) -> int:
-        """Number of batches that the engine has begun."""
-        return int(self._numbers[_BEGUN])
-
-    def count_begun(self) -> None:
-        """Count one more batch begun."""
-        self._numbers[_BEGUN] += 1
-
-    def clear_cancelled(self) -> None:
-        """Begin a new batch, in which no job is cancelled."""
-        self._numbers[_CANCELLED : _CANCELLED + MAX_JOBS] = 0
-
-    def cancel(self, index: int) -> None:
-        """Cancel the job at ``index`` of the batch."""
-        self._numbers[_CANCELLED + index] = 1
-
-    def is_cancelled(self, index: int) -> bool:
-        """Whether the job at ``index`` of the batch is cancelled."""
-        return bool(self._numbers[_CANCELLED + index])

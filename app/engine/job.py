@@ -10,6 +10,7 @@ from uuid import uuid4
 from app.clouds.cloud import SegmentationMeta
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
+from app.engine.request_memory import POINT_BYTES
 from app.options import Options
 
 
@@ -30,7 +31,7 @@ class SegmentedCloud:
         segmentation: owned by whoever holds this.
         num_voxels: of the cloud.
         batch_size: clouds in its pass.
-        device_s: its part of the seconds that the device took for plan and network.
+        device_s: its part of the seconds that the device took for the network.
     """
 
     segmentation: Packed[SegmentationMeta]
@@ -48,8 +49,9 @@ class CloudJob:
         options: how to answer.
         deadline_s: in seconds of ``time.monotonic``.
         shares: whether it may go through the network together with others.
-        need_bytes: estimate of the device memory that it takes.
+        need_bytes: estimate of the device memory that its largest pass takes.
         losses: engines that were lost with it; after the first it goes without others.
+        engine: name of the one that took it last.
         status: set by the scheduler alone.
         result: the segmented cloud, or the problem that the job ended in.
         submitted_s, started_s: when it was queued and when an engine took it, in seconds of ``time.monotonic``.
@@ -61,6 +63,7 @@ class CloudJob:
     shares: bool = False
     need_bytes: int = 0
     losses: int = 0
+    engine: str = ""
     status: JobStatus = JobStatus.WAITING
     id: str = field(default_factory=lambda: uuid4().hex)
     result: "Future[SegmentedCloud]" = field(default_factory=Future)
@@ -71,3 +74,8 @@ class CloudJob:
     def num_points(self) -> int:
         """Points of the cloud."""
         return self.cloud.num_points
+
+    @property
+    def flight_bytes(self) -> int:
+        """Estimate of the device memory that it takes in flight: its pass and its points."""
+        return self.need_bytes + POINT_BYTES * self.num_points

@@ -24,12 +24,25 @@ class BatchLimits:
     delay_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Taker:
+    """An engine that takes jobs, maybe while it has others.
+
+    Attributes:
+        name: of the engine.
+        room_bytes: device memory for all that it has at a time, unless it has one batch alone.
+    """
+
+    name: str = ""
+    room_bytes: float = math.inf
+
+
 class JobQueue:
-    """Jobs that wait for an engine, first come, first served. For one thread at a time.
+    """Jobs that wait for an engine, first come, first served, and those that engines have. For one thread at a time.
 
     Of the jobs that wait when an engine was lost, those that were in none go first, small before large, and those that
-    were in one go last, alone, and one at a time: a cloud that loses engines keeps the others waiting for one restart,
-    and ends one of several engines.
+    were in one go last, alone in their engine, and one at a time: a cloud that loses engines keeps the others waiting
+    for one restart, and ends one of several engines.
 
     Attributes:
         limits: as given.
@@ -41,6 +54,7 @@ class JobQueue:
         self.limits = limits
         self._density = VoxelDensity()
         self._jobs: list[CloudJob] = []
+        self._running: list[CloudJob] = []
         self._suspect: CloudJob | None = None  # in an engine, and in one that was lost before
         self._is_loss_new = False
         self._overtaken_until_s = -math.inf  # jobs queued before it are ordered by losses and size
@@ -59,38 +73,51 @@ class JobQueue:
         """Let ``job`` wait no more."""
         self._jobs.remove(job)
 
-    def ready(self) -> list[CloudJob]:
-        """Jobs that an engine may take now, in the order in which they are taken."""
-        return sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
+    def running(self, engine: str) -> list[CloudJob]:
+        """Jobs that the engine of this name has."""
+        return [job for job in self._running if job.engine == engine]
 
-    def may_grow(self, num_idle: int) -> bool:
-        """Whether clouds are being read that the next batch has room for; ``num_idle`` engines wait for one."""
-        ready = self.ready()
-        if not ready or not self.num_coming or not self.limits.delay_s:
+    def ready(self, taker: Taker) -> list[CloudJob]:
+        """Jobs that ``taker`` may take now, in the order in which they are taken."""
+        beside = self.running(taker.name)
+        jobs = sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
+        if jobs and beside:
+            is_alone = any(job.losses for job in (jobs[0], *beside))
+            if is_alone or sum(job.flight_bytes for job in (jobs[0], *beside)) > taker.room_bytes:
+                return []
+        return jobs
+
+    def may_grow(self, num_idle: int, taker: Taker) -> bool:
+        """Whether clouds are being read that ``taker``'s next batch has room for; ``num_idle`` engines wait for one."""
+        if not self.num_coming or not self.limits.delay_s:
             return False
-        return ready[0].shares and not ready[0].losses and len(self) < self._share(num_idle)
+        ready = self.ready(taker)
+        return bool(ready) and ready[0].shares and not ready[0].losses and len(self) < self._share(num_idle)
 
-    def take(self, num_idle: int) -> list[CloudJob]:
-        """The next batch for one of ``num_idle`` engines, which are running from now on; may be empty."""
+    def take(self, num_idle: int, taker: Taker) -> list[CloudJob]:
+        """The next batch for ``taker``, one of ``num_idle`` engines; it has it from now on. May be empty."""
         now_s = time.monotonic()
         if self._is_loss_new:  # whoever came while the engine was replaced is among those ordered by size
             self._is_loss_new, self._overtaken_until_s = False, now_s
         batch: list[CloudJob] = []
-        for job in self.ready()[: self._share(num_idle)]:
+        for job in self.ready(taker)[: self._share(num_idle)]:
             if batch and not (_go_together(batch[0], job) and self._num_voxels([*batch, job]) <= self.limits.voxels):
                 break
             batch.append(job)
         for job in batch:
             self._jobs.remove(job)
-            job.status, job.started_s = JobStatus.RUNNING, now_s
+            job.status, job.started_s, job.engine = JobStatus.RUNNING, now_s, taker.name
             if job.losses:
                 self._suspect = job
+        self._running += batch
         return batch
 
     def release(self, job: CloudJob) -> None:
         """``job`` is in no engine any more."""
         if self._suspect is job:
             self._suspect = None
+        if job in self._running:
+            self._running.remove(job)
 
     def note_loss(self) -> None:
         """An engine was lost."""

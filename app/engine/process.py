@@ -9,12 +9,15 @@ import os
 import platform
 import socket
 import sys
+import threading
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from app.diagnostics.machine import usable_cores
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
+from app.engine.company import Company
 from app.engine.device_memory import memory, release
 from app.engine.heartbeat import Heartbeat
 from app.engine.model_set import ModelSet
@@ -46,32 +49,69 @@ def main() -> None:
             torch.set_num_threads(settings.threads or usable_cores())
             models = ModelSet(settings, device, configuration.pass_bytes)
             models.load_all(configuration.unloaded)
-            server = EngineServer(channel, models, heartbeat, device, settings.shared_voxels)
-            channel.send(Ready(device, device_name(device), torch.get_num_threads(), models.cards))
         except Problem as problem:
             channel.send(Failure(problem.status, problem.detail))
             return
-        while True:
-            server.serve()
+        company = Company(settings.batches_in_flight(device))
+        pairs = [Channel.pair() for _ in range(company.max_batches - 1)]
+        servers = [
+            EngineServer(ours, models, heartbeat, number, company, device, settings.shared_voxels)
+            for number, ours in enumerate([channel, *(ours for ours, _ in pairs)])
+        ]
+        ready = Ready(device, device_name(device), torch.get_num_threads(), models.cards)
+        channel.send(ready, [theirs.fileno() for _, theirs in pairs])
+        for _, theirs in pairs:
+            theirs.close()
     except ChannelError:
         return
-    except DeviceLost:
-        log.critical("the device reported an error that only a new process overcomes")
-        sys.stderr.flush()
-        os._exit(DEVICE_LOST)  # tearing a broken context down may hang
+    for server in servers[1:]:
+        threading.Thread(target=server.keep_serving, name="lane", daemon=True).start()
+    servers[0].keep_serving()
 
 
 class EngineServer:
-    """Models on one device; the only thread of this process that computes uses them."""
+    """Serves one lane, in one thread, with the models on the device that all lanes share."""
 
-    def __init__(self, channel: Channel, models: ModelSet, heartbeat: Heartbeat, device: str, batch_voxels: int):
+    def __init__(
+        self,
+        channel: Channel,
+        models: ModelSet,
+        heartbeat: Heartbeat,
+        lane: int,
+        company: Company,
+        device: str,
+        batch_voxels: int,
+    ):
+        """``lane`` is its number; the first one also loads and unloads models."""
         self.models = models
         self._channel = channel
         self._heartbeat = heartbeat
+        self._lane = lane
         self._device = device
-        self._runner = Runner(models, heartbeat, device, batch_voxels)
+        self._runner = Runner(models, heartbeat.lanes[lane], company, device, batch_voxels)
         self._least_bytes = sys.maxsize
         self._weigh()
+
+    def keep_serving(self) -> None:
+        """Answer messages, then end the process: once the parent is gone, the device is lost, or there is a bug."""
+        try:
+            with self._stream():
+                while True:
+                    self.serve()
+        except ChannelError:
+            os._exit(0)  # other lanes may be computing
+        except DeviceLost:
+            log.critical("the device reported an error that only a new process overcomes")
+            os._exit(DEVICE_LOST)  # tearing a broken context down may hang
+        except BaseException:
+            log.critical("a thread that serves met a bug", exc_info=True)
+            os._exit(1)
+
+    def _stream(self) -> AbstractContextManager[object]:
+        """What the device does for a lane is in order, and beside what it does for others. Models are on its default
+        stream, which the first lane has."""
+        is_beside = self._device == "cuda" and self._lane > 0
+        return torch.cuda.stream(torch.cuda.Stream()) if is_beside else nullcontext()
 
     def serve(self) -> None:
         """Answer one message; raises ChannelError if the parent is gone, DeviceLost if the device is."""
@@ -86,7 +126,7 @@ class EngineServer:
             self._weigh()
 
     def _run(self, batch: Batch, fds: list[int]) -> None:
-        self._heartbeat.count_begun()
+        self._heartbeat.lanes[self._lane].count_begun()
         for answer, results in self._runner.run(batch, fds):
             try:
                 self._channel.send(answer, results)

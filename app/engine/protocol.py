@@ -213,7 +213,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ready:
-    """Engine to parent, once its models are loaded and warm; ``Failure`` instead if it has nothing to serve."""
+    """Engine to parent, once its models are loaded and warm; ``Failure`` instead if it has nothing to serve.
+
+    For each batch that it takes beside a first one there is a descriptor: a further channel, for ``Batch`` alone.
+    """
 
     device: str
     device_name: str

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from app.clouds.cloud import Segmentation
+from app.engine.company import Company
 from app.engine.deadline import LATE
 from app.engine.device_memory import is_device_lost, release
-from app.engine.heartbeat import Heartbeat
+from app.engine.heartbeat import Lane
 from app.engine.missing_models import MAX_RETRY_S
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
@@ -33,11 +34,13 @@ class DeviceLost(Exception):
 
 
 class Runner:
-    """Runs batches with the models of ``models``; ``heartbeat`` says which jobs are cancelled."""
+    """Runs batches of one lane with the models of ``models``; ``lane`` says which jobs are cancelled, ``company`` what
+    runs beside them."""
 
-    def __init__(self, models: ModelSet, heartbeat: Heartbeat, device: str, batch_voxels: int):
+    def __init__(self, models: ModelSet, lane: Lane, company: Company, device: str, batch_voxels: int):
         self._models = models
-        self._heartbeat = heartbeat
+        self._lane = lane
+        self._company = company
         self._device = device
         self._batch_voxels = batch_voxels
 
@@ -46,6 +49,10 @@ class Runner:
 
         Raises DeviceLost if this process is of no further use.
         """
+        with self._company.together():
+            yield from self._run(batch, fds)
+
+    def _run(self, batch: Batch, fds: Sequence[int]) -> Iterator[Answer]:
         shared: list[tuple[Segment, SegmentationRequest]] = []
         for index, (job, fd) in enumerate(zip(batch.jobs, fds, strict=True)):
             check_cancelled = self._check_cancelled(job, index)
@@ -54,28 +61,24 @@ class Runner:
                 cloud = unpack_cloud(Packed(fd, job.layout, job.meta))
                 options, first = job.options, batch.jobs[0].options
                 segmenter = self._segmenter(options)
+                request = SegmentationRequest(cloud, options, check_cancelled)
                 if options.mode.is_single_pass and options.network == first.network:
-                    shared.append((job, SegmentationRequest(cloud, options, check_cancelled)))
-                else:
-                    yield self._answer(
-                        job, SegmentationOutcome(index, segmenter.segment(cloud, options, check_cancelled))
-                    )
-            except DeviceLost:
-                raise
+                    shared.append((job, request))
+                    continue
+                outcome = self._with_memory(segmenter, request, _segment(segmenter, request))
             except Exception as error:
-                yield self._answer(job, SegmentationOutcome(index, error))
+                outcome = SegmentationOutcome(index, error)
+            yield self._answer(job, outcome)
         if not shared:
             return
         segmenter = self._segmenter(shared[0][0].options)
         for outcome in segment_batch(segmenter, [request for _, request in shared], self._batch_voxels):
             job, request = shared[outcome.index]
-            if isinstance(outcome.result, Exception) and is_out_of_memory(outcome.result):
-                outcome = self._in_smaller_tiles(segmenter, request, outcome)
-            yield self._answer(job, outcome)
+            yield self._answer(job, self._with_memory(segmenter, request, outcome))
 
     def _check_cancelled(self, job: Segment, index: int) -> Callable[[], None]:
         def check_cancelled() -> None:
-            if self._heartbeat.is_cancelled(index):
+            if self._lane.is_cancelled(index):
                 raise ClientGone("Nobody waits for this answer any more.")
             if time.time() >= job.deadline_unix_s:
                 raise DeadlineExceeded(LATE)
@@ -91,6 +94,18 @@ class Runner:
             raise NotReady(why, retry_after_s=MAX_RETRY_S)
         raise NotFound(f"Model {options.model!r} was unloaded.")
 
+    def _with_memory(
+        self, segmenter: Segmenter, request: SegmentationRequest, outcome: SegmentationOutcome
+    ) -> SegmentationOutcome:
+        """The outcome; if memory did not suffice, that of running again without company, and then in smaller tiles."""
+        if not _lacks_memory(outcome):
+            return outcome
+        with self._company.alone():
+            if self._company.max_batches > 1:
+                log.warning("out of memory; the cloud goes again when nothing runs beside it")
+                outcome = self._again(segmenter, request, outcome)
+            return self._in_smaller_tiles(segmenter, request, outcome)
+
     def _in_smaller_tiles(
         self, segmenter: Segmenter, request: SegmentationRequest, outcome: SegmentationOutcome
     ) -> SegmentationOutcome:
@@ -99,22 +114,24 @@ class Runner:
         smaller.tile_voxels = min(segmenter.tile_voxels, max(outcome.num_voxels, 1))
         for _ in range(RETRIES):
             smaller.tile_voxels //= 2
-            if smaller.tile_voxels < SMALLEST_TILE_VOXELS:
+            if not _lacks_memory(outcome) or smaller.tile_voxels < SMALLEST_TILE_VOXELS:
                 break
-            if isinstance(outcome.result, Exception):
-                outcome.result.__traceback__ = None  # it holds what the failed pass had
-            release(self._device)
             log.warning("out of memory; the cloud goes again in tiles of %d voxels", smaller.tile_voxels)
-            (outcome,) = segment_batch(smaller, [request], smaller.tile_voxels)
+            outcome = self._again(smaller, request, outcome)
             if isinstance(outcome.result, Segmentation):
                 outcome.result.meta.warnings.append(
                     f"The memory of the device did not suffice for one pass: tiles of {smaller.tile_voxels:,} voxels "
                     "were taken."
                 )
-            elif is_out_of_memory(outcome.result):
-                continue
-            break
         return outcome
+
+    def _again(
+        self, segmenter: Segmenter, request: SegmentationRequest, outcome: SegmentationOutcome
+    ) -> SegmentationOutcome:
+        if isinstance(outcome.result, Exception):
+            outcome.result.__traceback__ = None  # it holds what the failed pass had
+        release(self._device)
+        return _segment(segmenter, request)
 
     def _answer(self, job: Segment, outcome: SegmentationOutcome) -> Answer:
         result = outcome.result
@@ -137,3 +154,18 @@ class Runner:
             raise DeviceLost(str(result)) from result
         detail = f"Segmenting the cloud failed; the server's log says why, under job {job.job_id}."
         return Failure(Problem.status, detail, job.job_id), []
+
+
+def _segment(segmenter: Segmenter, request: SegmentationRequest) -> SegmentationOutcome:
+    """What becomes of one request alone."""
+    if request.options.mode.is_single_pass:
+        (outcome,) = segment_batch(segmenter, [request], segmenter.tile_voxels)
+        return outcome
+    try:
+        return SegmentationOutcome(0, segmenter.segment(request.cloud, request.options, request.check_cancelled))
+    except Exception as error:
+        return SegmentationOutcome(0, error)
+
+
+def _lacks_memory(outcome: SegmentationOutcome) -> bool:
+    return isinstance(outcome.result, Exception) and is_out_of_memory(outcome.result)

@@ -7,21 +7,23 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 
 from app.engine.admission import Admission
-from app.engine.deadline import LATE, STOPPING, Deadline
+from app.engine.deadline import LATE, LOOK_S, STOPPING, Deadline
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
-from app.engine.job_queue import BatchLimits, JobQueue
+from app.engine.job_queue import BatchLimits, JobQueue, Taker
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
 from app.engine.quarantine import Quarantine
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.options import Options
 
+ANY_ENGINE = Taker()
+
 
 class Scheduler:
     """Hands clouds of requests to engines, and their results to the requests. For any number of threads.
 
-    Engines take jobs when they are free, so the least loaded gets the next one; ``JobQueue`` says which that is, and
-    ``Admission`` how many clouds may wait.
+    Engines take jobs when they have room, and the one with the fewest gets the next; ``JobQueue`` says which that is,
+    and ``Admission`` how many clouds may wait.
     """
 
     def __init__(self, admission: Admission, limits: BatchLimits):
@@ -29,7 +31,8 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._changed = threading.Condition()
         self._queue = JobQueue(limits)
-        self._num_idle = 0
+        self._takers: list[Taker] = []  # one for each thread that waits
+        self._held: set[str] = set()  # engines that get nothing
         self._is_stopped = False
         self._refusal = ""
         self._resumes_s: float | None = None
@@ -41,8 +44,9 @@ class Scheduler:
 
     @property
     def num_idle(self) -> int:
-        """Engines that wait for a cloud."""
-        return self._num_idle
+        """Engines that wait for a cloud, of those that have the fewest."""
+        loads = [self._load(name) for name in {taker.name for taker in self._takers}]
+        return loads.count(min(loads, default=0))
 
     @contextmanager
     def arriving(self) -> Iterator[None]:
@@ -98,22 +102,42 @@ class Scheduler:
                     self._abandon(job, problem)
                     raise
 
-    def take(self, timeout_s: float, woken: Callable[[], bool] = lambda: False) -> list[CloudJob]:
+    def take(
+        self, timeout_s: float, woken: Callable[[], bool] = lambda: False, taker: Taker = ANY_ENGINE
+    ) -> list[CloudJob]:
         """The next jobs for an engine, none if none came in time or ``woken``; to be finished one by one.
 
-        Several have the same model and share a pass.
+        Several have the same model and share a pass. Several threads of one engine may take.
         """
         with self._changed:
-            self._num_idle += 1
+            self._takers.append(taker)
             try:
-                self._changed.wait_for(lambda: self._queue.ready() or woken(), timeout_s)
-                if self._queue.may_grow(self._num_idle):
-                    self._changed.wait_for(lambda: not self._queue.may_grow(self._num_idle), self._queue.limits.delay_s)
+                self._changed.wait_for(lambda: self._may_take(taker) or woken(), timeout_s)
+                if self._may_take(taker) and self._queue.may_grow(self.num_idle, taker):
+                    self._changed.wait_for(
+                        lambda: not self._queue.may_grow(self.num_idle, taker), self._queue.limits.delay_s
+                    )
                 self._end_late()
-                batch = self._queue.take(self._num_idle)
+                batch = self._queue.take(self.num_idle, taker) if self._may_take(taker) else []
             finally:
-                self._num_idle -= 1
+                self._takers.remove(taker)
+            if len(self._queue):
+                self._changed.notify_all()  # another engine may be the one with the fewest now
         return [job for job in batch if not self._is_quarantined(job)]
+
+    @contextmanager
+    def holding(self, engine: str, woken: Callable[[], bool]) -> Iterator[None]:
+        """Give the engine nothing, and go on once it has nothing, or ``woken``."""
+        with self._changed:
+            self._held.add(engine)
+            while self._load(engine) and not woken():
+                self._changed.wait(LOOK_S)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.discard(engine)
+                self._changed.notify_all()
 
     def wake(self) -> None:
         """Have every ``take`` look whether it was woken."""
@@ -174,14 +198,25 @@ class Scheduler:
             self.refuse(STOPPING)
             self._is_stopped = True
 
+    def _load(self, engine: str) -> int:
+        return len(self._queue.running(engine))
+
+    def _may_take(self, taker: Taker) -> bool:
+        """Whether there is a job for this engine, and none with fewer waits for it."""
+        if taker.name in self._held or not self._queue.ready(taker):
+            return False
+        others = {other for other in self._takers if self._load(other.name) < self._load(taker.name)}
+        return not any(other.name not in self._held and self._queue.ready(other) for other in others)
+
     def _end(self, job: CloudJob, outcome: SegmentedCloud | Problem) -> None:
         """``job``, which does not wait any more, ends in ``outcome``."""
         was_abandoned, job.status = job.status is JobStatus.ABANDONED, JobStatus.DONE
+        num_beside = self._load(job.engine)
         self._queue.release(job)
         took_s = None
         if isinstance(outcome, SegmentedCloud):
             self._queue.note_voxels(job, outcome.num_voxels)
-            took_s = (time.monotonic() - job.started_s) / outcome.batch_size
+            took_s = (time.monotonic() - job.started_s) / max(outcome.batch_size, num_beside)
         self.admission.remove_cloud(job.num_points, job.need_bytes, took_s)
         job.cloud.close()
         if isinstance(outcome, Problem):

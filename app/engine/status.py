@@ -17,7 +17,7 @@ class EngineStatus:
     ``state`` is paused if it was lost too often, failed if it cannot serve as things are; in both it is tried again in
     ``resumes_in_s``. ``restarts`` counts by what it was lost to: killed (by a signal),
     hung, device, exit, start. ``busy_s`` are seconds in which it had clouds, ``device_busy_s`` those of them in which
-    its device ran plan and network.
+    its device ran the network.
     """
 
     device: str

@@ -120,7 +120,7 @@ class EngineCollector(Collector):
         )
         device_busy = CounterMetricFamily(
             "pointserve_device_busy_seconds",
-            "Seconds in which the device ran plan and network of clouds that were answered.",
+            "Seconds in which the device ran the network for clouds that were answered.",
             labels=["device"],
         )
         memory = GaugeMetricFamily(

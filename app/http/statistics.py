@@ -16,6 +16,7 @@ PHASES = {
     "features": "preprocess",
     "voxelize": "preprocess",
     "plan": "preprocess",
+    "wait": "queue",
     "network": "infer",
     "project": "postprocess",
     "encode": "encode",

@@ -1,10 +1,7 @@
 """``mode=fast``: clouds, one or several, in shared passes; each is answered as it would be alone."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import count
 
 import torch
 from torch import Tensor
@@ -19,8 +16,6 @@ from .predictions import Predictions
 from .prepare import Prepared
 from .run_context import RunContext
 
-MAX_PREPARING_THREADS = 8  # more would wait for Python's lock
-MIN_PREPARING_POINTS = 10_000  # of a cloud that is worth a thread: smaller ones wait for that lock
 MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
 
 
@@ -69,7 +64,8 @@ def segment_batch(
     goes alone.
     """
     group: list[_Waiting] = []
-    for waiting in _prepared(pipeline, requests):
+    for index, request in enumerate(requests):
+        waiting = _prepare(pipeline, index, request)
         if isinstance(waiting, SegmentationOutcome):
             yield waiting
         elif not _may_share(waiting, min(max_voxels, pipeline.tile_voxels)):
@@ -97,18 +93,6 @@ def answers_alike(pipeline: Pipeline, clouds: Sequence[Cloud]) -> bool:
         torch.equal(one, first) and torch.equal(one, second)
         for one, first, second in zip(alone, together, backwards, strict=True)
     )
-
-
-def _prepared(pipeline: Pipeline, requests: Sequence[SegmentationRequest]) -> Iterator[_Waiting | SegmentationOutcome]:
-    """Every request with its cloud prepared, in order; while a GPU runs the network, threads prepare the next."""
-    prepare = partial(_prepare, pipeline)
-    num_large = sum(len(request.cloud) >= MIN_PREPARING_POINTS for request in requests)
-    num_threads = min(MAX_PREPARING_THREADS, torch.get_num_threads() // 2, num_large)
-    if pipeline.inference.device.type == "cpu" or num_threads < 2:
-        yield from map(prepare, count(), requests)
-        return
-    with ThreadPoolExecutor(num_threads, "prepare") as pool:
-        yield from pool.map(prepare, count(), requests)
 
 
 def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _Waiting | SegmentationOutcome:

@@ -16,6 +16,7 @@ from app.networks.precision import PRECISIONS, in_precision
 from app.networks.voxel_batch import VoxelBatch
 
 from .run_context import RunContext
+from .turns import TURNS
 
 OVERFLOW = "Half precision overflowed; the network ran in float32."
 
@@ -99,7 +100,7 @@ class Inference:
 
         They count only if they are ``in_range``.
         """
-        with run.stage("network"):
+        with TURNS.turn(self.device, run):
             return self._checked(self.network(feat.to(self.dtype), plan).float(), run)
 
     @torch.inference_mode()
@@ -114,7 +115,7 @@ class Inference:
             logits = self.logits(feat, plan, run)
             with run.stage("network"):
                 return logits.softmax(1)
-        with run.stage("network"):
+        with TURNS.turn(self.device, run):
             ask = self.network.describe if source == FEATURES else self.network.votes
             logits, beside = ask(feat.to(self.dtype), plan)
             logits, beside = self._checked(logits.float(), run), self._in_range(beside.float(), run)

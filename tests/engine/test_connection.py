@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from app.clouds.cloud import Cloud
 from app.engine import channel, connection
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.connection import EngineConnection, HangLimits
-from app.engine.heartbeat import Heartbeat
+from app.engine.heartbeat import Heartbeat, Lane
 from app.engine.job import CloudJob, JobStatus
 from app.engine.packed import pack_cloud
 from app.engine.protocol import Batch, Configure, Failure, Ready
@@ -23,13 +22,14 @@ from tests.engine.engine_samples import in_seconds
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[EngineConnection, Channel]]:
-    """The connection, and the end of its channel that an engine process has."""
+def ends() -> Iterator[tuple[EngineConnection, Channel, Lane]]:
+    """The connection, and what an engine process has of it."""
     ours, theirs = Channel.pair()
     theirs = Channel(theirs)
     heartbeat, fd = Heartbeat.create()
     close_all([fd])
-    yield EngineConnection(SimpleNamespace(channel=ours), heartbeat, HangLimits(20.0, 0.0)), theirs
+    connection = EngineConnection(ours, heartbeat, 0, HangLimits(20.0, 0.0))
+    yield connection, theirs, heartbeat.lanes[0]
     ours.close()
     theirs.close()
 
@@ -42,7 +42,7 @@ def job_of(num_columns: int) -> CloudJob:
     return job
 
 
-def answer_all(theirs: Channel, heartbeat: Heartbeat, sizes: list[int]) -> None:
+def answer_all(theirs: Channel, lane: Lane, sizes: list[int]) -> None:
     """Be an engine that finds every cloud bad; ``sizes`` takes the numbers of clouds that came together."""
     while True:
         try:
@@ -52,7 +52,7 @@ def answer_all(theirs: Channel, heartbeat: Heartbeat, sizes: list[int]) -> None:
         assert isinstance(message, Batch)
         assert len(fds) == len(message.jobs)
         close_all(fds)
-        heartbeat.count_begun()
+        lane.count_begun()
         sizes.append(len(message.jobs))
         for job in message.jobs:
             theirs.send(Failure(BadCloud.status, "as asked", job.job_id))
@@ -65,10 +65,10 @@ def answer_all(theirs: Channel, heartbeat: Heartbeat, sizes: list[int]) -> None:
 def test_clouds_that_no_message_can_hold_cost_no_engine_and_no_other_its_answer(
     ends, monkeypatch, columns, together, too_large
 ):
-    ours, theirs = ends
+    ours, theirs, lane = ends
     monkeypatch.setattr(channel, "MAX_MESSAGE_BYTES", 20_000)
     sizes: list[int] = []
-    engine = threading.Thread(target=answer_all, args=(theirs, ours.heartbeat, sizes))
+    engine = threading.Thread(target=answer_all, args=(theirs, lane, sizes))
     jobs = [job_of(number) for number in columns]
     engine.start()
     try:
@@ -79,7 +79,7 @@ def test_clouds_that_no_message_can_hold_cost_no_engine_and_no_other_its_answer(
         assert sizes == together
         assert ours.was_begun  # the next loss is laid to the clouds that were there
     finally:
-        ours.child.channel.shutdown()
+        ours.channel.shutdown()
         engine.join()
         for job in jobs:
             job.cloud.close()
@@ -87,7 +87,7 @@ def test_clouds_that_no_message_can_hold_cost_no_engine_and_no_other_its_answer(
 
 def test_settings_of_any_length_may_be_read_long_after_the_start(ends, monkeypatch):
     """A process reads them when it has imported torch; until then they must fit into no buffer."""
-    ours, theirs = ends
+    ours, theirs, _ = ends
     monkeypatch.setattr(connection, "TAKE_S", 0.05)
     configuration = Configure(EngineSettings(models=":".join(f"/päth/{number}" for number in range(100_000))))
     ready = Ready("cpu", "x", 2, [])
@@ -101,8 +101,8 @@ def test_settings_of_any_length_may_be_read_long_after_the_start(ends, monkeypat
     engine = threading.Thread(target=be_late)
     engine.start()
     try:
-        assert ours.ready(configuration) == ready
+        assert ours.ready(configuration) == (ready, [])
     finally:
-        ours.child.channel.shutdown()
+        ours.channel.shutdown()
         engine.join()
     assert received == [configuration]

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 def service(folder):
     """One engine, quick to be given up, that has the faults of faults/sitecustomize.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
         patch.setenv("FAULT_FOLDER", str(folder))
         settings = Settings(
             models=str(EXPERIMENT),
@@ -210,7 +210,7 @@ def test_nothing_is_left_behind_by_many_requests(service, expected, clients):
 def test_clouds_that_kill_engines_neither_open_the_breaker_nor_are_forgiven_with_it(
     folder, settings, monkeypatch, expected, clients
 ):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
     monkeypatch.setenv("FAULT_FOLDER", str(folder))
     service = Service(settings.model_copy(update={"engine_failures": 1, "engine_pause_s": 600.0}))
     service.start()
@@ -236,7 +236,7 @@ def test_clouds_that_kill_engines_neither_open_the_breaker_nor_are_forgiven_with
 
 
 def test_engine_that_cannot_stay_up_rests_and_is_tried_again(folder, settings, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
     monkeypatch.setenv("FAULT_FOLDER", str(folder))
     (folder / "dies-at-start").touch()
     service = Service(settings.model_copy(update={"engine_failures": 2, "engine_pause_s": 2.0}))

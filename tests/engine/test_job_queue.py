@@ -5,7 +5,7 @@ import pytest
 
 from app.clouds.cloud import Cloud
 from app.engine.job import CloudJob
-from app.engine.job_queue import BatchLimits, JobQueue
+from app.engine.job_queue import BatchLimits, JobQueue, Taker
 from app.engine.packed import pack_cloud
 from app.options import Options
 
@@ -16,5 +16,5 @@ def test_engines_that_are_free_share_what_waits(num_engines, sizes):
     with pack_cloud(Cloud(np.zeros((1, 3)), "npy")) as cloud:
         for _ in range(10):
             queue.add(CloudJob(cloud, Options("m"), time.monotonic() + 30, shares=True))
-        assert [len(queue.take(num_idle)) for num_idle in range(num_engines, 0, -1)] == sizes
+        assert [len(queue.take(num_idle, Taker(str(num_idle)))) for num_idle in range(num_engines, 0, -1)] == sizes
         assert len(queue) == 0

@@ -4,7 +4,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ import torch
 
 from app.clouds.cloud import Cloud
 from app.engine.channel import Channel, close_all
+from app.engine.company import Company
 from app.engine.device_memory import is_device_lost, memory
-from app.engine.heartbeat import Heartbeat
+from app.engine.heartbeat import Heartbeat, Lane
 from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_cloud, pack_segmentation, unpack_segmentation
 from app.engine.process import choose_device
@@ -46,19 +49,28 @@ def models(root):
 
 
 @pytest.fixture
-def heartbeat():
+def lane():
     heartbeat, fd = Heartbeat.create()
     os.close(fd)
-    return heartbeat
+    return heartbeat.lanes[0]
 
 
-def answer_to(models: ModelSet, heartbeat: Heartbeat, clouds: list[Cloud], deadline_unix_s: float, **options):
+def answer_to(
+    models: ModelSet,
+    lane: Lane,
+    clouds: list[Cloud],
+    deadline_unix_s: float,
+    company: Company | None = None,
+    **options: object,
+):
     """The messages and descriptors in the order of the clouds."""
     packed = [pack_cloud(cloud) for cloud in clouds]
     options = Options(**{"model": "good", "fields": ("entropy",), **options})
     jobs = [Segment(str(i), options, one.layout, one.meta, deadline_unix_s) for i, one in enumerate(packed)]
     try:
-        answers = list(Runner(models, heartbeat, "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed]))
+        answers = list(
+            Runner(models, lane, company or Company(1), "cpu", 100_000).run(Batch(jobs), [one.fd for one in packed])
+        )
         return sorted(answers, key=lambda answer: int(answer[0].job_id))
     finally:
         for one in packed:
@@ -84,8 +96,8 @@ def test_models_that_load_are_served_and_the_others_say_why(models):
     assert list(models.segmenters) == ["good"]
 
 
-def test_job_is_answered_with_every_point(models, heartbeat):
-    ((message, fds),) = answer_to(models, heartbeat, [cloud_of(200)], time.time() + 60)
+def test_job_is_answered_with_every_point(models, lane):
+    ((message, fds),) = answer_to(models, lane, [cloud_of(200)], time.time() + 60)
     assert isinstance(message, Segmented)
     segmentation = unpack_segmentation(Packed(fds[0], message.layout, message.meta))
     close_all(fds)
@@ -94,7 +106,7 @@ def test_job_is_answered_with_every_point(models, heartbeat):
     assert (message.num_voxels, message.batch_size) == (200, 1)
 
 
-def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, heartbeat):
+def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, lane):
     clouds = [cloud_of(num_points) for num_points in (2000, 300, 1, 999, 20, 5000)]
     fields = ("confidence", "entropy", "probabilities")
 
@@ -103,42 +115,42 @@ def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, heartbeat)
         close_all(fds)
         return data
 
-    together = answer_to(models, heartbeat, clouds, time.time() + 60, fields=fields)
+    together = answer_to(models, lane, clouds, time.time() + 60, fields=fields)
     assert [message.batch_size for message, _ in together] == [4, 4, 1, 4, 1, 4]
-    alone = [answer_to(models, heartbeat, [cloud], time.time() + 60, fields=fields)[0] for cloud in clouds]
+    alone = [answer_to(models, lane, [cloud], time.time() + 60, fields=fields)[0] for cloud in clouds]
     for one, other in zip(together, alone, strict=True):
         assert content(*one) == content(*other)
 
 
-def test_job_past_its_deadline_or_cancelled_is_not_run(models, heartbeat):
-    ((message, fds),) = answer_to(models, heartbeat, [cloud_of(1)], time.time() - 1)
+def test_job_past_its_deadline_or_cancelled_is_not_run(models, lane):
+    ((message, fds),) = answer_to(models, lane, [cloud_of(1)], time.time() - 1)
     assert (message.status, fds) == (504, [])
-    heartbeat.cancel(1)
-    (first, second) = answer_to(models, heartbeat, [cloud_of(300), cloud_of(301)], time.time() + 60)
+    lane.cancel(1)
+    (first, second) = answer_to(models, lane, [cloud_of(300), cloud_of(301)], time.time() + 60)
     close_all(first[1])
     assert isinstance(first[0], Segmented)
     assert (second[0].status, second[1]) == (499, [])
 
 
-def test_one_bad_cloud_costs_its_batch_nothing(models, heartbeat):
+def test_one_bad_cloud_costs_its_batch_nothing(models, lane):
     bad = Cloud(np.array([[0, 0, 0], [0, 0, 1e9]]), "npy")
-    good, broken = answer_to(models, heartbeat, [cloud_of(300), bad], time.time() + 60)
+    good, broken = answer_to(models, lane, [cloud_of(300), bad], time.time() + 60)
     close_all(good[1])
     assert isinstance(good[0], Segmented)
     assert isinstance(broken[0], Failure)
     assert broken[0].status == 422
 
 
-def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, heartbeat, monkeypatch):
+def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, lane, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError(what)
 
     monkeypatch.setattr(models.segmenters["good"].inference, "logits", fail)
     what = "CUDA error: device-side assert triggered"
     with pytest.raises(DeviceLost, match="device-side assert"):
-        answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60)
+        answer_to(models, lane, [cloud_of(300)], time.time() + 60)
     what = "anything else"
-    ((message, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60)
+    ((message, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60)
     assert message.status == 500
 
 
@@ -167,7 +179,7 @@ WANTS_OF_MEMORY = [
 
 @pytest.mark.parametrize("error", WANTS_OF_MEMORY, ids=str)
 @pytest.mark.parametrize("mode", ["fast", "exact"])
-def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, heartbeat, monkeypatch, error, mode):
+def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, lane, monkeypatch, error, mode):
     inference = models.segmenters["good"].inference
     logits = inference.logits
 
@@ -179,32 +191,64 @@ def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, 
     monkeypatch.setattr(inference, "logits", lacking)
     fields = ("entropy",) if mode == "fast" else ()
     clouds = [cloud_of(300), cloud_of(5000)]
-    small, large = answer_to(models, heartbeat, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
+    small, large = answer_to(models, lane, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
     assert (large[0].status, large[1]) == (503, [])
     assert "memory" in large[0].detail
 
 
-def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, heartbeat, monkeypatch):
+def test_cloud_that_lacks_memory_beside_another_goes_again_alone(models, lane, monkeypatch):
+    inference, company = models.segmenters["good"].inference, Company(2)
+    logits, is_beside, has_failed = inference.logits, threading.Event(), threading.Event()
+    beside_large = []
+
+    def lacking(feat, plan, run):
+        if len(feat) < 1000:
+            is_beside.set()
+            assert has_failed.wait(30)
+        else:
+            assert is_beside.wait(30)
+            beside_large.append(company._num_running - 1)
+            if not has_failed.is_set():
+                has_failed.set()
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(feat, plan, run)
+
+    expected = answer_to(models, lane, [cloud_of(5000)], time.time() + 60)
+    monkeypatch.setattr(inference, "logits", lacking)
+    with ThreadPoolExecutor(2) as threads:
+        small, large = (
+            threads.submit(answer_to, models, lane, [cloud_of(num_points)], time.time() + 60, company)
+            for num_points in (300, 5000)
+        )
+    ((small, small_fds),), ((large, large_fds),) = small.result(), large.result()
+    assert isinstance(small, Segmented)
+    assert beside_large == [1, 0]
+    assert large.meta.warnings == expected[0][0].meta.warnings  # of no smaller tiles
+    assert os.pread(large_fds[0], 1 << 30, 0) == os.pread(expected[0][1][0], 1 << 30, 0)
+    close_all([*small_fds, *large_fds, *expected[0][1]])
+
+
+def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, lane, monkeypatch):
     def lacking(segmentation):
         if len(segmentation.labels) > 1000:
             raise MemoryError
         return pack_segmentation(segmentation)
 
     monkeypatch.setattr("app.engine.runner.pack_segmentation", lacking)
-    small, large = answer_to(models, heartbeat, [cloud_of(300), cloud_of(5000)], time.time() + 60)
+    small, large = answer_to(models, lane, [cloud_of(300), cloud_of(5000)], time.time() + 60)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
     assert large[0].status == 503
 
 
-def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, heartbeat):
-    ((absent, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60, model="empty")
+def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, lane):
+    ((absent, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60, model="empty")
     assert absent.status == 503
     assert absent.retry_after_s > 0
     assert "no weights" in absent.detail
-    ((unknown, _),) = answer_to(models, heartbeat, [cloud_of(300)], time.time() + 60, model="unknown")
+    ((unknown, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60, model="unknown")
     assert unknown.status == 404
 
 

@@ -1,3 +1,4 @@
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,9 +9,10 @@ from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.engine.admission import Admission
 from app.engine.deadline import Deadline
 from app.engine.job import CloudJob, SegmentedCloud
-from app.engine.job_queue import BatchLimits
+from app.engine.job_queue import BatchLimits, Taker
 from app.engine.packed import pack_cloud, pack_segmentation
 from app.engine.quarantine import STRIKES
+from app.engine.request_memory import POINT_BYTES
 from app.engine.scheduler import Scheduler
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.options import Options
@@ -43,8 +45,8 @@ def run(scheduler: Scheduler, num_points: int, timeout_s: float = 30.0) -> int:
         return segmentation.num_points
 
 
-def taken(scheduler: Scheduler) -> CloudJob:
-    (job,) = scheduler.take(30.0)
+def taken(scheduler: Scheduler, engine: str = "first") -> CloudJob:
+    (job,) = scheduler.take(30.0, taker=Taker(engine))
     return job
 
 
@@ -54,8 +56,8 @@ def finish(scheduler: Scheduler, job: CloudJob, num_voxels: int = 0) -> None:
     scheduler.finish(job, SegmentedCloud(labels, num_voxels))
 
 
-def sizes_taken(scheduler: Scheduler) -> list[int]:
-    jobs = scheduler.take(30.0)
+def sizes_taken(scheduler: Scheduler, engine: str = "first") -> list[int]:
+    jobs = scheduler.take(30.0, taker=Taker(engine))
     for job in jobs:
         scheduler.finish(job, Problem("not wanted"))
     return [job.num_points for job in jobs]
@@ -289,10 +291,11 @@ def test_clouds_of_lost_engines_are_in_one_of_several_engines_at_a_time(threads)
     for num_points in (1, 2):
         lose(scheduler, num_points)
     suspect = taken(scheduler)
-    assert scheduler.take(0.0) == []
+    assert scheduler.take(0.0, taker=Taker("second")) == []
     submit(scheduler, 3)
-    assert sizes_taken(scheduler) == [3]
-    other = threads.submit(sizes_taken, scheduler)
+    assert scheduler.take(0.0, taker=Taker("first")) == []
+    assert sizes_taken(scheduler, "second") == [3]
+    other = threads.submit(sizes_taken, scheduler, "second")
     wait_until(lambda: scheduler.num_idle == 1)
     scheduler.finish(suspect, Problem("not wanted"))
     assert other.result() == [2]
@@ -305,7 +308,7 @@ def test_cloud_that_waits_while_its_twin_is_blamed_is_not_run():
     for _ in range(STRIKES):
         lose(scheduler, 7)
     submit(scheduler, 8)
-    taken = [job.num_points for _ in range(4) for job in scheduler.take(0.0)]
+    taken = [job.num_points for engine in "abcd" for job in scheduler.take(0.0, taker=Taker(engine))]
     assert taken == [8]
     assert all(isinstance(twin.result.exception(0), Quarantined) for twin in twins)
     assert scheduler.admission.num_points == 8
@@ -338,3 +341,88 @@ def test_client_that_hangs_up_leaves_the_queue():
         scheduler.result(submit(scheduler, 1), Deadline.after(30, lambda: True))
     assert scheduler.take(0.0) == []
     assert scheduler.admission.num_points == 0
+
+
+def test_cloud_of_a_lost_engine_waits_until_its_engine_has_no_other_and_then_has_it_alone(threads):
+    scheduler = scheduler_of()
+    for num_points in (1, 2):
+        submit(scheduler, num_points)
+    lose(scheduler, 1)
+    other = taken(scheduler)
+    suspect = threads.submit(taken, scheduler)
+    submit(scheduler, 3)  # its turn is after the suspect's
+    wait_until(lambda: scheduler.num_idle == 1)
+    assert not suspect.done()
+    scheduler.finish(other, Problem("not wanted"))
+    assert suspect.result().num_points == 1
+    assert scheduler.take(0.0, taker=Taker("first")) == []
+    scheduler.finish(suspect.result(), Problem("not wanted"))
+    assert sizes_taken(scheduler) == [3]
+
+
+def test_engine_with_the_fewest_clouds_gets_the_next(threads):
+    scheduler = scheduler_of()
+    submit(scheduler, 1)
+    running = taken(scheduler)
+    busy = threads.submit(taken, scheduler)
+    idle = threads.submit(taken, scheduler, "second")
+    wait_until(lambda: len(scheduler._takers) == 2)
+    submit(scheduler, 2)
+    assert idle.result().engine == "second"
+    submit(scheduler, 3)
+    assert busy.result().num_points == 3
+    for job in (running, idle.result(), busy.result()):
+        scheduler.finish(job, Problem("not wanted"))
+    assert scheduler.admission.num_points == 0
+
+
+def test_clouds_beside_each_other_have_room_on_the_device_and_one_alone_need_not():
+    scheduler = scheduler_of()
+    for need_bytes in (150, 60, 40, 1):
+        submit(scheduler, 1, need_bytes=need_bytes)
+    taker = Taker("first", room_bytes=100 + 2 * POINT_BYTES)
+    (large,) = scheduler.take(0.0, taker=taker)
+    assert scheduler.take(0.0, taker=taker) == []
+    scheduler.finish(large, Problem("not wanted"))
+    beside = [scheduler.take(0.0, taker=taker)[0] for _ in range(2)]
+    assert [job.need_bytes for job in beside] == [60, 40]
+    assert scheduler.take(0.0, taker=taker) == []
+    scheduler.finish(beside[0], Problem("not wanted"))
+    assert [job.need_bytes for job in scheduler.take(0.0, taker=taker)] == [1]
+
+
+def test_engine_that_is_held_gets_nothing_and_has_nothing_left(threads):
+    scheduler = scheduler_of()
+    submit(scheduler, 1)
+    running = taken(scheduler)
+    held = threading.Event()
+
+    def hold() -> None:
+        with scheduler.holding("first", lambda: False):
+            held.set()
+            assert scheduler.take(0.0, taker=Taker("first")) == []
+
+    submit(scheduler, 2)
+    holding = threads.submit(hold)
+    wait_until(lambda: scheduler._held == {"first"})
+    assert scheduler.take(0.0, taker=Taker("first")) == []
+    assert not held.is_set()
+    scheduler.finish(running, Problem("not wanted"))
+    holding.result()
+    assert sizes_taken(scheduler) == [2]
+
+
+def test_seconds_of_clouds_beside_each_other_are_not_counted_for_each():
+    scheduler = scheduler_of(1000)
+    for _ in range(4):
+        submit(scheduler, 100)
+    jobs = [taken(scheduler) for _ in range(4)]
+    for job in jobs:
+        job.started_s -= 4.0
+    for job in jobs[:1]:
+        finish(scheduler, job)
+        job.result.result().segmentation.close()
+    submit(scheduler, 700)
+    with pytest.raises(Busy) as caught:
+        submit(scheduler, 1)
+    assert caught.value.retry_after_s == pytest.approx(10, abs=1)  # 1000 points, of which 100 took a second

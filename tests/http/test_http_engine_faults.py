@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Server]:
     """Its engines have the faults of tests/engine/faults, and are soon given up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT / "tests/engine/faults"))
+        patch.setenv("PYTHONPATH", str(ROOT / "tests/engine/faults"), prepend=os.pathsep)
         patch.setenv("FAULT_FOLDER", str(folder))
         log = tmp_path_factory.mktemp("engines") / "stderr.log"
         patience = {"engine_silence_s": 3, "engine_overrun_s": 0.5, "engine_failures": 20}
@@ -157,7 +157,7 @@ def test_device_without_memory(server, clients, expected):
 
 
 def test_pause_says_how_long_it_is_and_the_process_is_alive(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/engine/faults"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests/engine/faults"), prepend=os.pathsep)
     monkeypatch.setenv("FAULT_FOLDER", str(tmp_path))
     (tmp_path / "dies-at-start").touch()
     with Server(tmp_path / "stderr.log", engine_failures=1, engine_pause_s=600) as server:
