@@ -141,7 +141,7 @@ def _attention(scale: float, generator: torch.Generator) -> Iterator[Work]:
             f"patch attention, {4 * num_points * length * heads * dim / 1e9:.1f} GFLOP",
             f"{num_points:,}, patch {length}, {heads} heads of {dim}",
             lambda q=qkv, c=cu_seqlens: patch_attention(q, c),
-            lambda q=qkv, c=cu_seqlens, d=dim: reference.patch_attention(q, c, d**-0.5, None),
+            lambda q=qkv, c=cu_seqlens, d=dim: reference.patch_attention(q, c, d**-0.5),
         )
 
 

@@ -13,6 +13,7 @@ from .operator import Arguments, Golden, Operator
 LIMIT = 1 << 18  # of a coordinate
 CHANNELS = 32
 PATCH_SIZE = 64
+RELATIVE_BOUND = 8
 
 
 def _voxels(generator: Generator, number: int) -> Tensor:
@@ -207,13 +208,17 @@ def _attention_arguments(generator: Generator, number: int) -> Arguments:
     patches = max(number // PATCH_SIZE, 1)
     qkv = _features(generator, patches * PATCH_SIZE, 3, 2, 16)
     starts = torch.arange(0, patches * PATCH_SIZE + 1, PATCH_SIZE, dtype=torch.int32)
-    bias = torch.randn(patches, 2, PATCH_SIZE, PATCH_SIZE, generator=generator)
-    return {"qkv": qkv, "cu_seqlens": starts, "bias": bias}
+    table = torch.randn(3 * (2 * RELATIVE_BOUND + 1), 2, generator=generator)
+    voxels = torch.randint(-10, 10, (len(qkv), 3), generator=generator, dtype=torch.int32)
+    return {"qkv": qkv, "cu_seqlens": starts, "table": table, "voxels": voxels}
 
 
 def _attention_expected(given: Arguments) -> Tensor:
     query, key, value = given["qkv"].unflatten(0, (-1, PATCH_SIZE)).permute(2, 0, 3, 1, 4)  # (P, H, L, D) each
-    scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5 + given["bias"]
+    places = given["voxels"].unflatten(0, (-1, PATCH_SIZE))
+    distance = (places[:, :, None] - places[:, None]).clamp(-RELATIVE_BOUND, RELATIVE_BOUND) + RELATIVE_BOUND
+    bias = sum(along[distance[..., axis]] for axis, along in enumerate(given["table"].chunk(3)))  # (P, L, L, H)
+    scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5 + bias.permute(0, 3, 1, 2)
     return (scores.softmax(3) @ value).transpose(1, 2).flatten(0, 1).flatten(1)
 
 
@@ -328,7 +333,7 @@ OPERATORS = [
         gapped=frozenset({"offset"}),
         sized_by_values=True,
     ),
-    _operator("patch_attention", _attention_arguments, _attention_expected, tolerance=1e-4, gradients=("qkv", "bias")),
+    _operator("patch_attention", _attention_arguments, _attention_expected, tolerance=1e-4, gradients=("qkv", "table")),
 ]
 
 

@@ -34,8 +34,11 @@ def attend(qkv: torch.Tensor, cu_seqlens: torch.Tensor, **others) -> torch.Tenso
         torch.use_deterministic_algorithms(False)
 
 
-def error(found: torch.Tensor, qkv: torch.Tensor, cu_seqlens: torch.Tensor, scale: float) -> float:
-    expected = reference_serial.patch_attention(qkv.cpu().double(), cu_seqlens.cpu(), scale, None)
+def error(
+    found: torch.Tensor, qkv: torch.Tensor, cu_seqlens: torch.Tensor, scale: float, *positions: torch.Tensor
+) -> float:
+    on_cpu = [tensor.cpu() for tensor in positions]
+    expected = reference_serial.patch_attention(qkv.cpu().double(), cu_seqlens.cpu(), scale, *on_cpu)
     return float((found.cpu().double() - expected).norm() / expected.norm())
 
 
@@ -48,6 +51,18 @@ def test_patches_of_any_lengths(dtype, dim):
     assert error(found, qkv, cu_seqlens, dim**-0.5) < TOLERANCES[dtype]
     for _ in range(3):
         assert torch.equal(attend(qkv, cu_seqlens), found)
+
+
+@dtypes
+@pytest.mark.parametrize(("dim", "bound"), [(16, 31), (18, 14), (32, 31), (64, 511)])
+def test_a_bias_by_relative_position(dtype, dim, bound):
+    qkv, cu_seqlens = patches([1, 1000, 48, 1025, 0, 17], 2, dim, dtype)
+    generator = torch.Generator().manual_seed(bound)
+    table = torch.randn(3 * (2 * bound + 1), 2, generator=generator).cuda()
+    voxels = torch.randint(-bound, bound, (len(qkv), 3), generator=generator, dtype=torch.int32).cuda()
+    found = attend(qkv, cu_seqlens, table=table, voxels=voxels)
+    assert error(found, qkv, cu_seqlens, dim**-0.5, table, voxels) < TOLERANCES[dtype]
+    assert torch.equal(attend(qkv, cu_seqlens, table=table, voxels=voxels), found)
 
 
 @dtypes

@@ -32,10 +32,10 @@ def patches(lengths, heads: int, dim: int, dtype: torch.dtype) -> tuple[torch.Te
     return qkv.to(dtype), cu_seqlens
 
 
-def error(qkv: torch.Tensor, cu_seqlens: torch.Tensor, scale: float) -> float:
-    found = OPERATORS.patch_attention(qkv, cu_seqlens, scale, None)
+def error(qkv: torch.Tensor, cu_seqlens: torch.Tensor, scale: float, *positions: torch.Tensor) -> float:
+    found = OPERATORS.patch_attention(qkv, cu_seqlens, scale, *positions)
     assert found.dtype == qkv.dtype
-    expected = reference_serial.patch_attention(qkv.double(), cu_seqlens, scale, None)
+    expected = reference_serial.patch_attention(qkv.double(), cu_seqlens, scale, *positions)
     return float((found.double() - expected).norm() / expected.norm())
 
 
@@ -69,8 +69,8 @@ def test_every_tile_of_many_patches_is_found():
 @dtypes
 def test_a_patch_has_the_same_bits_in_any_company(dtype):
     qkv, cu_seqlens = patches([3, 150, 1], 2, 16, dtype)
-    alone = OPERATORS.patch_attention(qkv[3:153].clone(), torch.tensor([0, 150]).int(), 0.25, None)
-    assert torch.equal(OPERATORS.patch_attention(qkv, cu_seqlens, 0.25, None)[3:153], alone)
+    alone = OPERATORS.patch_attention(qkv[3:153].clone(), torch.tensor([0, 150]).int(), 0.25)
+    assert torch.equal(OPERATORS.patch_attention(qkv, cu_seqlens, 0.25)[3:153], alone)
 
 
 @dtypes
@@ -85,7 +85,7 @@ def test_scores_that_grow_from_tile_to_tile(dtype):
 def test_a_nan_stays_in_its_patch_and_head(dtype):
     qkv, cu_seqlens = patches([90, 20], 2, 16, dtype)
     qkv[3, 1, 1, 4] = torch.nan
-    nan = OPERATORS.patch_attention(qkv, cu_seqlens, 0.25, None).unflatten(1, (2, 16)).isnan()
+    nan = OPERATORS.patch_attention(qkv, cu_seqlens, 0.25).unflatten(1, (2, 16)).isnan()
     assert nan[:90, 1].all()
     assert not nan[90:].any()
     assert not nan[:, 0].any()
@@ -95,9 +95,23 @@ def test_a_nan_stays_in_its_patch_and_head(dtype):
 @pytest.mark.parametrize("starts", [[0, 3], [0, 9], [0, 4, 3, 6], [-5, 2, 1 << 30, -(1 << 30)]])
 def test_patches_out_of_range_read_nothing_outside(dtype, starts):
     qkv, _ = patches([6], 2, 4, dtype)
-    assert OPERATORS.patch_attention(qkv, torch.tensor(starts).int(), 0.5, None).shape == (6, 8)
+    assert OPERATORS.patch_attention(qkv, torch.tensor(starts).int(), 0.5).shape == (6, 8)
+
+
+@dtypes
+@pytest.mark.parametrize(("dim", "bound"), [(16, 3), (18, 31), (64, 511)])
+def test_a_bias_by_relative_position(orders, dtype, dim, bound):
+    qkv, cu_seqlens = patches([1, 130, 0, 66], 2, dim, dtype)
+    generator = torch.Generator().manual_seed(bound)
+    table = torch.randn(3 * (2 * bound + 1), 2, generator=generator)
+    voxels = torch.randint(-bound, bound, (len(qkv), 3), generator=generator, dtype=torch.int32)
+    for scale in (dim**-0.5, -0.1):
+        assert error(qkv, cu_seqlens, scale, table, voxels) < TOLERANCES[dtype]
 
 
 def test_limits_are_told():
+    qkv, table, voxels = torch.zeros(4, 3, 1, 8), torch.zeros(3075, 1), torch.zeros(4, 3, dtype=torch.int32)
+    with pytest.raises(ValueError, match="at most 511 voxels far, got 512"):
+        OPERATORS.patch_attention(qkv, torch.tensor([0, 4]).int(), 0.5, table, voxels)
     with pytest.raises(ValueError, match="heads of 64 channels"):
-        OPERATORS.patch_attention(torch.zeros(4, 3, 1, 65), torch.tensor([0, 4]).int(), 0.5, None)
+        OPERATORS.patch_attention(torch.zeros(4, 3, 1, 65), torch.tensor([0, 4]).int(), 0.5)

@@ -1,5 +1,6 @@
 """Patch padding and attention inside patches."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +67,23 @@ def patches(seed: int, lengths: list[int], heads: int, dim: int) -> tuple[torch.
     return 2 * torch.randn(int(cu_seqlens[-1]), 3, heads, dim, generator=generator), cu_seqlens
 
 
-def written_out(qkv, cu_seqlens, scale, bias=None):
+def positions(seed: int, rows: int, heads: int, bound: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """A table and voxels, of which some are further apart than it reaches."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(3 * (2 * bound + 1), heads, generator=generator)
+    return table, torch.randint(-bound, bound + 1, (rows, 3), generator=generator, dtype=torch.int32)
+
+
+def written_out(qkv, cu_seqlens, scale, table=None, voxels=None):
     """Attention in float64, patch by patch."""
     out = qkv.new_empty(qkv.shape[0], qkv.shape[2], qkv.shape[3]).double()
-    for patch, (begin, end) in enumerate(zip(cu_seqlens[:-1].tolist(), cu_seqlens[1:].tolist(), strict=True)):
+    for begin, end in pairwise(cu_seqlens.tolist()):
         query, key, value = qkv[begin:end].double().permute(1, 2, 0, 3)
         scores = scale * query @ key.transpose(1, 2)
-        if bias is not None:
-            scores = scores + bias[patch]
+        for axis in range(3 if table is not None else 0):
+            along, place = table.double().chunk(3)[axis], voxels[begin:end, axis]
+            bound = len(along) // 2
+            scores = scores + along[bound + (place[:, None] - place).clamp(-bound, bound)].permute(2, 0, 1)
         out[begin:end] = (scores.softmax(-1) @ value).transpose(0, 1)
     return out.flatten(1)
 
@@ -96,16 +106,21 @@ def test_attention_is_exact(seed, lengths, heads, dim, threads):
         torch.set_num_threads(before)
     expected = written_out(qkv, cu_seqlens, dim**-0.5).float()
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    reference = reference_serial.patch_attention(qkv, cu_seqlens, dim**-0.5, None)
+    reference = reference_serial.patch_attention(qkv, cu_seqlens, dim**-0.5)
     torch.testing.assert_close(reference, expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("length", [1, 12, 16, 37])
-def test_bias_is_added_to_the_scores(length):
-    qkv, cu_seqlens = patches(length, [length] * 3, 2, 16)
-    bias = torch.randn(3, 2, length, length, generator=torch.Generator().manual_seed(0))
-    got = patch_attention(qkv, cu_seqlens, 0.3, bias)
-    torch.testing.assert_close(got, written_out(qkv, cu_seqlens, 0.3, bias).float(), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("lengths", [[1], [12, 12], [16], [37, 0, 5, 5, 5]])
+def test_a_bias_by_relative_position_is_added_to_the_scores(lengths, monkeypatch):
+    qkv, cu_seqlens = patches(lengths[0], lengths, 2, 16)
+    table, voxels = positions(0, len(qkv), 2)
+    expected = written_out(qkv, cu_seqlens, 0.3, table, voxels).float()
+    got = patch_attention(qkv, cu_seqlens, 0.3, table, voxels)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    for limit in (1, 1 << 24):
+        monkeypatch.setattr(reference_serial, "BIAS_ELEMENTS", limit)
+        reference = reference_serial.patch_attention(qkv, cu_seqlens, 0.3, table, voxels)
+        torch.testing.assert_close(reference, expected, rtol=1e-5, atol=2e-5)
 
 
 def test_scores_far_apart_and_far_from_zero_stay_exact():
@@ -161,6 +176,7 @@ def test_threads_do_not_change_a_bit():
 
 
 QKV, STARTS = torch.zeros(6, 3, 2, 4), torch.tensor([0, 3, 6], dtype=torch.int32)
+TABLE, VOXELS = positions(0, 6, 2)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +188,13 @@ QKV, STARTS = torch.zeros(6, 3, 2, 4), torch.tensor([0, 3, 6], dtype=torch.int32
         ({"cu_seqlens": STARTS.long()}, "int32"),
         ({"cu_seqlens": STARTS.to("meta")}, "on cpu"),
         ({"cast": torch.int8}, "got torch.int8"),
-        ({"bias": torch.zeros(2, 2, 3, 4)}, r"float32 \(2, 2, 3, 3\) .*, got torch.float32 \(2, 2, 3, 4\)"),
+        ({"table": TABLE}, "table and voxels must be given together"),
+        ({"voxels": VOXELS}, "table and voxels must be given together"),
+        ({"table": TABLE[:20], "voxels": VOXELS}, r"\(3 \* \(2 \* bound \+ 1\), 2\), got \(20, 2\)"),
+        ({"table": TABLE[:, :1], "voxels": VOXELS}, r"got \(21, 1\)"),
+        ({"table": TABLE.double(), "voxels": VOXELS}, "float32 .*, got torch.float64"),
+        ({"table": TABLE, "voxels": VOXELS[:5]}, r"\(6, 3\), got \(5, 3\)"),
+        ({"table": TABLE, "voxels": VOXELS.long()}, "int32 .*, got torch.int64"),
     ],
 )
 def test_wrong_attention_is_named(arguments, message):
@@ -184,34 +206,40 @@ def test_wrong_attention_is_named(arguments, message):
 @pytest.mark.parametrize("starts", [[0, 3], [0, 7], [0, 9], [1, 6], [0, 4, 3, 6], [0, -2, 6]])
 def test_patches_out_of_range_are_refused(operators, starts):
     with pytest.raises(ValueError, match="cu_seqlens must"):
-        operators.patch_attention(QKV, torch.tensor(starts, dtype=torch.int32), 0.5, None)
+        operators.patch_attention(QKV, torch.tensor(starts, dtype=torch.int32), 0.5)
 
 
-@pytest.mark.parametrize("operators", OPERATORS, ids=str)
-def test_a_bias_beside_patches_of_several_lengths_is_refused(operators):
-    starts = torch.tensor([0, 3, 4, 6], dtype=torch.int32)
-    with pytest.raises(ValueError, match="bias has the length 2, patch 0 has 3"):
-        operators.patch_attention(QKV, starts, 0.5, torch.zeros(3, 2, 2, 2))
-    with pytest.raises(ValueError, match="bias has the length 2, patch 0 has 3"):
-        patch_attention(QKV, starts, bias=torch.zeros(3, 2, 2, 2))
+@pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
+@pytest.mark.parametrize(
+    ("table", "voxels", "message"),
+    [
+        (TABLE, None, "given together"),
+        (TABLE[:20], VOXELS, r"table must be contiguous float32"),
+        (TABLE.half(), VOXELS, r"table must be contiguous float32"),
+        (TABLE, VOXELS[:5], r"voxels must be contiguous int32 \(6, 3\)"),
+    ],
+)
+def test_the_operator_itself_reads_no_position_outside(table, voxels, message):
+    with pytest.raises(ValueError, match=message):
+        torch.ops.sparseops.patch_attention(QKV, STARTS, 0.5, table, voxels)
 
 
 @pytest.mark.parametrize("shape", [(6, 3, 2, 0), (6, 3, 0, 4), (0, 3, 2, 4)])
 def test_nothing_to_attend_to(shape):
     qkv, starts = torch.zeros(shape), torch.tensor([0, shape[0]], dtype=torch.int32)
     assert patch_attention(qkv, starts).shape == (shape[0], shape[2] * shape[3])
-    assert reference_serial.patch_attention(qkv, starts, 1.0, None).shape == (shape[0], shape[2] * shape[3])
+    assert reference_serial.patch_attention(qkv, starts, 1.0).shape == (shape[0], shape[2] * shape[3])
 
 
 @pytest.mark.parametrize("cast", [None, torch.bfloat16])
-def test_gradients_reach_qkv_and_bias(cast):
+def test_gradients_reach_qkv_and_table(cast):
     qkv, cu_seqlens = patches(4, [3, 3], 2, 4)
-    bias = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    table, voxels = positions(1, 6, 2)
     weights = torch.randn(6, 8, generator=torch.Generator().manual_seed(2))
     found, expected = [], []
     for function, inputs, gradients in [
-        (lambda q, b: patch_attention(q, cu_seqlens, 0.5, b, cast), (qkv, bias), found),
-        (lambda q, b: reference_serial.patch_attention(q, cu_seqlens, 0.5, b), (qkv.double(), bias.double()), expected),
+        (lambda q, t: patch_attention(q, cu_seqlens, 0.5, t, voxels, cast), (qkv, table), found),
+        (lambda q, t: written_out(q, cu_seqlens, 0.5, t, voxels), (qkv.double(), table.double()), expected),
     ]:
         leaves = [tensor.requires_grad_() for tensor in inputs]
         (function(*leaves) * weights).sum().backward()
@@ -223,21 +251,19 @@ def test_gradients_reach_qkv_and_bias(cast):
 def test_gradients_of_the_reference_are_right():
     qkv, cu_seqlens = patches(5, [3, 1, 2], 2, 4)
     assert torch.autograd.gradcheck(
-        lambda q: reference_serial.patch_attention(q, cu_seqlens, 0.5, None), qkv.double().requires_grad_()
+        lambda q: reference_serial.patch_attention(q, cu_seqlens, 0.5), qkv.double().requires_grad_()
     )
 
 
 @pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
 def test_torch_compile_sees_through_attention():
-    def doubled(qkv: torch.Tensor, starts: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        return 2 * patch_attention(qkv * 2, starts, bias=bias)
+    def doubled(qkv: torch.Tensor, starts: torch.Tensor, *by: torch.Tensor) -> torch.Tensor:
+        return 2 * patch_attention(qkv * 2, starts, None, *by)
 
     qkv, starts = patches(6, [3, 3], 2, 4)
     compiled = torch.compile(doubled, backend="aot_eager", fullgraph=True)
-    for bias in (None, torch.randn(2, 2, 3, 3)):
-        assert torch.equal(compiled(qkv, starts, bias), doubled(qkv, starts, bias))
-    with pytest.raises(ValueError, match="bias has the length 3, patch 0 has 2"):
-        compiled(qkv, torch.tensor([0, 2, 6], dtype=torch.int32), torch.randn(2, 2, 3, 3))
+    for by in ((), (TABLE, VOXELS)):
+        assert torch.equal(compiled(qkv, starts, *by), doubled(qkv, starts, *by))
 
 
 @pytest.mark.skipif(not ARCHITECTURES, reason="the operators are not compiled")
@@ -255,7 +281,7 @@ def test_the_operators_are_registered_as_torch_wants_them():
     operators = torch.ops.sparseops
     for operator, arguments in [
         (operators.patch_padding, (torch.tensor([9, 12]), 4, 12, 15, 4)),
-        (operators.patch_attention, (QKV, STARTS, 0.5, None)),
-        (operators.patch_attention, (QKV, STARTS, 0.5, torch.zeros(2, 2, 3, 3))),
+        (operators.patch_attention, (QKV, STARTS, 0.5)),
+        (operators.patch_attention, (QKV, STARTS, 0.5, TABLE, VOXELS)),
     ]:
         torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))

@@ -1,7 +1,5 @@
 """Multi-head attention inside the patches of a serialized level."""
 
-from itertools import pairwise
-
 import torch
 from sparseops import patch_attention
 from torch import Tensor, nn
@@ -10,22 +8,14 @@ from app.networks.batch_invariant_linear import Linear
 
 from .geometry import Patches
 
-BIAS_ELEMENTS = 1 << 24  # of relative position bias at a time, 64 MiB
-
 
 class RPE(nn.Module):
-    """A bias for every pair of a patch, by their clamped distance in voxels along each axis."""
+    """The table of a bias for every pair of a patch, by their clamped distance in voxels along each axis."""
 
     def __init__(self, patch_size: int, num_heads: int):
         super().__init__()
-        self.bound = int((4 * patch_size) ** (1 / 3) * 2)
-        self.rpe_table = nn.Parameter(torch.zeros(3 * (2 * self.bound + 1), num_heads))
-
-    def forward(self, voxels: Tensor) -> Tensor:  # (P, L, 3) -> (P, H, L, L)
-        distance = (voxels.unsqueeze(2) - voxels.unsqueeze(1)).clamp_(-self.bound, self.bound).add_(self.bound)
-        tables = self.rpe_table.unflatten(0, (3, -1)).transpose(1, 2)  # (3, H, 2 * bound + 1)
-        bias = [table[:, rows] for table, rows in zip(tables, distance.unbind(3), strict=True)]  # (H, P, L, L) each
-        return (bias[0] + bias[1] + bias[2]).transpose(0, 1).contiguous()
+        bound = int((4 * patch_size) ** (1 / 3) * 2)
+        self.rpe_table = nn.Parameter(torch.zeros(3 * (2 * bound + 1), num_heads))
 
 
 class SerializedAttention(nn.Module):
@@ -75,22 +65,4 @@ class SerializedAttention(nn.Module):
         """Attention along the patches."""
         if self.rpe is None:
             return patch_attention(qkv, patches.cu_seqlens, self.scale)
-        out = qkv.new_empty(len(qkv), qkv[0, 0].numel())
-        for first, last, length in _runs(patches.cu_seqlens.tolist()):
-            rows = slice(first, last)
-            bias = self.rpe(patches.voxels[rows].unflatten(0, (-1, length)))
-            starts = torch.arange(0, last - first + 1, length, dtype=torch.int32, device=qkv.device)
-            out[rows] = patch_attention(qkv[rows], starts, self.scale, bias)
-        return out
-
-
-def _runs(cu_seqlens: list[int]) -> list[tuple[int, int, int]]:
-    """First row, row after the last and length of runs of patches of one length, each run of bounded size."""
-    runs: list[tuple[int, int, int]] = []
-    for first, last in pairwise(cu_seqlens):
-        length = last - first
-        if runs and runs[-1][2] == length and (last - runs[-1][0]) * length <= BIAS_ELEMENTS:
-            runs[-1] = (runs[-1][0], last, length)
-        else:
-            runs.append((first, last, length))
-    return runs
+        return patch_attention(qkv, patches.cu_seqlens, self.scale, self.rpe.rpe_table, patches.voxels.int())

@@ -97,7 +97,9 @@ def _patch_padding(
 
 
 @register_fake("sparseops::patch_attention")
-def _patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor | None) -> Tensor:
+def _patch_attention(
+    qkv: Tensor, cu_seqlens: Tensor, scale: float, table: Tensor | None = None, voxels: Tensor | None = None
+) -> Tensor:
     return qkv.new_empty(qkv.shape[0], qkv.shape[2] * qkv.shape[3])
 
 

@@ -13,6 +13,7 @@ from .values import can_be_read
 
 CURVES = ("z", "z-trans", "hilbert", "hilbert-trans")
 REDUCTIONS = ("sum", "mean", "max", "min")
+BIAS_ELEMENTS = 1 << 24  # pairs of points whose bias is held at a time, 64 MiB a head
 
 
 def _interleave(axes: list[Tensor], depth: int) -> Tensor:
@@ -111,33 +112,37 @@ def patch_padding(
     return torch.cat([none, *pad]).to(offset.device), torch.cat([none, *unpad]).to(offset.device), cu_seqlens
 
 
-def patch_attention(qkv: Tensor, cu_seqlens: Tensor, scale: float, bias: Tensor | None) -> Tensor:
+def patch_attention(
+    qkv: Tensor, cu_seqlens: Tensor, scale: float, table: Tensor | None = None, voxels: Tensor | None = None
+) -> Tensor:
     """(T, H * D): runs of patches of one length go through torch's attention together."""
     on_cpu = cu_seqlens.cpu()
     _check_offsets("cu_seqlens", on_cpu, len(qkv))
     starts = on_cpu.tolist()
     lengths = [end - begin for begin, end in pairwise(starts)]
-    if bias is not None:
-        _check_lengths(lengths, bias.shape[-1])
     out = qkv.new_empty(qkv.shape[0], qkv.shape[2], qkv.shape[3])
     first = 0
     while first < len(lengths):
-        last = first
-        while last < len(lengths) and lengths[last] == lengths[first]:
+        length = lengths[first]
+        last = first + 1
+        limit = len(lengths) if table is None else first + max(BIAS_ELEMENTS // max(length, 1) ** 2, 1)
+        while last < min(limit, len(lengths)) and lengths[last] == length:
             last += 1
         rows = slice(starts[first], starts[last])
-        if lengths[first]:
-            query, key, value = qkv[rows].unflatten(0, (last - first, lengths[first])).permute(2, 0, 3, 1, 4)
-            mask = None if bias is None else bias[first:last]
+        if length:
+            query, key, value = qkv[rows].unflatten(0, (last - first, length)).permute(2, 0, 3, 1, 4)
+            mask = None
+            if table is not None and voxels is not None:
+                mask = _relative_bias(table, voxels[rows].unflatten(0, (last - first, length))).to(qkv.dtype)
             attended = scaled_dot_product_attention(query, key, value, mask, scale=scale)  # (P, H, L, D)
             out[rows] = attended.transpose(1, 2).flatten(0, 1)
         first = last
     return out.flatten(1)
 
 
-def _check_lengths(lengths: list[int], length: int) -> None:
-    for patch, own in enumerate(lengths):
-        if own != length:
-            raise ValueError(
-                f"bias has the length {length}, patch {patch} has {own}; a bias needs patches of one length"
-            )
+def _relative_bias(table: Tensor, voxels: Tensor) -> Tensor:  # (3 * (2 * bound + 1), H), (P, L, 3) -> (P, H, L, L)
+    bound = len(table) // 6
+    distance = (voxels.unsqueeze(2) - voxels.unsqueeze(1)).clamp_(-bound, bound).add_(bound)
+    tables = table.unflatten(0, (3, -1)).transpose(1, 2)  # (3, H, 2 * bound + 1)
+    along = [one[:, rows] for one, rows in zip(tables, distance.unbind(3), strict=True)]  # (H, P, L, L) each
+    return (along[0] + along[1] + along[2]).transpose(0, 1).contiguous()

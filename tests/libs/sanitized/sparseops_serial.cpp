@@ -100,8 +100,12 @@ void attend(const std::vector<int64_t>& lengths, int64_t heads, int64_t dim, boo
   auto starts = array<int32_t>(num_patches + 1);
   for (int64_t i = 0; i < num_patches; ++i) starts[i + 1] = starts[i] + static_cast<int32_t>(lengths[i]);
   auto qkv = array<float>(starts[num_patches] * 3 * heads * dim), out = array<float>(starts[num_patches] * heads * dim);
-  auto bias = array<float>(biased ? num_patches * heads * lengths[0] * lengths[0] : 0);
-  patch_attention_cpu(qkv.get(), starts.get(), num_patches, heads, dim, 0.5f, biased ? bias.get() : nullptr, out.get());
+  constexpr int64_t kBound = 3;
+  auto table = array<float>(biased ? 3 * (2 * kBound + 1) * heads : 0);
+  auto voxels = array<int32_t>(biased ? 3 * starts[num_patches] : 0);
+  for (int64_t i = 0; biased && i < 3 * starts[num_patches]; ++i) voxels[i] = static_cast<int32_t>(below(20)) - 10;
+  const Positions positions{biased ? table.get() : nullptr, voxels.get(), kBound};
+  patch_attention_cpu(qkv.get(), starts.get(), num_patches, heads, dim, 0.5f, positions, out.get());
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "attention/instructions.cuh"
 #include "attention/patch_tile.cuh"
+#include "attention/relative_bias.cuh"
 
 namespace sparseops::gpu {
 namespace {
@@ -79,12 +80,12 @@ __device__ __forceinline__ uint32_t pair_of(const uint16_t* row, int d, int dim)
   return (d < dim ? row[d] : 0u) | (d + 1 < dim ? row[d + 1] : 0u) << 16;
 }
 
-template <typename Element, int kDim>
+template <typename Element, int kDim, bool kBiased>
 __device__ void attend_tile(const AttentionArguments& arguments) {
   using R = Rows<kDim>;
   const PatchTile tile = find_tile<kRows>(arguments);
   if (tile.first >= tile.end) return;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int dim = arguments.dim, width = arguments.heads * dim;
   const int64_t stride = 3 * static_cast<int64_t>(width);
   const auto* head = static_cast<const uint16_t*>(arguments.qkv) + static_cast<int>(blockIdx.y) * dim;
@@ -92,23 +93,27 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
   auto* keys = reinterpret_cast<uint16_t*>(dynamic_shared());  // two tiles, then two of values
   uint16_t* values = keys + 2 * R::kElements;
   const int length = tile.end - tile.begin;
+  const RelativeBias<kKeys> bias{arguments, reinterpret_cast<float*>(values + 2 * R::kElements)};
   const auto copy_tile = [&](int first, int stage) {
     const uint16_t* from = keys_from + first * stride;
     copy_rows<kDim>(keys + stage * R::kElements, from, length - first, stride, dim);
     copy_rows<kDim>(values + stage * R::kElements, from + width, length - first, stride, dim);
+    if (kBiased) bias.copy_voxels(stage, tile.begin + first, length - first, thread, kThreads);
     copies_commit();
   };
   if (dim < kDim) {  // columns that no copy fills
-    for (int i = static_cast<int>(threadIdx.x); i < 4 * kKeys * R::kChunks; i += kThreads) {
+    for (int i = thread; i < 4 * kKeys * R::kChunks; i += kThreads) {
       reinterpret_cast<uint4*>(keys)[i] = make_uint4(0, 0, 0, 0);
     }
     __syncthreads();
   }
   copy_tile(0, 0);
+  if (kBiased) bias.copy_table(static_cast<int>(blockIdx.y), thread, kThreads);
 
   const int first_row = tile.first + warp * 16, row = first_row + lane / 4;  // and row + 8
   // sums are largest where scores are, whatever the sign of the scale: queries take it
   const float factor = max(fabsf(arguments.scale) * kLog2E, 1e-37f);
+  const float left = kBiased ? 1 : factor;  // of it, once there are scores
   const uint32_t sign = arguments.scale < 0 ? 0x80008000u : 0;
   uint32_t query[kDim / 16][4];
 #pragma unroll
@@ -117,6 +122,13 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
     for (int i = 0; i < 4; ++i) {
       const int own = row + i % 2 * 8, d = k * 16 + i / 2 * 8 + lane % 4 * 2;
       query[k][i] = own < tile.end ? pair_of(head + own * stride, d, dim) ^ sign : 0;
+    }
+  }
+  int place[2][3] = {};
+  if (kBiased) {
+#pragma unroll
+    for (int i = 0; i < 6; ++i) {
+      place[i / 3][i % 3] = arguments.voxels[static_cast<int64_t>(min(row + i / 3 * 8, tile.end - 1)) * 3 + i % 3];
     }
   }
   const uint32_t ones = packed<Element>(1, 1);
@@ -142,6 +154,13 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
         multiply_add<Element>(scores[2 * block + 1], query[k], parts[2], parts[3]);
       }
     }
+    if (kBiased) {
+#pragma unroll
+      for (int i = 0; i < kKeys / 2; ++i) {
+        const float own = bias.of(place[i / 2 % 2], stage, i / 4 * 8 + lane % 4 * 2 + i % 2);
+        scores[i / 4][i % 4] = fmaf(scores[i / 4][i % 4], factor, own);
+      }
+    }
     if (length - first < kKeys) {
 #pragma unroll
       for (int i = 0; i < kKeys / 2; ++i) {
@@ -160,7 +179,7 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
         high[half] = max(high[half], max(scores[n][2 * half], scores[n][2 * half + 1]));
       }
       high[half] = max(high[half], __shfl_xor_sync(kAllLanes, high[half], 1));
-      high[half] = max(high[half], __shfl_xor_sync(kAllLanes, high[half], 2)) * factor;
+      high[half] = max(high[half], __shfl_xor_sync(kAllLanes, high[half], 2)) * left;
       outgrown |= high[half] > highest[half] + kHeadroom;
     }
     if (__any_sync(kAllLanes, outgrown)) {
@@ -184,8 +203,8 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float* pair = scores[2 * block + i / 2] + i % 2 * 2;
-        const float low = power_of_2(fmaf(pair[0], factor, -highest[i % 2]));
-        weights[i] = packed<Element>(low, power_of_2(fmaf(pair[1], factor, -highest[i % 2])));
+        const float low = power_of_2(fmaf(pair[0], left, -highest[i % 2]));
+        weights[i] = packed<Element>(low, power_of_2(fmaf(pair[1], left, -highest[i % 2])));
       }
       multiply_add<Element>(totals, weights, ones, ones);
 #pragma unroll
@@ -219,21 +238,27 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
   }
 }
 
-template <int kDim>
-constexpr int kBlocksAtOnce = kDim == 16   ? 5
-                              : kDim == 32 ? 4
-                                           : 3;  // on a multiprocessor, which bounds their registers
+// Blocks on a multiprocessor, which bound their registers.
+template <int kDim, bool kBiased>
+constexpr int kBlocksAtOnce = (kDim < 32   ? 5
+                               : kDim < 64 ? 4
+                                           : 3) -
+                              kBiased;
 
-template <typename Element, int kDim>
-__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<kDim>) attend_kernel(AttentionArguments arguments) {
-  if constexpr (kMultiplies<Element>) attend_tile<Element, kDim>(arguments);
+template <typename Element, int kDim, bool kBiased>
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<kDim, kBiased>) attend_kernel(AttentionArguments arguments) {
+  if constexpr (kMultiplies<Element>) attend_tile<Element, kDim, kBiased>(arguments);
 }
 
 template <typename Element, int kDim>
 cudaError_t start(const AttentionArguments& arguments, cudaStream_t stream) {
   const dim3 blocks(num_tiles<kRows>(arguments), static_cast<unsigned>(arguments.heads));
   const size_t shared_bytes = 4 * Rows<kDim>::kElements * sizeof(uint16_t);
-  return launch(attend_kernel<Element, kDim>, blocks, kThreads, shared_bytes, stream, arguments);
+  if (arguments.table == nullptr) {
+    return launch(attend_kernel<Element, kDim, false>, blocks, kThreads, shared_bytes, stream, arguments);
+  }
+  const size_t with_bias = shared_bytes + RelativeBias<kKeys>::shared_bytes(arguments);
+  return launch(attend_kernel<Element, kDim, true>, blocks, kThreads, with_bias, stream, arguments);
 }
 
 template <typename Element>
@@ -252,7 +277,7 @@ bool has_bfloat16() {
 }  // namespace
 
 cudaError_t attend(AttentionType type, const AttentionArguments& arguments, cudaStream_t stream) {
-  if (arguments.dim > kMaxHeadDim) return cudaErrorInvalidValue;
+  if (arguments.dim > kMaxHeadDim || arguments.bound > kMaxBound) return cudaErrorInvalidValue;
   if (arguments.num_rows == 0 || arguments.dim == 0) return cudaSuccess;
   if (type == AttentionType::kHalf) return start_for_dim<__half>(arguments, stream);
   if (type == AttentionType::kBfloat16 && has_bfloat16()) return start_for_dim<__nv_bfloat16>(arguments, stream);

@@ -63,10 +63,10 @@ SPARSEOPS_ALWAYS_INLINE typename Vectors<lanes>::Float exp_nonpositive(typename 
 
 // One head of one patch, with the scratch of its thread.
 struct Head {
-  const float* query;  // (length, 3, heads, dim) from this head's first element on
-  const float* bias;   // (length, length) or null
-  float* out;          // (length, heads * dim) likewise
-  int64_t length, stride, out_stride, dim;
+  const float* query;   // (length, 3, heads, dim) from this head's first element on
+  Positions positions;  // the table's from this head's first entry on, the voxels' from the patch's first row on
+  float* out;           // (length, heads * dim) likewise
+  int64_t length, stride, out_stride, dim, heads;
   float scale;
 };
 
@@ -77,9 +77,25 @@ struct Scratch {
   std::vector<float> values;          // (length, padded_dim)
   std::vector<float> scores;          // (rows, padded_length) in steps of score_stride
   std::vector<float> queries;         // (rows, dim)
+  std::vector<float> table;           // (3, 2 * bound + 1)
+  std::vector<int32_t> voxels;        // (3, length)
 };
 
 constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+SPARSEOPS_ALWAYS_INLINE void add_bias(const Head& head, const Scratch& scratch, int64_t query, float* scores) {
+  const auto bound = static_cast<int32_t>(head.positions.bound);
+  const int32_t* voxels = scratch.voxels.data();
+  const int32_t x = voxels[query], y = voxels[head.length + query], z = voxels[2 * head.length + query];
+  const float* along_x = scratch.table.data() + bound;
+  const float* along_y = along_x + 2 * bound + 1;
+  const float* along_z = along_y + 2 * bound + 1;
+  const auto clamped = [bound](int32_t distance) { return std::min(std::max(distance, -bound), bound); };
+  for (int64_t key = 0; key < head.length; ++key) {
+    scores[key] += along_x[clamped(x - voxels[key])] + along_y[clamped(y - voxels[head.length + key])] +
+                   along_z[clamped(z - voxels[2 * head.length + key])];
+  }
+}
 
 // scores = scale * queries @ keys + bias, then exp(scores - their maximum); returns 1 / sum of each row in `inverse`.
 template <int lanes, int rows>
@@ -99,10 +115,7 @@ SPARSEOPS_ALWAYS_INLINE void softmax_rows(const Head& head, Scratch& scratch, in
   }
   for (int r = 0; r < rows; ++r) {
     float* row = scores + r * scratch.score_stride;
-    if (head.bias != nullptr) {
-      const float* bias = head.bias + std::min(first + r, head.length - 1) * head.length;
-      for (int64_t key = 0; key < head.length; ++key) row[key] += bias[key];
-    }
+    if (head.positions.table != nullptr) add_bias(head, scratch, std::min(first + r, head.length - 1), row);
     for (int64_t key = head.length; key < padded; ++key) row[key] = kLowest;
     Float highest = Float{} + kLowest;
     for (int64_t key = 0; key < padded; key += lanes) {
@@ -160,6 +173,14 @@ SPARSEOPS_ALWAYS_INLINE void attend(const Head& head, Scratch& scratch) {
     for (int64_t d = 0; d < head.dim; ++d) column[d * lanes] = key_row[d];
     std::copy_n(key_row + head.out_stride, head.dim, scratch.values.data() + key * scratch.padded_dim);
   }
+  if (head.positions.table != nullptr) {
+    scratch.table.resize(3 * (2 * head.positions.bound + 1));
+    for (size_t i = 0; i < scratch.table.size(); ++i) scratch.table[i] = head.positions.table[i * head.heads];
+    scratch.voxels.resize(3 * head.length);
+    for (int64_t i = 0; i < 3 * head.length; ++i) {
+      scratch.voxels[i] = head.positions.voxels[i % head.length * 3 + i / head.length];
+    }
+  }
   float inverse[rows];
   for (int64_t first = 0; first < head.length; first += rows) {
     for (int r = 0; r < rows; ++r) {
@@ -194,7 +215,7 @@ Attend attend_here() { return attend_baseline; }
 }  // namespace
 
 void patch_attention_cpu(const float* qkv, const int32_t* cu_seqlens, int64_t num_patches, int64_t heads, int64_t dim,
-                         float scale, const float* bias, float* out) {
+                         float scale, const Positions& positions, float* out) {
   const Attend attend_head = attend_here();
   const int64_t width = heads * dim;
   at::parallel_for(0, num_patches * heads, 1, [&](int64_t begin, int64_t end) {
@@ -202,9 +223,10 @@ void patch_attention_cpu(const float* qkv, const int32_t* cu_seqlens, int64_t nu
     for (int64_t task = begin; task < end; ++task) {
       const int64_t patch = task / heads, head = task % heads;
       const int64_t start = cu_seqlens[patch], length = cu_seqlens[patch + 1] - start;
-      const float* own_bias = bias != nullptr ? bias + task * length * length : nullptr;
-      attend_head({qkv + start * 3 * width + head * dim, own_bias, out + start * width + head * dim, length, 3 * width,
-                   width, dim, scale},
+      Positions own = positions;
+      if (own.table != nullptr) own = {own.table + head, own.voxels + start * 3, own.bound};
+      attend_head({qkv + start * 3 * width + head * dim, own, out + start * width + head * dim, length, 3 * width,
+                   width, dim, heads, scale},
                   scratch);
     }
   });

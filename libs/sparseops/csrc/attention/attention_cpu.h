@@ -5,9 +5,16 @@
 
 namespace sparseops {
 
-// Attention inside patches, qkv (T, 3, heads, dim) to out (T, heads * dim). `bias` is (patches, heads, L, L) where all
-// patches have the length L, or null.
+// A score's bias by the relative position of query and key: the sum over the axes of the entries for their distance,
+// clamped to +-bound.
+struct Positions {
+  const float* table;     // (3, 2 * bound + 1, heads), or null for no bias
+  const int32_t* voxels;  // (T, 3), within +-2**30
+  int64_t bound;
+};
+
+// Attention inside patches, qkv (T, 3, heads, dim) to out (T, heads * dim).
 void patch_attention_cpu(const float* qkv, const int32_t* cu_seqlens, int64_t num_patches, int64_t heads, int64_t dim,
-                         float scale, const float* bias, float* out);
+                         float scale, const Positions& positions, float* out);
 
 }  // namespace sparseops

@@ -10,6 +10,7 @@ namespace sparseops::gpu {
 enum class AttentionType { kHalf, kBfloat16, kFloat };
 
 constexpr int kMaxHeadDim = 64;
+constexpr int kMaxBound = 511;     // so that the table has room beside keys and values
 constexpr int kMaxTileRows = 128;  // queries of a block, at most
 
 // Pointers are on the device, arrays contiguous; qkv is aligned to 16 bytes.
@@ -22,6 +23,10 @@ struct AttentionArguments {
   int heads;
   int dim;
   float scale;
+  const float*
+      table;          // (3, 2 * bound + 1, heads), added to the scores by the clamped distance along each axis; or null
+  const int* voxels;  // (num_rows, 3), within +-2**30
+  int bound;          // at most kMaxBound
 };
 
 // Attention of every patch in one launch that depends on no value of cu_seqlens. Where these do not ascend from 0 to

@@ -6,6 +6,7 @@
 
 #include "attention/instructions.cuh"
 #include "attention/patch_tile.cuh"
+#include "attention/relative_bias.cuh"
 
 namespace sparseops::gpu {
 namespace {
@@ -63,12 +64,12 @@ __device__ __forceinline__ void copy_rows(float* shared, const Element* global, 
   }
 }
 
-template <typename Element, int kDim>
+template <typename Element, int kDim, bool kBiased>
 __device__ void attend_tile(const AttentionArguments& arguments) {
   constexpr int kOwn = kQueries<kDim>, kElements = kKeys * kDim;
   const PatchTile tile = find_tile<kRows<kDim>>(arguments);
   if (tile.first >= tile.end) return;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int dim = arguments.dim, width = arguments.heads * dim;
   const int64_t stride = 3 * static_cast<int64_t>(width);
   const auto* head = static_cast<const Element*>(arguments.qkv) + static_cast<int>(blockIdx.y) * dim;
@@ -76,22 +77,30 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
   auto* keys = reinterpret_cast<float*>(dynamic_shared());  // two tiles, then two of values
   float* values = keys + 2 * kElements;
   const int length = tile.end - tile.begin;
+  const RelativeBias<kKeys> bias{arguments, values + 2 * kElements};
   const auto copy_tile = [&](int first, int stage) {
     const Element* from = keys_from + first * stride;
     copy_rows<kDim>(keys + stage * kElements, from, length - first, stride, dim);
     copy_rows<kDim>(values + stage * kElements, from + width, length - first, stride, dim);
+    if (kBiased) bias.copy_voxels(stage, tile.begin + first, length - first, thread, kThreads);
     copies_commit();
   };
   copy_tile(0, 0);
+  if (kBiased) bias.copy_table(static_cast<int>(blockIdx.y), thread, kThreads);
 
   const int first_row = tile.first + warp * 32 * kOwn;
   // sums are largest where scores are, whatever the sign of the scale: queries take it
   const float factor = max(fabsf(arguments.scale) * kLog2E, 1e-37f);
+  const float left = kBiased ? 1 : factor;  // of it, once there are scores
+  int place[kOwn][3] = {};
   float query[kOwn][kDim], out[kOwn][kDim] = {}, total[kOwn] = {}, highest[kOwn];
 #pragma unroll
   for (int r = 0; r < kOwn; ++r) {
     const int row = min(first_row + r * 32 + lane, tile.end - 1);
     highest[r] = -INFINITY;
+    if (kBiased) {
+      for (int axis = 0; axis < 3; ++axis) place[r][axis] = arguments.voxels[static_cast<int64_t>(row) * 3 + axis];
+    }
 #pragma unroll
     for (int d = 0; d < kDim; ++d) {
       const float value = d < dim ? to_float(head[row * stride + d]) : 0;
@@ -128,10 +137,11 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
         float high = -INFINITY;
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) {
+          if (kBiased) scores[r][j] = fmaf(scores[r][j], factor, bias.of(place[r], stage, key + j));
           if (key + j >= num_keys) scores[r][j] = -INFINITY;
           high = max(high, scores[r][j]);
         }
-        high *= factor;
+        high *= left;
         if (high > highest[r] + kHeadroom) {
           const float shrink = power_of_2(highest[r] - high);
           highest[r] = high;
@@ -141,7 +151,7 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
         }
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) {
-          scores[r][j] = power_of_2(fmaf(scores[r][j], factor, -highest[r]));
+          scores[r][j] = power_of_2(fmaf(scores[r][j], left, -highest[r]));
           total[r] += scores[r][j];
         }
       }
@@ -175,16 +185,20 @@ __device__ void attend_tile(const AttentionArguments& arguments) {
   }
 }
 
-template <typename Element, int kDim>
+template <typename Element, int kDim, bool kBiased>
 __global__ void __launch_bounds__(kThreads) attend_exactly_kernel(AttentionArguments arguments) {
-  if constexpr (kNeeded<Element>) attend_tile<Element, kDim>(arguments);
+  if constexpr (kNeeded<Element>) attend_tile<Element, kDim, kBiased>(arguments);
 }
 
 template <typename Element, int kDim>
 cudaError_t start(const AttentionArguments& arguments, cudaStream_t stream) {
   const dim3 blocks(num_tiles<kRows<kDim>>(arguments), static_cast<unsigned>(arguments.heads));
   const size_t shared_bytes = 4 * kKeys * kDim * sizeof(float);
-  return launch(attend_exactly_kernel<Element, kDim>, blocks, kThreads, shared_bytes, stream, arguments);
+  if (arguments.table == nullptr) {
+    return launch(attend_exactly_kernel<Element, kDim, false>, blocks, kThreads, shared_bytes, stream, arguments);
+  }
+  const size_t with_bias = shared_bytes + RelativeBias<kKeys>::shared_bytes(arguments);
+  return launch(attend_exactly_kernel<Element, kDim, true>, blocks, kThreads, with_bias, stream, arguments);
 }
 
 template <typename Element>

@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "attention/attention_cuda.h"
+#include "attention/positions.h"
 #include "common/tensors_cuda.h"
 
 namespace sparseops::gpu {
@@ -26,8 +27,9 @@ AttentionType type_for(const Tensor& qkv) {
   }
 }
 
-Tensor attention_cuda(const Tensor& given, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& bias) {
-  TORCH_CHECK_VALUE(!bias, "a bias is not supported on a GPU");
+Tensor attention_cuda(const Tensor& given, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& table,
+                      const std::optional<Tensor>& voxels) {
+  check_positions(table, voxels, given.size(0), given.size(2));
   const int64_t rows = given.size(0), heads = given.size(2), dim = given.size(3), patches = cu_seqlens.size(0) - 1;
   TORCH_CHECK_VALUE(dim <= kMaxHeadDim && heads <= kMaxHeads, "qkv must have at most ", kMaxHeads, " heads of ",
                     kMaxHeadDim, " channels, got ", given.sizes());
@@ -44,6 +46,13 @@ Tensor attention_cuda(const Tensor& given, const Tensor& cu_seqlens, double scal
   arguments.heads = static_cast<int>(heads);
   arguments.dim = static_cast<int>(dim);
   arguments.scale = static_cast<float>(scale);
+  if (table) {
+    arguments.table = table->const_data_ptr<float>();
+    arguments.voxels = voxels->const_data_ptr<int32_t>();
+    arguments.bound = static_cast<int>(bound_of(*table));
+    TORCH_CHECK_VALUE(arguments.bound <= kMaxBound, "table must reach at most ", kMaxBound, " voxels far, got ",
+                      arguments.bound);
+  }
   C10_CUDA_CHECK(attend(type_for(qkv), arguments, c10::cuda::getCurrentCUDAStream()));
   return out;
 }
