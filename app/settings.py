@@ -56,7 +56,7 @@ def _pairs(setting: str) -> list[tuple[str, str]]:
 
 Choice = Annotated[str, _by_model("auto", "yes", "no"), BY_MODEL]
 Backend = Annotated[str, _by_model("auto", "native", "upstream"), BY_MODEL]
-Precision = Annotated[str, _by_model("auto", "fp32", "fp16", "bf16"), BY_MODEL]
+Precision = Annotated[str, _by_model("auto", "fp32", "upstream", "fp16", "bf16"), BY_MODEL]
 Keys = Annotated[
     str,
     _like(
@@ -98,8 +98,9 @@ class ModelSettings(BaseModel):
     )
     precision: Precision = Field(
         "auto",
-        description="precision of the network: fp32, fp16, bf16, or auto, which is fp16 on a GPU if the network can "
-        "and fp32 otherwise; or by model as above",
+        description="precision of the network: fp32; upstream, which is fp32 with attention rounded to bf16, as in "
+        "Pointcept; fp16; bf16; or auto, which is fp16 on a GPU if the network can and fp32 otherwise; or by model as "
+        "above",
     )
     backend: Backend = Field(
         "auto",

@@ -36,7 +36,7 @@ from timing import deciles, host_ms, machine
 from torch import Tensor
 
 SIZES = (10_000, 100_000, 400_000, 1_000_000)
-PRECISIONS = ("fp16", "bf16", "fp32", "tf32")
+PRECISIONS = ("fp16", "bf16", "upstream", "fp32", "tf32")
 WARM_UP = 3
 PROFILED = 3
 SHOWN = 12
@@ -86,15 +86,17 @@ class Subject:
 
     def __init__(self, name: str, precision: str, device: torch.device):
         from app.networks.fold import fold
-        from app.networks.precision import PRECISIONS as DTYPES
+        from app.networks.precision import PRECISIONS as KINDS
         from app.networks.precision import in_precision
         from app.networks.registry import build
 
         torch.manual_seed(0)
         self.precision = precision
         self._device = device
-        self._dtype = DTYPES["fp32" if precision == "tf32" else precision]
-        self._network: Any = in_precision(fold(build(NETWORKS[name]).requires_grad_(False).to(device)), self._dtype)
+        asked = KINDS["fp32" if precision == "tf32" else precision]
+        self._dtype = asked.dtype
+        plain = build(NETWORKS[name]).requires_grad_(False).to(device)
+        self._network: Any = in_precision(fold(plain), asked)
 
     def measure(self, rooms: Rooms, size: int, into: Measured) -> None:
         """Times of one cloud, whose size is new."""

@@ -25,7 +25,7 @@ def verify(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A folder of goldens, or one of them.", exists=True, file_okay=False)],
     only: Annotated[list[str] | None, typer.Option(help="Only cases whose name matches; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option(help="Of the networks: fp32, fp16 or bf16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Of the networks: fp32, upstream, fp16 or bf16.")] = "fp32",
     backend: Annotated[str, typer.Option(help="What runs the networks: auto, native or upstream.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

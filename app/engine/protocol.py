@@ -39,8 +39,9 @@ class CloudMeta:
 class ModelCard:
     """What is known of one model without its weights; what GET /models shows.
 
-    ``backend`` is native or upstream, ``precision`` that of its passes: fp32, fp16 or bf16, empty if it is not loaded;
-    ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside them;
+    ``backend`` is native or upstream, ``precision`` that of its passes (fp32, upstream, fp16 or bf16), empty if it is
+    not loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside
+    them;
     ``fields`` are those that a request can ask of it in mode fast, empty if it is not loaded; ``shares_passes`` says
     that clouds of several requests go through it together, because their answers do not change; ``columns`` are those
     that it reads beside coordinates and channels, ``num_features`` the width of ``features``, ``tile_voxels`` the

@@ -31,7 +31,7 @@ class Inference:
         num_classes: width that its logits must have.
         device: a torch device.
         condition: the dataset whose norms and classes a network with several is to use.
-        precision: a key of PRECISIONS, other than fp32 only if the network ``supports_half_precision``.
+        precision: a key of PRECISIONS, of another dtype than float32 only if the network ``supports_half_precision``.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Inference:
     ):
         self.exact: Any = fold(network.to(device).eval())
         self.precision = precision
-        self.dtype = PRECISIONS[precision]
-        self.network: Any = in_precision(self.exact, self.dtype)
+        self.dtype = PRECISIONS[precision].dtype
+        self.network: Any = in_precision(self.exact, PRECISIONS[precision])
         self.num_classes = num_classes
         self.condition = condition
         self.device = torch.device(device)

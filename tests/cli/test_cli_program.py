@@ -73,7 +73,7 @@ def test_settings_that_make_no_sense_are_one_line(pointserve, monkeypatch):
         ("TRACES", "perhaps", "yes or no"),
         ("API_KEYS", "opensesame", "entries as `pointserve key NAME` prints them"),
         ("API_KEYS", "me=opensesame", "entries as `pointserve key NAME` prints them"),
-        ("PRECISION", "fp8", "auto, fp32, fp16 or bf16"),
+        ("PRECISION", "fp8", "auto, fp32, upstream, fp16 or bf16"),
         ("BACKEND", "torchserve", "auto, native or upstream"),
         ("LEGACY_BLOCKS", "room=maybe", "auto, yes or no"),
         ("PATH_PREFIX", "<script>", "a path of letters"),

@@ -25,7 +25,9 @@ def test_a_long_name_fits_into_80_columns(pointserve):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(("option", "accepted"), [("precision", "fp32, fp16, bf16"), ("backend", "auto, native")])
+@pytest.mark.parametrize(
+    ("option", "accepted"), [("precision", "fp32, upstream, fp16, bf16"), ("backend", "auto, native")]
+)
 def test_a_wrong_option_names_what_is_accepted(pointserve, option, accepted):
     done = pointserve("verify", TINY, f"--{option}", "wrong")
     assert done.returncode == 1

@@ -78,7 +78,7 @@ def in_channels(model: dict) -> int:
 def test_a_cloud_has_the_same_answer_to_the_bit_alone_and_beside_strangers(kind, precision):
     plain = make_network(MODELS[kind]).eval()
     assert plain.supports_half_precision == (kind in HALVES)
-    network, dtype = in_precision(fold(plain), PRECISIONS[precision]), PRECISIONS[precision]
+    network, dtype = in_precision(fold(plain), PRECISIONS[precision]), PRECISIONS[precision].dtype
     clouds = [make_cloud(1, 600), make_cloud(2, 450, side=40), make_cloud(3, 320, side=11)]
     assert min(len(voxels) for voxels, _ in clouds) >= MIN_SHARED_VOXELS
     generator = torch.Generator().manual_seed(0)

@@ -1,10 +1,11 @@
-"""Networks in half precision."""
+"""Networks in other precisions than float32."""
 
 import pytest
 import torch
 
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
+from app.networks.ptv3.attention import SerializedAttention
 from app.networks.voxel_batch import VoxelBatch
 from tests.networks.network_samples import SPUNET, make_network, make_voxels
 
@@ -48,7 +49,35 @@ def test_half_precision_is_near_float32(network, precision: str, tolerance: floa
     features = torch.randn(len(voxels), 4, generator=torch.Generator().manual_seed(0))
     plan = exact.plan(VoxelBatch(voxels, voxels[:, 1:].float()))
     expected = exact(features, plan)
-    out = half(features.to(PRECISIONS[precision]), plan)
-    assert out.dtype == PRECISIONS[precision]
+    out = half(features.to(PRECISIONS[precision].dtype), plan)
+    assert out.dtype == PRECISIONS[precision].dtype
     assert 0 < (out.float() - expected).norm() < tolerance * expected.norm()
     assert torch.equal(exact(features, plan), expected)  # the network that was given stays in float32
+
+
+@torch.inference_mode()
+def test_upstream_rounds_attention_alone():
+    flash = {"type": "PT-v3m2", "enable_flash": True, "enable_rpe": False}
+    model = {"type": "DefaultSegmentorV2", "num_classes": 5, "backbone_out_channels": 12, "backbone": PTV3 | flash}
+    exact = fold(make_network(model).eval())
+    rounded = in_precision(exact, PRECISIONS["upstream"])
+    voxels = make_voxels(0)
+    features = torch.randn(len(voxels), 4, generator=torch.Generator().manual_seed(0))
+    plan = exact.plan(VoxelBatch(voxels))
+    expected, out = exact(features, plan), rounded(features, plan)
+    assert out.dtype == torch.float32
+    assert 0 < (out - expected).norm() < 0.01 * expected.norm()
+    assert torch.equal(exact(features, plan), expected)
+    for module in exact.modules():
+        if isinstance(module, SerializedAttention):
+            module.cast = torch.bfloat16
+    assert torch.equal(exact(features, plan), out)
+
+
+@torch.inference_mode()
+def test_upstream_rounds_nothing_without_flash_attention(network):
+    exact = fold(network)
+    voxels = make_voxels(0)
+    features = torch.randn(len(voxels), 4, generator=torch.Generator().manual_seed(0))
+    plan = exact.plan(VoxelBatch(voxels, voxels[:, 1:].float()))
+    assert torch.equal(in_precision(exact, PRECISIONS["upstream"])(features, plan), exact(features, plan))

@@ -3,6 +3,7 @@
 import pytest
 
 from app.errors import BadModel
+from app.networks.precision import PRECISIONS
 from app.settings import ModelSettings
 from app.zoo.precision import precision_for
 
@@ -14,6 +15,8 @@ from app.zoo.precision import precision_for
         ("auto", True, "cuda:1", "fp16"),
         ("auto", False, "cuda", "fp32"),
         ("bf16", True, "cpu", "bf16"),
+        ("upstream", False, "cpu", "upstream"),
+        ("upstream", True, "cuda", "upstream"),
         ("fp16,tree=fp32", True, "cuda", "fp32"),
         ("fp32,other=fp16", False, "cpu", "fp32"),
     ],
@@ -34,3 +37,8 @@ def test_precision(setting: str, supports_half_precision: bool, device: str, pre
 def test_what_cannot_be_had_is_refused(setting: str, supports_half_precision: bool, device: str, told: str):
     with pytest.raises(BadModel, match=told):
         precision_for("tree", supports_half_precision, device, ModelSettings(precision=setting))
+
+
+def test_every_precision_can_be_asked_for():
+    for name in PRECISIONS:
+        assert precision_for("tree", True, "cuda", ModelSettings(precision=name)) == name

@@ -28,7 +28,12 @@ class SerializedAttention(nn.Module):
         scale: of the scores; None for (C / num_heads) ** -0.5.
         order_index: which curve's patches.
         rpe: whether relative positions bias the scores.
+
+    Attributes:
+        cast: what query, key, value and the result are rounded to; None for nothing.
     """
+
+    cast: torch.dtype | None = None
 
     def __init__(
         self,
@@ -63,6 +68,5 @@ class SerializedAttention(nn.Module):
 
     def attend(self, qkv: Tensor, patches: Patches) -> Tensor:  # (T, 3, H, D) -> (T, C)
         """Attention along the patches."""
-        if self.rpe is None:
-            return patch_attention(qkv, patches.cu_seqlens, self.scale)
-        return patch_attention(qkv, patches.cu_seqlens, self.scale, self.rpe.rpe_table, patches.voxels.int())
+        positions = {} if self.rpe is None else {"table": self.rpe.rpe_table, "voxels": patches.voxels.int()}
+        return patch_attention(qkv, patches.cu_seqlens, self.scale, **positions, cast=self.cast)
