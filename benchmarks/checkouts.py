@@ -19,6 +19,7 @@ from benchmarks.fresh_clouds import LazClouds, NpyClouds
 from benchmarks.fresh_sizes import FreshSizes
 from benchmarks.process_times import processor_s
 from benchmarks.scannet import NETWORKS, experiment
+from benchmarks.stages import Staged, stages_ms, with_stages
 from benchmarks.table import Table
 from benchmarks.timing import deciles, machine
 from tests.http.server import ROOT, Server
@@ -68,13 +69,6 @@ class Side:
         p50 = deciles([1e3 * answer.seconds for answer in self.answers], 0)
         return [name, str(len(self.answers)), p50, f"{sum(each):.3f}", *(f"{seconds:.3f}" for seconds in each)]
 
-    def stages_ms(self) -> dict[str, float]:
-        """Medians, with ``none``, which is in no stage."""
-        names = dict.fromkeys(stage for answer in self.answers for stage in answer.stages_ms)
-        medians = {name: statistics.median(a.stages_ms.get(name, 0.0) for a in self.answers) for name in names}
-        none = (1e3 * answer.seconds - sum(answer.stages_ms.values()) for answer in self.answers)
-        return medians | {"none": statistics.median(none)}
-
 
 def main() -> None:
     """Measure and print."""
@@ -110,10 +104,8 @@ def main() -> None:
     what = f"{arguments.format.upper()} of about {arguments.points:,} points, {card['name']}"
     note = f"{machine()}. Milliseconds: median (tenth–nine tenths)."
     print(Table(f"Requests, {what}", [HEAD, *(side.row(name) for name, side in sides.items())], [note]))
-    stages = {name: side.stages_ms() for name, side in sides.items()}
-    names = dict.fromkeys(stage for found in stages.values() for stage in found)
-    rows = [[name, *(f"{found.get(stage, 0.0):.1f}" for stage in names)] for name, found in stages.items()]
-    print(Table("Milliseconds by stage", [["checkout", *names], *rows]))
+    stages = [Staged([name], stages_ms(side.answers)) for name, side in sides.items()]
+    print(Table("Milliseconds by stage", with_stages(["checkout"], stages)))
 
 
 if __name__ == "__main__":

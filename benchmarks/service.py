@@ -35,18 +35,18 @@ from benchmarks.fresh_clouds import FreshClouds, LazClouds, NpyClouds
 from benchmarks.fresh_sizes import FreshSizes
 from benchmarks.process_times import processor_s
 from benchmarks.scannet import NETWORKS, experiment
+from benchmarks.stages import Staged, stages_ms, with_stages
 from benchmarks.table import Table
 from benchmarks.timing import deciles, host_ms, machine
 from tests.http.server import Server
 
 FORMATS = {"npy": NpyClouds, "laz": LazClouds}
-STAGES = ("decode", "queue", "features", "voxelize", "plan", "network", "project", "encode")
 CHECKED = 3
 ROOM_PASSES = 256
 LOAD = ["model", "in", "points", "clients", "answers", "other", "wrong", "p50, ms", "p90, ms", "requests/s", "points/s"]
 LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "readers", "engines", "host, ms"]
-ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms", *STAGES, "none"]
-ROOMS = ["model", "points", "passes", "s", *STAGES]
+ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms"]
+ROOMS = ["model", "points", "passes", "s"]
 SEVERAL = ["model", "in", "points", "clients", "devices", "requests/s", "times one"]
 SHORT = ["model", "in", "points", "p50 of one, ms", "requests/s of {}", "NVML"]
 
@@ -56,8 +56,8 @@ class Tables:
     """Rows of what was measured, and what there was no time for."""
 
     load: list[list[str]] = field(default_factory=list)
-    one: list[list[str]] = field(default_factory=list)
-    rooms: list[list[str]] = field(default_factory=list)
+    one: list[Staged] = field(default_factory=list)
+    rooms: list[Staged] = field(default_factory=list)
     several: list[list[str]] = field(default_factory=list)
     short: list[list[str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -142,17 +142,14 @@ def measure(subject: Subject, kind: str, points: int, arguments: argparse.Namesp
         if num_clients == 1:
             clouds_again = iter([answer.cloud for answer in answers])
             again = closed_loop(subject.server.url, partial(next, clouds_again, None), 1, arguments.seconds)
-            tables.one.append([*label, *stages_of(answers, again)])
+            tables.one.append(Staged([*label, *whole_ms(answers, again)], stages_ms(answers)))
             tables.short.append([*label, f"{statistics.median(1e3 * answer.seconds for answer in answers):.0f}"])
     tables.short[-1] += [row[5], row[9]]
 
 
-def stages_of(answers: Sequence[Answered], again: Sequence[Answered]) -> list[str]:
+def whole_ms(answers: Sequence[Answered], again: Sequence[Answered]) -> list[str]:
     """Cells of the table of one request at a time, from the fourth on."""
-    stages_ms = [statistics.median(answer.stages_ms.get(stage, 0.0) for answer in answers) for stage in STAGES]
-    stages_ms.append(statistics.median(1e3 * answer.seconds - sum(answer.stages_ms.values()) for answer in answers))
-    whole = (deciles([1e3 * answer.seconds for answer in each], 1) for each in (answers, again))
-    return [str(len(answers)), *whole, *(f"{ms:.1f}" for ms in stages_ms)]
+    return [str(len(answers)), *(deciles([1e3 * answer.seconds for answer in each], 1) for each in (answers, again))]
 
 
 def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float) -> tuple[list[Answered], list[str]]:
@@ -219,10 +216,9 @@ def room(subject: Subject, points: int, tables: Tables) -> None:
     with closing(Connection(subject.server.url)) as connection:
         connection.ask(NpyClouds(points // 10, subject.card, subject.sizes).take(), query)
         for answer in [connection.ask(clouds.take(), query) for _ in range(2)]:
-            stages = [f"{answer.stages_ms.get(stage, 0.0):.0f}" for stage in STAGES]
             cells = [f"{answer.cloud.num_points:,}", answer.passes or str(answer.status), f"{answer.seconds:.2f}"]
-            tables.rooms.append([subject.name, *cells, *stages])
-            print(*tables.rooms[-1], sep=" | ", flush=True)
+            tables.rooms.append(Staged([subject.name, *cells], stages_ms([answer])))
+            print(subject.name, *cells, sep=" | ", flush=True)
 
 
 def written(tables: Tables, where: str, arguments: argparse.Namespace) -> str:
@@ -232,9 +228,9 @@ def written(tables: Tables, where: str, arguments: argparse.Namespace) -> str:
     lines += ["`benchmarks/service.py` says what is what.", ""]
     lines.append(str(Table("Under load", [LOAD, *tables.load])))
     note = "Milliseconds: median (tenth–nine tenths), by stage the median; none is what is in no stage."
-    lines.append(str(Table("One request at a time", [ONE, *tables.one], [note])))
+    lines.append(str(Table("One request at a time", with_stages(ONE, tables.one), [note])))
     if tables.rooms:
-        lines.append(str(Table("mode=exact", [ROOMS, *tables.rooms], ["Milliseconds by stage."])))
+        lines.append(str(Table("mode=exact", with_stages(ROOMS, tables.rooms), ["Milliseconds by stage."])))
     if tables.several:
         lines.append(str(Table("Several devices", [SEVERAL, *tables.several])))
     if tables.skipped:
