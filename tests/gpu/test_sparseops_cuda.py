@@ -211,8 +211,9 @@ def test_many_voxels_give_the_same_bits_again_and_in_other_tiles(kind, channels)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [32, 64, 96, 256])
-def test_a_cloud_alone_and_in_a_batch_gives_the_same_bits(kind, channels):
-    alone = voxels(10, 500, 9, batches=1)
+@pytest.mark.parametrize("number", [40, 500, 4000])  # a block a multiprocessor and fewer, and a few on each
+def test_a_cloud_alone_and_in_a_batch_gives_the_same_bits(kind, channels, number):
+    alone = voxels(10, number, round(number ** (1 / 3)) + 2, batches=1)
     other = voxels(11, rows(30_000), 45, batches=1) + torch.tensor([1, 0, 0, 0])
     together = torch.cat([alone, other])
     maps = [submanifold_map(coords.cuda(), 3) for coords in (alone, together)]

@@ -55,7 +55,7 @@ def test_a_row_of_a_linear_layer_depends_on_no_other(kind, in_channels, out_chan
         features = normal(1, rows(60_000), in_channels).to(dtype).cuda()
         packed = pack_weight(normal(2, out_channels, 1, 1, 1, in_channels).to(dtype).cuda())
         together = sparse_conv(features, packed, None, activation="gelu")
-        for first, number in ((0, 1), (5, 70), (100, 2000)):
+        for first, number in ((0, 1), (5, 70), (100, 2000), (200, 4000)):
             part = slice(first, first + number)
             alone = sparse_conv(features[part].contiguous(), packed, None, activation="gelu")
             assert torch.equal(alone, together[part])

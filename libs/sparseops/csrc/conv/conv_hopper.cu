@@ -56,23 +56,6 @@ cudaError_t run(const ConvArguments& arguments, cudaStream_t stream) {
   return launch(kernel, dim3(static_cast<unsigned>(tiles)), Shape::kThreads, bytes, stream, arguments, weight);
 }
 
-// Runs the shape that costs least, columns and a share for the gathering, or a narrower one where that leaves
-// multiprocessors without work.
-template <typename... Shapes>
-cudaError_t run_best(const ConvArguments& arguments, int multiprocessors, cudaStream_t stream) {
-  const auto across = [&](int columns) { return (arguments.out_channels + columns - 1) / columns; };
-  const auto down = [&](int rows) { return (static_cast<int64_t>(arguments.num_out) + rows - 1) / rows; };
-  const int costs[] = {across(Shapes::kColumns) * (Shapes::kColumns + 32)...};
-  const int64_t tiles[] = {down(Shapes::kRows) * across(Shapes::kColumns)...};
-  cudaError_t (*const runs[])(const ConvArguments&, cudaStream_t) = {run<Shapes>...};
-  int best = 0;
-  for (int i = 1; i < static_cast<int>(sizeof...(Shapes)); ++i) {
-    if (costs[i] < costs[best]) best = i;
-  }
-  while (best > 0 && tiles[best] < multiprocessors) --best;
-  return runs[best](arguments, stream);
-}
-
 template <typename T>
 using Tile64 = Tile<T, 64, 1, 4, 4, 3>;
 template <typename T>
@@ -81,6 +64,30 @@ template <typename T>
 using Tile128 = Tile<T, 128, 2, 3, 2, 2>;
 template <typename T>
 using Tile256 = Tile<T, 256, 2, 4, 4, 1>;
+// Tile64 for few blocks: with fewer of them on a multiprocessor each waits longer for its copies, and has more of the
+// shared memory to have more of them under way.
+template <typename T>
+using TwoOf64 = Tile<T, 64, 1, 6, 4, 2>;
+template <typename T>
+using OneOf64 = Tile<T, 64, 1, 12, 4, 1>;
+
+// Runs the shape that costs least, columns and a share for the gathering, or a narrower one where that leaves
+// multiprocessors without work. Whichever it is, a sum is of the same steps in the same order.
+template <typename T, template <typename> class... Shapes>
+cudaError_t run_best(const ConvArguments& arguments, int multiprocessors, cudaStream_t stream) {
+  const auto across = [&](int columns) { return (arguments.out_channels + columns - 1) / columns; };
+  const auto down = [&](int rows) { return (static_cast<int64_t>(arguments.num_out) + rows - 1) / rows; };
+  const int costs[] = {across(Shapes<T>::kColumns) * (Shapes<T>::kColumns + 32)...};
+  const int64_t tiles[] = {down(Shapes<T>::kRows) * across(Shapes<T>::kColumns)...};
+  cudaError_t (*const runs[])(const ConvArguments&, cudaStream_t) = {run<Shapes<T>>...};
+  int best = 0;
+  for (int i = 1; i < static_cast<int>(sizeof...(Shapes)); ++i) {
+    if (costs[i] < costs[best]) best = i;
+  }
+  while (best > 0 && tiles[best] < multiprocessors) --best;
+  if (best > 0 || tiles[0] > 2 * multiprocessors) return runs[best](arguments, stream);
+  return (tiles[0] <= multiprocessors ? run<OneOf64<T>> : run<TwoOf64<T>>)(arguments, stream);
+}
 
 // Whether the current device runs the kernels' code, and not empty ones, which have no static shared memory.
 bool compiled_for_this_device() {
@@ -114,9 +121,8 @@ cudaError_t convolve_hopper(ConvType type, const ConvArguments& arguments, cudaS
   if (error != cudaSuccess) return error;
   error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (error != cudaSuccess) return error;
-  const auto run_half = run_best<Tile64<__half>, Tile96<__half>, Tile128<__half>, Tile256<__half>>;
-  const auto run_bfloat16 =
-      run_best<Tile64<__nv_bfloat16>, Tile96<__nv_bfloat16>, Tile128<__nv_bfloat16>, Tile256<__nv_bfloat16>>;
+  const auto run_half = run_best<__half, Tile64, Tile96, Tile128, Tile256>;
+  const auto run_bfloat16 = run_best<__nv_bfloat16, Tile64, Tile96, Tile128, Tile256>;
   return (type == ConvType::kHalf ? run_half : run_bfloat16)(arguments, processors, stream);
 }
 
