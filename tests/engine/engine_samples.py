@@ -63,7 +63,17 @@ def reads_a_body(pid: int) -> bool:
     return "memfd:pointserve-body" in Path(f"/proc/{pid}/maps").read_text()
 
 
-FAULTS = ["kill", "stop", "hang", "break_device_once", "want_memory", "want_all_memory", "wait_for_go", "misbehave"]
+FAULTS = [
+    "kill",
+    "stop",
+    "hang",
+    "break_device_once",
+    "want_memory",
+    "want_all_memory",
+    "wait_for_go",
+    "misbehave",
+    "end_thread_once",
+]
 
 
 def npz_bytes(num_points: int, fault: str = "", extent_m: float = 3.0) -> bytes:

@@ -166,6 +166,15 @@ def test_error_of_the_device_costs_none_of_those_in_flight_its_answer(service, e
     assert restarts(service) == before + 1
 
 
+def test_thread_that_ends_ends_the_process_and_leaves_no_cloud_waiting(service, expected, clients, waiting, folder):
+    before = service.status().engines[0].restarts.get("exit", 0)
+    ended = clients.submit(ask, service, npz_bytes(520, "end_thread_once"))
+    (folder / "go").touch()
+    assert len(ended.result()) > 520
+    assert service.status().engines[0].restarts["exit"] == before + 1
+    assert all_of(service, clients) == expected
+
+
 def test_of_two_in_flight_only_the_one_whose_client_is_gone_is_dropped(service, clients, waiting, folder):
     gone = threading.Event()
     other = clients.submit(ask, service, npz_bytes(501, "wait_for_go"), is_gone=gone.is_set)

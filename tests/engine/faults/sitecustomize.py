@@ -54,9 +54,24 @@ def misbehave(num_voxels: int) -> None:
     raise ValueError("a bug that no check caught")
 
 
-FAULTS = dict(
-    enumerate([kill, stop, hang, break_device_once, want_memory, want_all_memory, wait_for_go, misbehave], start=101)
-)
+def end_thread_once(num_voxels: int) -> None:
+    if not (FOLDER / "ended").exists():
+        (FOLDER / "ended").touch()
+        raise SystemExit  # which ends a thread without a word
+
+
+KNOWN = [
+    kill,
+    stop,
+    hang,
+    break_device_once,
+    want_memory,
+    want_all_memory,
+    wait_for_go,
+    misbehave,
+    end_thread_once,
+]
+FAULTS = dict(enumerate(KNOWN, start=101))
 
 
 class Faulty(importlib.abc.MetaPathFinder):
