@@ -189,12 +189,13 @@ class Service:
                 decode_ms = _elapsed_ms(begin)
                 on_stage("segment")
                 memory.segmenting(cloud)
+                passes = 1 if options.mode.is_single_pass else options.max_passes or max_passes
                 job = self._scheduler.submit(
                     cloud,
                     options,
                     deadline.at_s,
                     shares=card.shares_passes and options.mode.is_single_pass,
-                    need_bytes=card.bytes_per_voxel * min(cloud.num_points, self._settings.tile_voxels),
+                    need_bytes=card.bytes_per_voxel * min(cloud.num_points * passes, self._settings.tile_voxels),
                 )
             segmented = self._scheduler.result(job, deadline)
             segmentation = stack.enter_context(segmented.segmentation)

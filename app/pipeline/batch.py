@@ -10,7 +10,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES
 from app.options import Options
 
-from .inference import Inference
+from .inference import Inference, joined
 from .pipeline import Pipeline, source_of
 from .predictions import Predictions
 from .prepare import Prepared
@@ -156,6 +156,6 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
 def _logits(inference: Inference, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
     """Logits float32 (V, num_classes) of each cloud, of one pass."""
     plan = inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
-    feat = torch.cat([each.feat for each in prepared])
+    feat = joined([each.feat for each in prepared])
     logits = inference.logits(feat, plan, run)
     return list(logits.split([len(each) for each in prepared]))

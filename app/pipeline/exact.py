@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import tiling, views
-from .inference import Inference
+from .inference import Inference, joined
 from .out_of_memory import is_out_of_memory
 from .predictions import Predictions
 from .prepare import represent
@@ -224,7 +224,7 @@ class _Tester:
     def _probabilities(self, batch: Sequence[_Fragment]) -> Sequence[Tensor]:
         """float32 (V, num_classes) for each fragment of ``batch``."""
         plan = self.plans.of(batch)
-        logits = self.inference.logits(torch.cat([fragment.feat for fragment in batch]), plan, self.run)
+        logits = self.inference.logits(joined([fragment.feat for fragment in batch]), plan, self.run)
         return logits.softmax(1).split([len(fragment.points) for fragment in batch])
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from app.clouds.cloud import InstanceInfo
-from app.clouds.fields import FIELDS, FLOAT32, INT32, UINT8
+from app.clouds.fields import FIELDS, FLOAT32, INT32, UINT8, OutputField
 from app.errors import TooLarge
 
 from .predictions import Predictions
@@ -16,6 +16,7 @@ from .projection import Projection
 
 DTYPES = {INT32: torch.int32, FLOAT32: torch.float32, UINT8: torch.uint8}
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
+MAX_DEVICE_BYTES = 1 << 28  # of a column that a GPU projects; a larger one is projected once its rows have come down
 
 
 def _entropy(predictions: Predictions) -> Tensor:
@@ -44,7 +45,8 @@ MADE: dict[str, Callable[[Predictions], Tensor]] = {
 
 
 def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, Tensor]:
-    """The fields ``names`` of every point, by name, in the order of ``FIELDS``, in their dtypes, on the device.
+    """The fields ``names`` of every point, by name, in the order of ``FIELDS``, in their dtypes, on the device but for
+    those of more than ``MAX_DEVICE_BYTES``.
 
     Raises TooLarge if the features of all points would be.
     """
@@ -56,10 +58,15 @@ def of_points(predictions: Predictions, projection: Projection, names: Sequence[
             f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
         )
     fields = [field for field in FIELDS.values() if field.name in names]
-    return {
-        field.name: projection.project(MADE[field.name](predictions).to(DTYPES[field.dtype]), field.unusable)
-        for field in fields
-    }
+    return {field.name: _of_points(predictions, projection, field) for field in fields}
+
+
+def _of_points(predictions: Predictions, projection: Projection, field: OutputField) -> Tensor:
+    values = MADE[field.name](predictions).to(DTYPES[field.dtype])
+    row_bytes = values.element_size() * values.shape[1:].numel()
+    if values.is_cuda and projection.num_points * row_bytes > MAX_DEVICE_BYTES:
+        values, projection = values.cpu(), projection.cpu()
+    return projection.project(values, field.unusable)
 
 
 def instance_infos(predictions: Predictions, of_point: np.ndarray, class_ids: Sequence[int]) -> list[InstanceInfo]:

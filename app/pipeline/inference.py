@@ -23,6 +23,11 @@ OVERFLOW = "Half precision overflowed; the network ran in float32."
 Answer = TypeVar("Answer")
 
 
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """The rows of all ``parts``; no copy of a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
 class Inference:
     """A network, folded for inference, on one device, where its tensors are, those given and those returned.
 
@@ -64,6 +69,7 @@ class Inference:
         out = answer(self)
         if run.checks_passed():
             return out
+        run.forget_checks()
         run.warnings.append(OVERFLOW)
         twin = copy.copy(self)
         twin.network, twin.dtype = self.exact, torch.float32
@@ -88,10 +94,10 @@ class Inference:
     def plan(self, clouds: Sequence[tuple[Tensor, Tensor]], run: RunContext) -> Any:
         """The network's plan for a batch of ``clouds``, each its voxels int64 (V, 3) and positions float32 (V, 3)."""
         with run.stage("plan"):
-            voxels = torch.cat(
+            voxels = joined(
                 [functional.pad(grid_coord, (1, 0), value=number) for number, (grid_coord, _) in enumerate(clouds)]
             )
-            coord = torch.cat([coord for _, coord in clouds])
+            coord = joined([coord for _, coord in clouds])
             return self.network.plan(VoxelBatch(voxels, coord, condition=self.condition))
 
     @torch.inference_mode()

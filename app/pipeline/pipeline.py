@@ -1,6 +1,6 @@
 """The steps from a cloud to its answer, with one network on one device: prepare, predict, project."""
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
@@ -16,6 +16,7 @@ from .prepare import Prepared
 from .procedure import InferenceProcedure
 from .projection import Projection
 from .run_context import RunContext
+from .upload import upload
 
 
 class Pipeline:
@@ -82,7 +83,7 @@ class Pipeline:
             )
             ignored = self.procedure.ignore_label
             ids = [info.id for info in self.procedure.classes] or [ignored]
-            of_rows = torch.tensor(ids, dtype=torch.int32, device=predictions.best.device)[predictions.best]
+            of_rows = upload(np.array(ids, np.int32), predictions.best.device).index_select(0, predictions.best)
             columns = {"labels": projection.project(of_rows, ignored)}
             columns |= field_values.of_points(predictions, projection, options.fields)
             if not self.procedure.classes and not made_from(FEATURES, options.fields):

@@ -39,6 +39,10 @@ class Projection:
         without = (self.rows < 0).view(-1, *[1] * (values.ndim - 1))
         return values.index_select(0, self.rows.clamp(min=0)).masked_fill_(without, unusable)
 
+    def cpu(self) -> "Projection":
+        """The same on the processor."""
+        return Projection(self.rows.cpu(), self.has_gaps)
+
     @classmethod
     def of_usable(cls, num_points: int, points: Tensor) -> "Projection":
         """From the usable ``points`` int64 (R,), ascending, of a cloud of ``num_points`` to all of them."""

@@ -64,6 +64,10 @@ class RunContext:
         """Keep ``passed``, one bool on the device, until somebody asks whether ``checks_passed``."""
         self._checks.append(passed)
 
+    def forget_checks(self) -> None:
+        """Forget what was noted: all is computed again."""
+        self._checks.clear()
+
     def checks_passed(self) -> bool:
         """Whether every check that was noted passed; waits for the device if there is one."""
         if len(self._checks) > 1:

@@ -50,7 +50,7 @@ def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels:
             if not len(joined):
                 joined = outputs.new_zeros((len(prepared), outputs.shape[1]))
             share = tile.weights[:, None]
-            joined[tile.rows] += outputs * share
-            weight[tile.rows] += share
+            joined.index_add_(0, tile.rows, outputs * share)
+            weight.index_add_(0, tile.rows, share)
     with run.stage("project"):
         return joined.div_(weight)

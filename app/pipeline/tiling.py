@@ -57,10 +57,11 @@ def cut(grid_coord: Tensor, max_voxels: int, halo: int = HALO_VOXELS) -> Iterato
     than 2**16 voxels. A core is at least as wide as the halo, else most of the work would be halo: if columns are
     too full for that, the halo is halved, down to ALIGNMENT, of which ``halo`` is a multiple.
     """
-    low, high = torch.stack(grid_coord.aminmax(dim=0)).cpu().numpy()
+    bounds = torch.stack(grid_coord.aminmax(dim=0))
+    low, high = bounds.cpu().numpy()
     if len(grid_coord) <= max_voxels and (high - low)[:2].max() < MAX_EXTENT:
         rows = torch.arange(len(grid_coord), device=grid_coord.device)
-        yield Tile(rows, torch.ones_like(rows, dtype=torch.float32), _aligned(rows.new_tensor(low)), is_part=False)
+        yield Tile(rows, torch.ones_like(rows, dtype=torch.float32), _aligned(bounds[0]), is_part=False)
         return
     low, high = low[:2], high[:2] + 1
     x, y, z = grid_coord.unbind(1)

@@ -1,12 +1,23 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from app.clouds.cloud import ClassInfo, Cloud
+from app.networks.registry import build
 from app.pipeline.procedure import InferenceProcedure
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def make_network():
+    """SpUNet with six inputs and six classes, random weights of a golden case."""
+    case = GOLDEN / "spunet_v1m1_batch3_tiny_mix"
+    network = build(json.loads((case / "config.json").read_text())["model"])
+    network.load_state_dict(load_file(case / "weights.safetensors"))
+    return network
 
 
 def make_procedure(feat_keys=("color", "normal"), grid_size=0.5, transform=(), num_classes=6):

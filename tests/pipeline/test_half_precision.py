@@ -15,6 +15,10 @@ from tests.pipeline.pipeline_samples import make_terrain
 
 @pytest.fixture(scope="module")
 def overflowing(network):
+    return make_overflowing(network)
+
+
+def make_overflowing(network):
     """Activations of bright points are past what float16 holds, those of dark ones are not."""
     scaled = copy.deepcopy(network)
     scaled.backbone.conv_input[0].weight.data *= 3e4
@@ -43,6 +47,18 @@ def test_what_overflows_runs_in_float32_with_a_warning(overflowing, procedure, f
     exact = Segmenter(overflowing, procedure).segment(make_terrain(), Options(fields=fields))
     half = Segmenter(overflowing, procedure, precision="fp16").segment(make_terrain(), Options(fields=fields))
     assert half.meta.warnings == [OVERFLOW]
+    np.testing.assert_array_equal(half.fields["probabilities"], exact.fields["probabilities"])
+
+
+def test_what_overflows_in_some_pass_runs_in_float32_in_all_of_them(overflowing, procedure):
+    procedure.aug_transform.extend([[], [{"type": "RandomScale", "scale": [0.9, 0.9]}]])
+    told, options = [], Options(mode="exact", fields=("probabilities",))
+    exact = Segmenter(overflowing, procedure).segment(make_terrain(), options)
+    half = Segmenter(overflowing, procedure, precision="fp16").segment(
+        make_terrain(), options, on_passes=lambda *passes: told.append(passes)
+    )
+    assert half.meta.warnings == [OVERFLOW]
+    assert told[-1] == (half.meta.passes, half.meta.passes)
     np.testing.assert_array_equal(half.fields["probabilities"], exact.fields["probabilities"])
 
 
