@@ -178,6 +178,15 @@ def test_linear_layers_are_convolutions_of_every_row_with_itself(orders, kind, i
         assert relative_error(found, exact(features, weight, None, bias, residual, GELU)) < TOLERANCES[kind]
 
 
+@pytest.mark.parametrize("kind", [HALF, BFLOAT16, TF32, FLOAT])
+def test_a_row_of_few_and_of_many_has_the_same_bits(orders, steps, kind):
+    own = torch.arange(400).int()[None]
+    features, weight, bias, residual = operands(kind, own.t(), own, 72, 40)
+    together = convolve(kind, features, weight, None, None, bias, residual)
+    for few in (1, 32, 50):  # other tiles, as they leave multiprocessors without work
+        assert torch.equal(convolve(kind, features[:few], weight, None, None, bias, residual[:few]), together[:few])
+
+
 def test_gelu_of_every_half_precision_number():
     numbers = torch.arange(-(2**15), 2**15).short().view(torch.float16)
     numbers = numbers[numbers.isfinite()].reshape(-1, 8).contiguous()

@@ -7,6 +7,9 @@
 namespace sparseops::gpu {
 namespace {
 
+// For so few rows that a block has a multiprocessor to itself: more blocks, each with more copies under way.
+template <int kRowBytes>
+using FewRows = Tile<32, 32, 2, 2, 3, kRowBytes, 8>;
 using Tile32 = Tile<64, 32, 2, 2, 4>;
 using Tile64 = Tile<128, 64, 2, 2, 4>;
 using Tile96 = Tile<128, 96, 2, 2, 3>;
@@ -15,6 +18,7 @@ using Tile256 = Tile<128, 256, 2, 4, 1>;
 // For float units, where fewer rows have fewer offsets between them.
 template <int kRowBytes>
 struct FloatTiles {
+  using FewRows = gpu::FewRows<kRowBytes>;
   using Tile64 = Tile<64, 64, 1, 4, 4, kRowBytes, 3>;
   using Tile96 = Tile<64, 96, 2, 2, 3, kRowBytes, 3>;
   using Tile128 = Tile<64, 128, 1, 4, 3, kRowBytes, 3>;
@@ -99,8 +103,8 @@ struct FloatMath {
 
 template <typename Tiles>
 cudaError_t run_float(const Plan<float>& plan, int multiprocessors, cudaStream_t stream) {
-  return run_best<FloatMath, float, Tile32, typename Tiles::Tile64, typename Tiles::Tile96, typename Tiles::Tile128>(
-      plan, multiprocessors, stream);
+  return run_best<FloatMath, float, typename Tiles::FewRows, Tile32, typename Tiles::Tile64, typename Tiles::Tile96,
+                  typename Tiles::Tile128>(plan, multiprocessors, stream);
 }
 
 }  // namespace
@@ -122,13 +126,14 @@ cudaError_t convolve(ConvType type, const ConvArguments& arguments, cudaStream_t
   const int processors = attribute(cudaDevAttrMultiProcessorCount);
   switch (type) {
     case ConvType::kHalf:
-      return run_best<HalfMath, __half, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit}, processors,
-                                                                                  stream);
+      return run_best<HalfMath, __half, FewRows<64>, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit},
+                                                                                               processors, stream);
     case ConvType::kBfloat16:
-      return run_best<Bfloat16Math, __nv_bfloat16, Tile32, Tile64, Tile96, Tile128, Tile256>({arguments, limit},
-                                                                                             processors, stream);
+      return run_best<Bfloat16Math, __nv_bfloat16, FewRows<64>, Tile32, Tile64, Tile96, Tile128, Tile256>(
+          {arguments, limit}, processors, stream);
     case ConvType::kTf32:
-      return run_best<Tf32Math, float, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors, stream);
+      return run_best<Tf32Math, float, FewRows<64>, Tile32, Tile64, Tile96, Tile128>({arguments, limit}, processors,
+                                                                                     stream);
     case ConvType::kFloat:
       return attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) >= kLongStepsBytes
                  ? run_float<LongSteps>({arguments, limit}, processors, stream)
