@@ -105,6 +105,24 @@ def _grouping_expected(given: Arguments) -> Tensor:
     return torch.cat([relative, _rows(given["feat"], given["idx"])], 2)
 
 
+def _moments_arguments(generator: Generator, number: int) -> Arguments:
+    idx, xyz = _edges(generator, number), _points(generator, number)
+    return {"idx": idx, "nsample": NEIGHBOURS - 1, "xyz": xyz, "new_xyz": _points(generator, number)}
+
+
+def _moments_expected(given: Arguments) -> Tensor:
+    """Of each query by itself, from its neighbours' places in float64."""
+    is_one = (given["idx"] >= 0)[:, : given["nsample"], None]
+    places = _rows(given["xyz"], given["idx"][:, : given["nsample"]]).double() - given["new_xyz"][:, None].double()
+    count = is_one.sum(1).clamp(min=1)
+    mean = (places * is_one).sum(1) / count
+    centred = (places - mean[:, None]) * is_one
+    covariance = centred.mT @ centred / count[..., None]
+    lowest = places[..., 2].masked_fill(~is_one[..., 0], torch.inf).amin(1).nan_to_num(posinf=0)
+    entries = torch.triu_indices(3, 3, device=covariance.device)
+    return torch.cat([mean.T, covariance[:, entries[0], entries[1]].T, lowest[None]])
+
+
 def _subtraction_arguments(generator: Generator, number: int) -> Arguments:
     one, other = _features(generator, number, CHANNELS), _features(generator, number, CHANNELS)
     return {"input1": one, "input2": other, "idx": _edges(generator, number)}
@@ -192,6 +210,7 @@ OPERATORS = [
         tolerance=1e-4,
         linear=False,
     ),
+    _operator("neighbour_moments", _moments_arguments, _moments_expected, tolerance=1e-9),
     _operator(
         "grouping", _grouping_arguments, _grouping_expected, tolerance=1e-5, gradients=("feat", "xyz", "new_xyz")
     ),

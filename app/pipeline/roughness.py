@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from pointops import knn_query
+from pointops import knn_query, neighbour_moments
 from torch import Tensor
 
 from .out_of_memory import is_out_of_memory
 from .sample import Sample
 
-CHUNK_POINTS = {"cpu": 10_000, "cuda": 200_000}  # what caches hold, what any card has room for
+CHUNK_POINTS = {"cpu": 30_000, "cuda": 250_000}  # what caches hold and one thread does soonest; 0.1 GiB
 SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 
@@ -40,30 +40,34 @@ def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
         return values
     most = min(max(neighbours), len(coord))
     rows, _ = knn_query(most, coord, torch.full((1,), len(coord), device=coord.device))
-    axes = coord.T.contiguous()
     step = CHUNK_POINTS[coord.device.type]
     for start in range(0, len(coord), step):
         chunk = slice(start, start + step)
-        near = rows[chunk].reshape(-1)
-        around = [(axis.index_select(0, near).view(-1, most) - axis[chunk, None]) for axis in axes]
         for place, number in enumerate(neighbours):
-            values[chunk, 4 * place : 4 * place + 4] = _of_groups(*(axis[:, :number] for axis in around))
+            moments = neighbour_moments(rows[chunk], min(number, most), coord, coord[chunk])
+            values[chunk, 4 * place : 4 * place + 4] = _of_moments(*moments)
     return values
 
 
-def _of_groups(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """(M, 4) of the places x, y, z (M, K) of K points seen from the point they surround."""
-    lowest = z.amin(1)
-    middle = [axis.mean(1) for axis in (x, y, z)]
-    x, y, z = (axis - mean[:, None] for axis, mean in zip((x, y, z), middle, strict=True))
+def _of_moments(
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
+    xx: Tensor,
+    xy: Tensor,
+    xz: Tensor,
+    yy: Tensor,
+    yz: Tensor,
+    zz: Tensor,
+    lowest: Tensor,
+) -> Tensor:
+    """(M, 4) of the moments of M groups of points, each float64 (M,), seen from the point they surround."""
     least = LEAST_SPREAD_M**2
-    xx, yy, zz = ((axis * axis).mean(1) for axis in (x, y, z))
-    xy, xz, yz = ((one * other).mean(1) for one, other in ((x, y), (x, z), (y, z)))
     xx, yy = xx + least, yy + least
     determinant = xx * yy - xy * xy
     along_x, along_y = (yy * xz - xy * yz) / determinant, (xx * yz - xy * xz) / determinant
     spread_m = (zz - along_x * xz - along_y * yz).clamp_(min=0).sqrt_()
-    over_plane_m = along_x * middle[0] + along_y * middle[1] - middle[2]
-    heights = (torch.stack([spread_m, over_plane_m, -lowest], 1) / SCALE_M).tanh_()
+    over_plane_m = along_x * x + along_y * y - z
     slope = (1 + along_x**2 + along_y**2).rsqrt_()
-    return torch.column_stack([heights[:, :1], slope, heights[:, 1:]])
+    heights = [(height_m / SCALE_M).tanh_() for height_m in (spread_m, over_plane_m, -lowest)]
+    return torch.stack([heights[0], slope, *heights[1:]], 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pointops import knn_query, neighbour_moments
 
 from app.pipeline.normals import estimate_normals
 
@@ -24,3 +25,12 @@ def test_normals_are_those_of_the_processor(num_points, extent_m):
     off = (here - there).abs().amax(1)
     assert (off < 1e-5).float().mean() >= 1 - 1e-4  # a normal at right angles to inwards may have either sign
     assert (torch.minimum(off, (here + there).abs().amax(1)) < 1e-5).float().mean() >= 1 - 1e-5
+
+
+def test_neighbours_and_their_moments_are_those_of_the_processor_to_the_bit():
+    coord, end = hills(100_000, 100.0), torch.tensor([100_000])
+    rows, _ = knn_query(16, coord, end)
+    there, _ = knn_query(16, coord.cuda(), end.cuda())
+    assert torch.equal(there.cpu(), rows)
+    here = neighbour_moments(rows, 10, coord, coord)
+    assert torch.equal(neighbour_moments(there, 10, coord.cuda(), coord.cuda()).cpu(), here)

@@ -24,8 +24,8 @@ SERIAL = ["serialization", "levels", "segments", "patches", "attention"]
 # program, its library and operators, sanitizers, whether threads are torch's, further flags
 PROGRAMS = [
     ("pointgroup_ops", "pointgroup_ops", ["ball_query", "bfs_cluster"], ADDRESS, True, ["-ffp-contract=off"]),
-    ("pointops", "pointops", ["search", "sampling", "features"], ADDRESS, False, POINTOPS),
-    ("pointops", "pointops", ["search", "sampling", "features"], THREAD, False, POINTOPS + WIDE),
+    ("pointops", "pointops", ["search", "sampling", "features", "moments"], ADDRESS, False, POINTOPS),
+    ("pointops", "pointops", ["search", "sampling", "features", "moments"], THREAD, False, POINTOPS + WIDE),
     ("sparseops_conv", "sparseops", ["maps", "conv"], ADDRESS, False, []),
     ("sparseops_conv", "sparseops", ["maps", "conv"], THREAD, False, []),
     ("sparseops_grid", "sparseops", ["grid"], ADDRESS, False, []),

@@ -28,6 +28,7 @@ CALLS = {
     pointops.knn_query: (5, *QUERIES),
     pointops.ball_query: (5, 0.4, 0.1, *QUERIES),
     pointops.farthest_point_sampling: (XYZ, OFFSET, NEW_OFFSET),
+    pointops.neighbour_moments: (IDX, 3, XYZ, NEW_XYZ),
     pointops.grouping: (IDX, FEAT.half(), XYZ, NEW_XYZ, True),
     pointops.grouping2: (FEAT, IDX),
     pointops.subtraction: (floats(20, 6), FEAT, IDX),

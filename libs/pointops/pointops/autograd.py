@@ -41,6 +41,11 @@ def _(xyz: Tensor, offset: Tensor, sample_offset: Tensor, samples: int) -> Tenso
     return xyz.new_empty(samples, dtype=torch.int32)
 
 
+@torch.library.register_fake("pointops::neighbour_moments")
+def _(xyz: Tensor, queries: Tensor, index: Tensor, used: int) -> Tensor:
+    return queries.new_empty(10, queries.shape[0], dtype=torch.float64)
+
+
 @torch.library.register_fake("pointops::gather")
 def _(table: Tensor, index: Tensor) -> Tensor:
     return table.new_empty(*index.shape, table.shape[1])

@@ -94,6 +94,23 @@ def farthest_point_sampling(xyz: Tensor, offset: Tensor, sample_offset: Tensor, 
     return chosen.int()
 
 
+def neighbour_moments(xyz: Tensor, queries: Tensor, index: Tensor, used: int) -> Tensor:
+    """float64 (10, m); see pointops.neighbour_moments."""
+    out = torch.zeros(10, len(queries), dtype=torch.float64, device=queries.device)
+    for chunk in torch.arange(len(queries), device=queries.device).split(max(1, CHUNK // used)):
+        rows = index[chunk, :used]
+        is_one = rows >= 0
+        count = is_one.sum(1).clamp(min=1)
+        places = (gather(xyz, rows).double() - queries[chunk, None].double()) * is_one[..., None]  # (m, s, 3)
+        mean = places.sum(1) / count[:, None]
+        first, second = zip(*((one, other) for one in range(3) for other in range(one, 3)), strict=True)
+        products = (places[..., first] * places[..., second]).sum(1) / count[:, None]
+        lowest = torch.where(is_one, places[..., 2], torch.inf).amin(1)
+        parts = [mean, products - mean[:, first] * mean[:, second], torch.where(is_one.any(1), lowest, 0)[:, None]]
+        out[:, chunk] = torch.cat(parts, 1).T
+    return out
+
+
 def gather(table: Tensor, index: Tensor) -> Tensor:
     """Rows of table (n, c) at index (…), zeros at -1."""
     return torch.cat([table, table.new_zeros(1, table.shape[1])])[index.long()]  # -1 is the row of zeros

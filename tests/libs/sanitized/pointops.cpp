@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "features/features_cpu.h"
+#include "moments/moments_cpu.h"
 #include "sampling/sampling_cpu.h"
 #include "search/box_tree.h"
 #include "search/candidates.h"
@@ -178,6 +179,30 @@ void follow_curve() {
   }
 }
 
+void run_moments(int64_t points, int64_t queries, int64_t listed, int64_t used) {
+  const auto xyz = array<float>(3 * points), centres = array<float>(3 * queries);
+  for (int64_t i = 0; i < 3 * points; ++i) xyz[i] = static_cast<float>(below(1000)) / 8;
+  for (int64_t i = 0; i < 3 * queries; ++i) centres[i] = static_cast<float>(below(1000)) / 8;
+  const auto index = array<int32_t>(queries * listed);
+  for (int64_t i = 0; i < queries * listed; ++i) index[i] = static_cast<int32_t>(below(points + 1)) - 1;
+  const auto out = array<double>(kMoments * queries);
+  neighbour_moments({xyz.get(), points, centres.get(), index.get(), queries, listed, used}, out.get());
+  for (int64_t query = 0; query < queries; ++query) {
+    double mean[3] = {}, lowest = 0;
+    int count = 0;
+    for (int64_t i = 0; i < used; ++i) {
+      const int32_t row = index[query * listed + i];
+      if (row < 0) continue;
+      for (int axis = 0; axis < 3; ++axis) mean[axis] += xyz[3 * row + axis] - centres[3 * query + axis];
+      const double z = xyz[3 * row + 2] - centres[3 * query + 2];
+      lowest = count++ == 0 ? z : std::min(lowest, z);
+    }
+    for (int axis = 0; axis < 3; ++axis)
+      require(std::abs(out[axis * queries + query] - mean[axis] / std::max(count, 1)) < 1e-9, "a mean is another");
+    require(out[9 * queries + query] == lowest, "the lowest z is another");
+  }
+}
+
 // A few points far away leave the others cells of their own.
 void far_points_take_no_cells() {
   const float middle[6] = {1, 1, 0, 7, 7, 0}, none[6] = {1, 1, 1, 1, 1, 1};
@@ -230,6 +255,8 @@ int main() {
   compare_samples(many, sizes);
   run_features(1, 1, 1, 1, 1);
   run_features(50, 400, 7, 19, 4);
+  run_moments(1, 1, 1, 1);
+  run_moments(50, 3000, 7, 5);
   std::puts("right");
   return 0;
 }
