@@ -15,7 +15,7 @@ def upload(values: np.ndarray, device: str | torch.device) -> Tensor:
     numbers too.
     """
     here = torch.from_numpy(np.require(values, requirements=["C", "W"]))
-    if torch.device(device).type != "cuda":
+    if torch.device(device).type != "cuda" or not here.numel():
         return here.to(device)
     there = torch.empty_like(here, device=device, memory_format=torch.contiguous_format)
     rows = max(1, PIECE_BYTES * len(here) // max(1, here.nbytes))
