@@ -199,7 +199,7 @@ class _Tester:
         for sample, voxels, weight, count in viewed:
             for points in islice(voxels.fragments(), count):
                 with self.run.stage("voxelize"):
-                    coord, feat = represent(sample, voxels, points, self.procedure)
+                    coord, feat = represent(sample, voxels, points, grid_coord, self.procedure)
                     fragment = _Fragment(grid_coord, points, coord, feat, weight)
                 yield fragment
 

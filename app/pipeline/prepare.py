@@ -94,9 +94,14 @@ def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
     )
 
 
-def represent(sample: Sample, voxels: Voxels, points: Tensor, procedure: InferenceProcedure) -> tuple[Tensor, Tensor]:
-    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order."""
-    chosen = take(sample, points) | {"grid_coord": voxels.grid_coord.index_select(0, points), "index": points}
+def represent(
+    sample: Sample, voxels: Voxels, points: Tensor, grid_coord: Tensor, procedure: InferenceProcedure
+) -> tuple[Tensor, Tensor]:
+    """Positions float32 (V, 3) and features float32 (V, C) of ``points`` int64 (V,), one in each voxel in its order.
+
+    ``grid_coord`` int64 (V, 3) are the voxels.
+    """
+    chosen = take(sample, points) | {"grid_coord": grid_coord, "index": points}
     if procedure.voxelize.get("return_displacement"):
         chosen["displacement"] = voxels.displacement(sample["coord"], points)
         if procedure.voxelize.get("project_displacement"):
@@ -123,5 +128,6 @@ def prepared(
     sample: Sample, voxels: Voxels, points: Tensor, projection: Projection, procedure: InferenceProcedure
 ) -> Prepared:
     """``voxels`` of a sample, represented by its ``points`` int64 (V,), one in each in its order."""
-    coord, feat = represent(sample, voxels, points, procedure)
-    return Prepared(projection, points, voxels.grid_coord.index_select(0, points), coord, feat)
+    grid_coord = voxels.grid_coord.index_select(0, points)
+    coord, feat = represent(sample, voxels, points, grid_coord, procedure)
+    return Prepared(projection, points, grid_coord, coord, feat)
