@@ -64,7 +64,8 @@ def test_stages_take_what_the_device_took():
     start_s = time.perf_counter()
     answer = segmenter.segment(hills(30_000, 1), Options(mode="exact", fields=FIELDS))
     spent_ms = 1e3 * (time.perf_counter() - start_s)
-    assert list(answer.meta.timings_ms) == ["features", "voxelize", "plan", "network", "project"]
+    stages = [name for name in answer.meta.timings_ms if name != "wait"]
+    assert stages == ["features", "voxelize", "plan", "network", "project"]
     assert min(answer.meta.timings_ms.values()) > 0
     assert 0.5 * spent_ms < sum(answer.meta.timings_ms.values()) < 1.01 * spent_ms
 
