@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import column_statistics
-
 HALO_VOXELS = 64
 ALIGNMENT_BITS = 5
 ALIGNMENT = (
@@ -113,10 +111,10 @@ def _cells(values: Tensor, first: int) -> Tensor:
 def _cores(places: np.ndarray, counts: np.ndarray, core: _Core, max_voxels: int) -> Iterator[_Core]:
     """The cores that ``core`` is halved into, by the cells of it and of its halo."""
     low, high, halo = core.low, core.high, core.halo
-    in_core = column_statistics.within(places, low, high)
+    in_core = ((places >= low) & (places < high)).all(1)
     if not in_core.any():
         return
-    extent = column_statistics.extent(places).max() + MIDDLE
+    extent = np.ptp(places, axis=0).max() + MIDDLE
     if counts.sum() > max_voxels or extent >= MAX_EXTENT:
         for axis in np.argsort(low - high, kind="stable"):
             at = _split(places[in_core, axis], counts[in_core], low[axis], high[axis], halo)
@@ -135,7 +133,7 @@ def _cores(places: np.ndarray, counts: np.ndarray, core: _Core, max_voxels: int)
 
 
 def _reached(places: np.ndarray, counts: np.ndarray, core: _Core) -> tuple[np.ndarray, np.ndarray]:
-    reach = column_statistics.within(places, core.low - core.halo, core.high + core.halo)
+    reach = ((places >= core.low - core.halo) & (places < core.high + core.halo)).all(1)
     return places[reach], counts[reach]
 
 
