@@ -1,4 +1,4 @@
-"""Goldens of whole networks and experiments on a CUDA device, in float32 and in half precision."""
+"""Goldens of whole networks and experiments on a CUDA device, in every precision."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def results(precision: str):
     return {result.name: result for result in found if result.verdict != "not served"}
 
 
-@pytest.mark.parametrize(("precision", "least"), [("fp32", 13), ("fp16", 7), ("bf16", 7)])
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 13), ("upstream", 13), ("fp16", 7), ("bf16", 7)])
 def test_networks_meet_their_goldens(precision: str, least: int):
     found = results(precision)
     assert len(found) >= least
