@@ -90,7 +90,7 @@ gpu-memcheck gpu-racecheck: gpu-%: gpu-libs gpu-site
 	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
 		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all --kernel-name-exclude kns=fmha_cutlass \
 		env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu -k "$(SANITIZED)" \
-		--ignore tests/gpu/test_networks_cuda.py --ignore tests/gpu/test_bundled_cuda.py \
+		--ignore tests/gpu/test_networks_cuda.py --ignore tests/gpu/test_bundled_cuda.py --ignore tests/gpu/test_device_records_cuda.py \
 		--ignore tests/gpu/test_answers_cuda.py tests/gpu $(PYTEST_ARGS)
 
 gpu-bench: gpu-libs
