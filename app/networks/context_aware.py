@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sparseops import cloud_extents
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -71,9 +72,8 @@ class ContextAwareClassifier(Wrapper):
 
     def plan(self, batch: VoxelBatch) -> ContextPlan:
         """The backbone's plan and the end of each cloud."""
-        return ContextPlan(
-            self.backbone.plan(batch), batch.voxels[:, 0].unique_consecutive(return_counts=True)[1].tolist()
-        )
+        counts = cloud_extents(batch.voxels).counts
+        return ContextPlan(self.backbone.plan(batch), [count for count in counts if count])
 
     def describe(self, features: Tensor, plan: ContextPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""

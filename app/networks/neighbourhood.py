@@ -47,9 +47,14 @@ def positions(batch: VoxelBatch, network: str) -> Tensor:
     return batch.coord
 
 
-def cloud_ends(numbers: Tensor) -> Tensor:
-    """Cumulative counts int64 (B,) of the points of every cloud, from their ascending numbers, int64 (n,)."""
-    return numbers.bincount().cumsum(0)
+def cloud_ends(numbers: Tensor, num_clouds: int | None = None) -> Tensor:
+    """Cumulative counts int64 (B,) of the points of every cloud, from their ascending numbers, int64 (n,).
+
+    Unless ``num_clouds`` is known, the device is read for it.
+    """
+    if num_clouds is None:
+        num_clouds = int(numbers[-1]) + 1 if len(numbers) else 0
+    return torch.searchsorted(numbers.contiguous(), torch.arange(num_clouds, device=numbers.device), right=True)
 
 
 def nearest(

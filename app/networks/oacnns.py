@@ -203,7 +203,7 @@ class OACNNs(Network):
             groups = torch.zeros_like(coords[:, 0]) if batch.joint else coords[:, 0]
             lowest = _by_group(coords[:, 1:], groups, "min")[groups]
             places = coords[:, 1:] - lowest
-            cells = [partition(pack_keys(torch.cat([coords[:, :1], places // size], 1))) for size in sizes]
+            cells = [partition(pack_keys(torch.cat([coords[:, :1], places // size], 1), check=False)) for size in sizes]
             levels.append(AdaptiveLevel(down, submanifold_map(coords, 3), cells, partition(groups)))
         return OACNNsPlan(rows, stem, levels)
 
@@ -225,9 +225,8 @@ def halved(coords: Tensor, shape: Tensor) -> tuple[Tensor, KernelMap]:
     coords int64 (V, 4); shape int64 (V, 3), the extent of the coarse grid for every voxel. A window that reaches beyond
     the fine grid does not exist: a voxel on the last slice of an odd extent is in no pair.
     """
-    inside = (coords[:, 1:] // 2 < shape).all(1)
-    coarse, down = strided_map(coords[inside])
-    rows = inside.nonzero()[:, 0]
+    rows = (coords[:, 1:] // 2 < shape).all(1).nonzero()[:, 0]
+    coarse, down = strided_map(coords[rows])
     forwards = torch.where(down.forwards < 0, -1, rows[down.forwards.long()]).int() if len(coarse) else down.forwards
     backwards = coords.new_full((down.num_offsets, len(coords)), -1, dtype=torch.int32)
     backwards[:, rows] = down.inverse().forwards

@@ -196,7 +196,7 @@ class PointTransformerV1(Network):
             levels.append(PointLevel(near, down, interpolation(coarse, coarse_ends, coord, ends)))
             coord, ends = coarse, coarse_ends
         borders = with_start(ends)
-        clouds = torch.arange(len(ends), device=ends.device).repeat_interleave(borders.diff())
+        clouds = torch.arange(len(ends), device=ends.device).repeat_interleave(borders.diff(), output_size=len(coord))
         return PointTransformerV1Plan(levels, borders, clouds)
 
     def forward(self, features: Tensor, plan: PointTransformerV1Plan) -> Tensor:  # (V, in_channels) -> (V, num_classes)

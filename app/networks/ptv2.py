@@ -174,12 +174,12 @@ class PointTransformerV2(Network):
         """Cells and neighbours of every level. Every cloud is planned for by itself."""
         coord, clouds = positions(batch, "PT-v2"), batch.voxels[:, 0]
         counts = [max(pair) for pair in zip(self.encoder_neighbours, (*self.decoder_neighbours, 1), strict=True)]
-        levels, poolings = [nearest(counts[0], coord, cloud_ends(clouds))], []
+        ends = cloud_ends(clouds)
+        levels, poolings = [nearest(counts[0], coord, ends)], []
         for count, size in zip(counts[1:], self.grid_sizes, strict=True):
-            coarse, coarse_clouds, pooling = pool(coord, clouds, size, self.interpolates)
-            levels.append(nearest(count, coarse, cloud_ends(coarse_clouds)))
+            coord, clouds, ends, pooling = pool(coord, clouds, ends, size, self.interpolates)
+            levels.append(nearest(count, coord, ends))
             poolings.append(pooling)
-            coord, clouds = coarse, coarse_clouds
         return PointTransformerV2Plan(
             [level.nearest(count) for level, count in zip(levels, self.encoder_neighbours, strict=True)],
             [level.nearest(count) for level, count in zip(levels[:-1], self.decoder_neighbours, strict=True)],
@@ -203,15 +203,17 @@ class GroupedPointTransformerV2(PointTransformerV2):
     score = GroupedLinear
 
 
-def pool(coord: Tensor, clouds: Tensor, size: float, interpolates: bool) -> tuple[Tensor, Tensor, GridPooling]:
-    """Points in cells of ``size`` from the lowest corner of their cloud: means (m, 3), their clouds, the way there.
+def pool(
+    coord: Tensor, clouds: Tensor, ends: Tensor, size: float, interpolates: bool
+) -> tuple[Tensor, Tensor, Tensor, GridPooling]:
+    """Points in cells of ``size`` from the lowest corner of their cloud: means, clouds, their ends, the way there.
 
-    coord (n, 3) float32, clouds int64 (n,), ascending.
+    coord (n, 3) float32, clouds int64 (n,), ascending, ends int64 (B,).
     """
-    ends = cloud_ends(clouds)
     lowest = segment_reduce(coord, with_start(ends), "min")
-    places = ((coord - lowest[clouds]) / coord.new_tensor(size)).long()
+    places = ((coord - lowest[clouds]) / coord.new_full((), size)).long()
     cells = partition(pack_keys(torch.cat([clouds[:, None], places.flip(1)], 1)))
     means, coarse_clouds = cells.reduce(coord, "mean"), clouds[cells.order[cells.starts[:-1]]]
-    up = interpolation(means, cloud_ends(coarse_clouds), coord, ends) if interpolates else None
-    return means, coarse_clouds, GridPooling(cells, up)
+    coarse_ends = cloud_ends(coarse_clouds, len(ends))
+    up = interpolation(means, coarse_ends, coord, ends) if interpolates else None
+    return means, coarse_clouds, coarse_ends, GridPooling(cells, up)

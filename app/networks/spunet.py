@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from sparseops import KernelMap, sort_voxels, strided_map, submanifold_map
+from sparseops import KernelMap, sort_voxels, strided_maps, submanifold_map
 from torch import Tensor, nn
 
 from .network import Network
@@ -27,15 +27,12 @@ class SpUNetPlan:
 
 def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
     """Kernel maps of the stem and of ``num_stages`` halvings of the batch's voxels."""
-    order = sort_voxels(batch.voxels)
+    order = sort_voxels(batch.voxels, check=False)  # strided_maps looks at the values
     coords = batch.voxels[order]
+    coarser = strided_maps(coords, num_stages)
     stem = submanifold_map(coords, 5)
-    levels, downs = [submanifold_map(coords, 3)], []
-    for _ in range(num_stages):
-        coords, down = strided_map(coords)
-        downs.append(down)
-        levels.append(submanifold_map(coords, 3))
-    return SpUNetPlan(stem, levels, downs, order)
+    levels = [stem.inner(3), *(submanifold_map(coarse, 3) for coarse, _ in coarser)]
+    return SpUNetPlan(stem, levels, [down for _, down in coarser], order)
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:

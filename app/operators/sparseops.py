@@ -64,6 +64,13 @@ def _strided_expected(given: Arguments) -> Any:
     return coarse, children, parents
 
 
+def _all_strided_expected(given: Arguments) -> Any:
+    found: list[Any] = []
+    for _ in range(given["num_levels"]):
+        found.append(_strided_expected({"coords": found[-1][0] if found else given["coords"]}))
+    return tuple(found)
+
+
 def _conv_arguments(generator: Generator, number: int, kind: str) -> Arguments:
     coords = _voxels(generator, number)
     kernel_map = sparseops.submanifold_map(coords, 3) if kind == "submanifold" else sparseops.strided_map(coords)[1]
@@ -254,6 +261,13 @@ OPERATORS = [
         _coords,
         _strided_expected,
         lambda result, given: (result[0], result[1].forwards, result[1].backwards),
+        sized_by_values=True,
+    ),
+    _operator(
+        "strided_maps",
+        lambda generator, number: {"coords": _voxels(generator, number).unique(dim=0), "num_levels": 3},
+        _all_strided_expected,
+        lambda result, given: tuple((coarse, each.forwards, each.backwards) for coarse, each in result),
         sized_by_values=True,
     ),
     _operator(

@@ -9,7 +9,7 @@ import torch
 from effort import examples, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparseops import COORD_LIMIT, KernelMap, reference, sparse_conv, strided_map, submanifold_map
+from sparseops import COORD_LIMIT, KernelMap, reference, sparse_conv, strided_map, strided_maps, submanifold_map
 
 pytestmark = pytest.mark.gpu
 
@@ -129,8 +129,29 @@ def test_strided_maps(seed, number, size, ascending):
     assert_same_map(found, expected)
 
 
+@settings(max_examples=examples(15), deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    number=st.sampled_from([0, 1, 5, 1023, 1024, 1025, 20_000]),
+    size=st.sampled_from([2, 9, 60, COORD_LIMIT]),
+    ascending=st.booleans(),
+)
+def test_strided_maps_of_all_levels(seed, number, size, ascending):
+    coords = voxels(seed, number, size)
+    if ascending:
+        coords = coords[sparseops.sort_voxels(coords)].contiguous()
+    levels = zip(strided_maps(coords, 5), strided_maps(coords.cuda(), 5), strict=True)
+    for (expected_coarse, expected), (coarse, found) in levels:
+        assert torch.equal(coarse.cpu(), expected_coarse)
+        assert_same_map(found, expected)
+
+
 def test_strided_maps_refuse_what_is_outside_or_twice():
     coords = voxels(0, 50, 9)
+    with pytest.raises(ValueError, match="voxel coordinates must lie in"):
+        strided_maps(torch.cat([coords, torch.tensor([[0, 0, COORD_LIMIT, 0]])]).cuda(), 2)
+    with pytest.raises(ValueError, match="more than once"):
+        strided_maps(torch.cat([coords, coords[7:8]]).cuda(), 2)
     with pytest.raises(ValueError, match="voxel coordinates must lie in"):
         strided_map(torch.cat([coords, torch.tensor([[0, 0, COORD_LIMIT, 0]])]).cuda())
     with pytest.raises(ValueError, match="more than once"):

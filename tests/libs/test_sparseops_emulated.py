@@ -85,6 +85,36 @@ def test_strided_maps_refuse_coordinates_outside(row):
         OPERATORS.strided_map(torch.cat([voxels(0, 100, 9), torch.tensor([row])]))
 
 
+@pytest.mark.parametrize(("number", "size"), [(0, 4), (1, 4), (300, 7), (3000, 60), (2500, COORD_LIMIT)])
+def test_all_sizes_are_known_at_once_and_lead_to_the_maps(orders, number, size):
+    coords = voxels(number, number, size)
+    *sizes, descents, outside = OPERATORS.halved_sizes(coords, 18).tolist()
+    assert (descents, outside) == (0, 0)
+    for num_coarse in sizes:
+        expected_coarse, expected = reference.strided_map(coords)
+        assert len(expected_coarse) == num_coarse
+        coords, children, parents = OPERATORS.sized_strided_map(coords, num_coarse)
+        assert torch.equal(coords, expected_coarse)
+        assert torch.equal(children, expected.forwards)
+        assert torch.equal(parents, expected.backwards)
+
+
+def test_rows_that_do_not_ascend_and_coordinates_outside_are_counted(orders):
+    coords = voxels(0, 100, 9)
+    twice, outside = coords[7:8], torch.tensor([[2, 5, COORD_LIMIT, 5], [512, 0, 0, 0], [512, -1, 0, 1]])
+    assert OPERATORS.halved_sizes(torch.cat([coords[:8], twice, coords[8:]]), 2)[2:].tolist() == [1, 0]
+    assert OPERATORS.halved_sizes(torch.cat([coords, outside]), 2)[3] == 3
+    assert OPERATORS.halved_sizes(coords.flip(0), 2)[2] == len(coords) - 1
+
+
+@pytest.mark.parametrize("num_coarse", [1, 20, 100])
+def test_a_size_that_is_wrong_reads_and_writes_nothing_outside(orders, num_coarse):
+    coarse, children, parents = OPERATORS.sized_strided_map(voxels(0, 200, 9)[:100], num_coarse)
+    assert (coarse.shape, children.shape, parents.shape) == ((num_coarse, 4), (8, num_coarse), (8, 100))
+    with pytest.raises(ValueError, match="num_coarse must be 1 to 100, got 101"):
+        OPERATORS.sized_strided_map(voxels(0, 200, 9)[:100], 101)
+
+
 def grouped(forwards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     order, columns = OPERATORS.group_rows(forwards)
     assert torch.equal(columns, forwards[:, order.long()])

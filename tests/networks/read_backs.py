@@ -1,4 +1,7 @@
-"""Counting of what would wait for a GPU: every reading of a tensor, on tensors of the processor."""
+"""Counting of what would wait for a GPU: every reading of a tensor, on tensors of the processor.
+
+Checks of values that only tensors of the processor undergo do not count.
+"""
 
 import traceback
 from collections import Counter
@@ -9,10 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # operators that tell the host a value, or the size of a result by values
 READING = {
-    *("_local_scalar_dense", "equal", "nonzero", "masked_select", "bincount", "is_nonzero"),
+    *("equal", "nonzero", "masked_select", "bincount"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
-    *("strided_map", "grid_sample", "ball_query_count"),
+    *("strided_map", "grid_sample"),
 }
+METHODS = {getattr(torch.Tensor, name) for name in ("tolist", "numpy", "item", "new_tensor")}
+METHODS |= {getattr(torch.Tensor, f"__{name}__") for name in ("bool", "int", "float", "index")}
+ON_HOST = "pointops/values.py"
 
 
 class ReadBacks(TorchFunctionMode):
@@ -37,8 +43,8 @@ class ReadBacks(TorchFunctionMode):
         self._operators.__exit__(*error)
 
     def __torch_function__(self, function, types, arguments=(), named=None):
-        if function in (torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.new_tensor):
-            self.places[_place()] += 1
+        if function in METHODS:
+            _count(self.places)
         return function(*arguments, **(named or {}))
 
 
@@ -55,11 +61,13 @@ class _Operators(TorchDispatchMode):
         )
         unsized = name == "repeat_interleave" and named.get("output_size") is None
         if name in READING or masked or unsized:
-            self.places[_place()] += 1
+            _count(self.places)
         return function(*arguments, **named)
 
 
-def _place() -> str:
-    """The line of this repository that runs, and what called it."""
+def _count(places: Counter[str]) -> None:
+    """Adds the line of this repository that runs, and what called it."""
     frames = [frame for frame in traceback.extract_stack() if "/app/" in frame.filename or "/libs/" in frame.filename]
-    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[:-4:-1])
+    if not any(frame.filename.endswith(ON_HOST) for frame in frames):
+        lines = (f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[:-4:-1])
+        places[" < ".join(lines)] += 1

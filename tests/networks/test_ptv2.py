@@ -63,9 +63,9 @@ def test_a_cloud_is_answered_the_same_alone_and_beside_others(changes, options):
 def test_cells_start_at_the_lowest_corner_of_each_cloud():
     coord = torch.tensor([[5.0, 5, 5], [5.9, 5, 5], [6.1, 5, 5], [-3, 0, 0], [-2.1, 0, 0.95]])
     clouds = torch.tensor([0, 0, 0, 1, 1])
-    means, coarse_clouds, pooling = pool(coord, clouds, 1.0, interpolates=False)
+    means, coarse_clouds, ends, pooling = pool(coord, clouds, torch.tensor([3, 5]), 1.0, interpolates=False)
     assert pooling.cells.part.tolist() == [0, 0, 1, 2, 2]
-    assert coarse_clouds.tolist() == [0, 0, 1]
+    assert (coarse_clouds.tolist(), ends.tolist()) == ([0, 0, 1], [2, 3])
     torch.testing.assert_close(means, torch.tensor([[5.45, 5, 5], [6.1, 5, 5], [-2.55, 0, 0.475]]))
 
 

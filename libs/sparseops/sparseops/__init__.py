@@ -7,7 +7,7 @@ from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
 from .kernel_map import KernelMap
 from .levels import CloudExtents, CoarseLevel, cloud_extents, coarse_levels
-from .maps import sort_voxels, strided_map, submanifold_map
+from .maps import sort_voxels, strided_map, strided_maps, submanifold_map
 from .norm import layer_norm, residual_norm
 from .patches import PatchPadding, patch_padding
 from .reference import COORD_LIMIT, pack_keys
@@ -50,5 +50,6 @@ __all__ = [
     "sort_voxels",
     "sparse_conv",
     "strided_map",
+    "strided_maps",
     "submanifold_map",
 ]

@@ -29,6 +29,20 @@ def _strided_map(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+@register_fake("sparseops::sized_strided_map")
+def _sized_strided_map(coords: Tensor, num_coarse: int) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        coords.new_empty(num_coarse, 4),
+        coords.new_empty(8, num_coarse, dtype=torch.int32),
+        coords.new_empty(8, coords.shape[0], dtype=torch.int32),
+    )
+
+
+@register_fake("sparseops::halved_sizes")
+def _halved_sizes(coords: Tensor, num_levels: int) -> Tensor:
+    return coords.new_empty(num_levels + 2, dtype=torch.int32)
+
+
 @register_fake("sparseops::pack_weight")
 def _pack_weight(weight: Tensor) -> Tensor:
     out_channels, num_offsets, in_channels = weight.shape

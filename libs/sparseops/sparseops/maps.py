@@ -11,15 +11,16 @@ from .values import need_values
 LARGEST_KERNEL = 7
 
 
-def sort_voxels(coords: Tensor) -> Tensor:
+def sort_voxels(coords: Tensor, check: bool = True) -> Tensor:
     """Order in which voxels ascend by batch, x, y, z: int64 (V,) rows of ``coords``, int64 (V, 4), contiguous.
 
-    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512).
+    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512). On a GPU only if
+    ``check``, which reads it: unchecked, values that are not so give a meaningless order.
     """
     _check(coords)
     if compiled_for(coords) and coords.device.type == "cpu":
         return torch.ops.sparseops.sort_voxels(coords)
-    return reference.pack_keys(coords).argsort(stable=True)
+    return reference.pack_keys(coords, check).argsort(stable=True)
 
 
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
@@ -52,6 +53,29 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
         coarse, children, parents = torch.ops.sparseops.strided_map(coords)
         return coarse, KernelMap(children, parents)
     return reference.strided_map(coords)
+
+
+def strided_maps(coords: Tensor, num_levels: int) -> list[tuple[Tensor, KernelMap]]:
+    """``strided_map`` of the voxels, of its coarser voxels, and so on, ``num_levels`` times, up to 18.
+
+    If the rows of ``coords`` ascend, all sizes are read from a GPU at once; else it is waited for at every level.
+    """
+    _check(coords)
+    need_values("coords", coords)
+    found: list[tuple[Tensor, KernelMap]] = []
+    if coords.device.type != "cuda" or not compiled_for(coords):
+        for _ in range(num_levels):
+            found.append(strided_map(found[-1][0] if found else coords))
+        return found
+    *sizes, descents, outside = torch.ops.sparseops.halved_sizes(coords, num_levels).tolist()
+    for size in sizes:
+        if descents or outside:
+            coords, kernel_map = strided_map(coords)
+        else:
+            coords, children, parents = torch.ops.sparseops.sized_strided_map(coords, size)
+            kernel_map = KernelMap(children, parents)
+        found.append((coords, kernel_map))
+    return found
 
 
 def _check(coords: Tensor) -> None:

@@ -17,17 +17,18 @@ COORD_BITS = 18
 COORD_LIMIT = 1 << COORD_BITS
 
 
-def pack_keys(coords: Tensor) -> Tensor:
+def pack_keys(coords: Tensor, check: bool = True) -> Tensor:
     """Pack integer (V, 4) coordinates (batch, x, y, z) into sortable int64 (V,) keys.
 
-    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512).
+    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512); if not ``check``,
+    which reads a GPU, such values give meaningless keys.
     """
     if coords.is_floating_point() or coords.is_complex():
         raise ValueError(f"coords must be integers, got {coords.dtype}")
     if coords.ndim != 2 or coords.shape[1] != 4:
         raise ValueError(f"coords must be (V, 4) of batch, x, y, z, got {tuple(coords.shape)}")
     coords = coords.long()
-    if can_be_read(coords) and not _within_limits(coords):
+    if check and can_be_read(coords) and not _within_limits(coords):
         raise ValueError(
             f"voxel coordinates must lie in [0, {COORD_LIMIT}) and batch indices in [0, 512), got "
             f"{coords.amin(0).tolist()} to {coords.amax(0).tolist()}; use a larger grid size or smaller tiles"
@@ -37,9 +38,9 @@ def pack_keys(coords: Tensor) -> Tensor:
 
 
 def _within_limits(coords: Tensor) -> bool:
-    if not coords.numel():
-        return True
-    return bool(coords.min() >= 0 and coords[:, 1:].max() < COORD_LIMIT and coords[:, 0].max() < 512)
+    limits = coords.new_full((4,), COORD_LIMIT)
+    limits[0] = 512
+    return bool(((coords >= 0) & (coords < limits)).all())
 
 
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:

@@ -67,7 +67,7 @@ std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
   C10_CUDA_CHECK(strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, told.memory(),
                                   scratch.mutable_data_ptr(), stream));
   told.queued(stream);
-  const cudaError_t error = strided_map(coords.const_data_ptr<int64_t>(), num_voxels,
+  const cudaError_t error = strided_map(coords.const_data_ptr<int64_t>(), num_voxels, num_voxels,
                                         coarse.mutable_data_ptr<int64_t>(), children.mutable_data_ptr<int32_t>(),
                                         parents.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(), stream);
   const StridedResult& result = told.wait();  // before an error is thrown: until then the device may write to it
@@ -99,6 +99,38 @@ StridedMap strided_map_cuda(const Tensor& coords) {
           at::empty_like(parents).index_copy_(1, order, parents)};
 }
 
+// Rows must ascend and lie within the limits, and num_coarse be what they lead to; nothing waits for the device.
+StridedMap sized_strided_map_cuda(const Tensor& given, int64_t num_coarse) {
+  const int num_voxels = check_coords(given);
+  TORCH_CHECK_VALUE(num_coarse >= (num_voxels > 0) && num_coarse <= num_voxels, "num_coarse must be 1 to ", num_voxels,
+                    ", got ", num_coarse);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const Tensor coords = aligned_to_16(given);
+  const auto table = coords.options().dtype(at::kInt);
+  const Tensor coarse = at::empty({num_coarse, 4}, coords.options()), children = at::empty({8, num_coarse}, table);
+  const Tensor parents = at::empty({8, num_voxels}, table);
+  const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
+  const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
+  C10_CUDA_CHECK(
+      strided_map_size(coords.const_data_ptr<int64_t>(), num_voxels, nullptr, scratch.mutable_data_ptr(), stream));
+  C10_CUDA_CHECK(strided_map(coords.const_data_ptr<int64_t>(), num_voxels, static_cast<int>(num_coarse),
+                             coarse.mutable_data_ptr<int64_t>(), children.mutable_data_ptr<int32_t>(),
+                             parents.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(), stream));
+  return {coarse, children, parents};
+}
+
+Tensor halved_sizes_cuda(const Tensor& given, int64_t num_levels) {
+  const int num_voxels = check_coords(given), levels = static_cast<int>(num_levels);
+  TORCH_CHECK_VALUE(num_levels >= 0 && num_levels <= 18, "num_levels must be 0 to 18, got ", num_levels);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const Tensor coords = aligned_to_16(given);
+  const Tensor sizes = at::empty({num_levels + 2}, coords.options().dtype(at::kInt));
+  const Tensor scratch = bytes_on(coords, halved_sizes_scratch(num_voxels, levels));
+  C10_CUDA_CHECK(halved_sizes(coords.const_data_ptr<int64_t>(), num_voxels, levels, sizes.mutable_data_ptr<int32_t>(),
+                              scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
+  return sizes;
+}
+
 // The rows of the output in an order that brings like neighbours together, int32 (num_out), and the columns of `rows`
 // in that order.
 std::tuple<Tensor, Tensor> group_rows_cuda(const Tensor& rows) {
@@ -120,6 +152,8 @@ std::tuple<Tensor, Tensor> group_rows_cuda(const Tensor& rows) {
 TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
   m.impl("submanifold_map", &submanifold_map_cuda);
   m.impl("strided_map", &strided_map_cuda);
+  m.impl("sized_strided_map", &sized_strided_map_cuda);
+  m.impl("halved_sizes", &halved_sizes_cuda);
   m.impl("group_rows", &group_rows_cuda);
 }
 

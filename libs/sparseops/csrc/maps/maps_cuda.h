@@ -26,15 +26,23 @@ struct StridedResult {
 
 int64_t strided_map_scratch(int num_voxels);
 
-// Rows must ascend by batch, x, y, z. Writes `told`, which may be page-locked memory of the host: it can be read as
-// soon as this is done, while strided_map, which follows with the same scratch memory, is under way.
+// Rows must ascend by batch, x, y, z. Writes `told` if it is not null, which may be page-locked memory of the host: it
+// can be read as soon as this is done, while strided_map, which follows with the same scratch memory, is under way.
 cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResult* told, void* scratch,
                              cudaStream_t stream);
 
-// Writes the first num_coarse rows of coarse, int64 (num_voxels, 4), the first 8 * num_coarse of children, int32
-// (8, num_coarse), and parents, int32 (8, num_voxels).
-cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
+// Writes the first num_coarse rows of coarse, int64 (most, 4), the first 8 * num_coarse of children, int32
+// (8, num_coarse), and parents, int32 (8, num_voxels). There is room for `most` coarse voxels.
+cudaError_t strided_map(const int64_t* coords, int num_voxels, int most, int64_t* coarse, int* children, int* parents,
                         void* scratch, cudaStream_t stream);
+
+// Bytes of scratch memory, aligned to 256 bytes, that halved_sizes asks for.
+int64_t halved_sizes_scratch(int num_voxels, int num_levels);
+
+// How many voxels there are once the resolution was halved 1 to num_levels times; then how many rows do not ascend, and
+// how many lie outside the limits: sizes, int32 (num_levels + 2).
+cudaError_t halved_sizes(const int64_t* coords, int num_voxels, int num_levels, int* sizes, void* scratch,
+                         cudaStream_t stream);
 
 constexpr int kMaxGroupedOffsets = 31;
 

@@ -91,7 +91,7 @@ __global__ void sum_before(Parts parts, int length, StridedResult* told) {
   }
   if (thread == 0) {
     counts[length] = before;
-    *told = {before, parts.result->ascending, parts.result->inside};
+    if (told != nullptr) *told = {before, parts.result->ascending, parts.result->inside};
   }
 }
 
@@ -115,11 +115,11 @@ __global__ void list_representatives(const int64_t* coords, int num_voxels, Part
   parts.list_slots[place] = slot;
 }
 
-// `blocks` is the grid of count_representatives. No coarse voxel has a child yet.
-__global__ void number_parents(Parts parts, int blocks, int64_t* coarse, int* children) {
+// `blocks` is the grid of count_representatives, `most` how many coarse voxels there is room for. None has a child yet.
+__global__ void number_parents(Parts parts, int blocks, int most, int64_t* coarse, int* children) {
   const int64_t place = thread_index();
   const int* counts = parts.counts;
-  const int num_coarse = counts[kLists * blocks];
+  const int num_coarse = min(counts[kLists * blocks], most);
   if (place >= num_coarse) return;
   const Key key = parts.list_keys[place];
   int id = 0;
@@ -147,13 +147,15 @@ __global__ void number_parents(Parts parts, int blocks, int64_t* coarse, int* ch
   for (int offset = 0; offset < 8; ++offset) children[static_cast<int64_t>(offset) * num_coarse + id] = -1;
 }
 
-__global__ void connect(const int64_t* coords, int num_voxels, Parts parts, int blocks, int* children, int* parents) {
+__global__ void connect(const int64_t* coords, int num_voxels, Parts parts, int blocks, int most, int* children,
+                        int* parents) {
   const int64_t row = thread_index();
   if (row >= num_voxels) return;
   const Voxel voxel = voxel_at(coords, row);
   const int own = list_of(voxel) * 2 + static_cast<int>(voxel.z & 1);
-  const int id = parts.parents[parts.slots[row]].id;
-  children[static_cast<int64_t>(own) * parts.counts[kLists * blocks] + id] = static_cast<int>(row);
+  const int num_coarse = min(parts.counts[kLists * blocks], most);
+  const int id = max(0, min(parts.parents[parts.slots[row]].id, num_coarse - 1));  // -1 where there was no room
+  children[static_cast<int64_t>(own) * num_coarse + id] = static_cast<int>(row);
   for (int offset = 0; offset < 8; ++offset) {
     parents[static_cast<int64_t>(offset) * num_voxels + row] = offset == own ? id : -1;
   }
@@ -196,7 +198,7 @@ cudaError_t strided_map_size(const int64_t* coords, int num_voxels, StridedResul
   return launch(sum_before, dim3(1), kScanThreads, 0, stream, parts, kLists * static_cast<int>(scan_blocks), told);
 }
 
-cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, int* children, int* parents,
+cudaError_t strided_map(const int64_t* coords, int num_voxels, int most, int64_t* coarse, int* children, int* parents,
                         void* memory, cudaStream_t stream) {
   Scratch scratch(memory);
   const Parts parts = split(scratch, num_voxels);
@@ -205,9 +207,9 @@ cudaError_t strided_map(const int64_t* coords, int num_voxels, int64_t* coarse, 
   cudaError_t error =
       launch(list_representatives, dim3(scan_blocks), kScanThreads, 0, stream, coords, num_voxels, parts);
   if (error != cudaSuccess) return error;
-  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, parts, grid, coarse, children);
+  error = launch(number_parents, dim3(blocks), kThreads, 0, stream, parts, grid, most, coarse, children);
   if (error != cudaSuccess) return error;
-  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, parts, grid, children, parents);
+  return launch(connect, dim3(blocks), kThreads, 0, stream, coords, num_voxels, parts, grid, most, children, parents);
 }
 
 }  // namespace sparseops::gpu
