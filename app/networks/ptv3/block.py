@@ -184,12 +184,14 @@ class FoldedBlock(nn.Module):
         weights, attn, mlp = self._weights(), self.attn, self.mlp
         patches = level.patches[attn.order_index]
         x, qkv = weights.before(x, positional, level.kernel_map, patches.into)
-        qkv = qkv.unflatten(1, (3, attn.num_heads, -1))
-        attended = attn.attend(attn.rotate(qkv, patches), patches)
+        qkv = attn.rotate(qkv.unflatten(1, (3, attn.num_heads, -1)), patches)
+        attended = attn.attend(qkv, patches)
+        del qkv  # before the MLP takes memory
         if not self.mlp_to_next and len(x) <= mlp.rows_at_once(x):
             x = weights.after(attended, x, patches.out_of)
             return x, x
         x = attn.proj(attended, patches.out_of, x)
+        del attended
         if self.mlp_to_next:
             positional = mlp(self.norm2(x))
             return x + positional, positional

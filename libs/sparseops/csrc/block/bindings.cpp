@@ -53,9 +53,10 @@ std::tuple<Tensor, Tensor> block_input(const Tensor& x, const Tensor& positional
   TORCH_CHECK_VALUE(x.dim() == 2 && eps.size() == 2 && conv.size() == 2 && norms.size() == 4 && qkv.size() == 2,
                     "x must be (V, C), got ", x.sizes());
   const int64_t channels = x.size(1);
-  const Tensor position = convolve(positional, conv, channels, rows, order, std::nullopt, Activation::kNone);
+  Tensor position = convolve(positional, conv, channels, rows, order, std::nullopt, Activation::kNone);
   const auto [sum, normed] =
       norm.call(position, x, norms.get(0), norms.get(1), eps[0], norms.get(2), norms.get(3), eps[1]);
+  position.reset();  // before more memory is taken
   return {sum, convolve(normed, qkv, 3 * channels, into, std::nullopt, std::nullopt, Activation::kNone)};
 }
 
@@ -69,9 +70,10 @@ Tensor block_output(const Tensor& attended, const Tensor& x, const Tensor& out_o
       "x must be (V, C), got ", x.sizes());
   const int64_t channels = x.size(1);
   const Tensor sum = convolve(attended, proj, channels, out_of, std::nullopt, x, Activation::kNone);
-  const Tensor normed = norm.call(sum, norm_parameters.get(0), norm_parameters.get(1), eps, std::nullopt);
+  Tensor normed = norm.call(sum, norm_parameters.get(0), norm_parameters.get(1), eps, std::nullopt);
   const Tensor hidden =
       convolve(normed, fc1, hidden_channels, std::nullopt, std::nullopt, std::nullopt, Activation::kGelu);
+  normed.reset();
   return convolve(hidden, fc2, channels, std::nullopt, std::nullopt, sum, Activation::kNone);
 }
 
