@@ -49,8 +49,10 @@ def test_gradients_are_those_of_the_processor(operator: Operator):
         given = operator.made(FEW, device)
         leaves = [given[name].requires_grad_() for name in operator.gradients]
         out = operator.run(given)
-        incoming = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(device)
-        results.append(torch.autograd.grad(out, leaves, incoming))
+        outputs = out if isinstance(out, tuple) else (out,)
+        draws = torch.Generator().manual_seed(1)
+        incoming = [torch.randn(each.shape, generator=draws).to(device) for each in outputs]
+        results.append(torch.autograd.grad(outputs, leaves, incoming))
     for expected, found, again in zip(*results, strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-3)
         if operator.library != "sparseops" or operator.function == "sparse_conv":  # the others are torch's own
