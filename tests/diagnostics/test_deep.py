@@ -20,12 +20,17 @@ from app.settings import DEFAULTS
 
 NOT_TIMED = {  # containers and constants, and another name of an operator
     "ARCHITECTURES",
+    "AttentionBlock",
     "COORD_LIMIT",
     "CURVES",
+    "CloudExtents",
     "Clustering",
+    "CoarseLevel",
     "GridSample",
     "HASHES",
     "KernelMap",
+    "LinearWeights",
+    "NormWeights",
     "PackedWeight",
     "PatchPadding",
     "Serialization",
