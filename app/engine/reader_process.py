@@ -71,8 +71,9 @@ def serve(channel: Channel, memory_mib: int) -> None:
     request, fds = channel.receive()
     answer: Decoded | Encoded | MemoryNeeded | Failure
     results: list[int] = []
+    held: object = None  # large arrays and mappings: to give them back takes time, which nobody need wait for
     try:
-        answer, *results = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
+        answer, results, held = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
     except Problem as problem:
         answer = failure(problem)
     except (MemoryError, OSError) as error:
@@ -92,6 +93,7 @@ def serve(channel: Channel, memory_mib: int) -> None:
         channel.send(failure(problem))
     finally:
         close_all(results)
+        del held
 
 
 def out_of_memory(request: Decode | Encode, memory_mib: int) -> Problem:
@@ -107,32 +109,38 @@ def failure(problem: Problem) -> Failure:
     return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
-def decode(request: Decode, fd: int) -> tuple[MemoryNeeded] | tuple[Decoded, int]:
-    """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it."""
+def decode(request: Decode, fd: int) -> tuple[MemoryNeeded | Decoded, list[int], object]:
+    """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it.
+
+    Gives the answer, the descriptors that go with it, and what to hold until it is sent.
+    """
     options, data = request.options, view(fd)
     limits: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep}
     if request.max_bytes:
         needs = formats.reading_needs(data, **options.reading, **limits)
         if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
-            return (MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes),)
+            return MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes), [], data
     cloud = formats.read(data, **options.reading, **limits)
     packed = pack_cloud(cloud)
-    return Decoded(packed.num_points, packed.layout, packed.meta), packed.fd
+    return Decoded(packed.num_points, packed.layout, packed.meta), [packed.fd], (data, cloud)
 
 
-def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded] | tuple[Encoded, int]:
-    """Write the answer into a new memory file, if there is enough memory for it; ``fds`` are those of ``Encode``."""
+def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded | Encoded, list[int], object]:
+    """Write the answer into a new memory file, if there is enough memory for it; ``fds`` are those of ``Encode``.
+
+    Gives what ``decode`` does.
+    """
     cloud = unpack_cloud(Packed(fds[0], request.cloud_layout, request.cloud_meta))
     segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
     source = view(fds[2]) if len(fds) == 3 else None
     if request.max_bytes:
         work_bytes, result_bytes = formats.writing_needs(request.output, cloud, segmentation, source)
         if work_bytes + result_bytes > request.max_bytes:
-            return (MemoryNeeded(len(cloud), work_bytes, result_bytes),)
+            return MemoryNeeded(len(cloud), work_bytes, result_bytes), [], source
     data = formats.write(request.output, cloud, segmentation, source)
     media_type, suffix = catalog.WRITERS[request.output].media_type, catalog.FORMATS[request.output].suffix
     encoded = Encoded(len(data), media_type, suffix, segmentation.meta.warnings)
-    return encoded, arrays.pack_bytes(data)
+    return encoded, [arrays.pack_bytes(data)], (cloud, segmentation, source, data)
 
 
 def view(fd: int) -> memoryview:

@@ -47,15 +47,21 @@ def pool(settings):
 
 @pytest.fixture(autouse=True)
 def _ready(pool):
-    assert num_points(pool, npy_bytes()) == 500
+    become_ready(pool)
 
 
 def started(settings):
     pool = ReaderPool(settings, settings.reader_memory_mib or 4096)
     pool.start()
-    assert num_points(pool, npy_bytes()) == 500
+    become_ready(pool)
     yield pool
     pool.stop()
+
+
+def become_ready(pool: ReaderPool) -> None:
+    """Have a file read, and wait until the reader has given its memory back, which it does after it has answered."""
+    assert num_points(pool, npy_bytes()) == 500
+    wait_until(lambda: not any(reads_a_body(pid) for pid in pool.pids))
 
 
 def decode(pool: ReaderPool, body: Body, timeout_s: float = 60.0, max_points: int = MAX_POINTS, **options) -> Packed:
@@ -132,7 +138,7 @@ def test_answer_that_no_message_can_hold_ends_no_process(monkeypatch):
     before = num_open_files()
     with body_of(npy_bytes()) as body:
         ours.send(Decode(Options(), MAX_POINTS), [body.fd])
-        monkeypatch.setattr(reader_process, "decode", lambda request, fd: (Failure(422, "x" * 900), os.dup(fd)))
+        monkeypatch.setattr(reader_process, "decode", lambda request, fd: (Failure(422, "x" * 900), [os.dup(fd)], None))
         monkeypatch.setattr(channel, "MAX_MESSAGE_BYTES", 900)
         reader_process.serve(theirs, 100)
     answer, fds = ours.receive(within(10).at_s)
