@@ -3,18 +3,40 @@
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from app.engine.answer import Answer
 from app.engine.body import Body, Storage
 from app.engine.deadline import Deadline
 from app.engine.service import Service
 from app.options import Options
+from app.settings import Settings
 
 EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spunet-v1m1-0-base"
+
+
+@contextmanager
+def faulty_service(folder: Path, **changes: Any) -> Iterator[Service]:
+    """A service of one engine with the faults of faults/sitecustomize.py, whose files are in ``folder``.
+
+    ``changes`` are settings.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
+        patch.setenv("FAULT_FOLDER", str(folder))
+        settings = Settings(
+            models=str(EXPERIMENT), device="cpu", threads=1, engine_overrun_s=0.5, engine_failures=20, **changes
+        )
+        service = Service(settings)
+        service.start()
+        yield service
+        service.stop(5.0)
 
 
 def body_of(data: bytes) -> Body:

@@ -11,8 +11,15 @@ import pytest
 from app.engine.quarantine import STRIKES
 from app.engine.service import Service
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
-from app.settings import Settings
-from tests.engine.engine_samples import EXPERIMENT, ask, engine_pid, is_running, npz_bytes, num_open_files, wait_until
+from tests.engine.engine_samples import (
+    ask,
+    engine_pid,
+    faulty_service,
+    is_running,
+    npz_bytes,
+    num_open_files,
+    wait_until,
+)
 
 SIZES = range(400, 408)
 
@@ -25,22 +32,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(folder):
     """One engine, quick to be given up, that has the faults of faults/sitecustomize.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
-        patch.setenv("FAULT_FOLDER", str(folder))
-        settings = Settings(
-            models=str(EXPERIMENT),
-            device="cpu",
-            threads=1,
-            readers=2,
-            engine_silence_s=3,
-            engine_overrun_s=0.5,
-            engine_failures=20,
-        )
-        service = Service(settings)
-        service.start()
+    with faulty_service(folder, readers=2, engine_silence_s=3) as service:
         yield service
-        service.stop(5.0)
 
 
 @pytest.fixture(autouse=True)

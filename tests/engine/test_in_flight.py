@@ -5,14 +5,13 @@ import signal
 import threading
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from app.engine.service import Service
 from app.errors import ClientGone, Problem, Quarantined
-from app.settings import EngineSettings, Settings
-from tests.engine.engine_samples import EXPERIMENT, ask, engine_pid, npz_bytes, wait_until
+from app.settings import EngineSettings
+from tests.engine.engine_samples import ask, engine_pid, faulty_service, npz_bytes, wait_until
 
 SIZES = range(400, 406)
 IN_FLIGHT = 3
@@ -26,22 +25,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(folder):
     """One engine with the faults of faults/sitecustomize.py, where each cloud has a pass of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"), prepend=os.pathsep)
-        patch.setenv("FAULT_FOLDER", str(folder))
-        settings = Settings(
-            models=str(EXPERIMENT),
-            device="cpu",
-            threads=1,
-            in_flight=IN_FLIGHT,
-            batch_requests=1,
-            engine_overrun_s=0.5,
-            engine_failures=20,
-        )
-        service = Service(settings)
-        service.start()
+    with faulty_service(folder, in_flight=IN_FLIGHT, batch_requests=1) as service:
         yield service
-        service.stop(5.0)
 
 
 @pytest.fixture(autouse=True)
