@@ -43,6 +43,7 @@ from tests.http.server import Server
 FORMATS = {"npy": NpyClouds, "laz": LazClouds}
 CHECKED = 3
 ROOM_PASSES = 256
+WARNINGS_SHOWN = 5
 LOAD = ["model", "in", "points", "clients", "answers", "other", "wrong", "p50, ms", "p90, ms", "requests/s", "points/s"]
 LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "readers", "engines", "host, ms"]
 ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms"]
@@ -124,11 +125,14 @@ def serving(model: str, device: str) -> Iterator[Subject]:
     with tempfile.TemporaryDirectory() as folder:
         models = "" if model == "bundled" else experiment(model, Path(folder))
         settings: dict[str, Any] = {"threads": 0, "readers": max(2, (os.cpu_count() or 2) // 4)}
+        settings["max_passes"] = ROOM_PASSES
         settings = {name: value for name, value in settings.items() if f"POINTSERVE_{name.upper()}" not in os.environ}
         with Server(Path(folder) / "log", device=device, models=models, **settings) as server:
             server.wait_ready(600)
             (card, *_) = [card for card in server.get("/models").json()["models"] if card["served"]]
             yield Subject(server, model, card, FreshSizes())
+            warnings = [line for line in server.log.read_text().splitlines() if '"level": "info"' not in line]
+            print(f"{len(warnings)} lines of the service's log are warnings", *warnings[:WARNINGS_SHOWN], sep="\n")
 
 
 def measure(subject: Subject, kind: str, points: int, arguments: argparse.Namespace, tables: Tables) -> None:

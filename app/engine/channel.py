@@ -22,12 +22,12 @@ from app.engine.protocol import (
     Encode,
     Encoded,
     Failure,
+    Idle,
     LoadModel,
     MemoryNeeded,
     ModelCards,
     Ready,
     Segmented,
-    Started,
     UnloadModel,
 )
 from app.errors import TooLarge
@@ -38,7 +38,7 @@ MAX_DESCRIPTORS = 64
 _MESSAGES = {
     kind.__name__: kind
     for kind in (
-        Started,
+        Idle,
         Decode,
         Decoded,
         Encode,

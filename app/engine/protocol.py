@@ -77,8 +77,8 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Started:
-    """Reader to parent, once its decoders are imported and its limits are set."""
+class Idle:
+    """Reader to parent: it can take a request. It has started, or given back what it held of the last one."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from app.diagnostics.machine import resident_bytes, usable_cores
 from app.engine.channel import ChannelError, MessageTooLarge
 from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
-from app.engine.protocol import Decode, Encode, Started
+from app.engine.protocol import Decode, Encode
 from app.errors import DeadlineExceeded, NotReady
 from app.settings import MIB, Settings
 
-START_S = 60.0
+START_S = 60.0  # also for giving back what the last file took
 TAKE_S = 1.0  # for taking a message that lies here already
 END_S = 2.0
 LOOK_S = 0.25  # how soon a process that was stopped is noticed
@@ -64,9 +64,9 @@ class ReaderSlot:
         if settings.spool_dir:
             self._arguments += ["--spool-dir", str(settings.spool_dir.absolute())]
         self._child: ChildProcess | None = None
-        self._started = False
-        self._begin_bytes = 0
-        self._start_until = 0.0
+        self._idle = False  # it has said that it can take a request
+        self._begin_bytes = 0  # resident once it had started, 0 before
+        self._idle_until = 0.0
         self._stopped = False
         self._lock = threading.Lock()  # between ``start`` and ``stop``
         self.num_lost = 0
@@ -79,8 +79,8 @@ class ReaderSlot:
     def start(self) -> None:
         """Start a process; ``exchange`` waits until it has imported its decoders."""
         with self._lock:
-            self._child, self._started = None, False
-            self._start_until = time.monotonic() + START_S
+            self._child, self._idle, self._begin_bytes = None, False, 0
+            self._idle_until = time.monotonic() + START_S
             if self._stopped:
                 return
             try:
@@ -103,8 +103,11 @@ class ReaderSlot:
         until = min(deadline_s, time.monotonic() + limit_s)
         try:
             child.channel.send(message, fds, until)
+            self._idle = False
             _await_answer(child, until)
-            return child.channel.receive(until)
+            answer = child.channel.receive(until)
+            self._idle_until = time.monotonic() + START_S
+            return answer
         except MessageTooLarge:  # nothing was asked
             raise
         except ChannelError as error:
@@ -146,35 +149,37 @@ class ReaderSlot:
                 self._child.end(0.0)
 
     def _awake(self, deadline_s: float) -> ChildProcess:
-        """The process, once it has started; one that died or has grown while idle is replaced first."""
+        """The process, once it is idle; one that died, or has grown over the last files, is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
-        elif self._started and resident_bytes(self._child.pid) - self._begin_bytes > self._may_keep_bytes:
-            self._child.end(0.0)  # some decoders leak a little with every damaged file
-            self.start()
         if self._child is None:
             raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
-        if not self._started:
-            self._await_start(self._child, deadline_s)
+        if not self._idle:
+            self._await_idle(self._child, deadline_s)
+        if resident_bytes(self._child.pid) - self._begin_bytes > self._may_keep_bytes:
+            self._child.end(0.0)  # some decoders leak a little with every damaged file
+            self.start()
+            return self._awake(deadline_s)
         return self._child
 
     @property
     def _may_keep_bytes(self) -> float:
         return min(MAX_KEPT_BYTES, self._memory_mib * MIB / GROWTH_SHARE)
 
-    def _await_start(self, child: ChildProcess, deadline_s: float) -> None:
-        until = max(self._start_until, time.monotonic() + TAKE_S)  # the first request may come long after the start
+    def _await_idle(self, child: ChildProcess, deadline_s: float) -> None:
+        until = max(self._idle_until, time.monotonic() + TAKE_S)  # the next request may come long after the message
         try:
-            message, _ = child.channel.receive(min(deadline_s, until))
-            self._started = isinstance(message, Started)
-            self._begin_bytes = resident_bytes(child.pid)
+            child.channel.receive(min(deadline_s, until))
         except TimeoutError:
             if time.monotonic() < until:
-                raise DeadlineExceeded("The process to read the file did not start in time.") from None
-            self.replace(0.0, f"did not start within {START_S:g} s")
-            raise NotReady(f"No process to read files started within {START_S:g} s.", retry_after_s=5.0) from None
+                raise DeadlineExceeded("The process to read the file was not ready in time.") from None
+            self.replace(0.0, f"was not ready within {START_S:g} s")
+            raise NotReady(f"No process to read files was ready within {START_S:g} s.", retry_after_s=5.0) from None
         except ChannelError:
-            raise ReaderError(f"{self.replace(END_S)} before it could start", LossCause.OUTSIDE) from None
+            raise ReaderError(f"{self.replace(END_S)} before it was ready", LossCause.OUTSIDE) from None
+        self._idle = True
+        if not self._begin_bytes:
+            self._begin_bytes = resident_bytes(child.pid)
 
 
 def _await_answer(child: ChildProcess, until: float) -> None:

@@ -20,7 +20,7 @@ from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
 from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
-from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, MemoryNeeded, Started
+from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Idle, MemoryNeeded
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
 from app.settings import MIB
 
@@ -49,8 +49,8 @@ def main() -> None:
     libc.malloc_trim(0)
     limit_memory(arguments.memory_mib)
     try:
-        channel.send(Started())
         while True:
+            channel.send(Idle())
             serve(channel, arguments.memory_mib)
             gc.collect()  # a decoder's cycles may hold the whole file
             libc.malloc_trim(0)

@@ -348,6 +348,14 @@ def test_readers_outlive_the_thread_that_started_them(settings):
     pool.stop()
 
 
+def test_reader_is_not_replaced_for_what_it_has_not_given_back_yet(pool):
+    before = pool.pids
+    with body_of(npy_bytes(5_000_000)) as body:  # more than a reader may keep
+        for _ in range(4):
+            decode(pool, body).close()
+    assert pool.pids == before
+
+
 def test_busy_readers_die_with_their_parent(tmp_path):
     script = """
 import sys
