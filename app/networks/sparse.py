@@ -50,8 +50,7 @@ class FinalConv(SparseConv):
 class FoldedConv(nn.Module):
     """A sparse convolution with the batch norm after it, for inference on one device.
 
-    Runs activation(norm(conv(x)) + residual) in one operator. A kernel of size 1 takes the map of its level's voxels
-    onto themselves, ``KernelMap.centre()``.
+    Runs activation(norm(conv(x)) + residual) in one operator.
     """
 
     bias: Tensor

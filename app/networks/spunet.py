@@ -1,9 +1,18 @@
 """SpUNet-v1m1: the sparse residual U-Net, inference and training forward, with Pointcept's parameter names."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from sparseops import KernelMap, sort_voxels, strided_maps, submanifold_map
+from sparseops import (
+    KernelMap,
+    LinearWeights,
+    ResidualBlock,
+    ResidualBlocks,
+    sort_voxels,
+    strided_maps,
+    submanifold_map,
+)
 from torch import Tensor, nn
 
 from .network import Network
@@ -60,13 +69,9 @@ class BasicBlock(nn.Module):
         out = self.bn2(self.conv2(out, kernel_map))
         return torch.relu(out + self.proj(x))
 
-    def folded(self) -> "FoldedBlock":
-        """For inference."""
-        return FoldedBlock(self)
-
 
 class FoldedBlock(nn.Module):
-    """A ``BasicBlock`` for inference: batch norms in the convolutions, shortcut and ReLU in the last one."""
+    """The weights of a ``BasicBlock`` for inference: batch norms are in the convolutions."""
 
     def __init__(self, block: BasicBlock):
         super().__init__()
@@ -74,9 +79,10 @@ class FoldedBlock(nn.Module):
         self.conv1 = FoldedConv([block.conv1, block.bn1], "relu")
         self.conv2 = FoldedConv([block.conv2, block.bn2], "relu")
 
-    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:  # (V, in) -> (V, channels)
-        shortcut = x if self.proj is None else self.proj(x, kernel_map.centre())
-        return self.conv2(self.conv1(x, kernel_map), kernel_map, shortcut)
+    def weights(self) -> ResidualBlock:
+        """As they are: a twin in another precision has others."""
+        convs = (self.conv1, self.conv2) if self.proj is None else (self.conv1, self.conv2, self.proj)
+        return ResidualBlock(*(LinearWeights(conv.weight, conv.bias) for conv in convs))
 
 
 class ConvolutionStep(nn.ModuleList):
@@ -105,6 +111,28 @@ class ResidualStage(nn.ModuleDict):
         for block in self.values():
             x = block(x, kernel_map)
         return x
+
+    def folded(self) -> "FoldedStage":
+        """For inference."""
+        return FoldedStage(self)
+
+
+class FoldedStage(nn.ModuleList):
+    """A ``ResidualStage`` for inference, in one operator."""
+
+    def __init__(self, stage: ResidualStage):
+        blocks: Any = stage.values()
+        super().__init__(map(FoldedBlock, blocks))
+        self.weights: ResidualBlocks | None = None  # made when they are first asked for
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
+        if not len(self):
+            return x
+        first: Any = self[0]
+        if self.weights is None or self.weights.blocks[0].conv1.weight is not first.conv1.weight:
+            blocks: Any = self
+            self.weights = ResidualBlocks(tuple(block.weights() for block in blocks))
+        return self.weights.run(x, kernel_map)
 
 
 class SpUNet(Network):

@@ -21,6 +21,8 @@ from app.settings import DEFAULTS
 NOT_TIMED = {  # containers and constants, and another name of an operator
     "ARCHITECTURES",
     "AttentionBlock",
+    "AttentionBlocks",
+    "BatchNormWeights",
     "COORD_LIMIT",
     "CURVES",
     "CloudExtents",
@@ -33,7 +35,11 @@ NOT_TIMED = {  # containers and constants, and another name of an operator
     "NormWeights",
     "PackedWeight",
     "PatchPadding",
+    "PoolingStep",
+    "ResidualBlock",
+    "ResidualBlocks",
     "Serialization",
+    "UnpoolingStep",
     "interpolation2",
 }
 

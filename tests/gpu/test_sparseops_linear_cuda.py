@@ -1,21 +1,10 @@
 """Linear layers with activations, and layer norms, on a CUDA device: against float64, the same bits in any company."""
 
 import pytest
-import sparseops
 import torch
 from effort import rows
-from sparseops import (
-    AttentionBlock,
-    KernelMap,
-    LinearWeights,
-    NormWeights,
-    layer_norm,
-    pack_weight,
-    residual_norm,
-    sparse_conv,
-    submanifold_map,
-)
-from test_sparseops_cuda import KINDS, TOLERANCES, arithmetic, poison, relative_error, voxels
+from sparseops import KernelMap, layer_norm, pack_weight, residual_norm, sparse_conv
+from test_sparseops_cuda import KINDS, TOLERANCES, arithmetic, poison, relative_error
 
 pytestmark = pytest.mark.gpu
 ROUNDING = {torch.float32: 2e-6, torch.float16: 2**-10, torch.bfloat16: 2**-7}
@@ -101,30 +90,3 @@ def test_a_row_of_a_layer_norm_depends_on_no_other(channels, dtype):
         alone = residual_norm(x[part].contiguous(), residual[part].contiguous(), *affine)
         assert all(torch.equal(one, all_rows[part]) for one, all_rows in zip(alone, together, strict=True))
         assert torch.equal(residual_norm(x[part], residual[part], *affine)[1], alone[1])  # begins anywhere
-
-
-@pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("channels", [32, 64, 256])
-def test_a_block_gives_the_bits_of_its_operators(channels, dtype, monkeypatch):
-    coords = voxels(1, rows(4000), 24)
-    kernel_map = submanifold_map(coords, 3).to("cuda")
-    places = torch.randperm(len(coords)).int()
-    into = KernelMap(torch.cat([places, places[:9]])[None], places.long().argsort().int()[None]).to("cuda")
-
-    def linear(out_channels: int, in_channels: int, size: int = 1) -> LinearWeights:
-        weight = normal(out_channels, out_channels, size, size, size, in_channels) / (size**3 * in_channels) ** 0.5
-        return LinearWeights(pack_weight(weight.to(dtype).cuda()), normal(2, out_channels).cuda())
-
-    norms = [NormWeights(*(normal(seed, channels).to(dtype).cuda() for seed in (n, n + 3)), 1e-5) for n in range(3)]
-    last = (linear(4 * channels, channels), linear(channels, 4 * channels))
-    first = (linear(channels, channels, 3), *norms[:2], linear(3 * channels, channels))
-    own = AttentionBlock(*first, linear(channels, channels), norms[2], *last)
-    x, positional = (normal(seed, len(coords), channels).to(dtype).cuda() for seed in (7, 8))
-
-    def run() -> list[torch.Tensor]:
-        summed, qkv = own.before(x, positional, kernel_map, into)
-        return [summed, qkv, own.after(qkv[:, :channels].contiguous(), summed, into.inverse())]
-
-    found = run()
-    monkeypatch.setattr(sparseops.block, "has_kernel", lambda tensor: False)
-    assert all(torch.equal(one, other) for one, other in zip(found, run(), strict=True))

@@ -179,9 +179,14 @@ class FoldedBlock(nn.Module):
         self.mlp: Any = fold(block.mlp[0])
         self.weights: AttentionBlock | None = None  # made when they are first asked for
 
+    def runs_whole(self, x: Tensor) -> bool:
+        """Whether ``AttentionBlocks`` computes it: attention is plain, and the MLP takes all rows at once."""
+        plain = type(self.attn) is SerializedAttention and self.attn.rpe is None
+        return plain and not self.mlp_to_next and len(x) <= self.mlp.rows_at_once(x)
+
     def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """As that of ``SerializedBlock``."""
-        weights, attn, mlp = self._weights(), self.attn, self.mlp
+        weights, attn, mlp = self.block_weights(), self.attn, self.mlp
         patches = level.patches[attn.order_index]
         x, qkv = weights.before(x, positional, level.kernel_map, patches.into)
         qkv = attn.rotate(qkv.unflatten(1, (3, attn.num_heads, -1)), patches)
@@ -198,7 +203,7 @@ class FoldedBlock(nn.Module):
         x = mlp(self.norm2(x), x)
         return x, x
 
-    def _weights(self) -> AttentionBlock:
+    def block_weights(self) -> AttentionBlock:
         """Those of the parts as they are: a twin in another precision has others."""
         packed = self.cpe.weight
         if self.weights is None or self.weights.conv.weight is not packed:

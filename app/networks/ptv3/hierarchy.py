@@ -6,12 +6,13 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from sparseops import KernelMap, coarse_levels, segment_reduce, submanifold_map
+from sparseops import AttentionBlocks, KernelMap, coarse_levels, segment_reduce, submanifold_map
 from torch import Tensor, nn
 
 from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
 
+from .block import FoldedBlock
 from .geometry import (
     Clouds,
     Coarsening,
@@ -53,6 +54,7 @@ class SerializedStage(nn.ModuleDict):
 
     def __init__(self, step: dict[str, nn.Module], blocks: Sequence[nn.Module]):
         super().__init__(step | {f"block{i}": block for i, block in enumerate(blocks)})
+        self.weights: AttentionBlocks | None = None  # of folded blocks, made when they are first asked for
 
     def blocks(self) -> list[Any]:
         """Without the step."""
@@ -61,9 +63,23 @@ class SerializedStage(nn.ModuleDict):
     def forward(
         self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt
     ) -> Tensor:  # (V, C) -> (V, C)
-        for block in self.blocks():
+        blocks = self.blocks()
+        if blocks and all(isinstance(block, FoldedBlock) and block.runs_whole(x) for block in blocks):
+            patches = [level.patches[block.attn.order_index] for block in blocks]
+            rows = [(each.into, each.cu_seqlens) for each in patches]
+            return self._weights(blocks).run(x, positional, level.kernel_map, rows)
+        for block in blocks:
             x, positional = block(x, positional, level, prompt)
         return x
+
+    def _weights(self, blocks: Sequence[FoldedBlock]) -> AttentionBlocks:
+        """Those of the blocks as they are: a twin in another precision has others."""
+        own = [block.block_weights() for block in blocks]
+        if self.weights is None or self.weights.blocks[0] is not own[0]:
+            attn = blocks[0].attn
+            scales = tuple(block.attn.scale for block in blocks)
+            self.weights = AttentionBlocks(tuple(own), attn.num_heads, scales, attn.cast)
+        return self.weights
 
 
 class Hierarchy(Network):

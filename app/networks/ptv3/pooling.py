@@ -4,10 +4,11 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from sparseops import KernelMap, segment_reduce
+from sparseops import BatchNormWeights, KernelMap, LinearWeights, PoolingStep, UnpoolingStep, segment_reduce
 from torch import Tensor, nn
 
 from app.networks.batch_invariant_linear import PackedLinear
+from app.networks.fold import fold, with_folded_parts
 from app.networks.sparse import FoldedConv, SparseConv
 
 from .geometry import Coarsening
@@ -78,6 +79,31 @@ class Pooling(nn.Module):
     def forward(self, x: Tensor, step: Coarsening, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (W, channels)
         return self.act(self.norm(segment_reduce(self.proj(x), step.starts, "max"), prompt))
 
+    def folded(self) -> nn.Module:
+        """For inference."""
+        return FoldedPooling(self) if isinstance(self.norm[0], nn.BatchNorm1d) else with_folded_parts(self)
+
+
+class FoldedPooling(nn.Module):
+    """A ``Pooling`` with a batch norm, for inference, in one operator."""
+
+    def __init__(self, pooling: Pooling):
+        super().__init__()
+        self.proj = PackedLinear(pooling.proj)
+        self.norm: Any = pooling.norm[0]
+        self.step: PoolingStep | None = None  # made when it is first asked for
+
+    def forward(self, x: Tensor, step: Coarsening, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (W, channels)
+        if self.step is None or self.step.linear.weight is not self.proj.weight:
+            norm = self.norm
+            if norm.running_mean is None or norm.running_var is None:
+                raise ValueError("a batch norm without running statistics cannot be folded")
+            tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+            self.step = PoolingStep(
+                LinearWeights(self.proj.weight, self.proj.bias), BatchNormWeights(*tensors, norm.eps)
+            )
+        return self.step.run(x, step.starts)
+
 
 class Branch(Prompted):
     """A linear layer, a norm and a GELU."""
@@ -106,3 +132,27 @@ class Unpooling(nn.Module):
         """(W, in_channels) and (V, skip_channels) to their sum (V, channels), and the skip's part of it."""
         skip = self.proj_skip(skip, prompt)
         return skip + self.proj(x, prompt).index_select(0, step.parent), skip
+
+    def folded(self) -> nn.Module:
+        """For inference."""
+        proj, proj_skip = fold(self.proj), fold(self.proj_skip)
+        packed = all(isinstance(part, Prompted) and len(part) == 1 for part in (proj, proj_skip))
+        return FoldedUnpooling(proj, proj_skip) if packed else with_folded_parts(self)
+
+
+class FoldedUnpooling(nn.Module):
+    """An ``Unpooling`` with batch norms, for inference, in one operator."""
+
+    def __init__(self, proj: nn.Module, proj_skip: nn.Module):
+        """Both are folded branches of one layer, which has norm and GELU in it."""
+        super().__init__()
+        self.proj: Any = proj
+        self.proj_skip: Any = proj_skip
+        self.step: UnpoolingStep | None = None  # made when it is first asked for
+
+    def forward(self, x: Tensor, skip: Tensor, step: Coarsening, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """As that of ``Unpooling``."""
+        if self.step is None or self.step.proj.weight is not self.proj[0].weight:
+            parts = (LinearWeights(part[0].weight, part[0].bias) for part in (self.proj, self.proj_skip))
+            self.step = UnpoolingStep(*parts)
+        return self.step.run(x, skip, step.parent)

@@ -1,7 +1,7 @@
 """Operators on sparse voxels: compiled if there was a compiler, else in plain torch."""
 
 from .attention import patch_attention
-from .block import AttentionBlock, LinearWeights, NormWeights
+from .block import AttentionBlock, AttentionBlocks, LinearWeights, NormWeights, ResidualBlock, ResidualBlocks
 from .conv import PackedWeight, pack_weight, sparse_conv
 from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
@@ -15,6 +15,7 @@ from .reference_grid import HASHES
 from .reference_serial import CURVES
 from .segments import segment_reduce
 from .serialization import Serialization, serialization_depth, serialize, sort_codes
+from .steps import BatchNormWeights, PoolingStep, UnpoolingStep
 
 if ARCHITECTURES:
     from . import fake as fake
@@ -25,6 +26,8 @@ __all__ = [
     "CURVES",
     "HASHES",
     "AttentionBlock",
+    "AttentionBlocks",
+    "BatchNormWeights",
     "CloudExtents",
     "CoarseLevel",
     "GridSample",
@@ -33,7 +36,11 @@ __all__ = [
     "NormWeights",
     "PackedWeight",
     "PatchPadding",
+    "PoolingStep",
+    "ResidualBlock",
+    "ResidualBlocks",
     "Serialization",
+    "UnpoolingStep",
     "cloud_extents",
     "coarse_levels",
     "grid_sample",

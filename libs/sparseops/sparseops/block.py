@@ -1,11 +1,14 @@
-"""A block of serialized attention in two calls: what comes before the attention, and what comes after it."""
+"""Parts of networks in a call each, for inference: blocks of serialized attention, and residual blocks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor
 
+from .attention import MAX_HEAD_CHANNELS, patch_attention
 from .conv import PackedWeight, has_kernel, sparse_conv, table_for
 from .kernel_map import KernelMap
 from .norm import layer_norm, residual_norm
@@ -33,10 +36,15 @@ class NormWeights:
     bias: Tensor | None
     eps: float
 
+    @property
+    def tensors(self) -> list[Tensor | None]:
+        """As the compiled operators take them."""
+        return [self.weight, self.bias]
+
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """The weights of a block of C channels with its norms before attention and MLP, for inference.
+    """The weights of a block of C channels with its norms before attention and MLP.
 
     Both methods are ``sparse_conv``, ``layer_norm`` and ``residual_norm`` one after the other, with the same bits, and
     raise ValueError as these do.
@@ -65,13 +73,12 @@ class AttentionBlock:
         """x + norm0(conv(positional)), (V, C); and query, key and value of its norm1 along ``into``, (T, 3 C)."""
         _check_rows("positional", positional, kernel_map)
         _check_rows("x", x, into)
+        first, second = self.norm0, self.norm1
         if has_kernel(x) and not needs_gradient(x, positional):
             rows, order = table_for(kernel_map, x)
-            tables = (rows, order, into.forwards)
-            parameters = (self.conv.tensors, self._norms, self._eps, self.qkv.tensors)
-            return torch.ops.sparseops.block_input(x, positional, *tables, *parameters)
+            given = (x, positional, rows, order, into.forwards, self.tensors[:8], [first.eps, second.eps])
+            return torch.ops.sparseops.block_input(*given)
         convolved = sparse_conv(positional, self.conv.weight, kernel_map, self.conv.bias)
-        first, second = self.norm0, self.norm1
         affine = (first.weight, first.bias, second.weight, second.bias)
         x, normed = residual_norm(convolved, x, *affine, first.eps, second.eps)
         return x, sparse_conv(normed, self.qkv.weight, into, self.qkv.bias)
@@ -81,21 +88,116 @@ class AttentionBlock:
         _check_rows("attended", attended, out_of)
         norm = self.norm2
         if has_kernel(x) and not needs_gradient(attended, x):
-            affine = ([norm.weight, norm.bias], norm.eps)
-            mlp = (self.fc1.tensors, self.fc2.tensors, self.fc1.weight.out_channels)
-            return torch.ops.sparseops.block_output(attended, x, out_of.forwards, self.proj.tensors, *affine, *mlp)
+            given = (attended, x, out_of.forwards, self.tensors[8:], norm.eps, self.fc1.weight.out_channels)
+            return torch.ops.sparseops.block_output(*given)
         x = sparse_conv(attended, self.proj.weight, out_of, self.proj.bias, x)
         normed = layer_norm(x, norm.weight, norm.bias, norm.eps)
         hidden = sparse_conv(normed, self.fc1.weight, None, self.fc1.bias, activation="gelu")
         return sparse_conv(hidden, self.fc2.weight, None, self.fc2.bias, x)
 
     @cached_property
-    def _norms(self) -> list[Tensor | None]:
-        return [self.norm0.weight, self.norm0.bias, self.norm1.weight, self.norm1.bias]
+    def tensors(self) -> list[Tensor | None]:
+        """All of them in the order of the attributes, as the compiled operators take them."""
+        first = (self.conv, self.norm0, self.norm1, self.qkv)
+        return [tensor for part in (*first, self.proj, self.norm2, self.fc1, self.fc2) for tensor in part.tensors]
+
+
+@dataclass(frozen=True)
+class AttentionBlocks:
+    """Blocks of one width one after the other, and how they attend.
+
+    Attributes:
+        blocks: their weights.
+        heads: number of heads of all of them.
+        scales: of each one's scores.
+        cast: as for ``patch_attention``.
+    """
+
+    blocks: tuple[AttentionBlock, ...]
+    heads: int
+    scales: tuple[float, ...]
+    cast: torch.dtype | None = None
+
+    def run(
+        self, x: Tensor, positional: Tensor, kernel_map: KernelMap, patches: Sequence[tuple[KernelMap, Tensor]]
+    ) -> Tensor:
+        """What the last block gives, (V, C).
+
+        ``before``, ``patch_attention`` and ``after`` of every block, with the same bits; they raise ValueError as these
+        do.
+
+        Args:
+            x: (V, C), contiguous.
+            positional: (V, C), what the first block's positional convolution reads; the others read the output of the
+                one before.
+            kernel_map: of 27 offsets, of the V rows onto themselves.
+            patches: of each block the map from rows to the places of the padded order, and ``cu_seqlens``.
+        """
+        for into, _ in patches:
+            _check_rows("x", x, into)
+        _check_rows("positional", positional, kernel_map)
+        wide = x.is_cuda and x.ndim == 2 and x.shape[1] > self.heads * MAX_HEAD_CHANNELS
+        if has_kernel(x) and not wide and not needs_gradient(x, positional):
+            tables = ([into.forwards for into, _ in patches], [into.inverse().forwards for into, _ in patches])
+            given = (*table_for(kernel_map, x), *tables, [cu_seqlens for _, cu_seqlens in patches])
+            return torch.ops.sparseops.attention_blocks(x, positional, *given, *self._parameters)
+        for block, scale, (into, cu_seqlens) in zip(self.blocks, self.scales, patches, strict=True):
+            x, qkv = block.before(x, positional, kernel_map, into)
+            attended = patch_attention(qkv.unflatten(1, (3, self.heads, -1)), cu_seqlens, scale, cast=self.cast)
+            x = positional = block.after(attended, x, into.inverse())
+        return x
 
     @cached_property
-    def _eps(self) -> list[float]:
-        return [self.norm0.eps, self.norm1.eps]
+    def _parameters(self) -> tuple[list[Tensor | None], list[float], int, int, torch.dtype | None]:
+        tensors = [tensor for block in self.blocks for tensor in block.tensors]
+        numbers = (
+            (block.norm0.eps, block.norm1.eps, block.norm2.eps, scale)
+            for block, scale in zip(self.blocks, self.scales, strict=True)
+        )
+        (hidden_channels,) = {block.fc1.weight.out_channels for block in self.blocks}
+        return tensors, list(chain(*numbers)), self.heads, hidden_channels, self.cast
+
+
+@dataclass(frozen=True)
+class ResidualBlock:
+    """Two convolutions of one map, a ReLU after each, and a shortcut, which ``proj`` projects if it is given."""
+
+    conv1: LinearWeights
+    conv2: LinearWeights
+    proj: LinearWeights | None = None
+
+
+@dataclass(frozen=True)
+class ResidualBlocks:
+    """Blocks one after the other."""
+
+    blocks: tuple[ResidualBlock, ...]
+
+    def run(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
+        """What the last block gives, (V, C_out).
+
+        relu(conv2(relu(conv1(x))) + proj(x)) by ``sparse_conv`` of every block, with the same bits, raising ValueError
+        as it does. ``x`` is (V, C), contiguous; ``kernel_map`` is of the V rows onto themselves.
+        """
+        _check_rows("x", x, kernel_map)
+        if has_kernel(x) and not needs_gradient(x):
+            return torch.ops.sparseops.residual_blocks(x, *table_for(kernel_map, x), *self._parameters)
+        for block in self.blocks:
+            proj = block.proj
+            shortcut = x if proj is None else sparse_conv(x, proj.weight, None, proj.bias)
+            x = sparse_conv(x, block.conv1.weight, kernel_map, block.conv1.bias, activation="relu")
+            x = sparse_conv(x, block.conv2.weight, kernel_map, block.conv2.bias, shortcut, "relu")
+        return x
+
+    @cached_property
+    def _parameters(self) -> tuple[list[Tensor | None], int]:
+        (channels,) = {conv.weight.out_channels for block in self.blocks for conv in (block.conv1, block.conv2)}
+        return [tensor for block in self.blocks for tensor in _tensors(block)], channels
+
+
+def _tensors(block: ResidualBlock) -> list[Tensor | None]:
+    shortcut = [None, None] if block.proj is None else block.proj.tensors
+    return [*block.conv1.tensors, *block.conv2.tensors, *shortcut]
 
 
 def _check_rows(name: str, tensor: Tensor, kernel_map: KernelMap) -> None:

@@ -1,5 +1,7 @@
 """Shapes and dtypes of the operators' results without their values, for meta tensors and torch.compile."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.library import register_fake
@@ -67,6 +69,49 @@ def _layer_norm(x: Tensor, *others: Tensor | float | None) -> Tensor:
 @register_fake("sparseops::residual_norm")
 def _residual_norm(x: Tensor, *others: Tensor | float | None) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), torch.empty_like(x)
+
+
+@register_fake("sparseops::block_input")
+def _block_input(
+    x: Tensor, positional: Tensor, rows: Tensor, order: Tensor | None, into: Tensor, *others: Any
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), x.new_empty(into.shape[1], 3 * x.shape[1])
+
+
+@register_fake("sparseops::block_output")
+def _block_output(attended: Tensor, x: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@register_fake("sparseops::attention_blocks")
+def _attention_blocks(x: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@register_fake("sparseops::residual_blocks")
+def _residual_blocks(
+    x: Tensor, rows: Tensor, order: Tensor | None, parameters: list[Tensor | None], channels: int
+) -> Tensor:
+    return x.new_empty(x.shape[0], channels)
+
+
+@register_fake("sparseops::pool")
+def _pool(
+    x: Tensor,
+    starts: Tensor,
+    linear: list[Tensor | None],
+    norm: list[Tensor | None],
+    eps: float,
+    channels: int,
+) -> Tensor:
+    return x.new_empty(starts.shape[0] - 1, channels)
+
+
+@register_fake("sparseops::unpool")
+def _unpool(
+    x: Tensor, skip: Tensor, parents: Tensor, parameters: list[Tensor | None], channels: int
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(skip.shape[0], channels), x.new_empty(skip.shape[0], channels)
 
 
 @register_fake("sparseops::group_rows")

@@ -58,11 +58,6 @@ class KernelMap:
             return KernelMap(self.forwards.flip(0))
         return KernelMap(self.backwards, self.forwards)
 
-    def centre(self) -> "KernelMap":
-        """Of a submanifold map, the one of kernel size 1: every voxel onto itself."""
-        middle = self.num_offsets // 2
-        return KernelMap(self.forwards[middle : middle + 1])
-
     def inner(self, kernel_size: int) -> "KernelMap":
         """Of a submanifold map, the one of a smaller kernel, odd: the offsets in its middle."""
         size = round(self.num_offsets ** (1 / 3))

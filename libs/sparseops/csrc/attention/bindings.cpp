@@ -6,17 +6,17 @@
 #include <vector>
 
 #include "attention/attention_cpu.h"
+#include "attention/attention_tensors.h"
 #include "attention/positions.h"
 #include "common/offsets.h"
 
 namespace sparseops {
-namespace {
 
 using at::Tensor;
 using namespace common;
 
-Tensor attention_cpu(const Tensor& qkv, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& table,
-                     const std::optional<Tensor>& voxels) {
+Tensor patch_attention(const Tensor& qkv, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& table,
+                       const std::optional<Tensor>& voxels) {
   check_offsets<int32_t>("cu_seqlens", cu_seqlens, qkv.size(0));
   check_positions(table, voxels, qkv.size(0), qkv.size(2));
   Positions positions{};
@@ -29,8 +29,6 @@ Tensor attention_cpu(const Tensor& qkv, const Tensor& cu_seqlens, double scale, 
   return out;
 }
 
-}  // namespace
-
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def(
@@ -38,6 +36,6 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
       as_given);
 }
 
-TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("patch_attention", &attention_cpu); }
+TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("patch_attention", &patch_attention); }
 
 }  // namespace sparseops

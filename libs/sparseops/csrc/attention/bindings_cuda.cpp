@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "attention/attention_cuda.h"
+#include "attention/attention_tensors.h"
 #include "attention/positions.h"
 #include "common/tensors_cuda.h"
 
@@ -27,8 +28,10 @@ AttentionType type_for(const Tensor& qkv) {
   }
 }
 
-Tensor attention_cuda(const Tensor& given, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& table,
-                      const std::optional<Tensor>& voxels) {
+}  // namespace
+
+Tensor patch_attention(const Tensor& given, const Tensor& cu_seqlens, double scale, const std::optional<Tensor>& table,
+                       const std::optional<Tensor>& voxels) {
   check_positions(table, voxels, given.size(0), given.size(2));
   const int64_t rows = given.size(0), heads = given.size(2), dim = given.size(3), patches = cu_seqlens.size(0) - 1;
   TORCH_CHECK_VALUE(dim <= kMaxHeadDim && heads <= kMaxHeads, "qkv must have at most ", kMaxHeads, " heads of ",
@@ -57,8 +60,6 @@ Tensor attention_cuda(const Tensor& given, const Tensor& cu_seqlens, double scal
   return out;
 }
 
-}  // namespace
-
-TORCH_LIBRARY_IMPL(sparseops, CUDA, m) { m.impl("patch_attention", &attention_cuda); }
+TORCH_LIBRARY_IMPL(sparseops, CUDA, m) { m.impl("patch_attention", &patch_attention); }
 
 }  // namespace sparseops::gpu

@@ -1,99 +1,77 @@
-// torch.ops.sparseops: the parts of a block of serialized attention before and after the attention itself, as a call
-// each: the operators of other folders one after the other, on any device. Shapes are explained in the Python
-// functions.
-#include <ATen/core/Tensor.h>
-#include <ATen/core/dispatch/Dispatcher.h>
+// torch.ops.sparseops: parts of networks as a call each: their schemas, and their CPU implementations.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/batch_norm.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/index_select.h>
 #include <torch/library.h>
 
-#include <optional>
-#include <tuple>
-#include <vector>
-
-#include "conv/activation.h"
+#include "attention/attention_tensors.h"
+#include "block/block.h"
+#include "conv/conv_tensors.h"
+#include "norm/norm_tensors.h"
+#include "segments/segment_tensors.h"
+#include "segments/segments_cpu.h"
 
 namespace sparseops {
 namespace {
 
-using at::Tensor;
-using OptionalTensor = std::optional<Tensor>;
-using Tensors = c10::List<OptionalTensor>;
+struct Cpu {
+  static Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_channels,
+                            const OptionalTensor& rows, const OptionalTensor& order, const OptionalTensor& bias,
+                            const OptionalTensor& residual, int64_t activation) {
+    TORCH_CHECK_VALUE(!order, "order must be None on the CPU");
+    return sparseops::sparse_conv(features, weight, out_channels, rows, bias, residual, activation);
+  }
+  static constexpr auto layer_norm = &sparseops::layer_norm;
+  static constexpr auto residual_norm = &sparseops::residual_norm;
 
-template <typename Function>
-c10::TypedOperatorHandle<Function> find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Function>();
-}
+  static Tensor patch_attention(const Tensor& qkv, const Tensor& cu_seqlens, double scale) {
+    return sparseops::patch_attention(qkv.to(at::kFloat), cu_seqlens, scale, std::nullopt, std::nullopt)
+        .to(qkv.scalar_type());
+  }
 
-Tensor required(const Tensors& tensors, int64_t index) {
-  const OptionalTensor tensor = tensors.get(index);
-  TORCH_CHECK_VALUE(tensor.has_value(), "tensor ", index, " of a block must not be None");
-  return *tensor;
-}
+  static Tensor pooled(const Tensor& values, const Tensor& starts, const BatchNorm& norm) {
+    const Tensor largest = segment_reduce(values, starts, kMax);
+    return at::gelu(at::batch_norm(largest, norm.weight, norm.bias, norm.mean, norm.variance, /*training=*/false,
+                                   /*momentum=*/0, norm.eps, /*cudnn_enabled=*/false));
+  }
 
-Tensor convolve(const Tensor& features, const Tensors& parameters, int64_t out_channels, const OptionalTensor& rows,
-                const OptionalTensor& order, const OptionalTensor& residual, Activation activation) {
-  using Plain = Tensor(const Tensor&, const Tensor&, int64_t, const OptionalTensor&, const OptionalTensor&,
-                       const OptionalTensor&, int64_t);
-  using Grouped = Tensor(const Tensor&, const Tensor&, int64_t, const OptionalTensor&, const OptionalTensor&,
-                         const OptionalTensor&, const OptionalTensor&, int64_t);
-  static const auto plain = find<Plain>("sparseops::sparse_conv");
-  static const auto grouped = find<Grouped>("sparseops::sparse_conv_grouped");
-  const Tensor weight = required(parameters, 0);
-  const OptionalTensor bias = parameters.get(1);
-  const auto number = static_cast<int64_t>(activation);
-  return order ? grouped.call(features, weight, out_channels, rows, order, bias, residual, number)
-               : plain.call(features, weight, out_channels, rows, bias, residual, number);
-}
-
-std::tuple<Tensor, Tensor> block_input(const Tensor& x, const Tensor& positional, const Tensor& rows,
-                                       const OptionalTensor& order, const Tensor& into, const Tensors& conv,
-                                       const Tensors& norms, at::ArrayRef<double> eps, const Tensors& qkv) {
-  using Norm = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const OptionalTensor&, const OptionalTensor&,
-                                          double, const OptionalTensor&, const OptionalTensor&, double);
-  static const auto norm = find<Norm>("sparseops::residual_norm");
-  TORCH_CHECK_VALUE(x.dim() == 2 && eps.size() == 2 && conv.size() == 2 && norms.size() == 4 && qkv.size() == 2,
-                    "x must be (V, C), got ", x.sizes());
-  const int64_t channels = x.size(1);
-  Tensor position = convolve(positional, conv, channels, rows, order, std::nullopt, Activation::kNone);
-  const auto [sum, normed] =
-      norm.call(position, x, norms.get(0), norms.get(1), eps[0], norms.get(2), norms.get(3), eps[1]);
-  position.reset();  // before more memory is taken
-  return {sum, convolve(normed, qkv, 3 * channels, into, std::nullopt, std::nullopt, Activation::kNone)};
-}
-
-Tensor block_output(const Tensor& attended, const Tensor& x, const Tensor& out_of, const Tensors& proj,
-                    const Tensors& norm_parameters, double eps, const Tensors& fc1, const Tensors& fc2,
-                    int64_t hidden_channels) {
-  using Norm = Tensor(const Tensor&, const OptionalTensor&, const OptionalTensor&, double, const OptionalTensor&);
-  static const auto norm = find<Norm>("sparseops::layer_norm");
-  TORCH_CHECK_VALUE(
-      x.dim() == 2 && proj.size() == 2 && norm_parameters.size() == 2 && fc1.size() == 2 && fc2.size() == 2,
-      "x must be (V, C), got ", x.sizes());
-  const int64_t channels = x.size(1);
-  const Tensor sum = convolve(attended, proj, channels, out_of, std::nullopt, x, Activation::kNone);
-  Tensor normed = norm.call(sum, norm_parameters.get(0), norm_parameters.get(1), eps, std::nullopt);
-  const Tensor hidden =
-      convolve(normed, fc1, hidden_channels, std::nullopt, std::nullopt, std::nullopt, Activation::kGelu);
-  normed.reset();
-  return convolve(hidden, fc2, channels, std::nullopt, std::nullopt, sum, Activation::kNone);
-}
+  static Tensor add_rows(const Tensor& x, const Tensor& others, const Tensor& rows) {
+    return x + others.index_select(0, rows);
+  }
+};
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def(
-      "block_input(Tensor x, Tensor positional, Tensor rows, Tensor? order, Tensor into, Tensor?[] conv, "
-      "Tensor?[] norms, float[] eps, Tensor?[] qkv) -> (Tensor, Tensor)",
+      "block_input(Tensor x, Tensor positional, Tensor rows, Tensor? order, Tensor into, Tensor?[] parameters, "
+      "float[] eps) -> (Tensor, Tensor)",
       as_given);
   m.def(
-      "block_output(Tensor attended, Tensor x, Tensor out_of, Tensor?[] proj, Tensor?[] norm, float eps, "
-      "Tensor?[] fc1, Tensor?[] fc2, int hidden_channels) -> Tensor",
+      "block_output(Tensor attended, Tensor x, Tensor out_of, Tensor?[] parameters, float eps, int hidden_channels) "
+      "-> Tensor",
       as_given);
+  m.def(
+      "attention_blocks(Tensor x, Tensor positional, Tensor rows, Tensor? order, Tensor[] into, Tensor[] out_of, "
+      "Tensor[] cu_seqlens, Tensor?[] parameters, float[] numbers, int heads, int hidden_channels, ScalarType? cast) "
+      "-> Tensor",
+      as_given);
+  m.def("residual_blocks(Tensor x, Tensor rows, Tensor? order, Tensor?[] parameters, int channels) -> Tensor",
+        as_given);
+  m.def("pool(Tensor x, Tensor starts, Tensor?[] linear, Tensor?[] norm, float eps, int channels) -> Tensor", as_given);
+  m.def("unpool(Tensor x, Tensor skip, Tensor parents, Tensor?[] parameters, int channels) -> (Tensor, Tensor)",
+        as_given);
 }
 
-TORCH_LIBRARY_IMPL(sparseops, CompositeExplicitAutograd, m) {
-  m.impl("block_input", &block_input);
-  m.impl("block_output", &block_output);
+TORCH_LIBRARY_IMPL(sparseops, CPU, m) {
+  m.impl("block_input", &block_input<Cpu>);
+  m.impl("block_output", &block_output<Cpu>);
+  m.impl("attention_blocks", &attention_blocks<Cpu>);
+  m.impl("residual_blocks", &residual_blocks<Cpu>);
+  m.impl("pool", &pool<Cpu>);
+  m.impl("unpool", &unpool<Cpu>);
 }
 
 }  // namespace sparseops

@@ -11,6 +11,7 @@
 #include "common/huge_pages.h"
 #include "conv/activation.h"
 #include "conv/conv_cpu.h"
+#include "conv/conv_tensors.h"
 
 namespace sparseops {
 namespace {
@@ -43,9 +44,10 @@ Tensor pack_weight(const Tensor& weight) {
   return packed;
 }
 
-Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_channels,
-                   const std::optional<Tensor>& rows, const std::optional<Tensor>& bias,
-                   const std::optional<Tensor>& residual, int64_t activation) {
+}  // namespace
+
+Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_channels, const OptionalTensor& rows,
+                   const OptionalTensor& bias, const OptionalTensor& residual, int64_t activation) {
   check_type(features, "features");
   check_type(weight, "weight");
   const bool bfloat16 = features.scalar_type() == at::kBFloat16;
@@ -78,8 +80,6 @@ Tensor sparse_conv(const Tensor& features, const Tensor& weight, int64_t out_cha
             activation == static_cast<int64_t>(Activation::kRelu)});
   return activation == static_cast<int64_t>(Activation::kGelu) ? at::gelu_(out) : out;
 }
-
-}  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous

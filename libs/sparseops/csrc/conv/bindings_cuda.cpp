@@ -13,6 +13,7 @@
 
 #include "common/tensors_cuda.h"
 #include "conv/conv_cuda.h"
+#include "conv/conv_tensors.h"
 #include "maps/tables_cuda.h"
 
 namespace sparseops::gpu {
@@ -78,11 +79,11 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
   return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
 }
 
-// `rows` and `order` as group_rows gives them, or any rows and no order, or neither: every row is its own.
+}  // namespace
+
 Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t out_channels,
-                           const std::optional<Tensor>& rows, const std::optional<Tensor>& order,
-                           const std::optional<Tensor>& bias, const std::optional<Tensor>& residual,
-                           int64_t activation) {
+                           const OptionalTensor& rows, const OptionalTensor& order, const OptionalTensor& bias,
+                           const OptionalTensor& residual, int64_t activation) {
   if (rows) check_rows(*rows);
   TORCH_CHECK_VALUE(features.dim() == 2 && features.is_contiguous() && features.size(0) < kMaxRows,
                     "features must be contiguous (num_in, C_in), got ", features.sizes());
@@ -124,6 +125,8 @@ Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t
                      activation)
       .to(features.scalar_type());
 }
+
+namespace {
 
 Tensor sparse_conv_cuda(const Tensor& features, const Tensor& weight, int64_t out_channels,
                         const std::optional<Tensor>& rows, const std::optional<Tensor>& bias,

@@ -79,32 +79,32 @@ void run(const Tensor& x, const OptionalTensor& residual, const Given& norm, con
   }
 }
 
-Tensor layer_norm_cuda(const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias, double eps,
-                       const OptionalTensor& residual) {
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias, double eps,
+                  const OptionalTensor& residual) {
   const Given norm{weight, bias, eps};
-  if (!fit(x, residual, {norm})) return layer_norm(x, weight, bias, eps, residual);
+  if (!fit(x, residual, {norm})) return sparseops::layer_norm(x, weight, bias, eps, residual);
   const Tensor out = at::empty_like(x);
   run(x, residual, norm, nullptr, out, nullptr);
   return out;
 }
 
-std::tuple<Tensor, Tensor> residual_norm_cuda(const Tensor& x, const Tensor& residual, const OptionalTensor& weight,
-                                              const OptionalTensor& bias, double eps, const OptionalTensor& next_weight,
-                                              const OptionalTensor& next_bias, double next_eps) {
+std::tuple<Tensor, Tensor> residual_norm(const Tensor& x, const Tensor& residual, const OptionalTensor& weight,
+                                         const OptionalTensor& bias, double eps, const OptionalTensor& next_weight,
+                                         const OptionalTensor& next_bias, double next_eps) {
   const Given norm{weight, bias, eps}, next{next_weight, next_bias, next_eps};
   if (!fit(x, residual, {norm, next})) {
-    return residual_norm(x, residual, weight, bias, eps, next_weight, next_bias, next_eps);
+    return sparseops::residual_norm(x, residual, weight, bias, eps, next_weight, next_bias, next_eps);
   }
   const Tensor out = at::empty_like(x), next_out = at::empty_like(x);
   run(x, residual, norm, &next, out, &next_out);
   return {out, next_out};
 }
 
-}  // namespace
-
 TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
-  m.impl("layer_norm", &layer_norm_cuda);
-  m.impl("residual_norm", &residual_norm_cuda);
+  m.impl("layer_norm", &layer_norm);
+  m.impl("residual_norm", &residual_norm);
 }
 
 }  // namespace sparseops::gpu

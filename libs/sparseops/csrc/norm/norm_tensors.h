@@ -1,4 +1,4 @@
-// Layer norms by torch: on the CPU, and on a GPU for what the kernels do not take.
+// Layer norms by torch: on the CPU, and on a GPU for what the kernels do not take; and those of a GPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,4 +26,15 @@ inline std::tuple<at::Tensor, at::Tensor> residual_norm(const at::Tensor& x, con
   return {sum, layer_norm(sum, next_weight, next_bias, next_eps, std::nullopt)};
 }
 
+namespace gpu {
+
+at::Tensor layer_norm(const at::Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias, double eps,
+                      const OptionalTensor& residual);
+
+std::tuple<at::Tensor, at::Tensor> residual_norm(const at::Tensor& x, const at::Tensor& residual,
+                                                 const OptionalTensor& weight, const OptionalTensor& bias, double eps,
+                                                 const OptionalTensor& next_weight, const OptionalTensor& next_bias,
+                                                 double next_eps);
+
+}  // namespace gpu
 }  // namespace sparseops

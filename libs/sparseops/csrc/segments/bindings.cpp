@@ -6,15 +6,15 @@
 #include <vector>
 
 #include "common/offsets.h"
+#include "segments/segment_tensors.h"
 #include "segments/segments_cpu.h"
 
 namespace sparseops {
-namespace {
 
 using at::Tensor;
 using namespace common;
 
-Tensor segment_reduce_cpu_(const Tensor& values, const Tensor& offsets, int64_t reduction) {
+Tensor segment_reduce(const Tensor& values, const Tensor& offsets, int64_t reduction) {
   check_offsets<int64_t>("offsets", offsets, values.size(0));
   Tensor out = at::empty({offsets.size(0) - 1, values.size(1)}, values.options());
   auto reduce = [&](auto value) {
@@ -32,13 +32,11 @@ Tensor segment_reduce_cpu_(const Tensor& values, const Tensor& offsets, int64_t 
   return out;
 }
 
-}  // namespace
-
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
   m.def("segment_reduce(Tensor values, Tensor offsets, int reduction) -> Tensor", as_given);
 }
 
-TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("segment_reduce", &segment_reduce_cpu_); }
+TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("segment_reduce", &segment_reduce); }
 
 }  // namespace sparseops
