@@ -1,7 +1,7 @@
 """The types of a point cloud and of its segmentation, which every part of the service passes on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Cloud:
         columns: for every column of the file by its own name, in the file's order, the channels that it feeds, names of
             ``app.clouds.columns.NAMES``.
         units: of the coordinates, if the file or the request states them; else None.
+        num_context: the last so many points are neighbours of the others: the network sees them, the answer has no
+            row for them.
     """
 
     xyz: np.ndarray
@@ -40,9 +42,37 @@ class Cloud:
     warnings: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
+    num_context: int = 0
 
     def __len__(self) -> int:
         return len(self.xyz)
+
+    @property
+    def num_answered(self) -> int:
+        """Points that the answer has a row for."""
+        return len(self) - self.num_context
+
+    def answered(self) -> "Cloud":
+        """The points that the answer has a row for, as a cloud of views; this one if it has no context."""
+        if not self.num_context:
+            return self
+        return self.taken(slice(self.num_answered))
+
+    def taken(self, rows: slice | np.ndarray) -> "Cloud":
+        """The points ``rows``, a slice or what indexes rows of an array, as a cloud without context."""
+
+        def of(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            xyz=self.xyz[rows],
+            rgb=of(self.rgb),
+            intensity=of(self.intensity),
+            normals=of(self.normals),
+            extra={name: values[rows] for name, values in self.extra.items()},
+            num_context=0,
+        )
 
     def left_out(self, output: str) -> list[str]:
         """A warning that names what points have beside coordinates, for a writer that has no place for any of it."""
@@ -105,7 +135,7 @@ class SegmentationMeta:
 
 @dataclass
 class Segmentation:
-    """The answer for one cloud of N points, in input order.
+    """The answer for the N points of one cloud that are no context, in input order.
 
     Attributes:
         labels: int32 (N,), ids of ``meta.classes``, or ``meta.ignore_label`` for points that could not be used.

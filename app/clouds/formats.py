@@ -84,13 +84,14 @@ def read(
 
 
 def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None) -> bytes:
-    """``segmentation`` of ``cloud`` in the format ``output``, a key of ``WRITERS``.
+    """``segmentation`` of ``cloud`` in the format ``output``, a key of ``WRITERS``; nothing of its context.
 
     ``source`` is the file that the cloud was read from; it is kept if ``keeps_source`` says so, else not looked at.
     """
     if output not in WRITERS:
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
     writer = WRITERS[output]
+    cloud = cloud.answered()
     segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
     keeps = keeps_source(output, cloud.format) and source is not None
     segmentation.meta.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
@@ -135,5 +136,5 @@ def writing_needs(output: str, cloud: Cloud, segmentation: Segmentation, source:
     Both count beside the cloud, the segmentation and ``source``, which are in memory already.
     """
     writer = WRITERS[output]
-    work_bytes, size_bytes = function(writer, writer.needs)(cloud, segmentation, source)
+    work_bytes, size_bytes = function(writer, writer.needs)(cloud.answered(), segmentation, source)
     return work_bytes + 2 * HEAD_BYTES, size_bytes + HEAD_BYTES

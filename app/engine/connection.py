@@ -187,8 +187,8 @@ def _outcome(answer: object, fds: list[int], job: CloudJob) -> SegmentedCloud | 
         check_segmentation(segmentation)
     except ValueError as error:
         raise ChannelError(f"sent a wrong segmentation: {error}") from error
-    if segmentation.num_points != job.num_points:
-        raise ChannelError(f"sent {segmentation.num_points} labels for {job.num_points} points")
+    if segmentation.num_points != job.num_answered:
+        raise ChannelError(f"sent {segmentation.num_points} labels for {job.num_answered} points")
     pass_ms = answer.meta.timings_ms.get(DEVICE_STAGE, 0.0)
     device_s = pass_ms / 1000 / answer.batch_size  # the times of a cloud are those of its whole pass
     return SegmentedCloud(segmentation, answer.num_voxels, answer.batch_size, device_s)

@@ -76,6 +76,11 @@ class CloudJob:
         return self.cloud.num_points
 
     @property
+    def num_answered(self) -> int:
+        """Points that the answer has a row for."""
+        return self.cloud.num_points - self.cloud.meta.num_context
+
+    @property
     def flight_bytes(self) -> int:
         """Estimate of the device memory that it takes in flight: its pass and its points."""
         return self.need_bytes + POINT_BYTES * self.num_points

@@ -45,7 +45,8 @@ def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
     columns = {name: getattr(cloud, name) for name in _CLOUD}
     columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
-    meta = CloudMeta(cloud.format, scale, [str(warning) for warning in cloud.warnings], cloud.columns, cloud.units)
+    warnings = [str(warning) for warning in cloud.warnings]
+    meta = CloudMeta(cloud.format, scale, warnings, cloud.columns, cloud.units, cloud.num_context)
     return Packed(*arrays.pack(_present(columns)), meta)
 
 
@@ -63,6 +64,7 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
         warnings=list(meta.warnings),
         columns=meta.columns,
         units=meta.units,
+        num_context=meta.num_context,
     )
 
 
@@ -70,6 +72,8 @@ def check_cloud(packed: Packed[CloudMeta]) -> None:
     """Raise ValueError unless the memory file holds a cloud as ``Cloud`` describes it."""
     arrays.check(packed.fd, packed.layout)
     _check_columns(packed.layout, "xyz", _CLOUD, _EXTRA)
+    if not 0 <= packed.meta.num_context <= packed.num_points:
+        raise ValueError(f"{packed.meta.num_context} of {packed.num_points} points are context")
 
 
 def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:

@@ -33,6 +33,7 @@ class CloudMeta:
     warnings: list[str] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
+    num_context: int = 0
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class Service:
                 file.media_type,
                 file.extension,
                 file.warnings,
-                num_points=cloud.num_points,
+                num_points=segmentation.num_points,
                 model=options.model,
                 timings_ms=timings_ms | {"encode": _elapsed_ms(begin)},
                 passes=segmentation.meta.passes,

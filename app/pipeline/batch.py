@@ -101,7 +101,7 @@ def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _W
         run = RunContext(warnings, request.check_cancelled, device=pipeline.inference.device)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
-            nothing = pipeline.answer_of_nothing(len(request.cloud), request.options, run)
+            nothing = pipeline.answer_of_nothing(request.cloud.num_answered, request.options, run)
             return SegmentationOutcome(index, nothing)
     except Exception as error:
         return SegmentationOutcome(index, error)

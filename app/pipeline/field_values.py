@@ -69,12 +69,20 @@ def _of_points(predictions: Predictions, projection: Projection, field: OutputFi
     return projection.project(values, field.unusable)
 
 
-def instance_infos(predictions: Predictions, of_point: np.ndarray, class_ids: Sequence[int]) -> list[InstanceInfo]:
-    """Every instance, counted in ``of_point``, int32 (N,), the field; ``label`` is one of ``class_ids``."""
+def instance_infos(
+    predictions: Predictions, of_point: np.ndarray, class_ids: Sequence[int]
+) -> tuple[np.ndarray, list[InstanceInfo]]:
+    """The field ``of_point``, int32 (N,), and every instance in it; ``label`` is one of ``class_ids``.
+
+    Instances without a point, as of context alone, are left out, and the others numbered anew in their order.
+    """
     found = predictions.instances
     if found is None:
-        return []
+        return of_point, []
     counts = np.bincount(of_point[of_point >= 0], minlength=len(found.classes))
     labels = [class_ids[column] for column in found.classes.tolist()]
-    rows = zip(labels, found.scores.tolist(), counts.tolist(), strict=True)
-    return [InstanceInfo(number, *row) for number, row in enumerate(rows)]
+    rows = [row for row in zip(labels, found.scores.tolist(), counts.tolist(), strict=True) if row[-1]]
+    if len(rows) < len(counts):
+        numbers = np.append((counts > 0).cumsum() - 1, -1).astype(of_point.dtype)  # the last for -1, of no instance
+        of_point = numbers[of_point]
+    return of_point, [InstanceInfo(number, *row) for number, row in enumerate(rows)]

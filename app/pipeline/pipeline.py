@@ -69,7 +69,7 @@ class Pipeline:
     def answer(
         self, predictions: Predictions, projection: Projection, options: Options, run: RunContext
     ) -> Segmentation:
-        """The answer for all points of the cloud, from predictions and the projection from their rows to the points."""
+        """The answer for the points of ``projection``, which leads from the rows of ``predictions`` to them."""
         with run.stage("project"):
             meta = SegmentationMeta(
                 classes=self.procedure.classes,
@@ -91,7 +91,9 @@ class Pipeline:
             fields = download(columns)
             out = Segmentation(fields.pop("labels"), meta, fields)
             if "instances" in options.fields:
-                meta.instances = field_values.instance_infos(predictions, out.fields["instances"], ids)
+                out.fields["instances"], meta.instances = field_values.instance_infos(
+                    predictions, out.fields["instances"], ids
+                )
         run.settle()
         return out
 

@@ -24,7 +24,7 @@ class Staged:
 
     Attributes:
         sample: of P points.
-        projection: from these to the points of the cloud.
+        projection: from these to the points of the cloud that are no context.
         rng: what the transforms drew from, for what is drawn after them.
     """
 
@@ -38,7 +38,7 @@ class Prepared:
     """V voxels as a network reads them, each represented by one of its points; all tensors are on the device.
 
     Attributes:
-        projection: from the voxels to the points of the cloud.
+        projection: from the voxels to the points of the cloud that are no context.
         points: int64 (V,), the staged point that represents each voxel.
         grid_coord: int64 (V, 3), from 0.
         coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
@@ -71,7 +71,7 @@ def stage(
             return None
         sample = features.build_sample(cloud, points, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        projection = Projection.of_usable(len(cloud), points.rows)
+        projection = Projection.of_usable(len(cloud), points.rows).first(cloud.num_answered)
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:

@@ -23,6 +23,10 @@ class Projection:
         """N, points of the cloud."""
         return len(self.rows)
 
+    def first(self, num_points: int) -> "Projection":
+        """The projection to the first ``num_points`` points alone."""
+        return Projection(self.rows[:num_points], self.has_gaps)
+
     def onto(self, rows: Tensor, *, have_gaps: bool = False) -> "Projection":
         """The projection from other rows: row r of this one gets its values from their row ``rows[r]``, int64 (R,).
 

@@ -51,7 +51,7 @@ class Segmenter(Pipeline):
         check_cancelled: Callable[[], None] = never_cancelled,
         on_passes: Callable[[float, int], None] = ignore_passes,
     ) -> Segmentation:
-        """Labels, and the fields that ``options`` ask for, for every point of ``cloud`` in its order.
+        """Labels, and the fields that ``options`` ask for, for every point of ``cloud`` but its context, in its order.
 
         ``Mode.FAST`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
         points share its label. ``Mode.EXACT`` is upstream's tester, in at most ``max_passes`` passes, or in one if the
@@ -112,7 +112,7 @@ class Segmenter(Pipeline):
     def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
         staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=True)
         if staged is None:
-            return self.answer_of_nothing(len(cloud), options, run)
+            return self.answer_of_nothing(cloud.num_answered, options, run)
         if self.inference.finds_instances:
             picks = instance_tester.prepare_picks(staged, self.procedure, run)
             return self.answer(self.predict(picks, options, run), picks.projection, options, run)

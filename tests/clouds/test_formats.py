@@ -14,6 +14,7 @@ from app.clouds.sniff import find_format
 from app.clouds.units import METRE, Units, length
 from app.errors import BadCloud, UnsupportedFormat
 from tests.clouds.cloud_samples import RGB, XYZ, cloud, npy, segmentation, zipped
+from tests.clouds.las_samples import las_data, to_bytes
 
 PLY = (
     b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
@@ -389,3 +390,29 @@ def test_warnings_are_few_and_short():
     assert {len(warning) for warning in warned[:-1]} == {WARNING_CHARS}
     assert warned[-1] == "69 more warnings are left out."
     assert check_cloud(Cloud(xyz, "text", warnings=bounded(["a", "a"]))).warnings == ["a"]
+
+
+@pytest.mark.parametrize("output", catalog.WRITERS)
+@pytest.mark.parametrize("keeps_source", [True, False])
+def test_nothing_of_the_context_is_written_or_counted(output, keeps_source):
+    rng = np.random.default_rng(0)
+    file = memoryview(to_bytes(las_data(num_points=40), compressed=True))
+    plain = formats.read(file)
+    plain.rgb = rng.integers(0, 256, (40, 3), np.uint8)
+    joined = Cloud(
+        np.concatenate([plain.xyz, plain.xyz[:7] + 1e6]),
+        plain.format,
+        rgb=np.concatenate([plain.rgb, plain.rgb[:7]]),
+        intensity=np.concatenate([plain.intensity, plain.intensity[:7]]),
+        extra={name: np.concatenate([values, values[:7]]) for name, values in plain.extra.items()},
+        intensity_scale=plain.intensity_scale,
+        warnings=plain.warnings,
+        columns=plain.columns,
+        units=plain.units,
+        num_context=7,
+    )
+    source = file if keeps_source and catalog.keeps_source(output, plain.format) else None
+    written, expected = (formats.write(output, each, segmentation(40), source) for each in (joined, plain))
+    assert written == expected
+    needs = [formats.writing_needs(output, each, segmentation(40), source) for each in (joined, plain)]
+    assert needs[0] == needs[1]

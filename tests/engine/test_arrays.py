@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,7 @@ def full_cloud() -> Cloud:
         normals=rng.random((4, 3)).astype(np.float32),
         extra={"classification": np.arange(4, dtype=np.uint8), "gps_time": rng.random(4), "näme/ ": np.arange(4)},
         warnings=["one", "two"],
+        num_context=3,
     )
 
 
@@ -121,6 +123,14 @@ def test_cloud_comes_back_equal():
     for name, values in cloud.extra.items():
         np.testing.assert_array_equal(back.extra[name], values)
     assert (back.format, back.intensity_scale, back.warnings) == ("laz", 255.0, ["one", "two"])
+    assert (back.num_context, back.num_answered) == (3, 1)
+
+
+@pytest.mark.parametrize("num_context", [-1, 5])
+def test_a_context_of_other_points_than_the_cloud_has_is_refused(num_context):
+    cloud = replace(full_cloud(), num_context=num_context)
+    with pack_cloud(cloud) as packed, pytest.raises(ValueError, match=f"{num_context} of 4 points are context"):
+        unpack_cloud(packed)
 
 
 def test_bare_cloud_stays_bare():

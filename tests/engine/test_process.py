@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,17 @@ def test_job_is_answered_with_every_point(models, lane):
     assert segmentation.labels.shape == segmentation.fields["entropy"].shape == (200,)
     assert "from the reader" in segmentation.meta.warnings
     assert (message.num_voxels, message.batch_size) == (200, 1)
+
+
+def test_a_cloud_with_context_is_answered_with_the_other_points(models, lane):
+    cloud = cloud_of(200)
+    answers = answer_to(models, lane, [replace(cloud, num_context=150), cloud], time.time() + 60)
+    context, whole = (unpack_segmentation(Packed(fds[0], said.layout, said.meta)) for said, fds in answers)
+    for message, fds in answers:
+        close_all(fds)
+        assert message.num_voxels == 200
+    np.testing.assert_array_equal(context.labels, whole.labels[:50])
+    np.testing.assert_array_equal(context.fields["entropy"], whole.fields["entropy"][:50])
 
 
 def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, lane):

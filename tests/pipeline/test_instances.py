@@ -33,8 +33,7 @@ class Passing(Network):
         return features
 
 
-@pytest.fixture
-def segmenter():
+def make_segmenter():
     """Classes 10, 11 and 12 are red, green and blue; what is red is no object."""
     network = PointGroup(
         Passing(), 3, 3, segment_ignore_index=(-1, 0), cluster_propose_points=20, cluster_min_points=5, voxel_size=0.1
@@ -45,6 +44,11 @@ def segmenter():
         network.bias_head[3].weight.zero_()
         network.bias_head[3].bias.zero_()
     return Segmenter(network, make_procedure(("color",), 0.1, num_classes=3))
+
+
+@pytest.fixture
+def segmenter():
+    return make_segmenter()
 
 
 def ball(middle, color, num_points=800, seed=0):
