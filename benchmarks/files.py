@@ -71,7 +71,7 @@ def _run(root: Path, command: list[str], threads: int) -> Figures:
         "RAYON_NUM_THREADS": str(threads),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_ARENA_MAX": str(1 + threads),
     }
     done = subprocess.run(
         [sys.executable, MEASURE, *command], cwd=root, env=environment, check=True, capture_output=True, text=True

@@ -4,7 +4,7 @@
 milliseconds and MiB as JSON, of the fastest of three times after one that does not count.
 """
 
-import importlib.util
+import inspect
 import json
 import mmap
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from app.bench.clouds import room
-from app.clouds import catalog, formats
+from app.clouds import catalog, formats, laz, rows
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.engine import arrays
 from app.engine.packed import pack_cloud
@@ -81,10 +81,9 @@ def main(what: str, place: str, *rest: str) -> None:
     """The command line."""
     path = Path(place)
     catalog.load_all()
-    if importlib.util.find_spec("app.clouds.rows"):  # a checkout of before has none
-        from app.clouds import rows
-
-        rows.start_threads(min(8, int(os.environ["RAYON_NUM_THREADS"])))
+    num_threads = int(os.environ["RAYON_NUM_THREADS"])
+    laz.start_threads(*[num_threads] * len(inspect.signature(laz.start_threads).parameters))  # before, it took none
+    rows.start_threads(min(8, num_threads))
     if what == "make":
         make(path, int(rest[0]), list(rest[1:]))
         print("[]")

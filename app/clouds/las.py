@@ -14,9 +14,7 @@ from app.clouds.las_file import LasFile, parse
 from app.clouds.needs import (
     ADDED_BYTES,
     BUILT_BYTES,
-    MAX_UNPACKING,
     SORTED_BYTES,
-    UNPACKING_BYTES,
     XYZ_BYTES,
     XYZ_WORK_BYTES,
     Keep,
@@ -227,12 +225,10 @@ def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
     file = parse(data)
     keep = None if isinstance(wanted, dict) else keep
     num_extra = sum(_is_kept(name, keep) for name, _, _ in Descriptors(file).columns)
-    held = file.record_length if file.compressed else 0
     standard = 32  # classification, returns, scan angle, GPS time
-    work = XYZ_WORK_BYTES + 64 + held + 8 * num_extra + standard
+    work = XYZ_WORK_BYTES + 64 + 8 * num_extra + standard
     cloud = XYZ_BYTES + 7 + standard + 8 * num_extra
-    unpacking = UNPACKING_BYTES * min(MAX_UNPACKING, laz.num_chunks(file)) if file.compressed else 0
-    return Needs(file.num_points, file.num_points * work + unpacking, file.num_points * cloud)
+    return Needs(file.num_points, file.num_points * work + laz.decoding_bytes(file), file.num_points * cloud)
 
 
 def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:

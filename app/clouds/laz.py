@@ -1,8 +1,11 @@
 """Point data of LAS and LAZ files: raw records in and out, chunks checked before the decoder sees them.
 
-The layout of the LASzip record, of the chunk table and of layered chunks follows LASzip's specification (Isenburg,
-"LASzip: lossless compression of LiDAR data", and the LAZ specification 1.4). lazrs trusts these numbers: it aborts
-the process when a size is absurd and panics on items that it does not know.
+The layout of the LASzip record and of the chunk table follows LASzip's specification (Isenburg, "LASzip: lossless
+compression of LiDAR data", and the LAZ specification 1.4). lazrs trusts these numbers: it aborts the process when a
+size is absurd and panics on items that it does not know.
+
+Each chunk is the work of one thread. Where there are so few that threads would have nothing to do, layered chunks are
+cut in two.
 """
 
 import io
@@ -10,6 +13,7 @@ import logging
 import struct
 from collections.abc import Iterable
 from functools import reduce
+from itertools import accumulate, chain
 from operator import or_
 
 import lazrs
@@ -18,21 +22,39 @@ import numpy as np
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_layout import VARIABLE, table_start
 from app.clouds.las_records import LASZIP, Record, new_vlr
+from app.clouds.laz_layers import (
+    CHANNEL_BITS,
+    CHANNEL_BYTE,
+    LAYERS,
+    POINT14,
+    POINT_BYTES,
+    Item,
+    chunk_at,
+)
+from app.clouds.needs import MAX_UNPACKING, UNPACKING_BYTES
+from app.clouds.records import column
+from app.clouds.rows import by_blocks
 from app.errors import BadCloud
 
 POINTWISE, CHUNKED, LAYERED = 1, 2, 3
 REWRITE = "LASzip's own program unpacks them: laszip -i old.laz -o new.las; send that, or pack it again."
 LASZIP_HEADER = 34
 USUAL_CHUNK = 50_000  # points
-LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # of items POINT14, RGB14, RGBNIR14, WAVEPACKET14; BYTE14 has one a byte
-BYTE14 = 14
 ALWAYS = ("XY_RETURNS_CHANNEL", "Z", "CLASSIFICATION", "FLAGS", "INTENSITY", "RGB")  # layers by lazrs's names
 LAYER_OF = {name: name.upper() for name in ("scan_angle", "user_data", "point_source_id", "gps_time", "nir")}
 
-Item = tuple[int, int, int]  # type, bytes, version
 Chunk = tuple[int, int]  # points, bytes
 
+LEAST_SHARE = 0.15  # of the bytes of chunks, which layers behind those of every point have if halves are worth while
+STARTING_CHUNKS = 4  # of each thread: so many that each gets one
+
 log = logging.getLogger(__name__)
+
+
+class _Threads:
+    """How many threads of lazrs unpack, as far as that is known."""
+
+    count = 1
 
 
 def layers(fields: Iterable[str], extra_bytes: bool) -> int:
@@ -58,32 +80,89 @@ def decode(file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> np.nd
         raise BadCloud("The header says that the points are compressed, but the LASzip record is missing.")
     items, chunk_size = _items(laszip.data, file)
     table, chunks_end, record_data = _chunks(file, items, laszip.data, chunk_size)
-    records = np.empty(file.num_points * file.record_length, np.uint8)
-    chunks = file.data[file.points_start + 8 : chunks_end]
+    records = None
+    if _leaves_idle(len(table)) and items[0][0] == POINT14:
+        records = _decode_halves(file, items, table, record_data, chosen)
+    if records is None:
+        chunks = file.data[file.points_start + 8 : chunks_end]
+        records = _unpacked(chunks, table, record_data, file.record_length, chosen)
+    return records
+
+
+def _unpacked(
+    chunks: memoryview | bytes, table: list[Chunk], record_data: bytes, record_length: int, chosen: int
+) -> np.ndarray:
+    """The records (num_points, record_length) of ``chunks``, each by one thread; BadCloud if they are damaged."""
+    records = np.empty((sum(count for count, _ in table), record_length), np.uint8)
     try:
         selection = lazrs.DecompressionSelection(chosen)
-        lazrs.decompress_points_with_chunk_table(chunks, record_data, records, table, selection)
+        lazrs.decompress_points_with_chunk_table(chunks, record_data, records.reshape(-1), table, selection)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # lazrs panics are not Exceptions
-        log.info("lazrs could not unpack %d points: %s", file.num_points, error)
+        log.info("lazrs could not unpack %d points: %s", len(records), error)
         raise BadCloud("The compressed points are damaged: they cannot be unpacked. Send the file again.") from None
-    return records.reshape(file.num_points, file.record_length)
+    return records
 
 
-def num_chunks(file: LasFile) -> int:
-    """Of the compressed points, as the table of chunks states it; as many as there are points at most."""
+def _decode_halves(
+    file: LasFile, items: list[Item], table: list[Chunk], record_data: bytes, chosen: int
+) -> np.ndarray | None:
+    """All records, by two threads a chunk; None if that saves little, there are several scanner channels, or the points
+    are damaged."""
+    starts = accumulate((size for _, size in table), initial=file.points_start + 8)
+    chunks = [chunk for start in starts if (chunk := chunk_at(file, items, start))][: len(table)]
+    extra_bytes = bool(chosen & lazrs.SELECTIVE_DECOMPRESS_ALL_EXTRA_BYTES)
+    if sum(chunk.bytes_behind(extra_bytes) for chunk in chunks) < LEAST_SHARE * sum(size for _, size in table):
+        return None
+    fronts, backs = zip(*(chunk.halves() for chunk in chunks), strict=True)
+    parts = [*fronts, *backs]
+    counts = [count for count, _ in table] * 2
+    both = [(count, sum(map(len, part))) for count, part in zip(counts, parts, strict=True)]
+    try:
+        records = _unpacked(b"".join(chain(*parts)), both, record_data, file.record_length, chosen)
+    except BadCloud:  # what was coded by another channel than is supposed seems damaged
+        return None
+    front, back = np.split(records, 2)
+    channels = column(front, CHANNEL_BYTE, "u1")
+    behind = f"V{file.record_length - POINT_BYTES}"
+
+    def join(block: slice) -> bool:
+        column(front, POINT_BYTES, behind)[block] = column(back, POINT_BYTES, behind)[block]
+        return not np.bitwise_and(channels[block] ^ channels[0], CHANNEL_BITS).any()
+
+    return front if all(by_blocks(file.num_points, join)) else None
+
+
+def _leaves_idle(num_chunks: int) -> bool:
+    """Whether half of the threads or more have nothing to do in the last of one or two rounds."""
+    return num_chunks < 2 * _Threads.count and 0 < num_chunks % _Threads.count <= _Threads.count // 2
+
+
+def decoding_bytes(file: LasFile) -> int:
+    """What ``decode`` takes at most, with its result."""
+    if not file.compressed:
+        return 0
     start = table_start(file.data, file.points_start)
     stated = struct.unpack_from("<I", file.data, start + 4)[0] if start is not None else 1
-    return min(int(stated), file.num_points)
+    num_chunks = min(int(stated), file.num_points)
+    held, unpacking = file.num_points * file.record_length, UNPACKING_BYTES * min(MAX_UNPACKING, num_chunks)
+    return 2 * (held + unpacking) + len(file.data) if _leaves_idle(num_chunks) else held + unpacking
 
 
-def start_threads() -> None:
-    """Start lazrs's threads, RAYON_NUM_THREADS of them, so that they take no address space later."""
+def start_threads(num_threads: int) -> None:
+    """Start lazrs's threads, RAYON_NUM_THREADS of them, so that they take no address space later.
+
+    Each has its arena of malloc then, since it has worked or at least begun to run.
+    """
+    _Threads.count = num_threads
     vlr = lazrs.LazVlr.new_for_compression(0, 0)
     point = np.zeros(standard_length(0), np.uint8)
     chunk = bytes(lazrs.compress_points(vlr, point, False))[8:]
-    lazrs.decompress_points_with_chunk_table(chunk, bytes(vlr.record_data()), point, [(1, len(chunk))])
+    count = STARTING_CHUNKS * num_threads
+    points = np.empty(count * len(point), np.uint8)
+    table = [(1, len(chunk))] * count
+    lazrs.decompress_points_with_chunk_table(chunk * count, bytes(vlr.record_data()), points, table)
 
 
 def encode(out: io.BytesIO, vlr: "lazrs.LazVlr", records: np.ndarray) -> None:
@@ -212,28 +291,17 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
 def _check_layers(file: LasFile, items: list[Item], table: list[Chunk]) -> None:
     """Every layered chunk must be what it says itself: one raw point, a count, layer sizes, layers."""
     start = file.points_start + 8
-    for chunk in table:
-        if _layered_chunk(file, items, start) != chunk:
+    for count, size in table:
+        chunk = chunk_at(file, items, start)
+        if chunk is None or (chunk.num_points, len(chunk.raw)) != (count, size):
             raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
-        start += chunk[1]
+        start += size
 
 
 def _walk_layered(file: LasFile, items: list[Item]) -> tuple[list[Chunk], int] | None:
     """The chunks from the first on, by what they say themselves; None unless they are the header's points."""
     start, left, table = file.points_start + 8, file.num_points, []
-    while left > 0 and (chunk := _layered_chunk(file, items, start)) and 0 < chunk[0] <= left:
-        table.append(chunk)
-        start, left = start + chunk[1], left - chunk[0]
+    while left > 0 and (chunk := chunk_at(file, items, start)) and 0 < chunk.num_points <= left:
+        table.append((chunk.num_points, len(chunk.raw)))
+        start, left = start + len(chunk.raw), left - chunk.num_points
     return (table, start) if left == 0 else None
-
-
-def _layered_chunk(file: LasFile, items: list[Item], start: int) -> Chunk | None:
-    """Points and bytes of the layered chunk at ``start`` as it states them, None if the file does not hold it."""
-    num_layers = sum(size if kind == BYTE14 else LAYERS[kind] for kind, size, _ in items)
-    sizes_start = start + file.record_length + 4
-    sizes_end = sizes_start + 4 * num_layers
-    if sizes_end > len(file.data):
-        return None
-    count = struct.unpack_from("<I", file.data, sizes_start - 4)[0]
-    size = sizes_end - start + sum(struct.unpack_from(f"<{num_layers}I", file.data, sizes_start))
-    return (count, size) if start + size <= len(file.data) else None

@@ -30,7 +30,7 @@ MAX_ROW_THREADS = 8  # that turn columns into arrays, which the memory bounds
 
 # Every thread and every arena of malloc reserves address space. Those that work are started before it is limited;
 # others would make the limit depend on the number of cores.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,12 @@ class ReaderSlot:
         cores = usable_cores()
         self._arguments = ["--memory-mib", str(memory_mib), "--log-level", settings.log_level]
         self._arguments += ["--threads", str(min(MAX_ROW_THREADS, cores))]
-        self._environment = _ENVIRONMENT | {"RAYON_NUM_THREADS": str(min(MAX_UNPACKING, cores))}
+        num_unpacking = min(MAX_UNPACKING, cores)
+        self._arguments += ["--unpacking-threads", str(num_unpacking)]
+        self._environment = _ENVIRONMENT | {
+            "RAYON_NUM_THREADS": str(num_unpacking),
+            "MALLOC_ARENA_MAX": str(1 + num_unpacking),  # each takes 4,000 pieces a chunk, and would wait for others
+        }
         if settings.spool_dir:
             self._arguments += ["--spool-dir", str(settings.spool_dir.absolute())]
         self._child: ChildProcess | None = None

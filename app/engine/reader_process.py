@@ -32,7 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--memory-mib", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True, help="that work on blocks of rows")
+    parser.add_argument("--unpacking-threads", type=int, required=True, help="that work on chunks of LAZ")
     parser.add_argument("--log-level", required=True)
     parser.add_argument("--spool-dir", help="where decoders put files, unless in the system's temporary folder")
     arguments = parser.parse_args()
@@ -43,8 +44,8 @@ def main() -> None:
     catalog.load_all()
     gc.collect()
     gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
+    laz.start_threads(arguments.unpacking_threads)  # before others: the first threads get arenas of malloc of their own
     rows.start_threads(arguments.threads)
-    laz.start_threads()
     libc = ctypes.CDLL(None)
     libc.malloc_trim(0)
     limit_memory(arguments.memory_mib)
@@ -59,11 +60,13 @@ def main() -> None:
 
 
 def limit_memory(memory_mib: int) -> None:
-    """Let this process take ``memory_mib`` of address space beyond what its imports and threads have taken."""
+    """Let this process take ``memory_mib`` beyond what its imports and threads have taken: of address space, and of
+    memory of its own, since arenas of malloc hold address space for much more than they have."""
     with open("/proc/self/statm") as file:
-        taken_bytes = int(file.read().split()[0]) * mmap.PAGESIZE
-    limit = taken_bytes + memory_mib * MIB
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        sizes = [int(pages) * mmap.PAGESIZE for pages in file.read().split()]
+    for kind, taken_bytes in ((resource.RLIMIT_AS, sizes[0]), (resource.RLIMIT_DATA, sizes[5])):
+        limit = taken_bytes + memory_mib * MIB
+        resource.setrlimit(kind, (limit, limit))
 
 
 def serve(channel: Channel, memory_mib: int) -> None:

@@ -277,8 +277,9 @@ def test_layers_that_lie_are_found_before_the_decoder_takes_memory():
 HAMMER = """
 import resource, sys
 import numpy as np
-from app.clouds import las
+from app.clouds import las, laz
 from app.errors import Problem
+laz._Threads.count = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 data = open(sys.argv[1], "rb").read()
 rng = np.random.default_rng(0)
@@ -297,13 +298,20 @@ print(refused)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point_format", [3, 7])
-@pytest.mark.parametrize("compressed", [False, True])
-def test_random_damage_ends_as_a_problem_within_memory(tmp_path, point_format, compressed):
+@pytest.mark.parametrize(("compressed", "num_threads"), [(False, 1), (True, 1), (True, 16)])
+def test_random_damage_ends_as_a_problem_within_memory(tmp_path, point_format, compressed, num_threads):
     """In a process of its own: what must not happen is an abort, a panic, a hang, or gigabytes."""
     path = tmp_path / "sample"
-    path.write_bytes(las_bytes(compressed, point_format=point_format, extra=[("amplitude", "uint16")]))
+    data = las_data(point_format, extra=[("amplitude", "uint16")])
+    if point_format == 7:
+        data.scanner_channel = np.zeros(len(data), np.uint8)
+    path.write_bytes(to_bytes(data, compressed))
     child = subprocess.run(
-        [sys.executable, "-c", HAMMER, str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", HAMMER, str(path), str(num_threads)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     assert int(child.stdout) > (20 if compressed else 2)  # most bytes of an uncompressed file are no point's place

@@ -218,6 +218,36 @@ def test_the_limit_of_memory_means_as_much_on_any_number_of_cores(settings, monk
             num_points(pool, npy_bytes(5_000_000))
 
 
+ARENAS = """
+import ctypes, threading
+from app.engine.reader_process import limit_memory
+malloc = ctypes.CDLL(None).malloc
+malloc.restype = ctypes.c_void_p
+limited, taken, together = threading.Event(), [], threading.Barrier(5)
+def take():
+    malloc(100)  # from here on this thread has an arena of its own, which holds 64 MiB of address space
+    together.wait()
+    limited.wait()
+    while malloc(60_000):
+        taken.append(60_000)
+threads = [threading.Thread(target=take) for _ in range(4)]
+for thread in threads:
+    thread.start()
+together.wait()
+limit_memory(48)
+limited.set()
+for thread in threads:
+    thread.join()
+print(sum(taken) / 2**20)
+"""
+
+
+def test_threads_with_arenas_of_their_own_take_no_more_than_the_limit():
+    environment = os.environ | {"MALLOC_ARENA_MAX": "5"}
+    child = subprocess.run([sys.executable, "-c", ARENAS], env=environment, capture_output=True, text=True, check=True)
+    assert 24 < float(child.stdout) < 52  # with what the arenas had already
+
+
 def test_decoders_put_files_where_large_bodies_go(settings, tmp_path):
     """Those of E57 alone put files anywhere; if the folder is gone, there is no room."""
     pye57 = pytest.importorskip("pye57")
