@@ -57,3 +57,8 @@ class RequestMemory:
             return writing
 
         return MemoryGrant(self._reservation.num_bytes - taken, enlarge)
+
+    def kept(self, num_bytes: int, what: str) -> Reservation:
+        """All that the request reserves from now on, ``num_bytes`` for ``what`` ("The answer"), for another owner."""
+        self._reservation.resize(num_bytes, self._deadline, what)
+        return self._reservation.moved()

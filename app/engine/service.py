@@ -2,24 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Literal
 
 from app.clouds import catalog
+from app.clouds.cloud import SegmentationMeta
 from app.engine import devices
 from app.engine.admission import Admission
-from app.engine.answer import Answer
+from app.engine.answer import Answer, EncodedFile
 from app.engine.body import Body
 from app.engine.budget import MemoryBudget
 from app.engine.deadline import STOPPING, Deadline
+from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.job_queue import BatchLimits
 from app.engine.memory_plan import MemoryPlan
 from app.engine.missing_models import MAX_RETRY_S
-from app.engine.protocol import LoadModel, ModelCard, UnloadModel
+from app.engine.packed import Packed
+from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
+from app.engine.request import Request
 from app.engine.request_memory import RequestMemory
 from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
@@ -170,46 +174,24 @@ class Service:
             ClientGone: nobody waits any more.
             DeadlineExceeded: after ``options.timeout_s``, at most ``request_timeout_s``.
         """
-        deadline = Deadline.after(min(options.timeout_s or math.inf, self._settings.request_timeout_s), is_gone)
-        max_passes = self._settings.max_passes
-        if options.max_passes and options.max_passes > max_passes:
-            raise BadRequest(f"max_passes {options.max_passes} is not accepted; accepted are 1 to {max_passes}.")
-        card = self._model(options.model)
-        options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
-        output = options.output or "json"
         with ExitStack() as stack:
-            reservation = stack.enter_context(self.memory.reservation())
-            memory = RequestMemory(reservation, card, options.fields, deadline)
+            request = stack.enter_context(self.request(options, request_id, is_gone=is_gone))
+            output = options.output or "json"
             with self._scheduler.arriving():
                 begin = time.perf_counter()
                 on_stage("decode")
-                keep = None if catalog.WRITERS[output].keeps_columns else tuple(card.columns)
-                decode = DecodeRequest(body, options, self._settings.max_points, keep)
-                cloud = stack.enter_context(self._readers.run(decode, deadline, memory.decoding(body)))
+                cloud = stack.enter_context(self.decode(body, request))
                 decode_ms = _elapsed_ms(begin)
                 on_stage("segment")
-                memory.segmenting(cloud)
-                passes = 1 if options.mode.is_single_pass else options.max_passes or max_passes
-                job = self._scheduler.submit(
-                    cloud,
-                    options,
-                    deadline.at_s,
-                    shares=card.shares_passes and options.mode.is_single_pass,
-                    need_bytes=card.bytes_per_voxel * min(cloud.num_points * passes, self._settings.tile_voxels),
-                )
-            segmented = self._scheduler.result(job, deadline)
+                job = self.submit(cloud, request)
+            segmented = self.result(job, request)
             segmentation = stack.enter_context(segmented.segmentation)
-            timings_ms = {"decode": decode_ms, "queue": 1e3 * (job.started_s - job.submitted_s)}
-            timings_ms |= segmentation.meta.timings_ms
-            segmentation.meta = replace(
-                segmentation.meta, model=options.model, request_id=request_id, timings_ms=timings_ms
-            )
+            timings_ms = {"decode": decode_ms} | segmentation.meta.timings_ms
+            segmentation.meta = replace(segmentation.meta, timings_ms=timings_ms)
             begin = time.perf_counter()
             on_stage("encode")
             source = body if catalog.keeps_source(output, cloud.meta.format) else None
-            encode = EncodeRequest(output, cloud, segmentation, source)
-            file = stack.enter_context(self._readers.run(encode, deadline, memory.encoding(cloud, segmentation)))
-            reservation.resize(file.size, deadline, "The answer")
+            file = stack.enter_context(self.encode(output, cloud, segmentation, request, source))
             return Answer(
                 file.detach(),
                 file.size,
@@ -217,14 +199,88 @@ class Service:
                 file.extension,
                 file.warnings,
                 num_points=segmentation.num_points,
-                model=options.model,
+                model=request.options.model,
                 timings_ms=timings_ms | {"encode": _elapsed_ms(begin)},
                 passes=segmentation.meta.passes,
                 passes_wanted=segmentation.meta.passes_wanted,
                 num_voxels=segmented.num_voxels,
                 batch_size=segmented.batch_size,
-                reservation=reservation.moved(),
+                reservation=request.memory.kept(file.size, "The answer"),
             )
+
+    @contextmanager
+    def request(
+        self, options: Options, request_id: str = "", *, is_gone: Callable[[], bool] = lambda: False
+    ) -> Iterator[Request]:
+        """A request for the steps below, whose memory is given back at its end; raises what ``predict`` does before
+        any work."""
+        deadline = Deadline.after(min(options.timeout_s or math.inf, self._settings.request_timeout_s), is_gone)
+        max_passes = self._settings.max_passes
+        if options.max_passes and options.max_passes > max_passes:
+            raise BadRequest(f"max_passes {options.max_passes} is not accepted; accepted are 1 to {max_passes}.")
+        card = self._model(options.model)
+        options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
+        with self.memory.reservation() as reservation:
+            memory = RequestMemory(reservation, card, options.fields, deadline)
+            yield Request(options, card, deadline, memory, request_id)
+
+    def decode(self, body: Body, request: Request) -> Packed[CloudMeta]:
+        """The cloud in ``body``, with what is needed of it for ``request.options.output``; it is the caller's to close.
+
+        Raises what ``predict`` says of the file.
+        """
+        keeps_columns = catalog.WRITERS[request.options.output or "json"].keeps_columns
+        keep = None if keeps_columns else tuple(request.card.columns)
+        decode = DecodeRequest(body, request.options, self._settings.max_points, keep)
+        return self._readers.run(decode, request.deadline, request.memory.decoding(body))
+
+    def submit(self, cloud: Packed[CloudMeta], request: Request) -> CloudJob:
+        """Queue ``cloud``, which stays the caller's, for an engine; ``result`` waits for it.
+
+        Raises Busy, Quarantined, NotReady, and what ``Reservation.resize`` raises.
+        """
+        options, card = request.options, request.card
+        request.memory.segmenting(cloud)
+        passes = 1 if options.mode.is_single_pass else options.max_passes or self._settings.max_passes
+        return self._scheduler.submit(
+            cloud,
+            options,
+            request.deadline.at_s,
+            shares=card.shares_passes and options.mode.is_single_pass,
+            need_bytes=card.bytes_per_voxel * min(cloud.num_points * passes, self._settings.tile_voxels),
+        )
+
+    def result(self, job: CloudJob, request: Request) -> SegmentedCloud:
+        """What an engine made of ``job``, with the time that it waited; the segmentation is the caller's to close.
+
+        Raises what ``Scheduler.result`` raises.
+        """
+        segmented = self._scheduler.result(job, request.deadline)
+        segmentation = segmented.segmentation
+        waited = {"queue": 1e3 * (job.started_s - job.submitted_s)}
+        segmentation.meta = replace(
+            segmentation.meta,
+            model=request.options.model,
+            request_id=request.id,
+            timings_ms=waited | segmentation.meta.timings_ms,
+        )
+        return segmented
+
+    def encode(
+        self,
+        output: str,
+        cloud: Packed[CloudMeta],
+        segmentation: Packed[SegmentationMeta],
+        request: Request,
+        source: Body | None = None,
+    ) -> EncodedFile:
+        """The answer in the format ``output``, the caller's to close.
+
+        ``source`` is the file that came in, if the answer keeps what it holds.
+        Raises TooLarge, Busy, DeadlineExceeded, ClientGone, NotReady.
+        """
+        encode = EncodeRequest(output, cloud, segmentation, source)
+        return self._readers.run(encode, request.deadline, request.memory.encoding(cloud, segmentation))
 
     def _model(self, name: str) -> ModelCard:
         """The model to use; raises NotReady, NotFound or BadModel if there is none."""

@@ -1,0 +1,27 @@
+"""One request on its way through the service."""
+
+from dataclasses import dataclass
+
+from app.engine.deadline import Deadline
+from app.engine.protocol import ModelCard
+from app.engine.request_memory import RequestMemory
+from app.options import Options
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every step of a request needs to know.
+
+    Attributes:
+        options: with the model and the passes that it gets if it states none.
+        card: the model.
+        deadline: of the whole request.
+        memory: what it reserves.
+        id: in logs and answers.
+    """
+
+    options: Options
+    card: ModelCard
+    deadline: Deadline
+    memory: RequestMemory
+    id: str = ""
