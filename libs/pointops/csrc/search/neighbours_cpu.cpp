@@ -4,62 +4,13 @@
 
 #include <atomic>
 
-#include "search/box_tree.h"
 #include "search/candidates.h"
+#include "search/packet.h"
 
 namespace pointops::cpu {
 namespace {
 
 constexpr int64_t kPacketsAtOnce = 32;
-
-struct Packet {
-  const Leaf* queries;
-  int32_t begin[kLeaf], end[kLeaf];  // positions of the query's cloud in the tree
-  float bound2[kLeaf];               // a neighbour is at most so far away; negative: no query
-  float low[3], high[3];             // around the queries
-  int32_t first, last;               // all their positions
-
-  Packet(const Leaf& leaf, Clouds clouds, Clouds query_clouds, float bound) : queries(&leaf) {
-    constexpr float infinity = std::numeric_limits<float>::infinity();
-    first = std::numeric_limits<int32_t>::max();
-    last = 0;
-    std::fill_n(low, 3, infinity);
-    std::fill_n(high, 3, -infinity);
-    for (int i = 0; i < kLeaf; ++i) {
-      const float point[3] = {leaf.x[i], leaf.y[i], leaf.z[i]};
-      bound2[i] = is_finite(point) ? bound : -1;
-      begin[i] = end[i] = 0;
-      if (bound2[i] < 0) continue;
-      const int64_t cloud = query_clouds.of(leaf.index[i]);
-      begin[i] = static_cast<int32_t>(clouds.begin(cloud));
-      end[i] = static_cast<int32_t>(clouds.end(cloud));
-      first = std::min(first, begin[i]);
-      last = std::max(last, end[i]);
-      for (int axis = 0; axis < 3; ++axis) {
-        low[axis] = std::min(low[axis], point[axis]);
-        high[axis] = std::max(high[axis], point[axis]);
-      }
-    }
-  }
-
-  POINTOPS_INLINE float largest_bound2() const {
-    float largest = bound2[0];
-    for (int i = 1; i < kLeaf; ++i) largest = bound2[i] > largest ? bound2[i] : largest;
-    return largest;
-  }
-
-  // The queries, as bits, that are within their bound of a box.
-  POINTOPS_INLINE uint32_t near(const Boxes& boxes, int slot) const {
-    uint32_t bits = 0;
-    for (int i = 0; i < kLeaf; ++i) {
-      const float x = gap(boxes.low[0][slot] - queries->x[i], queries->x[i] - boxes.high[0][slot]);
-      const float y = gap(boxes.low[1][slot] - queries->y[i], queries->y[i] - boxes.high[1][slot]);
-      const float z = gap(boxes.low[2][slot] - queries->z[i], queries->z[i] - boxes.high[2][slot]);
-      bits |= squared_length(x, y, z) <= bound2[i] ? 1u << i : 0u;
-    }
-    return bits;
-  }
-};
 
 struct Node {
   float distance2;
@@ -84,8 +35,7 @@ POINTOPS_INLINE void walk(const BoxTree& tree, const Packet& packet, Visit visit
       const int bottom = height;
       for (int child = 0; child < kFan; ++child) {
         const int64_t place = node.place * kFan + child;
-        if (!(distance[child] <= bound2) || place * width >= packet.last || (place + 1) * width <= packet.first)
-          continue;
+        if (!(distance[child] <= bound2) || packet.skips(place, width)) continue;
         int slot = height++;
         for (; slot > bottom && stack[slot - 1].distance2 < distance[child]; --slot) stack[slot] = stack[slot - 1];
         stack[slot] = {distance[child], node.level - 1, place};
@@ -98,15 +48,36 @@ POINTOPS_INLINE void walk(const BoxTree& tree, const Packet& packet, Visit visit
       const int query = __builtin_ctz(near);
       const float point[3] = {packet.queries->x[query], packet.queries->y[query], packet.queries->z[query]};
       alignas(64) float d2[kLeaf];
-      distance2(leaf, point, d2);
-      uint32_t bits = 0;
-      for (int i = 0; i < kLeaf; ++i) bits |= d2[i] <= packet.bound2[query] ? 1u << i : 0u;
+      const float bound2 = packet.bound2[query];
+      uint32_t bits = bits_where([&](int i) {
+        d2[i] = squared_length(point[0] - leaf.x[i], point[1] - leaf.y[i], point[2] - leaf.z[i]);
+        return d2[i] <= bound2;
+      });
       const int64_t before = packet.begin[query] - position, after = position + kLeaf - packet.end[query];
       if (before > 0) bits = before < kLeaf ? bits & ~0u << before : 0;
       if (after > 0) bits = after < kLeaf ? bits & 0xffffu >> after : 0;
       if (bits) visit(query, leaf, bits, d2);
     }
   }
+}
+
+// The leaf that a packet finds by going down to where its middle is nearest, one level after the other.
+int64_t leaf_near(const BoxTree& tree, const Packet& packet) {
+  float middle[3];
+  for (int axis = 0; axis < 3; ++axis) middle[axis] = packet.low[axis] + (packet.high[axis] - packet.low[axis]) / 2;
+  int64_t place = 0;
+  for (int level = static_cast<int>(tree.levels.size()) - 1; level >= 0; --level) {
+    float distance[kFan];
+    tree.levels[level][place].distance2(middle, middle, distance);
+    const int64_t width = BoxTree::positions_under(level - 1);
+    int nearest = -1;
+    for (int child = 0; child < kFan; ++child) {
+      const bool is_nearer = nearest < 0 || distance[child] < distance[nearest];
+      if (is_nearer && !packet.skips(place * kFan + child, width)) nearest = child;
+    }
+    place = place * kFan + std::max(nearest, 0);
+  }
+  return std::min(place, static_cast<int64_t>(tree.leaves.size()) - 1);
 }
 
 typedef int64_t Eight __attribute__((vector_size(64)));
@@ -125,9 +96,10 @@ struct Nearest {
   static constexpr int64_t kFirst = std::numeric_limits<int64_t>::min();
   alignas(64) int64_t pairs[kMaxNeighbours];
 
-  void clear(int k, int length) {
+  // k places for neighbours within bound2, which come before those that hold the places
+  void clear(int k, int length, float bound2) {
     std::fill_n(pairs, length - k, kFirst);
-    std::fill_n(pairs + length - k, k, static_cast<int64_t>(kNoNeighbour));
+    std::fill_n(pairs + length - k, k, int64_t{float_bits(bound2)} << 32 | low(kNoNeighbour));
   }
 };
 
@@ -173,6 +145,15 @@ Method method_for(int k) {
   return {kMaxNeighbours, nearest_16};
 }
 
+POINTOPS_DISPATCHED
+void unpack(const int64_t* pairs, int k, int32_t* __restrict index, float* __restrict distance2) {
+  for (int i = 0; i < k; ++i) {
+    index[i] = static_cast<int32_t>(pairs[i]);
+    const float d2 = bits_float(high(pairs[i]));
+    distance2[i] = index[i] < 0 ? kMissingDistance2 : d2;
+  }
+}
+
 // Packs (index, bits of d2) of all candidates.
 POINTOPS_DISPATCHED
 void candidates(const BoxTree& tree, const Packet& packet, Shell shell, std::vector<uint64_t>* found) {
@@ -184,7 +165,8 @@ void candidates(const BoxTree& tree, const Packet& packet, Shell shell, std::vec
   });
 }
 
-// Calls answer(the packet's leaf of queries, scratch) for all packets.
+// Calls answer(the packet's leaf of queries, its number in the tree or -1 if it is none of it, scratch) for all
+// packets.
 template <class MakeScratch, class Answer>
 void for_packets(const BoxTree& tree, const float* xyz, const float* queries, Clouds query_clouds,
                  MakeScratch make_scratch, Answer answer) {
@@ -200,7 +182,8 @@ void for_packets(const BoxTree& tree, const float* xyz, const float* queries, Cl
   at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
     auto scratch = make_scratch();
     for (int64_t first = next.fetch_add(kPacketsAtOnce); first < num_packets; first = next.fetch_add(kPacketsAtOnce))
-      for (int64_t i = first; i < std::min(first + kPacketsAtOnce, num_packets); ++i) answer(packets[i], scratch);
+      for (int64_t i = first; i < std::min(first + kPacketsAtOnce, num_packets); ++i)
+        answer(packets[i], self ? i : -1, scratch);
   });
 }
 
@@ -227,17 +210,14 @@ void knn_query(const float* xyz, Clouds clouds, const float* queries, Clouds que
   const Method method = method_for(k);
   for_packets(
       tree, xyz, queries, query_clouds, [] { return std::vector<Nearest>(kLeaf); },
-      [&](const Leaf& leaf, std::vector<Nearest>& best) {
-        for (Nearest& one : best) one.clear(k, method.length);
+      [&](const Leaf& leaf, int64_t number, std::vector<Nearest>& best) {
         Packet packet(leaf, clouds, query_clouds, std::numeric_limits<float>::max());
+        if (packet.first < packet.last) packet.draw_in(tree, number < 0 ? leaf_near(tree, packet) : number, k);
+        for (int query = 0; query < kLeaf; ++query) best[query].clear(k, method.length, packet.bound2[query]);
         method.nearest(tree, packet, best.data());
         for (int query = 0; query < kLeaf && leaf.index[query] >= 0; ++query) {
-          for (int i = 0; i < k; ++i) {
-            const int64_t pair = best[query].pairs[method.length - k + i];
-            const int64_t place = static_cast<int64_t>(leaf.index[query]) * k + i;
-            index[place] = static_cast<int32_t>(low(pair));
-            distance2[place] = index[place] < 0 ? kMissingDistance2 : bits_float(high(pair));
-          }
+          const int64_t place = static_cast<int64_t>(leaf.index[query]) * k;
+          unpack(best[query].pairs + method.length - k, k, index + place, distance2 + place);
         }
       });
 }
@@ -248,7 +228,7 @@ void ball_query(const float* xyz, Clouds clouds, const float* queries, Clouds qu
   const Shell shell(min_radius, max_radius);
   for_packets(
       tree, xyz, queries, query_clouds, [&] { return std::vector<std::vector<uint64_t>>(kLeaf); },
-      [&](const Leaf& leaf, std::vector<std::vector<uint64_t>>& found) {
+      [&](const Leaf& leaf, int64_t, std::vector<std::vector<uint64_t>>& found) {
         for (auto& one : found) one.clear();
         candidates(tree, Packet(leaf, clouds, query_clouds, shell.reach2()), shell, found.data());
         for (int query = 0; query < kLeaf && leaf.index[query] >= 0; ++query) {
