@@ -11,7 +11,7 @@ from sparseops import (
     ResidualBlocks,
     sort_voxels,
     strided_maps,
-    submanifold_map,
+    submanifold_maps,
 )
 from torch import Tensor, nn
 
@@ -39,9 +39,10 @@ def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
     order = sort_voxels(batch.voxels, check=False)  # strided_maps looks at the values
     coords = batch.voxels[order]
     coarser = strided_maps(coords, num_stages)
-    stem = submanifold_map(coords, 5)
-    levels = [stem.inner(3), *(submanifold_map(coarse, 3) for coarse, _ in coarser)]
-    return SpUNetPlan(stem, levels, [down for _, down in coarser], order)
+    stem, *maps = submanifold_maps([coords, *(coarse for coarse, _ in coarser)], [5, *[3] * num_stages])
+    levels, downs = [stem.inner(3), *maps], [down for _, down in coarser]
+    KernelMap.group([*levels, *downs, *(down.inverse() for down in downs)])
+    return SpUNetPlan(stem, levels, downs, order)
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:

@@ -18,7 +18,7 @@ from app.diagnostics.libraries import entry, timed
 from app.diagnostics.problems import problems
 from app.settings import DEFAULTS
 
-NOT_TIMED = {  # containers and constants, and another name of an operator
+NOT_TIMED = {  # containers and constants, another name of an operator, and several calls of one in one
     "ARCHITECTURES",
     "AttentionBlock",
     "AttentionBlocks",
@@ -41,6 +41,7 @@ NOT_TIMED = {  # containers and constants, and another name of an operator
     "Serialization",
     "UnpoolingStep",
     "interpolation2",
+    "submanifold_maps",
 }
 
 

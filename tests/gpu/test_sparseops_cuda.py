@@ -298,7 +298,7 @@ def test_another_stream():
 def test_fake_tensors_have_the_shapes_of_the_real():
     kernel_map = submanifold_map(voxels(9, 500, 12), 3).to("cuda")
     tests = ("test_schema", "test_faketensor")
-    torch.library.opcheck(torch.ops.sparseops.group_rows.default, (kernel_map.forwards,), test_utils=tests)
+    torch.library.opcheck(torch.ops.sparseops.group_rows.default, ([kernel_map.forwards],), test_utils=tests)
     features, weight, bias, residual = (tensor.cuda() for tensor in operands(kernel_map, 16, 32, 3, torch.float16))
     order, columns = kernel_map.grouped
     arguments = (features, weight.flatten(1, 3), 32, columns, order, bias, residual, 1)

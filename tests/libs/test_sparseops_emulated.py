@@ -116,7 +116,7 @@ def test_a_size_that_is_wrong_reads_and_writes_nothing_outside(orders, num_coars
 
 
 def grouped(forwards: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    order, columns = OPERATORS.group_rows(forwards)
+    (order,), (columns,) = OPERATORS.group_rows([forwards])
     assert torch.equal(columns, forwards[:, order.long()])
     return order, columns
 
@@ -133,6 +133,30 @@ def test_grouping_brings_rows_with_the_same_neighbours_together():
     sorted_offsets = [offset for offset in range(27) if offset not in UNSORTED_OFFSETS]
     masks = (columns[sorted_offsets] >= 0).t().int().unique_consecutive(dim=0)
     assert len(masks) == len(masks.unique(dim=0))
+
+
+def test_maps_grouped_together_are_as_each_alone(orders):
+    coords = voxels(2, 900, 14)
+    coarse, down = reference.strided_map(coords)
+    few = reference.submanifold_map(coarse, 3)
+    nothing = torch.empty(8, 0, dtype=torch.int32)
+    submanifold = reference.submanifold_map(coords, 3)
+    maps = [few.forwards, nothing, down.forwards, submanifold.forwards, down.backwards, submanifold.forwards[:9]]
+    orders, columns = OPERATORS.group_rows([each.contiguous() for each in maps])
+    for found, expected in zip(zip(orders, columns, strict=True), map(grouped, maps), strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    with pytest.raises(ValueError, match="1 to 16 maps are grouped at once, got 17"):
+        OPERATORS.group_rows([nothing] * 17)
+
+
+def test_submanifold_maps_made_together_are_as_each_alone(orders):
+    levels, sizes = [voxels(number, number, 20) for number in (700, 0, 90, 1)], [5, 3, 3, 7]
+    found = OPERATORS.submanifold_maps(levels, sizes)
+    for one, coords, size in zip(found, levels, sizes, strict=True):
+        assert one.is_contiguous()
+        assert torch.equal(one, reference.submanifold_map(coords, size).forwards)
+    with pytest.raises(ValueError, match="1 to 16 levels and as many kernel sizes, got 4 and 3"):
+        OPERATORS.submanifold_maps(levels, sizes[:3])
 
 
 def convolve(kind, features, weight, table, order=None, bias=None, residual=None, activation=NONE):

@@ -6,13 +6,13 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from sparseops import AttentionBlocks, KernelMap, coarse_levels, segment_reduce, submanifold_map
+from sparseops import AttentionBlocks, KernelMap, coarse_levels, segment_reduce, submanifold_maps
 from torch import Tensor, nn
 
 from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
 
-from .block import FoldedBlock
+from .block import FoldedBlock, Positional
 from .geometry import (
     Clouds,
     Coarsening,
@@ -36,14 +36,14 @@ class SerializedPlan:
 
     Attributes:
         rows: int64 (V,), the batch's rows in the order of the finest level.
-        stem: the 5³ kernel map of the finest level; None if the stem is no convolution.
+        stem: the kernel map of the finest level for the stem, if that is a convolution.
         levels: from fine to coarse.
         steps: between them.
         condition: the batch's.
     """
 
     rows: Tensor
-    stem: KernelMap | None
+    stem: KernelMap
     levels: list[SerializedLevel]
     steps: list[Coarsening]
     condition: str | None
@@ -96,6 +96,9 @@ class Hierarchy(Network):
         decodes_skip: whether the first positional convolution of a decoder's stage reads the encoder's part alone.
         shares_patches: whether, with upstream's batch semantics, the smallest cloud bounds everyone's patches.
         shares_orders: whether all levels are ordered by the finest one's curves, else each by its own.
+        stem_size: of the stem's kernel; 3 also where the stem is no convolution.
+        used_curves: of every stage how many curves, from the first on, its blocks attend along.
+        convolves: of every stage whether its blocks convolve.
     """
 
     plans_positions = False
@@ -103,6 +106,9 @@ class Hierarchy(Network):
     decodes_skip = False
     shares_patches = False
     shares_orders = False
+    stem_size = 5
+    used_curves: list[int]
+    convolves: list[bool]
 
     def __init__(
         self,
@@ -144,6 +150,16 @@ class Hierarchy(Network):
     ) -> None:
         """Join the blocks of every stage by steps with ``norm``; of the decoder nothing is read in ``enc_mode``."""
         self.embedding = embedding
+        stages: list[list[Any]] = [
+            [*own, *(dec_blocks[s] if s < len(dec_blocks) else [])] for s, own in enumerate(enc_blocks)
+        ]
+        self.used_curves = [
+            max((block.attn.order_index + 1 for block in stage if block.attn is not None), default=0)
+            for stage in stages
+        ]
+        self.convolves = [
+            any(isinstance(part, Positional) for block in stage for part in block.modules()) for stage in stages
+        ]
         self.enc = nn.ModuleDict()
         self.out_channels = sum(enc_channels)
         for s, blocks in enumerate(enc_blocks):
@@ -158,19 +174,19 @@ class Hierarchy(Network):
             up: dict[str, nn.Module] = {"up": Unpooling(widths[s + 1], enc_channels[s], widths[s], norm)}
             self.dec[f"dec{s}"] = SerializedStage(up, dec_blocks[s])
 
-    def plan_stem(self, coords: Tensor) -> KernelMap | None:
-        """What the stem needs of voxels int64 (V, 4)."""
-        return submanifold_map(coords, 5)
-
     def plan(self, batch: VoxelBatch) -> SerializedPlan:
         """Orders, patches and kernel maps of every level. Reads the device twice: for the clouds, and the levels."""
         clouds = clouds_of(batch)
-        used = [self._num_used(stage) for stage in range(len(self.patch_sizes))]
+        used = self.used_curves
         curves = self.curves if used[0] or self.shares_orders else ()
         rows, voxels, order = sorted_voxels(batch, clouds, curves, self.plans_positions)
-        stem, shifts = self.plan_stem(voxels.coords), self.shifts(clouds)
-        kernel_map = submanifold_map(voxels.coords, 3) if stem is None else stem.inner(3)
+        shifts = self.shifts(clouds)
         coarser = coarse_levels(voxels.coords, clouds.ends, shifts, order.orders if self.shares_orders else None)
+        finest, *maps = submanifold_maps(
+            [voxels.coords, *(level.coords for level in coarser)], [self.stem_size, *[3] * len(coarser)]
+        )
+        maps = [finest if self.stem_size == 3 else finest.inner(3), *maps]
+        KernelMap.group([each for each, convolves in zip(maps, self.convolves, strict=True) if convolves])
         levels, steps, permutation = [], [], None
         for s, patch_size in enumerate(self.patch_sizes):
             if s:
@@ -178,7 +194,6 @@ class Hierarchy(Network):
                 steps.append(Coarsening(level.parents, level.starts))
                 coord = None if voxels.coord is None else segment_reduce(voxels.coord, level.starts, "mean")
                 voxels, order = SortedVoxels(level.coords, level.ends, coord), Order(level.orders, level.inverses)
-                kernel_map = submanifold_map(voxels.coords, 3)
                 if used[s] and not self.shares_orders:
                     order = order_along(self.curves, voxels.coords, clouds.depths(shifts[s - 1]))
             if batch.shuffles is not None and used[s]:
@@ -187,21 +202,13 @@ class Hierarchy(Network):
                 order = order.permuted(permutation)
             smallest = voxels.smallest_cloud() if batch.joint and self.shares_patches else patch_size
             patches = make_patches(voxels, order, used[s], min(patch_size, smallest))
-            levels.append(SerializedLevel(voxels, kernel_map, patches))
-        return SerializedPlan(rows, stem, levels, steps, batch.condition)
+            levels.append(SerializedLevel(voxels, maps[s], patches))
+        return SerializedPlan(rows, finest, levels, steps, batch.condition)
 
     def shifts(self, clouds: Clouds) -> list[list[int]]:
         """For every coarser stage and cloud, how often the finest voxels' edges are doubled."""
         halvings = accumulate(stride.bit_length() - 1 for stride in self.stride)
         return [[shift] * len(clouds.ends) for shift in halvings]
-
-    def _num_used(self, stage: int) -> int:
-        """Curves that the blocks of a stage attend along, from the first on."""
-        stages: list[Any] = [self.enc[f"enc{stage}"]]
-        if not self.enc_mode and f"dec{stage}" in self.dec:
-            stages.append(self.dec[f"dec{stage}"])
-        blocks = [block for stage in stages for block in stage.blocks()]
-        return max((block.attn.order_index + 1 for block in blocks if block.attn is not None), default=0)
 
     def forward(self, features: Tensor, plan: SerializedPlan, context: Tensor | None = None) -> Tensor:
         """(V, in_channels) to (V, C), in the batch's order. ``context`` (1, C) is for adaptive norms."""

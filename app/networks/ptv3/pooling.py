@@ -63,7 +63,7 @@ class LinearEmbedding(nn.Module):
         self.stem = nn.Sequential(OrderedDict(parts))
         self.mask_token = nn.Parameter(torch.zeros(1, channels)) if mask_token else None
 
-    def forward(self, x: Tensor, kernel_map: None, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (V, channels)
+    def forward(self, x: Tensor, kernel_map: KernelMap, prompt: Prompt) -> Tensor:  # (V, in_channels) -> (V, channels)
         return self.stem(x)
 
 

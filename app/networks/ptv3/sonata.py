@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sparseops import KernelMap
-from torch import Tensor, nn
+from torch import nn
 
 from app.networks.layer_norm import LayerNorm
 
@@ -21,6 +20,8 @@ class PointTransformerV3m2(Hierarchy):
 
     Unlike PT-v3m1 it enters by a linear layer, has layer norms everywhere and serializes every level by itself.
     """
+
+    stem_size = 3
 
     def __init__(
         self,
@@ -90,10 +91,6 @@ class PointTransformerV3m2(Hierarchy):
     def attention(self, in_decoder: bool) -> Callable[..., SerializedAttention]:
         """What makes the attention of a block, from the arguments of SerializedAttention."""
         return SerializedAttention
-
-    def plan_stem(self, coords: Tensor) -> KernelMap | None:
-        """None: the stem is a linear layer."""
-        return None
 
 
 class PointTransformerV3m3(PointTransformerV3m2):

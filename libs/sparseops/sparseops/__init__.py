@@ -7,7 +7,7 @@ from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
 from .kernel_map import KernelMap
 from .levels import CloudExtents, CoarseLevel, cloud_extents, coarse_levels
-from .maps import sort_voxels, strided_map, strided_maps, submanifold_map
+from .maps import sort_voxels, strided_map, strided_maps, submanifold_map, submanifold_maps
 from .norm import layer_norm, residual_norm
 from .patches import PatchPadding, patch_padding
 from .reference import COORD_LIMIT, pack_keys
@@ -59,4 +59,5 @@ __all__ = [
     "strided_map",
     "strided_maps",
     "submanifold_map",
+    "submanifold_maps",
 ]

@@ -9,11 +9,10 @@ from torch.autograd.function import once_differentiable
 
 from . import reference
 from .extension import compiled_for
-from .kernel_map import KernelMap
+from .kernel_map import GROUPED_OFFSETS, KernelMap
 from .values import needs_gradient
 
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}  # numbers as in csrc/conv/activation.h
-GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 GATHERED_BYTES = 1 << 28  # of features that are gathered for gradients at a time
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),

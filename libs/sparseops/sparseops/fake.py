@@ -21,6 +21,11 @@ def _submanifold_map(coords: Tensor, kernel_size: int) -> Tensor:
     return coords.new_empty(kernel_size**3, coords.shape[0], dtype=torch.int32)
 
 
+@register_fake("sparseops::submanifold_maps")
+def _submanifold_maps(coords: list[Tensor], kernel_sizes: list[int]) -> list[Tensor]:
+    return [_submanifold_map(*each) for each in zip(coords, kernel_sizes, strict=True)]
+
+
 @register_fake("sparseops::strided_map")
 def _strided_map(coords: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     num_coarse = torch.library.get_ctx().new_dynamic_size()
@@ -115,8 +120,8 @@ def _unpool(
 
 
 @register_fake("sparseops::group_rows")
-def _group_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    return rows.new_empty(rows.shape[1]), torch.empty_like(rows)
+def _group_rows(maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    return [rows.new_empty(rows.shape[1]) for rows in maps], [torch.empty_like(rows) for rows in maps]
 
 
 @register_fake("sparseops::grid_sample")

@@ -1,10 +1,15 @@
 """Which voxel meets which, offset by offset, in a sparse convolution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from .extension import compiled_for
+
+GROUPED_OFFSETS = range(8, 32)  # fewer leave little to skip, more do not fit into a mask
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,17 @@ class KernelMap:
     def grouped(self) -> tuple[Tensor, Tensor]:
         """Output rows in an order that brings those with like neighbours together, int32 (num_out,), and ``forwards``
         in that order, int32 (K, num_out). Compiled, on a GPU, for at most 31 offsets."""
-        order, rows = torch.ops.sparseops.group_rows(self.forwards)
+        (order,), (rows,) = torch.ops.sparseops.group_rows([self.forwards])
         return order, rows
+
+    @staticmethod
+    def group(maps: Sequence["KernelMap"]) -> None:
+        """Make ``grouped`` of those of ``maps`` that convolutions read by it, at once; of none where they do not."""
+        fitting = [each for each in maps if each.forwards.is_cuda and each.num_offsets in GROUPED_OFFSETS]
+        if fitting and compiled_for(fitting[0].forwards):
+            found = torch.ops.sparseops.group_rows([each.forwards for each in fitting])
+            for each, *grouped in zip(fitting, *found, strict=True):
+                vars(each)["grouped"] = tuple(grouped)
 
     @cached_property
     def counts(self) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Kernel maps: public, checked functions."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from .kernel_map import KernelMap
 from .values import need_values
 
 LARGEST_KERNEL = 7
+MAPS_AT_ONCE = 16  # as in csrc/maps/maps_cuda.h
 
 
 def sort_voxels(coords: Tensor, check: bool = True) -> Tensor:
@@ -33,11 +36,25 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     twice the neighbours meet one.
     """
     _check(coords)
-    if kernel_size % 2 == 0 or not 1 <= kernel_size <= LARGEST_KERNEL:
-        raise ValueError(f"kernel_size must be odd, from 1 to {LARGEST_KERNEL}, got {kernel_size}")
+    _check_size(kernel_size)
     if compiled_for(coords):
         return KernelMap(torch.ops.sparseops.submanifold_map(coords, kernel_size))
     return reference.submanifold_map(coords, kernel_size)
+
+
+def submanifold_maps(coords: Sequence[Tensor], kernel_sizes: Sequence[int]) -> list[KernelMap]:
+    """``submanifold_map`` of several levels, each with its kernel size; on a GPU in one call.
+
+    Raises ValueError as it does, and where there are not as many sizes as levels.
+    """
+    if len(coords) != len(kernel_sizes):
+        raise ValueError(f"kernel_sizes must be {len(coords)}, one a level, got {len(kernel_sizes)}")
+    for level, kernel_size in zip(coords, kernel_sizes, strict=True):
+        _check(level)
+        _check_size(kernel_size)
+    if not coords or not coords[0].is_cuda or not compiled_for(coords[0]) or len(coords) > MAPS_AT_ONCE:
+        return [submanifold_map(*each) for each in zip(coords, kernel_sizes, strict=True)]
+    return list(map(KernelMap, torch.ops.sparseops.submanifold_maps(coords, kernel_sizes)))
 
 
 def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
@@ -76,6 +93,11 @@ def strided_maps(coords: Tensor, num_levels: int) -> list[tuple[Tensor, KernelMa
             kernel_map = KernelMap(children, parents)
         found.append((coords, kernel_map))
     return found
+
+
+def _check_size(kernel_size: int) -> None:
+    if kernel_size % 2 == 0 or not 1 <= kernel_size <= LARGEST_KERNEL:
+        raise ValueError(f"kernel_size must be odd, from 1 to {LARGEST_KERNEL}, got {kernel_size}")
 
 
 def _check(coords: Tensor) -> None:

@@ -70,11 +70,12 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   m.def("sort_voxels(Tensor coords) -> Tensor", as_given);
   m.def("submanifold_map(Tensor coords, int kernel_size) -> Tensor", as_given);
   m.def("strided_map(Tensor coords) -> (Tensor, Tensor, Tensor)", as_given);
-  // on CUDA alone: the sizes of all levels at once, a strided map of known size, and output rows with like neighbours
-  // side by side
+  // on CUDA alone: submanifold maps of several levels, the sizes of all levels at once, a strided map of known size,
+  // and output rows of several maps with like neighbours side by side
+  m.def("submanifold_maps(Tensor[] coords, int[] kernel_sizes) -> Tensor[]", as_given);
   m.def("halved_sizes(Tensor coords, int num_levels) -> Tensor", as_given);
   m.def("sized_strided_map(Tensor coords, SymInt num_coarse) -> (Tensor, Tensor, Tensor)", as_given);
-  m.def("group_rows(Tensor rows) -> (Tensor, Tensor)", as_given);
+  m.def("group_rows(Tensor[] maps) -> (Tensor[] orders, Tensor[] grouped)", as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

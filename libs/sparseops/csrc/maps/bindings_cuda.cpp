@@ -4,6 +4,7 @@
 #include <ATen/ops/amax.h>
 #include <ATen/ops/amin.h>
 #include <ATen/ops/argsort.h>
+#include <ATen/ops/as_strided.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
@@ -14,6 +15,7 @@
 
 #include <optional>
 #include <tuple>
+#include <vector>
 
 #include "common/tensors_cuda.h"
 #include "common/told.h"
@@ -26,6 +28,8 @@ namespace {
 using at::Tensor;
 using namespace common;
 
+constexpr int64_t kEntriesAligned = 64;  // of a table, 256 bytes
+
 // Shape and dtype; the values are not looked at.
 int check_coords(const Tensor& coords) {
   TORCH_CHECK_VALUE(
@@ -35,20 +39,40 @@ int check_coords(const Tensor& coords) {
   return static_cast<int>(coords.size(0));
 }
 
-// Coordinates outside the limits meet nothing, or one another; they are not looked for, since that would wait.
-Tensor submanifold_map_cuda(const Tensor& given, int64_t kernel_size) {
-  const int num_voxels = check_coords(given);
-  TORCH_CHECK_VALUE(kernel_size >= 1 && kernel_size <= 7 && kernel_size % 2 == 1,
-                    "kernel_size must be odd, from 1 to 7, got ", kernel_size);
-  const c10::cuda::CUDAGuard guard(given.device());
-  const Tensor coords = aligned_to_16(given);
-  const Tensor rows =
-      at::empty({kernel_size * kernel_size * kernel_size, num_voxels}, coords.options().dtype(at::kInt));
-  const Tensor scratch = bytes_on(coords, submanifold_map_scratch(num_voxels));
-  C10_CUDA_CHECK(submanifold_map(coords.const_data_ptr<int64_t>(), num_voxels, static_cast<int>(kernel_size),
-                                 rows.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
-                                 c10::cuda::getCurrentCUDAStream()));
-  return rows;
+// Coordinates outside the limits meet nothing, or one another; they are not looked for, since that would wait. The maps
+// are parts of one table.
+std::vector<Tensor> submanifold_maps_cuda(at::TensorList given, at::IntArrayRef kernel_sizes) {
+  TORCH_CHECK_VALUE(given.size() == kernel_sizes.size() && given.size() >= 1 && given.size() <= kMaxMaps, "1 to ",
+                    kMaxMaps, " levels and as many kernel sizes, got ", given.size(), " and ", kernel_sizes.size());
+  const c10::cuda::CUDAGuard guard(given[0].device());
+  std::vector<Tensor> coords(given.size());  // live until the kernels are queued
+  std::vector<MapRequest> requests(given.size());
+  int64_t num_entries = 0;
+  for (size_t i = 0; i < given.size(); ++i) {
+    const int num_voxels = check_coords(given[i]);
+    const int64_t size = kernel_sizes[i];
+    TORCH_CHECK_VALUE(size >= 1 && size <= 7 && size % 2 == 1, "kernel_size must be odd, from 1 to 7, got ", size);
+    TORCH_CHECK_VALUE(given[i].device() == given[0].device(), "all levels must be on ", given[0].device(), ", got ",
+                      given[i].device());
+    coords[i] = aligned_to_16(given[i]);
+    requests[i] = {coords[i].const_data_ptr<int64_t>(), num_voxels, static_cast<int>(size), num_entries};
+    num_entries += (size * size * size * num_voxels + kEntriesAligned - 1) / kEntriesAligned * kEntriesAligned;
+  }
+  const auto count = static_cast<int>(requests.size());
+  const Tensor table = at::empty({num_entries}, coords[0].options().dtype(at::kInt));
+  const Tensor scratch = bytes_on(coords[0], submanifold_maps_scratch(requests.data(), count));
+  C10_CUDA_CHECK(submanifold_maps(requests.data(), count, table.mutable_data_ptr<int32_t>(), num_entries,
+                                  scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
+  std::vector<Tensor> maps;
+  for (const MapRequest& request : requests) {
+    const int64_t size = request.kernel_size, columns = request.num_voxels;
+    maps.push_back(table.as_strided({size * size * size, columns}, {columns, 1}, request.first_entry));
+  }
+  return maps;
+}
+
+Tensor submanifold_map_cuda(const Tensor& coords, int64_t kernel_size) {
+  return submanifold_maps_cuda(coords, kernel_size)[0];
 }
 
 using StridedMap = std::tuple<Tensor, Tensor, Tensor>;  // coarse, children, parents
@@ -131,26 +155,40 @@ Tensor halved_sizes_cuda(const Tensor& given, int64_t num_levels) {
   return sizes;
 }
 
-// The rows of the output in an order that brings like neighbours together, int32 (num_out), and the columns of `rows`
-// in that order.
-std::tuple<Tensor, Tensor> group_rows_cuda(const Tensor& rows) {
-  check_rows(rows);
-  TORCH_CHECK_VALUE(rows.size(0) >= 1 && rows.size(0) <= kMaxGroupedOffsets, "rows can be grouped by 1 to ",
-                    kMaxGroupedOffsets, " offsets, got ", rows.size(0));
-  const c10::cuda::CUDAGuard guard(rows.device());
-  const int num_offsets = static_cast<int>(rows.size(0)), num_out = static_cast<int>(rows.size(1));
-  const Tensor order = at::empty({num_out}, rows.options()), grouped = at::empty_like(rows);
-  const Tensor scratch = bytes_on(rows, group_rows_scratch(num_offsets, num_out));
-  C10_CUDA_CHECK(group_rows(rows.const_data_ptr<int32_t>(), num_offsets, num_out, grouped.mutable_data_ptr<int32_t>(),
-                            order.mutable_data_ptr<int32_t>(), scratch.mutable_data_ptr(),
-                            c10::cuda::getCurrentCUDAStream()));
-  return {order, grouped};
+// Of every map the rows of the output in an order that brings like neighbours together, int32 (num_out), and the
+// columns of the map in that order.
+std::tuple<std::vector<Tensor>, std::vector<Tensor>> group_rows_cuda(at::TensorList maps) {
+  TORCH_CHECK_VALUE(maps.size() >= 1 && maps.size() <= kMaxMaps, "1 to ", kMaxMaps, " maps are grouped at once, got ",
+                    maps.size());
+  const c10::cuda::CUDAGuard guard(maps[0].device());
+  std::vector<Tensor> orders, grouped;
+  std::vector<GroupRequest> requests;
+  int64_t num_rows = 0;
+  for (const Tensor& rows : maps) {
+    check_rows(rows);
+    TORCH_CHECK_VALUE(rows.size(0) >= 1 && rows.size(0) <= kMaxGroupedOffsets, "rows can be grouped by 1 to ",
+                      kMaxGroupedOffsets, " offsets, got ", rows.size(0));
+    TORCH_CHECK_VALUE(rows.device() == maps[0].device(), "all maps must be on ", maps[0].device(), ", got ",
+                      rows.device());
+    orders.push_back(at::empty({rows.size(1)}, rows.options()));
+    grouped.push_back(at::empty(rows.sizes(), rows.options()));
+    requests.push_back({rows.const_data_ptr<int32_t>(), grouped.back().mutable_data_ptr<int32_t>(),
+                        orders.back().mutable_data_ptr<int32_t>(), static_cast<int>(rows.size(0)),
+                        static_cast<int>(rows.size(1))});
+    num_rows += rows.size(1);
+  }
+  TORCH_CHECK_VALUE(num_rows < kMaxRows, "too many rows: ", num_rows);
+  const auto count = static_cast<int>(requests.size());
+  const Tensor scratch = bytes_on(maps[0], group_rows_scratch(requests.data(), count));
+  C10_CUDA_CHECK(group_rows(requests.data(), count, scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
+  return {orders, grouped};
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
   m.impl("submanifold_map", &submanifold_map_cuda);
+  m.impl("submanifold_maps", &submanifold_maps_cuda);
   m.impl("strided_map", &strided_map_cuda);
   m.impl("sized_strided_map", &sized_strided_map_cuda);
   m.impl("halved_sizes", &halved_sizes_cuda);

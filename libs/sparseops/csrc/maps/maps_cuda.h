@@ -10,12 +10,22 @@ namespace sparseops::gpu {
 constexpr int64_t kCoordLimit = int64_t{1} << 18;  // as in reference.py
 constexpr int64_t kBatchLimit = 512;
 
-// Bytes of scratch memory, aligned to 256 bytes, that submanifold_map asks for.
-int64_t submanifold_map_scratch(int num_voxels);
+constexpr int kMaxMaps = 16;  // that are made at once
 
-// Writes all of forwards, int32 (kernel_size**3, num_voxels).
-cudaError_t submanifold_map(const int64_t* coords, int num_voxels, int kernel_size, int* forwards, void* scratch,
-                            cudaStream_t stream);
+// A submanifold map to make: int32 (kernel_size**3, num_voxels) from entry `first_entry` of a common table on.
+struct MapRequest {
+  const int64_t* coords;
+  int num_voxels;
+  int kernel_size;
+  int64_t first_entry;
+};
+
+// Bytes of scratch memory, aligned to 256 bytes, that submanifold_maps asks for.
+int64_t submanifold_maps_scratch(const MapRequest* requests, int count);
+
+// Writes all `num_entries` of forwards, -1 between the maps. There are at most kMaxMaps.
+cudaError_t submanifold_maps(const MapRequest* requests, int count, int* forwards, int64_t num_entries, void* scratch,
+                             cudaStream_t stream);
 
 // What is known of a strided map before it is there.
 struct StridedResult {
@@ -46,12 +56,19 @@ cudaError_t halved_sizes(const int64_t* coords, int num_voxels, int num_levels, 
 
 constexpr int kMaxGroupedOffsets = 31;
 
-// Bytes of scratch memory, aligned to 256 bytes, that group_rows asks for.
-int64_t group_rows_scratch(int num_offsets, int num_out);
+// A map of 1 to kMaxGroupedOffsets offsets whose output rows are to be grouped.
+struct GroupRequest {
+  const int* forwards;  // (num_offsets, num_out)
+  int* grouped;         // the same, forwards[k, order[c]]
+  int* order;           // (num_out), in which rows with like neighbours lie together
+  int num_offsets;
+  int num_out;
+};
 
-// An order of output rows in which those with like neighbours lie together, int32 (num_out), of forwards (num_offsets,
-// num_out) with 1 to kMaxGroupedOffsets offsets; grouped[k, c] = forwards[k, order[c]].
-cudaError_t group_rows(const int* forwards, int num_offsets, int num_out, int* grouped, int* order, void* scratch,
-                       cudaStream_t stream);
+// Bytes of scratch memory, aligned to 256 bytes, that group_rows asks for.
+int64_t group_rows_scratch(const GroupRequest* requests, int count);
+
+// Groups the rows of each of at most kMaxMaps maps, with at most 2**31 - 1 rows together.
+cudaError_t group_rows(const GroupRequest* requests, int count, void* scratch, cudaStream_t stream);
 
 }  // namespace sparseops::gpu

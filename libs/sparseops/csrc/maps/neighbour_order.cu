@@ -1,4 +1,4 @@
-// Output rows of a kernel map in an order in which those with like neighbours lie together.
+// Output rows of kernel maps in an order in which those with like neighbours lie together, of several maps by one sort.
 #include <algorithm>
 #include <numeric>
 
@@ -35,70 +35,109 @@ Ranking ranking_for(int num_offsets) {
 // a kernel of size 3, would leave out 0.1 % of the steps of a convolution.
 constexpr int kSortedOffsets = 24;
 
+// A map: its rows are `num_out` threads from `first` on.
+struct Map {
+  const int* forwards;
+  int* grouped;
+  int* order;
+  int num_offsets, num_out, first;
+};
+
+struct Maps {
+  Map at[kMaxMaps];
+  int count, num_rows, sorted_offsets;
+
+  // The number of the map whose thread this is, or of the last.
+  __device__ int of(int64_t thread) const {
+    int map = 0;
+    while (map + 1 < count && thread >= at[map + 1].first) ++map;
+    return map;
+  }
+};
+
 // Masks in the order of a Gray code, backwards: rows that follow each other differ in few offsets, and those with the
-// most neighbours come first, so that the last blocks to run are short.
-__global__ void key_neighbours(const int* forwards, int sorted_offsets, int num_out, Ranking ranking, uint64_t* keys,
-                               uint32_t* rows) {
-  const int64_t row = thread_index();
-  if (row >= num_out) return;
+// most neighbours come first, so that the last blocks to run are short. Above the mask is the number of the map.
+__global__ void __launch_bounds__(kThreads)
+    key_neighbours(const Maps maps, Ranking of_27, Ranking plain, uint64_t* keys, uint32_t* rows) {
+  const int64_t thread = thread_index();
+  if (thread >= maps.num_rows) return;
+  const int number = maps.of(thread);
+  const Map& map = maps.at[number];
+  const int64_t row = thread - map.first;
+  const Ranking& ranking = map.num_offsets == 27 ? of_27 : plain;
+  const int sorted_offsets = min(map.num_offsets, maps.sorted_offsets);
   uint32_t mask = 0;
 #pragma unroll 8
   for (int rank = 0; rank < sorted_offsets; ++rank) {
     const int64_t offset = ranking.offsets[rank];
-    mask = mask << 1 | static_cast<uint32_t>(__ldg(forwards + offset * num_out + row) >= 0);
+    mask = mask << 1 | static_cast<uint32_t>(__ldg(map.forwards + offset * map.num_out + row) >= 0);
   }
   for (int shift = 1; shift < 32; shift *= 2) mask ^= mask >> shift;
-  keys[row] = ~mask & ((1u << sorted_offsets) - 1);
-  rows[row] = static_cast<uint32_t>(row);
+  keys[thread] = static_cast<uint64_t>(number) << maps.sorted_offsets | (~mask & ((1u << sorted_offsets) - 1));
+  rows[thread] = static_cast<uint32_t>(row);
 }
 
-__global__ void gather_columns(const int* forwards, int num_out, const uint32_t* order, int* grouped, int* order_out) {
-  const int64_t column = thread_index();
-  if (column >= num_out) return;
-  const int64_t offset = static_cast<int64_t>(blockIdx.y) * num_out, row = __ldg(order + column);
-  grouped[offset + column] = __ldg(forwards + offset + row);
-  if (blockIdx.y == 0) order_out[column] = static_cast<int>(row);
+__global__ void __launch_bounds__(kThreads) gather_columns(const Maps maps, const uint32_t* order) {
+  const int64_t thread = thread_index();
+  if (thread >= maps.num_rows) return;
+  const Map& map = maps.at[maps.of(thread)];
+  if (static_cast<int>(blockIdx.y) >= map.num_offsets) return;
+  const int64_t column = thread - map.first;
+  const int64_t offset = static_cast<int64_t>(blockIdx.y) * map.num_out, row = __ldg(order + thread);
+  map.grouped[offset + column] = __ldg(map.forwards + offset + row);
+  if (blockIdx.y == 0) map.order[column] = static_cast<int>(row);
 }
 
-// The parts of scratch memory.
-struct Parts {
-  int sorted_offsets;
+// What is launched, and the parts of scratch memory.
+struct Plan {
+  Maps maps;
+  int num_offsets, num_bits;
   Pairs pairs;
   size_t library_bytes;
   void* library;  // of the sort
 };
 
-Parts split(Scratch& scratch, int num_offsets, int num_out) {
-  Parts parts{};
-  parts.sorted_offsets = std::min(num_offsets, kSortedOffsets);
-  parts.pairs = take_pairs(scratch, num_out);
-  parts.library_bytes = radix_sort_scratch(num_out, parts.sorted_offsets);
-  parts.library = scratch.take<char>(static_cast<int64_t>(parts.library_bytes));
-  return parts;
+Plan plan_for(const GroupRequest* requests, int count, Scratch& scratch) {
+  Plan plan{};
+  for (int i = 0; i < count; ++i) {
+    const GroupRequest& request = requests[i];
+    if (request.num_out == 0) continue;
+    plan.maps.at[plan.maps.count++] = {request.forwards,    request.grouped, request.order,
+                                       request.num_offsets, request.num_out, plan.maps.num_rows};
+    plan.maps.num_rows += request.num_out;
+    plan.num_offsets = std::max(plan.num_offsets, request.num_offsets);
+  }
+  plan.maps.sorted_offsets = plan.num_bits = std::min(plan.num_offsets, kSortedOffsets);
+  while ((1 << (plan.num_bits - plan.maps.sorted_offsets)) < plan.maps.count) ++plan.num_bits;
+  plan.pairs = take_pairs(scratch, plan.maps.num_rows);
+  plan.library_bytes = radix_sort_scratch(plan.maps.num_rows, plan.num_bits);
+  plan.library = scratch.take<char>(static_cast<int64_t>(plan.library_bytes));
+  return plan;
 }
 
 }  // namespace
 
-int64_t group_rows_scratch(int num_offsets, int num_out) {
+int64_t group_rows_scratch(const GroupRequest* requests, int count) {
   Scratch counted;
-  split(counted, num_offsets, num_out);
+  plan_for(requests, count, counted);
   return counted.used();
 }
 
-cudaError_t group_rows(const int* forwards, int num_offsets, int num_out, int* grouped, int* order, void* memory,
-                       cudaStream_t stream) {
-  if (num_out == 0) return cudaSuccess;
+cudaError_t group_rows(const GroupRequest* requests, int count, void* memory, cudaStream_t stream) {
+  if (count > kMaxMaps) return cudaErrorInvalidValue;
   Scratch scratch(memory);
-  const Parts parts = split(scratch, num_offsets, num_out);
-  cudaError_t error =
-      launch(key_neighbours, dim3(blocks_for(num_out)), kThreads, 0, stream, forwards, parts.sorted_offsets, num_out,
-             ranking_for(num_offsets), parts.pairs.keys[0], parts.pairs.values[0]);
+  const Plan plan = plan_for(requests, count, scratch);
+  const Maps& maps = plan.maps;
+  if (maps.num_rows == 0) return cudaSuccess;
+  const unsigned blocks = blocks_for(maps.num_rows);
+  cudaError_t error = launch(key_neighbours, dim3(blocks), kThreads, 0, stream, maps, ranking_for(27),
+                             ranking_for(kMaxGroupedOffsets), plan.pairs.keys[0], plan.pairs.values[0]);
   if (error != cudaSuccess) return error;
   SortedPairs sorted{};
-  error = radix_sort(parts.pairs, num_out, parts.sorted_offsets, parts.library, parts.library_bytes, stream, &sorted);
+  error = radix_sort(plan.pairs, maps.num_rows, plan.num_bits, plan.library, plan.library_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
-  const dim3 blocks(blocks_for(num_out), static_cast<unsigned>(num_offsets));
-  return launch(gather_columns, blocks, kThreads, 0, stream, forwards, num_out, sorted.values, grouped, order);
+  return launch(gather_columns, dim3(blocks, static_cast<unsigned>(plan.num_offsets)), kThreads, 0, stream, maps,
+                sorted.values);
 }
 
 }  // namespace sparseops::gpu
