@@ -10,9 +10,10 @@ from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import LABELS, OutputField
 from app.clouds.las_dimensions import Column, Descriptors
-from app.clouds.las_file import LasFile, append_evlrs, head, parse, standard_length
+from app.clouds.las_file import LasFile, append_evlrs, head, parse
 from app.clouds.las_new import las_from
-from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP
+from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP, new_vlr
+from app.clouds.laz_kept import KeptLayers, kept_layers
 from app.clouds.records import column, fits, renamed, widen
 from app.errors import UnsupportedFormat
 
@@ -52,9 +53,10 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     classification = _classification(file, segmentation)
     columns = [] if classification is not None else [_label_column(segmentation)]
     columns += _requested(segmentation)
-    records, names = _with_columns(laz.decode(file), descriptors, kept + columns)
-    replaced = [name for name in names if descriptors.find(name)]
-    segmentation.meta.warnings += [f"The file's own dimension {name} was overwritten." for name in replaced]
+    layers = kept_layers(file) if compressed else None
+    records, names = _with_columns(layers.records() if layers else laz.decode(file), descriptors, kept + columns)
+    replaced = [dimension for name in names if (dimension := descriptors.find(name))]
+    segmentation.meta.warnings += [f"The file's own dimension {each.name} was overwritten." for each in replaced]
     if classification is not None:
         segmentation.meta.warnings += overwritten.of_classification(_codes(file, records), segmentation.meta.classes)
         _classify(file, records, classification)
@@ -67,7 +69,9 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         segmentation.meta.warnings += new.warnings
         segmentation.meta.warnings += renamed("LAS", zip((each.name for each in kept), names, strict=False))
         _mark_lost(new.lost, file, records, segmentation.meta.warnings)
-    return _assemble(file, descriptors, records, compressed)
+    if layers:
+        layers.changed |= {each.start + place for each in replaced for place in range(each.dtype.itemsize)}
+    return _assemble(file, descriptors, records, layers, compressed)
 
 
 def _requested(segmentation: Segmentation) -> list[Column]:
@@ -153,18 +157,24 @@ def _classify(file: LasFile, records: np.ndarray, classes: np.ndarray) -> None:
         column(records, file.fields["classification"][1], "u1")[:] = classes
 
 
-def _assemble(file: LasFile, descriptors: Descriptors, records: np.ndarray, compressed: bool) -> bytes:
+def _assemble(
+    file: LasFile, descriptors: Descriptors, records: np.ndarray, layers: KeptLayers | None, compressed: bool
+) -> bytes:
     vlrs = descriptors.added_to(descriptors.replace_in([vlr for vlr in file.vlrs if vlr.key != COPC_INFO]))
     evlrs = descriptors.replace_in([evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY])
     out = io.BytesIO()
     if compressed:
         _check_waveforms(file, records)
-        num_extra_bytes = records.shape[1] - standard_length(file.point_format)
-        vlr, laszip = laz.laszip_record(file.point_format, num_extra_bytes)
+        length = records.shape[1]
+        laszip_data = layers.laszip(length) if layers else laz.laszip_of(file.point_format, length)
+        laszip = new_vlr(LASZIP, "https://laszip.org", laszip_data)
         had_one = any(record.key == LASZIP for record in vlrs)
         vlrs = [laszip if record.key == LASZIP else record for record in vlrs] + ([] if had_one else [laszip])
-        out.write(head(file, vlrs, records.shape[1], compressed=True))
-        laz.encode(out, vlr, records)
+        out.write(head(file, vlrs, length, compressed=True))
+        if layers:
+            layers.encode(out, records)
+        else:
+            laz.encode(out, laszip_data, records)
     else:
         vlrs = [record for record in vlrs if record.key != LASZIP]
         out.write(head(file, vlrs, records.shape[1], compressed=False))

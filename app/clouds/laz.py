@@ -13,7 +13,7 @@ import logging
 import struct
 from collections.abc import Iterable
 from functools import reduce
-from itertools import accumulate, chain
+from itertools import chain
 from operator import or_
 
 import lazrs
@@ -21,7 +21,7 @@ import numpy as np
 
 from app.clouds.las_file import LasFile, standard_length
 from app.clouds.las_layout import VARIABLE, table_start
-from app.clouds.las_records import LASZIP, Record, new_vlr
+from app.clouds.las_records import LASZIP
 from app.clouds.laz_layers import (
     CHANNEL_BITS,
     CHANNEL_BYTE,
@@ -30,6 +30,7 @@ from app.clouds.laz_layers import (
     POINT_BYTES,
     Item,
     chunk_at,
+    chunks_from,
 )
 from app.clouds.needs import MAX_UNPACKING, UNPACKING_BYTES
 from app.clouds.records import column
@@ -75,18 +76,25 @@ def decode(file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> np.nd
         return flat.reshape(file.num_points, file.record_length)
     if file.num_points == 0:
         return np.empty((0, file.record_length), np.uint8)
-    laszip = file.find(LASZIP)
-    if laszip is None:
-        raise BadCloud("The header says that the points are compressed, but the LASzip record is missing.")
-    items, chunk_size = _items(laszip.data, file)
-    table, chunks_end, record_data = _chunks(file, items, laszip.data, chunk_size)
+    items, table, chunks_end, record_data = chunks_of(file)
     records = None
-    if _leaves_idle(len(table)) and items[0][0] == POINT14:
+    in_color = chosen & lazrs.SELECTIVE_DECOMPRESS_RGB
+    if in_color and items[0][0] == POINT14 and _leaves_idle(len(table)):
         records = _decode_halves(file, items, table, record_data, chosen)
     if records is None:
         chunks = file.data[file.points_start + 8 : chunks_end]
         records = _unpacked(chunks, table, record_data, file.record_length, chosen)
     return records
+
+
+def chunks_of(file: LasFile) -> tuple[list[Item], list[Chunk], int, bytes]:
+    """Items of a compressed point, points and bytes of every chunk, the end of the last one, and the LASzip record to
+    unpack them by; BadCloud if they are damaged."""
+    laszip = file.find(LASZIP)
+    if laszip is None:
+        raise BadCloud("The header says that the points are compressed, but the LASzip record is missing.")
+    items, chunk_size = _items(laszip.data, file)
+    return items, *_chunks(file, items, laszip.data, chunk_size)
 
 
 def _unpacked(
@@ -110,8 +118,7 @@ def _decode_halves(
 ) -> np.ndarray | None:
     """All records, by two threads a chunk; None if that saves little, there are several scanner channels, or the points
     are damaged."""
-    starts = accumulate((size for _, size in table), initial=file.points_start + 8)
-    chunks = [chunk for start in starts if (chunk := chunk_at(file, items, start))][: len(table)]
+    chunks = chunks_from(file.data, items, file.points_start + 8, len(table))
     extra_bytes = bool(chosen & lazrs.SELECTIVE_DECOMPRESS_ALL_EXTRA_BYTES)
     if sum(chunk.bytes_behind(extra_bytes) for chunk in chunks) < LEAST_SHARE * sum(size for _, size in table):
         return None
@@ -165,22 +172,23 @@ def start_threads(num_threads: int) -> None:
     lazrs.decompress_points_with_chunk_table(chunk * count, bytes(vlr.record_data()), points, table)
 
 
-def encode(out: io.BytesIO, vlr: "lazrs.LazVlr", records: np.ndarray) -> None:
-    """Write the chunks of ``records`` and their table at the position of ``out``."""
+def encode(out: io.BytesIO, laszip: bytes, records: np.ndarray) -> None:
+    """Write the chunks of ``records`` and their table at the position of ``out``, as the LASzip record says."""
     start = out.tell()
-    packed = memoryview(lazrs.compress_points(vlr, records.reshape(-1), True))
+    packed = memoryview(lazrs.compress_points(lazrs.LazVlr(laszip), records.reshape(-1), True))
     (table,) = struct.unpack_from("<q", packed)  # as if the points began at 0
     out.write(struct.pack("<q", start + table))
     out.write(packed[8:])
 
 
-def laszip_record(point_format: int, num_extra_bytes: int) -> tuple["lazrs.LazVlr", Record]:
-    """What the compressor needs, and the VLR that tells of it."""
-    vlr = lazrs.LazVlr.new_for_compression(point_format, num_extra_bytes)
-    return vlr, new_vlr(LASZIP, "https://laszip.org", bytes(vlr.record_data()))
+def laszip_of(point_format: int, record_length: int) -> bytes:
+    """The LASzip record for new points."""
+    num_extra_bytes = record_length - standard_length(point_format)
+    return bytes(lazrs.LazVlr.new_for_compression(point_format, num_extra_bytes).record_data())
 
 
-def _parse_items(laszip: bytes) -> list[Item]:
+def parse_items(laszip: bytes) -> list[Item]:
+    """The items of a LASzip record."""
     count = struct.unpack_from("<H", laszip, 32)[0]
     if len(laszip) < LASZIP_HEADER + 6 * count:
         raise BadCloud("The LASzip record is shorter than its list of items.")
@@ -201,10 +209,9 @@ def _items(laszip: bytes, file: LasFile) -> tuple[list[Item], int]:
         raise BadCloud(
             f"The LASzip record names the compressor {compressor}; known are {CHUNKED} and {LAYERED}. {REWRITE}"
         )
-    items = _parse_items(laszip)
-    num_extra_bytes = file.record_length - standard_length(file.point_format)
-    expected = lazrs.LazVlr.new_for_compression(file.point_format, num_extra_bytes).record_data()
-    if [item[:2] for item in items] != [item[:2] for item in _parse_items(bytes(expected))]:
+    items = parse_items(laszip)
+    expected = parse_items(laszip_of(file.point_format, file.record_length))
+    if [item[:2] for item in items] != [item[:2] for item in expected]:
         raise BadCloud(
             f"The LASzip record describes other points than the header, which says format {file.point_format} "
             f"in {file.record_length} bytes."
@@ -290,18 +297,15 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
 
 def _check_layers(file: LasFile, items: list[Item], table: list[Chunk]) -> None:
     """Every layered chunk must be what it says itself: one raw point, a count, layer sizes, layers."""
-    start = file.points_start + 8
-    for count, size in table:
-        chunk = chunk_at(file, items, start)
-        if chunk is None or (chunk.num_points, len(chunk.raw)) != (count, size):
-            raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
-        start += size
+    chunks = chunks_from(file.data, items, file.points_start + 8, len(table))
+    if [(chunk.num_points, len(chunk.raw)) for chunk in chunks] != table:
+        raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
 
 
 def _walk_layered(file: LasFile, items: list[Item]) -> tuple[list[Chunk], int] | None:
     """The chunks from the first on, by what they say themselves; None unless they are the header's points."""
     start, left, table = file.points_start + 8, file.num_points, []
-    while left > 0 and (chunk := chunk_at(file, items, start)) and 0 < chunk.num_points <= left:
+    while left > 0 and (chunk := chunk_at(file.data, items, start)) and 0 < chunk.num_points <= left:
         table.append((chunk.num_points, len(chunk.raw)))
         start, left = start + len(chunk.raw), left - chunk.num_points
     return (table, start) if left == 0 else None
