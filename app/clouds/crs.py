@@ -7,11 +7,11 @@ state its units, which are then read from the text of the WKT.
 import math
 import re
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from app.clouds.citation import unit_in
-from app.clouds.units import METRE, Unit, Units, UnitSource, angle, length, shown
+from app.clouds.units import METRE, Unit, Units, UnitSource, angle, differ, length, shown
 
 MAX_CHARS = 1 << 16
 REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
@@ -57,6 +57,28 @@ def units_of(text: str, source: UnitSource = "file") -> Units:
         raise BadCrs(f"'{' '.join(text.split()):.80}' is not known")
     units = _from_axes(found, source)
     return units if units.z.source != "assumed" else _with_heights(units, text, source)
+
+
+def system_of(text: str) -> Any:
+    """The ``pyproj.CRS`` of ``text``, given as it takes it; None if it is none, or names a file."""
+    try:
+        return _parsed(text) if text else None
+    except BadCrs:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def short(text: str) -> str:
+    """``text`` as EPSG codes, as in EPSG:6434+6360, if it is that system, in the same units; else as it is."""
+    found = system_of(text)
+    if found is None:
+        return text
+    whole = found.to_epsg()
+    parts = [whole] if whole else [part.to_epsg() for part in found.sub_crs_list]
+    if not all(parts) or not parts:
+        return text
+    codes = f"EPSG:{'+'.join(map(str, parts))}"
+    return codes if not differ(units_of(codes), units_of(text)) else text
 
 
 def _with_heights(flat: Units, text: str, source: UnitSource) -> Units:

@@ -66,9 +66,9 @@ def _placed(units: Units, cloud: Cloud) -> Units:
         return units
     longitude, latitude = _middle(cloud.xyz, units)
     if abs(latitude) <= math.pi / 2 and abs(longitude) <= 2 * math.pi:
-        along_x, along_y = _metres_per_radian(latitude)
+        along_x, along_y = metres_per_radian(latitude)
     elif abs(longitude) <= math.pi / 2 and abs(latitude) <= 2 * math.pi:
-        along_y, along_x = _metres_per_radian(longitude)
+        along_y, along_x = metres_per_radian(longitude)
         cloud.warnings.append("Latitudes were found in x and longitudes in y, and taken so.")
     else:
         cloud.warnings.append(
@@ -90,7 +90,7 @@ def _middle(xyz: np.ndarray, units: Units) -> tuple[float, float]:
     return float(x) * units.x.radians, float(y) * units.y.radians
 
 
-def _metres_per_radian(latitude: float) -> tuple[float, float]:
+def metres_per_radian(latitude: float) -> tuple[float, float]:
     """Along the parallel and along the meridian of the ellipsoid: the radii of their curvature."""
     squared = FLATTENING * (2 - FLATTENING)
     root = math.sqrt(1 - squared * math.sin(latitude) ** 2)

@@ -61,6 +61,17 @@ def units_of_keys(keys: Keys) -> tuple[Units | None, list[str]]:
     return Units(flat.x, flat.y, height.z, name, (*flat.doubts, *height.doubts)), faults
 
 
+def codes_of_keys(keys: Keys) -> str:
+    """The coordinate systems that ``keys`` name by code, as in EPSG:6434+6360; '' if they name no horizontal one."""
+    is_geographic = keys.get(MODEL_TYPE) in (GEOGRAPHIC_MODEL, GEOCENTRIC_MODEL)
+    flat = keys.get(GEOGRAPHIC_CODE if is_geographic or PROJECTED_CODE not in keys else PROJECTED_CODE)
+    if _by_code(flat, []) is None:
+        return ""
+    height = keys.get(VERTICAL_CODE)
+    is_datum = isinstance(height, int) and height in DATUMS
+    return f"EPSG:{flat}" + (f"+{height}" if not is_datum and _by_code(height, []) else "")
+
+
 def _horizontal(keys: Keys, faults: list[str]) -> Units | None:
     stated = _linear_unit(keys, faults)
     if keys.get(MODEL_TYPE) == GEOCENTRIC_MODEL:

@@ -11,6 +11,7 @@ from app.clouds.units import METRE, Units, differ
 PROJECTION = "LASF_Projection"
 WKT = ((PROJECTION, 2112), ("liblas", 2112))
 GEO_KEYS, GEO_DOUBLES, GEO_TEXTS = (PROJECTION, 34735), (PROJECTION, 34736), (PROJECTION, 34737)
+SYSTEMS = (*WKT, GEO_KEYS, GEO_DOUBLES, GEO_TEXTS)
 WKT_BIT = 0x10  # of the global encoding: the WKT holds, not the keys
 
 Found = tuple[Units | None, list[str]]
@@ -39,17 +40,34 @@ def units(file: LasFile) -> Units | None:
     return replace(chosen, doubts=(*faults, *chosen.doubts))
 
 
-def _by_wkt(file: LasFile) -> Found:
+def system(file: LasFile) -> str:
+    """The system that decides on ``units``: its WKT, or EPSG codes as in EPSG:6434+6360; '' if the file has none."""
+    texts = [_epsg(file), _wkt(file)[0]]
+    if file.header[6] & WKT_BIT:
+        texts.reverse()
+    return texts[0] or texts[1]
+
+
+def _epsg(file: LasFile) -> str:
+    return geotiff.codes_of_keys(_keys(file))
+
+
+def _wkt(file: LasFile) -> tuple[str, list[str]]:
+    """The WKT among the records, '' if there is none, and what is wrong with it."""
     records = [record for key in WKT for record in file.find_all(key)]
     record = next((record for record in records if bytes(record.raw[record.header_size :][:1]).strip(b"\0 ")), None)
     if record is None:
-        return None, []
+        return "", []
     size = len(record.raw) - record.header_size
     if size > MAX_CHARS:
-        return None, [f"The WKT of the coordinate system has {size:,} bytes; up to {MAX_CHARS:,} are read."]
-    text = record.data.decode("utf-8", "replace").split("\0")[0].strip()
+        return "", [f"The WKT of the coordinate system has {size:,} bytes; up to {MAX_CHARS:,} are read."]
+    return record.data.decode("utf-8", "replace").split("\0")[0].strip(), []
+
+
+def _by_wkt(file: LasFile) -> Found:
+    text, faults = _wkt(file)
     if not text:
-        return None, []
+        return None, faults
     try:
         return units_of(text), []
     except BadCrs as error:
@@ -57,8 +75,11 @@ def _by_wkt(file: LasFile) -> Found:
 
 
 def _by_keys(file: LasFile) -> Found:
-    directory, doubles, texts = (_data(file, key) for key in (GEO_KEYS, GEO_DOUBLES, GEO_TEXTS))
-    return geotiff.units_of_keys(geotiff.parse(directory, doubles, texts))
+    return geotiff.units_of_keys(_keys(file))
+
+
+def _keys(file: LasFile) -> geotiff.Keys:
+    return geotiff.parse(*(_data(file, key) for key in (GEO_KEYS, GEO_DOUBLES, GEO_TEXTS)))
 
 
 def _data(file: LasFile, key: tuple[str, int]) -> bytes:

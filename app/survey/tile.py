@@ -1,8 +1,31 @@
-"""A file of a survey, as far as it is known before its points are read."""
+"""A file of a survey before its points are read: where it is, then what its header says."""
 
 from dataclasses import dataclass
 
 Bounds = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Size of a file, and a text that changes when the file does."""
+
+    num_bytes: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of a survey before its header is read.
+
+    ``name``, ``path`` and ``is_context`` are as in ``Tile``. ``known`` is what a store's listing said of it. ``error``
+    says why it cannot be a tile.
+    """
+
+    name: str
+    path: str
+    is_context: bool = False
+    known: Stat | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,122 @@
+"""The files that a path, a folder or a glob names, here or on a store or web server."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.clouds.catalog import FORMATS, READERS
+from app.errors import BadRequest
+from app.survey import remote
+from app.survey.tile import Stat
+
+MANIFEST = "survey.db"  # a folder that holds one holds the answers of a survey
+SCENE = "coord.npy"  # a folder that holds one is a scene as Pointcept stores it
+SCENE_ERROR = "A scene as a folder of .npy files is not read in a survey: put each into a zip."
+# In folders, files with these endings are mostly something else.
+AMBIGUOUS = (".json", ".txt", ".csv", ".tsv", ".asc", ".zip", ".bin", ".pt", ".pkl")
+SUFFIXES = tuple(suffix for name in READERS for suffix in FORMATS[name].suffixes)
+IN_FOLDERS = tuple(suffix for suffix in SUFFIXES if suffix not in AMBIGUOUS)
+_MAGIC, _WEB_MAGIC = re.compile(r"[*?[]"), re.compile(r"[*[]")  # on the web a question mark begins the query
+_ENDING = re.compile(r"\.\w+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file: its name below what was searched, its path, what a listing said of it, and why it is no tile, if so."""
+
+    name: str
+    path: str
+    known: Stat | None = None
+    error: str = ""
+
+
+def found_by(text: str, out: str | None) -> Iterator[Found]:
+    """The clouds that ``text`` names, a path or URL of a file or folder, or a glob; without those below ``out``.
+
+    A file is taken as it is. A folder gives its files that end in one of ``IN_FOLDERS``; so does a glob, unless it says
+    an ending itself. Paths are real ones: links are followed. Raises BadRequest if there is no such file here.
+    """
+    scheme = remote.scheme(text)
+    if scheme:
+        yield from _on_store(text, scheme)
+        return
+    skipped = os.path.realpath(out) if out and not remote.scheme(out) else ""
+    if os.path.isdir(text):
+        yield from _below(text, skipped)
+    elif os.path.exists(text):
+        yield from _outside([Found(os.path.basename(text), os.path.realpath(text))], skipped)
+    elif _MAGIC.search(text):
+        yield from _by_glob(text, skipped)
+    else:
+        raise BadRequest(f"{text} does not exist.")
+
+
+def _outside(found: list[Found], skipped: str) -> Iterator[Found]:
+    return (each for each in found if not skipped or not each.path.startswith(skipped + os.sep))
+
+
+def _below(root: str, skipped: str) -> Iterator[Found]:
+    """The clouds in a folder, at any depth, by name; folders are visited once, whatever links lead to them."""
+    waiting = [("", os.path.realpath(root))]
+    seen: set[str] = set()
+    while waiting:
+        place, folder = waiting.pop()
+        if folder in seen or folder == skipped:
+            continue
+        seen.add(folder)
+        with os.scandir(folder) as entries:
+            listed = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+        names = {entry.name for entry in listed}
+        if place and MANIFEST in names:
+            continue
+        if SCENE in names:
+            yield Found(place.rstrip("/") or os.path.basename(folder), folder, error=SCENE_ERROR)
+        folders = []
+        for entry in listed:
+            path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+            if entry.is_dir():
+                folders.append((f"{place}{entry.name}/", path))
+            elif entry.name.lower().endswith(IN_FOLDERS) and not (SCENE in names and entry.name.endswith(".npy")):
+                yield Found(place + entry.name, path)
+        waiting += reversed(folders)
+
+
+def _by_glob(text: str, skipped: str) -> Iterator[Found]:
+    magic = _MAGIC.search(text)
+    root = os.path.dirname(text[: magic.start()]) if magic else ""
+    holds_answers: dict[str, bool] = {}
+    for path in sorted(glob.iglob(text, recursive=True)):
+        name = os.path.relpath(path, root or os.curdir)
+        if os.path.isdir(path) or is_hidden(os.path.basename(name)) or not _is_taken(name, text):
+            continue
+        folder = os.path.dirname(name)
+        if folder not in holds_answers:
+            above = [folder[: match.start()] for match in re.finditer("/|$", folder)] if folder else []
+            holds_answers[folder] = any(os.path.exists(os.path.join(root, each, MANIFEST)) for each in above)
+        if not holds_answers[folder]:
+            yield from _outside([Found(name, os.path.realpath(path))], skipped)
+
+
+def _on_store(text: str, scheme: str) -> Iterator[Found]:
+    is_web = scheme in remote.WEB
+    magic = (_WEB_MAGIC if is_web else _MAGIC).search(text)
+    if not magic and remote.shown(text).lower().endswith(SUFFIXES):
+        yield Found(remote.shown(text).rpartition("/")[2], text)
+        return
+    root = text[: magic.start()].rpartition("/")[0] + "/" if magic else text.rstrip("/") + "/"
+    for path, known in remote.listed(root, text if magic else None):
+        name = path[len(root) :]
+        if not any(is_hidden(part) for part in name.split("/")) and _is_taken(name, text if magic else ""):
+            yield Found(name, path, known)
+
+
+def _is_taken(name: str, text: str) -> bool:
+    """Whether a glob ``text`` that matches ``name`` takes it; '' for a folder."""
+    return name.lower().endswith(IN_FOLDERS) or bool(_ENDING.search(text.rpartition("/")[2]))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether files of that name are nobody's data: hidden, or a program's own while it writes."""
+    return name.startswith((".", "~$")) or name.endswith("~")

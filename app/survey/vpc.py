@@ -1,0 +1,194 @@
+"""Virtual point clouds (.vpc): files of one landscape as a STAC item each, as PDAL wrench writes and QGIS opens them.
+
+STAC 1.0.0 with its extensions pointcloud 1.0.0 and projection 1.1.0.
+"""
+
+import os
+import secrets
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import date, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.clouds.crs import system_of
+from app.clouds.las_dimensions import Descriptors
+from app.clouds.las_file import LasFile
+from app.errors import BadCloud, Problem
+from app.survey import files, headers, remote
+from app.survey.tile import Bounds, Tile
+
+SUFFIX = ".vpc"
+STAC_VERSION = "1.0.0"
+EXTENSIONS = (
+    "https://stac-extensions.github.io/pointcloud/v1.0.0/schema.json",
+    "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
+)
+MAX_BYTES = 1 << 30
+WGS84 = "EPSG:4326"
+EDGE_POINTS = 21  # of an edge of a box, when it is projected
+KINDS = {"u": "unsigned", "i": "signed", "f": "floating"}
+# By PDAL's names, which QGIS shows: those of every point format, and those that some have under laspy's names.
+ALWAYS = (
+    *(("X", "f8"), ("Y", "f8"), ("Z", "f8"), ("Intensity", "u2"), ("ReturnNumber", "u1"), ("NumberOfReturns", "u1")),
+    *(("ScanDirectionFlag", "u1"), ("EdgeOfFlightLine", "u1"), ("Classification", "u1"), ("ScanAngleRank", "f4")),
+    *(("UserData", "u1"), ("PointSourceId", "u2")),
+)
+SOME = {
+    "gps_time": ("GpsTime", "f8"),
+    "red": ("Red", "u2"),
+    "green": ("Green", "u2"),
+    "blue": ("Blue", "u2"),
+    "nir": ("Infrared", "u2"),
+    "classification_flags": ("ClassFlags", "u1"),
+}
+
+
+def hrefs(path: str) -> list[str]:
+    """The files of a virtual point cloud, as it names them: of each item the asset with the role data, or the first.
+
+    Raises BadCloud if the file at ``path`` is no virtual point cloud, and Problems if it cannot be read.
+    """
+    name = remote.shown(path)
+    data, stat = files.piece(path, 0, MAX_BYTES)
+    if len(data) < stat.num_bytes:
+        raise BadCloud(f"{name} has {stat.num_bytes:,} bytes; up to {MAX_BYTES:,} are read.")
+    try:
+        return [_href(feature["assets"]) for feature in orjson.loads(data)["features"]]
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise BadCloud(
+            f"{name} is no virtual point cloud: expected a FeatureCollection of STAC items, each with an asset and its "
+            f"href ({type(error).__name__})."
+        ) from None
+
+
+def _href(assets: dict[str, dict[str, Any]]) -> str:
+    asset = next((asset for asset in assets.values() if "data" in asset.get("roles", ())), None)
+    href = (asset or assets.get("data") or next(iter(assets.values())))["href"]
+    if not isinstance(href, str) or not href:
+        raise ValueError
+    return href
+
+
+def write(path: Path, clouds: Iterable[tuple[str, str]]) -> int:
+    """Write a virtual point cloud of ``clouds``, each with an id and a path or URL; how many items it has.
+
+    Files that are no LAS, LAZ or COPC with points are left out: QGIS shows no others. Paths become relative to
+    ``path``. The file appears whole, in place of one that is there.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    num_items = 0
+    try:
+        with open(partial, "wb") as out:
+            out.write(b'{"type":"FeatureCollection","features":[')
+            for name, cloud in clouds:
+                item = _item(name, cloud, path.parent)
+                if item is not None:
+                    out.write((b",\n" if num_items else b"\n") + orjson.dumps(item))
+                    num_items += 1
+            out.write(b"\n]}\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return num_items
+
+
+def _item(name: str, cloud: str, folder: Path) -> dict[str, Any] | None:
+    """The STAC item of a file; None if it is no LAS file with points in known bounds."""
+    try:
+        head, stat = files.piece(cloud, 0, headers.HEAD_BYTES)
+        file = headers.las_header(cloud, stat, head)
+        tile = headers.described(Tile(name, cloud, "", stat.num_bytes, stat.version), file)
+    except Problem:
+        return None
+    if not tile.num_points or tile.bounds is None:
+        return None
+    low_x, low_y, low_z, high_x, high_y, high_z = tile.bounds
+    west, south, east, north = _in_wgs84(tile.crs, tile.bounds)
+    href = cloud if remote.scheme(cloud) else f"./{os.path.relpath(os.path.realpath(cloud), os.path.realpath(folder))}"
+    return {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": EXTENSIONS,
+        "id": name,
+        "geometry": _polygon(west, south, east, north),
+        "bbox": [west, south, low_z, east, north, high_z],
+        "properties": {
+            "datetime": _created(file),
+            "pc:count": tile.num_points,
+            "pc:type": "lidar",
+            "pc:encoding": "LASzip" if file.compressed else "LAS",
+            "pc:schemas": _schemas(file),
+            **_projection(tile.crs),
+            "proj:geometry": _polygon(low_x, low_y, high_x, high_y),
+            "proj:bbox": list(tile.bounds),
+        },
+        "links": [],
+        "assets": {"data": {"href": href, "roles": ["data"]}},
+    }
+
+
+def _polygon(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _created(file: LasFile) -> str:
+    """The day of the header as STAC writes it; that of 1970 if it states none, because an item must have a time."""
+    day, year = int.from_bytes(file.header[90:92], "little"), int.from_bytes(file.header[92:94], "little")
+    is_stated = 1 <= day <= 366 and 1900 < year < 9999
+    created = date(year, 1, 1) + timedelta(days=day - 1) if is_stated else date(1970, 1, 1)
+    return f"{created.isoformat()}T00:00:00Z"
+
+
+def _schemas(file: LasFile) -> list[dict[str, Any]]:
+    columns = [*ALWAYS, *(column for name, column in SOME.items() if name in file.fields)]
+    for dimension in Descriptors(file).dimensions:
+        several = [f"{dimension.name}_{element}" for element in range(dimension.num_elements)]
+        kind = dimension.dtype.str[1:]
+        columns += [(name, kind) for name in (several if len(several) > 1 else [dimension.name])]
+    return [{"name": name, "size": int(kind[1:]), "type": KINDS[kind[0]]} for name, kind in columns]
+
+
+@lru_cache(maxsize=256)
+def _projection(crs: str) -> dict[str, Any]:
+    """The properties that state a coordinate system: PDAL reads its WKT, QGIS its code, if it has a single one."""
+    system = system_of(crs)
+    if system is None:
+        return {"proj:wkt2": crs}
+    code = crs.removeprefix("EPSG:")
+    stated: dict[str, Any] = {"proj:epsg": int(code)} if code.isdigit() else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {**stated, "proj:wkt2": system.to_wkt(), "proj:projjson": system.to_json_dict()}
+
+
+def _in_wgs84(crs: str, bounds: Bounds) -> tuple[float, float, float, float]:
+    """West, south, east, north of ``bounds`` in degrees; as they stand if the coordinate system is not known."""
+    low_x, low_y, _, high_x, high_y, _ = bounds
+    transformer = _transformer(crs)
+    if transformer is not None:
+        with suppress(Exception):  # pyproj has errors of its own for what lies outside a projection
+            found: tuple[float, float, float, float] = transformer.transform_bounds(
+                *(low_x, low_y, high_x, high_y), densify_pts=EDGE_POINTS, errcheck=True
+            )
+            return found
+    return low_x, low_y, high_x, high_y
+
+
+@lru_cache(maxsize=256)
+def _transformer(crs: str) -> Any:
+    """From a coordinate system to longitude and latitude, None if there is no way."""
+    system = system_of(crs)
+    if system is None:
+        return None
+    from pyproj import Transformer
+    from pyproj.exceptions import ProjError
+
+    with suppress(ProjError):
+        return Transformer.from_crs(system.to_2d(), WGS84, always_xy=True)
+    return None
