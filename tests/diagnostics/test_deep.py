@@ -18,7 +18,7 @@ from app.diagnostics.libraries import entry, timed
 from app.diagnostics.problems import problems
 from app.settings import DEFAULTS
 
-NOT_TIMED = {  # containers and constants, another name of an operator, and several calls of one in one
+NOT_TIMED = {  # containers and constants, another name of an operator, and several calls in one
     "ARCHITECTURES",
     "AttentionBlock",
     "AttentionBlocks",
@@ -31,8 +31,10 @@ NOT_TIMED = {  # containers and constants, another name of an operator, and seve
     "GridSample",
     "HASHES",
     "KernelMap",
+    "LevelPatches",
     "LinearWeights",
     "NormWeights",
+    "OrderedVoxels",
     "PackedWeight",
     "PatchPadding",
     "PoolingStep",
@@ -41,6 +43,8 @@ NOT_TIMED = {  # containers and constants, another name of an operator, and seve
     "Serialization",
     "UnpoolingStep",
     "interpolation2",
+    "level_patches",
+    "ordered_voxels",
     "submanifold_maps",
 }
 

@@ -13,7 +13,7 @@ from app.operators.operator import Operator, difference
 OPERATORS = [operator for library in LIBRARIES for operator in import_module(f"app.operators.{library}").OPERATORS]
 # without a CUDA kernel of their own: they run plain torch
 NOT_OWN = {
-    *("pack_keys", "sort_voxels", "pack_weight", "serialization_depth"),
+    *("pack_keys", "pack_weight", "serialization_depth"),
     *("offset2batch", "batch2offset", "bfs_cluster"),
 }
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: f"{operator.library}-{operator.name}")

@@ -60,6 +60,13 @@ def test_voxels_at_the_border_do_not_meet_across_it():
         assert torch.equal(OPERATORS.submanifold_map(coords, kernel_size), expected)
 
 
+@pytest.mark.parametrize(("number", "size"), [(0, 4), (1, 4), (700, 7), (900, COORD_LIMIT)])
+def test_voxels_ascend_and_equal_ones_keep_their_order(orders, number, size):
+    coords = torch.randint(0, size, (number, 4), generator=torch.Generator().manual_seed(number))
+    coords[:, 0] %= 512
+    assert torch.equal(OPERATORS.sort_voxels(coords), reference.pack_keys(coords).argsort(stable=True))
+
+
 @pytest.mark.parametrize(("number", "size"), [(1, 4), (300, 7), (3000, 60), (2500, COORD_LIMIT)])
 def test_strided_maps_are_the_reference(orders, number, size):
     coords = voxels(number, number, size)

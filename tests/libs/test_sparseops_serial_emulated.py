@@ -3,6 +3,7 @@ sort and sum are stood in for."""
 
 import emulation
 import pytest
+import sparseops
 import torch
 from sparseops import reference_grid
 from sparseops import reference_serial as reference
@@ -74,6 +75,38 @@ def test_padding_is_the_reference(counts, patch_size):
     )
     arguments = offset, patch_size, sum(counts), num_padded, sum(patches)
     assert_same(OPERATORS.patch_padding(*arguments), reference.patch_padding(*arguments))
+
+
+@pytest.mark.parametrize("curves", [[], [0], [2, 0, 3], [3, 1]])
+@pytest.mark.parametrize("depths", [[5], [4, 1, 7]])
+@pytest.mark.parametrize("num_points", [0, 1, 600])
+def test_voxels_are_ordered_as_curve_by_curve(curves, depths, num_points):
+    generator = torch.Generator().manual_seed(num_points)
+    batch = torch.randint(0, len(depths), (num_points, 1), generator=generator)
+    within = (1 << torch.tensor(depths))[batch]
+    coords = torch.cat([batch, torch.randint(0, 1 << 16, (num_points, 3), generator=generator) % within], 1)
+    found = OPERATORS.ordered_voxels(coords, depths, curves)
+    assert_same(found, sparseops.ordered_voxels(coords, depths, [sparseops.CURVES[curve] for curve in curves]))
+
+
+def test_patches_of_levels_are_those_of_each():
+    counts = [[300, 0, 49, 48, 1], [60, 0, 7, 9, 0], [0, 0, 0, 0, 0]]
+    ends = [torch.tensor(own).cumsum(0).tolist() for own in counts]
+    sizes, curves = [48, 1, 5], [3, 1, 2]
+    orders, inverses = [], []
+    for level, own in enumerate(counts):
+        cuts, starts = torch.tensor(own), torch.tensor([0, *ends[level][:-1]])
+        rows = [
+            torch.cat([torch.randperm(n) + start for n, start in zip(cuts.tolist(), starts.tolist(), strict=True)])
+            for _ in range(curves[level])
+        ]
+        orders.append(torch.stack(rows).int())
+        inverses.append(orders[-1].argsort(1).int())
+    found = OPERATORS.serial_patches(orders, [end for own in ends for end in own], sizes)
+    for level, expected in enumerate(sparseops.level_patches(orders, inverses, ends, sizes)):
+        assert_same([each[level] for each in found], expected)
+    with pytest.raises(ValueError, match="clouds must end with the 0 points"):
+        OPERATORS.serial_patches(orders[::-1], [end for own in ends for end in own], sizes)
 
 
 @pytest.mark.parametrize("hash_number", [0, 1])

@@ -8,7 +8,7 @@ from app.errors import BadCloud, BadModel
 from app.networks.fold import fold
 from app.networks.ptv3.attention import SerializedAttention
 from app.networks.ptv3.block import SerializedBlock
-from app.networks.ptv3.geometry import SerializedLevel, clouds_of, make_patches, sorted_voxels
+from app.networks.ptv3.geometry import Cut, SerializedLevel, clouds_of, make_patches, sorted_voxels
 from app.networks.ptv3.norm import Prompt
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
@@ -104,7 +104,7 @@ def test_old_blocks_hand_on_the_mlp_without_its_shortcut():
     torch.manual_seed(0)
     batch = VoxelBatch(make_voxels(1, 200))
     rows, voxels, order = sorted_voxels(batch, clouds_of(batch), CURVES)
-    level = SerializedLevel(voxels, submanifold_map(voxels.coords, 3), make_patches(voxels, order, 1, 48))
+    level = SerializedLevel(voxels, submanifold_map(voxels.coords, 3), make_patches([Cut(voxels, order, 1, 48)])[0])
     blocks = [
         SerializedBlock(16, SerializedAttention(16, 2, 48), 4, torch.nn.LayerNorm, mlp_to_next=old) for old in (0, 1)
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from sparseops import KernelMap, cloud_extents, patch_padding, serialize
+from sparseops import KernelMap, LevelPatches, cloud_extents, level_patches, ordered_voxels, serialize
 from torch import Tensor
 
 from app.errors import BadCloud
@@ -141,38 +141,46 @@ def sorted_voxels(
 
     ``positions`` says whether voxels keep those of the batch; a coarser voxel then has the mean of its voxels'.
     """
-    names = curves if "z" in curves else ("z", *curves)
-    found = serialize(*_columns(batch.voxels), clouds.depths(), len(clouds.ends), names, check=False)
-    z, first = names.index("z"), len(names) - len(curves)
-    rows = found.orders[z]
-    orders = found.inverses[z].int().index_select(0, found.orders[first:].flatten()).view(len(curves), len(rows))
-    inverses = found.inverses[first:].index_select(1, rows).int()
+    rows, coords, *order = ordered_voxels(batch.voxels, clouds.depths(), curves)
     coord = batch.coord[rows] if positions and batch.coord is not None else None
-    return rows, SortedVoxels(batch.voxels.index_select(0, rows), clouds.ends, coord), Order(orders, inverses)
+    return rows, SortedVoxels(coords, clouds.ends, coord), Order(*order)
 
 
 def order_along(curves: Sequence[str], coords: Tensor, depths: Sequence[int]) -> Order:
     """The order of voxels int64 (V, 4) along curves of every cloud's own depth."""
-    found = serialize(*_columns(coords), depths, len(depths), curves, check=False)
+    columns = coords[:, 1:].contiguous(), coords[:, 0].contiguous()
+    found = serialize(*columns, depths, len(depths), curves, check=False)
     return Order(found.orders.int(), found.inverses.int())
 
 
-def make_patches(voxels: SortedVoxels, order: Order, num_used: int, patch_size: int) -> dict[int, Patches]:
-    """The patches of a level along the first ``num_used`` curves, by their index.
+@dataclass(frozen=True)
+class Cut:
+    """How the voxels of a level are cut into patches: along the first ``num_used`` curves of ``order``.
 
     A cloud below ``patch_size`` is one patch of its size. Without flash attention upstream cuts all clouds by the size
-    of the smallest one, if that is below; the caller then passes it.
+    of the smallest one, if that is below; then it is that.
     """
-    if not num_used:
-        return {}
-    padding = patch_padding(voxels.ends, patch_size, voxels.coords.device)
-    gather = order.orders[:num_used].index_select(1, padding.pad)
-    scatter = (
-        padding.unpad.int().index_select(0, order.inverses[:num_used].flatten()).view(num_used, len(voxels.coords))
+
+    voxels: SortedVoxels
+    order: Order
+    num_used: int
+    patch_size: int
+
+
+def make_patches(cuts: Sequence[Cut]) -> list[dict[int, Patches]]:
+    """The patches of several levels, by the index of the curve."""
+    used = [cut for cut in cuts if cut.num_used]
+    found = iter(
+        level_patches(
+            [cut.order.orders[: cut.num_used] for cut in used],
+            [cut.order.inverses[: cut.num_used] for cut in used],
+            [cut.voxels.ends for cut in used],
+            [cut.patch_size for cut in used],
+        )
     )
-    curves = zip(gather.split(1), scatter.split(1), strict=True)
-    return {index: Patches(KernelMap(*rows), padding.cu_seqlens, voxels) for index, rows in enumerate(curves)}
+    return [_by_curve(next(found), cut.voxels) if cut.num_used else {} for cut in cuts]
 
 
-def _columns(coords: Tensor) -> tuple[Tensor, Tensor]:
-    return coords[:, 1:].contiguous(), coords[:, 0].contiguous()
+def _by_curve(found: LevelPatches, voxels: SortedVoxels) -> dict[int, Patches]:
+    curves = zip(found.gather.split(1), found.scatter.split(1), strict=True)
+    return {index: Patches(KernelMap(*rows), found.cu_seqlens, voxels) for index, rows in enumerate(curves)}

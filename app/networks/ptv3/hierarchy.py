@@ -16,6 +16,7 @@ from .block import FoldedBlock, Positional
 from .geometry import (
     Clouds,
     Coarsening,
+    Cut,
     Order,
     SerializedLevel,
     SortedVoxels,
@@ -187,7 +188,7 @@ class Hierarchy(Network):
         )
         maps = [finest if self.stem_size == 3 else finest.inner(3), *maps]
         KernelMap.group([each for each, convolves in zip(maps, self.convolves, strict=True) if convolves])
-        levels, steps, permutation = [], [], None
+        steps, cuts, permutation = [], [], None
         for s, patch_size in enumerate(self.patch_sizes):
             if s:
                 level = coarser[s - 1]
@@ -201,8 +202,11 @@ class Hierarchy(Network):
                 permutation = permutation[drawn] if self.shares_orders and permutation is not None else drawn
                 order = order.permuted(permutation)
             smallest = voxels.smallest_cloud() if batch.joint and self.shares_patches else patch_size
-            patches = make_patches(voxels, order, used[s], min(patch_size, smallest))
-            levels.append(SerializedLevel(voxels, maps[s], patches))
+            cuts.append(Cut(voxels, order, used[s], min(patch_size, smallest)))
+        levels = [
+            SerializedLevel(cut.voxels, kernel_map, patches)
+            for cut, kernel_map, patches in zip(cuts, maps, make_patches(cuts), strict=True)
+        ]
         return SerializedPlan(rows, finest, levels, steps, batch.condition)
 
     def shifts(self, clouds: Clouds) -> list[list[int]]:

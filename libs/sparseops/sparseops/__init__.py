@@ -9,12 +9,19 @@ from .kernel_map import KernelMap
 from .levels import CloudExtents, CoarseLevel, cloud_extents, coarse_levels
 from .maps import sort_voxels, strided_map, strided_maps, submanifold_map, submanifold_maps
 from .norm import layer_norm, residual_norm
-from .patches import PatchPadding, patch_padding
+from .patches import LevelPatches, PatchPadding, level_patches, patch_padding
 from .reference import COORD_LIMIT, pack_keys
 from .reference_grid import HASHES
 from .reference_serial import CURVES
 from .segments import segment_reduce
-from .serialization import Serialization, serialization_depth, serialize, sort_codes
+from .serialization import (
+    OrderedVoxels,
+    Serialization,
+    ordered_voxels,
+    serialization_depth,
+    serialize,
+    sort_codes,
+)
 from .steps import BatchNormWeights, PoolingStep, UnpoolingStep
 
 if ARCHITECTURES:
@@ -32,8 +39,10 @@ __all__ = [
     "CoarseLevel",
     "GridSample",
     "KernelMap",
+    "LevelPatches",
     "LinearWeights",
     "NormWeights",
+    "OrderedVoxels",
     "PackedWeight",
     "PatchPadding",
     "PoolingStep",
@@ -45,6 +54,8 @@ __all__ = [
     "coarse_levels",
     "grid_sample",
     "layer_norm",
+    "level_patches",
+    "ordered_voxels",
     "pack_keys",
     "pack_weight",
     "patch_attention",

@@ -160,6 +160,13 @@ def _patch_padding(
     return offset.new_empty(num_padded), offset.new_empty(num_points), cu_seqlens
 
 
+@register_fake("sparseops::ordered_voxels")
+def _ordered_voxels(coords: Tensor, depths: list[int], curves: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    num_voxels = coords.shape[0]
+    orders, inverses = (coords.new_empty(len(curves), num_voxels, dtype=torch.int32) for _ in range(2))
+    return coords.new_empty(num_voxels), torch.empty_like(coords), orders, inverses
+
+
 @register_fake("sparseops::patch_attention")
 def _patch_attention(
     qkv: Tensor, cu_seqlens: Tensor, scale: float, table: Tensor | None = None, voxels: Tensor | None = None

@@ -21,7 +21,7 @@ def sort_voxels(coords: Tensor, check: bool = True) -> Tensor:
     ``check``, which reads it: unchecked, values that are not so give a meaningless order.
     """
     _check(coords)
-    if compiled_for(coords) and coords.device.type == "cpu":
+    if compiled_for(coords) and not (coords.is_cuda and check):
         return torch.ops.sparseops.sort_voxels(coords)
     return reference.pack_keys(coords, check).argsort(stable=True)
 

@@ -10,6 +10,8 @@ from . import reference_serial as reference
 from .extension import compiled_for
 from .values import need_values
 
+LEVELS_AT_ONCE = 20  # as in csrc/patches/patches_cuda.h
+
 
 class PatchPadding(NamedTuple):
     """Indices between points and padded points.
@@ -21,6 +23,50 @@ class PatchPadding(NamedTuple):
     pad: Tensor  # int64 (num_padded,)
     unpad: Tensor  # int64 (num_points,)
     cu_seqlens: Tensor  # int32 (num_patches + 1,)
+
+
+class LevelPatches(NamedTuple):
+    """The patches of V voxels along K curves, T places each.
+
+    ``gather`` has the row at each place, ``scatter`` the place of each row; patch p is places cu_seqlens[p] to
+    cu_seqlens[p + 1] - 1.
+    """
+
+    gather: Tensor  # int32 (K, T)
+    scatter: Tensor  # int32 (K, V)
+    cu_seqlens: Tensor  # int32 (num_patches + 1,)
+
+
+def level_patches(
+    orders: Sequence[Tensor], inverses: Sequence[Tensor], ends: Sequence[Sequence[int]], patch_sizes: Sequence[int]
+) -> list[LevelPatches]:
+    """``patch_padding`` of the voxels of several levels along their curves; on a GPU in one call.
+
+    Args:
+        orders: of each level int32 (K, V), contiguous, rows along K curves, of every cloud before the next.
+        inverses: of each level int32 (K, V), contiguous, each row's place on the curve.
+        ends: of each level where each cloud ends, ascending.
+        patch_sizes: of each level.
+
+    Raises ValueError as ``patch_padding``, and for orders and inverses that are not so.
+    """
+    for order, inverse, own in zip(orders, inverses, ends, strict=True):
+        for each in (order, inverse):
+            if each.ndim != 2 or each.dtype != torch.int32 or not each.is_contiguous():
+                raise ValueError(f"orders must be contiguous int32 (K, V), got {each.dtype} {tuple(each.shape)}")
+        if order.shape != inverse.shape or order.shape[1] != (own[-1] if own else 0):
+            raise ValueError(f"orders and inverses must have the voxels of their clouds, got {tuple(order.shape)}")
+    if orders and orders[0].is_cuda and compiled_for(orders[0]) and len(orders) <= LEVELS_AT_ONCE:
+        found = torch.ops.sparseops.serial_patches(orders, [end for own in ends for end in own], patch_sizes)
+        return [LevelPatches(*each) for each in zip(*found, strict=True)]
+    levels = zip(orders, inverses, ends, patch_sizes, strict=True)
+    return [_patches_of(*level) for level in levels]
+
+
+def _patches_of(order: Tensor, inverse: Tensor, ends: Sequence[int], patch_size: int) -> LevelPatches:
+    padding = patch_padding(ends, patch_size, order.device)
+    scatter = padding.unpad.int().index_select(0, inverse.flatten()).view(order.shape)
+    return LevelPatches(order.index_select(1, padding.pad), scatter, padding.cu_seqlens)
 
 
 def patch_padding(

@@ -27,6 +27,46 @@ class Serialization(NamedTuple):
     num_bits: int
 
 
+class OrderedVoxels(NamedTuple):
+    """V voxels along the z curve, and K curves between them."""
+
+    rows: Tensor  # int64 (V,), of the voxels given
+    coords: Tensor  # int64 (V, 4), in this order
+    orders: Tensor  # int32 (K, V), rows of ``coords`` along each curve
+    inverses: Tensor  # int32 (K, V), each row's place on the curve
+
+
+def ordered_voxels(coords: Tensor, depths: Sequence[int], curves: Sequence[str]) -> OrderedVoxels:
+    """Sort voxels cloud by cloud along the z curve, and serialize them along others; on a GPU in one call.
+
+    Values are not checked: those that are out of range give meaningless orders, nothing worse.
+
+    Args:
+        coords: int64 (V, 4) of cloud, x, y, z, contiguous, from 0.
+        depths: levels of the curves of each cloud, 1 to 16.
+        curves: names out of ``CURVES``; there may be none.
+
+    Raises ValueError for wrong tensors, depths or names.
+    """
+    if coords.ndim != 2 or coords.shape[1] != 4 or coords.dtype != torch.int64 or not coords.is_contiguous():
+        raise ValueError(
+            f"coords must be contiguous int64 (V, 4), got {coords.dtype} {tuple(coords.shape)}, "
+            f"strides {coords.stride()}"
+        )
+    if coords.is_cuda and compiled_for(coords):
+        _check_names(curves)
+        numbers = [CURVES.index(name) for name in curves]
+        return OrderedVoxels(*torch.ops.sparseops.ordered_voxels(coords, depths, numbers))
+    names = tuple(curves) if "z" in curves else ("z", *curves)
+    columns = coords[:, 1:].contiguous(), coords[:, 0].contiguous()
+    found = serialize(*columns, depths, len(depths), names, check=False)
+    z, first = names.index("z"), len(names) - len(curves)
+    rows = found.orders[z]
+    orders = found.inverses[z].int().index_select(0, found.orders[first:].flatten()).view(len(curves), len(rows))
+    inverses = found.inverses[first:].index_select(1, rows).int()
+    return OrderedVoxels(rows, coords.index_select(0, rows), orders, inverses)
+
+
 def serialization_depth(grid_coord: Tensor) -> int:
     """Bits of the largest coordinate plus one, PTv3's depth of a cloud; 1 for no points. Reads the device.
 
@@ -180,9 +220,7 @@ def _bounds(tensors: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
 
 def _check_points(grid_coord: Tensor, batch: Tensor | None, num_clouds: int | None, curves: Sequence[str]) -> None:
     """Raises ValueError for what can be told without values."""
-    for name in curves:
-        if name not in CURVES:
-            raise ValueError(f"curves must be out of {', '.join(CURVES)}, got {name!r}")
+    _check_names(curves)
     if grid_coord.ndim != 2 or grid_coord.shape[1] != 3:
         raise ValueError(f"grid_coord must be (N, 3), got {tuple(grid_coord.shape)}")
     _check_integers(grid_coord)
@@ -196,6 +234,12 @@ def _check_points(grid_coord: Tensor, batch: Tensor | None, num_clouds: int | No
         raise ValueError(f"num_clouds is {num_clouds} without a batch")
     if num_clouds is not None and num_clouds < 1:
         raise ValueError(f"num_clouds must be at least 1, got {num_clouds}")
+
+
+def _check_names(curves: Sequence[str]) -> None:
+    for name in curves:
+        if name not in CURVES:
+            raise ValueError(f"curves must be out of {', '.join(CURVES)}, got {name!r}")
 
 
 def _check_depth(depth: int) -> None:

@@ -75,6 +75,17 @@ Tensor submanifold_map_cuda(const Tensor& coords, int64_t kernel_size) {
   return submanifold_maps_cuda(coords, kernel_size)[0];
 }
 
+// Values outside the limits are not looked for, which would wait: they give a meaningless order.
+Tensor sort_voxels_cuda(const Tensor& given) {
+  const int num_voxels = check_coords(given);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const Tensor coords = aligned_to_16(given), order = at::empty({num_voxels}, coords.options());
+  const Tensor scratch = bytes_on(coords, sort_voxels_scratch(num_voxels));
+  C10_CUDA_CHECK(sort_voxels(coords.const_data_ptr<int64_t>(), num_voxels, order.mutable_data_ptr<int64_t>(),
+                             scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
+  return order;
+}
+
 using StridedMap = std::tuple<Tensor, Tensor, Tensor>;  // coarse, children, parents
 
 // Waits until the size is known; none where the rows of coords do not ascend.
@@ -187,6 +198,7 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> group_rows_cuda(at::TensorL
 }  // namespace
 
 TORCH_LIBRARY_IMPL(sparseops, CUDA, m) {
+  m.impl("sort_voxels", &sort_voxels_cuda);
   m.impl("submanifold_map", &submanifold_map_cuda);
   m.impl("submanifold_maps", &submanifold_maps_cuda);
   m.impl("strided_map", &strided_map_cuda);

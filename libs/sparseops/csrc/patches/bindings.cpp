@@ -30,6 +30,11 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
       "patch_padding(Tensor offset, int patch_size, SymInt num_points, SymInt num_padded, SymInt num_patches) -> "
       "(Tensor pad, Tensor unpad, Tensor cu_seqlens)",
       as_given);
+  // on CUDA alone: of all levels, along all their curves
+  m.def(
+      "serial_patches(Tensor[] orders, int[] ends, int[] patch_sizes) -> (Tensor[] gather, Tensor[] scatter, "
+      "Tensor[] cu_seqlens)",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) { m.impl("patch_padding", &padding_cpu); }

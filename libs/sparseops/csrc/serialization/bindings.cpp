@@ -44,6 +44,11 @@ TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   m.def("serialization_codes(Tensor grid_coord, Tensor? batch, Tensor? depths, int depth, int[] curves) -> Tensor",
         as_given);
   m.def("sort_codes(Tensor codes, int num_bits) -> (Tensor orders, Tensor inverses)", as_given);
+  // on CUDA alone: voxels along the z curve, and the curves between them
+  m.def(
+      "ordered_voxels(Tensor coords, int[] depths, int[] curves) -> (Tensor rows, Tensor sorted, Tensor orders, "
+      "Tensor inverses)",
+      as_given);
 }
 
 TORCH_LIBRARY_IMPL(sparseops, CPU, m) {

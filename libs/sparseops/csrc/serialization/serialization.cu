@@ -26,6 +26,19 @@ struct Curves {
   int count;
 };
 
+__device__ __forceinline__ uint64_t code_along(int curve, uint32_t x, uint32_t y, uint32_t z, int depth,
+                                               int64_t own_depth) {
+  const bool exchanged = curve == kZTrans || curve == kHilbertTrans;
+  uint32_t a = exchanged ? y : x, b = exchanged ? x : y, c = z;
+  if (curve == kHilbert || curve == kHilbertTrans) {
+    for (int level = depth - 1; level > 0; --level) {
+      hilbert_level(a, b, c, level, level < own_depth ? (1u << level) - 1 : 0u);
+    }
+    hilbert_ungray(a, b, c);
+  }
+  return interleave(a, b, c);
+}
+
 template <typename Coord>
 __global__ void __launch_bounds__(kThreads)
     codes_kernel(const Coord* coord, const int64_t* batch, const int64_t* depths, int64_t n, int depth, Curves curves,
@@ -37,17 +50,41 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t own_depth = depths != nullptr ? depths[i] : depth;
     const uint64_t above = batch != nullptr ? static_cast<uint64_t>(batch[i]) << 3 * depth : 0;
     for (int k = 0; k < curves.count; ++k) {
-      const int curve = curves.numbers[k];
-      const bool exchanged = curve == kZTrans || curve == kHilbertTrans;
-      uint32_t a = exchanged ? y : x, b = exchanged ? x : y, c = z;
-      if (curve == kHilbert || curve == kHilbertTrans) {
-        for (int level = depth - 1; level > 0; --level) {
-          hilbert_level(a, b, c, level, level < own_depth ? (1u << level) - 1 : 0u);
-        }
-        hilbert_ungray(a, b, c);
-      }
-      codes[k * n + i] = static_cast<int64_t>(interleave(a, b, c) | above);
+      codes[k * n + i] = static_cast<int64_t>(code_along(curves.numbers[k], x, y, z, depth, own_depth) | above);
     }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    voxel_codes_kernel(const int64_t* coords, int64_t n, const Depths depths, Curves curves, int64_t* codes) {
+  for (int64_t i = first_item(); i < n; i += item_step()) {
+    const int64_t cloud = coords[4 * i];
+    const auto x = static_cast<uint32_t>(coords[4 * i + 1]);
+    const auto y = static_cast<uint32_t>(coords[4 * i + 2]);
+    const auto z = static_cast<uint32_t>(coords[4 * i + 3]);
+    const int64_t own_depth = depths.of[min(max(cloud, int64_t{0}), static_cast<int64_t>(depths.count - 1))];
+    const uint64_t above = static_cast<uint64_t>(cloud) << 3 * depths.greatest;
+    for (int k = 0; k < curves.count; ++k) {
+      codes[k * n + i] =
+          static_cast<int64_t>(code_along(curves.numbers[k], x, y, z, depths.greatest, own_depth) | above);
+    }
+  }
+}
+
+// Curve blockIdx.y of `others`, of which there may be none.
+__global__ void __launch_bounds__(kThreads)
+    order_voxels_kernel(const int64_t* coords, int64_t n, CurveOrders own, CurveOrders others, int64_t num_curves,
+                        int64_t* rows, int64_t* sorted, int32_t* orders, int32_t* inverses) {
+  const int64_t first = blockIdx.y * n;
+  for (int64_t i = first_item(); i < n; i += item_step()) {
+    const int64_t row = own.orders[i];
+    if (blockIdx.y < num_curves) {
+      orders[first + i] = static_cast<int32_t>(own.inverses[others.orders[first + i]]);
+      inverses[first + i] = static_cast<int32_t>(others.inverses[first + row]);
+    }
+    if (blockIdx.y > 0) continue;
+    rows[i] = row;
+    for (int column = 0; column < 4; ++column) sorted[4 * i + column] = coords[4 * row + column];
   }
 }
 
@@ -122,6 +159,25 @@ template cudaError_t serialization_codes(const int32_t*, const int64_t*, const i
                                          int64_t, int64_t*, cudaStream_t);
 template cudaError_t serialization_codes(const int64_t*, const int64_t*, const int64_t*, int64_t, int, const int64_t*,
                                          int64_t, int64_t*, cudaStream_t);
+
+cudaError_t voxel_codes(const int64_t* coords, int64_t n, const Depths& depths, const int64_t* host_curves,
+                        int64_t num_curves, int64_t* codes, cudaStream_t stream) {
+  for (int64_t first = 0; first < num_curves; first += kNumCurves) {
+    Curves curves{{}, static_cast<int>(std::min<int64_t>(kNumCurves, num_curves - first))};
+    std::copy_n(host_curves + first, curves.count, curves.numbers);
+    const cudaError_t error =
+        launch(voxel_codes_kernel, blocks_for(n), kThreads, 0, stream, coords, n, depths, curves, codes + first * n);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t order_voxels(const int64_t* coords, int64_t n, CurveOrders own, CurveOrders others, int64_t num_curves,
+                         int64_t* rows, int64_t* sorted, int32_t* orders, int32_t* inverses, cudaStream_t stream) {
+  const dim3 blocks(blocks_for(n), static_cast<unsigned>(std::max<int64_t>(num_curves, 1)));
+  return launch(order_voxels_kernel, blocks, kThreads, 0, stream, coords, n, own, others, num_curves, rows, sorted,
+                orders, inverses);
+}
 
 int64_t sort_codes_scratch(int64_t num_rows, int64_t n, int num_bits) {
   Scratch counted;
