@@ -161,7 +161,12 @@ class Settings(EngineSettings, BaseSettings):
 
     max_body_mib: int = Field(1024, gt=0, description="largest request body")
     max_points: int = Field(50_000_000, gt=0, description="largest number of points in one cloud")
-    spool_memory_mib: int = Field(64, ge=0, description="bodies up to this size stay in memory, larger ones go to disk")
+    spool_memory_mib: int = Field(
+        0,
+        ge=0,
+        description="bodies up to this size stay in memory, larger ones go to disk; 0: an eighth of the memory for "
+        "requests, at least 64 MiB",
+    )
     spool_dir: Path | None = Field(None, description="where larger bodies go; unset: the system's temporary folder")
     max_connections: int = Field(
         1000, gt=0, description="most open connections; fewer if there are few descriptors (ulimit -n)"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.clouds.rows import by_blocks, joined
+from app.clouds.rows import by_blocks, empty, joined
 from app.errors import BadCloud
 
 DEPTHS = {255: 8, 1023: 10, 4095: 12, 65535: 16}
@@ -54,7 +54,7 @@ class _Found(NamedTuple):
 def _scaled(channels: Sequence[np.ndarray], full_scale: int) -> tuple[np.ndarray, list[_Found]]:
     """Channels (N,) from 0 to ``full_scale`` as uint8 (N, 3), black where one is not finite, and what each block of
     them holds; the colors are right if none is beyond ``full_scale``."""
-    rgb = np.empty((len(channels[0]), 3), np.uint8)
+    rgb = empty((len(channels[0]), 3), np.uint8)
     factor = np.float32(255 / full_scale)
 
     @np.errstate(over="ignore", invalid="ignore")

@@ -21,7 +21,7 @@ from app.clouds.needs import (
     Needs,
 )
 from app.clouds.records import column
-from app.clouds.rows import by_blocks, contiguous
+from app.clouds.rows import by_blocks, contiguous, empty
 from app.clouds.units import METRE, Units
 
 DEGREE_SCALE = 1e-6
@@ -115,7 +115,7 @@ def _column(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
 
 
 def _xyz(file: LasFile, records: np.ndarray) -> np.ndarray:
-    xyz = np.empty((len(records), 3))
+    xyz = empty((len(records), 3), np.float64)
     axes = [_column(file, records, name) for name in "XYZ"]
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -153,7 +153,7 @@ def _upper_bits(channels: list[np.ndarray], shift: int) -> tuple[np.ndarray, int
 
     8 bits that were stretched to 16 are times 256 or 257, and have no more.
     """
-    rgb = np.empty((len(channels[0]), 3), np.uint8)
+    rgb = empty((len(channels[0]), 3), np.uint8)
 
     def take(block: slice) -> tuple[int, int]:
         greatest, fine = 0, np.zeros(block.stop - block.start, bool)

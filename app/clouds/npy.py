@@ -66,9 +66,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     missing += ["labels"] if features is not None and segmentation.meta.classes else []
     if missing:
         segmentation.meta.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
+    header = io.BytesIO()
+    npy_format.write_array_header_1_0(header, npy_format.header_data_from_array_1_0(array))
+    return b"".join([header.getvalue(), np.ascontiguousarray(array).data])
 
 
 def read_header(head: memoryview, what: str) -> ArrayHeader:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,27 @@ class _Threads:
 
     pool: ThreadPoolExecutor | None = None
     count = 1
+
+
+class _Memory:
+    """The memory of this process for columns."""
+
+    empty: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty
+
+
+@contextmanager
+def made_by(empty: Callable[[tuple[int, ...], np.dtype], np.ndarray]) -> Iterator[None]:
+    """Have ``empty``, a function like ``np.empty``, make the arrays that columns are written into."""
+    _Memory.empty = empty
+    try:
+        yield
+    finally:
+        _Memory.empty = np.empty
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """An array of ``shape`` to be filled by blocks, where ``made_by`` says."""
+    return _Memory.empty(shape, np.dtype(dtype))
 
 
 def start_threads(num_threads: int) -> None:
@@ -57,7 +79,7 @@ def joined(columns: Sequence[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
 
     What ``dtype`` cannot hold becomes what numpy's ``astype`` makes of it, without a warning.
     """
-    table = np.empty((len(columns[0]), len(columns)), dtype)
+    table = empty((len(columns[0]), len(columns)), dtype)
 
     @np.errstate(over="ignore", invalid="ignore")
     def fill(block: slice) -> None:

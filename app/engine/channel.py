@@ -8,11 +8,10 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from app.engine.protocol import (
     Batch,
@@ -87,7 +86,8 @@ class Channel:
 
         Raises MessageTooLarge, which leaves the channel usable.
         """
-        payload = json.dumps([type(message).__name__, asdict(message)], default=BaseModel.model_dump).encode()
+        name = type(message).__name__
+        payload = json.dumps([name, _adapter(name).dump_python(message)]).encode()
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(
                 f"What there is beside the points, such as the names of columns, takes {len(payload):,} bytes; at most "

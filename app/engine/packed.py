@@ -42,12 +42,18 @@ class Packed(OwnedFile, Generic[Meta]):
 
 def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
     """Copy a cloud into a memory file; ValueError for an extra column that is not numeric."""
+    columns, meta = parts(cloud)
+    return Packed(*arrays.pack(columns), meta)
+
+
+def parts(cloud: Cloud) -> tuple[dict[str, np.ndarray], CloudMeta]:
+    """The arrays of a cloud as a memory file has them, and the rest of it."""
     columns = {name: getattr(cloud, name) for name in _CLOUD}
     columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
     warnings = [str(warning) for warning in cloud.warnings]
     meta = CloudMeta(cloud.format, scale, warnings, cloud.columns, cloud.units, cloud.num_context)
-    return Packed(*arrays.pack(_present(columns)), meta)
+    return {name: values for name, values in columns.items() if values is not None}, meta
 
 
 def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
@@ -95,10 +101,6 @@ def check_segmentation(packed: Packed[SegmentationMeta]) -> None:
     num_classes = len(packed.meta.classes)
     expected = {name: (field.dtype, field.row_shape(num_classes, num_features)) for name, field in OUTPUTS.items()}
     _check_columns(packed.layout, "labels", expected, None)
-
-
-def _present(columns: dict[str, np.ndarray | None]) -> dict[str, np.ndarray]:
-    return {name: values for name, values in columns.items() if values is not None}
 
 
 def _check_columns(

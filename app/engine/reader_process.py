@@ -19,8 +19,18 @@ from app.clouds import catalog, formats, laz, rows
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
-from app.engine.packed import Packed, pack_cloud, unpack_cloud, unpack_segmentation
-from app.engine.protocol import Decode, Decoded, Encode, Encoded, Failure, Idle, MemoryNeeded
+from app.engine.packed import Packed, parts, unpack_cloud, unpack_segmentation
+from app.engine.protocol import (
+    ArraySpec,
+    CloudMeta,
+    Decode,
+    Decoded,
+    Encode,
+    Encoded,
+    Failure,
+    Idle,
+    MemoryNeeded,
+)
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
 from app.settings import MIB
 
@@ -123,9 +133,17 @@ def decode(request: Decode, fd: int) -> tuple[MemoryNeeded | Decoded, list[int],
         needs = formats.reading_needs(data, **options.reading, **limits)
         if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
             return MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes), [], data
-    cloud = formats.read(data, **options.reading, **limits)
-    packed = pack_cloud(cloud)
-    return Decoded(packed.num_points, packed.layout, packed.meta), [packed.fd], (data, cloud)
+    with arrays.ArrayFile() as file:
+        layout, meta = _read(data, file, **options.reading, **limits)
+        return Decoded(layout[0].shape[0], layout, meta), [file.seal()], data
+
+
+def _read(data: memoryview, file: arrays.ArrayFile, **how: Any) -> tuple[list[ArraySpec], CloudMeta]:
+    """The cloud in ``data``, of which nothing but what is in ``file`` is left."""
+    with rows.made_by(file.empty):
+        cloud = formats.read(data, **how)
+    columns, meta = parts(cloud)
+    return file.add(columns), meta
 
 
 def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded | Encoded, list[int], object]:

@@ -56,7 +56,10 @@ class RequestMemory:
             self._reservation.resize(taken + writing, self._deadline, "The answer")
             return writing
 
-        return MemoryGrant(self._reservation.num_bytes - taken, enlarge)
+        granted = self._reservation.num_bytes - taken
+        if granted < AT_ONCE_BYTES and self._reservation.add(AT_ONCE_BYTES - granted, 1):
+            granted = AT_ONCE_BYTES
+        return MemoryGrant(granted, enlarge)
 
     def kept(self, num_bytes: int, what: str) -> Reservation:
         """All that the request reserves from now on, ``num_bytes`` for ``what`` ("The answer"), for another owner."""

@@ -158,8 +158,9 @@ class Service:
     ) -> Answer:
         """Read ``body``, label every point of it and write the answer, as ``options`` say.
 
-        The body stays the caller's to close, the answer becomes so. ``on_stage`` is called with decode, segment and
-        encode as each begins. ``is_gone`` is asked now and then whether the client has hung up.
+        The body is closed once nothing needs it, by the caller at the latest; the answer is the caller's to close.
+        ``on_stage`` is called with decode, segment and encode as each begins. ``is_gone`` is asked now and then whether
+        the client has hung up.
 
         Raises:
             NotFound: no such model; before any work.
@@ -184,13 +185,15 @@ class Service:
                 decode_ms = _elapsed_ms(begin)
                 on_stage("segment")
                 job = self.submit(cloud, request)
+            source = body if catalog.keeps_source(output, cloud.meta.format) else None
+            if source is None:
+                body.close()  # here it costs no time that anybody waits for
             segmented = self.result(job, request)
             segmentation = stack.enter_context(segmented.segmentation)
             timings_ms = {"decode": decode_ms} | segmentation.meta.timings_ms
             segmentation.meta = replace(segmentation.meta, timings_ms=timings_ms)
             begin = time.perf_counter()
             on_stage("encode")
-            source = body if catalog.keeps_source(output, cloud.meta.format) else None
             file = stack.enter_context(self.encode(output, cloud, segmentation, request, source))
             return Answer(
                 file.detach(),

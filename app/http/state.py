@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.http.progress import Progress
 
 KEY = "pointserve"
+LEAST_SPOOL_MIB, SPOOL_SHARE = 64, 8  # of a body: so much may be in memory, or one part in so many
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class State:
     @cached_property
     def storage(self) -> Storage:
         """The place for files of requests."""
-        return Storage(self.settings.spool_memory_mib * MIB, self.settings.spool_dir, self.service.memory)
+        computed = max(LEAST_SPOOL_MIB * MIB, self.service.memory.total_bytes // SPOOL_SHARE)
+        memory_bytes = self.settings.spool_memory_mib * MIB or computed
+        return Storage(memory_bytes, self.settings.spool_dir, self.service.memory)
 
 
 def state() -> State:

@@ -56,6 +56,62 @@ def test_packed_file_can_no_longer_change(file):
     assert arrays.unpack(fd, layout)["a"][0] == 0.0
 
 
+LARGE = (1 << 14, 3)
+
+
+def filled(file: arrays.ArrayFile, value: float) -> np.ndarray:
+    array = file.empty(LARGE, np.dtype(float))
+    array[:] = value
+    return array
+
+
+def test_arrays_made_in_a_file_are_found_there_beside_others_that_are_copied():
+    with arrays.ArrayFile() as file:
+        given = {"made": filled(file, 1.0), "flat": filled(file, 2.0).reshape(-1), "small": np.arange(3.0)}
+        given["reversed"] = filled(file, 3.0)[::-1]
+        given["part"] = filled(file, 4.0)[1:]
+        given["again"] = given["made"]
+        given["other"] = filled(other := arrays.ArrayFile(), 5.0)
+        expected = {name: values.copy() for name, values in given.items()}
+        layout = file.add(given)
+        places = [file._place(values) for values in given.values()]
+        del given
+        fd = file.seal()
+    os.close(other.seal())
+    back = arrays.unpack(fd, layout)
+    assert [spec.offset for spec in layout[:2]] == [0, expected["made"].nbytes]
+    assert places == [None] * len(expected)  # each is given away once
+    for name, values in expected.items():
+        np.testing.assert_array_equal(back[name], values)
+    os.close(fd)
+
+
+def test_what_was_made_and_not_added_takes_no_memory():
+    with arrays.ArrayFile() as file:
+        filled(file, 1.0)
+        layout = file.add({"a": filled(file, 2.0)})
+        fd = file.seal()
+    nbytes = np.dtype(float).itemsize * LARGE[0] * LARGE[1]
+    assert os.fstat(fd).st_blocks * 512 == nbytes
+    np.testing.assert_array_equal(arrays.unpack(fd, layout)["a"], np.full(LARGE, 2.0))
+    os.close(fd)
+
+
+def test_array_that_is_still_in_use_cannot_change_what_was_sealed():
+    with arrays.ArrayFile() as file:
+        array = filled(file, 1.0)
+        layout = file.add({"a": array})
+        fd = file.seal()
+    array[:] = 9.0
+    np.testing.assert_array_equal(arrays.unpack(fd, layout)["a"], np.full(LARGE, 1.0))
+    os.close(fd)
+
+
+def test_large_array_beyond_the_memory_is_a_memory_error():
+    with arrays.ArrayFile() as file, pytest.raises(MemoryError):
+        file.empty((1 << 47,), np.dtype(np.uint8))
+
+
 @pytest.mark.parametrize("values", [np.array(["a"]), np.array([{}]), np.array([1j]), np.zeros(2, [("x", "f4")])])
 def test_only_numbers_can_be_packed(values):
     with pytest.raises(ValueError, match="expected integers"):
