@@ -65,21 +65,34 @@ def score(truth: np.ndarray, segmentation: Segmentation, ignored: tuple[int, ...
     Raises:
         BadRequest: the model states no ASPRS codes.
     """
-    names = require_codes(segmentation.meta.classes, segmentation.meta.model)
+    meta = segmentation.meta
+    return score_of_counts(truth, segmentation.labels, np.ones(len(truth), np.int64), meta.classes, meta.model, ignored)
+
+
+def score_of_counts(
+    truth: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    classes: list[ClassInfo],
+    model: str,
+    ignored: tuple[int, ...] = IGNORED,
+) -> Score:
+    """``score`` of ``counts`` points each that have the codes ``truth`` and got the ``labels`` of ``model``."""
+    names = require_codes(classes, model)
     codes = sorted(names)
     row_of = {code: row for row, code in enumerate(codes)}
     compared = {code: counts_as(code, codes) for code in range(256) if code not in ignored}
     truth_rows = _rows(truth, {code: row_of[known] for code, known in compared.items() if known is not None})
-    predicted_rows = _rows(segmentation.labels, _rows_by_label(segmentation.meta.classes, codes))
+    predicted_rows = _rows(labels, _rows_by_label(classes, codes))
     predicted_rows[predicted_rows < 0] = len(codes)
     counted = truth_rows >= 0
     cells = truth_rows[counted] * (len(codes) + 1) + predicted_rows[counted]
-    confusion = np.bincount(cells, minlength=len(codes) * (len(codes) + 1)).reshape(len(codes), -1)
+    confusion = np.bincount(cells, counts[counted], minlength=len(codes) * (len(codes) + 1)).astype(np.int64)
     return Score(
         codes=tuple(codes),
         names=tuple(" + ".join(names[code]) for code in codes),
-        confusion=confusion,
-        ignored=int((~counted).sum()),
+        confusion=confusion.reshape(len(codes), -1),
+        ignored=int(counts[~counted].sum()),
     )
 
 

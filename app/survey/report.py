@@ -1,0 +1,143 @@
+"""The report of a survey: one HTML file that needs no network and no other file."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+
+from app.clouds.cloud import ClassInfo
+from app.errors import BadRequest
+from app.score import Score, score_of_counts
+from app.survey.manifest import FILE as MANIFEST
+from app.survey.manifest import Manifest
+from app.survey.overview import Overview
+from app.survey.row import Row, State
+
+FILE = "report.html"
+FAILURES_SHOWN = 200
+WARNINGS_SHOWN = 50
+OTHER_COLOR = "transparent"  # of points without a class
+
+
+def write(manifest: Manifest, path: Path) -> None:
+    """Write the report of the survey of ``manifest`` as ``path``, which appears there whole."""
+    template = Environment(loader=PackageLoader("app.survey"), autoescape=True).get_template("report.html")
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(template.render(_content(manifest)), encoding="utf-8")
+    partial.replace(path)
+
+
+@dataclass
+class _Sums:
+    """What is added up over the tiles of a survey."""
+
+    tiles: Counter[State] = field(default_factory=Counter)
+    points: Counter[State] = field(default_factory=Counter)
+    labels: Counter[int] = field(default_factory=Counter)
+    pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
+    references: Counter[str] = field(default_factory=Counter)
+    worker_tiles: Counter[str] = field(default_factory=Counter)
+    worker_points: Counter[str] = field(default_factory=Counter)
+    worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    warnings: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        self.tiles[row.state] += 1
+        self.points[row.state] += row.labelled_points or row.tile.num_points or 0
+        if row.state in (State.FAILED, State.QUARANTINED) and len(self.failures) < FAILURES_SHOWN:
+            self.failures.append((row.tile.name, str(row.state), row.error))
+        if row.state is not State.DONE:
+            return
+        self.labels.update(row.counts)
+        self.pairs.update({(code, label): count for code, label, count in row.agreement})
+        self.references.update([row.reference] if row.reference else [])
+        self.worker_tiles[row.worker] += 1
+        self.worker_points[row.worker] += row.labelled_points
+        self.worker_s[row.worker] += row.seconds
+        for stage, ms in row.timings_ms.items():
+            self.stages_ms[stage] += ms
+        self.warnings.update(row.warnings)
+        if row.lacking:
+            self.warnings["Neighbors could not give context."] += 1
+
+
+def _content(manifest: Manifest) -> dict[str, Any]:
+    sums, overview = _Sums(), Overview()
+    for row in manifest.rows():
+        sums.add(row)
+        overview.add(row)
+    model = manifest.get("model", {})
+    classes = [ClassInfo(**{**each, "color": tuple(each["color"])}) for each in model.get("classes", [])]
+    num_failures = sums.tiles[State.FAILED] + sums.tiles[State.QUARANTINED]
+    buffer_m = manifest.get("buffer_m", 0)
+    return {
+        "title": manifest.folder.absolute().name,
+        "states": list(State),
+        "model": f"labelled by {model['name']}" if model else "not labelled yet",
+        "buffer": f"with {buffer_m:g} m of context around each tile" if buffer_m else "without context around tiles",
+        "program": manifest.get("program", ""),
+        "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "manifest": MANIFEST,
+        "by_state": [
+            (state, f"{sums.tiles[state]:,}", f"{sums.points[state]:,}") for state in State if sums.tiles[state]
+        ],
+        "maps": overview.maps(),
+        "classes": _shares(classes, sums.labels),
+        "agreement": _agreement(classes, model.get("name", ""), sums),
+        "workers": list(_workers(sums)),
+        "stages": {name: f"{ms / 1000:,.1f}" for name, ms in sums.stages_ms.items()},
+        "failures": sums.failures,
+        "failures_left": num_failures - len(sums.failures),
+        "warnings": [
+            *((warning, "") for warning in manifest.get("warnings", [])),
+            *((warning, f"{count:,}") for warning, count in sums.warnings.most_common(WARNINGS_SHOWN)),
+        ],
+    }
+
+
+def _shares(classes: Iterable[ClassInfo], labels: Counter[int]) -> list[dict[str, Any]]:
+    """Classes that occur, in the model's order, then what has none."""
+    known = {info.id: info for info in classes}
+    whole = max(1, labels.total())
+    named = [(info.name, f"rgb{info.color}", labels[label]) for label, info in known.items() if labels[label]]
+    others = sum(count for label, count in labels.items() if label not in known)
+    named += [("no class", OTHER_COLOR, others)] * bool(others)
+    return [
+        {"name": name, "color": color, "count": count, "points": f"{count:,}", "share": f"{count / whole:.1%}"}
+        for name, color, count in named
+    ]
+
+
+def _agreement(classes: list[ClassInfo], model: str, sums: _Sums) -> dict[str, Any] | None:
+    """Confusion and IoU against the files' own classes; None if no file has any, or the model states no codes."""
+    if not sums.pairs:
+        return None
+    codes, labels = np.array(list(sums.pairs), np.int64).T
+    try:
+        found: Score = score_of_counts(codes, labels, np.array(list(sums.pairs.values())), classes, model)
+    except BadRequest:
+        return None
+    rows = zip(found.names, found.confusion, found.iou, strict=True)
+    column = sums.references.most_common(1)[0][0]
+    return {
+        "words": f"{int(found.confusion.sum()):,} points compared with the column {column}, {found.ignored:,} of "
+        f"classes that the model does not have; mean IoU {found.mean_iou:.3f}.",
+        "columns": [*found.names, "no class"],
+        "rows": [
+            (name, [f"{count:,}" for count in counts], "–" if np.isnan(iou) else f"{iou:.3f}")
+            for name, counts, iou in rows
+        ],
+    }
+
+
+def _workers(sums: _Sums) -> Iterable[tuple[str, ...]]:
+    for worker, tiles in sorted(sums.worker_tiles.items()):
+        points, seconds = sums.worker_points[worker], sums.worker_s[worker]
+        yield worker or "–", f"{tiles:,}", f"{points:,}", f"{points / seconds:,.0f}" if seconds else "–"

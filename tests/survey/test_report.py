@@ -1,0 +1,123 @@
+import re
+
+import numpy as np
+import pytest
+
+from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.score import score, score_of_counts
+from app.survey import overview, report
+from app.survey.manifest import Manifest
+from app.survey.row import Row, State
+from tests.survey.survey_samples import result_of, tile_of
+
+CLASSES = [
+    {"id": 0, "name": "ground", "color": [150, 100, 50], "asprs": 2},
+    {"id": 2, "name": "building", "color": [200, 30, 30], "asprs": 6},
+]
+
+
+def bounds(column: int, row: int):
+    return (100.0 * column, 100.0 * row, 0.0, 100.0 * column + 100, 100.0 * row + 100, 9.0)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """The report of a survey with a tile in every state but one."""
+    tiles = [tile_of(f"{number}.laz", bounds=bounds(number, 0), crs="EPSG:25832") for number in range(4)]
+    tiles += [tile_of("c.laz", bounds=bounds(4, 0), crs="EPSG:25832", is_context=True), tile_of("d.laz")]
+    tiles.append(tile_of("<feet>.laz", bounds=bounds(0, 0), crs="EPSG:2263"))
+    with Manifest.create(tmp_path / "hills") as manifest:
+        manifest.set(model={"name": "aerial", "classes": CLASSES}, buffer_m=32.0, warnings=["Two systems."])
+        manifest.plan(tiles)
+        numbers = {row.tile.name: row.id for row in manifest.rows()}
+        for name in ("0.laz", "1.laz"):
+            result = result_of(
+                tiles[0],
+                agreement=[(2, 0, 3), (6, 2, 3), (6, 0, 1)],
+                reference="classification",
+                warnings=["No colors."],
+                timings_ms={"decode": 250.0},
+                worker="cuda:0",
+            )
+            manifest.finish(numbers[name], result, "basis", 2.0)
+        manifest.fail(numbers["2.laz"], "It is <damaged>.", 0.1)
+        manifest.fail(numbers["<feet>.laz"], "It ended two workers.", 0.1, State.QUARANTINED)
+        report.write(manifest, tmp_path / report.FILE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hills", report.FILE]
+    return (tmp_path / report.FILE).read_text(encoding="utf-8")
+
+
+def test_report_states_tiles_points_and_classes(text):
+    assert "<h1>hills</h1>" in text
+    assert re.search(r"done</td><td>2</td><td>14<", text)
+    assert re.search(r"ground</td><td>6</td><td>42\.9%", text)
+    assert re.search(r"building</td><td>8</td><td>57\.1%", text)
+    assert re.search(r"cuda:0</td><td>2</td><td>14</td><td>4<", text)  # 14 points in 4 s
+    assert "32 m of context" in text
+
+
+def test_report_compares_with_the_classes_of_the_files(text):
+    assert re.search(r"ground</th><td>6</td><td>0</td><td>0</td><td>0\.750", text)
+    assert re.search(r"building</th><td>2</td><td>6</td><td>0</td><td>0\.750", text)
+
+
+def test_report_names_what_went_wrong(text):
+    assert "It is &lt;damaged&gt;." in text
+    assert "&lt;feet&gt;.laz" in text
+    assert "<feet>" not in text
+    assert re.search(r"No colors\.</td><td>2<", text)
+    assert "Two systems." in text
+
+
+def test_report_draws_each_coordinate_system_on_a_map_of_its_own(text):
+    assert text.count("<svg") == 2
+    assert text.count('<rect class="done"') == 2
+    assert text.count('<rect class="context"') == 1
+    assert text.count('<rect class="quarantined"') == 1
+    assert "1 tiles state no bounds." in text
+
+
+def test_report_needs_no_network(text):
+    assert not re.search(r"""(src|href)=|url\(|@import|https?://""", text)
+
+
+def test_report_of_a_survey_without_answers_can_be_written(tmp_path):
+    with Manifest.create(tmp_path) as manifest:
+        manifest.plan([])
+        report.write(manifest, tmp_path / report.FILE)
+    assert "not labelled yet" in (tmp_path / report.FILE).read_text(encoding="utf-8")
+
+
+def test_north_is_up():
+    found = overview.Overview()
+    for number, (column, row) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        found.add(Row(number, tile_of(str(number), bounds=bounds(column, row)), State.DONE))
+    (drawn,) = found.maps()
+    assert [(cell.x, cell.y, cell.width, cell.height) for cell in drawn.cells] == [
+        (0.0, 500.0, 500.0, 500.0),
+        (0.0, 0.0, 500.0, 500.0),
+        (500.0, 500.0, 500.0, 500.0),
+    ]
+
+
+def test_many_tiles_share_rectangles_that_show_the_worst_of_them():
+    found = overview.Overview()
+    failed = 12_345
+    for number in range(150 * 150):
+        state = State.FAILED if number == failed else State.DONE
+        found.add(Row(number, tile_of(str(number), bounds=bounds(number % 150, number // 150)), state))
+    (drawn,) = found.maps()
+    assert len(drawn.cells) == overview.MOST_CELLS
+    (worst,) = [cell for cell in drawn.cells if cell.state is State.FAILED]
+    assert f"such as {failed}: failed" in worst.words
+
+
+def test_score_of_counts_is_the_score_of_the_points():
+    generator = np.random.default_rng(0)
+    truth, labels = generator.choice([1, 2, 6, 9], 500), generator.choice([-1, 0, 2], 500).astype(np.int32)
+    classes = [ClassInfo(**each) for each in CLASSES]
+    whole = score(truth, Segmentation(labels, SegmentationMeta(classes, model="aerial")))
+    pairs, counts = np.unique(np.stack([truth, labels]), axis=1, return_counts=True)
+    summed = score_of_counts(*pairs, counts, classes, "aerial")
+    np.testing.assert_array_equal(summed.confusion, whole.confusion)
+    assert summed.ignored == whole.ignored
