@@ -154,7 +154,9 @@ def decoding_bytes(file: LasFile) -> int:
     stated = struct.unpack_from("<I", file.data, start + 4)[0] if start is not None else 1
     num_chunks = min(int(stated), file.num_points)
     held, unpacking = file.num_points * file.record_length, UNPACKING_BYTES * min(MAX_UNPACKING, num_chunks)
-    return 2 * (held + unpacking) + len(file.data) if _leaves_idle(num_chunks) else held + unpacking
+    if file.point_format < 6 or not _leaves_idle(num_chunks):
+        return held + unpacking
+    return 2 * (held + unpacking) + len(file.data)
 
 
 def start_threads(num_threads: int) -> None:

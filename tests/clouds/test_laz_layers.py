@@ -1,6 +1,7 @@
 """Chunks of LAZ that are cut in two for threads that would have nothing to do, against chunks as they are."""
 
 import struct
+import tracemalloc
 
 import lazrs
 import numpy as np
@@ -37,7 +38,7 @@ def decoded(monkeypatch, data, num_threads, chosen=ALL):
 
 def one_channel(point_format, num_points, extra=EXTRA, channel=2):
     las = las_data(point_format, num_points, extra=extra)
-    if point_format < 9:
+    if 6 <= point_format < 9:
         las.scanner_channel = np.full(num_points, channel, np.uint8)
     return to_bytes(las, compressed=True)
 
@@ -115,3 +116,19 @@ def test_damage_is_damage_in_halves_too(monkeypatch, back):
             ends.append(problem.detail)
     assert ends[0] == ends[1]
     assert ends[0] != decoded(monkeypatch, data, 1).tobytes()
+
+
+@pytest.mark.parametrize("num_threads", [1, 16])
+@pytest.mark.parametrize("point_format", [3, 7])
+def test_memory_is_estimated_with_halves_and_without(monkeypatch, point_format, num_threads):
+    """Numpy's and Python's is measured; lazrs's is in the estimate, too."""
+    file = parse(memoryview(one_channel(point_format, 60_000)))
+    monkeypatch.setattr(laz._Threads, "count", num_threads)
+    stated = laz.decoding_bytes(file) - laz.UNPACKING_BYTES * 2 * (2 if (point_format, num_threads) == (7, 16) else 1)
+    tracemalloc.start()
+    try:
+        laz.decode(file)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken - 100_000 < stated < 1.5 * taken
