@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from app.clouds.citation import unit_in
-from app.clouds.units import METRE, Unit, Units, UnitSource, angle, differ, length, shown
+from app.clouds.units import METRE, Unit, Units, UnitSource, angle, length, shown
 
 MAX_CHARS = 1 << 16
 REFUSED = re.compile(r"\+?\b(?:init|nadgrids|geoidgrids|xy_grids|z_grids|grids|file)\s*=", re.IGNORECASE)
@@ -78,7 +78,9 @@ def short(text: str) -> str:
     if not all(parts) or not parts:
         return text
     codes = f"EPSG:{'+'.join(map(str, parts))}"
-    return codes if not differ(units_of(codes), units_of(text)) else text
+    ours, theirs = units_of(codes).axes, units_of(text).axes
+    same = all(math.isclose(a.radians or a.metres, b.radians or b.metres) for a, b in zip(ours, theirs, strict=True))
+    return codes if same else text
 
 
 def _with_heights(flat: Units, text: str, source: UnitSource) -> Units:

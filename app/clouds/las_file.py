@@ -8,7 +8,7 @@ warning if it does not. Offsets follow the ASPRS LAS specification 1.4 R15, tabl
 import io
 import struct
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import laspy
 import numpy as np
@@ -67,6 +67,7 @@ class LasFile:
         return [record for record in self.vlrs + self.evlrs if record.key == key]
 
 
+@cache
 def standard_length(point_format: int) -> int:
     """Bytes of a point of that format without extra bytes."""
     return laspy.PointFormat(point_format).dtype().itemsize

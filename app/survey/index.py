@@ -13,7 +13,7 @@ import numpy as np
 from app.survey.tile import Tile
 
 MAX_LEVELS = 40
-CHUNK = 1 << 18  # entries of cells that are joined at once
+CHUNK = 1 << 14  # boxes that are joined with others at once
 HILBERT_BITS = 16
 UNIT_DIGITS = 9
 
@@ -100,8 +100,12 @@ def index(tiles: Iterable[Tile], buffer_m: float) -> Index:
 
 
 def _key(tile: Tile) -> object:
-    """What tiles of one group share: the coordinate system, which decides on the units, or these if none is stated."""
-    return tile.crs or tuple(f"{each:.{UNIT_DIGITS}g}" for each in tile.metres_per_unit or ())
+    """What tiles of one group share: the unit of z, and the coordinate system, or the unit of x and y if it has none.
+
+    A system decides on these, but its degrees have other metres at every latitude.
+    """
+    of_xy, of_z = (f"{each:.{UNIT_DIGITS}g}" for each in tile.metres_per_unit or (0.0, 0.0))
+    return tile.crs or of_xy, of_z
 
 
 def _named(group: Group) -> str:
@@ -128,9 +132,9 @@ def _close_pairs(boxes: np.ndarray) -> Iterator[np.ndarray]:
         keys, held = _cells(low, high, cell, np.flatnonzero(levels == level))
         by_key = np.argsort(keys, kind="stable")
         keys, held = keys[by_key], held[by_key]
-        query_keys, queries = _cells(low, high, cell, np.flatnonzero(levels <= level))
-        for start in range(0, len(queries), CHUNK):
-            key, query = query_keys[start : start + CHUNK], queries[start : start + CHUNK]
+        smaller = np.flatnonzero(levels <= level)
+        for start in range(0, len(smaller), CHUNK):
+            key, query = _cells(low, high, cell, smaller[start : start + CHUNK])
             first, last = np.searchsorted(keys, key), np.searchsorted(keys, key, side="right")
             counts = last - first
             row = np.repeat(np.arange(len(key)), counts)
@@ -154,7 +158,7 @@ def _cells(low: np.ndarray, high: np.ndarray, cell: float, members: np.ndarray) 
             at = first + np.array([x, y])
             inside = (at <= last).all(1)
             keys.append(_cell_keys(at[inside]))
-            held.append(members[inside])
+            held.append(members[inside].astype(np.int32))
     return np.concatenate(keys), np.concatenate(held)
 
 
@@ -164,11 +168,11 @@ def _cell_keys(at: np.ndarray) -> np.ndarray:
 
 def _by_tile(pairs: list[np.ndarray], num_tiles: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the neighbours of each tile begin, int64 (N + 1,), and the neighbours, int32; pairs go both ways."""
-    both = [np.concatenate([pair, pair[::-1]], 1) for pair in pairs]
-    joined = np.concatenate(both, 1) if both else np.zeros((2, 0), np.int32)
-    by_tile = np.lexsort((joined[1], joined[0]))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(joined[0], minlength=num_tiles))])
-    return starts, joined[1][by_tile].astype(np.int32)
+    ways = [way for pair in pairs for way in (pair, pair[::-1])]
+    keys = np.concatenate([(way[0].astype(np.int64) << 32) | way[1] for way in ways] or [np.zeros(0, np.int64)])
+    keys.sort()
+    starts = np.searchsorted(keys, np.arange(num_tiles + 1, dtype=np.int64) << 32)
+    return starts, (keys & 0xFFFFFFFF).astype(np.int32)
 
 
 def _along_curve(boxes: np.ndarray) -> np.ndarray:

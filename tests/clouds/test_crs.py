@@ -4,7 +4,7 @@ from subprocess import run
 import pyproj
 import pytest
 
-from app.clouds.crs import MAX_CHARS, BadCrs, epsg_unit, units_of
+from app.clouds.crs import MAX_CHARS, BadCrs, epsg_unit, short, system_of, units_of
 
 US_FOOT = 1200 / 3937
 WKT_VERSIONS = ["WKT1_GDAL", "WKT1_ESRI", "WKT2_2015", "WKT2_2019"]
@@ -131,3 +131,24 @@ def test_heights_behind_the_horizontal_system(version):
     assert metres(found) == pytest.approx([1, 1, US_FOOT], rel=1e-9)
     assert [unit.source for unit in found.axes] == ["file"] * 3
     assert not found.doubts
+
+
+@pytest.mark.parametrize("version", WKT_VERSIONS)
+@pytest.mark.parametrize("code", ["EPSG:25832", "EPSG:2263", "EPSG:4326", "EPSG:25832+7837"])
+def test_a_system_is_short_as_its_codes(code, version):
+    if not (version == "WKT1_ESRI" and "+" in code):  # which has no compound systems
+        assert short(pyproj.CRS(code).to_wkt(version)) == code
+    assert short(code) == code
+
+
+def test_what_the_codes_do_not_say_stays_as_it_is():
+    horizontal, heights = (pyproj.CRS(code).to_wkt("WKT1_GDAL") for code in ("EPSG:26918", "EPSG:6360"))
+    feet = horizontal.replace('UNIT["metre",1', 'UNIT["foot",0.3048')
+    for text in (f"{horizontal},{heights}", feet, 'LOCAL_CS["here",UNIT["metre",1]]', "nothing"):
+        assert short(text) == text
+
+
+def test_a_system_that_names_a_file_is_none():
+    assert system_of("+proj=utm +zone=32 +nadgrids=/etc/passwd") is None
+    assert system_of("") is None
+    assert system_of("EPSG:25832").name == "ETRS89 / UTM zone 32N"

@@ -82,6 +82,11 @@ def test_only_tiles_of_a_system_and_unit_are_neighbours():
     assert index(a, 10).warnings() == []
 
 
+def test_heights_of_another_unit_are_another_group():
+    tiles = grid(2, 1) + grid(2, 1, metres=(1.0, 0.3048))
+    assert neighbours(tiles, 10) == [[1], [0], [3], [2]]
+
+
 def test_tiles_without_bounds_have_no_neighbours_and_go_last():
     tiles = [tile("x"), *grid(2, 2), tile("y")]
     plan = index(tiles, 10)
