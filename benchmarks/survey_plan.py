@@ -60,7 +60,20 @@ def _places(num_tiles: int) -> Iterator[tuple[int, int]]:
 def _plan(given: str, num_made_up: int) -> None:
     """Plan the folder ``given``, or made-up tiles for "-", and print what each step took and the most memory."""
     rows: list[list[str]] = []
-    with tempfile.TemporaryDirectory() as out, Manifest.create(Path(out)) as manifest:
+    with tempfile.TemporaryDirectory() as out:
+        num_tiles = _planned(rows, Path(out), given, num_made_up)
+        size_mb = Path(out, "survey.db").stat().st_size / 1e6
+    for row in rows:
+        row[1:1] = [f"{num_tiles:,}"]
+        row.append(f"{1e6 * float(row[2]) / num_tiles:.1f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    notes = [f"At most {peak:,.0f} MiB of memory; a manifest of {size_mb:,.0f} MB; {os.cpu_count()} cores."]
+    print(Table("Files" if given != "-" else "Made-up tiles", [list(COLUMNS), *rows], notes), flush=True)
+
+
+def _planned(rows: list[list[str]], out: Path, given: str, num_made_up: int) -> int:
+    """Plan a survey in the folder ``out``; how many tiles it has."""
+    with Manifest.create(out) as manifest:
         if given == "-":
             num_tiles = _timed(rows, "manifest", lambda: manifest.plan(_made_up(num_made_up)))
         else:
@@ -72,13 +85,7 @@ def _plan(given: str, num_made_up: int) -> None:
         inner = num_tiles // 2 + int(num_tiles**0.5) // 2
         assert len(plan) == num_tiles
         assert len(plan.neighbours(inner)) == 8
-        size_mb = (Path(out) / "survey.db").stat().st_size / 1e6
-    for row in rows:
-        row[1:1] = [f"{num_tiles:,}"]
-        row.append(f"{1e6 * float(row[2]) / num_tiles:.1f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    notes = [f"At most {peak:,.0f} MiB of memory; a manifest of {size_mb:,.0f} MB; {os.cpu_count()} cores."]
-    print(Table("Files" if given != "-" else "Made-up tiles", [list(COLUMNS), *rows], notes), flush=True)
+        return num_tiles
 
 
 def _timed(rows: list[list[str]], step: str, call: Callable[[], Result]) -> Result:
