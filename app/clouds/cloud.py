@@ -30,6 +30,8 @@ class Cloud:
         units: of the coordinates, if the file or the request states them; else None.
         num_context: the last so many points are neighbours of the others: the network sees them, the answer has no
             row for them.
+        frame: least x, y, z and greatest x, y, z of the survey that the cloud is a part of, as ``xyz`` has them: grids
+            are laid out as in the survey as one cloud. None for the box around its own points.
     """
 
     xyz: np.ndarray
@@ -43,6 +45,7 @@ class Cloud:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
+    frame: tuple[float, float, float, float, float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)

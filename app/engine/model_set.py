@@ -15,6 +15,7 @@ from app.errors import BadModel, NotFound, Problem, UnreadableModel
 from app.options import Options
 from app.pipeline.batch import answers_alike
 from app.pipeline.features import read_columns
+from app.pipeline.reach import halo_m
 from app.pipeline.segmenter import Segmenter
 from app.settings import ModelSettings
 from app.zoo import experiment, loading
@@ -125,6 +126,7 @@ class ModelSet:
             columns=sorted(read_columns(segmenter.procedure)),
             num_features=num_features,
             tile_voxels=segmenter.tile_voxels,
+            halo_m=halo_m(segmenter.procedure),
             fields=list(segmenter.fields),
             shares_passes=answers_alike(segmenter, clouds),
         )

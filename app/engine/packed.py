@@ -1,5 +1,6 @@
 """Clouds and segmentations as a memory file of arrays and a small rest."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -52,7 +53,7 @@ def parts(cloud: Cloud) -> tuple[dict[str, np.ndarray], CloudMeta]:
     columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
     warnings = [str(warning) for warning in cloud.warnings]
-    meta = CloudMeta(cloud.format, scale, warnings, cloud.columns, cloud.units, cloud.num_context)
+    meta = CloudMeta(cloud.format, scale, warnings, cloud.columns, cloud.units, cloud.num_context, cloud.frame)
     return {name: values for name, values in columns.items() if values is not None}, meta
 
 
@@ -71,6 +72,7 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
         columns=meta.columns,
         units=meta.units,
         num_context=meta.num_context,
+        frame=meta.frame,
     )
 
 
@@ -80,6 +82,8 @@ def check_cloud(packed: Packed[CloudMeta]) -> None:
     _check_columns(packed.layout, "xyz", _CLOUD, _EXTRA)
     if not 0 <= packed.meta.num_context <= packed.num_points:
         raise ValueError(f"{packed.meta.num_context} of {packed.num_points} points are context")
+    if packed.meta.frame is not None and not all(map(math.isfinite, packed.meta.frame)):
+        raise ValueError(f"{packed.meta.frame} is no frame")
 
 
 def pack_segmentation(segmentation: Segmentation) -> Packed[SegmentationMeta]:

@@ -34,6 +34,7 @@ class CloudMeta:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
+    frame: tuple[float, float, float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class ModelCard:
     ``fields`` are those that a request can ask of it in mode fast, empty if it is not loaded; ``shares_passes`` says
     that clouds of several requests go through it together, because their answers do not change; ``columns`` are those
     that it reads beside coordinates and channels, ``num_features`` the width of ``features``, ``tile_voxels`` the
-    voxels of its largest pass; ``is_unloaded`` says that it is not served because somebody wanted it so, ``is_refused``
-    that its files are whole and cannot be served as they are; ``remarks`` are what is to be known of its weights, a
-    sentence each.
+    voxels of its largest pass, ``halo_m`` the metres around a place that its answer there depends on; ``is_unloaded``
+    says that it is not served because somebody wanted it so, ``is_refused`` that its files are whole and cannot be
+    served as they are; ``remarks`` are what is to be known of its weights, a sentence each.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ModelCard:
     columns: list[str] = field(default_factory=list)
     num_features: int = 0
     tile_voxels: int = 0
+    halo_m: float = 0.0
     is_unloaded: bool = False
     is_refused: bool = False
     remarks: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ import torch
 
 from .cells import Cells
 from .raster import dilated, eroded, second_lowest
-from .sample import Sample
+from .sample import Sample, box
 
 
 def occupancy(sample: Sample) -> Sample:
@@ -55,13 +55,18 @@ def height_above_lowest(
     subtracted from z; the result is clipped to -clip_m .. clip_m and divided by ``scale_m``.
     """
     coord = sample["coord"].double()
-    cells = Cells.of(coord, cell_m, max(radii_m))
+    cells = Cells.of(coord, cell_m, max(radii_m), box(sample)[0])
     ground = second_lowest(cells.lowest(coord[:, 2]), 3)
     height = coord.new_empty((len(coord), len(radii_m)), dtype=torch.float32)
     for column, radius_m in enumerate(radii_m):
         over = cells.height_over(eroded(ground, cells.window(radius_m)), coord[:, 2])
         height[:, column] = over.clamp_(-clip_m, clip_m).div_(scale_m)
     return sample | {"height": height}
+
+
+def lowest_reach_m(cell_m: float, radii_m: Sequence[float], **others: float) -> float:
+    """How far around a point ``HeightAboveLowest`` looks: a radius, the point's cell, one beside the last."""
+    return max(radii_m) + 2 * cell_m
 
 
 def height_above_opening(sample: Sample, cell_m: float, radii_m: Sequence[float], pit_m: float) -> Sample:
@@ -73,7 +78,7 @@ def height_above_opening(sample: Sample, cell_m: float, radii_m: Sequence[float]
     h becomes sign(h) ln(1 + |h| / 0.2 m) / 2.
     """
     coord = sample["coord"].double()
-    cells = Cells.of(coord, cell_m, max(radii_m))
+    cells = Cells.of(coord, cell_m, max(radii_m), box(sample)[0])
     ground = cells.lowest(coord[:, 2])
     second = second_lowest(ground, 5)
     is_pit = second.isfinite() & (ground < second - pit_m)
@@ -87,3 +92,8 @@ def height_above_opening(sample: Sample, cell_m: float, radii_m: Sequence[float]
         sign = height.sign()
         relief[:, column] = height.abs_().div_(0.2).log1p_().mul_(sign).div_(2)
     return sample | {"relief": relief}
+
+
+def opening_reach_m(cell_m: float, radii_m: Sequence[float], **others: float) -> float:
+    """How far around a point ``HeightAboveOpening`` looks: two radii, the point's cell, two beside the last."""
+    return 2 * max(radii_m) + 3 * cell_m

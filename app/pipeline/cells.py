@@ -24,18 +24,29 @@ class Cells:
     edge_m: float
 
     @classmethod
-    def of(cls, coord: Tensor, edge_m: float, reach_m: float) -> "Cells":
+    def of(cls, coord: Tensor, edge_m: float, reach_m: float, corner: Tensor | None = None) -> "Cells":
         """The cells, of ``edge_m`` by ``edge_m``, of points ``coord`` float64 (N, 3), N > 0.
+
+        They begin at multiples of their edge from ``corner`` (3,), or from the lowest x and y without one.
 
         If the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than filters of radius
         ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
         """
         across = coord[:, :2].unbind(1)
-        low, high = torch.stack([torch.stack(torch.aminmax(axis)) for axis in across], 1).tolist()
+        low, high = torch.stack([torch.stack(torch.aminmax(axis)) for axis in across], 1)
+        begin = low if corner is None else corner[:2].double()
+        low, high, begin = torch.stack([low, high, begin]).tolist()
         while True:
             edge = coord.new_full((), edge_m)  # a GPU would multiply by 1 / a Python number
-            index = [((axis - first) / edge).floor_().long() for axis, first in zip(across, low, strict=True)]
-            shape = [math.floor((last - first) / edge_m) + 1 for first, last in zip(low, high, strict=True)]
+            first = [math.floor((least - zero) / edge_m) for least, zero in zip(low, begin, strict=True)]
+            index = [
+                ((axis - zero) / edge).floor_().long().sub_(start)
+                for axis, zero, start in zip(across, begin, first, strict=True)
+            ]
+            shape = [
+                math.floor((last - zero) / edge_m) - start + 1
+                for last, zero, start in zip(high, begin, first, strict=True)
+            ]
             if shape[0] * shape[1] > MAX_RASTER_CELLS:
                 gap = _window(reach_m, edge_m) + 4  # an opening looks two radii far, from what a 5 by 5 filter filled
                 index = [_without_gaps(each, gap) for each in index]

@@ -10,13 +10,13 @@ from torch import Tensor
 from app.clouds.cloud import Cloud
 from app.clouds.columns import STRENGTHS
 
+from . import frame
 from .normals import estimate_normals
 from .procedure import InferenceProcedure, Transform
 from .sample import Sample
 from .upload import upload
 from .usable_points import UsablePoints
 
-LOCAL_ORIGIN_FROM = 8192.0
 NEUTRAL_COLOR = 127.5
 NEUTRAL_STRENGTH = 0.5
 RETURN_COLUMNS = ("return_number", "number_of_returns")
@@ -43,17 +43,14 @@ def read_columns(procedure: InferenceProcedure) -> set[str]:
 def build_sample(cloud: Cloud, points: UsablePoints, procedure: InferenceProcedure, warnings: list[str]) -> Sample:
     """The sample of M > 0 points of the cloud, on their device, with the columns that the procedure reads.
 
-    ``coord`` float32 (M, 3) are the coordinates, from a local origin if one is beyond ±8192, because float32 has
-    steps of a millimetre there. ``color`` is 0 to 255. ``strength``, under the config's name for it, is
-    intensity over its scale. If the cloud lacks what the network reads, normals are estimated, color becomes mid grey
-    (127.5), strength 0.5, each with a warning. Values that are not finite become 0. Columns of ``cloud.extra``
-    are float32 (M, 1).
+    ``coord`` float32 (M, 3) are the coordinates of ``frame.local``, ``frame`` its corners, if any. ``color`` is 0 to
+    255. ``strength``, under the config's name for it, is intensity over its scale. If the cloud lacks what the
+    network reads, normals are estimated, color becomes mid grey (127.5), strength 0.5, each with a warning. Values that
+    are not finite become 0. Columns of ``cloud.extra`` are float32 (M, 1).
     """
-    xyz = points.xyz
-    if max(map(abs, points.low + points.high)) > LOCAL_ORIGIN_FROM:
-        xyz = xyz - upload(np.floor(points.low), xyz.device)
     columns = feature_columns(procedure)
-    sample: Sample = {"coord": xyz.float()}
+    coord, corners = frame.local(cloud, points, procedure, "coord" in columns)
+    sample: Sample = {"coord": coord} if corners is None else {"coord": coord, "frame": corners}
     stated: dict[str, Tensor] = {}
     if "color" in columns:
         sample["color"] = _color(cloud, points, warnings)

@@ -12,7 +12,8 @@ from . import features, transforms, unit_conversion
 from .procedure import InferenceProcedure
 from .projection import Projection
 from .run_context import RunContext
-from .sample import Sample, take
+from .sample import Sample, box, take
+from .tiling import ALIGNMENT
 from .upload import upload
 from .usable_points import usable_points
 from .voxelize import Voxels, voxelize
@@ -88,10 +89,11 @@ def stage(
 
 
 def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
-    """The voxels of the procedure's ``voxelize``."""
-    return voxelize(
+    """The voxels of the procedure's ``voxelize``, halved as those of the frame if the sample has one."""
+    voxels = voxelize(
         sample["coord"], procedure.voxelize.get("grid_size", 0.05), procedure.voxelize.get("hash_type", "fnv")
     )
+    return voxels.aligned(box(sample)[0], ALIGNMENT) if "frame" in sample else voxels
 
 
 def represent(

@@ -12,7 +12,7 @@ from torch import Tensor
 from app.errors import BadModel, BadRequest
 
 from . import aerial, roughness
-from .sample import Sample, take
+from .sample import Sample, box, moved, take
 from .upload import upload
 from .voxelize import grid_sample
 
@@ -23,23 +23,26 @@ LABELS = frozenset({"segment", "instance"})
 
 def center_shift(sample: Sample, *, apply_z: bool = True) -> Sample:
     """The middle of x and y becomes 0, and the lowest z too if ``apply_z``."""
-    low, high = torch.aminmax(sample["coord"], dim=0)
+    low, high = box(sample)
     shift = (low + high) / 2
     shift[2] = low[2] if apply_z else 0
-    return sample | {"coord": sample["coord"] - shift}
+    return moved(sample, lambda coord: coord - shift)
 
 
 def positive_shift(sample: Sample) -> Sample:
     """The lowest coordinate on every axis becomes 0."""
-    return sample | {"coord": sample["coord"] - sample["coord"].min(0).values}
+    low, _ = box(sample)
+    return moved(sample, lambda coord: coord - low)
 
 
 def normalize_coord(sample: Sample) -> Sample:
     """The mean becomes 0 and the farthest point lies at distance 1."""
     coord = sample["coord"]
     mean = coord.cpu().numpy().mean(0)  # upstream's sum of float32 one by one, whose rounding moves voxels
-    coord = coord - torch.from_numpy(mean).to(coord.device)
-    return sample | {"coord": coord / _squared_lengths(coord).sqrt().amax()}
+    middle = torch.from_numpy(mean).to(coord.device)
+    sample = moved(sample, lambda coord: coord - middle)
+    farthest = _squared_lengths(sample["coord"]).sqrt().amax()
+    return moved(sample, lambda coord: coord / farthest)
 
 
 def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
@@ -51,9 +54,8 @@ def normalize_color(sample: Sample, *, signed: bool = False) -> Sample:
 
 def point_clip(sample: Sample, *, point_cloud_range: Bounds = (-80, -80, -3, 80, 80, 1)) -> Sample:
     """Points outside the box (low x, y, z, high x, y, z) are moved to its border; coordinates become float64."""
-    coord = sample["coord"].double()
-    low, high = upload(np.array(point_cloud_range, np.float64).reshape(2, 3), coord.device)
-    return sample | {"coord": coord.clamp(low, high)}
+    low, high = upload(np.array(point_cloud_range, np.float64).reshape(2, 3), sample["coord"].device)
+    return moved(sample, lambda coord: coord.double().clamp(low, high))
 
 
 def random_rotate_target_angle(
@@ -88,15 +90,14 @@ def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bo
     """Coordinates times a factor between two equal bounds."""
     bounds = (0.95, 1.05) if scale is None else scale
     _demand_certain("RandomScale", "scale", bounds, 1)
-    coord = sample["coord"]
-    return sample | {"coord": (coord.double() * bounds[0]).to(coord.dtype)}
+    return moved(sample, lambda coord: (coord.double() * bounds[0]).to(coord.dtype))
 
 
 def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
     """x and y, of coordinates and normals, change their sign."""
     _demand_certain("RandomFlip", "p", (p,), p)
     sign = upload(np.array([-1, -1, 1], np.float32), sample["coord"].device)
-    return sample | {key: sample[key] * sign for key in ("coord", "normal") if key in sample}
+    return sample | {key: sample[key] * sign for key in ("coord", "frame", "normal") if key in sample}
 
 
 def sphere_crop(
@@ -173,13 +174,12 @@ def collect(
 
 def rotate(sample: Sample, angle_rad: float, axis: str, center: Bounds | None) -> Sample:
     """Right-handed rotation about ``axis`` through ``center``, the middle of the bounding box if None."""
-    coord = sample["coord"]
     if center is None:
-        low, high = torch.aminmax(coord, dim=0)
+        low, high = box(sample)
         middle = (low + high) / 2
     else:
-        middle = upload(np.array(center, np.float64), coord.device)
-    out = sample | {"coord": _turned(coord - middle.to(coord.dtype), angle_rad, axis) + middle}
+        middle = upload(np.array(center, np.float64), sample["coord"].device)
+    out = moved(sample, lambda coord: _turned(coord - middle.to(coord.dtype), angle_rad, axis) + middle)
     if "normal" in sample:
         out["normal"] = _turned(sample["normal"], angle_rad, axis)
     return out
@@ -215,10 +215,13 @@ class TransformType(NamedTuple):
     Attributes:
         function: takes a sample, and by name the config's keys; gives the changed sample.
         draws: whether it also needs ``rng``, a RandomState.
+        reach: takes the config's keys by name; how far around a point it looks, in metres. None for the point alone, or
+            its nearest ones.
     """
 
     function: Callable[..., Sample]
     draws: bool = False
+    reach: Callable[..., float] | None = None
 
     def keys(self) -> list[inspect.Parameter]:
         """The parameters that a config may state."""
@@ -232,8 +235,8 @@ TRANSFORMS = {
     "Collect": TransformType(collect),
     "Copy": TransformType(copy),
     "GridSample": TransformType(grid_sample, draws=True),
-    "HeightAboveLowest": TransformType(aerial.height_above_lowest),
-    "HeightAboveOpening": TransformType(aerial.height_above_opening),
+    "HeightAboveLowest": TransformType(aerial.height_above_lowest, reach=aerial.lowest_reach_m),
+    "HeightAboveOpening": TransformType(aerial.height_above_opening, reach=aerial.opening_reach_m),
     "InstanceParser": TransformType(instance_parser),
     "NormalizeColor": TransformType(normalize_color),
     "NormalizeCoord": TransformType(normalize_coord),
@@ -273,7 +276,7 @@ def apply(transforms: Sequence[Mapping[str, Any]], sample: Sample, rng: np.rando
     rng = rng or np.random.RandomState(0)
     for transform in transforms:
         check(transform)
-        function, draws = TRANSFORMS[transform["type"]]
+        kind = TRANSFORMS[transform["type"]]
         arguments = {key: value for key, value in transform.items() if key != "type"}
-        sample = function(sample, **arguments, **({"rng": rng} if draws else {}))
+        sample = kind.function(sample, **arguments, **({"rng": rng} if kind.draws else {}))
     return sample

@@ -1,7 +1,7 @@
 """Voxels of points, with the keys, the order and the counts of Pointcept's ``GridSample``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,18 +14,20 @@ from app.errors import BadCloud, BadModel
 from .sample import Sample, take
 from .upload import upload
 
+ROTATED = 1e-9  # voxels
+
 
 @dataclass(frozen=True)
 class Voxels:
     """The voxels of N points, in the order of ascending keys.
 
     Attributes:
-        grid_coord: int64 (N, 3), voxel of each point, starting at 0 on every axis.
+        grid_coord: int64 (N, 3), voxel of each point, starting at 0 on every axis unless ``aligned``.
         order: int64 (N,), points sorted by voxel, in input order within one.
         starts: int64 (V,), place in ``order`` of the first point of each voxel.
         counts: int64 (V,), points of each voxel.
         inverse: int64 (N,), voxel of each point.
-        lowest: int64 (3,), the voxel coordinates that became 0.
+        lowest: int64 (3,), the voxel coordinates that became, or would become, 0.
         grid_size: float64 (3,), edges of a voxel.
     """
 
@@ -44,6 +46,15 @@ class Voxels:
     def fullest(self) -> int:
         """Points of the fullest voxel; on a GPU it is waited for, once."""
         return int(self.counts.amax())
+
+    def aligned(self, corner: Tensor, alignment: int) -> "Voxels":
+        """The same, but coordinates are those from the voxel of ``corner`` (3,), less a multiple of ``alignment``.
+
+        A corner that a rotation moved off the border of a voxel, by the rounding of float64, counts as upon it.
+        """
+        first = (corner.double() / self.grid_size + ROTATED).floor_().long()
+        ahead = (self.lowest - first) % alignment
+        return replace(self, grid_coord=self.grid_coord + ahead, lowest=self.lowest - ahead)
 
     def first_points(self) -> Tensor:
         """int64 (V,), the first point of each voxel in input order."""

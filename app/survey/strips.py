@@ -1,0 +1,126 @@
+"""Context between the tiles of a survey: the points along a tile's border, and a tile with those of its neighbours.
+
+``ring`` is cut from a tile once it is decoded. ``joined`` puts what the rings of the neighbours hold within a buffer
+around a tile behind its points, as context (``Cloud.num_context``), and says where the survey lies (``Cloud.frame``).
+The answer then depends on the tile, the rings in the order given, and the frame: on nothing else of how the survey was
+cut, or in which order its tiles were decoded.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from app.clouds.cloud import Cloud
+from app.clouds.columns import STRENGTHS
+from app.clouds.units import differ
+from app.survey.tile import Bounds
+
+CHANNELS = {"rgb": {"color"}, "intensity": {"strength", *STRENGTHS}, "normals": {"normal"}}
+"""What models call each channel of a cloud."""
+LAS = ("las", "laz")  # their intensity has the least full scale that holds all values of a file
+
+
+def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str]) -> Cloud:
+    """The points of ``cloud`` within ``width_m`` of the border of ``bounds``, seen from above, as a cloud of its own.
+
+    ``bounds`` have the unit of ``Cloud.xyz``. Of channels and further columns the ring has those among ``columns``, the
+    names that the model reads (``ModelCard.columns``). Points whose coordinates are not finite are left out. For
+    neighbours that overlap, the ring must be wider than the buffer by as much as they do.
+    """
+    width = _in_units(cloud, width_m)
+    low, high = _across(bounds)
+    across = cloud.xyz[:, :2]
+    is_inner = ((across > low + width) & (across < high - width)).all(1)
+    rows = np.flatnonzero(~is_inner & np.isfinite(cloud.xyz).all(1))
+    unread = {name: None for name, names in CHANNELS.items() if names.isdisjoint(columns)}
+    extra = {name: values for name, values in cloud.extra.items() if name in columns}
+    return replace(cloud, extra=extra, warnings=[], columns={}, **unread).taken(rows)  # type: ignore[arg-type]
+
+
+def joined(
+    cloud: Cloud,
+    rings: Sequence[Cloud],
+    bounds: Bounds,
+    buffer_m: float,
+    columns: Collection[str],
+    frame: Bounds | None = None,
+) -> Cloud:
+    """``cloud`` with those points of ``rings`` as context that lie within ``buffer_m`` of its ``bounds``, from above.
+
+    ``rings`` are those of its neighbours, of its coordinate system, always in the same order; ``columns`` as in
+    ``ring``; ``frame`` is the box around the whole survey. What the cloud lacks is left out of the context. A ring that
+    lacks what the cloud has and the model reads is left out, with a warning, as any stand-in would be wrong. Columns
+    that the model does not read are 0 in the context.
+    """
+    cloud = replace(cloud, warnings=list(cloud.warnings), frame=frame)
+    buffer = _in_units(cloud, buffer_m)
+    low, high = _across(bounds)
+    strips = []
+    for each in rings:
+        across = each.xyz[:, :2]
+        rows = np.flatnonzero(((across >= low - buffer) & (across <= high + buffer)).all(1))
+        lacking = _lacking(cloud, each, columns)
+        if len(rows) and lacking:
+            cloud.warnings.append(
+                f"A neighbour gives no context, because this tile differs from it in {', '.join(lacking)}: expect "
+                "worse labels along the border."
+            )
+        elif len(rows):
+            strips.append(each.taken(rows))
+    return _with_context(cloud, strips) if strips else cloud
+
+
+def _lacking(cloud: Cloud, other: Cloud, columns: Collection[str]) -> list[str]:
+    """What the model reads of ``cloud`` and cannot read of ``other`` alike."""
+    names = [name for name, read_as in CHANNELS.items() if not read_as.isdisjoint(columns)]
+    lacking = [name for name in names if getattr(cloud, name) is not None and getattr(other, name) is None]
+    lacking += [name for name in cloud.extra if name in columns and name not in other.extra]
+    if "intensity" in names and not lacking and cloud.intensity is not None and not _share_scale(cloud, other):
+        lacking.append("the scale of intensity")
+    if cloud.units and other.units and differ(cloud.units, other.units):
+        lacking.append("units")
+    return lacking
+
+
+def _share_scale(cloud: Cloud, other: Cloud) -> bool:
+    """Whether numbers of intensity mean the same in both: that they have one scale, or are both of LAS."""
+    return cloud.intensity_scale == other.intensity_scale or (cloud.format in LAS and other.format in LAS)
+
+
+def _with_context(cloud: Cloud, strips: Sequence[Cloud]) -> Cloud:
+    """``cloud`` and behind it the ``strips``; the full scale of intensity is the largest of all."""
+    num_context = sum(map(len, strips))
+
+    def both(values: np.ndarray, others: Sequence[np.ndarray | None]) -> np.ndarray:
+        blank = [np.zeros((len(strip), *values.shape[1:]), values.dtype) for strip in strips]
+        parts = [empty if part is None else part for part, empty in zip(others, blank, strict=True)]
+        return np.concatenate([values, *parts])
+
+    def channel(name: str) -> np.ndarray | None:
+        values = getattr(cloud, name)
+        return None if values is None else both(values, [getattr(strip, name) for strip in strips])
+
+    scales = [each.intensity_scale for each in (cloud, *strips) if each.intensity_scale is not None]
+    return replace(
+        cloud,
+        xyz=np.concatenate([cloud.xyz, *(strip.xyz for strip in strips)]),
+        rgb=channel("rgb"),
+        intensity=channel("intensity"),
+        intensity_scale=max(scales, default=None),
+        normals=channel("normals"),
+        extra={name: both(values, [strip.extra.get(name) for strip in strips]) for name, values in cloud.extra.items()},
+        num_context=num_context,
+    )
+
+
+def _in_units(cloud: Cloud, distance_m: float) -> np.ndarray:
+    """float64 (2,), a distance along x and y in the units of the cloud; metres if they are unknown."""
+    if cloud.units is None:
+        return np.full(2, distance_m)
+    return distance_m / np.array([axis.metres for axis in cloud.units.axes[:2]])
+
+
+def _across(bounds: Bounds) -> np.ndarray:
+    """float64 (2, 2), the lowest and the greatest x and y."""
+    return np.array(bounds, np.float64).reshape(2, 3)[:, :2]
