@@ -101,9 +101,10 @@ def _by_glob(text: str, skipped: str) -> Iterator[Found]:
 
 def _on_store(text: str, scheme: str) -> Iterator[Found]:
     is_web = scheme in remote.WEB
-    magic = (_WEB_MAGIC if is_web else _MAGIC).search(text)
-    if not magic and remote.shown(text).lower().endswith(SUFFIXES):
-        yield Found(remote.shown(text).rpartition("/")[2], text)
+    shown = remote.shown(text)
+    magic = (_WEB_MAGIC if is_web else _MAGIC).search(shown)
+    if not magic and not shown.endswith("/") and (is_web or shown.lower().endswith(SUFFIXES)):
+        yield Found(shown.rpartition("/")[2], text)
         return
     root = text[: magic.start()].rpartition("/")[0] + "/" if magic else text.rstrip("/") + "/"
     for path, known in remote.listed(root, text if magic else None):

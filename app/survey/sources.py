@@ -80,16 +80,14 @@ def _members(path: str, texts: list[str], out: str | None) -> Iterator[Found]:
     """
     base = files.folder_of(path)
     for text in texts:
+        path = text
         try:
-            if text.startswith(LIST_MARK) or text.lower().endswith(vpc.SUFFIX):
-                raise BadRequest(
-                    f"{quoted(text)}: a list cannot name further lists; give them as sources of their own."
-                )
-            members = list(found_by(files.joined(base, text), out)) or [
-                Found("", text, error=f"{text}: there is no cloud.")
-            ]
+            path = files.joined(base, text)
+            if text.startswith(LIST_MARK) or remote.shown(text).lower().endswith(vpc.SUFFIX):
+                raise BadRequest(f"{text}: a list cannot name further lists; give them as sources of their own.")
+            members = list(found_by(path, out)) or [Found("", path, error=f"{text}: there is no cloud.")]
         except Problem as problem:
-            members = [Found("", text, error=problem.detail)]
+            members = [Found("", path, error=problem.detail)]
         for found in members:
             is_below = found.path.startswith(base)
             yield replace(found, name=found.path[len(base) :] if is_below else found.name or text)

@@ -5,7 +5,6 @@ STAC 1.0.0 with its extensions pointcloud 1.0.0 and projection 1.1.0.
 
 import os
 import secrets
-import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, timedelta
@@ -162,9 +161,7 @@ def _projection(crs: str) -> dict[str, Any]:
         return {"proj:wkt2": crs}
     code = crs.removeprefix("EPSG:")
     stated: dict[str, Any] = {"proj:epsg": int(code)} if code.isdigit() else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {**stated, "proj:wkt2": system.to_wkt(), "proj:projjson": system.to_json_dict()}
+    return {**stated, "proj:wkt2": system.to_wkt()}
 
 
 def _in_wgs84(crs: str, bounds: Bounds) -> tuple[float, float, float, float]:

@@ -1,4 +1,6 @@
 import os
+import sys
+from subprocess import run
 
 import orjson
 import pytest
@@ -157,3 +159,11 @@ def test_a_name_that_is_not_utf8_is_one_row_with_its_reason(tmp_path):
     (found,) = find([str(tmp_path)])
     assert "not UTF-8" in found.error
     (found.name + found.path).encode()
+
+
+def test_planning_imports_no_torch_and_nothing_of_stores_before_there_is_one():
+    code = (
+        "import sys; import app.survey.files, app.survey.headers, app.survey.index, app.survey.sources, app.survey.vpc;"
+        "assert not {'torch', 'fsspec', 'aiohttp', 'pyproj'} & set(sys.modules)"
+    )
+    run([sys.executable, "-c", code], check=True)

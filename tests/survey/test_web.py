@@ -85,6 +85,9 @@ def test_keys_in_a_query_are_sent_and_not_shown(web):
     assert web.asked[-1][0] == "/a.las?X-Signature=secret"
     web.plan["/a.las"] = [403]
     assert "403" in tile_of(source).error
+    (web.folder / "get").write_bytes(BIG)
+    (source,) = find([f"{web.url}get?file=[1]*"])
+    assert tile_of(source).format == "las"
     assert "secret" not in tile_of(Source("b.las", url.replace("a.las", "b.las"))).error
 
 
