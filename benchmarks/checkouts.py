@@ -29,6 +29,11 @@ PROCESSES = ("web", "readers", "engines")
 HEAD = ["checkout", "requests", "p50, ms", "processor, s", *PROCESSES]
 
 
+def package_paths(root: Path) -> str:
+    """The PYTHONPATH by which the packages of the checkout at ``root`` are found first."""
+    return ":".join(map(str, [root, *(path.parent for path in root.glob("libs/*/pyproject.toml"))]))
+
+
 class CheckoutServer(Server):
     """The service of the checkout at ``root``, with its own libraries."""
 
@@ -38,8 +43,7 @@ class CheckoutServer(Server):
 
     def start(self):
         """Start it, so that it finds its own packages first."""
-        places = [self.root, *(path.parent for path in self.root.glob("libs/*/pyproject.toml"))]
-        self.environment["PYTHONPATH"] = ":".join(map(str, places))
+        self.environment["PYTHONPATH"] = package_paths(self.root)
         return super().start()
 
 
