@@ -14,6 +14,7 @@ from app.survey.tile import Stat
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "https"}
 WEB = ("http", "https")
+S3_CONNECTIONS = 64
 BLOCK_BYTES = 32 << 20
 MISSING = "pip install 'pointserve[{extra}]' makes it possible"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -43,10 +44,17 @@ def shown(path: str) -> str:
 def filesystem(path: str) -> Any:
     """That of fsspec for a URL. It remembers no listings, because files may change while a survey runs."""
     import fsspec
+    from fsspec.config import conf
 
     name = scheme(path)
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if EXTRAS[name] == "s3":
+        options["config_kwargs"] = {
+            "max_pool_connections": S3_CONNECTIONS,
+            **conf.get(name, {}).get("config_kwargs", {}),
+        }
     try:
-        return fsspec.filesystem(name, use_listings_cache=False)
+        return fsspec.filesystem(name, **options)
     except ImportError as error:
         raise BadRequest(f"{name}:// is not read here ({error}): {MISSING.format(extra=EXTRAS[name])}.") from None
 

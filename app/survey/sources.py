@@ -8,12 +8,11 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from app.errors import BadRequest, Problem, quoted
-from app.survey import files, remote, vpc
+from app.survey import files, lists, remote
 from app.survey.listing import IN_FOLDERS, SUFFIXES, Found, found_by
 from app.survey.tile import Source
 
-LIST_MARK, COMMENT = "@", "#"
-MAX_LIST_BYTES = 1 << 30
+LIST_MARK = "@"
 _UNSHOWN = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -55,22 +54,11 @@ def find(given: Sequence[str], out: str | None = None, buffer_only: Sequence[str
 def _files_of(text: str, out: str | None) -> Iterator[Found]:
     if text.startswith(LIST_MARK):
         path = text[len(LIST_MARK) :]
-        yield from _members(path, _lines(path), out)
-    elif remote.shown(text).lower().endswith(vpc.SUFFIX):
-        yield from _members(text, vpc.hrefs(text), out)
+        yield from _members(path, lists.lines(path), out)
+    elif remote.shown(text).lower().endswith(lists.VPC_SUFFIX):
+        yield from _members(text, lists.hrefs(text), out)
     else:
         yield from found_by(text, out)
-
-
-def _lines(path: str) -> list[str]:
-    """The sources in a list: a line each, without empty ones and comments."""
-    data, stat = files.piece(path, 0, MAX_LIST_BYTES)
-    if len(data) < stat.num_bytes:
-        raise BadRequest(
-            f"{remote.shown(path)} has {stat.num_bytes:,} bytes, more than {len(data):,} are not read as a list."
-        )
-    lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").splitlines()]
-    return [line for line in lines if line and not line.startswith(COMMENT)]
 
 
 def _members(path: str, texts: list[str], out: str | None) -> Iterator[Found]:
@@ -83,7 +71,7 @@ def _members(path: str, texts: list[str], out: str | None) -> Iterator[Found]:
         path = text
         try:
             path = files.joined(base, text)
-            if text.startswith(LIST_MARK) or remote.shown(text).lower().endswith(vpc.SUFFIX):
+            if text.startswith(LIST_MARK) or remote.shown(text).lower().endswith(lists.VPC_SUFFIX):
                 raise BadRequest(f"{text}: a list cannot name further lists; give them as sources of their own.")
             members = list(found_by(path, out)) or [Found("", path, error=f"{text}: there is no cloud.")]
         except Problem as problem:

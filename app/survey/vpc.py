@@ -1,4 +1,4 @@
-"""Virtual point clouds (.vpc): files of one landscape as a STAC item each, as PDAL wrench writes and QGIS opens them.
+"""Virtual point clouds (.vpc) of answers: a STAC item for each file, as PDAL wrench writes and QGIS opens them.
 
 STAC 1.0.0 with its extensions pointcloud 1.0.0 and projection 1.1.0.
 """
@@ -17,17 +17,15 @@ import orjson
 from app.clouds.crs import system_of
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile
-from app.errors import BadCloud, Problem
+from app.errors import Problem
 from app.survey import files, headers, remote
 from app.survey.tile import Bounds, Tile
 
-SUFFIX = ".vpc"
 STAC_VERSION = "1.0.0"
 EXTENSIONS = (
     "https://stac-extensions.github.io/pointcloud/v1.0.0/schema.json",
     "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
 )
-MAX_BYTES = 1 << 30
 WGS84 = "EPSG:4326"
 EDGE_POINTS = 21  # of an edge of a box, when it is projected
 KINDS = {"u": "unsigned", "i": "signed", "f": "floating"}
@@ -45,32 +43,6 @@ SOME = {
     "nir": ("Infrared", "u2"),
     "classification_flags": ("ClassFlags", "u1"),
 }
-
-
-def hrefs(path: str) -> list[str]:
-    """The files of a virtual point cloud, as it names them: of each item the asset with the role data, or the first.
-
-    Raises BadCloud if the file at ``path`` is no virtual point cloud, and Problems if it cannot be read.
-    """
-    name = remote.shown(path)
-    data, stat = files.piece(path, 0, MAX_BYTES)
-    if len(data) < stat.num_bytes:
-        raise BadCloud(f"{name} has {stat.num_bytes:,} bytes; up to {MAX_BYTES:,} are read.")
-    try:
-        return [_href(feature["assets"]) for feature in orjson.loads(data)["features"]]
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
-        raise BadCloud(
-            f"{name} is no virtual point cloud: expected a FeatureCollection of STAC items, each with an asset and its "
-            f"href ({type(error).__name__})."
-        ) from None
-
-
-def _href(assets: dict[str, dict[str, Any]]) -> str:
-    asset = next((asset for asset in assets.values() if "data" in asset.get("roles", ())), None)
-    href = (asset or assets.get("data") or next(iter(assets.values())))["href"]
-    if not isinstance(href, str) or not href:
-        raise ValueError
-    return href
 
 
 def write(path: Path, clouds: Iterable[tuple[str, str]]) -> int:
