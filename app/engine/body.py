@@ -1,12 +1,14 @@
 """The body of a request as a file in memory or on disk."""
 
+import fcntl
 import io
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from app.engine.budget import MemoryBudget
 from app.engine.owned_file import OwnedFile
@@ -34,6 +36,18 @@ class Storage:
         return any(mount[2] == device and mount[mount.index("-") + 1] in IN_MEMORY for mount in mounts)
 
 
+@runtime_checkable
+class Spliceable(Protocol):
+    """A stream whose bytes can go through a pipe into a file, which saves copying them."""
+
+    @property
+    def splices(self) -> bool:
+        """Whether they can."""
+
+    def splice(self, pipe: int, size: int) -> int:
+        """Put up to ``size`` bytes into an empty ``pipe``; how many, 0 at the end."""
+
+
 @dataclass(eq=False)
 class Body(OwnedFile):
     """A file of ``size`` bytes without a name: an anonymous memory file, or an unlinked temporary file."""
@@ -41,13 +55,15 @@ class Body(OwnedFile):
     size: int = 0
 
     @classmethod
-    def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage) -> "Body":
-        """Read ``stream`` to its end into a file.
+    def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage, num_bytes: int = 0) -> "Body":
+        """Read ``stream`` to its end into a file; ``num_bytes`` are expected, 0 if that is not known.
 
         Raises TooLarge if the stream goes on after ``limit_bytes``, what ``Spool.write`` raises, and whatever
         reading the stream raises; nothing is kept then.
         """
-        with Spool(storage) as spool:
+        with Spool(storage, num_bytes) as spool:
+            if isinstance(stream, Spliceable) and stream.splices:
+                spool.splice(stream)
             while chunk := stream.read(min(_CHUNK_BYTES, limit_bytes - spool.size + 1)):
                 if spool.size + len(chunk) > limit_bytes:
                     raise TooLarge(f"The body is larger than {limit_bytes} bytes, the limit of this server.")
@@ -62,12 +78,15 @@ class Spool(io.RawIOBase):
     and Busy if the disk is memory and other requests hold that.
     """
 
-    def __init__(self, storage: Storage):
+    def __init__(self, storage: Storage, num_bytes: int = 0):
+        """``num_bytes`` are expected; the file is on disk from the beginning if they are too many for memory."""
         self._storage = storage
         self._in_memory = True
         self._reservation = storage.budget.reservation()
         try:
             self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
+            if num_bytes > storage.memory_bytes:
+                self._move_to_disk()
         except OSError as error:
             raise storage_problem(error, "the body") from error
 
@@ -113,6 +132,25 @@ class Spool(io.RawIOBase):
             raise storage_problem(error, "the body") from error
         self._body.size = max(self._body.size, end)
         return num_bytes
+
+    def splice(self, stream: Spliceable) -> None:
+        """Write all of ``stream`` at the present position."""
+        try:
+            source, sink = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_problem(error, "the body") from error
+        with OwnedFile(source), OwnedFile(sink):
+            with suppress(OSError):  # there are many pipes
+                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
+            while num_bytes := stream.splice(sink, _CHUNK_BYTES):
+                end = self.tell() + num_bytes
+                try:
+                    self._make_room(end)
+                    while num_bytes:
+                        num_bytes -= os.splice(source, self._body.fd, num_bytes)
+                except OSError as error:
+                    raise storage_problem(error, "the body") from error
+                self._body.size = max(self._body.size, end)
 
     def take(self) -> Body:
         """What was written, now owned by the caller; closes this object."""

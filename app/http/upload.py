@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 
 from flask import Request
 from werkzeug.datastructures import MultiDict
@@ -18,6 +18,8 @@ from app.http.form import FILENAME_CHARS, HOW_TO_SEND, Form
 from app.http.inflate import Readable, inflated
 from app.http.trace import body_was_read
 from app.settings import MIB, Settings
+
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True)
@@ -49,38 +51,52 @@ class BodyStream:
         self.limit_bytes = limit_bytes
         self.on_bytes = on_bytes
         self.num_read = 0
+        self._splice: Callable[[int, int], int] | None = environ.get("pointserve.splice")
         self.is_absent = length is None and not environ.get("wsgi.input_terminated", False)
         if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, b"" at the end."""
-        room = self.limit_bytes + 1 - self.num_read
-        if self.length is not None:
-            room = self.length - self.num_read
-        if self.is_absent or room == 0:
+        size = self._room if size < 0 else min(size, self._room)
+        if size == 0:
             return b""
-        data = self._receive(room if size < 0 else min(size, room))
-        self.num_read += len(data)
+        data = _received(lambda: self.stream.read(size))
+        self._count(len(data))
+        return data
+
+    @property
+    def splices(self) -> bool:
+        """Whether ``splice`` can be called."""
+        return self._splice is not None
+
+    def splice(self, pipe: int, size: int) -> int:
+        """Put up to ``size`` bytes into an empty ``pipe``; how many, 0 at the end. Raises what ``read`` does."""
+        move, size = self._splice, min(size, self._room)
+        if size == 0 or move is None:
+            return 0
+        num_bytes = _received(lambda: move(pipe, size))
+        self._count(num_bytes)
+        return num_bytes
+
+    @property
+    def _room(self) -> int:
+        """Bytes that may come, and one more if it is not said how many do."""
+        if self.is_absent:
+            return 0
+        return (self.limit_bytes + 1 if self.length is None else self.length) - self.num_read
+
+    def _count(self, num_bytes: int) -> None:
+        """So many more have come; 0 is the end."""
+        self.num_read += num_bytes
         self.on_bytes(self.num_read)
         if self.num_read > self.limit_bytes:
             raise _too_large(self.limit_bytes)
-        if not data and size != 0 and self.length is not None:
+        if not num_bytes and self.length is not None:
             raise BadRequest(
                 f"The body ended after {self.num_read} bytes, its Content-Length says {self.length}: the upload was "
                 "cut short. Send it again."
             )
-        return data
-
-    def _receive(self, size: int) -> bytes:
-        try:
-            return self.stream.read(size)
-        except TimeoutError as slow:
-            raise RequestTimeout(f"{slow} Send it again.") from None
-        except Exception as error:
-            raise BadRequest(
-                "The body broke off: the connection was cut or its chunked coding is wrong. Send it again."
-            ) from error
 
 
 def receive(
@@ -119,23 +135,33 @@ def body_stream(
     body_was_read()
 
 
+def _received(take: Callable[[], Taken]) -> Taken:
+    """What ``take`` gives, or the problem of a client that sends nothing more."""
+    try:
+        return take()
+    except TimeoutError as slow:
+        raise RequestTimeout(f"{slow} Send it again.") from None
+    except Exception as error:
+        raise BadRequest(
+            "The body broke off: the connection was cut or its chunked coding is wrong. Send it again."
+        ) from error
+
+
 def _receive_raw(request: Request, stream: Readable, settings: Settings, storage: Storage) -> Upload:
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
     named = NAMELESS_JSON if request.mimetype == "application/json" else ""  # a file of another format shows that
     filename = disposition.get("filename", named)[-FILENAME_CHARS:]
-    return Upload(_body(stream, settings, storage), filename, MultiDict())
+    num_bytes = request.content_length or 0
+    body = Body.from_stream(cast(Any, stream), settings.max_body_mib * MIB, storage, num_bytes)
+    return Upload(_not_empty(body), filename, MultiDict())
 
 
 def _receive_form(request: Request, stream: Readable, settings: Settings, storage: Storage) -> Upload:
-    with Spool(storage) as spool:
+    with Spool(storage, request.content_length or 0) as spool:
         form = Form(spool)
         form.receive(stream, request.mimetype_params.get("boundary", ""))
         form.check()
         return Upload(_not_empty(spool.take()), form.filename, form.fields)
-
-
-def _body(stream: Any, settings: Settings, storage: Storage) -> Body:
-    return _not_empty(Body.from_stream(stream, settings.max_body_mib * MIB, storage))
 
 
 def _not_empty(body: Body) -> Body:

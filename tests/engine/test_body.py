@@ -42,6 +42,51 @@ def test_body_is_whole_wherever_it_is_kept(tmp_path, memory_bytes):
         assert list(tmp_path.iterdir()) == []
 
 
+class Spliced(io.RawIOBase):
+    """A stream that gives at most ``most`` bytes a call into a pipe, and perhaps breaks."""
+
+    splices = True
+
+    def __init__(self, data: bytes, most: int = 70_000, breaks_after: int | None = None):
+        self.data, self.most, self.given, self.breaks_after = data, most, 0, breaks_after
+
+    def read(self, size: int = -1) -> bytes:
+        return self.data[self.given : self.given + size]
+
+    def splice(self, pipe: int, size: int) -> int:
+        if self.breaks_after is not None and self.given >= self.breaks_after:
+            raise ConnectionResetError("client went away")
+        num_bytes = os.write(pipe, self.data[self.given : self.given + min(size, self.most)])
+        self.given += num_bytes
+        return num_bytes
+
+
+@pytest.mark.parametrize("memory_bytes", [len(DATA), len(DATA) - 1, 1 << 20, 0])
+@pytest.mark.parametrize("expected", [0, len(DATA)])
+def test_body_that_comes_through_a_pipe_is_whole_wherever_it_is_kept(tmp_path, memory_bytes, expected):
+    before = num_open_files()
+    with Body.from_stream(Spliced(DATA, 4097), len(DATA), Storage(memory_bytes, tmp_path), expected) as body:
+        assert body.size == len(DATA)
+        assert content(body) == DATA
+        assert ("memfd" in file_of(body)) == (memory_bytes >= len(DATA))
+        assert num_open_files() == before + 1
+
+
+def test_broken_pipe_of_a_body_leaves_nothing(tmp_path):
+    before = num_open_files()
+    with pytest.raises(ConnectionResetError):
+        Body.from_stream(Spliced(DATA, breaks_after=70_000), len(DATA), Storage(100, tmp_path))
+    assert num_open_files() == before
+
+
+def test_body_that_memory_will_not_hold_is_on_disk_from_the_beginning(tmp_path):
+    with Spool(Storage(1000, tmp_path), 1001) as spool:
+        spool.write(b"begin")
+        with spool.take() as body:
+            assert file_of(body).startswith(str(tmp_path))
+            assert content(body) == b"begin"
+
+
 def test_large_body_lies_in_the_folder_given(tmp_path):
     with Body.from_stream(io.BytesIO(DATA), len(DATA), Storage(100, tmp_path)) as body:
         assert file_of(body).startswith(str(tmp_path))

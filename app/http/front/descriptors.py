@@ -10,7 +10,7 @@ from app.errors import storage_problem
 from app.settings import Settings
 
 MOST = 65536
-A_REQUEST = 8  # body, parts of a form, cloud, segmentation and answer, here and on their way to an engine
+A_REQUEST = 10  # body and its pipe, parts of a form, cloud, segmentation and answer, here and on their way to an engine
 A_READER = 4
 ELSE = 64  # libraries, engines, the port, processes that report
 LEAST_CONNECTIONS = 16

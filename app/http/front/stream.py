@@ -1,12 +1,15 @@
 """The client's socket under one request: what gunicorn's parser reads from and its answers are written to."""
 
 import fcntl
+import os
 import select
 import socket
 import struct
 import termios
 import time
+from collections.abc import Callable
 from enum import Enum
+from typing import TypeVar
 
 from gunicorn.http.errors import LimitRequestHeaders
 
@@ -25,6 +28,9 @@ GAVE_WAY = {
     select.POLLIN: "The body arrived slowly while others waited for its place.",
     select.POLLOUT: "A client took its answer slowly while others waited for its place, and was dropped.",
 }
+
+
+Taken = TypeVar("Taken")
 
 
 class Phase(Enum):
@@ -53,19 +59,15 @@ class Stream:
 
     def recv(self, size: int) -> bytes:
         """Up to ``size`` bytes, b"" at the end; raises TooSlow."""
-        if self.phase is Phase.HEAD:
-            raise LimitRequestHeaders("the head is longer than what was read of it")
-        while True:
-            try:
-                data = self._sock.recv(size)
-            except BlockingIOError:
-                if self.phase is Phase.OVER:
-                    raise TooSlow("The request is over.") from None
-                self._wait(select.POLLIN, self._received)
-            else:
-                self._num_received += len(data)
-                self._received.reached(self._num_received)
-                return data
+        data = self._once_there(lambda: self._sock.recv(size))
+        self._count(len(data))
+        return data
+
+    def splice(self, pipe: int, size: int) -> int:
+        """Put up to ``size`` bytes into an empty ``pipe``, copying none; how many, 0 at the end; raises TooSlow."""
+        num_bytes = self._once_there(lambda: os.splice(self._sock.fileno(), pipe, size))
+        self._count(num_bytes)
+        return num_bytes
 
     def sendall(self, data: bytes) -> None:
         """Send all of ``data``; raises TooSlow."""
@@ -92,6 +94,22 @@ class Stream:
             return False
         except OSError:
             return True
+
+    def _once_there(self, take: Callable[[], Taken]) -> Taken:
+        """What ``take`` gives, once there is something to be received."""
+        if self.phase is Phase.HEAD:
+            raise LimitRequestHeaders("the head is longer than what was read of it")
+        while True:
+            try:
+                return take()
+            except BlockingIOError:
+                if self.phase is Phase.OVER:
+                    raise TooSlow("The request is over.") from None
+                self._wait(select.POLLIN, self._received)
+
+    def _count(self, num_bytes: int) -> None:
+        self._num_received += num_bytes
+        self._received.reached(self._num_received)
 
     def _wait(self, event: int, transfer: Transfer) -> None:
         """Return when the socket may be ready; raise TooSlow if the client has been waited for long enough."""

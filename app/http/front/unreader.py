@@ -1,5 +1,10 @@
 """What arrives on a connection, as gunicorn's parser takes it."""
 
+import os
+from collections.abc import Callable
+from select import PIPE_BUF
+
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
 
@@ -25,3 +30,28 @@ class Unreader(SocketUnreader):  # type: ignore[misc]
             pieces.append(piece)
             missing -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def splicer(body: Body) -> Callable[[int, int], int] | None:
+    """A function that puts the next bytes of ``body`` into a pipe as ``Stream.splice`` does; None if chunks hold it."""
+    reader = body.reader
+    if not isinstance(reader, LengthReader):
+        return None
+
+    def splice(pipe: int, size: int) -> int:
+        size = min(size, reader.length)
+        if size == 0:
+            return 0
+        try:
+            if held := reader.unreader.take_buffered():
+                num_bytes = os.write(pipe, held[: min(size, PIPE_BUF)])
+                reader.unreader.unread(held[num_bytes:])
+            else:
+                num_bytes = reader.unreader.sock.splice(pipe, size)
+        except BaseException:
+            body.failed = True
+            raise
+        reader.length -= num_bytes
+        return num_bytes
+
+    return splice
