@@ -5,6 +5,7 @@
 runs neighbours.py, networks.py and modes.py of both checkouts, networks row by row in turns, and writes
 benchmarks/results/<name>-cpu.md. A cell in which the two differ is "before → after". The libraries of the other
 checkout must have been built in their folders. ``--tiles`` are for modes.py; both run the goldens of this checkout.
+Threads sleep while they wait, as those of the service do.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from app.engine.threads import thread_environment
 from benchmarks.checkouts import package_paths
 from benchmarks.timing import machine
 
@@ -45,7 +47,7 @@ def commands(name: str, repeats: int, tiles: Sequence[Path]) -> list[list[str]]:
 
 def measured(root: Path, name: str, arguments: Sequence[str]) -> list[str]:
     """What benchmarks/<name>.py of the checkout at ``root`` prints, in lines."""
-    environment = os.environ | {"PYTHONPATH": package_paths(root)}
+    environment = os.environ | thread_environment() | {"PYTHONPATH": package_paths(root)}
     script = [sys.executable, f"benchmarks/{name}.py", *arguments]
     run = subprocess.run(script, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return run.stdout.splitlines()
