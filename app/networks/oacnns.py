@@ -192,8 +192,7 @@ class OACNNs(Network):
 
     def plan(self, batch: VoxelBatch) -> OACNNsPlan:
         """Kernel maps and cells of every level. Unless the batch is joint, every cloud is planned for by itself."""
-        rows = sort_voxels(batch.voxels)
-        coords = batch.voxels[rows]
+        rows, coords = sort_voxels(batch.voxels)
         groups = torch.zeros_like(coords[:, 0]) if batch.joint else coords[:, 0]
         shape = _by_group(coords[:, 1:], groups, "max") + 1  # of every group, as of all levels' ``groups``
         stem, levels = submanifold_map(coords, 3), []

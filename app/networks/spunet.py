@@ -36,8 +36,7 @@ class SpUNetPlan:
 
 def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
     """Kernel maps of the stem and of ``num_stages`` halvings of the batch's voxels."""
-    order = sort_voxels(batch.voxels, check=False)  # strided_maps looks at the values
-    coords = batch.voxels[order]
+    order, coords = sort_voxels(batch.voxels, check=False)  # strided_maps looks at the values
     coarser = strided_maps(coords, num_stages)
     stem, *maps = submanifold_maps([coords, *(coarse for coarse, _ in coarser)], [5, *[3] * num_stages])
     levels, downs = [stem.inner(3), *maps], [down for _, down in coarser]
@@ -196,7 +195,7 @@ class SpUNet(Network):
         return self._in_batch_order(self.final(x), plan), self._in_batch_order(x, plan)
 
     def _finest(self, features: Tensor, plan: SpUNetPlan) -> Tensor:
-        x = self.conv_input(features if plan.order is None else features[plan.order], plan.stem)
+        x = self.conv_input(features if plan.order is None else features.index_select(0, plan.order), plan.stem)
         skips = []
         for stage in range(self.num_stages):
             skips.append(x)

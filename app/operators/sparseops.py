@@ -234,6 +234,11 @@ def _keys(given: Arguments) -> Tensor:
     return ((batch * LIMIT + x) * LIMIT + y) * LIMIT + z
 
 
+def _sorted_expected(given: Arguments) -> tuple[Tensor, Tensor]:
+    order = _keys(given).argsort(stable=True)
+    return order, given["coords"][order]
+
+
 def _coords(generator: Generator, number: int, **others: Any) -> Arguments:
     return {"coords": _voxels(generator, number), **others}
 
@@ -248,7 +253,7 @@ OPERATORS = [
         sized_by_values=True,
     ),
     _operator("pack_keys", _coords, _keys, gapped=frozenset({"coords"})),
-    _operator("sort_voxels", _coords, lambda given: _keys(given).argsort(stable=True)),
+    _operator("sort_voxels", _coords, _sorted_expected),
     _operator(
         "submanifold_map",
         partial(_coords, kernel_size=3),

@@ -12,8 +12,8 @@ PANEL = 16  # output channels side by side in a packed weight on the CPU, as in 
 
 
 @register_fake("sparseops::sort_voxels")
-def _sort_voxels(coords: Tensor) -> Tensor:
-    return coords.new_empty(coords.shape[0])
+def _sort_voxels(coords: Tensor) -> tuple[Tensor, Tensor]:
+    return coords.new_empty(coords.shape[0]), torch.empty_like(coords)
 
 
 @register_fake("sparseops::submanifold_map")

@@ -14,16 +14,21 @@ LARGEST_KERNEL = 7
 MAPS_AT_ONCE = 16  # as in csrc/maps/maps_cuda.h
 
 
-def sort_voxels(coords: Tensor, check: bool = True) -> Tensor:
-    """Order in which voxels ascend by batch, x, y, z: int64 (V,) rows of ``coords``, int64 (V, 4), contiguous.
+def sort_voxels(coords: Tensor, check: bool = True) -> tuple[Tensor, Tensor]:
+    """Voxels in ascending order by batch, x, y, z: their rows in ``coords``, int64 (V,), and themselves, int64 (V, 4).
 
-    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512). On a GPU only if
-    ``check``, which reads it: unchecked, values that are not so give a meaningless order.
+    ``coords`` is int64 (V, 4), contiguous. Raises ValueError where a coordinate lies outside [0, 2**18) or the batch
+    index outside [0, 512). On a GPU only if ``check``, which reads it: unchecked, values that are not so give a
+    meaningless order.
     """
     _check(coords)
-    if compiled_for(coords) and not (coords.is_cuda and check):
-        return torch.ops.sparseops.sort_voxels(coords)
-    return reference.pack_keys(coords, check).argsort(stable=True)
+    if compiled_for(coords):
+        if check and coords.is_cuda:
+            reference.check_limits(coords)
+        order, ascending = torch.ops.sparseops.sort_voxels(coords)
+        return order, ascending
+    order = reference.pack_keys(coords, check).argsort(stable=True)
+    return order, coords[order]
 
 
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:

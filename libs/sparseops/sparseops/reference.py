@@ -28,13 +28,19 @@ def pack_keys(coords: Tensor, check: bool = True) -> Tensor:
     if coords.ndim != 2 or coords.shape[1] != 4:
         raise ValueError(f"coords must be (V, 4) of batch, x, y, z, got {tuple(coords.shape)}")
     coords = coords.long()
-    if check and can_be_read(coords) and not _within_limits(coords):
+    if check:
+        check_limits(coords)
+    batch, x, y, z = coords.unbind(1)
+    return ((batch << COORD_BITS | x) << COORD_BITS | y) << COORD_BITS | z
+
+
+def check_limits(coords: Tensor) -> None:
+    """Raises ValueError where a coordinate of (V, 4) lies outside [0, 2**18) or the batch index outside [0, 512)."""
+    if can_be_read(coords) and not _within_limits(coords):
         raise ValueError(
             f"voxel coordinates must lie in [0, {COORD_LIMIT}) and batch indices in [0, 512), got "
             f"{coords.amin(0).tolist()} to {coords.amax(0).tolist()}; use a larger grid size or smaller tiles"
         )
-    batch, x, y, z = coords.unbind(1)
-    return ((batch << COORD_BITS | x) << COORD_BITS | y) << COORD_BITS | z
 
 
 def _within_limits(coords: Tensor) -> bool:

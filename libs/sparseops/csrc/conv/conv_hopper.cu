@@ -2,6 +2,9 @@
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "common/shared_memory.h"
 #include "conv/hopper_tile.cuh"
 
@@ -71,8 +74,9 @@ using TwoOf64 = Tile<T, 64, 1, 6, 4, 2>;
 template <typename T>
 using OneOf64 = Tile<T, 64, 1, 12, 4, 1>;
 
-// Runs the shape that costs least, columns and a share for the gathering, or a narrower one where that leaves
-// multiprocessors without work. Whichever it is, a sum is of the same steps in the same order.
+// Runs the shape that costs least, columns and a share for the gathering, or a narrower one where its tiles are so few
+// that they take longer than the narrower ones would: these share the multiprocessors better. Whichever it is, a sum is
+// of the same steps in the same order.
 template <typename T, template <typename> class... Shapes>
 cudaError_t run_best(const ConvArguments& arguments, int multiprocessors, cudaStream_t stream) {
   const auto across = [&](int columns) { return (arguments.out_channels + columns - 1) / columns; };
@@ -80,11 +84,12 @@ cudaError_t run_best(const ConvArguments& arguments, int multiprocessors, cudaSt
   const int costs[] = {across(Shapes<T>::kColumns) * (Shapes<T>::kColumns + 32)...};
   const int64_t tiles[] = {down(Shapes<T>::kRows) * across(Shapes<T>::kColumns)...};
   cudaError_t (*const runs[])(const ConvArguments&, cudaStream_t) = {run<Shapes<T>>...};
-  int best = 0;
-  for (int i = 1; i < static_cast<int>(sizeof...(Shapes)); ++i) {
-    if (costs[i] < costs[best]) best = i;
+  int best = static_cast<int>(std::min_element(std::begin(costs), std::end(costs)) - costs);
+  while (best > 0) {
+    const int narrower = static_cast<int>(std::min_element(costs, costs + best) - costs);
+    if (5 * tiles[best] * costs[narrower] >= 8 * static_cast<int64_t>(multiprocessors) * costs[best]) break;
+    best = narrower;
   }
-  while (best > 0 && tiles[best] < multiprocessors) --best;
   if (best > 0 || tiles[0] > 2 * multiprocessors) return runs[best](arguments, stream);
   return (tiles[0] <= multiprocessors ? run<OneOf64<T>> : run<TwoOf64<T>>)(arguments, stream);
 }

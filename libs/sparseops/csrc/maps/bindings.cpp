@@ -28,12 +28,12 @@ void check_coords(const Tensor& coords) {
                     at::IntArrayRef(high.const_data_ptr<int64_t>(), 4), "; use a larger grid size or smaller tiles");
 }
 
-Tensor sort_voxels(const Tensor& coords) {
+std::tuple<Tensor, Tensor> sort_voxels(const Tensor& coords) {
   check_coords(coords);
   const Keys keys = sort_keys(coords.const_data_ptr<int64_t>(), coords.size(0), 0, 0);
   Tensor order = at::empty({coords.size(0)}, coords.options());
   std::copy(keys.order.begin(), keys.order.end(), order.mutable_data_ptr<int64_t>());
-  return order;
+  return {order, coords.index_select(0, order)};
 }
 
 Tensor submanifold_map(const Tensor& coords, int64_t kernel_size) {
@@ -67,7 +67,7 @@ std::tuple<Tensor, Tensor, Tensor> strided_map(const Tensor& coords) {
 
 TORCH_LIBRARY_FRAGMENT(sparseops, m) {
   const std::vector<at::Tag> as_given{at::Tag::needs_fixed_stride_order};  // compiled graphs keep tensors contiguous
-  m.def("sort_voxels(Tensor coords) -> Tensor", as_given);
+  m.def("sort_voxels(Tensor coords) -> (Tensor order, Tensor ascending)", as_given);
   m.def("submanifold_map(Tensor coords, int kernel_size) -> Tensor", as_given);
   m.def("strided_map(Tensor coords) -> (Tensor, Tensor, Tensor)", as_given);
   // on CUDA alone: submanifold maps of several levels, the sizes of all levels at once, a strided map of known size,

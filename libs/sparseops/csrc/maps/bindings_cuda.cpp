@@ -39,6 +39,19 @@ int check_coords(const Tensor& coords) {
   return static_cast<int>(coords.size(0));
 }
 
+// Values are not looked at.
+std::tuple<Tensor, Tensor> sort_voxels_cuda(const Tensor& given) {
+  const int num_voxels = check_coords(given);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const Tensor coords = aligned_to_16(given);
+  const Tensor order = at::empty({num_voxels}, coords.options()), ascending = at::empty_like(coords);
+  const Tensor scratch = bytes_on(coords, sort_voxels_scratch(num_voxels));
+  C10_CUDA_CHECK(sort_voxels(coords.const_data_ptr<int64_t>(), num_voxels, order.mutable_data_ptr<int64_t>(),
+                             ascending.mutable_data_ptr<int64_t>(), scratch.mutable_data_ptr(),
+                             c10::cuda::getCurrentCUDAStream()));
+  return {order, ascending};
+}
+
 // Coordinates outside the limits meet nothing, or one another; they are not looked for, since that would wait. The maps
 // are parts of one table.
 std::vector<Tensor> submanifold_maps_cuda(at::TensorList given, at::IntArrayRef kernel_sizes) {
@@ -73,17 +86,6 @@ std::vector<Tensor> submanifold_maps_cuda(at::TensorList given, at::IntArrayRef 
 
 Tensor submanifold_map_cuda(const Tensor& coords, int64_t kernel_size) {
   return submanifold_maps_cuda(coords, kernel_size)[0];
-}
-
-// Values outside the limits are not looked for, which would wait: they give a meaningless order.
-Tensor sort_voxels_cuda(const Tensor& given) {
-  const int num_voxels = check_coords(given);
-  const c10::cuda::CUDAGuard guard(given.device());
-  const Tensor coords = aligned_to_16(given), order = at::empty({num_voxels}, coords.options());
-  const Tensor scratch = bytes_on(coords, sort_voxels_scratch(num_voxels));
-  C10_CUDA_CHECK(sort_voxels(coords.const_data_ptr<int64_t>(), num_voxels, order.mutable_data_ptr<int64_t>(),
-                             scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
-  return order;
 }
 
 using StridedMap = std::tuple<Tensor, Tensor, Tensor>;  // coarse, children, parents

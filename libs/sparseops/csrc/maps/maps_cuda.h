@@ -10,13 +10,15 @@ namespace sparseops::gpu {
 constexpr int64_t kCoordLimit = int64_t{1} << 18;  // as in reference.py
 constexpr int64_t kBatchLimit = 512;
 
+constexpr int kMaxMaps = 16;  // that are made at once
+
 // Bytes of scratch memory, aligned to 256 bytes, that sort_voxels asks for.
 int64_t sort_voxels_scratch(int num_voxels);
 
-// The rows of coords in which voxels ascend by batch, x, y, z, int64 (num_voxels); equal ones keep their order.
-cudaError_t sort_voxels(const int64_t* coords, int num_voxels, int64_t* order, void* scratch, cudaStream_t stream);
-
-constexpr int kMaxMaps = 16;  // that are made at once
+// The rows by which voxels ascend, equal ones as they come, int64 (num_voxels), and the voxels so, int64
+// (num_voxels, 4). Values beyond the limits give a meaningless order.
+cudaError_t sort_voxels(const int64_t* coords, int num_voxels, int64_t* order, int64_t* sorted, void* scratch,
+                        cudaStream_t stream);
 
 // A submanifold map to make: int32 (kernel_size**3, num_voxels) from entry `first_entry` of a common table on.
 struct MapRequest {

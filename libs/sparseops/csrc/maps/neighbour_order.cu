@@ -77,15 +77,27 @@ __global__ void __launch_bounds__(kThreads)
   rows[thread] = static_cast<uint32_t>(row);
 }
 
+// Offsets that a thread gathers, their loads under way together; few, so that their rows of the table stay in the level 2
+// cache while the columns pass.
+constexpr int kOffsetsAtOnce = 4;
+
 __global__ void __launch_bounds__(kThreads) gather_columns(const Maps maps, const uint32_t* order) {
   const int64_t thread = thread_index();
   if (thread >= maps.num_rows) return;
   const Map& map = maps.at[maps.of(thread)];
-  if (static_cast<int>(blockIdx.y) >= map.num_offsets) return;
-  const int64_t column = thread - map.first;
-  const int64_t offset = static_cast<int64_t>(blockIdx.y) * map.num_out, row = __ldg(order + thread);
-  map.grouped[offset + column] = __ldg(map.forwards + offset + row);
-  if (blockIdx.y == 0) map.order[column] = static_cast<int>(row);
+  const int first = static_cast<int>(blockIdx.y) * kOffsetsAtOnce, num_offsets = map.num_offsets;
+  if (first >= num_offsets) return;
+  const int64_t column = thread - map.first, row = __ldg(order + thread), num_out = map.num_out;
+  int neighbours[kOffsetsAtOnce];
+#pragma unroll
+  for (int i = 0; i < kOffsetsAtOnce; ++i) {
+    if (first + i < num_offsets) neighbours[i] = __ldg(map.forwards + (first + i) * num_out + row);
+  }
+#pragma unroll
+  for (int i = 0; i < kOffsetsAtOnce; ++i) {
+    if (first + i < num_offsets) map.grouped[(first + i) * num_out + column] = neighbours[i];
+  }
+  if (first == 0) map.order[column] = static_cast<int>(row);
 }
 
 // What is launched, and the parts of scratch memory.
@@ -136,7 +148,7 @@ cudaError_t group_rows(const GroupRequest* requests, int count, void* memory, cu
   SortedPairs sorted{};
   error = radix_sort(plan.pairs, maps.num_rows, plan.num_bits, plan.library, plan.library_bytes, stream, &sorted);
   if (error != cudaSuccess) return error;
-  return launch(gather_columns, dim3(blocks, static_cast<unsigned>(plan.num_offsets)), kThreads, 0, stream, maps,
+  return launch(gather_columns, dim3(blocks, blocks_for(plan.num_offsets, kOffsetsAtOnce)), kThreads, 0, stream, maps,
                 sorted.values);
 }
 
