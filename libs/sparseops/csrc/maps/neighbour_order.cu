@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kThreads)
   rows[thread] = static_cast<uint32_t>(row);
 }
 
-// Offsets that a thread gathers, their loads under way together; few, so that their rows of the table stay in the level 2
-// cache while the columns pass.
+// Offsets that a thread gathers, their loads under way together; few, so that their rows of the table stay in the level
+// 2 cache while the columns pass.
 constexpr int kOffsetsAtOnce = 4;
 
 __global__ void __launch_bounds__(kThreads) gather_columns(const Maps maps, const uint32_t* order) {

@@ -62,8 +62,8 @@ cudaError_t sort_voxels(const int64_t* coords, int num_voxels, int64_t* order, i
   Scratch scratch(memory);
   const Parts parts = split(scratch, num_voxels);
   const dim3 blocks(blocks_for(num_voxels));
-  cudaError_t error = launch(key_voxels, blocks, kThreads, 0, stream, coords, num_voxels, parts.pairs.keys[0],
-                             parts.pairs.values[0]);
+  cudaError_t error =
+      launch(key_voxels, blocks, kThreads, 0, stream, coords, num_voxels, parts.pairs.keys[0], parts.pairs.values[0]);
   if (error != cudaSuccess) return error;
   SortedPairs found{};
   error = radix_sort(parts.pairs, num_voxels, kKeyBits, parts.library, parts.library_bytes, stream, &found);
