@@ -119,10 +119,11 @@ class Reservation:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def moved(self) -> "Reservation":
-        """A reservation of these bytes for another owner; none are left in this one."""
+    def moved(self, num_bytes: int | None = None) -> "Reservation":
+        """A reservation of ``num_bytes`` of these, by default all, for another owner; this one has so many less."""
         other = Reservation(self._budget)
-        other.num_bytes, self.num_bytes = self.num_bytes, 0
+        other.num_bytes = self.num_bytes if num_bytes is None else num_bytes
+        self.num_bytes -= other.num_bytes
         return other
 
     def _set(self, num_bytes: int) -> None:

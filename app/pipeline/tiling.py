@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HALO_VOXELS = 64
+from .halo import HALO_VOXELS
+
 ALIGNMENT_BITS = 5
 ALIGNMENT = (
     1 << ALIGNMENT_BITS

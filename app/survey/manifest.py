@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from app.survey.workers import TileResult
 
 FILE, LOCK = "survey.db", "survey.lock"
 VERSION = 1  # of the tables
-BATCH_TILES = 1000
 BUSY_S = 30.0  # that a reader may hold up the driver, or the other way round
 
 _TABLES = """
@@ -153,33 +151,22 @@ class Manifest:
         """Make ``tiles`` those of the survey from now on; how many there are.
 
         What is known of tiles that were in it before is kept, also of those that are not in it any more, for later.
-        What was running when the last driver ended is pending.
+        What was running when the last driver ended is pending. Nothing changes if ``tiles`` raises.
         """
-        self._plan += 1
-        num_tiles, left = 0, iter(tiles)
-        now = time.time()
-        while batch := list(islice(left, BATCH_TILES)):
-            num_tiles += len(batch)
-            with self._connection:
-                self._connection.executemany(_UPSERT, (self._planned(tile, now) for tile in batch))
-        of_plan = (self._plan,)
+        plan, now = self._plan + 1, time.time()
         with self._connection:
+            self._connection.executemany(_UPSERT, (_planned(tile, plan, now) for tile in tiles))
             self._connection.execute(
-                "UPDATE tile SET state = 'context' WHERE plan = ? AND is_context AND state != 'context'", of_plan
+                "UPDATE tile SET state = 'context' WHERE plan = ? AND is_context AND state != 'context'", (plan,)
             )
             self._connection.execute(
                 "UPDATE tile SET state = 'pending' WHERE plan = ? AND (state = 'running' OR "
                 "state = 'context' AND NOT is_context)",
-                of_plan,
+                (plan,),
             )
-        self.set(plan=self._plan, planned=now)
-        return num_tiles
-
-    def _planned(self, tile: Tile, now: float) -> tuple[Any, ...]:
-        state = State.CONTEXT if tile.is_context else State.PENDING
-        about = (tile.name, self._plan, tile.path, tile.format, tile.num_bytes, tile.version, tile.num_points)
-        place = (*(tile.bounds or (None,) * 6), tile.crs, *(tile.metres_per_unit or (None, None)))
-        return (*about, *place, tile.is_context, tile.error, str(state), now)
+            self._connection.execute("INSERT OR REPLACE INTO survey VALUES ('plan', ?)", (json.dumps(plan),))
+        self._plan = plan
+        return len(self)
 
     def __len__(self) -> int:
         """Tiles of the survey, with those that give context only."""
@@ -238,9 +225,10 @@ class Manifest:
         setters = ", ".join(f"{name} = ?" for name in values)
         self._update(number, f"state = 'done', error = '', {setters}", *values.values())
 
-    def fail(self, number: int, reason: str, seconds: float, state: State = State.FAILED) -> None:
+    def fail(self, number: int, reason: str, seconds: float, state: State = State.FAILED, basis: str = "") -> None:
         """The tile ended in a problem; ``state`` may be QUARANTINED, or PENDING if it is tried again."""
-        self._update(number, "state = ?, error = ?, seconds = ?", str(state), reason, seconds)
+        setters = "state = ?, error = ?, seconds = ?, basis = ?"
+        self._update(number, setters, str(state), reason, seconds, basis)
 
     def reset(self, numbers: Iterable[int]) -> None:
         """The tiles with these ids are pending again."""
@@ -254,6 +242,14 @@ class Manifest:
             self._connection.execute(
                 f"UPDATE tile SET {setters}, updated = ? WHERE id = ?", (*values, time.time(), number)
             )
+
+
+def _planned(tile: Tile, plan: int, now: float) -> tuple[Any, ...]:
+    """The values of the columns ``_PLANNED``."""
+    state = State.CONTEXT if tile.is_context else State.PENDING
+    about = (tile.name, plan, tile.path, tile.format, tile.num_bytes, tile.version, tile.num_points)
+    place = (*(tile.bounds or (None,) * 6), tile.crs, *(tile.metres_per_unit or (None, None)))
+    return (*about, *place, tile.is_context, tile.error, str(state), now)
 
 
 def _writable(path: Path) -> sqlite3.Connection:

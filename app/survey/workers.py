@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from app.errors import Problem
 from app.options import Options
-from app.survey.tile import Tile
+from app.survey.tile import Bounds, Tile
 
 
 class WorkerLost(Problem):
@@ -18,13 +18,6 @@ class WorkerLost(Problem):
 
     status = 503
     title = "Worker lost"
-
-
-class Changed(Problem):
-    """A file is another one than when the survey was planned."""
-
-    status = 409
-    title = "File changed"
 
 
 @dataclass(frozen=True)
@@ -107,6 +100,8 @@ class Task:
         format: of the answer, a key of ``app.clouds.catalog.WRITERS``.
         options: of the prediction.
         buffer_m: metres around the tile within which points of neighbours give context.
+        frame: box of the survey, in the units of the tile, by which grids are laid out (``Cloud.frame``); None for that
+            of the tile.
     """
 
     output: str
@@ -114,6 +109,7 @@ class Task:
     format: str
     options: Options
     buffer_m: float = 0.0
+    frame: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -159,8 +155,8 @@ class Workers(Protocol):
     def decode(self, tile: Tile, ring_m: float, options: Options) -> "Future[DecodedTile]":
         """Read a tile, and cut the ring of its points within ``ring_m`` of the border, 0 for none.
 
-        ``options`` say how to read it, what is kept of it, and which model reads it. Ends in Changed if the file is not
-        of ``tile.version`` before and after it was read.
+        ``options`` say how to read it, what is kept of it, and which model reads it. Ends in BadCloud also if the file
+        is not of ``tile.version`` any more.
         """
 
     def label(self, tile: Tile, cloud: DecodedTile, rings: Sequence[Ring], task: Task) -> "Future[TileResult]":
@@ -168,7 +164,7 @@ class Workers(Protocol):
 
         Cloud and rings stay the driver's, which keeps them until the future ends. Ends in WorkerLost or Quarantined if
         workers were lost over it, in Busy or NotReady if it should be asked again, in NoRoom if the disk is full, in
-        Changed as above.
+        BadCloud as above.
         """
 
     def stop(self) -> None:

@@ -144,3 +144,17 @@ def test_a_folder_without_a_manifest_or_with_another_file_is_refused(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else" * 1000)
     with pytest.raises(BadRequest, match="no manifest"):
         Manifest.create(tmp_path)
+
+
+def test_a_plan_that_breaks_off_changes_nothing(tmp_path):
+    def tiles():
+        yield UNPLACED
+        raise NotFound("It is gone.")
+
+    with Manifest.create(tmp_path) as manifest:
+        manifest.plan([PLACED])
+        with pytest.raises(NotFound):
+            manifest.plan(tiles())
+        assert names(manifest) == ["b/2.laz"]
+        manifest.plan([CONTEXT])
+        assert names(manifest) == ["c.laz"]

@@ -1,0 +1,126 @@
+"""``pointserve batch``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .configuration import configure
+from .options import with_prediction, with_settings
+from .terminal import warn
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from app.survey.manifest import Manifest
+    from app.survey.plan import Wanted
+
+PATIENT = {"request_timeout_s": 3600, "reader_timeout_s": 600}  # nobody waits for a tile of a survey
+UNBOUNDED = {"max_points": 1 << 31, "queue_points": 1 << 32}  # the driver bounds what is under way
+
+
+@with_settings("readers", "in_flight", "memory_mib", "spool_dir", *PATIENT, of_models=True)
+@with_prediction("filename", "timeout_s")
+def batch(
+    context: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files, folders, globs, lists (@FILE), virtual point clouds (.vpc), and URLs of such: s3://, gs://, "
+            "https://.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Where the answers go, and survey.db, which knows them."),
+    ],
+    buffer: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="METRES",
+            help="Around a tile, within which its neighbours give context. Default: the halo of the model.",
+            show_default=False,
+        ),
+    ] = None,
+    buffer_only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Glob of files that give context and get no answer.", show_default=False),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Names of the answers, such as '{stem}_classified{suffix}'.")
+    ] = "{stem}{suffix}",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try tiles again that failed, and those that lacked a neighbour.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Label every tile again, also those that are done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Give every point of a survey a class: any number of files, each with context from its neighbours.
+
+    Run again, it goes on where it stopped: what is done and unchanged is not done again. A file that cannot be read
+    does not end the others; the exit code is 1 then.
+    """
+    from app.errors import BadRequest
+    from app.options import NAMES, parse
+    from app.survey.manifest import Manifest
+    from app.survey.plan import Wanted
+
+    from . import survey_plan
+
+    asked = {name: value for name, value in context.obj.items() if name in NAMES}
+    options = parse(asked)
+    given = {name: value for name, value in context.obj.items() if name not in NAMES}
+    settings = _patient(configure(**given, default_model=options.model or None))
+    try:
+        wanted = Wanted(out.absolute(), options, name, buffer, retry_failed, force)
+    except BadRequest as problem:
+        raise typer.BadParameter(problem.detail, param_hint="--name") from None
+    if dry_run:
+        survey_plan.show(sources, buffer_only or [], wanted, settings)
+        return
+    with Manifest.create(wanted.out) as manifest:
+        code = _run(manifest, sources, buffer_only or [], wanted, settings)
+    if code:
+        raise typer.Exit(code)
+
+
+def _patient(settings: "Settings") -> "Settings":
+    """``settings`` without the bounds that a service has, and with more patience where they state none."""
+    patience = {name: value for name, value in PATIENT.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update=UNBOUNDED | patience)
+
+
+def _run(
+    manifest: "Manifest", sources: list[str], buffer_only: list[str], wanted: "Wanted", settings: "Settings"
+) -> int:
+    """Label the survey; the exit code."""
+    from app.engine.service import Service
+    from app.survey import survey
+    from app.survey.local import LocalWorkers
+    from app.survey.plan import Plan
+    from app.survey.runner import Runner
+
+    from . import survey_progress
+
+    survey.read(manifest, sources, wanted.out, buffer_only)
+    service = Service(settings)
+    service.start()
+    try:
+        workers = LocalWorkers(service, settings)
+        plan = Plan(manifest, workers.model(wanted.options), wanted)
+        survey.describe(manifest, plan)
+        for warning in plan.index.warnings():
+            warn(warning)
+        with survey_progress.shown() as show:
+            runner = Runner(manifest, plan, workers, show)
+            with survey_progress.signals_stop(runner) as signals:
+                done = runner.run()
+    finally:
+        service.stop(0.0)
+    survey.finish(manifest, wanted.out)
+    survey_progress.sum_up(manifest, done)
+    if signals:
+        return 128 + signals[0]
+    return 1 if done.stopped or survey_progress.num_failed(manifest) else 0

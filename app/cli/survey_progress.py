@@ -1,0 +1,125 @@
+"""What ``pointserve batch`` shows while it runs and at its end."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from .terminal import messages, results, warn
+
+if TYPE_CHECKING:
+    from app.survey import runner
+    from app.survey.manifest import Manifest
+
+SHOWN = 20  # failed tiles, and tiles under way, that are named
+LINE_S = 60.0  # between two lines where there is no terminal
+
+
+@contextmanager
+def shown() -> "Iterator[Callable[[runner.Progress], None]]":
+    """A function that shows how far a run is: as a bar on a terminal, else as a line a minute."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        console=messages,
+        transient=True,
+        disable=not messages.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("labelling", total=None, rate="")
+        last_s = time.monotonic()
+
+        def show(progress: "runner.Progress") -> None:
+            nonlocal last_s
+            ended = progress.num_done + progress.num_failed
+            words = _rate(progress)
+            bar.update(
+                task,
+                total=progress.num_wanted,
+                completed=ended,
+                rate=words,
+                description=" ".join(progress.names[:1]) or "labelling",
+            )
+            if bar.disable and time.monotonic() - last_s > LINE_S:
+                last_s = time.monotonic()
+                messages.print(f"{ended:,} of {progress.num_wanted:,} tiles, {words}", markup=False, soft_wrap=True)
+
+        yield show
+
+
+def _rate(progress: "runner.Progress") -> str:
+    """Points a second in all and by worker, time left, failures."""
+    parts = [f"{progress.points_s:,.0f} points/s"]
+    if len(progress.points_by_worker) > 1:
+        each = progress.points_by_worker.items()
+        parts[0] += f" ({', '.join(f'{name} {points / progress.seconds:,.0f}' for name, points in sorted(each))})"
+    if (left_s := progress.left_s) is not None:
+        parts.append(f"{duration(left_s)} left")
+    if progress.num_failed:
+        parts.append(f"{progress.num_failed:,} failed")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 5 h 12 min, 3 d 4 h."""
+    whole = round(seconds)
+    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
+    return f"{whole} s"
+
+
+@contextmanager
+def signals_stop(run: "runner.Runner") -> Iterator[list[int]]:
+    """Have the first SIGINT or SIGTERM stop ``run``; the list holds it then. A second one has its usual effect."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+        run.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def num_failed(manifest: "Manifest") -> int:
+    """Tiles of the survey without an answer for a reason of their own."""
+    from app.survey.row import State
+
+    counts = manifest.counts()
+    return counts[State.FAILED] + counts[State.QUARANTINED]
+
+
+def sum_up(manifest: "Manifest", done: "runner.Progress") -> None:
+    """Print what is done, what failed and why."""
+    from app.survey.row import State
+
+    counts = manifest.counts()
+    wanted = sum(counts.values()) - counts[State.CONTEXT]
+    line = f"{counts[State.DONE]:,} of {wanted:,} tiles are labelled"
+    if done.num_done:
+        took = duration(done.seconds)
+        line += f", {done.num_done:,} of them now: {done.points_done:,} points in {took}, {done.points_s:,.0f} points/s"
+    results.print(f"{line}.", markup=False, soft_wrap=True)
+    for place, row in enumerate(manifest.rows(State.FAILED, State.QUARANTINED)):
+        if place == SHOWN:
+            more = num_failed(manifest) - SHOWN
+            results.print(f"and {more:,} more, in {manifest.folder}/survey.db", markup=False, soft_wrap=True)
+            break
+        results.print(f"{row.state}: {row.tile.name}: {row.error}", markup=False, soft_wrap=True)
+    if done.stopped:
+        warn(f"{done.stopped} The same command goes on from here.")

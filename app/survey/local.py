@@ -1,0 +1,226 @@
+"""Workers in this machine: the readers and engines of a ``Service``."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from app.clouds import catalog
+from app.engine import arrays, devices
+from app.engine.body import Body, Storage
+from app.engine.packed import Packed, pack_cloud, unpack_cloud
+from app.engine.protocol import CloudMeta
+from app.engine.request import Request
+from app.engine.service import Service
+from app.errors import BadCloud
+from app.options import Options
+from app.settings import MIB, Settings
+from app.survey import answers, files, remote, strips
+from app.survey.models import model_of
+from app.survey.tile import Tile
+from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult
+
+READY_S = 600.0  # for loading models
+POINT_BYTES = 1000  # of a point that is labelled, about: its cloud, an engine, and the answer
+KEPT_SHARE = 4  # one part in so many of the memory of requests is for tiles that nobody works on yet
+KEPT_BYTES = 4 << 30  # if that memory has no limit
+COPY_BYTES = 1 << 20
+EMPTY = "The file has no points: its answer is a copy of it."
+
+
+@dataclass(eq=False)
+class LocalRing:
+    """A ring in a memory file."""
+
+    cloud: Packed[CloudMeta]
+
+    @property
+    def num_points(self) -> int:
+        """Points of it."""
+        return self.cloud.num_points
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the memory file."""
+        return self.cloud.num_bytes
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.cloud.close()
+
+
+@dataclass(eq=False)
+class LocalTile:
+    """A decoded tile in a memory file, and its file, which the answer may keep; no cloud if the file has no points."""
+
+    body: Body
+    cloud: Packed[CloudMeta] | None
+    ring: LocalRing | None = None
+    decode_ms: float = 0.0
+    held: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def num_points(self) -> int:
+        """Points of the tile."""
+        return self.cloud.num_points if self.cloud else 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the memory file, and of the file itself if that was fetched into memory."""
+        fetched = self.body.reservation.num_bytes if self.body.reservation else 0
+        return fetched + (self.cloud.num_bytes if self.cloud else 0)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.held.close()
+
+
+class LocalWorkers:
+    """The workers of a service in this process, which its owner starts and stops. For one driver."""
+
+    def __init__(self, service: Service, settings: Settings):
+        """``settings`` are those of ``service``."""
+        self._service = service
+        self._settings = settings
+        self._storage = Storage(settings.spool_memory_mib * MIB, settings.spool_dir, service.memory)
+        self._is_stopping = False
+        names = [choice.torch_device for choice in devices.choose(settings.device)]
+        self._lanes = sum(settings.batches_in_flight("cpu" if name == "cpu" else "cuda") for name in names)
+        self._decoders = ThreadPoolExecutor(self.capacity.decodes, "decode")
+        self._labellers = ThreadPoolExecutor(self.capacity.labels, "label")
+
+    @property
+    def capacity(self) -> Capacity:
+        """A tile a lane of the engines, and one a reader beside those."""
+        memory_bytes = self._service.memory.total_bytes
+        return Capacity(
+            decodes=self._settings.readers,
+            labels=self._lanes + self._settings.readers,
+            points=memory_bytes // POINT_BYTES or self._settings.queue_points,
+            kept_bytes=memory_bytes // KEPT_SHARE or KEPT_BYTES,
+        )
+
+    def model(self, options: Options) -> Model:
+        """The model that ``options`` ask for, once it is loaded."""
+        self._service.wait_ready(READY_S)
+        with self._service.request(options) as request:
+            return model_of(request.card, self._settings)
+
+    def decode(self, tile: Tile, ring_m: float, options: Options) -> "Future[DecodedTile]":
+        """As ``Workers`` says."""
+        return self._decoders.submit(self._decode, tile, ring_m, options)
+
+    def label(self, tile: Tile, cloud: DecodedTile, rings: Sequence[Ring], task: Task) -> "Future[TileResult]":
+        """As ``Workers`` says."""
+        assert isinstance(cloud, LocalTile)
+        local = [ring for ring in rings if isinstance(ring, LocalRing)]
+        return self._labellers.submit(self._label, tile, cloud, local, task)
+
+    def stop(self) -> None:
+        """End all work, as ``Workers`` says; the service goes on."""
+        self._is_stopping = True
+        for pool in (self._decoders, self._labellers):
+            pool.shutdown(cancel_futures=True)
+
+    def _is_gone(self) -> bool:
+        return self._is_stopping
+
+    def _decode(self, tile: Tile, ring_m: float, options: Options) -> DecodedTile:
+        begin = time.perf_counter()
+        options = replace(options, filename=PurePosixPath(remote.shown(tile.path)).name)
+        with ExitStack() as stack:
+            body = stack.enter_context(files.open_local(tile, self._storage))
+            with self._service.request(options, is_gone=self._is_gone) as request:
+                try:
+                    cloud = stack.enter_context(self._service.decode(body, request))
+                except BadCloud:
+                    _check_unchanged(tile)  # that would be why
+                    if tile.num_points == 0:
+                        return LocalTile(body, None, held=stack.pop_all())
+                    raise
+                _check_unchanged(tile)
+                ring = _ring(tile, cloud, ring_m, request)
+                ring_bytes = ring.num_bytes if ring else 0
+                try:
+                    cloud.reservation = request.memory.kept(cloud.num_bytes + ring_bytes, "The cloud")
+                except BaseException:
+                    if ring:
+                        ring.close()
+                    raise
+                if ring:
+                    ring.cloud.reservation = cloud.reservation.moved(ring_bytes)
+            return LocalTile(body, cloud, ring, 1e3 * (time.perf_counter() - begin), stack.pop_all())
+
+    def _label(self, tile: Tile, decoded: LocalTile, rings: list[LocalRing], task: Task) -> TileResult:
+        if decoded.cloud is None:
+            return _copied(tile, decoded.body, task)
+        cloud = decoded.cloud
+        with ExitStack() as stack:
+            request = stack.enter_context(self._service.request(task.options, is_gone=self._is_gone))
+            begin = time.perf_counter()
+            whole = stack.enter_context(_with_context(tile, cloud, rings, task, request))
+            joined = time.perf_counter()
+            job = self._service.submit(whole, request)
+            segmentation = stack.enter_context(self._service.result(job, request).segmentation)
+            labels = arrays.unpack(segmentation.fd, segmentation.layout)["labels"]
+            summary = answers.Summary.of(unpack_cloud(cloud), labels)
+            encode = time.perf_counter()
+            source = decoded.body if catalog.keeps_source(task.format, cloud.meta.format) else None
+            file = stack.enter_context(self._service.encode(task.format, cloud, segmentation, request, source))
+            written = time.perf_counter()
+            size, digest = answers.place(file.chunks(), task, tile)
+            timings_ms = {"decode": decoded.decode_ms, "context": 1e3 * (joined - begin)}
+            timings_ms |= segmentation.meta.timings_ms
+            timings_ms |= {"encode": 1e3 * (written - encode), "place": 1e3 * (time.perf_counter() - written)}
+            return TileResult(
+                num_points=cloud.num_points,
+                output=task.output,
+                num_bytes=size,
+                sha256=digest,
+                counts=summary.counts,
+                num_context=whole.meta.num_context,
+                reference=summary.reference,
+                agreement=summary.agreement,
+                warnings=list(dict.fromkeys([*whole.meta.warnings, *file.warnings])),
+                timings_ms=timings_ms,
+                worker=job.engine,
+            )
+
+
+def _check_unchanged(tile: Tile) -> None:
+    """Raise BadCloud if a file of this machine changed; one from elsewhere was checked as it came."""
+    if not remote.scheme(tile.path):
+        files.check_version(tile)
+
+
+def _ring(tile: Tile, cloud: Packed[CloudMeta], ring_m: float, request: Request) -> LocalRing | None:
+    if ring_m <= 0 or tile.bounds is None:
+        return None
+    return LocalRing(pack_cloud(strips.ring(unpack_cloud(cloud), tile.bounds, ring_m, request.card.columns)))
+
+
+def _with_context(
+    tile: Tile, cloud: Packed[CloudMeta], rings: list[LocalRing], task: Task, request: Request
+) -> Packed[CloudMeta]:
+    """The cloud with the frame of the survey and what ``rings`` hold around it; the caller's to close."""
+    if not rings or tile.bounds is None:
+        return Packed(os.dup(cloud.fd), cloud.layout, replace(cloud.meta, frame=task.frame))
+    neighbours = [unpack_cloud(ring.cloud) for ring in rings]
+    columns = request.card.columns
+    return pack_cloud(strips.joined(unpack_cloud(cloud), neighbours, tile.bounds, task.buffer_m, columns, task.frame))
+
+
+def _copied(tile: Tile, body: Body, task: Task) -> TileResult:
+    """The answer for a file without points."""
+    if not catalog.keeps_source(task.format, tile.format):
+        raise BadCloud(f"The file has no points, and is no {task.format} that could be copied.")
+    size, digest = answers.place(_chunks(body), task, tile)
+    return TileResult(0, task.output, size, digest, {}, warnings=[EMPTY])
+
+
+def _chunks(body: Body) -> Iterator[bytes]:
+    for offset in range(0, body.size, COPY_BYTES):
+        yield os.pread(body.fd, COPY_BYTES, offset)

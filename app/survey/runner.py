@@ -1,0 +1,353 @@
+"""The driver of a survey: it has workers decode, label and write one tile after the other, and keeps the manifest."""
+
+import logging
+import queue
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from app.errors import Busy, DeadlineExceeded, NoRoom, NotReady, Problem, Quarantined
+from app.survey.answers import PARTIAL
+from app.survey.kept import Kept
+from app.survey.manifest import Manifest
+from app.survey.plan import Plan
+from app.survey.row import Row, State
+from app.survey.tile import Tile
+from app.survey.workers import DecodedTile, Task, TileResult, WorkerLost, Workers
+
+MAX_TRIES = 8  # of what could not be done for no fault of the tile
+MAX_LOSSES = 2  # of workers, over one tile
+RETRY_S = 5.0
+LOOK_S = 0.5  # between two reports of progress
+BYTES_A_POINT = 8  # of a file whose header does not tell how many points it has
+MARGIN_M = 0.001
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        num_wanted: tiles to be labelled in this run; ``points_wanted`` their points, as far as headers tell.
+        num_done, num_failed: of them.
+        points_done: labelled in this run.
+        seconds: since it began.
+        points_by_worker: labelled, by the worker's name.
+        names: of tiles under way.
+        stopped: why it ended before all were done; '' if it did not.
+    """
+
+    num_wanted: int = 0
+    points_wanted: int = 0
+    num_done: int = 0
+    num_failed: int = 0
+    points_done: int = 0
+    seconds: float = 0.0
+    points_by_worker: Counter[str] = field(default_factory=Counter)
+    names: list[str] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def points_s(self) -> float:
+        """Points a second, so far."""
+        return self.points_done / self.seconds if self.seconds else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end at this rate; None if nothing is known yet."""
+        num_left = self.num_wanted - self.num_done - self.num_failed
+        return self.seconds / self.num_done * num_left if self.num_done else None
+
+
+@dataclass(eq=False)
+class _Active:
+    """A tile under way."""
+
+    number: int
+    row: Row
+    num_points: int
+    neighbours: list[int]
+    task: Task
+    begin_s: float = field(default_factory=time.monotonic)
+    is_asked: bool = False
+    lacking: list[int] = field(default_factory=list)
+
+
+class Runner:
+    """One run over a planned survey. ``run`` belongs to the thread of the manifest; ``stop`` is for any thread."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        workers: Workers,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ):
+        """``on_progress`` is called after each step, and now and then between."""
+        self.progress = Progress(int(plan.is_wanted.sum()), int(plan.num_points[plan.is_wanted].sum()))
+        self._manifest = manifest
+        self._plan = plan
+        self._workers = workers
+        self._on_progress = on_progress
+        self._partial = plan.wanted.out / PARTIAL
+        self._events: queue.SimpleQueue[tuple[Literal["decoded", "labelled", "wake"], int, Future[Any] | None]]
+        self._events = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._kept = Kept()
+        self._active: dict[int, _Active] = {}
+        self._decoding: set[int] = set()
+        self._broken: dict[int, tuple[State, str]] = {}  # tiles that cannot be decoded, and why
+        self._without_ring: set[int] = set()  # those, and tiles without points
+        self._tries: Counter[int] = Counter()
+        self._losses: Counter[int] = Counter()
+        self._later: dict[int, float] = {}  # when to ask again
+        self._order: Iterator[int] = iter(())
+        self._uses = np.zeros(len(plan), np.int32)  # tiles to come that need the ring of each
+        self._tile = lru_cache(4096)(self._read_tile)
+
+    def run(self) -> Progress:
+        """Label every tile that the plan wants; returns when all have ended, or after ``stop`` or a full disk."""
+        begin_s = time.monotonic()
+        self._order = self._plan.order()
+        for number in self._plan.order():
+            self._uses[self._plan.index.neighbours(number)] += 1
+        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            while not self._stopping.is_set():
+                self._activate()
+                self._ask()
+                if not self._active:
+                    break
+                self._next_event()
+                self.progress.seconds = time.monotonic() - begin_s
+                self._on_progress(self.progress)
+        finally:
+            self._end()
+            self.progress.seconds = time.monotonic() - begin_s
+        return self.progress
+
+    def stop(self, reason: str = "It was stopped.") -> None:
+        """End the run soon: what is done stays done, what is under way is pending again."""
+        self.progress.stopped = self.progress.stopped or reason
+        self._stopping.set()
+        self._events.put(("wake", -1, None))
+
+    def _activate(self) -> None:
+        """Begin the next tiles, as many as the workers have room for."""
+        while self._has_room():
+            number = next(self._order, None)
+            if number is None:
+                return
+            row = self._manifest.row(int(self._plan.ids[number]))
+            tile = row.tile
+            output, options = self._plan.output(tile)
+            near = [int(each) for each in self._plan.index.neighbours(number)]
+            near.sort(key=lambda each: self._tile(each).name)
+            frame = self._plan.frame(number) if tile.bounds else None
+            task = Task(output, str(self._partial), options.output or "", options, self._plan.buffer_m, frame)
+            num_points = tile.num_points or tile.num_bytes // BYTES_A_POINT
+            active = self._active[number] = _Active(number, row, num_points, near, task)
+            self._manifest.start(row.id)
+            if tile.error:
+                self._fail(active, tile.error)
+            elif number in self._plan.clashes:
+                self._fail(active, f"{output} is the answer of another tile already; choose another --name.")
+            elif number in self._broken:
+                state, reason = self._broken[number]
+                self._fail(active, reason, state)
+
+    def _has_room(self) -> bool:
+        if not self._active:
+            return True
+        capacity = self._workers.capacity
+        return (
+            len(self._active) < capacity.labels + capacity.decodes
+            and sum(each.num_points for each in self._active.values()) < capacity.points
+            and self._kept.num_bytes < capacity.kept_bytes
+        )
+
+    def _ask(self) -> None:
+        """Ask for what the tiles under way need next."""
+        capacity = self._workers.capacity
+        now = time.monotonic()
+        num_asked = sum(each.is_asked for each in self._active.values())
+        for active in list(self._active.values()):
+            if active.is_asked:
+                continue
+            rings = [number for number in active.neighbours if number not in self._without_ring]
+            needed = [number for number in rings if number not in self._kept.rings]
+            needed += [active.number] * (active.number not in self._kept.clouds)
+            for number in needed:
+                if number in self._decoding or len(self._decoding) >= capacity.decodes:
+                    continue
+                if self._later.get(number, 0.0) <= now:
+                    self._decode(number)
+            if not needed and num_asked < capacity.labels and self._later.get(active.number, 0.0) <= now:
+                self._label(active, rings)
+                num_asked += 1
+
+    def _decode(self, number: int) -> None:
+        tile = self._tile(number)
+        options = self._plan.output(tile)[1]
+        self._decoding.add(number)
+        future = self._workers.decode(tile, self._ring_m(number), options)
+        future.add_done_callback(lambda done: self._events.put(("decoded", number, done)))
+
+    def _label(self, active: _Active, rings: list[int]) -> None:
+        active.is_asked = True
+        active.lacking = [number for number in active.neighbours if number in self._broken]
+        self._kept.use(active.number, rings)
+        future = self._workers.label(
+            active.row.tile,
+            self._kept.clouds[active.number],
+            [self._kept.rings[number] for number in rings],
+            active.task,
+        )
+        future.add_done_callback(lambda done: self._events.put(("labelled", active.number, done)))
+
+    def _next_event(self) -> None:
+        """Wait for what ends next, and note it with all that ended meanwhile."""
+        try:
+            event = self._events.get(timeout=LOOK_S)
+        except queue.Empty:
+            return
+        while True:
+            self._note(*event)
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                break
+        active = list(self._active.values())
+        rings = {number for each in active for number in each.neighbours}
+        self._kept.shrink(self._workers.capacity.kept_bytes, {each.number for each in active}, rings)
+        self.progress.names = [each.row.tile.name for each in active]
+
+    def _note(self, kind: str, number: int, future: "Future[Any] | None") -> None:
+        if future is None:
+            return
+        problem = None
+        try:
+            result = future.result()
+        except Problem as error:
+            problem = error
+        except BaseException as error:
+            log.exception("tile %s", self._tile(number).name, exc_info=error)
+            problem = Problem(f"{type(error).__name__}: {error}")
+        if kind == "decoded":
+            self._decoding.discard(number)
+            self._note_decoded(number, problem or result)
+        else:
+            self._note_labelled(self._active[number], problem or result)
+
+    def _note_decoded(self, number: int, outcome: DecodedTile | Problem) -> None:
+        if not isinstance(outcome, Problem):
+            is_to_come = bool(self._plan.is_wanted[number])
+            if outcome.ring is None:
+                self._without_ring.add(number)
+            self._kept.add(number, outcome, keeps_cloud=is_to_come, keeps_ring=self._uses[number] > 0)
+            return
+        state = self._state_after(number, outcome)
+        if state is State.PENDING:
+            return
+        self._broken[number] = (state, outcome.detail)
+        self._without_ring.add(number)
+        if active := self._active.get(number):
+            self._fail(active, outcome.detail, state)
+
+    def _note_labelled(self, active: _Active, outcome: TileResult | Problem) -> None:
+        active.is_asked = False
+        if isinstance(outcome, Problem):
+            state = self._state_after(active.number, outcome)
+            if state is not State.PENDING:
+                self._fail(active, outcome.detail, state)
+            return
+        lacking = [self._tile(number).name for number in active.lacking]
+        for number in active.lacking:
+            outcome.warnings.append(f"{self._tile(number).name} gives no context: {self._broken[number][1]}")
+        basis = self._plan.basis(active.number)
+        self._manifest.finish(active.row.id, outcome, basis, time.monotonic() - active.begin_s, lacking)
+        self.progress.num_done += 1
+        self.progress.points_done += outcome.num_points
+        self.progress.points_by_worker[outcome.worker] += outcome.num_points
+        self._leave(active)
+
+    def _state_after(self, number: int, problem: Problem) -> State:
+        """What a tile is after ``problem``; PENDING if it is tried again."""
+        if self._stopping.is_set():
+            return State.PENDING
+        if isinstance(problem, NoRoom):
+            self.stop(problem.detail)
+            return State.PENDING
+        if isinstance(problem, Quarantined):
+            return State.QUARANTINED
+        if isinstance(problem, WorkerLost):
+            self._losses[number] += 1
+            return State.QUARANTINED if self._losses[number] >= MAX_LOSSES else State.PENDING
+        tries = MAX_TRIES if isinstance(problem, (Busy, NotReady)) else isinstance(problem, DeadlineExceeded)
+        if self._tries[number] < tries:
+            self._tries[number] += 1
+            self._later[number] = time.monotonic() + (problem.retry_after_s or RETRY_S)
+            return State.PENDING
+        return State.FAILED
+
+    def _fail(self, active: _Active, reason: str, state: State = State.FAILED) -> None:
+        basis = self._plan.basis(active.number)
+        self._manifest.fail(active.row.id, reason, time.monotonic() - active.begin_s, state, basis)
+        self.progress.num_failed += 1
+        self._leave(active)
+
+    def _leave(self, active: _Active) -> None:
+        """``active`` has ended: let go of what nobody needs any more."""
+        del self._active[active.number]
+        self._plan.is_wanted[active.number] = False
+        self._kept.drop_cloud(active.number)
+        for number in active.neighbours:
+            self._uses[number] -= 1
+            if self._uses[number] <= 0:
+                self._kept.drop_ring(number)
+
+    def _end(self) -> None:
+        """End what is under way; what was finished meanwhile counts."""
+        self._workers.stop()
+        self._stopping.set()
+        while True:
+            try:
+                self._note(*self._events.get_nowait())
+            except queue.Empty:
+                break
+        self._manifest.reset(each.row.id for each in self._active.values())
+        self._kept.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+        if self.progress.points_done:
+            self._manifest.set(points_s=self.progress.points_s)
+
+    def _ring_m(self, number: int) -> float:
+        """Width of the ring that holds all points of a tile within the buffer of a neighbour, if they overlap too."""
+        tile = self._tile(number)
+        if not len(self._plan.index.neighbours(number)) or tile.bounds is None:
+            return 0.0
+        metres = (tile.metres_per_unit or (1.0, 1.0))[0]
+        buffer = self._plan.buffer_m / metres
+        low, high = np.array(tile.bounds).reshape(2, 3)[:, :2]
+        width = 0.0
+        for each in self._plan.index.neighbours(number):
+            bounds = self._tile(int(each)).bounds
+            assert bounds is not None
+            other_low, other_high = np.array(bounds).reshape(2, 3)[:, :2]
+            first, last = np.maximum(low, other_low - buffer), np.minimum(high, other_high + buffer)
+            middle = np.clip((low + high) / 2, first, last)
+            width = max(width, float(np.minimum(middle - low, high - middle).min()))
+        return width * metres + MARGIN_M
+
+    def _read_tile(self, number: int) -> Tile:
+        return self._manifest.row(int(self._plan.ids[number])).tile

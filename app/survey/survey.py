@@ -1,0 +1,42 @@
+"""A survey from its sources to what is left of it at the end, for all that run one."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from app.survey import headers, sources, vpc
+from app.survey.manifest import Manifest
+from app.survey.plan import Plan
+from app.survey.row import State
+
+VPC = "survey.vpc"
+
+
+def read(manifest: Manifest, given: Sequence[str], out: Path, buffer_only: Sequence[str] = ()) -> int:
+    """Make the files of the sources ``given`` the tiles of the survey whose answers go to ``out``; how many there are.
+
+    Raises what ``sources.find`` raises.
+    """
+    return manifest.plan(headers.tiles(sources.find(given, str(out), buffer_only)))
+
+
+def describe(manifest: Manifest, plan: Plan) -> None:
+    """Write into the manifest what is being done with the survey."""
+    program = ""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        program = importlib.metadata.version("pointserve")
+    manifest.set(
+        program=program,
+        model={"name": plan.model.name, "digest": plan.model.digest, "classes": plan.model.classes},
+        options=asdict(plan.wanted.options),
+        buffer_m=plan.buffer_m,
+        out=str(plan.wanted.out),
+        warnings=plan.index.warnings(),
+    )
+
+
+def finish(manifest: Manifest, out: Path) -> None:
+    """Write what shows the whole survey, beside the answers."""
+    vpc.write(out / VPC, ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
