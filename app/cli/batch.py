@@ -119,7 +119,8 @@ def _run(
                 done = runner.run()
     finally:
         service.stop(0.0)
-    survey.finish(manifest, wanted.out)
+    if not done.stopped:
+        survey.finish(manifest, wanted.out)
     survey_progress.sum_up(manifest, done)
     if signals:
         return 128 + signals[0]

@@ -10,12 +10,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadRequest, NotFound, Problem
+from app.errors import BadRequest, NoRoom, NotFound, Problem
 from app.survey.row import PLACED, Row, State, row_of
 from app.survey.tile import Tile
 from app.survey.workers import TileResult
@@ -141,10 +141,19 @@ class Manifest:
         found = self._connection.execute("SELECT value FROM survey WHERE key = ?", (key,)).fetchone()
         return json.loads(found[0]) if found else default
 
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """A change that is kept whole or not at all. Raises NoRoom if the disk is full."""
+        try:
+            with self._connection:
+                yield
+        except sqlite3.OperationalError as error:
+            raise NoRoom(f"{self.folder / FILE} cannot be written: {error}.") from error
+
     def set(self, **values: Any) -> None:
         """Keep values of the survey as a whole, anything that JSON holds."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
-        with self._connection:
+        with self._change():
             self._connection.executemany("INSERT OR REPLACE INTO survey VALUES (?, ?)", rows)
 
     def plan(self, tiles: Iterable[Tile]) -> int:
@@ -154,7 +163,7 @@ class Manifest:
         What was running when the last driver ended is pending. Nothing changes if ``tiles`` raises.
         """
         plan, now = self._plan + 1, time.time()
-        with self._connection:
+        with self._change():
             self._connection.executemany(_UPSERT, (_planned(tile, plan, now) for tile in tiles))
             self._connection.execute(
                 "UPDATE tile SET state = 'context' WHERE plan = ? AND is_context AND state != 'context'", (plan,)
@@ -232,13 +241,13 @@ class Manifest:
 
     def reset(self, numbers: Iterable[int]) -> None:
         """The tiles with these ids are pending again."""
-        with self._connection:
+        with self._change():
             self._connection.executemany(
                 "UPDATE tile SET state = 'pending' WHERE id = ?", ((number,) for number in numbers)
             )
 
     def _update(self, number: int, setters: str, *values: object) -> None:
-        with self._connection:
+        with self._change():
             self._connection.execute(
                 f"UPDATE tile SET {setters}, updated = ? WHERE id = ?", (*values, time.time(), number)
             )

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -131,8 +132,11 @@ class Runner:
                 self._next_event()
                 self.progress.seconds = time.monotonic() - begin_s
                 self._on_progress(self.progress)
+        except NoRoom as problem:
+            self.stop(problem.detail)
         finally:
-            self._end()
+            with suppress(NoRoom):  # what is not written now is not known the next time
+                self._end()
             self.progress.seconds = time.monotonic() - begin_s
         return self.progress
 
@@ -320,14 +324,12 @@ class Runner:
         """End what is under way; what was finished meanwhile counts."""
         self._workers.stop()
         self._stopping.set()
-        while True:
-            try:
+        while not self._events.empty():
+            with suppress(NoRoom):
                 self._note(*self._events.get_nowait())
-            except queue.Empty:
-                break
-        self._manifest.reset(each.row.id for each in self._active.values())
         self._kept.close()
         shutil.rmtree(self._partial, ignore_errors=True)
+        self._manifest.reset(each.row.id for each in self._active.values())
         if self.progress.points_done:
             self._manifest.set(points_s=self.progress.points_s)
 

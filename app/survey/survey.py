@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from app.survey import headers, sources, vpc
+from app.survey import headers, report, sources, vpc
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan
 from app.survey.row import State
@@ -38,5 +38,6 @@ def describe(manifest: Manifest, plan: Plan) -> None:
 
 
 def finish(manifest: Manifest, out: Path) -> None:
-    """Write what shows the whole survey, beside the answers."""
+    """Write what shows the whole survey, beside the answers: a report, and a virtual point cloud of the answers."""
+    report.write(manifest, out / report.FILE)
     vpc.write(out / VPC, ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))

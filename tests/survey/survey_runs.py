@@ -1,0 +1,69 @@
+"""Small surveys of made-up land, and runs over them."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from app.engine.service import Service
+from app.options import Options
+from app.sample.tile import las_bytes, make_tile
+from app.settings import Settings
+from app.survey import survey
+from app.survey.local import LocalWorkers
+from app.survey.manifest import Manifest
+from app.survey.plan import Plan, Wanted
+from app.survey.runner import Runner
+
+SETTINGS = Settings(device="cpu", threads=1, readers=2)
+TILES = ["t_0_0.laz", "t_0_1.laz", "t_1_0.laz", "t_1_1.laz"]
+TILE_M = 20.0
+BUFFER_M = 8.0
+
+
+@cache
+def land():
+    """Four tiles of about a thousand points that were one cloud, as bytes by name."""
+    whole = make_tile("village", 3, 2 * TILE_M, 2.5)
+    cells = np.clip(((whole.xyz[:, :2] - whole.xyz[:, :2].min(0)) / TILE_M).astype(int), 0, 1)
+    return {
+        f"t_{x}_{y}.laz": las_bytes(whole.taken(np.flatnonzero((cells == (x, y)).all(1))), compress=True)
+        for x in (0, 1)
+        for y in (0, 1)
+    }
+
+
+def write_land(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in land().items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def run(service: Service, sources, out: Path, on_progress=lambda run, progress: None, settings=SETTINGS, **wanted):
+    """Label a survey as ``pointserve batch`` does; what the run says of itself."""
+    buffer_only = wanted.pop("buffer_only", ())
+    wanted = {"options": Options(), "buffer_m": BUFFER_M} | wanted
+    with Manifest.create(out) as manifest:
+        survey.read(manifest, [str(source) for source in sources], out, buffer_only)
+        workers = LocalWorkers(service, settings)
+        plan = Plan(manifest, workers.model(wanted["options"]), Wanted(out, **wanted))
+        survey.describe(manifest, plan)
+        runner = Runner(manifest, plan, workers, lambda progress: on_progress(runner, progress))
+        done = runner.run()
+        if not done.stopped:
+            survey.finish(manifest, out)
+        return done
+
+
+def rows(out: Path):
+    with Manifest.read(out) as manifest:
+        return {row.tile.name: row for row in manifest.rows()}
+
+
+def digests(out: Path):
+    """SHA-256 of every answer in ``out`` by its path there."""
+    found = (path for path in out.rglob("*.*") if path.is_file() and not path.name.startswith("survey."))
+    found = (path for path in found if path.name != "report.html")
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
