@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .halo import HALO_VOXELS
-
+HALO_VOXELS = 64
 ALIGNMENT_BITS = 5
 ALIGNMENT = (
     1 << ALIGNMENT_BITS

@@ -1,11 +1,11 @@
 """The model of a survey, as it is known before its network is loaded."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from app.engine.protocol import ModelCard
-from app.pipeline.halo import HALO_VOXELS
 from app.settings import ModelSettings
 from app.survey.workers import Model
 from app.zoo import digest, experiment
@@ -19,18 +19,20 @@ def model_of(card: ModelCard, settings: ModelSettings) -> Model:
     Raises BadModel if its folder is not what it was.
     """
     found = experiment.load(Path(card.path), settings)
-    return _model(found, list(card.columns))
+    return _model(found, card.columns, card.halo_m or None)
 
 
 def model_in(folder: Path, settings: ModelSettings) -> Model:
     """The model in ``folder``, without the columns that it reads, which only its network tells."""
-    return _model(experiment.load(folder, settings), [])
+    from app.pipeline.reach import halo_m  # torch, which no service with this module needs
+
+    found = experiment.load(folder, settings)
+    return _model(found, [], halo_m(found.procedure))
 
 
-def _model(found: experiment.Experiment, columns: list[str]) -> Model:
+def _model(found: experiment.Experiment, columns: Sequence[str], halo_m: float | None) -> Model:
     config = found.path / "config.py"
     texts = [digest.sha256(found.checkpoint), digest.sha256(config) if config.is_file() else ""]
     texts += [f"{name}={getattr(found.settings, name)}" for name in ANSWERED_BY]
     classes: list[dict[str, Any]] = found.card()["classes"]
-    halo_m = HALO_VOXELS * found.grid_size_m if found.grid_size_m else None
     return Model(found.name, hashlib.sha256("\n".join(texts).encode()).hexdigest(), classes, tuple(columns), halo_m)
