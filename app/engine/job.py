@@ -10,7 +10,6 @@ from uuid import uuid4
 from app.clouds.cloud import SegmentationMeta
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
-from app.engine.request_memory import POINT_BYTES
 from app.options import Options
 
 
@@ -49,7 +48,7 @@ class CloudJob:
         options: how to answer.
         deadline_s: in seconds of ``time.monotonic``.
         shares: whether it may go through the network together with others.
-        need_bytes: estimate of the device memory that its largest pass takes.
+        need_bytes: estimate of the device memory that it takes in flight: its largest pass, and its points.
         losses: engines that were lost with it; after the first it goes without others.
         engine: name of the one that took it last.
         status: set by the scheduler alone.
@@ -79,8 +78,3 @@ class CloudJob:
     def num_answered(self) -> int:
         """Points that the answer has a row for."""
         return self.cloud.num_points - self.cloud.meta.num_context
-
-    @property
-    def flight_bytes(self) -> int:
-        """Estimate of the device memory that it takes in flight: its pass and its points."""
-        return self.need_bytes + POINT_BYTES * self.num_points

@@ -83,7 +83,7 @@ class JobQueue:
         jobs = sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
         if jobs and beside:
             is_alone = any(job.losses for job in (jobs[0], *beside))
-            if is_alone or sum(job.flight_bytes for job in (jobs[0], *beside)) > taker.room_bytes:
+            if is_alone or sum(job.need_bytes for job in (jobs[0], *beside)) > taker.room_bytes:
                 return []
         return jobs
 

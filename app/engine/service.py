@@ -24,7 +24,7 @@ from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.engine.request import Request
-from app.engine.request_memory import RequestMemory
+from app.engine.request_memory import POINT_BYTES, RequestMemory
 from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
@@ -245,12 +245,13 @@ class Service:
         options, card = request.options, request.card
         request.memory.segmenting(cloud)
         passes = 1 if options.mode.is_single_pass else options.max_passes or self._settings.max_passes
+        voxels = min(cloud.num_points * passes, card.tile_voxels)
         return self._scheduler.submit(
             cloud,
             options,
             request.deadline.at_s,
             shares=card.shares_passes and options.mode.is_single_pass,
-            need_bytes=card.bytes_per_voxel * min(cloud.num_points * passes, self._settings.tile_voxels),
+            need_bytes=card.bytes_per_voxel * voxels + POINT_BYTES * cloud.num_points,
         )
 
     def result(self, job: CloudJob, request: Request) -> SegmentedCloud:

@@ -11,7 +11,7 @@ from app.http.inflate import Readable
 MAX_PARTS = 100
 FIELDS_BYTES = 1 << 20  # of all fields together
 HEAD_BYTES = 1 << 18  # of what stands before a part's content
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 17
 FILENAME_CHARS = 255
 HOW_TO_SEND = (
     "Send a file as the raw body (curl --data-binary @tile.laz), as the part 'file' of a form "

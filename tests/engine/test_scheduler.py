@@ -12,7 +12,6 @@ from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.job_queue import BatchLimits, Taker
 from app.engine.packed import pack_cloud, pack_segmentation
 from app.engine.quarantine import STRIKES
-from app.engine.request_memory import POINT_BYTES
 from app.engine.scheduler import Scheduler
 from app.errors import Busy, ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
 from app.options import Options
@@ -380,7 +379,7 @@ def test_clouds_beside_each_other_have_room_on_the_device_and_one_alone_need_not
     scheduler = scheduler_of()
     for need_bytes in (150, 60, 40, 1):
         submit(scheduler, 1, need_bytes=need_bytes)
-    taker = Taker("first", room_bytes=100 + 2 * POINT_BYTES)
+    taker = Taker("first", room_bytes=100)
     (large,) = scheduler.take(0.0, taker=taker)
     assert scheduler.take(0.0, taker=taker) == []
     scheduler.finish(large, Problem("not wanted"))

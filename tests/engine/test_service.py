@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from app.engine.answer import Answer
+from app.engine.request_memory import POINT_BYTES
 from app.engine.service import Service
 from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
 from app.options import Options
@@ -77,6 +78,31 @@ def test_known_cloud_gets_its_known_labels(service):
     np.savez(file, coord=expected["coord"], color=expected["color"], normal=expected["normal"])
     got = labels(service, file.getvalue())
     assert np.mean(got == expected["label_fast"]) >= 0.999
+
+
+@pytest.mark.parametrize(("output", "is_kept"), [("ply", True), ("json", False)])
+def test_a_file_is_given_up_before_its_answer_unless_that_keeps_what_is_in_it(service, output, is_kept):
+    with body_of(PLY.encode()) as body, service.predict(body, Options(output=output)):
+        assert (body.fd >= 0) == is_kept
+
+
+def test_memory_of_a_cloud_on_the_device_is_that_of_its_pass_and_of_its_points(service, monkeypatch):
+    jobs = []
+    queue = service._scheduler.submit
+
+    def submit(*arguments, **how):
+        jobs.append(queue(*arguments, **how))
+        return jobs[-1]
+
+    monkeypatch.setattr(service._scheduler, "submit", submit)
+    num_points = 900
+    for options in ({}, {"mode": "exact"}):
+        predict(service, npy_bytes(num_points), **options).close()
+    (card,) = [card for card in service.models() if card.served]
+    voxels = [num_points, min(service._settings.max_passes * num_points, card.tile_voxels)]
+    assert [job.need_bytes for job in jobs] == [
+        card.bytes_per_voxel * each + POINT_BYTES * num_points for each in voxels
+    ]
 
 
 @pytest.mark.parametrize(("max_passes", "passes"), [(None, 10), (4, 4)])
