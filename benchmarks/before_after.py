@@ -2,7 +2,7 @@
 
     python -m benchmarks.before_after ../before [--only neighbours networks modes] [--repeats 3] [--tiles TILE.laz …]
 
-runs neighbours.py, networks.py and modes.py of both checkouts, networks row by row in turns, and writes
+runs neighbours.py, networks.py and modes.py on the packages of both, networks row by row in turns, and writes
 benchmarks/results/<name>-cpu.md. A cell in which the two differ is "before → after". The libraries of the other
 checkout must have been built in their folders. ``--tiles`` are for modes.py; both run the goldens of this checkout.
 Threads sleep while they wait, as those of the service do.
@@ -46,9 +46,9 @@ def commands(name: str, repeats: int, tiles: Sequence[Path]) -> list[list[str]]:
 
 
 def measured(root: Path, name: str, arguments: Sequence[str]) -> list[str]:
-    """What benchmarks/<name>.py of the checkout at ``root`` prints, in lines."""
+    """What benchmarks/<name>.py of this checkout prints of the packages of the one at ``root``, in lines."""
     environment = os.environ | thread_environment() | {"PYTHONPATH": package_paths(root)}
-    script = [sys.executable, f"benchmarks/{name}.py", *arguments]
+    script = [sys.executable, str(ROOT / f"benchmarks/{name}.py"), *arguments]
     run = subprocess.run(script, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return run.stdout.splitlines()
 

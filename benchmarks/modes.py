@@ -20,9 +20,10 @@ from timing import machine
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud, Segmentation
-from app.options import MAX_PASSES, Mode, Options
+from app.options import Mode, Options
 from app.pipeline.segmenter import Segmenter
 from app.score import score
+from app.settings import MAX_PASSES
 from app.verify.arrays import read
 from app.verify.pipelines import cloud_of
 from app.zoo import experiment, loading, procedure_parser
