@@ -1,0 +1,136 @@
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from app.survey.manifest import Manifest
+from app.survey.row import State
+from tests.cli.cli_samples import ROOT, command, environment
+from tests.survey.survey_runs import TILES, digests, rows, write_land
+
+OPTIONS = ("--device", "cpu", "--threads", 1, "--buffer", 8)
+END_S = 120
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory, pointserve):
+    """Tiles, and the digests of their answers from a run without interruption."""
+    folder = tmp_path_factory.mktemp("survey")
+    source = write_land(folder / "in")
+    done = pointserve("batch", source, "-o", folder / "out", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 tiles are labelled, 4 of them now" in done.stdout
+    return source, digests(folder / "out")
+
+
+def started(source, out, *options):
+    return subprocess.Popen(
+        command("batch", source, "-o", out, *OPTIONS, *options),
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def when_half_done(process, out):
+    """Wait until an answer is there and others are not; how many there are."""
+    end_s = time.monotonic() + END_S
+    while process.poll() is None and not (found := len(list(out.glob("t_*")))):
+        assert time.monotonic() < end_s
+        time.sleep(0.002)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_survey_that_is_ended_goes_on_where_it_stopped(survey, tmp_path, pointserve, number):
+    source, answers = survey
+    out = tmp_path / "out"
+    process = started(source, out)
+    when_half_done(process, out)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=END_S)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in errors
+    there = {path: path.stat().st_mtime_ns for path in out.glob("t_*") if rows(out)[path.name].state is State.DONE}
+    assert len(there) < 4
+    done = pointserve("batch", source, "-o", out, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert f"4 of 4 tiles are labelled, {4 - len(there)} of them now" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert digests(out) == answers
+    assert sum(row.attempts for row in rows(out).values()) <= 4 + 4  # only what was under way was begun again
+
+
+def test_a_second_driver_is_refused(survey, tmp_path, pointserve):
+    source, _ = survey
+    with Manifest.create(tmp_path / "out"):
+        done = pointserve("batch", source, "-o", tmp_path / "out", *OPTIONS)
+    assert done.returncode == 1
+    assert f"process {os.getpid()}" in done.stderr
+    assert not list((tmp_path / "out").glob("t_*"))
+
+
+def test_one_bad_tile_is_named_and_the_exit_code_says_so(survey, tmp_path, pointserve):
+    _, answers = survey
+    source = write_land(tmp_path / "in")
+    (source / "bad.laz").write_bytes(b"no cloud")
+    done = pointserve("batch", source, "-o", tmp_path / "out", *OPTIONS)
+    assert done.returncode == 1
+    assert "4 of 5 tiles are labelled" in done.stdout
+    assert "failed: bad.laz:" in done.stdout
+    assert digests(tmp_path / "out") == answers
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(survey, tmp_path, pointserve):
+    source, _ = survey
+    done = pointserve("batch", source, "-o", tmp_path / "out", *OPTIONS, "--buffer-only", "t_1_*", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 tiles are to be labelled" in done.stdout
+    assert "2 give context only" in done.stdout
+    assert "context: 8 m, 3.0 neighbours a tile" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_over_a_survey_knows_what_is_done_and_how_fast(survey, pointserve):
+    source, _ = survey
+    out = source.parent / "out"
+    before = (out / "survey.db").read_bytes()
+    done = pointserve("batch", source, "-o", out, *OPTIONS, "--force", "--dry-run")
+    assert "4 of 4 tiles are to be labelled" in done.stdout
+    assert "points/s as in the last run" in done.stdout
+    assert "0 of 4" in pointserve("batch", source, "-o", out, *OPTIONS, "--dry-run").stdout
+    assert (out / "survey.db").read_bytes() == before
+
+
+def test_names_and_formats_of_answers_are_chosen(survey, tmp_path, pointserve):
+    source, _ = survey
+    options = ("--name", "{stem}_classified{suffix}", "--output", "las", "--buffer", 0)
+    done = pointserve("batch", source / TILES[0], "-o", tmp_path, "--device", "cpu", *options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t_0_0_classified.las").read_bytes()[:4] == b"LASF"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--name", "all.laz"), "pattern"),
+        (("--buffer", -1), "buffer"),
+        (("--tile-voxels", 0), "--tile-voxels"),
+        (("--nothing",), "nothing"),
+    ],
+)
+def test_wrong_usage_has_exit_code_2(survey, tmp_path, pointserve, options, word):
+    done = pointserve("batch", survey[0], "-o", tmp_path / "out", "--device", "cpu", *options)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_sources_that_are_not_there_are_refused(tmp_path, pointserve):
+    done = pointserve("batch", tmp_path / "nothing", "-o", tmp_path / "out", *OPTIONS)
+    assert done.returncode == 1
+    assert "does not exist" in done.stderr
