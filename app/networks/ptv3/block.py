@@ -179,10 +179,10 @@ class FoldedBlock(nn.Module):
         self.mlp: Any = fold(block.mlp[0])
         self.weights: AttentionBlock | None = None  # made when they are first asked for
 
-    def runs_whole(self, x: Tensor) -> bool:
-        """Whether ``AttentionBlocks`` computes it: attention is plain, and the MLP takes all rows at once."""
-        plain = type(self.attn) is SerializedAttention and self.attn.rpe is None
-        return plain and not self.mlp_to_next and len(x) <= self.mlp.rows_at_once(x)
+    @property
+    def is_plain(self) -> bool:
+        """Whether ``AttentionBlocks`` computes it, if the MLP takes all rows at once."""
+        return type(self.attn) is SerializedAttention and self.attn.rpe is None and not self.mlp_to_next
 
     def forward(self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """As that of ``SerializedBlock``."""

@@ -9,6 +9,7 @@ import torch
 from sparseops import AttentionBlocks, KernelMap, coarse_levels, segment_reduce, submanifold_maps
 from torch import Tensor, nn
 
+from app.networks.fold import with_folded_parts
 from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
 
@@ -55,7 +56,8 @@ class SerializedStage(nn.ModuleDict):
 
     def __init__(self, step: dict[str, nn.Module], blocks: Sequence[nn.Module]):
         super().__init__(step | {f"block{i}": block for i, block in enumerate(blocks)})
-        self.weights: AttentionBlocks | None = None  # of folded blocks, made when they are first asked for
+        self.curves: tuple[int, ...] | None = None  # of the blocks, once they are folded and run as one operator
+        self.weights: AttentionBlocks | None = None  # of these, made when they are first asked for
 
     def blocks(self) -> list[Any]:
         """Without the step."""
@@ -64,22 +66,31 @@ class SerializedStage(nn.ModuleDict):
     def forward(
         self, x: Tensor, positional: Tensor, level: SerializedLevel, prompt: Prompt
     ) -> Tensor:  # (V, C) -> (V, C)
-        blocks = self.blocks()
-        if blocks and all(isinstance(block, FoldedBlock) and block.runs_whole(x) for block in blocks):
-            patches = [level.patches[block.attn.order_index] for block in blocks]
+        first: Any = self["block0"] if self.curves else None
+        if self.curves and len(x) <= first.mlp.rows_at_once(x):
+            patches = [level.patches[curve] for curve in self.curves]
             rows = [(each.into, each.cu_seqlens) for each in patches]
-            return self._weights(blocks).run(x, positional, level.kernel_map, rows)
-        for block in blocks:
+            return self._weights().run(x, positional, level.kernel_map, rows)
+        for block in self.blocks():
             x, positional = block(x, positional, level, prompt)
         return x
 
-    def _weights(self, blocks: Sequence[FoldedBlock]) -> AttentionBlocks:
-        """Those of the blocks as they are: a twin in another precision has others."""
-        own = [block.block_weights() for block in blocks]
-        if self.weights is None or self.weights.blocks[0] is not own[0]:
-            attn = blocks[0].attn
+    def folded(self) -> nn.Module:
+        """For inference."""
+        twin = with_folded_parts(self)
+        blocks: list[Any] = [block for name, block in twin._modules.items() if name.startswith("block")]
+        if all(isinstance(block, FoldedBlock) and block.is_plain for block in blocks):
+            vars(twin)["curves"] = tuple(block.attn.order_index for block in blocks)
+        return twin
+
+    def _weights(self) -> AttentionBlocks:
+        """Those of the folded blocks as they are: a twin in another precision has others."""
+        first: Any = self["block0"]
+        if self.weights is None or self.weights.blocks[0].conv.weight is not first.cpe.weight:
+            blocks, attn = self.blocks(), first.attn
             scales = tuple(block.attn.scale for block in blocks)
-            self.weights = AttentionBlocks(tuple(own), attn.num_heads, scales, attn.cast)
+            own = tuple(block.block_weights() for block in blocks)
+            self.weights = AttentionBlocks(own, attn.num_heads, scales, attn.cast)
         return self.weights
 
 

@@ -138,7 +138,10 @@ class AttentionBlocks:
         _check_rows("positional", positional, kernel_map)
         wide = x.is_cuda and x.ndim == 2 and x.shape[1] > self.heads * MAX_HEAD_CHANNELS
         if has_kernel(x) and not wide and not needs_gradient(x, positional):
-            tables = ([into.forwards for into, _ in patches], [into.inverse().forwards for into, _ in patches])
+            backwards = [
+                into.backwards if into.backwards is not None else into.inverse().forwards for into, _ in patches
+            ]
+            tables = ([into.forwards for into, _ in patches], backwards)
             given = (*table_for(kernel_map, x), *tables, [cu_seqlens for _, cu_seqlens in patches])
             return torch.ops.sparseops.attention_blocks(x, positional, *given, *self._parameters)
         for block, scale, (into, cu_seqlens) in zip(self.blocks, self.scales, patches, strict=True):

@@ -1,7 +1,7 @@
 """Levels of coarser voxels: what clouds hold, and the steps from a level to the next."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import NamedTuple
 
 import torch
@@ -52,15 +52,16 @@ def cloud_extents(coords: Tensor) -> CloudExtents:
     _check_coords(coords)
     need_values("coords", coords)
     operators = torch.ops.sparseops if compiled_for(coords) else reference
-    *extents, (wrong, _) = operators.cloud_extents(coords).tolist()
+    # counts and largest coordinates by turns: a list a cloud would take longer than the device
+    *extents, wrong, _ = operators.cloud_extents(coords).flatten().tolist()
     if wrong:
         raise ValueError(
             f"coordinates must be at least 0 and clouds lie in [0, {MAX_CLOUDS}), got {coords.amin(0).tolist()} to "
             f"{coords.amax(0).tolist()}"
         )
-    num_clouds = max((number for number, (count, _) in enumerate(extents, 1) if count), default=0)
-    counts, largest = zip(*extents[: max(num_clouds, 1)], strict=True)
-    return CloudExtents(counts[:num_clouds], largest[:num_clouds])
+    counts, largest = extents[::2], extents[1::2]
+    num_clouds = max(compress(range(1, MAX_CLOUDS + 1), counts), default=0)
+    return CloudExtents(tuple(counts[:num_clouds]), tuple(largest[:num_clouds]))
 
 
 def coarse_levels(
