@@ -98,6 +98,8 @@ def _run(
     """Label the survey; the exit code."""
     from app.engine.service import Service
     from app.survey import survey
+    from app.survey.answers import PARTIAL
+    from app.survey.big_tiles import BigTiles
     from app.survey.local import LocalWorkers
     from app.survey.plan import Plan
     from app.survey.runner import Runner
@@ -114,7 +116,8 @@ def _run(
         for warning in plan.index.warnings():
             warn(warning)
         with survey_progress.shown() as show:
-            runner = Runner(manifest, plan, workers, show)
+            big_tiles = BigTiles(workers, wanted.out / PARTIAL, plan.buffer_m)
+            runner = Runner(manifest, plan, big_tiles, show)
             with survey_progress.signals_stop(runner) as signals:
                 done = runner.run()
     finally:

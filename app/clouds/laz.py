@@ -11,7 +11,7 @@ cut in two.
 import io
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from itertools import chain
 from operator import or_
@@ -85,6 +85,24 @@ def decode(file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> np.nd
         chunks = file.data[file.points_start + 8 : chunks_end]
         records = _unpacked(chunks, table, record_data, file.record_length, chosen)
     return records
+
+
+def parts(file: LasFile, num_points: int, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> Iterator[np.ndarray]:
+    """All records of ``file`` in its order, as ``decode`` has them, about ``num_points`` at a time: whole chunks, if it
+    is compressed."""
+    if not file.compressed or not file.num_points:
+        records = decode(file)
+        for first in range(0, len(records), num_points):
+            yield records[first : first + num_points]
+        return
+    _, table, _, record_data = chunks_of(file)
+    start, group = file.points_start + 8, list[Chunk]()
+    for place, chunk in enumerate(table):
+        group.append(chunk)
+        if sum(count for count, _ in group) >= num_points or place == len(table) - 1:
+            end = start + sum(size for _, size in group)
+            yield _unpacked(file.data[start:end], group, record_data, file.record_length, chosen)
+            start, group = end, []
 
 
 def chunks_of(file: LasFile) -> tuple[list[Item], list[Chunk], int, bytes]:

@@ -11,6 +11,8 @@ from app.options import Options
 from app.sample.tile import las_bytes, make_tile
 from app.settings import Settings
 from app.survey import survey
+from app.survey.answers import PARTIAL
+from app.survey.big_tiles import BigTiles
 from app.survey.local import LocalWorkers
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan, Wanted
@@ -50,7 +52,8 @@ def run(service: Service, sources, out: Path, on_progress=lambda run, progress: 
         workers = LocalWorkers(service, settings)
         plan = Plan(manifest, workers.model(wanted["options"]), Wanted(out, **wanted))
         survey.describe(manifest, plan)
-        runner = Runner(manifest, plan, workers, lambda progress: on_progress(runner, progress))
+        big_tiles = BigTiles(workers, out / PARTIAL, plan.buffer_m)
+        runner = Runner(manifest, plan, big_tiles, lambda progress: on_progress(runner, progress))
         done = runner.run()
         if not done.stopped:
             survey.finish(manifest, out)

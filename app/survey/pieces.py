@@ -1,0 +1,292 @@
+"""A LAS, LAZ or COPC file that is larger than memory: cut into files of its pieces, whose answers are put together.
+
+``cut`` goes through the file twice, about a million points at a time: to count where points lie, and to put each into
+the file of its piece, and into those of the pieces whose context it is. ``join`` takes the records of the answers in
+the order in which the points came. LAZ is in no order of places in general, and chunks of COPC come in that of its
+octree, so all are read alike. On disk that takes two bytes a point, and its record four times at most.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import lazrs
+import numpy as np
+
+from app.clouds import laz
+from app.clouds.las_file import LasFile, head, parse
+from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, EVLR_HEADER, LASZIP, Record, new_vlr
+from app.clouds.records import column
+from app.errors import BadCloud, TooLarge, UnsupportedFormat
+from app.survey import cuts, files
+from app.survey.tile import Bounds, Tile
+
+PART_POINTS = 1 << 20  # read, or written, at a time
+MAX_VLR_BYTES = 0xFFFF
+WAVEFORMS = ("LASF_Spec", 65535)
+WAVEFORMS_FROM = 9  # point format
+
+
+def never_cancelled() -> None:
+    """Lets every file be cut and joined to its end."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file as a file of its own, and the points around it as another, None if there are none."""
+
+    tile: Tile
+    context: Tile | None
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A file that was cut.
+
+    Attributes:
+        tile: the file.
+        path: of the file, in this machine.
+        pieces: in an order in which neighbours mostly follow each other.
+        owners: path of a file of one uint16 a point, in the file's order: the piece that has it.
+        ring: the file's points within so far of its border, for its neighbours; None if there are none.
+    """
+
+    tile: Tile
+    path: str
+    pieces: list[Piece] = field(default_factory=list)
+    owners: str = ""
+    ring: Tile | None = None
+
+
+def cut(
+    tile: Tile,
+    path: str,
+    folder: Path,
+    max_points: int,
+    buffer_m: float,
+    ring_m: float = 0.0,
+    check_cancelled: Callable[[], None] = never_cancelled,
+) -> Pieces:
+    """Cut the file ``path`` of a ``tile`` into files in ``folder``, of at most ``max_points`` where cells allow.
+
+    The context of a piece are the points within ``buffer_m`` of it, the ring those within ``ring_m`` of the border of
+    the file. What ``check_cancelled`` raises now and then ends the call. Raises BadCloud if the file cannot be read,
+    TooLarge for too many pieces, OSError if the disk is full.
+    """
+    metres = (tile.metres_per_unit or (1.0, 1.0))[0]
+    file = _open(path)
+    bounds = tile.bounds or _bounds(file)
+    raster = cuts.Raster(bounds)
+    counts = np.zeros(raster.num_cells, np.int64)
+    for _, x, y in _parts(file, lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL):
+        check_cancelled()
+        counts += np.bincount(raster.cells(x, y), minlength=len(counts))
+    found = cuts.cut(raster, counts, max_points, buffer_m / metres)
+    if len(found) > cuts.MAX_RECTANGLES:
+        raise TooLarge(f"{tile.name} would be {len(found):,} pieces; at most {cuts.MAX_RECTANGLES:,} are made.")
+    own = [_Writer(folder / f"{number}.las", file) for number in range(len(found))]
+    around = [_Writer(folder / f"{number}-context.las", file) for number in range(len(found))]
+    ring = _Writer(folder / "ring.las", file)
+    low, high = np.array(bounds).reshape(2, 3)[:, :2]
+    inner_low, inner_high = low + ring_m / metres, high - ring_m / metres
+    with (folder / "owners").open("wb") as owners:
+        for records, x, y in _parts(file):
+            check_cancelled()
+            cells = raster.cells(x, y)
+            numbers = found.owners[cells]
+            owners.write(numbers.data)
+            _spread(own, numbers, records)
+            others, rows = found.context(x, y, cells)
+            _spread(around, others, records[rows])
+            if ring_m > 0:
+                is_inner = (x > inner_low[0]) & (x < inner_high[0]) & (y > inner_low[1]) & (y < inner_high[1])
+                ring.write(records[~is_inner])
+    for writer in (*own, *around, ring):
+        writer.finish()
+    pieces = [
+        Piece(one.tile(tile, number, box), other.tile(tile, number, box) if other.num_points else None)
+        for number, (one, other, box) in enumerate(zip(own, around, found.boxes(bounds), strict=True))
+    ]
+    return Pieces(tile, path, pieces, str(folder / "owners"), ring.tile(tile, -1, bounds) if ring.num_points else None)
+
+
+def join(
+    cut: Pieces,
+    answers: Sequence[str],
+    target: Path,
+    compressed: bool,
+    check_cancelled: Callable[[], None] = never_cancelled,
+) -> None:
+    """Write the answer for the whole file from ``answers``, the LAS files of its pieces in their order.
+
+    Header and further records are those of the file, but for what the answers added. Raises BadCloud if the answers
+    differ in that, UnsupportedFormat for what cannot be compressed.
+    """
+    heads = [_head(path) for path in answers]
+    first = heads[0]
+    vlrs = [vlr for vlr in first.vlrs if vlr.key != LASZIP]
+    for each in heads[1:]:
+        if each.record_length != first.record_length or [bytes(vlr.raw) for vlr in each.vlrs] != [
+            bytes(vlr.raw) for vlr in first.vlrs
+        ]:
+            raise BadCloud("The answers for the pieces of the file have other dimensions than each other.")
+    length = first.record_length
+    file = _open(cut.path)
+    with target.open("wb") as out:
+        if compressed and file.point_format >= WAVEFORMS_FROM:
+            raise UnsupportedFormat("Points with waveforms are not compressed in pieces: use output=las.")
+        laszip = laz.laszip_of(file.point_format, length)
+        if compressed:
+            vlrs.append(new_vlr(LASZIP, "https://laszip.org", laszip))
+        out.write(head(file, vlrs, length, compressed=compressed))
+        parts = _in_order(cut, answers, heads)
+        if compressed:
+            compressor = lazrs.ParLasZipCompressor(out, lazrs.LazVlr(laszip))
+            for records in parts:
+                check_cancelled()
+                compressor.compress_many(records.reshape(-1))
+            compressor.done()
+        else:
+            for records in parts:
+                check_cancelled()
+                out.write(records.data)
+        out.seek(0, os.SEEK_END)
+        _append_evlrs(out, file)
+
+
+def _in_order(cut: Pieces, answers: Sequence[str], heads: Sequence[LasFile]) -> Iterator[np.ndarray]:
+    """The records of the answers in the order of the file."""
+    length = heads[0].record_length
+    taken = np.zeros(len(answers), np.int64)
+    with open(cut.owners, "rb") as owners:
+        while len(numbers := np.fromfile(owners, np.uint16, PART_POINTS)):
+            records = np.empty((len(numbers), length), np.uint8)
+            for number, rows in _groups(numbers):
+                with open(answers[number], "rb") as answer:
+                    answer.seek(heads[number].points_start + int(taken[number]) * length)
+                    records[rows] = np.fromfile(answer, np.uint8, len(rows) * length).reshape(-1, length)
+                taken[number] += len(rows)
+            yield records
+
+
+class _Writer:
+    """Writes a LAS file with the header of another one, record by record; nothing until there is one."""
+
+    def __init__(self, path: Path, like: LasFile):
+        self.num_points = 0
+        self._path = path
+        self._like = like
+
+    def write(self, records: np.ndarray) -> None:
+        """Append ``records`` (N, record_length)."""
+        if not len(records):
+            return
+        with self._path.open("ab") as file:
+            if not self.num_points:
+                file.write(self._head())
+            file.write(np.ascontiguousarray(records).data)
+        self.num_points += len(records)
+
+    def finish(self) -> None:
+        """Let the header say how many points there are."""
+        if self.num_points:
+            with self._path.open("r+b") as file:
+                file.write(self._head())
+
+    def tile(self, whole: Tile, number: int, bounds: Bounds) -> Tile:
+        """The file as the piece ``number`` of the tile ``whole``, which covers ``bounds``."""
+        stat = files.stat(str(self._path))
+        return replace(
+            whole,
+            name=f"{whole.name} ({number})",
+            path=str(self._path),
+            format="las",
+            num_bytes=stat.num_bytes,
+            version=stat.version,
+            num_points=self.num_points,
+            bounds=bounds,
+        )
+
+    def _head(self) -> bytes:
+        like = replace(self._like, num_points=self.num_points)
+        kept = [vlr for vlr in like.vlrs if vlr.key not in (LASZIP, COPC_INFO)]
+        kept += [new_vlr(evlr.key, "", evlr.data) for evlr in like.evlrs if _fits(evlr)]
+        written = bytearray(head(like, kept, like.record_length, compressed=False))
+        if like.minor >= 4:
+            struct.pack_into("<QI", written, 235, 0, 0)
+        if like.minor >= 3:
+            struct.pack_into("<Q", written, 227, 0)
+        return bytes(written)
+
+
+def _fits(evlr: Record) -> bool:
+    """Whether the files of pieces have ``evlr``, as a VLR: all that describe points are that small."""
+    return evlr.key not in (COPC_HIERARCHY, WAVEFORMS) and len(evlr.raw) - EVLR_HEADER <= MAX_VLR_BYTES
+
+
+def _append_evlrs(out: BinaryIO, file: LasFile) -> None:
+    """Add the EVLRs of ``file`` that its pieces did not have, and let the header point to them."""
+    start, waveforms = out.tell(), 0
+    evlrs = [evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY and not _fits(evlr)]
+    for evlr in evlrs:
+        waveforms = out.tell() if evlr.key == WAVEFORMS else waveforms
+        out.write(evlr.raw)
+    if file.minor >= 4:
+        out.seek(235)
+        out.write(struct.pack("<QI", start if evlrs else 0, len(evlrs)))
+    if waveforms:
+        out.seek(227)
+        out.write(struct.pack("<Q", waveforms))
+
+
+def _spread(writers: Sequence[_Writer], numbers: np.ndarray, records: np.ndarray) -> None:
+    """Append each of the ``records`` to the file of its number."""
+    for number, rows in _groups(numbers):
+        writers[number].write(records[rows])
+
+
+def _groups(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each of the ``numbers`` (N,) that occurs, and its places in ascending order."""
+    if not len(numbers):
+        return
+    order = np.argsort(numbers, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+        yield int(numbers[rows[0]]), rows
+
+
+def _parts(
+    file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Records of the file, part by part, and their x and y in its units; pages that were read are given back."""
+    for records in laz.parts(file, PART_POINTS, chosen):
+        x, y = (column(records, 4 * axis, "<i4") * file.scale[axis] + file.offset[axis] for axis in (0, 1))
+        yield records, x, y
+        mapped = file.data.obj
+        assert isinstance(mapped, mmap.mmap)
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _bounds(file: LasFile) -> Bounds:
+    """The box around all points, from above."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for _, x, y in _parts(file, lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL):
+        low, high = np.minimum(low, [x.min(), y.min()]), np.maximum(high, [x.max(), y.max()])
+    return (*low.tolist(), 0.0, *high.tolist(), 0.0)
+
+
+def _open(path: str) -> LasFile:
+    """The file, mapped as long as somebody holds it."""
+    with open(path, "rb") as file:
+        return parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def _head(path: str) -> LasFile:
+    """An uncompressed file as its header describes it; nothing of it stays mapped."""
+    found = _open(path)
+    vlrs = [replace(vlr, raw=bytes(vlr.raw)) for vlr in found.vlrs]
+    scale, offset = found.scale.copy(), found.offset.copy()
+    return replace(found, data=memoryview(b""), vlrs=vlrs, evlrs=[], scale=scale, offset=offset)

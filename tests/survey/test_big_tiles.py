@@ -1,0 +1,105 @@
+"""Tiles that are larger than memory are labelled in pieces."""
+
+import laspy
+import numpy as np
+import pytest
+
+from app.engine.service import Service
+from app.options import Options
+from app.sample.tile import las_bytes, make_tile
+from app.survey import big_tiles, pieces
+from app.survey.answers import PARTIAL
+from app.survey.big_tiles import BigTiles
+from app.survey.row import State
+from tests.survey.survey_runs import SETTINGS, rows, run
+
+EXTENT_M = 60.0
+
+
+@pytest.fixture(scope="module")
+def service():
+    service = Service(SETTINGS)
+    service.start()
+    service.wait_ready(120)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A cloud of about ten thousand points in no order."""
+    cloud = make_tile("village", 3, EXTENT_M, 2.5)
+    return cloud.taken(np.random.default_rng(0).permutation(len(cloud)))
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    monkeypatch.setattr(big_tiles, "LEAST_POINTS", 500)
+    monkeypatch.setattr(BigTiles, "_points_at_once", 3000)
+    monkeypatch.setattr(pieces, "PART_POINTS", 2000)
+
+
+def classes(path):
+    return np.asarray(laspy.read(path).classification)
+
+
+@pytest.mark.parametrize("suffix", ["las", "laz"])
+def test_a_file_in_pieces_has_the_labels_that_it_has_at_once(service, whole, tmp_path, request, suffix):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / f"a.{suffix}"
+    file.write_bytes(las_bytes(whole, compress=suffix == "laz"))
+    options = Options(fields=("confidence",))
+    run(service, [file], tmp_path / "at_once", options=options, buffer_m=40.0)
+    request.getfixturevalue("small_memory")
+    done = run(service, [file], tmp_path / "out", options=options, buffer_m=40.0)
+    assert (done.num_done, done.num_failed, done.points_done) == (1, 0, len(whole))
+    expected, found = (laspy.read(tmp_path / out / file.name) for out in ("at_once", "out"))
+    np.testing.assert_array_equal(found.xyz, expected.xyz)
+    np.testing.assert_array_equal(found.gps_time, expected.gps_time)
+    np.testing.assert_array_equal(found.return_number, expected.return_number)
+    assert np.mean(found.classification == expected.classification) > 0.995
+    assert np.mean(np.abs(found.confidence - expected.confidence) < 0.02) > 0.99
+    row = rows(tmp_path / "out")[file.name]
+    assert row.state is State.DONE
+    assert sum(row.counts.values()) == len(whole)
+    assert not (tmp_path / "out" / PARTIAL).exists()
+
+
+def test_a_file_in_pieces_and_its_neighbours_give_each_other_context(service, whole, tmp_path, request):
+    (tmp_path / "in").mkdir()
+    x = whole.xyz[:, 0] - whole.xyz[:, 0].min()
+    for name, rows_of in {"a.laz": x < 12, "b.laz": x >= 12}.items():
+        (tmp_path / "in" / name).write_bytes(las_bytes(whole.taken(np.flatnonzero(rows_of)), compress=True))
+    run(service, [tmp_path / "in"], tmp_path / "at_once", buffer_m=40.0)
+    request.getfixturevalue("small_memory")
+    assert run(service, [tmp_path / "in"], tmp_path / "out", buffer_m=40.0).num_done == 2
+    found = rows(tmp_path / "out")
+    assert found["a.laz"].tile.num_points < 3000 < found["b.laz"].tile.num_points
+    np.testing.assert_array_equal(classes(tmp_path / "out" / "a.laz"), classes(tmp_path / "at_once" / "a.laz"))
+    b_found, b_expected = classes(tmp_path / "out" / "b.laz"), classes(tmp_path / "at_once" / "b.laz")
+    assert np.mean(b_found == b_expected) > 0.995
+
+
+def test_a_piece_that_fails_is_the_failure_of_its_file(service, whole, tmp_path, small_memory):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    done = run(service, [file], tmp_path / "out", options=Options(output="npz"))
+    assert (done.num_done, done.num_failed) == (0, 1)
+    assert "in pieces, and its answer is las or laz" in rows(tmp_path / "out")["a.laz"].error
+    file.write_bytes(file.read_bytes()[:-3000])
+    run(service, [file], tmp_path / "other")
+    row = rows(tmp_path / "other")["a.laz"]
+    assert (row.state, "cut off" in row.error) == (State.FAILED, True)
+
+
+def test_a_disk_without_room_for_the_pieces_ends_the_run(service, whole, tmp_path, small_memory, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    monkeypatch.setattr(pieces, "_spread", fail)
+    done = run(service, [file], tmp_path / "out")
+    assert "disk is full" in done.stopped
+    assert rows(tmp_path / "out")["a.laz"].state is State.PENDING
+    assert not (tmp_path / "out" / PARTIAL).exists()
