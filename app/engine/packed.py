@@ -3,7 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -62,18 +62,8 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
     check_cloud(packed)
     columns = arrays.unpack(packed.fd, packed.layout)
     extra = {name.removeprefix(_EXTRA): columns.pop(name) for name in list(columns) if name.startswith(_EXTRA)}
-    meta = packed.meta
-    return Cloud(
-        **columns,
-        format=meta.format,
-        intensity_scale=meta.intensity_scale,
-        extra=extra,
-        warnings=list(meta.warnings),
-        columns=meta.columns,
-        units=meta.units,
-        num_context=meta.num_context,
-        frame=meta.frame,
-    )
+    given: dict[str, Any] = columns | vars(packed.meta) | {"warnings": [*packed.meta.warnings], "extra": extra}
+    return Cloud(**given)
 
 
 def check_cloud(packed: Packed[CloudMeta]) -> None:
