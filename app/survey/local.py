@@ -27,6 +27,7 @@ READY_S = 600.0  # for loading models
 POINT_BYTES = 1000  # of a point that is labelled, about: its cloud, an engine, and the answer
 KEPT_SHARE = 4  # one part in so many of the memory of requests is for tiles that nobody works on yet
 KEPT_BYTES = 4 << 30  # if that memory has no limit
+SPOOL_SHARE = 16  # one part in so many may be a file that was fetched; larger ones go to disk
 COPY_BYTES = 1 << 20
 EMPTY = "The file has no points: its answer is a copy of it."
 
@@ -85,7 +86,8 @@ class LocalWorkers:
         """``settings`` are those of ``service``."""
         self._service = service
         self._settings = settings
-        self._storage = Storage(settings.spool_memory_mib * MIB, settings.spool_dir, service.memory)
+        spool_bytes = settings.spool_memory_mib * MIB or service.memory.total_bytes // SPOOL_SHARE
+        self._storage = Storage(spool_bytes, settings.spool_dir, service.memory)
         self._is_stopping = False
         names = [choice.torch_device for choice in devices.choose(settings.device)]
         self._lanes = sum(settings.batches_in_flight("cpu" if name == "cpu" else "cuda") for name in names)
