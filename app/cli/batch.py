@@ -7,7 +7,7 @@ import typer
 
 from .configuration import configure
 from .options import with_prediction, with_settings
-from .terminal import warn
+from .terminal import messages, warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -106,12 +106,14 @@ def _run(
 
     from . import survey_progress
 
-    survey.read(manifest, sources, wanted.out, buffer_only)
+    with messages.status("looking at the files"):
+        survey.read(manifest, sources, wanted.out, buffer_only)
     service = Service(settings)
     service.start()
     try:
         workers = LocalWorkers(service, settings)
-        plan = Plan(manifest, workers.model(wanted.options), wanted)
+        with messages.status("loading the model, and planning"):
+            plan = Plan(manifest, workers.model(wanted.options), wanted)
         survey.describe(manifest, plan)
         for warning in plan.index.warnings():
             warn(warning)

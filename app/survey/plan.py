@@ -117,15 +117,13 @@ class Plan:
             if place in taken:
                 self.clashes.add(number)
             taken.add(place)
-            is_same = row.basis == self.basis(number)
-            if row.state is State.DONE:
-                again = row.lacking and self.wanted.retry_failed
-                is_there = row.output == output and _size(output) == row.output_bytes
-                is_wanted = not (is_same and is_there) or bool(again)
-            elif row.state in (State.FAILED, State.QUARANTINED):
-                is_wanted = not is_same or self.wanted.retry_failed
-            else:
-                is_wanted = True
+            is_wanted = True
+            if row.state in (State.DONE, State.FAILED, State.QUARANTINED) and row.basis == self.basis(number):
+                if row.state is State.DONE:
+                    is_there = row.output == output and _size(output) == row.output_bytes
+                    is_wanted = not is_there or bool(row.lacking and self.wanted.retry_failed)
+                else:
+                    is_wanted = self.wanted.retry_failed
             self.is_wanted[number] = is_wanted or self.wanted.force
 
     def __len__(self) -> int:

@@ -1,9 +1,10 @@
 """A tile of a survey and what became of it, as the manifest keeps it."""
 
-import json
 import sqlite3
 from dataclasses import dataclass, field
 from enum import Enum
+
+import orjson
 
 from app.survey.tile import Bounds, Tile
 
@@ -92,17 +93,17 @@ def row_of(found: sqlite3.Row) -> Row:
         error=found["error"],
         worker=found["worker"],
         basis=found["basis"],
-        lacking=json.loads(found["lacking"]),
+        lacking=orjson.loads(found["lacking"]),
         output=found["output"],
         output_bytes=found["output_bytes"],
         output_sha256=found["output_sha256"],
         labelled_points=found["labelled_points"],
         context_points=found["context_points"],
-        counts={int(label): count for label, count in json.loads(found["counts"]).items()},
+        counts={int(label): count for label, count in orjson.loads(found["counts"]).items()},
         reference=found["reference"],
-        agreement=[tuple(each) for each in json.loads(found["agreement"])],
-        warnings=json.loads(found["warnings"]),
-        timings_ms=json.loads(found["timings_ms"]),
+        agreement=[tuple(each) for each in orjson.loads(found["agreement"])],
+        warnings=orjson.loads(found["warnings"]),
+        timings_ms=orjson.loads(found["timings_ms"]),
         seconds=found["seconds"],
         updated=found["updated"],
     )
