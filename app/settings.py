@@ -75,6 +75,10 @@ ORIGIN = r"\s*(\*|https?://[^\s,/?#]+/?)\s*"
 Origins = Annotated[
     str, _like(rf"({ORIGIN}(,{ORIGIN})*)?", "origins such as https://maps.example.com:8443 joined by ',', or *")
 ]
+SOURCE = r"\s*(https?|s3a?|gs|gcs)://[^\s,/?#@]+(/[^\s,?#]*)?\s*"
+Prefixes = Annotated[
+    str, _like(rf"({SOURCE}(,{SOURCE})*)?", "beginnings of URLs such as s3://bucket/surveys/ joined by ','")
+]
 PREFIX = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -, such as /lidar")]
 
@@ -221,6 +225,25 @@ class Settings(EngineSettings, BaseSettings):
         1.0, ge=0, description="least time after SIGTERM in which /health/ready says 503 before the port is closed"
     )
     grace_s: float = Field(30.0, gt=0, description="time after SIGTERM for requests under way")
+
+    jobs_dir: Path | None = Field(
+        None, description="folder that keeps the jobs of POST /jobs, their files and answers; unset: there are no jobs"
+    )
+    jobs_roots: str = Field(
+        "", description="folders whose files a job may name as sources, joined by ':'; empty: only uploads"
+    )
+    jobs_urls: Prefixes = Field(
+        "",
+        description="what the URLs of a job's sources may begin with, such as s3://bucket/surveys/ or "
+        "https://tiles.example.com/, joined by ','; no redirect is followed; empty: none",
+    )
+    jobs_keep_s: float = Field(
+        604_800.0, gt=0, description="time after its end in which a job and its answers are kept"
+    )
+    jobs_disk_mib: int = Field(
+        102_400, ge=0, description="disk space of all jobs together before uploads get 507; 0: no limit"
+    )
+    jobs_waiting: int = Field(100, gt=0, description="jobs that wait or run before new ones get 429")
 
     api_keys: Keys = Field(
         "",

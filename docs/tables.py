@@ -29,12 +29,21 @@ UNDESCRIBED = {
 }
 
 
-INFERENCE = "/v2"
+INFERENCE, JOBS = "/v2", "/jobs"
 
 
 def endpoints() -> str:
-    """Every path that the OpenAPI description lists, and the description's own, without the Open Inference protocol."""
-    return _endpoints({name: what for name, what in _described().items() if INFERENCE not in name} | UNDESCRIBED)
+    """Every path that the OpenAPI description lists, and the description's own, without jobs and Open Inference."""
+    elsewhere = (INFERENCE, JOBS)
+    described = _described().items()
+    return _endpoints(
+        {name: what for name, what in described if not any(each in name for each in elsewhere)} | UNDESCRIBED
+    )
+
+
+def jobs() -> str:
+    """The paths of jobs."""
+    return _endpoints({name: what for name, what in _described().items() if JOBS in name})
 
 
 def inference() -> str:
@@ -107,6 +116,7 @@ TABLES = {
     "README.md": {"endpoints": endpoints, "formats": catalog.table},
     "docs/clients.md": {"options": options, "inference": inference, "outputs": outputs},
     "docs/formats.md": {"fields": fields},
+    "docs/jobs.md": {"jobs": jobs},
     "docs/operations.md": {"settings": settings},
 }
 

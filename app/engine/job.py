@@ -50,6 +50,8 @@ class CloudJob:
         shares: whether it may go through the network together with others.
         need_bytes: estimate of the device memory that it takes in flight: its largest pass, and its points.
         losses: engines that were lost with it; after the first it goes without others.
+        background_s: of one that waits behind all others, and is not counted among what waits: seconds that an engine
+            has for it; its deadline is set when one takes it. 0 for others.
         engine: name of the one that took it last.
         status: set by the scheduler alone.
         result: the segmented cloud, or the problem that the job ended in.
@@ -62,6 +64,7 @@ class CloudJob:
     shares: bool = False
     need_bytes: int = 0
     losses: int = 0
+    background_s: float = 0.0
     engine: str = ""
     status: JobStatus = JobStatus.WAITING
     id: str = field(default_factory=lambda: uuid4().hex)

@@ -40,6 +40,7 @@ class Taker:
 class JobQueue:
     """Jobs that wait for an engine, first come, first served, and those that engines have. For one thread at a time.
 
+    Jobs in the background (``CloudJob.background_s``) go when no other is ready.
     Of the jobs that wait when an engine was lost, those that were in none go first, small before large, and those that
     were in one go last, alone in their engine, and one at a time: a cloud that loses engines keeps the others waiting
     for one restart, and ends one of several engines.
@@ -107,6 +108,8 @@ class JobQueue:
         for job in batch:
             self._jobs.remove(job)
             job.status, job.started_s, job.engine = JobStatus.RUNNING, now_s, taker.name
+            if job.background_s:
+                job.deadline_s = now_s + job.background_s
             if job.losses:
                 self._suspect = job
         self._running += batch
@@ -135,13 +138,14 @@ class JobQueue:
     def _num_voxels(self, jobs: list[CloudJob]) -> int:
         return sum(self._density.num_voxels(job.options.model, job.num_points) for job in jobs)
 
-    def _rank(self, job: CloudJob) -> tuple[bool, int, int, float]:
+    def _rank(self, job: CloudJob) -> tuple[bool, bool, int, int, float]:
+        is_last = job.background_s > 0
         if job.submitted_s > self._overtaken_until_s:
-            return True, 0, 0, job.submitted_s
-        return False, job.losses, job.num_points, job.submitted_s
+            return is_last, True, 0, 0, job.submitted_s
+        return is_last, False, job.losses, job.num_points, job.submitted_s
 
 
 def _go_together(first: CloudJob, second: CloudJob) -> bool:
     """Whether two jobs may share a pass."""
-    same = first.options.network == second.options.network
+    same = first.options.network == second.options.network and first.background_s == second.background_s
     return same and first.shares and second.shares and not (first.losses or second.losses)

@@ -18,6 +18,7 @@ class Request:
         deadline: of the whole request.
         memory: what it reserves.
         id: in logs and answers.
+        background_s: as in ``CloudJob``.
     """
 
     options: Options
@@ -25,3 +26,4 @@ class Request:
     deadline: Deadline
     memory: RequestMemory
     id: str = ""
+    background_s: float = 0.0

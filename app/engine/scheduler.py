@@ -68,20 +68,25 @@ class Scheduler:
         *,
         shares: bool = False,
         need_bytes: int = 0,
+        background_s: float = 0.0,
     ) -> CloudJob:
-        """Queue a cloud, which stays the caller's to close. ``need_bytes`` and ``shares`` are as in ``CloudJob``.
+        """Queue a cloud, which stays the caller's to close. ``need_bytes``, ``shares`` and ``background_s`` are as in
+        ``CloudJob``.
 
-        Raises Busy if points or bytes are too many, Quarantined, NotReady after ``refuse``.
+        Raises Busy if points or bytes are too many, which those in the background never are; Quarantined; NotReady
+        after ``refuse``.
         """
         self.quarantine.check(cloud, options.model)
         with self._changed:
             if self._refusal:
                 raise self._refused()
-            self.admission.add_cloud(cloud.num_points, need_bytes)
+            if not background_s:
+                self.admission.add_cloud(cloud.num_points, need_bytes)
             try:
-                job = CloudJob(cloud.share(), options, deadline_s, shares, need_bytes)
+                job = CloudJob(cloud.share(), options, deadline_s, shares, need_bytes, background_s=background_s)
             except BaseException:
-                self.admission.remove_cloud(cloud.num_points, need_bytes)
+                if not background_s:
+                    self.admission.remove_cloud(cloud.num_points, need_bytes)
                 raise
             self._queue.add(job)
             self._changed.notify_all()
@@ -217,7 +222,8 @@ class Scheduler:
         if isinstance(outcome, SegmentedCloud):
             self._queue.note_voxels(job, outcome.num_voxels)
             took_s = (time.monotonic() - job.started_s) / max(outcome.batch_size, num_beside)
-        self.admission.remove_cloud(job.num_points, job.need_bytes, took_s)
+        if not job.background_s:
+            self.admission.remove_cloud(job.num_points, job.need_bytes, took_s)
         job.cloud.close()
         if isinstance(outcome, Problem):
             job.result.set_exception(outcome)

@@ -29,7 +29,7 @@ from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
-from app.options import Options
+from app.options import MAX_TIMEOUT_S, Options
 from app.settings import Settings
 
 __all__ = ["Answer", "Service"]
@@ -213,11 +213,20 @@ class Service:
 
     @contextmanager
     def request(
-        self, options: Options, request_id: str = "", *, is_gone: Callable[[], bool] = lambda: False
+        self,
+        options: Options,
+        request_id: str = "",
+        *,
+        is_gone: Callable[[], bool] = lambda: False,
+        is_background: bool = False,
     ) -> Iterator[Request]:
         """A request for the steps below, whose memory is given back at its end; raises what ``predict`` does before
-        any work."""
-        deadline = Deadline.after(min(options.timeout_s or math.inf, self._settings.request_timeout_s), is_gone)
+        any work.
+
+        One in the background waits for an engine as long as others ask for it; its time counts once it has one.
+        """
+        limit_s = min(options.timeout_s or math.inf, self._settings.request_timeout_s)
+        deadline = Deadline.after(MAX_TIMEOUT_S if is_background else limit_s, is_gone)
         max_passes = self._settings.max_passes
         if options.max_passes and options.max_passes > max_passes:
             raise BadRequest(f"max_passes {options.max_passes} is not accepted; accepted are 1 to {max_passes}.")
@@ -225,7 +234,7 @@ class Service:
         options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
         with self.memory.reservation() as reservation:
             memory = RequestMemory(reservation, card, options.fields, deadline)
-            yield Request(options, card, deadline, memory, request_id)
+            yield Request(options, card, deadline, memory, request_id, limit_s if is_background else 0.0)
 
     def decode(self, body: Body, request: Request) -> Packed[CloudMeta]:
         """The cloud in ``body``, with what is needed of it for ``request.options.output``; it is the caller's to close.
@@ -252,6 +261,7 @@ class Service:
             request.deadline.at_s,
             shares=card.shares_passes and options.mode.is_single_pass,
             need_bytes=card.bytes_per_voxel * voxels + POINT_BYTES * cloud.num_points,
+            background_s=request.background_s,
         )
 
     def result(self, job: CloudJob, request: Request) -> SegmentedCloud:

@@ -22,6 +22,7 @@ from app.http import (
 )
 from app.http.environ import Environ
 from app.http.guard import Guard
+from app.http.jobs import views
 from app.http.measures import Measures
 from app.http.report import DiagnosticsReport
 from app.http.state import KEY, State
@@ -29,6 +30,7 @@ from app.http.telemetry import Telemetry
 from app.http.v2 import infer, repository
 from app.http.v2 import models as v2
 from app.settings import Settings
+from app.survey.jobs.queue import JobQueue
 
 DESCRIPTION = "Takes a point cloud and gives back a class for every point, with networks trained in Pointcept."
 
@@ -41,16 +43,18 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app = APIFlask("app", "pointserve", _version(), docs_path=None, json_errors=False, static_folder=static)
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
-    measures = Measures(service)
+    jobs = JobQueue(service, settings, settings.jobs_dir) if settings.jobs_dir else None
+    measures = Measures(service, jobs)
     reports = DiagnosticsReport(settings), DiagnosticsReport(settings, deep=True)
-    app.extensions[KEY] = State(settings, service, measures, *reports, {})
+    app.extensions[KEY] = State(settings, service, measures, *reports, {}, jobs)
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
     Guard(settings, measures).register(app)
     app.wsgi_app = Environ(app.wsgi_app, settings)  # type: ignore[method-assign]
     measures.register(app)
     app.spec_processor(openapi.complete)
-    for part in (predict, progress, health, models, samples, diagnostics, metrics, docs, page, v2, infer, repository):
+    parts = (predict, views, progress, health, models, samples, diagnostics, metrics, docs, page, v2, infer, repository)
+    for part in parts:
         app.register_blueprint(part.blueprint)
     return app
 

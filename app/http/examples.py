@@ -33,6 +33,10 @@ sleep 0.5
 curl {HOST}progress/my-town
 wait"""
 
+JOB = f"""\
+{TOWN}job=$(curl -F file=@town.laz {HOST}jobs | sed 's/.*"id": *"\\([^"]*\\)".*/\\1/')
+"""
+
 INFER = f"""\
 curl --json '{{
   "inputs": [{{"name": "coord", "datatype": "FP64", "shape": [3, 3], "data": [0, 0, 0, 1, 0, 0, 0, 1, 0.5]}}],
@@ -45,6 +49,13 @@ EXAMPLES = {
     "GET /openapi.json": f"curl {HOST}openapi.json",
     "POST /predict": PREDICT,
     "GET /progress/{request_id}": PROGRESS,
+    "POST /jobs": f"{TOWN}curl -o forest.laz {HOST}samples/forest.laz\n"
+    f"curl -F file=@town.laz -F file=@forest.laz '{HOST}jobs?output=laz'",
+    "GET /jobs": f"curl {HOST}jobs",
+    "GET /jobs/{job_id}": f"{JOB}curl {HOST}jobs/$job",
+    "GET /jobs/{job_id}/result": f"{JOB}until curl --fail-with-body {HOST}jobs/$job/result -o town.laz; "
+    "do sleep 1; done",
+    "DELETE /jobs/{job_id}": f"{JOB}curl -X DELETE {HOST}jobs/$job -i",
     "GET /samples": f"curl {HOST}samples",
     "GET /samples/{name}.laz": f"curl -o forest.laz {HOST}samples/forest.laz",
     "GET /health": f"curl {HOST}health",

@@ -26,7 +26,9 @@ class Form:
     the names of the parts that have a filename.
     """
 
-    def __init__(self, file: Spool):
+    max_parts = MAX_PARTS
+
+    def __init__(self, file: Spool | None = None):
         self.file = file
         self.filename = ""
         self.fields: MultiDict[str, str] = MultiDict()
@@ -42,7 +44,7 @@ class Form:
         """
         if not boundary:
             raise BadRequest(f"The form is malformed: its Content-Type states no boundary. {HOW_TO_SEND}")
-        decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), HEAD_BYTES, max_parts=MAX_PARTS)
+        decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), HEAD_BYTES, max_parts=self.max_parts)
         part: Field | File | None = None
         content: list[bytes] = []
         try:
@@ -51,10 +53,9 @@ class Form:
                     decoder.receive_data(stream.read(CHUNK_BYTES) or None)
                 elif isinstance(event, Field | File):
                     part, content = event, []
-                    self._begin(part)
+                    self.begin(part)
                 elif isinstance(event, Data) and isinstance(part, File):
-                    if len(self.files) == 1:
-                        self.file.write(event.data)
+                    self.take(event.data)
                 elif isinstance(event, Data) and part is not None:
                     self._count(event.data)
                     content.append(event.data)
@@ -62,7 +63,7 @@ class Form:
                         self.fields.add(part.name or "", b"".join(content).decode("utf-8", "replace"))
         except RequestEntityTooLarge:
             raise TooLarge(
-                f"The form has more than {MAX_PARTS} parts, or a part with {HEAD_BYTES} bytes before its content. "
+                f"The form has more than {self.max_parts} parts, or a part with {HEAD_BYTES} bytes before its content. "
                 f"{HOW_TO_SEND}"
             ) from None
         except ValueError as error:
@@ -88,12 +89,18 @@ class Form:
             f"The form needs exactly one part 'file' that has a filename; it holds {parts or 'no parts'}. {HOW_TO_SEND}"
         )
 
-    def _begin(self, part: Field | File) -> None:
+    def begin(self, part: Field | File) -> None:
+        """A part begins, of which ``take`` gets the content if it is a file."""
         self._count((part.name or "").encode("utf-8", "replace"))
         if isinstance(part, File):
             self.files.append(part.name or "")
             if len(self.files) == 1:
                 self.filename = part.filename[-FILENAME_CHARS:]
+
+    def take(self, data: bytes | bytearray) -> None:
+        """Content of the file that has begun last."""
+        if len(self.files) == 1 and self.file:
+            self.file.write(memoryview(data))
 
     def _count(self, data: bytes | bytearray) -> None:
         self._num_bytes += len(data)

@@ -1,7 +1,7 @@
 """Access checks of every request (host name, key, rate, origin), and the security headers of every answer."""
 
 from apiflask import APIFlask
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.errors import Busy, Forbidden, Unauthorized, quoted
@@ -23,7 +23,7 @@ ACCEPTED = (
     "X-API-Key, X-Request-Id, X-Request-Timeout"
 )
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Methods": "DELETE, GET, POST",
     "Access-Control-Allow-Headers": ACCEPTED,
     "Access-Control-Max-Age": "600",
 }
@@ -59,7 +59,7 @@ class Guard:
             if request.method == "OPTIONS":
                 return self._preflight()
             self._check_origin()
-            owner = self._keys.owner(request)
+            g.owner = owner = self._keys.owner(request)
             if owner:
                 note(key=owner)
             if request.method not in READING and not was_asked(request.environ):

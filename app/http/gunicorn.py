@@ -15,7 +15,9 @@ from app.http.front.descriptors import fitted, raise_limit
 from app.http.front.refusal import FIELD_BYTES, LINE_BYTES, NUM_FIELDS
 from app.http.front.worker import CLOSE_S, Worker
 from app.http.ready import announce
+from app.http.state import KEY, LONG_REQUESTS
 from app.settings import Settings
+from app.survey.jobs.queue import JobQueue
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -31,6 +33,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings):
         self.settings = settings
         self.service: Service | None = None
+        self.jobs: JobQueue | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -41,7 +44,9 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> "WSGIApplication":
         """Called by gunicorn, in the worker."""
         self.service = Service(self.settings)
-        return create_app(self.settings, self.service)
+        app = create_app(self.settings, self.service)
+        self.jobs = app.extensions[KEY].jobs
+        return app
 
     def _config(self) -> dict[str, Any]:
         host, port = self.settings.host, self.settings.port
@@ -49,7 +54,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": 1,
             "worker_class": Worker,
-            "threads": self.settings.queue_requests + SPARE_THREADS,
+            "threads": self.settings.queue_requests + SPARE_THREADS + LONG_REQUESTS * bool(self.settings.jobs_dir),
             "worker_tmp_dir": _heartbeat_folder(self.settings.spool_dir),
             "graceful_timeout": math.ceil(max(self.settings.grace_s, self.settings.drain_delay_s) + CLOSE_S + STOP_S),
             "limit_request_line": LINE_BYTES,
@@ -68,6 +73,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         assert self.service is not None
         worker.settings, worker.service = self.settings, self.service
         self.service.start()
+        if self.jobs:
+            self.jobs.start()
         announce(self.service, self.settings)
 
     def _stop(self, server: object, worker: Worker) -> None:

@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 
 from app.engine.service import Answer, Service
 from app.http.statistics import Statistics, phases_s
+from app.survey.jobs.job import JobState
+from app.survey.jobs.queue import JobQueue
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 POINTS = (1e3, 1e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8)
@@ -22,7 +24,7 @@ RESTARTS = ("killed", "hung", "device", "exit", "start")
 class Measures:
     """Counters and gauges in a registry of their own, and the statistics of each model."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, jobs: JobQueue | None = None):
         self.registry = registry = CollectorRegistry()
         self.statistics = Statistics()
         self.requests = Counter(
@@ -49,6 +51,8 @@ class Measures:
         self._lock = threading.Lock()
         self._rejections = dict.fromkeys(("key", "rate", "origin"), 0)
         registry.register(EngineCollector(service, self))
+        if jobs:
+            registry.register(JobCollector(jobs))
 
     def answered(self, answer: Answer) -> None:
         """Count one prediction."""
@@ -80,6 +84,27 @@ class Measures:
             path = request.url_rule.rule if request.url_rule else "none"
             self.requests.labels(path, response.status_code).inc()
             return response
+
+
+class JobCollector(Collector):
+    """Jobs, looked at when Prometheus asks."""
+
+    def __init__(self, jobs: JobQueue):
+        self.jobs = jobs
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """Jobs, tiles and disk space of this moment."""
+        states = self.jobs.store.counts()
+        jobs = GaugeMetricFamily("pointserve_jobs", "Jobs that are kept, by state.", labels=["state"])
+        for state in JobState:
+            jobs.add_metric([str(state)], states[state])
+        yield jobs
+        yield GaugeMetricFamily("pointserve_jobs_disk_bytes", "Disk space of all jobs.", self.jobs.store.used_bytes)
+        tiles = CounterMetricFamily("pointserve_job_tiles", "Tiles of jobs that ended, by state.", labels=["state"])
+        for name, count in self.jobs.tiles.items():
+            tiles.add_metric([name], count)
+        yield tiles
+        yield CounterMetricFamily("pointserve_job_points", "Points of these that were labelled.", self.jobs.points)
 
 
 class EngineCollector(Collector):

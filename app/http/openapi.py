@@ -11,6 +11,7 @@ from app.clouds import fields
 from app.clouds.answer import Prediction
 from app.clouds.catalog import WRITERS
 from app.http.examples import add_examples
+from app.http.jobs.description import describe as describe_jobs
 from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe
 from app.http.v2.request import InferenceRequest
@@ -25,6 +26,7 @@ WHY = {
     401: "A key is required, and was missing or wrong",
     403: "Not allowed on this server, to a page of another origin, or under this name",
     404: "No such model",
+    409: "The job has not ended yet",
     406: "No media type in Accept can be answered",
     408: "The headers or the body arrived too slowly",
     413: "The body or the cloud is over a limit",
@@ -110,6 +112,17 @@ def responses(kind: type, *statuses: int, same: tuple[int, ...] = ()) -> Respons
     return {**done, **problems(*statuses)}
 
 
+def job_responses(kind: type, status: int, *statuses: int) -> Responses:
+    """A view that answers ``status`` with the JSON of a ``kind``, and ``statuses`` with an error."""
+    content = {"application/json": {"schema": component(kind)}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content}, **problems(*statuses)}
+
+
+def files(what: str, *statuses: int) -> Responses:
+    """A view that answers 200 with a file, and ``statuses`` with an error."""
+    return {200: {"description": what, "content": {"application/octet-stream": {}}}, **problems(*statuses)}
+
+
 def predict_responses() -> Responses:
     """The answers of POST /predict: JSON or a file of one of the writers."""
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}
@@ -127,6 +140,7 @@ def complete(spec: Any) -> Any:
     options = properties()
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
+    describe_jobs(spec, predict)
     describe(spec, component(InferenceRequest))
     for operation in (operation for path in spec["paths"].values() for operation in path.values()):
         described = {str(status): problem for status, problem in problems(*ANYWHERE).items()} | operation["responses"]

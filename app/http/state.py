@@ -11,17 +11,20 @@ from app.engine.service import Service
 from app.http.measures import Measures
 from app.http.report import DiagnosticsReport
 from app.settings import MIB, Settings
+from app.survey.jobs.queue import JobQueue
 
 if TYPE_CHECKING:
     from app.http.progress import Progress
 
 KEY = "pointserve"
+LONG_REQUESTS = 24  # uploads, downloads and watchers of jobs at a time
 LEAST_SPOOL_MIB, SPOOL_SHARE = 64, 8  # of a body: so much may be in memory, or one part in so many
 
 
 @dataclass(frozen=True)
 class State:
-    """Settings, engine and measures of an app; ``under_way`` is the progress of each prediction by its request id."""
+    """Settings, engine and measures of an app; ``under_way`` is the progress of each prediction by its request id,
+    ``jobs`` are those of POST /jobs, if there are any."""
 
     settings: Settings
     service: Service
@@ -29,6 +32,7 @@ class State:
     report: DiagnosticsReport
     deep_report: DiagnosticsReport
     under_way: dict[str, "Progress"]
+    jobs: JobQueue | None = None
 
     @cached_property
     def storage(self) -> Storage:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -82,9 +82,11 @@ class LocalTile:
 class LocalWorkers:
     """The workers of a service in this process, which its owner starts and stops. For one driver."""
 
-    def __init__(self, service: Service, settings: Settings):
-        """``settings`` are those of ``service``."""
+    def __init__(self, service: Service, settings: Settings, *, is_background: bool = False):
+        """``settings`` are those of ``service``. In the background, tiles leave the engines to requests that come, and
+        half of readers and memory."""
         self._service = service
+        self._is_background = is_background
         self._settings = settings
         spool_bytes = settings.spool_memory_mib * MIB or service.memory.total_bytes // SPOOL_SHARE
         self._storage = Storage(spool_bytes, settings.spool_dir, service.memory)
@@ -97,10 +99,12 @@ class LocalWorkers:
     @property
     def capacity(self) -> Capacity:
         """A tile a lane of the engines, and one a reader beside those."""
-        memory_bytes = self._service.memory.total_bytes
+        share = 2 if self._is_background else 1
+        memory_bytes = self._service.memory.total_bytes // share
+        decodes = max(1, self._settings.readers // share)
         return Capacity(
-            decodes=self._settings.readers,
-            labels=self._lanes + self._settings.readers,
+            decodes=decodes,
+            labels=self._lanes + decodes,
             points=memory_bytes // POINT_BYTES or self._settings.queue_points,
             kept_bytes=memory_bytes // KEPT_SHARE or KEPT_BYTES,
         )
@@ -108,7 +112,7 @@ class LocalWorkers:
     def model(self, options: Options) -> Model:
         """The model that ``options`` ask for, once it is loaded."""
         self._service.wait_ready(READY_S)
-        with self._service.request(options) as request:
+        with self._request(options) as request:
             return model_of(request.card, self._settings)
 
     def decode(self, tile: Tile, ring_m: float, options: Options) -> "Future[DecodedTile]":
@@ -127,6 +131,9 @@ class LocalWorkers:
         for pool in (self._decoders, self._labellers):
             pool.shutdown(cancel_futures=True)
 
+    def _request(self, options: Options) -> AbstractContextManager[Request]:
+        return self._service.request(options, is_gone=self._is_gone, is_background=self._is_background)
+
     def _is_gone(self) -> bool:
         return self._is_stopping
 
@@ -135,7 +142,7 @@ class LocalWorkers:
         options = replace(options, filename=PurePosixPath(remote.shown(tile.path)).name)
         with ExitStack() as stack:
             body = stack.enter_context(files.open_local(tile, self._storage))
-            with self._service.request(options, is_gone=self._is_gone) as request:
+            with self._request(options) as request:
                 try:
                     cloud = stack.enter_context(self._service.decode(body, request))
                 except BadCloud:
@@ -161,7 +168,7 @@ class LocalWorkers:
             return _copied(tile, decoded.body, task)
         cloud = decoded.cloud
         with ExitStack() as stack:
-            request = stack.enter_context(self._service.request(task.options, is_gone=self._is_gone))
+            request = stack.enter_context(self._request(task.options))
             begin = time.perf_counter()
             whole = stack.enter_context(_with_context(tile, cloud, rings, task, request))
             joined = time.perf_counter()

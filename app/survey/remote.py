@@ -17,7 +17,13 @@ WEB = ("http", "https")
 S3_CONNECTIONS = 64
 BLOCK_BYTES = 32 << 20
 MISSING = "pip install 'pointserve[{extra}]' makes it possible"
+_WEB_OPTIONS: dict[str, Any] = {}  # of every request to a web server
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def refuse_redirects() -> None:
+    """From now on this process follows no web server to another address than the one that was asked for."""
+    _WEB_OPTIONS["allow_redirects"] = False
 
 
 def scheme(path: str) -> str:
@@ -47,7 +53,7 @@ def filesystem(path: str) -> Any:
     from fsspec.config import conf
 
     name = scheme(path)
-    options: dict[str, Any] = {"use_listings_cache": False}
+    options: dict[str, Any] = {"use_listings_cache": False, **(_WEB_OPTIONS if name in WEB else {})}
     if EXTRAS[name] == "s3":
         options["config_kwargs"] = {
             "max_pool_connections": S3_CONNECTIONS,

@@ -6,7 +6,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.errors import NotReady
+from app.errors import Forbidden, NotReady
 from app.survey.remote import shown
 from app.survey.tile import Stat
 
@@ -44,7 +44,9 @@ async def _piece(files: Any, url: str, start: int, end: int) -> tuple[bytes, Sta
     session = await files.set_session()
     headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-    async with session.get(files.encode_url(url), headers=headers, timeout=timeout) as answer:
+    async with session.get(files.encode_url(url), headers=headers, timeout=timeout, **files.kwargs) as answer:
+        if 300 <= answer.status < 400:
+            raise Forbidden(f"{shown(url)}: the server sends elsewhere, where this one may not go.")
         if answer.status == 404:
             raise FileNotFoundError(url)
         is_part = answer.status in (206, 416)

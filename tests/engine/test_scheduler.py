@@ -425,3 +425,15 @@ def test_seconds_of_clouds_beside_each_other_are_not_counted_for_each():
     with pytest.raises(Busy) as caught:
         submit(scheduler, 1)
     assert caught.value.retry_after_s == pytest.approx(10, abs=1)  # 1000 points, of which 100 took a second
+
+
+def test_clouds_in_the_background_fill_no_queue(threads):
+    scheduler = scheduler_of(max_points=100)
+    jobs = [submit(scheduler, 90, background_s=30.0) for _ in range(3)]
+    asked = submit(scheduler, 90)
+    assert scheduler.admission.num_points == 90
+    for job in (asked, *jobs):
+        assert taken(scheduler) is job
+        finish(scheduler, job)
+        job.result.result().segmentation.close()
+    assert scheduler.admission.num_points == 0

@@ -24,6 +24,8 @@ NO_JSON = {
     "GET /docs",
     "GET /metrics",
     "GET /samples/{name}.laz",
+    "GET /jobs/{job_id}/result",
+    "DELETE /jobs/{job_id}",
     "GET /progress/{request_id}",
     "POST /models/{name}/unload",
     "POST /v2/repository/models/{name}/load",
@@ -33,8 +35,9 @@ NO_JSON = {
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the model that comes along."""
-    with Server(tmp_path_factory.mktemp("server") / "stderr.log", models="") as started:
+    """A server with the model that comes along, and jobs."""
+    folder = tmp_path_factory.mktemp("server")
+    with Server(folder / "stderr.log", models="", jobs_dir=folder / "jobs") as started:
         yield started.wait_ready()
 
 

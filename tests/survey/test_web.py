@@ -152,3 +152,14 @@ def test_local_files_are_opened_where_they_are(tmp_path):
     path.unlink()
     with pytest.raises(Problem, match="does not exist"):
         loaded(found)
+
+
+def test_no_redirect_is_followed_where_that_is_refused(web, monkeypatch):
+    (web.folder / "a.las").write_bytes(BIG)
+    (web.folder / "folder").mkdir()
+    monkeypatch.setattr(remote, "_WEB_OPTIONS", {})
+    found = Source("folder", f"{web.url}folder")  # without a slash, to which the server sends on
+    assert "elsewhere" not in tile_of(found).error
+    remote.refuse_redirects()
+    assert "the server sends elsewhere" in tile_of(found).error
+    assert tile(web).num_points == 20_000

@@ -1,0 +1,32 @@
+"""What POST /jobs reads, for the OpenAPI description."""
+
+import copy
+from typing import Any
+
+BUFFER: dict[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
+SOURCES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 1000}
+
+
+def describe(spec: Any, predict: Any) -> None:
+    """Add parameters and body to POST /jobs of ``spec``; ``predict`` is the operation with the options."""
+    submit = spec["paths"]["/jobs"]["post"]
+    own = {
+        "buffer": (BUFFER, "Metres around a file within which others of the job give context; default: the model's."),
+        "sources": (SOURCES, "Files, folders or globs of the server, or URLs, below what its operator allows."),
+    }
+    submit["parameters"] = copy.deepcopy(predict["parameters"])
+    for name, (schema, text) in own.items():
+        submit["parameters"].append({"name": name, "in": "query", "description": text, "schema": schema})
+    form = copy.deepcopy(predict["requestBody"]["content"]["multipart/form-data"]["schema"])
+    options = {name: schema for name, schema in form["properties"].items() if name != "file"}
+    wanted = options | {name: schema for name, (schema, _) in own.items()}
+    form["properties"] = {"file": {"type": "array", "items": form["properties"]["file"]}, **wanted}
+    submit["requestBody"] = {
+        "required": False,
+        "description": "Files as parts 'file' of a form, one file as it is, or sources as JSON.",
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "application/octet-stream": {"schema": {}},
+            "application/json": {"schema": {"type": "object", "properties": wanted}},
+        },
+    }

@@ -1,0 +1,74 @@
+"""The answers of a job as one file: that of its only tile, or a zip of all, with what shows the whole survey."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Response, send_file
+
+from app.clouds.catalog import FORMATS, WRITERS
+from app.errors import NotFound
+from app.survey import report, survey
+from app.survey.jobs.job import Job
+from app.survey.jobs.store import NotEnded, Store
+from app.survey.manifest import Manifest
+from app.survey.row import State
+
+CHUNK_BYTES = 1 << 18
+BESIDE = (report.FILE, survey.VPC)
+
+
+def result_of(store: Store, job: Job) -> Response:
+    """The answers of ``job``; raises NotEnded, or NotFound if no tile was labelled."""
+    if not job.state.is_ended:
+        raise NotEnded(f"The job is {job.state}; its answers can be had once it has ended. GET /jobs/ID says how far.")
+    out = store.answers_of(job)
+    with Manifest.read(out) as manifest:
+        num_tiles = len(manifest)
+        paths = [Path(row.output) for row in manifest.rows(State.DONE)]
+    if not paths:
+        raise NotFound(f"No tile of the job was labelled. GET /jobs/{job.id} says why.")
+    if num_tiles == 1:
+        return send_file(paths[0], _media_type(paths[0]), as_attachment=True, download_name=paths[0].name)
+    paths += [out / name for name in BESIDE if (out / name).is_file()]
+    response = Response(zipped(out, paths), mimetype="application/zip")
+    response.headers["Content-Disposition"] = f'attachment; filename="{job.id}.zip"'
+    return response
+
+
+def zipped(folder: Path, paths: list[Path]) -> Iterator[bytes]:
+    """The files ``paths`` of ``folder`` as a zip, stored as they are, piece by piece."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
+        for path in paths:
+            entry = zipfile.ZipInfo.from_file(path, path.relative_to(folder), strict_timestamps=False)
+            with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as member:
+                while chunk := file.read(CHUNK_BYTES):
+                    member.write(chunk)
+                    yield sink.taken()
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """Keeps what is written until it is taken; without positions, as a connection is."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._chunks.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        data, self._chunks = b"".join(self._chunks), []
+        return data
+
+
+def _media_type(path: Path) -> str:
+    names = [name for name in WRITERS if FORMATS[name].suffix == path.suffix.lower()]
+    return WRITERS[names[0]].media_type if names else "application/octet-stream"

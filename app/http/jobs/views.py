@@ -1,0 +1,106 @@
+"""POST /jobs and its kin: surveys that the service labels while nobody waits on a connection."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, g, request
+
+from app.errors import Busy, NotFound
+from app.http.front.descriptors import check_left
+from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
+from app.http.jobs.received import job_of, receive
+from app.http.jobs.result import result_of
+from app.http.openapi import files, job_responses, problems, responses
+from app.http.state import LONG_REQUESTS, state
+from app.http.trace import note
+from app.survey.jobs.job import Job
+from app.survey.jobs.queue import JobQueue
+
+OFF = "There are no jobs on this server: its operator gives them a folder in POINTSERVE_JOBS_DIR."
+RETRY_S = 10.0
+
+blueprint = APIBlueprint("jobs", __name__)
+_places = threading.BoundedSemaphore(LONG_REQUESTS)
+
+
+@blueprint.post("/jobs")
+@blueprint.doc(responses=job_responses(JobReport, 201, 401, 403, 404, 413, 415, 422, 429, 507))
+def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Label files while nobody waits: an upload, or places that the operator allows"""
+    jobs = _jobs()
+    with _place(), jobs.store.draft() as draft:
+        wish = receive(request, draft)
+        for source in wish.sources:
+            jobs.allowed.check_source(source)
+        job = job_of(draft, wish, g.owner, time.time())
+        jobs.store.add(draft, job)
+    note(job=job.id)
+    return asdict(report_of(jobs, job)), 201, {"Location": f"{request.script_root}/jobs/{job.id}"}
+
+
+@blueprint.get("/jobs")
+@blueprint.doc(responses=responses(Jobs, 404))
+def listed() -> dict[str, Any]:
+    """The jobs of the key that asks"""
+    jobs = _jobs()
+    return asdict(Jobs([report_of(jobs, job) for job in jobs.store.all() if job.owner == g.owner]))
+
+
+@blueprint.get("/jobs/<job_id>")
+@blueprint.doc(responses=responses(JobDetails, 404))
+def described(job_id: str) -> dict[str, Any]:
+    """How far a job is, in all and by tile"""
+    jobs = _jobs()
+    return asdict(details_of(jobs, _job(jobs, job_id)))
+
+
+@blueprint.get("/jobs/<job_id>/result")
+@blueprint.doc(responses=files("The answer of the only file, or a zip of all answers and a report", 404, 409, 429))
+def result(job_id: str) -> Response:
+    """The answers of a job that has ended"""
+    jobs = _jobs()
+    with ExitStack() as stack:
+        stack.enter_context(_place())
+        response = result_of(jobs.store, _job(jobs, job_id))
+        response.call_on_close(stack.pop_all().close)
+    return response
+
+
+@blueprint.delete("/jobs/<job_id>")
+@blueprint.doc(responses={204: {"description": "It is gone"}, **problems(401, 403, 404)})
+def remove(job_id: str) -> tuple[str, int]:
+    """End a job, and remove its files and answers"""
+    jobs = _jobs()
+    jobs.store.remove(_job(jobs, job_id))
+    return "", 204
+
+
+def _jobs() -> JobQueue:
+    """The jobs of this service; raises NotFound if it has none."""
+    jobs = state().jobs
+    if jobs is None:
+        raise NotFound(OFF)
+    return jobs
+
+
+def _job(jobs: JobQueue, job_id: str) -> Job:
+    note(job=job_id)
+    jobs.store.expire()
+    return jobs.store.get(job_id, g.owner)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """A place among the requests that may take long, beside predictions; raises Busy if there is none."""
+    check_left()
+    if not _places.acquire(blocking=False):
+        raise Busy("As many uploads, downloads and watchers of jobs are here as may be.", retry_after_s=RETRY_S)
+    try:
+        yield
+    finally:
+        _places.release()

@@ -1,0 +1,237 @@
+"""Jobs over HTTP, against a real server process."""
+
+import io
+import os
+import signal
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import laspy
+import numpy as np
+import pytest
+import requests
+
+from app.http.keys import hashed
+from tests.http import clouds
+from tests.http.server import Server, descendants
+
+TILES = {"west/a.laz": slice(0, 700), "b.laz": slice(700, 1400)}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiles, a link out of it, and beside it a file that is nobody's."""
+    folder = tmp_path_factory.mktemp("roots")
+    (folder / "open").mkdir()
+    for number in range(2):
+        (folder / f"open/{number}.laz").write_bytes(clouds.laz(slice(700 * number, 700 * number + 700)))
+    (folder / "secret.laz").write_bytes(clouds.laz())
+    (folder / "open/linked").mkdir()
+    (folder / "open/linked/link.laz").symlink_to(folder / "secret.laz")
+    (folder / "open/out").symlink_to(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, roots: Path):
+    folder = tmp_path_factory.mktemp("jobs")
+    settings = {
+        "jobs_dir": folder / "jobs",
+        "jobs_roots": roots / "open",
+        "jobs_urls": "https://tiles.example.com/open/",
+        "jobs_disk_mib": 4,
+    }
+    with Server(folder / "stderr.log", **settings) as started:
+        yield started.wait_ready()
+
+
+def uploaded(service: Server, tiles: dict[str, bytes], **kwargs: Any) -> requests.Response:
+    return service.post("/jobs", files=[("file", each) for each in tiles.items()], **kwargs)
+
+
+def ended(service: Server, job_id: str, **kwargs: Any) -> dict[str, Any]:
+    return until(
+        lambda: service.get(f"/jobs/{job_id}", **kwargs).json(), lambda job: job["state"] in ("done", "failed")
+    )
+
+
+def until(look: Callable[[], Any], is_it: Callable[[Any], bool], limit_s: float = 120.0) -> Any:
+    end_s = time.monotonic() + limit_s
+    while not is_it(found := look()):
+        assert time.monotonic() < end_s, found
+        time.sleep(0.1)
+    return found
+
+
+def labels(data: bytes) -> np.ndarray:
+    return np.asarray(laspy.read(io.BytesIO(data)).classification)
+
+
+def test_files_that_were_uploaded_come_back_labelled(service: Server):
+    answer = uploaded(service, {name: clouds.laz(rows) for name, rows in TILES.items()}, params={"buffer": 0})
+    assert answer.status_code == 201
+    job = answer.json()
+    assert answer.headers["Location"] == f"/jobs/{job['id']}"
+    assert job["id"] in [each["id"] for each in service.get("/jobs").json()["jobs"]]
+    job = ended(service, job["id"])
+    assert (job["state"], job["tiles"]["done"], job["points_done"]) == ("done", 2, 1400)
+    assert [(each["name"], each["state"], each["points"]) for each in job["files"]] == [
+        ("a.laz", "done", 700),
+        ("b.laz", "done", 700),
+    ]
+    result = service.get(f"/jobs/{job['id']}/result")
+    assert result.headers["Content-Type"] == "application/zip"
+    archive = zipfile.ZipFile(io.BytesIO(result.content))
+    assert archive.testzip() is None
+    assert {*archive.namelist()} == {"a.laz", "b.laz", "report.html", "survey.vpc"}
+    assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+    for name, rows in {"a.laz": TILES["west/a.laz"], "b.laz": TILES["b.laz"]}.items():
+        alone = service.post("/predict?output=laz", data=clouds.laz(rows)).content
+        np.testing.assert_array_equal(labels(archive.read(name)), labels(alone))
+    assert requests.delete(f"{service.url}/jobs/{job['id']}", timeout=30).status_code == 204
+    assert service.get(f"/jobs/{job['id']}").status_code == 404
+    assert not (Path(service.environment["POINTSERVE_JOBS_DIR"]) / job["id"]).exists()
+
+
+def test_one_file_comes_back_as_it_is(service: Server):
+    answer = service.post("/jobs?filename=tile.laz&output=ply", data=clouds.laz(TILES["b.laz"]))
+    job = ended(service, answer.json()["id"])
+    result = service.get(f"/jobs/{job['id']}/result")
+    assert result.content.startswith(b"ply\n")
+    assert "tile.ply" in result.headers["Content-Disposition"]
+
+
+def test_sources_below_the_roots_are_labelled(service: Server, roots: Path):
+    answer = service.post("/jobs", json={"sources": [f"{roots}/open/*.laz"], "buffer": 0})
+    assert answer.status_code == 201, answer.text
+    assert ended(service, answer.json()["id"])["tiles"]["done"] == 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{roots}/secret.laz",
+        "{roots}/open/../secret.laz",
+        "{roots}/open/linked/link.laz",
+        "{roots}/open/out/*.laz",
+        "{roots}/nothing.laz",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "http://tiles.example.com/open/a.laz",
+        "https://tiles.example.com/open/../secret.laz",
+        "https://tiles.example.com/open/%2e%2e/secret.laz",
+        "https://tiles.example.com/opened/a.laz",
+        "https://tiles.example.com@169.254.169.254/open/a.laz",
+        "https://tiles.example.com:8443/open/a.laz",
+        "https://169.254.169.254/open/a.laz",
+        "s3://open/a.laz",
+    ],
+)
+def test_sources_elsewhere_are_refused(service: Server, roots: Path, source: str):
+    answer = service.post("/jobs", json={"sources": [source.format(roots=roots)]})
+    assert answer.status_code == 403, answer.text
+    assert "POINTSERVE_JOBS_ROOTS" in answer.json()["detail"]
+
+
+def test_a_link_out_of_a_root_ends_its_job(service: Server, roots: Path):
+    answer = service.post("/jobs", json={"sources": [f"{roots}/open/linked"]})
+    job = ended(service, answer.json()["id"])
+    assert job["state"] == "failed"
+    assert "link.laz is a link" in job["problem"]
+    assert service.get(f"/jobs/{job['id']}/result").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"json": {}}, "holds no file"),
+        ({"data": b""}, "holds no file"),
+        ({"json": {"sources": ["relative.laz"]}}, "absolute paths"),
+        ({"json": {"sources": ["@/list.txt"]}}, "no lists"),
+        ({"json": {"sources": "a"}}, "list of texts"),
+        ({"json": {"sources": ["/a"], "colour": 1}}, "colour"),
+        ({"files": [("file", ("a.vpc", b"{}"))]}, "virtual point cloud"),
+        ({"files": [("cloud", ("a.laz", b"x"))]}, "'cloud'"),
+        ({"files": [("file", ("a.laz", b""))]}, "empty"),
+        ({"data": b"x", "params": {"buffer": "-1"}}, "buffer"),
+    ],
+)
+def test_what_is_no_job_is_refused_in_words(service: Server, request_: dict[str, Any], words: str):
+    answer = service.post("/jobs", **request_)
+    assert answer.status_code == 400, answer.text
+    assert words in answer.json()["detail"]
+
+
+def test_jobs_take_no_more_disk_than_they_may(service: Server):
+    answer = uploaded(service, {"a.laz": bytes(5 << 20)})
+    assert answer.status_code == 507
+    assert "POINTSERVE_JOBS_DISK_MIB" in answer.json()["detail"]
+    left = [path.name for path in Path(service.environment["POINTSERVE_JOBS_DIR"]).iterdir()]
+    assert not [name for name in left if name.startswith(".receiving")]
+
+
+def test_a_file_that_is_no_cloud_does_not_end_the_others(service: Server):
+    job = uploaded(service, {"a.laz": clouds.laz(TILES["b.laz"]), "bad.laz": b"LASF" + bytes(500)}).json()
+    job = ended(service, job["id"])
+    assert (job["state"], job["tiles"]["done"], job["tiles"]["failed"]) == ("done", 1, 1)
+    assert [bool(each["error"]) for each in job["files"]] == [False, True]
+
+
+def test_a_prediction_does_not_wait_for_a_job(service: Server):
+    job = uploaded(service, {f"{number}.laz": clouds.laz() for number in range(20)}).json()
+    until(lambda: service.get(f"/jobs/{job['id']}").json(), lambda job: job["tiles"]["done"] > 0)
+    assert service.post("/predict", data=clouds.npy()).status_code == 200
+    now = service.get(f"/jobs/{job['id']}").json()
+    assert now["state"] == "running"
+    assert now["tiles"]["pending"] > 5
+    assert service.get(f"/jobs/{job['id']}/result").status_code == 409
+    assert service.get("/health").json()["queue"]["points"] == 0
+    assert requests.delete(f"{service.url}/jobs/{job['id']}", timeout=30).status_code == 204
+    folder = Path(service.environment["POINTSERVE_JOBS_DIR"]) / job["id"]
+    until(folder.exists, lambda is_there: not is_there)
+    assert 'pointserve_jobs{state="running"} 0.0' in service.get("/metrics").text
+
+
+def test_without_a_folder_there_are_no_jobs_and_a_key_sees_its_own(tmp_path: Path):
+    keys = f"ann={hashed('a' * 20)},bob={hashed('b' * 20)}"
+    ann, bob = ({"X-API-Key": letter * 20} for letter in "ab")
+    with (
+        Server(tmp_path / "off.log") as off,
+        Server(tmp_path / "on.log", jobs_dir=tmp_path / "jobs", api_keys=keys) as on,
+    ):
+        off.wait_ready()
+        answer = off.get("/jobs")
+        assert (answer.status_code, "POINTSERVE_JOBS_DIR" in answer.json()["detail"]) == (404, True)
+        on.wait_ready()
+        assert on.post("/jobs", data=b"x").status_code == 401
+        job_id = on.post("/jobs?filename=a.laz", data=clouds.laz(slice(300)), headers=ann).json()["id"]
+        assert on.get(f"/jobs/{job_id}", headers=bob).status_code == 404
+        assert on.get("/jobs", headers=bob).json() == {"jobs": []}
+        assert ended(on, job_id, headers=ann)["state"] == "done"
+
+
+def test_a_job_goes_on_after_the_end_of_the_process(tmp_path: Path):
+    settings = {"jobs_dir": tmp_path / "jobs", "jobs_keep_s": 20}
+    with Server(tmp_path / "stderr.log", **settings) as service:
+        service.wait_ready()
+        job_id = uploaded(service, {f"{number}.laz": clouds.laz() for number in range(8)}).json()["id"]
+        until(lambda: service.get(f"/jobs/{job_id}").json(), lambda job: job["tiles"]["done"] > 1)
+        for pid in [service.process.pid, *descendants(service.process.pid)]:
+            os.kill(pid, signal.SIGKILL)
+        service.process.wait()
+        service.process = service.start()
+        service.wait_ready()
+        job = ended(service, job_id)
+        assert (job["state"], job["tiles"]["done"]) == ("done", 8)
+        attempts = [each["attempts"] for each in job["files"]]
+        assert attempts.count(1) >= 2
+        assert max(attempts) <= 2
+        assert len(zipfile.ZipFile(io.BytesIO(service.get(f"/jobs/{job_id}/result").content)).namelist()) == 10
+        assert service.stop(30) == 0
+        service.process = service.start()
+        service.wait_ready()
+        until(lambda: service.get("/jobs").json(), lambda listed: listed == {"jobs": []})
+        until(lambda: [*(tmp_path / "jobs").glob("[0-9a-f]*")], lambda folders: not folders)
