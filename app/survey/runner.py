@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -244,6 +244,8 @@ class Runner:
             result = future.result()
         except Problem as error:
             problem = error
+        except CancelledError:
+            problem = NotReady("The survey is being stopped.")
         except BaseException as error:
             log.exception("tile %s", self._tile(number).name, exc_info=error)
             problem = Problem(f"{type(error).__name__}: {error}")

@@ -12,6 +12,7 @@ from tests.survey.survey_runs import TILES, digests, rows, write_land
 
 OPTIONS = ("--device", "cpu", "--threads", 1, "--buffer", 8)
 END_S = 120
+SIDE = 5
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,19 @@ def when_half_done(process, out):
     return found
 
 
+@pytest.fixture(scope="module")
+def large_survey(tmp_path_factory, pointserve):
+    """As ``survey``, of more tiles than are done before a signal arrives."""
+    folder = tmp_path_factory.mktemp("large")
+    source = write_land(folder / "in", SIDE)
+    done = pointserve("batch", source, "-o", folder / "out", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    return source, digests(folder / "out")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_survey_that_is_ended_goes_on_where_it_stopped(survey, tmp_path, pointserve, number):
-    source, answers = survey
+def test_a_survey_that_is_ended_goes_on_where_it_stopped(large_survey, tmp_path, pointserve, number):
+    source, answers = large_survey
     out = tmp_path / "out"
     process = started(source, out)
     when_half_done(process, out)
@@ -56,13 +67,13 @@ def test_a_survey_that_is_ended_goes_on_where_it_stopped(survey, tmp_path, point
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert "Traceback" not in errors
     there = {path: path.stat().st_mtime_ns for path in out.glob("t_*") if rows(out)[path.name].state is State.DONE}
-    assert len(there) < 4
+    assert len(there) < SIDE**2
     done = pointserve("batch", source, "-o", out, *OPTIONS)
     assert done.returncode == 0, done.stderr
-    assert f"4 of 4 tiles are labelled, {4 - len(there)} of them now" in done.stdout
+    assert f"{SIDE**2} of {SIDE**2} tiles are labelled, {SIDE**2 - len(there)} of them now" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert digests(out) == answers
-    assert sum(row.attempts for row in rows(out).values()) <= 4 + 4  # only what was under way was begun again
+    assert sum(row.attempts for row in rows(out).values()) <= SIDE**2 + 8  # only what was under way was begun again
 
 
 def test_a_second_driver_is_refused(survey, tmp_path, pointserve):

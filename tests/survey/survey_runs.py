@@ -25,20 +25,20 @@ BUFFER_M = 8.0
 
 
 @cache
-def land():
-    """Four tiles of about a thousand points that were one cloud, as bytes by name."""
-    whole = make_tile("village", 3, 2 * TILE_M, 2.5)
-    cells = np.clip(((whole.xyz[:, :2] - whole.xyz[:, :2].min(0)) / TILE_M).astype(int), 0, 1)
+def land(side=2):
+    """``side`` by ``side`` tiles of about a thousand points that were one cloud, as bytes by name."""
+    whole = make_tile("village", 3, side * TILE_M, 2.5)
+    cells = np.clip(((whole.xyz[:, :2] - whole.xyz[:, :2].min(0)) / TILE_M).astype(int), 0, side - 1)
     return {
         f"t_{x}_{y}.laz": las_bytes(whole.taken(np.flatnonzero((cells == (x, y)).all(1))), compress=True)
-        for x in (0, 1)
-        for y in (0, 1)
+        for x in range(side)
+        for y in range(side)
     }
 
 
-def write_land(folder: Path) -> Path:
+def write_land(folder: Path, side=2) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in land().items():
+    for name, data in land(side).items():
         (folder / name).write_bytes(data)
     return folder
 
