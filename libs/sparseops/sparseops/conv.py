@@ -13,6 +13,7 @@ from .kernel_map import GROUPED_OFFSETS, KernelMap
 from .values import needs_gradient
 
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}  # numbers as in csrc/conv/activation.h
+PACK_BYTES = 16  # that a GPU reads at a time
 GATHERED_BYTES = 1 << 28  # of features that are gathered for gradients at a time
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
@@ -27,7 +28,8 @@ class PackedWeight:
 
     Attributes:
         data: with the compiled operators on the CPU (K, panels, C_in, 16), panels of 16 output channels, where bfloat16
-            has pairs of input channels side by side, (K, panels, C_in / 2, 32); otherwise (C_out, K, C_in).
+            has pairs of input channels side by side, (K, panels, C_in / 2, 32); otherwise (C_out, K, C_in), on a GPU
+            with both filled up to whole packs of 16 bytes.
     """
 
     data: Tensor
@@ -47,7 +49,7 @@ class PackedWeight:
     def _kernels(self) -> Tensor:
         """(C_out, K, C_in)."""
         if self.data.ndim == 3:
-            return self.data
+            return self.data[: self.out_channels, :, : self.in_channels].contiguous()
         per_unit = 2 if self.data.dtype == torch.bfloat16 else 1
         split = self.data.unflatten(-1, (-1, per_unit))  # (K, panels, units, 16, inputs of a unit)
         kernels = split.permute(1, 3, 0, 2, 4).flatten(0, 1).flatten(2)
@@ -64,8 +66,12 @@ def pack_weight(weight: Tensor) -> PackedWeight:
 
 
 def _pack(kernels: Tensor) -> PackedWeight:  # (C_out, K, C_in)
-    on_cpu = kernels.device.type == "cpu"
-    data = torch.ops.sparseops.pack_weight(kernels) if on_cpu and has_kernel(kernels) else kernels
+    data = kernels
+    if has_kernel(kernels) and kernels.device.type == "cpu":
+        data = torch.ops.sparseops.pack_weight(kernels)
+    elif has_kernel(kernels) and kernels.is_cuda:
+        missing = [-size % (PACK_BYTES // kernels.element_size()) for size in (kernels.shape[2], kernels.shape[0])]
+        data = nn.functional.pad(kernels, (0, missing[0], 0, 0, 0, missing[1])) if any(missing) else kernels
     return PackedWeight(data, *kernels.shape)
 
 

@@ -1,6 +1,5 @@
 // CUDA implementation of attention inside patches; bindings.cpp has its schema.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -39,7 +38,7 @@ Tensor patch_attention(const Tensor& given, const Tensor& cu_seqlens, double sca
   TORCH_CHECK_VALUE(rows + kMaxTileRows * patches <= INT32_MAX, "qkv has too many rows or patches, got ", rows, " and ",
                     patches);
   const c10::cuda::CUDAGuard guard(given.device());
-  const Tensor qkv = aligned_to_16(given), out = at::empty({rows, heads * dim}, qkv.options());
+  const Tensor qkv = aligned_to_16(given), out = allocate({rows, heads * dim}, qkv.options());
   AttentionArguments arguments{};
   arguments.qkv = qkv.const_data_ptr();
   arguments.cu_seqlens = cu_seqlens.const_data_ptr<int32_t>();

@@ -1,5 +1,4 @@
 // CUDA implementations of parts of networks; bindings.cpp has their schemas.
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -10,11 +9,14 @@
 #include "attention/attention_tensors.h"
 #include "block/block.h"
 #include "block/pooling_cuda.h"
+#include "common/tensors_cuda.h"
 #include "conv/conv_tensors.h"
 #include "norm/norm_tensors.h"
 
 namespace sparseops::gpu {
 namespace {
+
+using common::allocate;
 
 // Calls `run` with a value of the kernels' type for tensors such as `like`, and with one of torch's.
 template <typename Run>
@@ -61,7 +63,7 @@ struct Cuda {
     };
     TORCH_CHECK_VALUE(norm.mean && norm.variance, "a batch norm must have its mean and variance");
     const c10::cuda::CUDAGuard guard(values.device());
-    const Tensor out = at::empty({starts.size(0) - 1, channels}, values.options());
+    const Tensor out = allocate({starts.size(0) - 1, channels}, values.options());
     for_type(values, [&](auto device_value, auto torch_value) {
       using Device = decltype(device_value);
       using Torch = decltype(torch_value);
@@ -86,7 +88,7 @@ struct Cuda {
     check_rows("parents", rows, x);
     TORCH_CHECK_VALUE(rows.size(0) == x.size(0), "parents must be (", x.size(0), "), got ", rows.sizes());
     const c10::cuda::CUDAGuard guard(x.device());
-    const Tensor out = at::empty(x.sizes(), x.options());
+    const Tensor out = allocate(x.sizes(), x.options());
     for_type(x, [&](auto device_value, auto torch_value) {
       using Device = decltype(device_value);
       using Torch = decltype(torch_value);

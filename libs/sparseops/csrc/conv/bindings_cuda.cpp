@@ -2,12 +2,12 @@
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -31,28 +31,35 @@ ConvType type_for(const Tensor& features) {
   }
 }
 
-// `dim` filled up with zeros to a multiple that is not 0.
-Tensor padded(const Tensor& tensor, int64_t dim, int64_t multiple) {
-  const int64_t size = tensor.size(dim), missing = size == 0 ? multiple : (multiple - size % multiple) % multiple;
+// `channels` of so many bytes each, filled up to whole packs of 16 bytes, at least one.
+int64_t whole_packs(int64_t channels, int64_t bytes) {
+  const int64_t multiple = 16 / bytes;
+  return std::max((channels + multiple - 1) / multiple, int64_t{1}) * multiple;
+}
+
+// `dim` filled up with zeros.
+Tensor padded(const Tensor& tensor, int64_t dim, int64_t size) {
+  const int64_t missing = size - tensor.size(dim);
   if (missing == 0) return aligned_to_16(tensor);
   std::vector<int64_t> pad(2 * (tensor.dim() - dim), 0);
   pad.back() = missing;
   return at::constant_pad_nd(tensor, pad);
 }
 
-std::optional<Tensor> padded(const std::optional<Tensor>& tensor, int64_t dim, int64_t multiple) {
-  return tensor ? std::optional(padded(*tensor, dim, multiple)) : std::nullopt;
+std::optional<Tensor> padded(const std::optional<Tensor>& tensor, int64_t dim, int64_t size) {
+  return tensor ? std::optional(padded(*tensor, dim, size)) : std::nullopt;
 }
 
-Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weight, const std::optional<Tensor>& rows,
-                   const std::optional<Tensor>& order, const std::optional<Tensor>& given_bias,
-                   const std::optional<Tensor>& given_residual, int64_t activation) {
-  const int64_t multiple = 16 / given.element_size();
-  const Tensor features = padded(given, 1, multiple);
-  const Tensor weight = padded(padded(given_weight, 2, multiple), 0, multiple);
-  const std::optional<Tensor> bias = padded(given_bias, 0, multiple), residual = padded(given_residual, 1, multiple);
+Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weight, int64_t out_channels,
+                   const std::optional<Tensor>& rows, const std::optional<Tensor>& order,
+                   const std::optional<Tensor>& given_bias, const std::optional<Tensor>& given_residual,
+                   int64_t activation) {
+  const int64_t across = whole_packs(given_weight.size(0), given.element_size());
+  const int64_t inwards = whole_packs(given_weight.size(2), given.element_size());
+  const Tensor features = padded(given, 1, inwards), weight = padded(padded(given_weight, 2, inwards), 0, across);
+  const std::optional<Tensor> bias = padded(given_bias, 0, across), residual = padded(given_residual, 1, across);
   const int64_t num_out = rows ? rows->size(1) : features.size(0);
-  const Tensor out = at::empty({num_out, weight.size(0)}, features.options());
+  const Tensor out = allocate({num_out, weight.size(0)}, features.options());
   ConvArguments arguments{};
   arguments.features = features.const_data_ptr();
   arguments.weight = weight.const_data_ptr();
@@ -76,7 +83,7 @@ Tensor convolve_as(ConvType type, const Tensor& given, const Tensor& given_weigh
                       " offsets and the shared memory of the device, in which both together need room");
   }
   C10_CUDA_CHECK(error);
-  return weight.size(0) == given_weight.size(0) ? out : out.narrow(1, 0, given_weight.size(0)).contiguous();
+  return across == out_channels ? out : out.narrow(1, 0, out_channels).contiguous();
 }
 
 }  // namespace
@@ -88,8 +95,12 @@ Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t
   TORCH_CHECK_VALUE(features.dim() == 2 && features.is_contiguous() && features.size(0) < kMaxRows,
                     "features must be contiguous (num_in, C_in), got ", features.sizes());
   const int64_t num_offsets = rows ? rows->size(0) : 1, num_out = rows ? rows->size(1) : features.size(0);
-  TORCH_CHECK_VALUE(weight.sizes() == at::IntArrayRef({out_channels, num_offsets, features.size(1)}) &&
-                        weight.scalar_type() == features.scalar_type() && weight.is_contiguous(),
+  const auto fits = [&](int64_t size, int64_t channels) {
+    return size == channels || size == whole_packs(channels, features.element_size());
+  };
+  TORCH_CHECK_VALUE(weight.dim() == 3 && fits(weight.size(0), out_channels) && weight.size(1) == num_offsets &&
+                        fits(weight.size(2), features.size(1)) && weight.scalar_type() == features.scalar_type() &&
+                        weight.is_contiguous(),
                     "weight must be contiguous ", features.scalar_type(), " (", out_channels, ", ", num_offsets, ", ",
                     features.size(1), "), got ", weight.scalar_type(), " ", weight.sizes());
   if (order) {
@@ -119,10 +130,12 @@ Tensor sparse_conv_grouped(const Tensor& features, const Tensor& weight, int64_t
   }
   const c10::cuda::CUDAGuard guard(features.device());
   const ConvType type = type_for(features);
-  if (convolve_supports(type)) return convolve_as(type, features, weight, rows, order, bias, residual, activation);
+  if (convolve_supports(type)) {
+    return convolve_as(type, features, weight, out_channels, rows, order, bias, residual, activation);
+  }
   const auto wide = residual ? std::optional(residual->to(at::kFloat)) : std::nullopt;
-  return convolve_as(ConvType::kFloat, features.to(at::kFloat), weight.to(at::kFloat), rows, order, bias, wide,
-                     activation)
+  return convolve_as(ConvType::kFloat, features.to(at::kFloat), weight.to(at::kFloat), out_channels, rows, order, bias,
+                     wide, activation)
       .to(features.scalar_type());
 }
 

@@ -1,6 +1,5 @@
 // CUDA implementations of levels of coarser voxels; bindings.cpp has their schemas.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -24,7 +23,7 @@ void check_count(int64_t count) {
 
 Tensor extents_cuda(const Tensor& coords) {
   const c10::cuda::CUDAGuard guard(coords.device());
-  Tensor extents = at::empty({kMaxClouds + 1, 2}, coords.options().dtype(at::kInt));
+  Tensor extents = allocate({kMaxClouds + 1, 2}, coords.options().dtype(at::kInt));
   C10_CUDA_CHECK(cloud_extents(coords.const_data_ptr<int64_t>(), coords.size(0), extents.mutable_data_ptr<int32_t>(),
                                c10::cuda::getCurrentCUDAStream()));
   return extents;
@@ -35,7 +34,7 @@ Tensor ranks_cuda(const Tensor& coords, const Tensor& shifts) {
   const int64_t n = coords.size(0);
   const int num_levels = static_cast<int>(shifts.size(0));
   check_count(n * num_levels);
-  Tensor ranks = at::empty({num_levels, n}, coords.options().dtype(at::kInt));
+  Tensor ranks = allocate({num_levels, n}, coords.options().dtype(at::kInt));
   Tensor scratch = bytes_on(coords, coarse_ranks_scratch(n, num_levels));
   C10_CUDA_CHECK(coarse_ranks(shifted(coords, shifts), n, num_levels, ranks.mutable_data_ptr<int32_t>(),
                               scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));

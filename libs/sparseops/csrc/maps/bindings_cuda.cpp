@@ -5,8 +5,6 @@
 #include <ATen/ops/amin.h>
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/as_strided.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -44,7 +42,7 @@ std::tuple<Tensor, Tensor> sort_voxels_cuda(const Tensor& given) {
   const int num_voxels = check_coords(given);
   const c10::cuda::CUDAGuard guard(given.device());
   const Tensor coords = aligned_to_16(given);
-  const Tensor order = at::empty({num_voxels}, coords.options()), ascending = at::empty_like(coords);
+  const Tensor order = allocate({num_voxels}, coords.options()), ascending = allocate(coords.sizes(), coords.options());
   const Tensor scratch = bytes_on(coords, sort_voxels_scratch(num_voxels));
   C10_CUDA_CHECK(sort_voxels(coords.const_data_ptr<int64_t>(), num_voxels, order.mutable_data_ptr<int64_t>(),
                              ascending.mutable_data_ptr<int64_t>(), scratch.mutable_data_ptr(),
@@ -72,7 +70,7 @@ std::vector<Tensor> submanifold_maps_cuda(at::TensorList given, at::IntArrayRef 
     num_entries += (size * size * size * num_voxels + kEntriesAligned - 1) / kEntriesAligned * kEntriesAligned;
   }
   const auto count = static_cast<int>(requests.size());
-  const Tensor table = at::empty({num_entries}, coords[0].options().dtype(at::kInt));
+  const Tensor table = allocate({num_entries}, coords[0].options().dtype(at::kInt));
   const Tensor scratch = bytes_on(coords[0], submanifold_maps_scratch(requests.data(), count));
   C10_CUDA_CHECK(submanifold_maps(requests.data(), count, table.mutable_data_ptr<int32_t>(), num_entries,
                                   scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
@@ -95,9 +93,9 @@ std::optional<StridedMap> ascending_strided_map(const Tensor& given) {
   const int num_voxels = check_coords(given);
   const Tensor coords = aligned_to_16(given);
   const auto table = coords.options().dtype(at::kInt);
-  const Tensor coarse = at::empty({num_voxels, 4}, coords.options());
-  const Tensor children = at::empty({8 * static_cast<int64_t>(num_voxels)}, table);
-  const Tensor parents = at::empty({8, num_voxels}, table);
+  const Tensor coarse = allocate({num_voxels, 4}, coords.options());
+  const Tensor children = allocate({8 * static_cast<int64_t>(num_voxels)}, table);
+  const Tensor parents = allocate({8, num_voxels}, table);
   const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
   Told<StridedResult> told;
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
@@ -133,7 +131,7 @@ StridedMap strided_map_cuda(const Tensor& coords) {
   const auto& [coarse, children, parents] = *sorted;
   const Tensor rows = order.to(at::kInt).index_select(0, children.flatten().clamp_min(0).to(at::kLong));
   return {coarse, at::where(children >= 0, rows.view(children.sizes()), children),
-          at::empty_like(parents).index_copy_(1, order, parents)};
+          allocate(parents.sizes(), parents.options()).index_copy_(1, order, parents)};
 }
 
 // Rows must ascend and lie within the limits, and num_coarse be what they lead to; nothing waits for the device.
@@ -144,8 +142,8 @@ StridedMap sized_strided_map_cuda(const Tensor& given, int64_t num_coarse) {
   const c10::cuda::CUDAGuard guard(given.device());
   const Tensor coords = aligned_to_16(given);
   const auto table = coords.options().dtype(at::kInt);
-  const Tensor coarse = at::empty({num_coarse, 4}, coords.options()), children = at::empty({8, num_coarse}, table);
-  const Tensor parents = at::empty({8, num_voxels}, table);
+  const Tensor coarse = allocate({num_coarse, 4}, coords.options()), children = allocate({8, num_coarse}, table);
+  const Tensor parents = allocate({8, num_voxels}, table);
   const Tensor scratch = bytes_on(coords, strided_map_scratch(num_voxels));
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
   C10_CUDA_CHECK(
@@ -161,7 +159,7 @@ Tensor halved_sizes_cuda(const Tensor& given, int64_t num_levels) {
   TORCH_CHECK_VALUE(num_levels >= 0 && num_levels <= 18, "num_levels must be 0 to 18, got ", num_levels);
   const c10::cuda::CUDAGuard guard(given.device());
   const Tensor coords = aligned_to_16(given);
-  const Tensor sizes = at::empty({num_levels + 2}, coords.options().dtype(at::kInt));
+  const Tensor sizes = allocate({num_levels + 2}, coords.options().dtype(at::kInt));
   const Tensor scratch = bytes_on(coords, halved_sizes_scratch(num_voxels, levels));
   C10_CUDA_CHECK(halved_sizes(coords.const_data_ptr<int64_t>(), num_voxels, levels, sizes.mutable_data_ptr<int32_t>(),
                               scratch.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream()));
@@ -183,8 +181,8 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> group_rows_cuda(at::TensorL
                       kMaxGroupedOffsets, " offsets, got ", rows.size(0));
     TORCH_CHECK_VALUE(rows.device() == maps[0].device(), "all maps must be on ", maps[0].device(), ", got ",
                       rows.device());
-    orders.push_back(at::empty({rows.size(1)}, rows.options()));
-    grouped.push_back(at::empty(rows.sizes(), rows.options()));
+    orders.push_back(allocate({rows.size(1)}, rows.options()));
+    grouped.push_back(allocate(rows.sizes(), rows.options()));
     requests.push_back({rows.const_data_ptr<int32_t>(), grouped.back().mutable_data_ptr<int32_t>(),
                         orders.back().mutable_data_ptr<int32_t>(), static_cast<int>(rows.size(0)),
                         static_cast<int>(rows.size(1))});

@@ -1,6 +1,5 @@
 // CUDA implementations of layer norms; bindings.cpp has their schemas.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -19,6 +18,7 @@ namespace sparseops::gpu {
 namespace {
 
 using at::Tensor;
+using common::allocate;
 
 // A norm's weight and bias.
 struct Given {
@@ -85,7 +85,7 @@ Tensor layer_norm(const Tensor& x, const OptionalTensor& weight, const OptionalT
                   const OptionalTensor& residual) {
   const Given norm{weight, bias, eps};
   if (!fit(x, residual, {norm})) return sparseops::layer_norm(x, weight, bias, eps, residual);
-  const Tensor out = at::empty_like(x);
+  const Tensor out = allocate(x.sizes(), x.options());
   run(x, residual, norm, nullptr, out, nullptr);
   return out;
 }
@@ -97,7 +97,7 @@ std::tuple<Tensor, Tensor> residual_norm(const Tensor& x, const Tensor& residual
   if (!fit(x, residual, {norm, next})) {
     return sparseops::residual_norm(x, residual, weight, bias, eps, next_weight, next_bias, next_eps);
   }
-  const Tensor out = at::empty_like(x), next_out = at::empty_like(x);
+  const Tensor out = allocate(x.sizes(), x.options()), next_out = allocate(x.sizes(), x.options());
   run(x, residual, norm, &next, out, &next_out);
   return {out, next_out};
 }

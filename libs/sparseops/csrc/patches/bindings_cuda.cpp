@@ -1,6 +1,5 @@
 // CUDA implementation of patches; bindings.cpp has their schema.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -22,8 +21,8 @@ using namespace common;
 std::tuple<Tensor, Tensor, Tensor> padding_cuda(const Tensor& offset, int64_t patch_size, int64_t num_points,
                                                 int64_t num_padded, int64_t num_patches) {
   const c10::cuda::CUDAGuard guard(offset.device());
-  Tensor pad = at::empty({num_padded}, offset.options()), unpad = at::empty({num_points}, offset.options());
-  Tensor cu_seqlens = at::empty({num_patches + 1}, offset.options().dtype(at::kInt));
+  Tensor pad = allocate({num_padded}, offset.options()), unpad = allocate({num_points}, offset.options());
+  Tensor cu_seqlens = allocate({num_patches + 1}, offset.options().dtype(at::kInt));
   Tensor scratch = bytes_on(offset, patch_padding_scratch(offset.size(0)));
   C10_CUDA_CHECK(patch_padding(offset.const_data_ptr<int64_t>(), offset.size(0), patch_size, num_padded, num_patches,
                                pad.mutable_data_ptr<int64_t>(), unpad.mutable_data_ptr<int64_t>(),
@@ -67,9 +66,9 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, std::vector<Tensor>> serial
     begin_cloud();
     TORCH_CHECK_VALUE(start == order.size(1) && num_padded < INT32_MAX, "clouds must end with the ", order.size(1),
                       " points and fill fewer than 2**31 - 1 places, got ", start, " and ", num_padded);
-    gather.push_back(at::empty({order.size(0), num_padded}, order.options()));
-    scatter.push_back(at::empty(order.sizes(), order.options()));
-    cu_seqlens.push_back(at::empty({num_patches + 1}, order.options()));
+    gather.push_back(allocate({order.size(0), num_padded}, order.options()));
+    scatter.push_back(allocate(order.sizes(), order.options()));
+    cu_seqlens.push_back(allocate({num_patches + 1}, order.options()));
     levels[l] = {order.const_data_ptr<int32_t>(),
                  gather[l].mutable_data_ptr<int32_t>(),
                  scatter[l].mutable_data_ptr<int32_t>(),

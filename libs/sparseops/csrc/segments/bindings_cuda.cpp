@@ -1,21 +1,22 @@
 // CUDA implementation of reductions over segments; bindings.cpp has their schema.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
+#include "common/tensors_cuda.h"
 #include "segments/segments_cuda.h"
 
 namespace sparseops::gpu {
 namespace {
 
 using at::Tensor;
+using common::allocate;
 
 Tensor segment_reduce_cuda(const Tensor& values, const Tensor& offsets, int64_t reduction) {
   const c10::cuda::CUDAGuard guard(values.device());
-  Tensor out = at::empty({offsets.size(0) - 1, values.size(1)}, values.options());
+  Tensor out = allocate({offsets.size(0) - 1, values.size(1)}, values.options());
   auto reduce = [&](auto device_value, auto torch_value) {
     using Device = decltype(device_value);
     using Torch = decltype(torch_value);

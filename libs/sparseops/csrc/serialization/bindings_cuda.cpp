@@ -1,6 +1,5 @@
 // CUDA implementations of codes and orders along space-filling curves; bindings.cpp has their schemas.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -24,7 +23,7 @@ Tensor codes_cuda(const Tensor& grid_coord, const std::optional<Tensor>& batch, 
                   int64_t depth, at::IntArrayRef curves) {
   const c10::cuda::CUDAGuard guard(grid_coord.device());
   const auto num_curves = static_cast<int64_t>(curves.size());
-  Tensor codes = at::empty({num_curves, grid_coord.size(0)}, grid_coord.options().dtype(at::kLong));
+  Tensor codes = allocate({num_curves, grid_coord.size(0)}, grid_coord.options().dtype(at::kLong));
   auto fill = [&](const auto* coord) {
     C10_CUDA_CHECK(serialization_codes(coord, batch ? batch->const_data_ptr<int64_t>() : nullptr,
                                        depths ? depths->const_data_ptr<int64_t>() : nullptr, grid_coord.size(0),
@@ -42,7 +41,7 @@ Tensor codes_cuda(const Tensor& grid_coord, const std::optional<Tensor>& batch, 
 std::tuple<Tensor, Tensor> sort_cuda(const Tensor& codes, int64_t num_bits) {
   const c10::cuda::CUDAGuard guard(codes.device());
   const int bits = static_cast<int>(num_bits);
-  Tensor orders = at::empty(codes.sizes(), codes.options()), inverses = at::empty(codes.sizes(), codes.options());
+  Tensor orders = allocate(codes.sizes(), codes.options()), inverses = allocate(codes.sizes(), codes.options());
   if (codes.numel() == 0) return {orders, inverses};
   Tensor scratch = bytes_on(codes, sort_codes_scratch(codes.size(0), codes.size(1), bits));
   C10_CUDA_CHECK(sort_codes(codes.const_data_ptr<int64_t>(), codes.size(0), codes.size(1), bits,
@@ -80,11 +79,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> ordered_voxels_cuda(const Tensor& coo
   const auto num_sorted = static_cast<int64_t>(all.size()), num_curves = static_cast<int64_t>(curves.size());
   const int64_t n = coords.size(0), first = num_sorted - num_curves;
   const auto narrow = coords.options().dtype(at::kInt);
-  const Tensor rows = at::empty({n}, coords.options()), sorted = at::empty(coords.sizes(), coords.options());
-  const Tensor orders = at::empty({num_curves, n}, narrow), inverses = at::empty({num_curves, n}, narrow);
+  const Tensor rows = allocate({n}, coords.options()), sorted = allocate(coords.sizes(), coords.options());
+  const Tensor orders = allocate({num_curves, n}, narrow), inverses = allocate({num_curves, n}, narrow);
   if (n > 0) {
     const int64_t count = num_sorted * n;
-    const Tensor codes = at::empty({3, count}, coords.options());
+    const Tensor codes = allocate({3, count}, coords.options());
     const Tensor scratch = bytes_on(coords, sort_codes_scratch(num_sorted, n, num_bits));
     int64_t* const all_codes = codes.mutable_data_ptr<int64_t>();
     int64_t* const all_orders = all_codes + count;
