@@ -118,9 +118,9 @@ def job_responses(kind: type, status: int, *statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "content": content}, **problems(*statuses)}
 
 
-def files(what: str, *statuses: int) -> Responses:
-    """A view that answers 200 with a file, and ``statuses`` with an error."""
-    return {200: {"description": what, "content": {"application/octet-stream": {}}}, **problems(*statuses)}
+def files(what: str, *statuses: int, kind: str = "application/octet-stream") -> Responses:
+    """A view that answers 200 with bytes of the media type ``kind``, and ``statuses`` with an error."""
+    return {200: {"description": what, "content": {kind: {}}}, **problems(*statuses)}
 
 
 def predict_responses() -> Responses:

@@ -25,6 +25,8 @@ NO_JSON = {
     "GET /metrics",
     "GET /samples/{name}.laz",
     "GET /jobs/{job_id}/result",
+    "GET /jobs/{job_id}/events",
+    "POST /jobs/{job_id}/retry",
     "DELETE /jobs/{job_id}",
     "GET /progress/{request_id}",
     "POST /models/{name}/unload",

@@ -1,6 +1,7 @@
 """Jobs over HTTP, against a real server process."""
 
 import io
+import json
 import os
 import signal
 import time
@@ -64,6 +65,14 @@ def until(look: Callable[[], Any], is_it: Callable[[Any], bool], limit_s: float 
         assert time.monotonic() < end_s, found
         time.sleep(0.1)
     return found
+
+
+def events(service: Server, job_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """All of them, until the server ends the answer."""
+    answer = service.get(f"/jobs/{job_id}/events")
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    parts = [part.split("\n") for part in answer.text.split("\n\n") if part.startswith("event: ")]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in parts]
 
 
 def labels(data: bytes) -> np.ndarray:
@@ -178,6 +187,33 @@ def test_a_file_that_is_no_cloud_does_not_end_the_others(service: Server):
     job = ended(service, job["id"])
     assert (job["state"], job["tiles"]["done"], job["tiles"]["failed"]) == ("done", 1, 1)
     assert [bool(each["error"]) for each in job["files"]] == [False, True]
+
+
+def test_events_tell_how_a_job_goes(service: Server):
+    job_id = uploaded(service, {"a.laz": clouds.laz(TILES["b.laz"]), "bad.laz": b"LASF" + bytes(500)}).json()["id"]
+    told = events(service, job_id)
+    tiles = {(data["name"], data["state"]) for name, data in told if name == "tile"}
+    assert {("a.laz", "done"), ("bad.laz", "failed")} <= tiles
+    jobs = [data for name, data in told if name == "job"]
+    assert (jobs[-1]["state"], jobs[-1]["tiles"]["done"], jobs[-1]["tiles"]["failed"]) == ("done", 1, 1)
+    assert told[-1] == ("end", {"id": job_id, "state": "done"})
+    assert [name for name, _ in events(service, job_id)] == ["tile", "tile", "job", "end"]
+
+
+def test_files_that_failed_are_tried_again(service: Server, roots: Path):
+    folder = roots / "open/retried"
+    folder.mkdir()
+    (folder / "a.laz").write_bytes(clouds.laz(TILES["b.laz"]))
+    (folder / "b.laz").write_bytes(b"LASF" + bytes(500))
+    job_id = service.post("/jobs", json={"sources": [str(folder)], "buffer": 0}).json()["id"]
+    assert ended(service, job_id)["tiles"]["failed"] == 1
+    (folder / "b.laz").write_bytes(clouds.laz(TILES["b.laz"]))
+    again = service.post(f"/jobs/{job_id}/retry")
+    assert (again.status_code, again.json()["state"], again.json()["ended"]) == (200, "waiting", None)
+    assert service.post(f"/jobs/{job_id}/retry").status_code == 409
+    job = ended(service, job_id)
+    assert job["tiles"]["done"] == 2
+    assert [each["attempts"] for each in job["files"]] == [1, 2]
 
 
 def test_a_prediction_does_not_wait_for_a_job(service: Server):

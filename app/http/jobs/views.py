@@ -13,6 +13,7 @@ from flask import Response, g, request
 from app.errors import Busy, NotFound
 from app.http.front.descriptors import check_left
 from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
+from app.http.jobs.events import MEDIA_TYPE, events_of
 from app.http.jobs.received import job_of, receive
 from app.http.jobs.result import result_of
 from app.http.openapi import files, job_responses, problems, responses
@@ -69,6 +70,27 @@ def result(job_id: str) -> Response:
         response = result_of(jobs.store, _job(jobs, job_id))
         response.call_on_close(stack.pop_all().close)
     return response
+
+
+@blueprint.get("/jobs/<job_id>/events")
+@blueprint.doc(responses=files("What happens, as server-sent events: tile, job, end", 404, 429, kind=MEDIA_TYPE))
+def events(job_id: str) -> Response:
+    """What happens to a job, as it happens"""
+    jobs = _jobs()
+    with ExitStack() as stack:
+        stack.enter_context(_place())
+        response = Response(events_of(jobs, _job(jobs, job_id)), mimetype=MEDIA_TYPE)
+        response.headers["X-Accel-Buffering"] = "no"  # proxies hand on what is there
+        response.call_on_close(stack.pop_all().close)
+    return response
+
+
+@blueprint.post("/jobs/<job_id>/retry")
+@blueprint.doc(responses=responses(JobReport, 401, 403, 404, 409))
+def retry(job_id: str) -> dict[str, Any]:
+    """Try the files of a job again that failed"""
+    jobs = _jobs()
+    return asdict(report_of(jobs, jobs.store.retry(_job(jobs, job_id))))
 
 
 @blueprint.delete("/jobs/<job_id>")

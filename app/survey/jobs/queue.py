@@ -62,14 +62,15 @@ class JobQueue:
         return running[1] if running and running[0] == job.id else None
 
     @property
-    def _is_stopping(self) -> bool:
+    def is_stopping(self) -> bool:
+        """Whether the service stops, and no job goes on."""
         return self._service.status().state in ("stopping", "stopped")
 
     def _work(self) -> None:
         try:
             while not self._open():
                 time.sleep(AGAIN_S)
-            while not self._is_stopping:
+            while not self.is_stopping:
                 self.store.expire()
                 is_ready = self._service.status().state == "ready"
                 job = next((job for job in self.store.all() if not job.state.is_ended), None) if is_ready else None
@@ -83,7 +84,7 @@ class JobQueue:
             self.store.close()
 
     def _open(self) -> bool:
-        if self._is_stopping or self.store.open():
+        if self.is_stopping or self.store.open():
             return True
         log.warning("another process works on the jobs", folder=str(self.store.folder))
         return False
@@ -96,7 +97,7 @@ class JobQueue:
         state, problem = JobState.DONE, ""
         try:
             stopped = self._label(job)
-            if self._is_stopping:
+            if self.is_stopping:
                 raise NotReady(stopped)
             if stopped:
                 state, problem = JobState.FAILED, stopped
@@ -147,7 +148,7 @@ class JobQueue:
         self._count(runner.progress)
         if not self.store.is_there(job):
             runner.stop(REMOVED)
-        elif self._is_stopping:
+        elif self.is_stopping:
             runner.stop()
         elif time.monotonic() - self._measured_s > MEASURE_S:
             self._measured_s = time.monotonic()

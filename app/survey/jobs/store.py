@@ -150,6 +150,16 @@ class Store:
             self._changed.notify_all()
         return True
 
+    def retry(self, job: Job) -> Job:
+        """``job`` as it waits again, for its tiles that failed; raises NotEnded, or NotFound if it was removed."""
+        with self._changed:
+            job = self.get(job.id, job.owner)
+            if not job.state.is_ended:
+                raise NotEnded(f"The job is {job.state}; it can be tried again once it has ended.")
+            job = replace(job, state=JobState.WAITING, retries=True, problem="", ended_s=0.0)
+            self.put(job)
+        return job
+
     def wait(self, timeout_s: float) -> None:
         """Return when a job changed, or after ``timeout_s``."""
         with self._changed:
