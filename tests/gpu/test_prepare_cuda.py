@@ -68,6 +68,17 @@ def test_a_cloud_is_prepared_as_on_the_processor():
     np.testing.assert_allclose(there.feat.cpu(), here.feat, rtol=1e-6, atol=1e-6)
 
 
+def test_a_part_of_a_survey_is_prepared_as_on_the_processor():
+    low, high = hills(10, has_gaps=False).xyz.min(0) - np.array([1234.5, 99_876.5, 50]), np.array([5.1e5, 4.6e6, 900])
+    cloud = replace(hills(100_000), num_context=40_000, frame=(*low.tolist(), *high.tolist()))
+    here, there = (prepare.prepare(cloud, procedure(), 0, device, RunContext([])) for device in ("cpu", "cuda"))
+    for name in ("points", "grid_coord", "coord"):
+        assert torch.equal(getattr(there, name).cpu(), getattr(here, name)), name
+    assert torch.equal(there.projection.rows.cpu(), here.projection.rows)
+    assert there.projection.num_points == 60_000
+    np.testing.assert_allclose(there.feat.cpu(), here.feat, rtol=1e-6, atol=1e-6)
+
+
 def test_draws_and_views_are_those_of_the_processor():
     turn = {"type": "RandomRotateTargetAngle", "axis": "z", "center": [0, 0, 0], "p": 1}
     changes = [turn | {"angle": [angle]} for angle in (0, 0.5, 1, 1.5)]
