@@ -3,7 +3,8 @@
 ``cut`` goes through the file twice, about a million points at a time: to count where points lie, and to put each into
 the file of its piece, and into those of the pieces whose context it is. ``join`` takes the records of the answers in
 the order in which the points came. LAZ is in no order of places in general, and chunks of COPC come in that of its
-octree, so all are read alike. On disk that takes two bytes a point, and its record four times at most.
+octree, so all are read alike. On disk that takes two bytes a point, and its record for its piece, for its answer, and
+for each piece whose context it is.
 """
 
 import mmap
