@@ -83,7 +83,7 @@ async def predict_file(
 
 async def models(self: Caller) -> list[dict[str, Any]]:
     """Every model that the server found, as GET /models describes it."""
-    found = (await _json(self, Request("GET", "/models"))).get("models")
+    found = (await json_of(self, Request("GET", "/models"))).get("models")
     if not isinstance(found, list):
         raise Problem("What answered is no pointserve (no list of models).", status=502)
     return found
@@ -91,32 +91,32 @@ async def models(self: Caller) -> list[dict[str, Any]]:
 
 async def load(self: Caller, model: str) -> dict[str, Any]:
     """Load a model, again if it is loaded; what GET /models then says of it."""
-    return await _json(self, Request("POST", f"/models/{quote(model, safe='')}/load"))
+    return await json_of(self, Request("POST", f"/models/{quote(model, safe='')}/load"))
 
 
 async def reload(self: Caller, model: str) -> dict[str, Any]:
     """Load a model again, and keep it as it was if its new files cannot be served."""
-    return await _json(self, Request("POST", f"/models/{quote(model, safe='')}/reload"))
+    return await json_of(self, Request("POST", f"/models/{quote(model, safe='')}/reload"))
 
 
 async def unload(self: Caller, model: str) -> dict[str, Any]:
     """Free the memory of a model."""
-    return await _json(self, Request("POST", f"/models/{quote(model, safe='')}/unload"))
+    return await json_of(self, Request("POST", f"/models/{quote(model, safe='')}/unload"))
 
 
 async def health(self: Caller) -> dict[str, Any]:
     """State of the service, its engines and its queue, at once and also if it is not ready."""
-    return await _json(self, Request("GET", "/health", accepted=503), patience_s=0.0)
+    return await json_of(self, Request("GET", "/health", accepted=503), patience_s=0.0)
 
 
 async def check_live(self: Caller) -> None:
     """Return if the service answers; raises NotReady if only a restart helps."""
-    await _json(self, Request("GET", "/health/live"), patience_s=0.0)
+    await json_of(self, Request("GET", "/health/live"), patience_s=0.0)
 
 
 async def check_ready(self: Caller) -> None:
     """Return if predictions can be made; raises NotReady, with the server's reason, if not."""
-    await _json(self, Request("GET", "/health/ready"), patience_s=0.0)
+    await json_of(self, Request("GET", "/health/ready"), patience_s=0.0)
 
 
 async def wait_ready(self: Caller, timeout_s: float = 300.0) -> None:
@@ -125,7 +125,7 @@ async def wait_ready(self: Caller, timeout_s: float = 300.0) -> None:
     while True:
         request = Request("GET", "/health/ready", silence_s=max(LOOK_S, end_s - time.monotonic()))
         try:
-            await _json(self, request, patience_s=0.0)
+            await json_of(self, request, patience_s=0.0)
             return
         except NotReady:
             if time.monotonic() > end_s:
@@ -135,7 +135,7 @@ async def wait_ready(self: Caller, timeout_s: float = 300.0) -> None:
 
 async def diagnostics(self: Caller, *, deep: bool = False) -> dict[str, Any]:
     """Versions, devices, operators, and what is wrong with them; ``deep`` runs and times every operator."""
-    return await _json(self, Request("GET", f"/diagnostics{'?deep=1' if deep else ''}"))
+    return await json_of(self, Request("GET", f"/diagnostics{'?deep=1' if deep else ''}"))
 
 
 async def close(self: Caller) -> None:
@@ -147,7 +147,7 @@ async def _predicted(
     self: Caller, cloud: Source, options: Mapping[str, Any], to: Path | None, on_sent: OnSent, on_received: OnReceived
 ) -> Reply:
     async with _upload(self, cloud) as upload:
-        query = urlencode(_written({"filename": upload.name, **options}), errors="surrogateescape")
+        query = urlencode(written({"filename": upload.name, **options}), errors="surrogateescape")
         headers = {"Content-Type": "application/octet-stream", "X-Request-Id": str(uuid4())}
         request = Request("POST", f"/predict?{query}", upload, headers, to, on_sent=on_sent, on_received=on_received)
         return await self._transport.ask(request, self._patience_s)
@@ -162,7 +162,8 @@ async def _upload(self: Caller, cloud: Source) -> AsyncIterator[Upload]:
         upload.close()
 
 
-async def _json(self: Caller, request: Request, patience_s: float | None = None) -> dict[str, Any]:
+async def json_of(self: Caller, request: Request, patience_s: float | None = None) -> dict[str, Any]:
+    """The object that the server answers ``request`` with; raises Problem."""
     reply = await self._transport.ask(request, self._patience_s if patience_s is None else patience_s)
     try:
         return {**json.loads(reply.content)}
@@ -170,7 +171,7 @@ async def _json(self: Caller, request: Request, patience_s: float | None = None)
         raise Problem(f"What answered is no pointserve ({error}).", status=502) from error
 
 
-def _written(options: Mapping[str, Any]) -> dict[str, str]:
+def written(options: Mapping[str, Any]) -> dict[str, str]:
     """``options`` as they stand in a query: several values joined by commas, those that are None or empty left out."""
     texts = {name: _text(value) for name, value in options.items() if value is not None}
     return {name: text for name, text in texts.items() if text}

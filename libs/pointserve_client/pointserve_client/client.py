@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from pointserve_client import calls
+from pointserve_client import jobs as _jobs
 from pointserve_client.driver import Blocking, Suspending, blocking
 from pointserve_client.errors import BadAddress
 from pointserve_client.transport import Transport
@@ -67,6 +68,14 @@ class AsyncClient(_Client):
     check_ready = calls.check_ready
     wait_ready = calls.wait_ready
     diagnostics = calls.diagnostics
+    submit = _jobs.submit
+    submit_sources = _jobs.submit_sources
+    jobs = _jobs.jobs
+    job = _jobs.job
+    wait_job = _jobs.wait_job
+    fetch_job = _jobs.fetch_job
+    retry_job = _jobs.retry_job
+    remove_job = _jobs.remove_job
     close = calls.close
 
     async def __aenter__(self: Self) -> Self:
@@ -94,6 +103,14 @@ class Client(_Client):
     check_ready = blocking(calls.check_ready)
     wait_ready = blocking(calls.wait_ready)
     diagnostics = blocking(calls.diagnostics)
+    submit = blocking(_jobs.submit)
+    submit_sources = blocking(_jobs.submit_sources)
+    jobs = blocking(_jobs.jobs)
+    job = blocking(_jobs.job)
+    wait_job = blocking(_jobs.wait_job)
+    fetch_job = blocking(_jobs.fetch_job)
+    retry_job = blocking(_jobs.retry_job)
+    remove_job = blocking(_jobs.remove_job)
     close = blocking(calls.close)
 
     def __enter__(self: Self) -> Self:

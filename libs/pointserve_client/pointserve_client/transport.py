@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ CONNECT_S = 10.0
 class Request:
     """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that has one in JSON.
 
+    ``check`` looks at the headers of an answer that goes to a file, and raises Problem if they are not those of one.
+
     The server may be silent for ``silence_s``, and no longer than its client says.
     """
 
@@ -42,6 +44,7 @@ class Request:
     silence_s: float = math.inf
     on_sent: OnSent = lambda sent, total: None
     on_received: OnReceived = lambda received, total: None
+    check: Callable[[Mapping[str, str]], object] = answer_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Transport:
             raise BadAddress(f"{self._shown_url} is elsewhere: ask {headers.get('location', 'there')}.", status=status)
         chunks = self._counted(response, request.on_received)
         if is_good and request.to:
-            answer_of(headers)
+            request.check(headers)
             if "content-length" not in headers and "transfer-encoding" not in headers:
                 raise Problem("Something on the way took the length from the answer: it may not be whole.", status=502)
             await self._save(request.to, chunks)

@@ -1,0 +1,81 @@
+"""Several files as the body of one request, a form, that can be sent again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from pointserve_client.upload import CHUNK_BYTES, Upload
+
+
+class Files(Upload):
+    """The files at ``paths`` as parts 'file' of a form; each is opened when its turn comes.
+
+    Raises OSError if one cannot be read, or becomes shorter while it is sent.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]):
+        self.name = ""
+        self._boundary = uuid4().hex
+        self._parts = [(self._head(Path(path)), Path(path), Path(path).stat().st_size) for path in paths]
+        self._end = f"\r\n--{self._boundary}--\r\n".encode()
+        self.size = sum(len(head) + size for head, _, size in self._parts) + len(self._end)
+        self._file: BinaryIO | None = None
+        self.rewind()
+
+    @property
+    def media_type(self) -> str:
+        """For Content-Type."""
+        return f"multipart/form-data; boundary={self._boundary}"
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self.close()
+        self._place = 0  # of the part that is read
+        self._num_sent = self._left = 0
+
+    def read(self) -> bytes:
+        """The next bytes, empty after the last."""
+        data = self._next()
+        self._num_sent += len(data)
+        return data
+
+    @property
+    def num_sent(self) -> int:
+        """Bytes read since the last ``rewind``."""
+        return self._num_sent
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _next(self) -> bytes:
+        if self._left:
+            assert self._file is not None
+            data = self._file.read(min(CHUNK_BYTES, self._left))
+            if not data:
+                raise OSError(f"{self._file.name} has become shorter by {self._left:,} bytes while it was sent")
+            self._left -= len(data)
+            return data
+        self.close()
+        if self._place < len(self._parts):
+            head, path, self._left = self._parts[self._place]
+            self._file = path.open("rb")
+            self._place += 1
+            return head
+        is_over = self._num_sent >= self.size
+        return b"" if is_over else self._end
+
+    def _head(self, path: Path) -> bytes:
+        name = path.name.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        lines = [
+            f"\r\n--{self._boundary}",
+            f'Content-Disposition: form-data; name="file"; filename="{name}"',
+            "Content-Type: application/octet-stream",
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")

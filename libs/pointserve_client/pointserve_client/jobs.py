@@ -1,0 +1,131 @@
+"""Jobs: many files that a server labels while nobody waits on a connection, each call as one coroutine."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from pointserve_client.answer import OnReceived
+from pointserve_client.calls import Caller, json_of, written
+from pointserve_client.errors import NotReady, Problem
+from pointserve_client.files import Files
+from pointserve_client.options import Options, Output
+from pointserve_client.transport import Request
+from pointserve_client.upload import OnSent, Upload
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+LOOK_S = 1.0
+ENDED = ("done", "failed")
+OnJob = Callable[[dict[str, Any]], None]
+
+
+async def submit(
+    self: Caller,
+    paths: Sequence[str | PathLike[str]],
+    *,
+    buffer: float | None = None,
+    output: Output | None = None,
+    on_sent: OnSent = lambda sent, total: None,
+    **options: Unpack[Options],
+) -> dict[str, Any]:
+    """Send the files at ``paths`` as one job; the job as the server describes it, with its ``id``.
+
+    ``buffer`` is how many metres around a file others give context; None for as many as the model looks at. ``output``
+    is the format of all answers, None for that of each file. ``options`` are those of a prediction. If the connection
+    breaks at the end, the files are sent again, and the job may be there twice.
+
+    Raises Problem, and OSError if a file cannot be read.
+    """
+    upload = await self._driver.call(Files, paths)
+    try:
+        path = f"/jobs?{urlencode(written({**options, 'output': output, 'buffer': buffer}), errors='surrogateescape')}"
+        return await json_of(self, Request("POST", path, upload, {"Content-Type": upload.media_type}, on_sent=on_sent))
+    finally:
+        upload.close()
+
+
+async def submit_sources(
+    self: Caller,
+    sources: Sequence[str],
+    *,
+    buffer: float | None = None,
+    output: Output | None = None,
+    **options: Unpack[Options],
+) -> dict[str, Any]:
+    """Have the server label files in places that it reads itself: paths, folders, globs and URLs that its operator
+    allows. The rest is as in ``submit``."""
+    about = {**written({**options, "output": output, "buffer": buffer}), "sources": list(sources)}
+    with_json = {"Content-Type": "application/json"}
+    return await json_of(self, Request("POST", "/jobs", Upload(io.BytesIO(json.dumps(about).encode())), with_json))
+
+
+async def jobs(self: Caller) -> list[dict[str, Any]]:
+    """The jobs of this key, as GET /jobs describes them."""
+    found = (await json_of(self, Request("GET", "/jobs"))).get("jobs")
+    if not isinstance(found, list):
+        raise Problem("What answered is no pointserve (no list of jobs).", status=502)
+    return found
+
+
+async def job(self: Caller, job_id: str) -> dict[str, Any]:
+    """How far a job is, in all and by file, as GET /jobs/ID describes it; raises NotFound if there is none."""
+    return await json_of(self, Request("GET", _path(job_id)))
+
+
+async def wait_job(
+    self: Caller, job_id: str, timeout_s: float = math.inf, *, on_job: OnJob = lambda job: None
+) -> dict[str, Any]:
+    """Return the job once it has ended, well or not; ``on_job`` is called with it again and again until then.
+
+    Raises NotReady after ``timeout_s``, NotFound if it was removed.
+    """
+    end_s = time.monotonic() + timeout_s
+    while True:
+        found = await job(self, job_id)
+        on_job(found)
+        if found.get("state") in ENDED:
+            return found
+        if time.monotonic() >= end_s:
+            raise NotReady(f"The job has not ended in {timeout_s:g} s; it is {found.get('state')}.")
+        await self._driver.sleep(min(LOOK_S, max(0.0, end_s - time.monotonic())))
+
+
+async def fetch_job(
+    self: Caller,
+    job_id: str,
+    to: str | PathLike[str],
+    *,
+    on_received: OnReceived = lambda received, total: None,
+) -> None:
+    """Write the answers of a job that has ended to the file ``to``, whole or not at all.
+
+    It is the answer of the only file, or a zip of all answers with a report. Raises Problem with status 409 before the
+    job has ended, NotFound if no file was labelled.
+    """
+    request = Request(
+        "GET", f"{_path(job_id)}/result", to=Path(to), check=lambda headers: None, on_received=on_received
+    )
+    await self._transport.ask(request, self._patience_s)
+
+
+async def retry_job(self: Caller, job_id: str) -> dict[str, Any]:
+    """Have the files of a job that has ended tried again that failed; the job as it is then."""
+    return await json_of(self, Request("POST", f"{_path(job_id)}/retry"))
+
+
+async def remove_job(self: Caller, job_id: str) -> None:
+    """End a job, and remove its files and answers from the server."""
+    await self._transport.ask(Request("DELETE", _path(job_id)), self._patience_s)
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
