@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, roots: Path):
     settings = {
         "jobs_dir": folder / "jobs",
         "jobs_roots": roots / "open",
-        "jobs_urls": "https://tiles.example.com/open/",
+        "jobs_urls": "https://tiles.example.com/open/, http://127.0.0.1:1/open/",
         "jobs_disk_mib": 4,
     }
     with Server(folder / "stderr.log", **settings) as started:
@@ -151,6 +151,32 @@ def test_a_link_out_of_a_root_ends_its_job(service: Server, roots: Path):
     assert job["state"] == "failed"
     assert "link.laz is a link" in job["problem"]
     assert service.get(f"/jobs/{job['id']}/result").status_code == 404
+
+
+def test_a_store_that_does_not_answer_ends_its_job_and_holds_up_no_other(service: Server):
+    lost = service.post("/jobs", json={"sources": ["http://127.0.0.1:1/open/"]}).json()["id"]
+    next_one = service.post("/jobs?filename=tile.laz", data=clouds.laz(TILES["b.laz"])).json()["id"]
+    assert ended(service, next_one)["state"] == "done"
+    job = ended(service, lost)
+    assert job["state"] == "failed"
+    assert "127.0.0.1:1/open/ cannot be read" in job["problem"]
+
+
+def answers(service: Server) -> int:
+    """Status of GET /jobs; 0 while nobody listens yet."""
+    try:
+        return service.get("/jobs").status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def test_as_many_jobs_wait_as_may(tmp_path: Path):
+    with Server(tmp_path / "stderr.log", jobs_dir=tmp_path / "jobs", jobs_waiting=1, models=tmp_path) as service:
+        until(lambda: answers(service), lambda status: status == 200)
+        assert uploaded(service, {"a.laz": b"anything"}).status_code == 201
+        answer = uploaded(service, {"a.laz": b"anything"})
+        assert (answer.status_code, "POINTSERVE_JOBS_WAITING" in answer.json()["detail"]) == (429, True)
+        assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from app.settings import Settings
 MOST = 65536
 A_REQUEST = 10  # body and its pipe, parts of a form, cloud, segmentation and answer, here and on their way to an engine
 A_READER = 4
+A_JOB = 600  # decoded files and rings of a job that wait for use
 ELSE = 64  # libraries, engines, the port, processes that report
 LEAST_CONNECTIONS = 16
 
@@ -34,7 +35,7 @@ def fitted(settings: Settings) -> Settings:
     Places come first, as long as a quarter is left to connections.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    here = soft - ELSE - A_READER * settings.readers
+    here = soft - ELSE - A_READER * settings.readers - A_JOB * bool(settings.jobs_dir)
     queue_requests = min(settings.queue_requests, max(1, here * 3 // 4 // A_REQUEST))
     max_connections = min(settings.max_connections, max(LEAST_CONNECTIONS, here - A_REQUEST * queue_requests))
     fitting = {"queue_requests": queue_requests, "max_connections": max_connections}

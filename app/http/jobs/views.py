@@ -34,6 +34,7 @@ _places = threading.BoundedSemaphore(LONG_REQUESTS)
 def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Label files while nobody waits: an upload, or places that the operator allows"""
     jobs = _jobs()
+    jobs.store.check_room(request.content_length or 1)
     with _place(), jobs.store.draft() as draft:
         wish = receive(request, draft)
         for source in wish.sources:

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from app.engine.service import Service
-from app.errors import Busy, NotReady, Problem
+from app.errors import NoRoom, NotReady, Problem
 from app.settings import Settings
 from app.survey import headers, remote, sources, survey
 from app.survey.answers import PARTIAL
@@ -71,23 +71,38 @@ class JobQueue:
             while not self._open():
                 time.sleep(AGAIN_S)
             while not self.is_stopping:
-                self.store.expire()
-                is_ready = self._service.status().state == "ready"
-                job = next((job for job in self.store.all() if not job.state.is_ended), None) if is_ready else None
-                if job is None:
-                    self.store.wait(LOOK_S)
-                elif not self._run(job):
-                    self.store.wait(AGAIN_S)
+                try:
+                    self._step()
+                except Problem as problem:  # the disk is full, or its folder is gone
+                    log.error("a job waits", reason=problem.detail)
+                    time.sleep(AGAIN_S)
         except Exception:
             log.exception("no jobs are run any more; a restart helps")
         finally:
             self.store.close()
 
     def _open(self) -> bool:
-        if self.is_stopping or self.store.open():
-            return True
-        log.warning("another process works on the jobs", folder=str(self.store.folder))
+        """Whether the jobs are this process's now, or never will be."""
+        try:
+            if self.is_stopping or self.store.open():
+                return True
+            log.warning("another process works on the jobs", folder=str(self.store.folder))
+        except NoRoom as problem:
+            log.error(problem.detail)
         return False
+
+    def _step(self) -> None:
+        """Run the next job; wait a moment if there is none."""
+        self.store.expire()
+        job = next((job for job in self.store.all() if not job.state.is_ended), None) if self._is_ready else None
+        if job is None:
+            self.store.wait(LOOK_S)
+        elif not self._run(job):
+            self.store.wait(AGAIN_S)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._service.status().state == "ready"
 
     def _run(self, job: Job) -> bool:
         """Run ``job`` to its end; False if the service was not ready for it, or stops."""
@@ -101,11 +116,12 @@ class JobQueue:
                 raise NotReady(stopped)
             if stopped:
                 state, problem = JobState.FAILED, stopped
-        except (NotReady, Busy) as reason:
-            log.warning("a job waits", job=job.id, reason=reason.detail)
-            state = JobState.WAITING
         except Problem as reason:
-            state, problem = JobState.FAILED, reason.detail
+            if self._is_ready:
+                state, problem = JobState.FAILED, reason.detail
+            else:
+                log.warning("a job waits", job=job.id, reason=reason.detail)
+                state = JobState.WAITING
         except Exception as error:
             log.exception("a job failed", job=job.id)
             state = JobState.FAILED
@@ -153,9 +169,10 @@ class JobQueue:
         elif time.monotonic() - self._measured_s > MEASURE_S:
             self._measured_s = time.monotonic()
             self.store.expire()
+            self.store.measure(job)
             try:
-                self.store.measure(job)
-            except Problem as problem:
+                self.store.check_room()
+            except NoRoom as problem:
                 runner.stop(problem.detail)
 
     def _count(self, now: Progress) -> None:

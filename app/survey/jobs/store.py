@@ -192,12 +192,11 @@ class Store:
                 self.remove(job)
 
     def measure(self, job: Job) -> None:
-        """Look how much ``job`` takes of the disk; raises NoRoom if all of them take more than they may."""
+        """Look how much ``job`` takes of the disk."""
         num_bytes = _disk_bytes(self.folder_of(job))
         with self._changed:
             if job.id in self._used:
                 self._used[job.id] = num_bytes
-        self.check_room()
 
     def check_room(self, more_bytes: int = 1) -> None:
         """Raise NoRoom if there is no room for ``more_bytes``."""
