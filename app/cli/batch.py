@@ -1,5 +1,7 @@
 """``pointserve batch``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.survey.manifest import Manifest
     from app.survey.plan import Wanted
+    from app.survey.workers import Workers
 
 PATIENT = {"request_timeout_s": 3600, "reader_timeout_s": 600}  # nobody waits for a tile of a survey
 UNBOUNDED = {"max_points": 1 << 31, "queue_points": 1 << 32}  # the driver bounds what is under way
@@ -55,6 +58,15 @@ def batch(
         bool, typer.Option("--retry-failed", help="Try tiles again that failed, and those that lacked a neighbour.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Label every tile again, also those that are done.")] = False,
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Work on this Ray cluster, auto or ray://HOST:10001, instead of on this machine.",
+            show_default=False,
+        ),
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Give every point of a survey a class: any number of files, each with context from its neighbours.
@@ -81,7 +93,7 @@ def batch(
         survey_plan.show(sources, buffer_only or [], wanted, settings)
         return
     with Manifest.create(wanted.out) as manifest:
-        code = _run(manifest, sources, buffer_only or [], wanted, settings)
+        code = _run(manifest, sources, buffer_only or [], wanted, settings, ray)
     if code:
         raise typer.Exit(code)
 
@@ -92,15 +104,36 @@ def _patient(settings: "Settings") -> "Settings":
     return settings.model_copy(update=UNBOUNDED | patience)
 
 
+@contextmanager
+def _workers(settings: "Settings", ray: str) -> "Iterator[Workers]":
+    """Those of the Ray cluster at the address ``ray``, or of this machine if it is empty."""
+    if ray:
+        try:
+            from app.survey.ray_workers import RayWorkers
+        except ImportError:
+            raise typer.BadParameter(
+                "Ray is not installed: pip install 'pointserve[ray]' does that.", param_hint="--ray"
+            ) from None
+        yield RayWorkers(ray, settings)
+        return
+    from app.engine.service import Service
+    from app.survey.local import LocalWorkers
+
+    service = Service(settings)
+    service.start()
+    try:
+        yield LocalWorkers(service, settings)
+    finally:
+        service.stop(0.0)
+
+
 def _run(
-    manifest: "Manifest", sources: list[str], buffer_only: list[str], wanted: "Wanted", settings: "Settings"
+    manifest: "Manifest", sources: list[str], buffer_only: list[str], wanted: "Wanted", settings: "Settings", ray: str
 ) -> int:
     """Label the survey; the exit code."""
-    from app.engine.service import Service
     from app.survey import survey
     from app.survey.answers import PARTIAL
     from app.survey.big_tiles import BigTiles
-    from app.survey.local import LocalWorkers
     from app.survey.plan import Plan
     from app.survey.runner import Runner
 
@@ -108,10 +141,7 @@ def _run(
 
     with messages.status("looking at the files"):
         survey.read(manifest, sources, wanted.out, buffer_only)
-    service = Service(settings)
-    service.start()
-    try:
-        workers = LocalWorkers(service, settings)
+    with _workers(settings, ray) as workers:
         with messages.status("loading the model, and planning"):
             plan = Plan(manifest, workers.model(wanted.options), wanted)
         survey.describe(manifest, plan)
@@ -122,8 +152,6 @@ def _run(
             runner = Runner(manifest, plan, big_tiles, show)
             with survey_progress.signals_stop(runner) as signals:
                 done = runner.run()
-    finally:
-        service.stop(0.0)
     if not done.stopped:
         survey.finish(manifest, wanted.out)
     survey_progress.sum_up(manifest, done)

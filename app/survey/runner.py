@@ -276,6 +276,10 @@ class Runner:
             state = self._state_after(active.number, outcome)
             if state is not State.PENDING:
                 self._fail(active, outcome.detail, state)
+                return
+            self._kept.drop(active.number)  # a lost worker may have had it, or the rings
+            for number in active.neighbours:
+                self._kept.drop_ring(number)
             return
         lacking = [self._tile(number).name for number in active.lacking]
         for number in active.lacking:
