@@ -39,7 +39,7 @@ WHY = {
     501: "A Transfer-Encoding other than chunked",
     503: "No engine can take work at the moment, or no model is loaded",
     504: "The work took longer than allowed",
-    507: "The disk is full, or the folder for large bodies is gone",
+    507: "The disk is full, jobs take all that they may, or the folder for large bodies is gone",
 }
 ANYWHERE = (400, 408, 414, 417, 431, 501, 503)  # before a request reaches its view
 
