@@ -9,7 +9,7 @@ from app.survey.tile import Bounds
 MOST_CELLS = 10_000  # rectangles of a map; more tiles than that share them
 WIDTH = 1000.0  # of a map, in units of the drawing
 
-# what a rectangle shows that several tiles share: the first of these that one of them is in
+# what lies on top, and what a rectangle shows that several tiles share: the first of these that one of them is in
 URGENCY = (State.QUARANTINED, State.FAILED, State.RUNNING, State.PENDING, State.DONE, State.CONTEXT)
 
 
@@ -78,6 +78,7 @@ def _map(name: str, tiles: list[tuple[Bounds, State, str]], left: str) -> Map:
         )
         for bounds, state, words in tiles
     ]
+    cells.sort(key=lambda cell: -URGENCY.index(cell.state))  # what overlaps is hidden by what is more urgent
     view = f"-2 -2 {(most_x - least_x) * scale + 4:.0f} {(most_y - least_y) * scale + 4:.0f}"
     shared = "" if len(cells) <= MOST_CELLS else " Tiles near each other share a rectangle."
     words = f"{len(tiles):,} tiles, {most_x - least_x:,.0f} × {most_y - least_y:,.0f} in the units of the files."

@@ -100,6 +100,14 @@ def test_north_is_up():
     ]
 
 
+def test_a_failed_tile_is_not_hidden_by_one_that_is_done():
+    found = overview.Overview()
+    for number, state in enumerate([State.FAILED, State.DONE]):
+        found.add(Row(number, tile_of(str(number), bounds=bounds(0, 0)), state))
+    (drawn,) = found.maps()
+    assert [cell.state for cell in drawn.cells] == [State.DONE, State.FAILED]
+
+
 def test_many_tiles_share_rectangles_that_show_the_worst_of_them():
     found = overview.Overview()
     failed = 12_345
