@@ -77,6 +77,13 @@ class NotFound(Problem):
     title = "Not found"
 
 
+class Conflict(Problem):
+    """What is asked for does not go with what is under way."""
+
+    status = 409
+    title = "Conflict"
+
+
 class TooLarge(Problem):
     """The body or the cloud is over a limit that the operator set."""
 

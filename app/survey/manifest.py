@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadRequest, NoRoom, NotFound, Problem
+from app.errors import BadRequest, Conflict, NoRoom, NotFound
 from app.survey.row import PLACED, Row, State, row_of
 from app.survey.tile import Tile
 from app.survey.workers import TileResult
@@ -71,10 +71,9 @@ _UPSERT = (
 )
 
 
-class InUse(Problem):
+class InUse(Conflict):
     """Another driver works on the survey."""
 
-    status = 409
     title = "Survey in use"
 
 

@@ -84,11 +84,7 @@ class _Worker:
 
 
 class RayWorkers:
-    """The actors of one driver, which the cluster has until ``stop``.
-
-    Attributes:
-        num_lost: actors that ended before.
-    """
+    """The actors of one driver, which the cluster has until ``stop``."""
 
     def __init__(self, address: str, settings: Settings):
         """Connect to the cluster at ``address``, "auto" or ray://HOST:PORT; NotReady if it does not answer."""
@@ -98,7 +94,6 @@ class RayWorkers:
         self._looked_s = float("-inf")
         self._model: Model | None = None
         self._options: Options | None = None
-        self.num_lost = 0
         try:
             ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -223,7 +218,6 @@ class RayWorkers:
             places = [place for place, each in self._workers.items() if each is worker]
             for place in places:
                 del self._workers[place]
-                self.num_lost += 1
                 self._looked_s = float("-inf")
 
     def _future(self, worker: _Worker, ref: Any, finish: Callable[[Any], Any], num_bytes: int) -> "Future[Any]":

@@ -102,9 +102,17 @@ OPERATORS = {
     for library in LIBRARIES
     for operator in import_module(f"app.operators.{library}").OPERATORS
 }
+VOXELS = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 2, 1]])
+ORDER = torch.tensor([[0, 2, 1]]).int()
+LEVEL_CALLS = {  # of lists of tensors, one a level
+    sparseops.submanifold_maps: {"coords": [VOXELS, VOXELS], "kernel_sizes": [3, 3]},
+    sparseops.level_patches: {"orders": [ORDER], "inverses": [ORDER], "ends": [[3]], "patch_sizes": [2]},
+}
 CALLS = {
     **RAW_CALLS,
     **{function: operator.made(10) for function, operator in OPERATORS.items()},
+    sparseops.ordered_voxels: {"coords": VOXELS, "depths": [3], "curves": ["z"]},
+    **LEVEL_CALLS,
     pointgroup_ops.Clustering: {"ignored_labels": [], "class_mapping": torch.arange(4)},
     pointgroup_ops.Clustering.get_instances: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
     pointgroup_ops.Clustering.cluster: {"self": CLUSTERING, "vertices": XYZ, "scores": FEAT},
@@ -184,6 +192,24 @@ def test_a_wrong_tensor_is_told(function, name, fault):
     }[fault]
     with pytest.raises(ValueError, match=re.escape(given)):
         function(**arguments | {name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (sparseops.submanifold_maps, "coords"),
+        (sparseops.level_patches, "orders"),
+        (sparseops.level_patches, "inverses"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["shape", "dtype", "layout"])
+def test_a_wrong_tensor_of_a_level_is_told(function, name, fault):
+    arguments = LEVEL_CALLS[function]
+    function(**arguments)
+    *levels, last = arguments[name]
+    wrong = FAULTS[fault](last)
+    with pytest.raises(ValueError, match=re.escape({"shape": str(tuple(wrong.shape))}.get(fault, "contiguous"))):
+        function(**arguments | {name: [*levels, wrong]})
 
 
 @pytest.mark.parametrize(("function", "name"), COPIED)

@@ -82,6 +82,7 @@ def test_the_card_has_the_fields_of_the_protocol(golden):
         "is_unloaded",
         "is_refused",
         "columns",
+        "halo_m",
         "num_features",
         "tile_voxels",
         "remarks",

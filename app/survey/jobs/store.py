@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from app.errors import SHORT, BadRequest, Busy, NoRoom, NotFound, NotReady, Problem
+from app.errors import SHORT, BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady, Problem
 from app.settings import MIB
 from app.survey.jobs.job import ANSWERS, FILE, UPLOADS, Job, JobState
 from app.survey.lists import VPC_SUFFIX
@@ -29,10 +29,9 @@ RETRY_S = 60.0
 log = structlog.get_logger(__name__)
 
 
-class NotEnded(Problem):
+class NotEnded(Conflict):
     """What was asked of a job can be had once it has ended."""
 
-    status = 409
     title = "Job not ended"
 
 
