@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import ray
@@ -104,7 +104,7 @@ class RayWorkers:
         """The sum of what the actors take; nodes that are new get actors meanwhile."""
         self._look()
         parts = [worker.capacity for worker in self._all() if worker.capacity]
-        return Capacity(*(max(1, sum(values)) for values in zip(*map(_numbers, parts), strict=True))) if parts else NONE
+        return Capacity(*(max(1, sum(values)) for values in zip(*map(astuple, parts), strict=True))) if parts else NONE
 
     def model(self, options: Options) -> Model:
         """The model that ``options`` ask for, once every node has loaded it; BadModel if they have several."""
@@ -151,7 +151,8 @@ class RayWorkers:
         """End all work and the actors; the connection to the cluster stays, as others may use it."""
         workers, self._workers = self._all(), {}
         stopped = [worker.actor.stop.remote() for worker in workers]
-        ray.wait(stopped, num_returns=len(stopped), timeout=10.0) if stopped else None
+        if stopped:
+            ray.wait(stopped, num_returns=len(stopped), timeout=10.0)
         for worker in workers:
             ray.kill(worker.actor)
 
@@ -243,10 +244,6 @@ class RayWorkers:
 
 
 NONE = Capacity(decodes=1, labels=1, points=1, kept_bytes=1)  # what a cluster without a ready node is asked for
-
-
-def _numbers(capacity: Capacity) -> tuple[int, ...]:
-    return capacity.decodes, capacity.labels, capacity.points, capacity.kept_bytes
 
 
 def _failed(problem: Problem) -> "Future[Any]":

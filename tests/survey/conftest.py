@@ -2,7 +2,19 @@ from threading import Event
 
 import pytest
 
+from app.engine.service import Service
 from tests.survey.survey_files import web_server
+from tests.survey.survey_runs import SETTINGS
+
+
+@pytest.fixture(scope="module")
+def service():
+    """A service that is ready, as a survey of this machine uses one."""
+    service = Service(SETTINGS)
+    service.start()
+    service.wait_ready(120)
+    yield service
+    service.stop()
 
 
 @pytest.fixture

@@ -4,25 +4,15 @@ import laspy
 import numpy as np
 import pytest
 
-from app.engine.service import Service
 from app.options import Options
 from app.sample.tile import las_bytes, make_tile
 from app.survey import big_tiles, pieces
 from app.survey.answers import PARTIAL
 from app.survey.big_tiles import BigTiles
 from app.survey.row import State
-from tests.survey.survey_runs import SETTINGS, rows, run
+from tests.survey.survey_runs import rows, run
 
 EXTENT_M = 60.0
-
-
-@pytest.fixture(scope="module")
-def service():
-    service = Service(SETTINGS)
-    service.start()
-    service.wait_ready(120)
-    yield service
-    service.stop()
 
 
 @pytest.fixture(scope="module")

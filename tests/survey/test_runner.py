@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from app.clouds.cloud import Cloud
-from app.engine.service import Service
 from app.errors import BadRequest
 from app.options import Options
 from app.sample.tile import las_bytes
@@ -17,16 +16,7 @@ from app.survey.answers import PARTIAL
 from app.survey.plan import Wanted
 from app.survey.row import State
 from tests.engine.engine_samples import EXPERIMENT, faulty_service, npz_bytes
-from tests.survey.survey_runs import SETTINGS, TILES, digests, land, rows, run, write_land
-
-
-@pytest.fixture(scope="module")
-def service():
-    service = Service(SETTINGS)
-    service.start()
-    service.wait_ready(120)
-    yield service
-    service.stop()
+from tests.survey.survey_runs import TILES, digests, land, rows, run, write_land
 
 
 @pytest.fixture(scope="module")
