@@ -152,9 +152,8 @@ def _run(
             runner = Runner(manifest, plan, big_tiles, show)
             with survey_progress.signals_stop(runner) as signals:
                 done = runner.run()
-    if not done.stopped:
-        survey.finish(manifest, wanted.out)
-    survey_progress.sum_up(manifest, done)
+    unwritten = survey.finish(manifest, wanted.out)
+    survey_progress.sum_up(manifest, done, unwritten)
     if signals:
         return 128 + signals[0]
-    return 1 if done.stopped or survey_progress.num_failed(manifest) else 0
+    return 1 if done.stopped or unwritten or survey_progress.num_failed(manifest) else 0

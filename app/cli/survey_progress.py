@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -104,8 +104,8 @@ def num_failed(manifest: "Manifest") -> int:
     return counts[State.FAILED] + counts[State.QUARANTINED]
 
 
-def sum_up(manifest: "Manifest", done: "runner.Progress") -> None:
-    """Print what is done, what failed and why."""
+def sum_up(manifest: "Manifest", done: "runner.Progress", unwritten: Sequence[str]) -> None:
+    """Print what is done, what failed and why, and the sentences ``unwritten`` of ``survey.finish``."""
     from app.survey.row import State
 
     counts = manifest.counts()
@@ -121,5 +121,7 @@ def sum_up(manifest: "Manifest", done: "runner.Progress") -> None:
             results.print(f"and {more:,} more, in {manifest.folder}/survey.db", markup=False, soft_wrap=True)
             break
         results.print(f"{row.state}: {row.tile.name}: {row.error}", markup=False, soft_wrap=True)
+    for problem in unwritten:
+        warn(problem)
     if done.stopped:
         warn(f"{done.stopped} The same command goes on from here.")

@@ -91,18 +91,25 @@ class Manifest:
     def create(cls, folder: Path) -> "Manifest":
         """The manifest in ``folder``, made if there is none, for the one driver that may write it.
 
-        Raises InUse if another one works on it, BadRequest if the file is none, or of a later version.
+        Raises InUse if another one works on it, BadRequest if the file is none, or of a later version, NoRoom if it
+        cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _unwritten(folder, error) from error
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner = os.pread(lock, 100, 0).decode(errors="replace").strip()
                 raise InUse(f"{folder}: another process ({owner or 'unknown'}) works on this survey.") from None
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.uname().nodename}, process {os.getpid()}".encode(), 0)
+            try:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{os.uname().nodename}, process {os.getpid()}".encode(), 0)
+            except OSError as error:
+                raise _unwritten(folder / LOCK, error) from error
             return cls(folder, _writable(folder / FILE), lock)
         except BaseException:
             os.close(lock)
@@ -147,7 +154,7 @@ class Manifest:
             with self._connection:
                 yield
         except sqlite3.OperationalError as error:
-            raise NoRoom(f"{self.folder / FILE} cannot be written: {error}.") from error
+            raise _unwritten(self.folder / FILE, error) from error
 
     def set(self, **values: Any) -> None:
         """Keep values of the survey as a whole, anything that JSON holds."""
@@ -266,16 +273,22 @@ def _writable(path: Path) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            is_new = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        except sqlite3.OperationalError as error:
+            raise _unwritten(path, error) from error
         except sqlite3.DatabaseError:
             raise BadRequest(f"{path} is no manifest of a survey, or is damaged; name another folder.") from None
-        if is_new:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         _check(connection, path)
         return connection
     except BaseException:
         connection.close()
         raise
+
+
+def _unwritten(path: Path, error: OSError | sqlite3.OperationalError) -> NoRoom:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return NoRoom(f"{path} cannot be written: {reason}.")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

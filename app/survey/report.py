@@ -25,11 +25,14 @@ OTHER_COLOR = "transparent"  # of points without a class
 
 
 def write(manifest: Manifest, path: Path) -> None:
-    """Write the report of the survey of ``manifest`` as ``path``, which appears there whole."""
+    """Write the report of the survey of ``manifest`` as ``path``, which appears there whole; raises OSError."""
     template = Environment(loader=PackageLoader("app.survey"), autoescape=True).get_template("report.html")
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(template.render(_content(manifest)), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(template.render(_content(manifest)), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @dataclass

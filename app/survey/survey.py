@@ -37,7 +37,22 @@ def describe(manifest: Manifest, plan: Plan) -> None:
     )
 
 
-def finish(manifest: Manifest, out: Path) -> None:
-    """Write what shows the whole survey, beside the answers: a report, and a virtual point cloud of the answers."""
-    report.write(manifest, out / report.FILE)
-    vpc.write(out / VPC, ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
+def finish(manifest: Manifest, out: Path) -> list[str]:
+    """Write what shows the whole survey as it is now, beside the answers: a report, and a virtual point cloud of them.
+
+    Returns a sentence for each of the two that cannot be written; the one of before is still there then.
+    """
+    problems = []
+    try:
+        report.write(manifest, out / report.FILE)
+    except OSError as error:
+        problems.append(_unwritten(out / report.FILE, error))
+    try:
+        vpc.write(out / VPC, ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
+    except OSError as error:
+        problems.append(_unwritten(out / VPC, error))
+    return problems
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    return f"{path} cannot be written: {error.strerror or error}."

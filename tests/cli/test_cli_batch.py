@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import pytest
 from app.survey.manifest import Manifest
 from app.survey.row import State
 from tests.cli.cli_samples import ROOT, command, environment
+from tests.small_disk import small_disk
+from tests.survey.survey_files import las
 from tests.survey.survey_runs import TILES, digests, rows, write_land
 
 OPTIONS = ("--device", "cpu", "--threads", 1, "--buffer", 8)
@@ -66,6 +69,9 @@ def test_a_survey_that_is_ended_goes_on_where_it_stopped(large_survey, tmp_path,
     _, errors = process.communicate(timeout=END_S)
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert "Traceback" not in errors
+    if number != signal.SIGKILL:
+        assert "pending" in (out / "report.html").read_text()
+        assert json.loads((out / "survey.vpc").read_text())["features"]
     there = {path: path.stat().st_mtime_ns for path in out.glob("t_*") if rows(out)[path.name].state is State.DONE}
     assert len(there) < SIDE**2
     done = pointserve("batch", source, "-o", out, *OPTIONS)
@@ -74,6 +80,37 @@ def test_a_survey_that_is_ended_goes_on_where_it_stopped(large_survey, tmp_path,
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert digests(out) == answers
     assert sum(row.attempts for row in rows(out).values()) <= SIDE**2 + 8  # only what was under way was begun again
+
+
+@pytest.mark.parametrize(
+    ("free_kib", "words", "left"),
+    [
+        (500, "large.las cannot be written: No space left on device. The same command", {"report.html", "survey.vpc"}),
+        (100, "report.html cannot be written: No space left on device", set()),
+        (20, "survey.db cannot be written: ", set()),
+        (0, "survey.lock cannot be written: No space left on device", set()),
+    ],
+)
+def test_a_full_disk_ends_a_survey_with_words(large_tile, tmp_path, pointserve_process, free_kib, words, left):
+    out = tmp_path / "out"
+    with small_disk(out, free_kib):
+        done = pointserve_process("batch", large_tile, "-o", out, *OPTIONS)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+        assert {path.name for path in out.iterdir()} >= left
+        assert not [path.name for path in out.iterdir() if "partial" in path.name or "large" in path.name]
+        if left:
+            assert "1 of 2 tiles are labelled" in done.stdout
+            assert len(json.loads((out / "survey.vpc").read_text())["features"]) == 1
+            assert "pending" in (out / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def large_tile(tmp_path_factory):
+    """A folder with a small tile, and one whose answer takes 600 KiB."""
+    folder = tmp_path_factory.mktemp("large_tile")
+    (folder / "a.las").write_bytes(las(num_points=500))
+    (folder / "large.las").write_bytes(las(5, 5, num_points=20_000))
+    return folder
 
 
 def test_a_second_driver_is_refused(survey, tmp_path, pointserve):

@@ -136,7 +136,7 @@ class JobQueue:
         return is_ended
 
     def _label(self, job: Job) -> str:
-        """Label the tiles of ``job``; why that ended before all had ended, '' if it did not."""
+        """Label the tiles of ``job``; why that ended before all was there, '' if it did not."""
         folder, out = self.store.folder_of(job), self.store.answers_of(job)
         with Manifest.create(out) as manifest:
             found = sources.find(job.given(folder), str(out))
@@ -154,10 +154,9 @@ class JobQueue:
                 self._count(done)
             finally:
                 workers.stop()
-            if self.store.is_there(job):
-                survey.finish(manifest, out)
-                self.store.measure(job)
-            return done.stopped
+            unwritten = survey.finish(manifest, out) if self.store.is_there(job) else []
+            self.store.measure(job)
+            return done.stopped or " ".join(unwritten)
 
     def _look(self, job: Job, runner: Runner) -> None:
         """End the run if its job was removed, the service stops, or the disk space for jobs is used up."""
