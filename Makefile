@@ -15,7 +15,7 @@ FAST_TESTS := tests/clouds tests/networks tests/pickles tests/pipeline tests/zoo
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
 
-.PHONY: serve test test-fast test-slow dist page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-network-bench gpu-serve-bench image-lint container-test demo fuzz lint lock verify docs clean
+.PHONY: serve test test-fast test-slow dist page page-test viewer-test gpu-libs gpu-site gpu-test gpu-sanitize gpu-memcheck gpu-racecheck gpu-bench gpu-wheels gpu-network-bench gpu-serve-bench gpu-scaling-bench image-lint container-test demo fuzz lint lock verify docs clean
 
 # the service on http://localhost:5001
 serve: $(VENV)/.installed
@@ -97,9 +97,10 @@ gpu-bench: gpu-libs
 	$(GPU_PYTHON) benchmarks/operators_gpu.py
 
 WHEEL_PYTHON ?= 3.12
-WHEEL_NAMES := annotated-types anyio apiflask apispec blinker certifi dnspython email-validator flask flask-httpauth flask-marshmallow \
-	gunicorn h11 httpcore2 hypothesis httpx2 idna itsdangerous laspy lazrs marshmallow orjson pydantic pydantic-core \
-	pydantic-settings pyproj python-dotenv python-neo-lzf sortedcontainers structlog truststore typing-inspection webargs
+WHEEL_NAMES := annotated-doc annotated-types anyio apiflask apispec blinker certifi click dnspython email-validator flask flask-httpauth \
+	flask-marshmallow fsspec gunicorn h11 httpcore2 hypothesis httpx2 idna itsdangerous laspy lazrs markdown-it-py marshmallow mdurl \
+	orjson pydantic pydantic-core pydantic-settings pygments pyproj python-dotenv python-neo-lzf rich shellingham sortedcontainers \
+	structlog truststore typer typing-inspection webargs
 gpu-wheels: $(VENV)/.python
 	rm -rf $(WHEELS)
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version $(WHEEL_PYTHON) \
@@ -113,6 +114,10 @@ gpu-network-bench: gpu-libs
 
 gpu-serve-bench: gpu-libs gpu-site
 	$(GPU_PYTHON) -m benchmarks.service --device cuda --output $(BENCH_OUT) $(BENCH_ARGS)
+
+# the service and surveys on 1, 2, 4 … of the machine's GPUs
+gpu-scaling-bench: gpu-libs gpu-site
+	$(GPU_PYTHON) -m benchmarks.scaling --devices cuda --output $(BENCH_OUT) $(BENCH_ARGS)
 
 # linters and schemas over Dockerfiles, scripts, compose, Kubernetes and environment.yml, by tools in a place of their own
 IMAGE_LINTERS := .venv-image

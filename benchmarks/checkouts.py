@@ -14,6 +14,7 @@ import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from app.bench.processes import family
 from benchmarks.clients import Answered, Connection
 from benchmarks.fresh_clouds import LazClouds, NpyClouds
 from benchmarks.fresh_sizes import FreshSizes
@@ -58,9 +59,9 @@ class Side:
 
     def ask(self, cloud, counts: bool) -> None:
         """Send one cloud; ``counts`` says whether it is one of those that are shown."""
-        before = processor_s(self._engine_pid)
+        before = processor_s(family(self._engine_pid))
         answer = self._connection.ask(cloud)
-        after = processor_s(self._engine_pid)
+        after = processor_s(family(self._engine_pid))
         if answer.checksum is None:
             raise RuntimeError(f"a cloud of {cloud.num_points:,} points got status {answer.status}")
         if counts:

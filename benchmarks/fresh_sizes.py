@@ -6,9 +6,10 @@ SPREAD = 0.2  # of a size, to both sides
 
 
 class FreshSizes:
-    """Gives every number once, to warm-ups too."""
+    """Gives every number once, to warm-ups too. Of ``count`` such, each with a ``place`` of its own, one gives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: int = 0, count: int = 1) -> None:
+        self._place, self._count = place, count
         self._given: set[int] = set()
         self._chance = random.Random(0)
 
@@ -18,7 +19,8 @@ class FreshSizes:
 
     def next_to(self, size: int) -> int:
         """The first number from ``size`` on."""
+        size += (self._place - size) % self._count
         while size in self._given:
-            size += 1
+            size += self._count
         self._given.add(size)
         return size

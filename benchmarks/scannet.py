@@ -41,7 +41,7 @@ CLASSES = (
 )
 
 
-def experiment(name: str, folder: Path) -> Path:
+def experiment(name: str, folder: Path, grid_size_m: float = GRID_SIZE_M) -> Path:
     """An experiment folder below ``folder`` with the network ``name`` and the test procedure of ScanNet.
 
     Its exact mode looks from four sides at three scales, and once at the mirrored cloud.
@@ -52,14 +52,14 @@ def experiment(name: str, folder: Path) -> Path:
 
     home = folder / f"scannet-semseg-{NETWORKS[name]['backbone']['type'].lower()}"
     (home / "model").mkdir(parents=True)
-    (home / "config.py").write_text(f"model = {NETWORKS[name]!r}\ndata = {_data()!r}\n")
+    (home / "config.py").write_text(f"model = {NETWORKS[name]!r}\ndata = {_data(grid_size_m)!r}\n")
     torch.manual_seed(0)
     weights = {f"module.{key}": value for key, value in build(NETWORKS[name]).state_dict().items()}
     torch.save({"state_dict": weights}, home / "model/model_best.pth")
     return home
 
 
-def _data() -> dict[str, Any]:
+def _data(grid_size_m: float) -> dict[str, Any]:
     collect = {"type": "Collect", "keys": ("coord", "grid_coord", "index"), "feat_keys": FEATURES}
     views = [
         [
@@ -80,7 +80,7 @@ def _data() -> dict[str, Any]:
             "test_cfg": {
                 "voxelize": {
                     "type": "GridSample",
-                    "grid_size": GRID_SIZE_M,
+                    "grid_size": grid_size_m,
                     "hash_type": "fnv",
                     "mode": "test",
                     "return_grid_coord": True,

@@ -1,6 +1,6 @@
 """A service under load by clouds of sizes that it has not seen before: latency, throughput, stages, load of its GPU.
 
-    python -m benchmarks.service --device cuda [--devices cuda:0,cuda:1] [--output FOLDER]
+    python -m benchmarks.service --device cuda [--output FOLDER]
 
 starts the service on this machine with each of ``--models``: "bundled" and "PT-v3m1" (base, with random weights and
 Pointcept's procedure for ScanNet). Clients on the same machine send NPY, and LAZ without normals, in a closed loop, and
@@ -12,7 +12,7 @@ take NPY. Prints tables in Markdown, the shortest last, and writes service-gpu.m
   driver says, the share in which any kernel ran; "cores" are what the service took of the processors;
 - "host" is a loop of Python, by which one sees how fast the processor was at that moment.
 
-With ``--devices`` a table compares several GPUs with one. Other settings of the service, POINTSERVE_*, come from the
+``benchmarks/scaling.py`` compares several GPUs with one. Other settings of the service, POINTSERVE_*, come from the
 environment.
 """
 
@@ -20,7 +20,6 @@ import argparse
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.bench.processes import family
+from benchmarks.busy import Busy
 from benchmarks.clients import Answered, Connection, closed_loop
 from benchmarks.fresh_clouds import FreshClouds, LazClouds, NpyClouds
 from benchmarks.fresh_sizes import FreshSizes
@@ -48,7 +49,6 @@ LOAD = ["model", "in", "points", "clients", "answers", "other", "wrong", "p50, m
 LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "readers", "engines", "host, ms"]
 ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms"]
 ROOMS = ["model", "points", "passes", "s"]
-SEVERAL = ["model", "in", "points", "clients", "devices", "requests/s", "times one"]
 SHORT = ["model", "in", "points", "p50 of one, ms", "requests/s of {}", "NVML"]
 
 
@@ -59,7 +59,6 @@ class Tables:
     load: list[list[str]] = field(default_factory=list)
     one: list[Staged] = field(default_factory=list)
     rooms: list[Staged] = field(default_factory=list)
-    several: list[list[str]] = field(default_factory=list)
     short: list[list[str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -83,7 +82,6 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--devices", nargs="*", default=[], help="settings of several, such as cuda:0,cuda:1")
     parser.add_argument("--models", nargs="+", choices=("bundled", *NETWORKS), default=["PT-v3m1", "bundled"])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--points", type=int, nargs="+", default=[200_000, 1_000_000])
@@ -95,22 +93,19 @@ def main() -> None:
     arguments = parser.parse_args()
     begin_s, tables, where = time.monotonic(), Tables(), machine()
     for model in arguments.models:
-        for device in [arguments.device, *arguments.devices]:
-            with serving(model, device) as subject:
-                where = f"{subject.engines[0]['device_name']} and {machine()}"
-                for kind in arguments.formats:
-                    for points in arguments.points:
-                        if time.monotonic() - begin_s > arguments.limit_s:
-                            tables.skipped.append(f"{model}, {kind}, {points:,} points, {device}")
-                        elif device == arguments.device:
-                            measure(subject, kind, points, arguments, tables)
-                        else:
-                            compare(subject, kind, points, device, arguments, tables)
-                for points in arguments.rooms if model in NETWORKS and device == arguments.device else []:
+        with serving(model, arguments.device) as subject:
+            where = f"{subject.engines[0]['device_name']} and {machine()}"
+            for kind in arguments.formats:
+                for points in arguments.points:
                     if time.monotonic() - begin_s > arguments.limit_s:
-                        tables.skipped.append(f"{model}, exact, {points:,} points")
+                        tables.skipped.append(f"{model}, {kind}, {points:,} points")
                     else:
-                        room(subject, points, tables)
+                        measure(subject, kind, points, arguments, tables)
+            for points in arguments.rooms if model in NETWORKS else []:
+                if time.monotonic() - begin_s > arguments.limit_s:
+                    tables.skipped.append(f"{model}, exact, {points:,} points")
+                else:
+                    room(subject, points, tables)
     text = written(tables, where, arguments)
     print(text)
     print(Table("In short", [[cell.format(arguments.clients) for cell in SHORT], *tables.short]))
@@ -161,12 +156,13 @@ def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float
     url = subject.server.url
     first = iter([clouds.take() for _ in range(num_clients)])
     closed_loop(url, partial(next, first, None), num_clients, seconds)
-    engines, passes, used = subject.engines, clouds_and_passes(subject.server), []
-    spent, host, begin_s = processor_s(engines[0]["pid"]), host_ms(), time.monotonic()
-    with utilisation(used, len(engines)):
+    engines, passes, machine_busy = subject.engines, clouds_and_passes(subject.server), Busy(len(subject.engines))
+    spent, host, begin_s = processor_s(family(engines[0]["pid"])), host_ms(), time.monotonic()
+    with machine_busy.watching():
         answers = closed_loop(url, clouds.take, num_clients, seconds)
-    elapsed_s = max(answer.ended_s for answer in answers) - begin_s
-    cores = [(processor_s(engines[0]["pid"])[kind] - was) / elapsed_s for kind, was in spent.items()]
+    end_s = max(answer.ended_s for answer in answers)
+    elapsed_s, gpus = end_s - begin_s, machine_busy.shares(begin_s, end_s).gpus
+    cores = [(processor_s(family(engines[0]["pid"]))[kind] - was) / elapsed_s for kind, was in spent.items()]
     busy_s = sum(now["device_busy_s"] - was["device_busy_s"] for now, was in zip(subject.engines, engines, strict=True))
     num_clouds, batches = (now - was for now, was in zip(clouds_and_passes(subject.server), passes, strict=True))
     good = [answer for answer in answers if answer.status == 200]
@@ -181,7 +177,7 @@ def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float
         f"{sum(answer.cloud.num_points for answer in good) / elapsed_s:,.0f}",
         f"{num_clouds / batches:.1f}" if batches else "–",
         f"{busy_s / elapsed_s / len(engines):.0%}",
-        f"{statistics.mean(used):.0f}%" if used else "–",
+        f"{statistics.mean(gpus):.0%}" if gpus else "–",
         *(f"{by_kind.get(kind, 0.0):.1f}" for kind in ("web", "readers", "engines")),
         f"{host:.1f}",
     ]
@@ -199,18 +195,6 @@ def percentiles(milliseconds: Sequence[float]) -> list[str]:
     """Cells of the median and of nine tenths."""
     ordered = sorted(milliseconds) or [float("nan")]
     return [f"{statistics.median(ordered):.0f}", f"{ordered[-1 - len(ordered) // 10]:.0f}"]
-
-
-def compare(
-    subject: Subject, kind: str, points: int, device: str, arguments: argparse.Namespace, tables: Tables
-) -> None:
-    """Requests a second of several devices beside those of one, which were measured before."""
-    clouds = FORMATS[kind](points, subject.card, subject.sizes)
-    _, row = load(subject, clouds, arguments.clients, arguments.seconds)
-    label = [subject.name, kind, f"{points:,}", str(arguments.clients)]
-    one = next(float(each[9]) for each in tables.load if each[:4] == label)
-    tables.several.append([*label, device, row[5], f"{float(row[5]) / one:.2f}"])
-    print(*tables.several[-1], sep=" | ", flush=True)
 
 
 def room(subject: Subject, points: int, tables: Tables) -> None:
@@ -235,8 +219,6 @@ def written(tables: Tables, where: str, arguments: argparse.Namespace) -> str:
     lines.append(str(Table("One request at a time", with_stages(ONE, tables.one), [note])))
     if tables.rooms:
         lines.append(str(Table("mode=exact", with_stages(ROOMS, tables.rooms), ["Milliseconds by stage."])))
-    if tables.several:
-        lines.append(str(Table("Several devices", [SEVERAL, *tables.several])))
     if tables.skipped:
         lines.append(f"No time was left for {'; '.join(tables.skipped)}.\n")
     return "\n".join(lines)
@@ -246,31 +228,6 @@ def clouds_and_passes(server: Server) -> tuple[int, int]:
     """Answered so far, and passes that they went through, of all models."""
     models = server.get("/v2/models/stats").json()["model_stats"]
     return sum(each["inference_count"] for each in models), sum(each["execution_count"] for each in models)
-
-
-@contextmanager
-def utilisation(percents: list[int], num_devices: int) -> Iterator[None]:
-    """Gathers what the driver says of the first GPUs, where there are any."""
-    over = threading.Event()
-
-    def look() -> None:
-        import pynvml
-
-        try:
-            pynvml.nvmlInit()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(num_devices)]
-        except pynvml.NVMLError:
-            return
-        while not over.wait(0.25):
-            percents.extend(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 if __name__ == "__main__":

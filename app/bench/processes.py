@@ -16,7 +16,12 @@ def family(engine_pid: int) -> dict[int, str]:
     if _kind(engine_pid) != "engines":
         return {}
     worker = _parent(engine_pid)
-    return {worker: "web", _parent(worker): "web"} | {pid: _kind(pid) for pid in _children(worker)}
+    return {_parent(worker): "web"} | with_children(worker)
+
+
+def with_children(pid: int) -> dict[int, str]:
+    """The kind of a process that has engines and readers, which is web, and of those."""
+    return {pid: "web"} | {child: _kind(child) for child in _children(pid)}
 
 
 def memory_bytes(processes: dict[int, str]) -> dict[str, int]:
