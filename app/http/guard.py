@@ -19,8 +19,8 @@ EXPOSED = (
     "X-Pointserve-Model, X-Pointserve-Passes, X-Pointserve-Points, X-Pointserve-Warnings, X-Request-Id"
 )
 ACCEPTED = (
-    "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, traceparent, tracestate, "
-    "X-API-Key, X-Request-Id, X-Request-Timeout"
+    "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Inference-Header-Content-Length, traceparent, "
+    "tracestate, X-API-Key, X-Request-Id, X-Request-Timeout"
 )
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "DELETE, GET, POST",

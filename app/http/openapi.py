@@ -26,7 +26,7 @@ WHY = {
     401: "A key is required, and was missing or wrong",
     403: "Not allowed on this server, to a page of another origin, or under this name",
     404: "No such model",
-    409: "The job has not ended yet",
+    409: "The job has not ended yet, or a request with the same Idempotency-Key is being received",
     406: "No media type in Accept can be answered",
     408: "The headers or the body arrived too slowly",
     413: "The body or the cloud is over a limit",

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from pointserve_client import BadAddress, Busy, Client, DeadlineExceeded, NotReady, Problem, Unauthorized
+from pointserve_client import BadAddress, Busy, Client, Conflict, DeadlineExceeded, NotReady, Problem, Unauthorized
 from pointserve_client.waits import FIRST_BACK_OFF_S, FIRST_CONTACT_S, retry_after_s
 
 from tests.client.scripted import CONTENT, GOOD, LABELS, Scripted, problem
@@ -41,10 +41,25 @@ def test_it_comes_back_when_it_is_told_to(kind):
     assert (found.classes[0].name, found.classes[0].color, found.ignore_label) == ("ground", (1, 2, 3), -1)
 
 
+def test_a_job_is_submitted_again_under_the_same_key(kind, tmp_path):
+    (tmp_path / "a.laz").write_bytes(b"cloud")
+    made = (201, {"Content-Type": "application/json"}, b'{"id": "made"}')
+    with (
+        Scripted([None, problem(409, "is being received", Retry_After="0"), made]) as server,
+        kind(server.url) as client,
+    ):
+        assert client.submit([tmp_path / "a.laz"])["id"] == "made"
+    keys = [headers["Idempotency-Key"] for _, headers, _ in server.seen]
+    assert (len(keys), len({*keys})) == (3, 1)
+    assert keys[0][0] == keys[0][-1] == '"'
+    assert len({body for _, _, body in server.seen}) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
         (problem(429, "full", Retry_After="3600"), Busy),
+        (problem(409, "not ended"), Conflict),
         (problem(401, "key?"), Unauthorized),
         (problem(500, "a bug"), Problem),
         (problem(504, "late"), DeadlineExceeded),

@@ -4,6 +4,13 @@ import copy
 from typing import Any
 
 BUFFER: dict[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
+KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A text of the client's, such as a UUID in quotation marks: a request that comes again with the key "
+    "of a job that is kept makes no other job, and is answered with that one.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+}
 SOURCES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 1000}
 
 
@@ -17,6 +24,7 @@ def describe(spec: Any, predict: Any) -> None:
     submit["parameters"] = copy.deepcopy(predict["parameters"])
     for name, (schema, text) in own.items():
         submit["parameters"].append({"name": name, "in": "query", "description": text, "schema": schema})
+    submit["parameters"].append(KEY)
     form = copy.deepcopy(predict["requestBody"]["content"]["multipart/form-data"]["schema"])
     options = {name: schema for name, schema in form["properties"].items() if name != "file"}
     wanted = options | {name: schema for name, (schema, _) in own.items()}

@@ -1,5 +1,6 @@
 """What POST /jobs brings: files, as they are or as the parts of a form, or the sources that a JSON names."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,11 +17,14 @@ from app.http.form import CHUNK_BYTES, FIELDS_BYTES, FILENAME_CHARS, Form
 from app.http.inflate import Readable
 from app.http.upload import body_stream
 from app.options import Options
+from app.survey.jobs.draft import Draft, DraftFile
 from app.survey.jobs.job import Job
-from app.survey.jobs.store import Draft, DraftFile
+from app.survey.jobs.once import Once
 
 OWN = ("sources", "buffer")  # what is no option of a prediction
 MAX_SOURCES = 1000
+KEY = "Idempotency-Key"
+KEY_CHARS = 255
 NO_LIMIT = 1 << 62  # of a body: the disk space for jobs bounds it
 HOW_TO_SEND = (
     "Send files as parts 'file' of a form (curl -F file=@a.laz -F file=@b.laz), one file as the raw body "
@@ -73,11 +77,27 @@ def receive(request: Request, draft: Draft) -> Wish:
     return wish
 
 
-def job_of(draft: Draft, wish: Wish, owner: str, now_s: float) -> Job:
+def once_of(request: Request, owner: str) -> Once | None:
+    """What makes ``request`` the same as an earlier one; None if it brings no key. Raises BadRequest for a bad key.
+
+    The fingerprint is made of query, media type and length, so a request that comes again is known before its body.
+    """
+    given = request.headers.get(KEY)
+    if given is None:
+        return None
+    key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if not (key.isascii() and key.isprintable() and 0 < len(key) <= KEY_CHARS) or '"' in key:
+        raise BadRequest(f"{KEY}: {quoted(given)} is not accepted: give a text such as a UUID, in quotation marks.")
+    about = [request.query_string, request.mimetype, request.content_length, request.headers.get("Content-Encoding")]
+    return Once(owner, key, hashlib.sha256(repr(about).encode()).hexdigest())
+
+
+def job_of(draft: Draft, wish: Wish, owner: str, once: Once | None, now_s: float) -> Job:
     """The job that ``draft`` becomes."""
     is_upload = bool(draft.files)
     sources = draft.files if is_upload else wish.sources
-    return Job(draft.id, owner, sources, is_upload, wish.options, wish.buffer_m, created_s=now_s)
+    key, fingerprint = (once.key, once.fingerprint) if once else ("", "")
+    return Job(draft.id, owner, sources, is_upload, wish.options, wish.buffer_m, key, fingerprint, created_s=now_s)
 
 
 class FilesForm(Form):

@@ -14,12 +14,13 @@ from app.errors import Busy, NotFound
 from app.http.front.descriptors import check_left
 from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
 from app.http.jobs.events import MEDIA_TYPE, events_of
-from app.http.jobs.received import job_of, receive
+from app.http.jobs.received import job_of, once_of, receive
 from app.http.jobs.result import result_of
 from app.http.openapi import files, job_responses, problems, responses
 from app.http.state import LONG_REQUESTS, state
 from app.http.trace import note
 from app.survey.jobs.job import Job
+from app.survey.jobs.once import Once
 from app.survey.jobs.queue import JobQueue
 
 OFF = "There are no jobs on this server: its operator gives them a folder in POINTSERVE_JOBS_DIR."
@@ -30,19 +31,27 @@ _places = threading.BoundedSemaphore(LONG_REQUESTS)
 
 
 @blueprint.post("/jobs")
-@blueprint.doc(responses=job_responses(JobReport, 201, 401, 403, 404, 413, 415, 422, 429, 507))
+@blueprint.doc(responses=job_responses(JobReport, 201, 401, 403, 404, 409, 413, 415, 422, 429, 507))
 def submit() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Label files while nobody waits: an upload, or places that the operator allows"""
     jobs = _jobs()
+    once = once_of(request, g.owner)
+    with jobs.store.once(once) as made_before:
+        job = made_before or _received(jobs, once)
+    note(job=job.id)
+    return asdict(report_of(jobs, job)), 201, {"Location": f"{request.script_root}/jobs/{job.id}"}
+
+
+def _received(jobs: JobQueue, once: Once | None) -> Job:
+    """The job that the request at hand asks for, which waits from now on."""
     jobs.store.check_room(request.content_length or 1)
     with _place(), jobs.store.draft() as draft:
         wish = receive(request, draft)
         for source in wish.sources:
             jobs.allowed.check_source(source)
-        job = job_of(draft, wish, g.owner, time.time())
+        job = job_of(draft, wish, g.owner, once, time.time())
         jobs.store.add(draft, job)
-    note(job=job.id)
-    return asdict(report_of(jobs, job)), 201, {"Location": f"{request.script_root}/jobs/{job.id}"}
+    return job
 
 
 @blueprint.get("/jobs")
@@ -68,7 +77,9 @@ def result(job_id: str) -> Response:
     jobs = _jobs()
     with ExitStack() as stack:
         stack.enter_context(_place())
-        response = result_of(jobs.store, _job(jobs, job_id))
+        job = _job(jobs, job_id)
+        stack.enter_context(jobs.store.reading(job))
+        response = result_of(jobs.store, job)
         response.call_on_close(stack.pop_all().close)
     return response
 

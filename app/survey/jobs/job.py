@@ -42,6 +42,7 @@ class Job:
         is_upload: which of the two.
         options: of the prediction.
         buffer_m: context around each tile, None for the halo of the model.
+        key, fingerprint: of the request, as in ``Once``; '' if it had no key.
         state: of it.
         problem: why it failed.
         retries: whether tiles that failed are tried again in the next run.
@@ -54,6 +55,8 @@ class Job:
     is_upload: bool
     options: Options
     buffer_m: float | None = None
+    key: str = ""
+    fingerprint: str = ""
     state: JobState = JobState.WAITING
     problem: str = ""
     retries: bool = False

@@ -8,23 +8,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
-from app.errors import SHORT, BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady, Problem
+from app.errors import BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady
 from app.settings import MIB
-from app.survey.jobs.job import ANSWERS, FILE, UPLOADS, Job, JobState
-from app.survey.lists import VPC_SUFFIX
+from app.survey.jobs.draft import RETRY_S, Draft, problem_of
+from app.survey.jobs.job import ANSWERS, FILE, Job, JobState
+from app.survey.jobs.once import Keys, Once
 
 LOCK = ".lock"
 NOT_WHOLE = ".receiving-"  # begins the name of what is no job yet
 OURS = re.compile(rf"({re.escape(NOT_WHOLE)})?[0-9a-f]{{32}}")
-NAME_BYTES = 200
-RETRY_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +46,8 @@ class Store:
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] | None = None  # None until they were read
         self._used: dict[str, int] = {}  # bytes of each, also of those that are being received
+        self._readers: Counter[str] = Counter()  # of the files of each
+        self._keys = Keys()
         self._lock = -1
 
     def open(self) -> bool:
@@ -144,7 +145,7 @@ class Store:
             try:
                 job.write(self.folder_of(job))
             except OSError as error:
-                raise _problem(error) from error
+                raise problem_of(error) from error
             self._there()[job.id] = job
             self._changed.notify_all()
         return True
@@ -176,8 +177,25 @@ class Store:
         if now.state is not JobState.RUNNING:
             self.clear(job)
 
+    @contextmanager
+    def reading(self, job: Job) -> Iterator[None]:
+        """Keeps the files of ``job`` until the context ends, also if it is removed or expires meanwhile."""
+        with self._changed:
+            self._readers[job.id] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._readers[job.id] -= 1
+                self._readers += Counter()  # drops those at 0
+            if not self.is_there(job):
+                self.clear(job)
+
     def clear(self, job: Job) -> None:
-        """Remove the files of ``job``, which was removed."""
+        """Remove the files of ``job``, which was removed, unless somebody reads them: the last reader does it then."""
+        with self._changed:
+            if self._readers[job.id]:
+                return
         shutil.rmtree(self.folder_of(job), ignore_errors=True)
         with self._changed:
             self._used.pop(job.id, None)
@@ -209,8 +227,12 @@ class Store:
                 retry_after_s=RETRY_S,
             )
 
+    def once(self, once: Once | None) -> AbstractContextManager[Job | None]:
+        """As ``Keys.held``, of the jobs that are kept."""
+        return self._keys.held(once, self.all)
+
     @contextmanager
-    def draft(self) -> Iterator["Draft"]:
+    def draft(self) -> Iterator[Draft]:
         """A job to be: what is written there is gone at the end unless it was added.
 
         Raises Busy if too many jobs wait, NoRoom if there is no room for any more.
@@ -229,14 +251,14 @@ class Store:
             draft.folder.mkdir()
             yield draft
         except OSError as error:
-            raise _problem(error) from error
+            raise problem_of(error) from error
         finally:
             if draft.folder.exists():
                 shutil.rmtree(draft.folder, ignore_errors=True)
                 with self._changed:
                     self._used.pop(name, None)
 
-    def add(self, draft: "Draft", job: Job) -> None:
+    def add(self, draft: Draft, job: Job) -> None:
         """Make ``draft`` the job ``job``, which waits from now on."""
         job.write(draft.folder)
         with self._changed:
@@ -253,80 +275,6 @@ class Store:
         if self._jobs is None:
             raise NotReady(f"Another process works on the jobs in {self.folder}, or they are being read.")
         return self._jobs
-
-
-class Draft:
-    """A job that is being received.
-
-    Attributes:
-        store: where it will be.
-        id: of the job.
-        folder: where it is until then.
-        files: paths in that folder.
-    """
-
-    def __init__(self, store: Store, name: str, folder: Path):
-        self.store = store
-        self.id = name
-        self.folder = folder
-        self.files: list[str] = []
-
-    def file(self, name: str) -> "DraftFile":
-        """A file that a client calls ``name``, to be written; raises BadRequest for a list of other files."""
-        if name.lower().endswith(VPC_SUFFIX):
-            raise BadRequest("A virtual point cloud names files by paths: send the files themselves.")
-        place = PurePosixPath(UPLOADS, str(len(self.files)), _safe(name))
-        self.files.append(str(place))
-        path = self.folder / place
-        path.parent.mkdir(parents=True)
-        return DraftFile(self, path)
-
-
-class DraftFile:
-    """A file of a job that is being received.
-
-    Attributes:
-        name: of the file.
-        size: bytes written so far.
-    """
-
-    def __init__(self, draft: Draft, path: Path):
-        self.name = path.name
-        self.size = 0
-        self._draft = draft
-        self._file = path.open("xb")
-
-    def write(self, data: bytes) -> int:
-        """Write all of ``data``; raises NoRoom."""
-        self._draft.store.check_room(len(data))
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise _problem(error) from error
-        self._draft.store.count(self._draft.id, len(data))
-        self.size += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        """Nothing more is written; may be called twice."""
-        self._file.close()
-
-
-def _problem(error: OSError) -> Problem:
-    reason = error.strerror or type(error).__name__
-    if error.errno in SHORT:
-        return NotReady(f"The server is short of resources for the job ({reason}); try again.", retry_after_s=5.0)
-    return NoRoom(
-        f"The server cannot keep the job: {reason}. Its operator finds the folder in POINTSERVE_JOBS_DIR.",
-        retry_after_s=RETRY_S,
-    )
-
-
-def _safe(name: str) -> str:
-    """The last part of a file's name as this machine can have it."""
-    last = "".join(char for char in name.replace("\\", "/").rpartition("/")[2] if char.isprintable())
-    last = last.encode("utf-8", "replace")[-NAME_BYTES:].decode("utf-8", "ignore").lstrip(".")
-    return last or "cloud"
 
 
 def _disk_bytes(folder: Path) -> int:

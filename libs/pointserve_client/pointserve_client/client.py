@@ -32,7 +32,7 @@ class _Client(calls.Caller):
         Args:
             key: the key that the server wants, if it does.
             timeout_s: seconds for which the server may be silent.
-            patience_s: seconds from the begin of a request for which it is sent again, after the server said 429 or 503
+            patience_s: seconds from the begin of a request for which it is sent again, after the server said 429, 503
                 or was no longer reached: after as long as Retry-After says, else after longer and longer pauses. A
                 server that was never reached is tried for a few seconds.
             on_wait: called with the reason and the seconds of each pause.

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 from pointserve_client.answer import OnReceived
 from pointserve_client.calls import Caller, json_of, written
@@ -34,21 +35,26 @@ async def submit(
     *,
     buffer: float | None = None,
     output: Output | None = None,
+    idempotency_key: str = "",
     on_sent: OnSent = lambda sent, total: None,
     **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Send the files at ``paths`` as one job; the job as the server describes it, with its ``id``.
 
     ``buffer`` is how many metres around a file others give context; None for as many as the model looks at. ``output``
-    is the format of all answers, None for that of each file. ``options`` are those of a prediction. If the connection
-    breaks at the end, the files are sent again, and the job may be there twice.
+    is the format of all answers, None for that of each file. ``options`` are those of a prediction.
+
+    If the connection breaks, the files are sent again, and there is one job all the same, because every attempt has the
+    same Idempotency-Key. A program that may end before it has the answer gives one of its own: the same call with the
+    same ``idempotency_key`` then gives the job that is there.
 
     Raises Problem, and OSError if a file cannot be read.
     """
     upload = await self._driver.call(Files, paths)
     try:
         path = f"/jobs?{urlencode(written({**options, 'output': output, 'buffer': buffer}), errors='surrogateescape')}"
-        return await json_of(self, Request("POST", path, upload, {"Content-Type": upload.media_type}, on_sent=on_sent))
+        headers = {"Content-Type": upload.media_type, **_once(idempotency_key)}
+        return await json_of(self, Request("POST", path, upload, headers, on_sent=on_sent))
     finally:
         upload.close()
 
@@ -59,13 +65,14 @@ async def submit_sources(
     *,
     buffer: float | None = None,
     output: Output | None = None,
+    idempotency_key: str = "",
     **options: Unpack[Options],
 ) -> dict[str, Any]:
     """Have the server label files in places that it reads itself: paths, folders, globs and URLs that its operator
     allows. The rest is as in ``submit``."""
     about = {**written({**options, "output": output, "buffer": buffer}), "sources": list(sources)}
-    with_json = {"Content-Type": "application/json"}
-    return await json_of(self, Request("POST", "/jobs", Upload(io.BytesIO(json.dumps(about).encode())), with_json))
+    headers = {"Content-Type": "application/json", **_once(idempotency_key)}
+    return await json_of(self, Request("POST", "/jobs", Upload(io.BytesIO(json.dumps(about).encode())), headers))
 
 
 async def jobs(self: Caller) -> list[dict[str, Any]]:
@@ -125,6 +132,11 @@ async def retry_job(self: Caller, job_id: str) -> dict[str, Any]:
 async def remove_job(self: Caller, job_id: str) -> None:
     """End a job, and remove its files and answers from the server."""
     await self._transport.ask(Request("DELETE", _path(job_id)), self._patience_s)
+
+
+def _once(key: str) -> dict[str, str]:
+    """The header by which the server knows a request that comes again."""
+    return {"Idempotency-Key": f'"{key or uuid4()}"'}
 
 
 def _path(job_id: str) -> str:

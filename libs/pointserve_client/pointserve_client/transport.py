@@ -68,7 +68,8 @@ class Transport:
         self._was_reached = False
 
     async def ask(self, request: Request, patience_s: float) -> Reply:
-        """The answer to one request, sent again while the server says 429 or 503 or cannot be reached.
+        """The answer to one request, sent again while the server says 429, 503 or 409 with Retry-After, or cannot
+        be reached.
 
         Raises:
             Problem: the one that the server answered; NotReady if it is not reached or the connection broke.

@@ -17,6 +17,7 @@ FIRST_CONTACT_S = 5.0  # for a server that was never reached: most often its add
 FIRST_BACK_OFF_S = 0.5
 MAX_BACK_OFF_S = 20.0
 COME_AGAIN = (429, 503)
+CONFLICT = 409  # with Retry-After: what is under way ends soon
 
 OnWait = Callable[["Problem", float], None]
 
@@ -40,7 +41,8 @@ class Patience:
             wait_s = self._back_off_s * random.uniform(0.5, 1)
             self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
         end_s = self._begin_s + patience_for(problem, self._patience_s)
-        return wait_s if problem.status in COME_AGAIN and time.monotonic() + wait_s <= end_s else None
+        comes_again = problem.status in COME_AGAIN or (problem.status == CONFLICT and problem.retry_after_s is not None)
+        return wait_s if comes_again and time.monotonic() + wait_s <= end_s else None
 
 
 def patience_for(problem: Problem, patience_s: float) -> float:
