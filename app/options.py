@@ -124,6 +124,18 @@ class Options:
     condition: str = Field(
         default="", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
     )
+    min_confidence: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Points whose class has a lower probability become unclassified.",
+    )
+    max_entropy: float | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        description="Points whose probabilities have a higher entropy, in nats, become unclassified.",
+    )
     filename: str = Field(default="", max_length=1000, description="Name of the file, if the body does not state one.")
 
     @property

@@ -16,6 +16,7 @@ from app.clouds.fields import OUTPUTS, OutputField
 from app.http.v2.tensors import DATATYPES
 from app.http.v2.tensors import OUTPUTS as TENSORS
 from app.options import accepted, properties
+from app.refine.steps import STEPS
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,12 @@ def fields() -> str:
     return _table(head, rows)
 
 
+def steps() -> str:
+    """Every step that refines labels, in its order."""
+    rows = [(f"`{step.name}`", ", ".join(f"`{name}`" for name in step.asks), step.description) for step in STEPS]
+    return _table(("step", "asked for by", "what it does"), rows)
+
+
 def outputs() -> str:
     """Every output tensor of the Open Inference protocol."""
     rows = [
@@ -118,6 +125,7 @@ TABLES = {
     "docs/formats.md": {"fields": fields},
     "docs/jobs.md": {"jobs": jobs},
     "docs/operations.md": {"settings": settings},
+    "docs/refine.md": {"steps": steps},
 }
 
 

@@ -24,6 +24,8 @@ GIVEN = {
     "seed": "7",
     "timeout_s": "2.5",
     "condition": "ScanNet",
+    "min_confidence": "0.6",
+    "max_entropy": "0.5",
     "filename": "a.las",
 }
 
@@ -43,6 +45,8 @@ def test_every_option_is_read_from_text():
         seed=7,
         timeout_s=2.5,
         condition="ScanNet",
+        min_confidence=0.6,
+        max_entropy=0.5,
         filename="a.las",
     )
 

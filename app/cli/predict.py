@@ -126,7 +126,7 @@ def _encode(output: str, cloud: "Cloud", segmentation: "Segmentation", source: m
 
 
 def _show(job: FileJob, cloud: "Cloud", segmentation: "Segmentation") -> None:
-    from .tables import counts_table
+    from .tables import counts_table, refined_words
 
     meta = segmentation.meta
     for warning in meta.warnings:
@@ -135,5 +135,7 @@ def _show(job: FileJob, cloud: "Cloud", segmentation: "Segmentation") -> None:
     total_s = 1e-3 * sum(meta.timings_ms.values())
     passes = f", {meta.passes} passes" if meta.passes > 1 else ""
     results.print(f"{len(cloud):,} points by {meta.model} in {total_s:.2f} s{passes}", markup=False, soft_wrap=True)
+    if meta.refined:
+        results.print(f"  {refined_words(meta.refined)}", markup=False, soft_wrap=True)
     stages = ", ".join(f"{name} {1e-3 * spent_ms:.2f} s" for name, spent_ms in meta.timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)

@@ -69,6 +69,8 @@ def _score(job: FileJob, found: "Prediction", options: Mapping[str, str], scores
 
 
 def _show(job: FileJob, answer: "Answer") -> None:
+    from .tables import refined_words
+
     for warning in answer.warnings:
         warn(f"{job.file.name}: {warning}")
     passes = f", {answer.passes} passes" if answer.passes > 1 else ""
@@ -78,5 +80,7 @@ def _show(job: FileJob, answer: "Answer") -> None:
         markup=False,
         soft_wrap=True,
     )
+    if answer.refined:
+        results.print(f"  {refined_words(answer.refined)}", markup=False, soft_wrap=True)
     stages = ", ".join(f"{name} {spent_ms / 1000:.2f} s" for name, spent_ms in answer.timings_ms.items())
     results.print(f"  {stages}", markup=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Tables of results."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from rich.markup import escape
@@ -28,6 +29,23 @@ def counts_table(title: str, segmentation: "Segmentation") -> Table:
     if ignored.any():
         table.add_row(str(segmentation.meta.ignore_label), "(unusable)", "", *_count(ignored))
     return table
+
+
+class Refined(Protocol):
+    """A step that refined the labels."""
+
+    @property
+    def step(self) -> str:
+        """Its name."""
+
+    @property
+    def changed(self) -> int:
+        """How many points it changed."""
+
+
+def refined_words(steps: Sequence[Refined]) -> str:
+    """What refined the labels: "unclassified changed 1,234 points"."""
+    return ", ".join(f"{done.step} changed {done.changed:,} points" for done in steps)
 
 
 def score_table(title: str, score: "Score") -> Table:

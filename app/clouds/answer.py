@@ -34,6 +34,13 @@ class InstanceCount(TypedDict):
     count: Annotated[int, Field(description="Points of the instance.")]
 
 
+class StepCount(TypedDict):
+    """A step that refined the labels."""
+
+    step: str
+    changed: Annotated[int, Field(description="Points whose label it changed.")]
+
+
 class AxisUnit(TypedDict):
     """The unit of an axis."""
 
@@ -63,6 +70,7 @@ class Prediction(TypedDict):
     crs: Annotated[str | None, Field(description="Name of the coordinate system, if one was stated.")]
     passes: Annotated[int, Field(description="Passes of the network that were made.")]
     passes_wanted: Annotated[int, Field(description="Those that the mode asks for; more if a limit kept some away.")]
+    refined: NotRequired[Annotated[list[StepCount], Field(description="What refined the labels, in its order.")]]
     warnings: list[str]
     timings_ms: dict[str, float]
     request_id: str
@@ -101,12 +109,19 @@ def summary(cloud: Cloud, segmentation: Segmentation) -> Prediction:
         "timings_ms": {stage: round(float(ms), 3) for stage, ms in meta.timings_ms.items()},
         "request_id": meta.request_id,
     }
+    if meta.refined:
+        answer["refined"] = refined(meta)
     if "instances" in segmentation.fields:
         answer["instances"] = [
             {"id": info.id, "label": info.label, "score": info.score, "count": info.num_points}
             for info in meta.instances
         ]
     return answer
+
+
+def refined(meta: SegmentationMeta) -> list[StepCount]:
+    """The steps that refined the labels, in their order."""
+    return [{"step": done.step, "changed": done.changed} for done in meta.refined]
 
 
 def all_warnings(cloud: Cloud, meta: SegmentationMeta) -> list[str]:

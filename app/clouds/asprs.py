@@ -1,6 +1,9 @@
 """The classification codes of LAS, and the groups in which they are compared with labels."""
 
+import colorsys
 from collections.abc import Collection
+
+from app.clouds.cloud import ClassInfo
 
 NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 7, 12, 18
 IGNORED = (NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE)
@@ -30,6 +33,24 @@ NAMES = {
     22: "temporal exclusion",
 }
 FIRST_USER_CODE = 64
+MAX_CODE = 255
+ADDED_IDS = 1000  # ids of classes that no model knows are this and their code
+GOLDEN_RATIO = 0.6180339887
+COLORS = {
+    0: (150, 150, 150),
+    1: (190, 190, 190),
+    2: (170, 121, 66),
+    3: (154, 205, 50),
+    4: (87, 170, 42),
+    5: (34, 139, 34),
+    6: (214, 69, 65),
+    7: (255, 0, 255),
+    9: (65, 105, 225),
+    14: (255, 215, 0),
+    15: (205, 133, 63),
+    17: (112, 128, 144),
+    18: (199, 21, 133),
+}
 VEGETATION = (3, 4, 5)
 STAND_INS = {
     3: (4, 5),  # low, medium and high vegetation stand for each other where a model has not all of them
@@ -43,6 +64,14 @@ STAND_INS = {
 def name_of(code: int) -> str:
     """The meaning of ``code``, if LAS states one."""
     return NAMES.get(code, "reserved" if 0 <= code < FIRST_USER_CODE else "user-defined")
+
+
+def class_of(code: int) -> ClassInfo:
+    """The class for ``code`` of a model that has none for it; the same in every answer."""
+    red, green, blue = colorsys.hls_to_rgb(code * GOLDEN_RATIO % 1, 0.5, 0.7)
+    color = COLORS.get(code, (round(255 * red), round(255 * green), round(255 * blue)))
+    has_name = code in NAMES
+    return ClassInfo(ADDED_IDS + code, NAMES[code] if has_name else f"{name_of(code)} {code}", color, code)
 
 
 def counts_as(code: int, known: Collection[int]) -> int | None:

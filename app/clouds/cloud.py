@@ -107,12 +107,21 @@ class InstanceInfo:
     num_points: int
 
 
+@dataclass(frozen=True)
+class RefinedStep:
+    """A step that refined the labels, a name in ``app.refine.steps``, and how many points it ``changed``."""
+
+    step: str
+    changed: int
+
+
 @dataclass
 class SegmentationMeta:
     """What an answer holds beside its arrays.
 
     Attributes:
-        classes: every class that the model knows; an encoder knows none.
+        classes: every class that the model knows, then the ``num_added`` that only refinement gave points; an encoder
+            knows none.
         ignore_label: the id that no class has.
         instances: every instance, if the field ``instances`` was asked for.
         passes: of the network, made.
@@ -122,6 +131,8 @@ class SegmentationMeta:
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
         units: those that the coordinates of the cloud were taken for; None if no network has seen them.
+        num_added: how many of the last ``classes`` the model does not know.
+        refined: the steps that refined the labels, in their order.
     """
 
     classes: list[ClassInfo]
@@ -134,6 +145,13 @@ class SegmentationMeta:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     units: Units | None = None
+    num_added: int = 0
+    refined: list[RefinedStep] = field(default_factory=list)
+
+    @property
+    def known_classes(self) -> list[ClassInfo]:
+        """Those of ``classes`` that the model knows, one for each of its probabilities."""
+        return self.classes[: len(self.classes) - self.num_added]
 
 
 @dataclass
@@ -171,7 +189,7 @@ class Segmentation:
         With ``by_class`` a field with a value a class has a column a class. A warning names the fields that the format
         ``output`` gets none of, as a point has too many of their values.
         """
-        class_names = [info.name for info in self.meta.classes] if by_class else []
+        class_names = [info.name for info in self.meta.known_classes] if by_class else []
         for name, declared in FIELDS.items():
             if name not in self.fields:
                 continue

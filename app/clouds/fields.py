@@ -11,10 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-Source = Literal["classes", "instances", "features"]
+Source = Literal["classes", "instances", "features", "refined"]
 CLASSES: Source = "classes"
 INSTANCES: Source = "instances"
 FEATURES: Source = "features"
+REFINED: Source = "refined"
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class OutputField:
     Attributes:
         name: in the option ``fields`` of a request and in ``Segmentation.fields``.
         dtype: of the values, as numpy writes it.
-        source: what it is made from: probabilities of classes, instances, or features. A pass that gives instances
-            gives no features.
+        source: what it is made from: probabilities of classes, instances, or features; or ``REFINED`` if a step of
+            ``app.refine`` makes it. A pass that gives instances gives no features.
         description: for users; with the unit at most 32 bytes if the field has columns, as LAS has no room for more.
         width: C of an array (N, C), ``CLASSES`` or ``FEATURES`` for the number of those; None for (N,).
         array: its name in JSON, safetensors and Open Inference; ``name`` if empty.

@@ -55,7 +55,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """``labels`` (N,), ``xyz`` (N, 3), what was asked for, and ``class_ids``, ``class_names``, ``class_colors``.
 
     Fields have the name ``OutputField.column_name``; with instances come ``instance_labels`` and ``instance_scores``,
-    a value an instance. Other columns of the cloud are left out, which is said in a warning.
+    a value an instance, and if steps refined the labels ``refined_steps`` and ``refined_changed``, points a step
+    changed. Other columns of the cloud are left out, which is said in a warning.
     """
     meta = segmentation.meta
     meta.warnings += cloud.left_out("NPZ")
@@ -69,6 +70,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "class_names": np.array([c.name for c in meta.classes], np.str_),
         "class_colors": np.array([c.color for c in meta.classes], np.uint8).reshape(-1, 3),
     }
+    if meta.refined:
+        arrays["refined_steps"] = np.array([done.step for done in meta.refined], np.str_)
+        arrays["refined_changed"] = np.array([done.changed for done in meta.refined], np.int64)
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

@@ -67,6 +67,7 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     for name, values in columns:
         rows[name] = values
     lines = ["ply", "format binary_little_endian 1.0"]
+    lines += [f"comment refined {done.step} {done.changed}" for done in segmentation.meta.refined]
     lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.meta.classes]
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]

@@ -3,7 +3,7 @@
 import numpy as np
 import orjson
 
-from app.clouds.answer import all_warnings, described, instance_arrays
+from app.clouds.answer import all_warnings, described, instance_arrays, refined
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import FIELDS, LABELS
 from app.clouds.needs import arrays_needs
@@ -15,8 +15,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     """``labels`` int32 (N,), in input order, and the fields that were asked for, by ``OutputField.array_name``.
 
     With instances come ``instance_labels`` and ``instance_scores``, a value an instance. The metadata are strings:
-    ``model``, ``ignore_label``, and as JSON ``classes``, ``warnings`` and ``units``. Equal answers are equal byte by
-    byte.
+    ``model``, ``ignore_label``, and as JSON ``classes``, ``warnings`` and ``units``, and ``refined`` if steps refined
+    the labels. Equal answers are equal byte by byte.
     """
     meta = segmentation.meta
     arrays = {LABELS.array_name: segmentation.labels.astype(LABELS.dtype, copy=False)}
@@ -30,6 +30,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "warnings": orjson.dumps(all_warnings(cloud, meta)).decode(),
         "units": orjson.dumps(described(meta.units)).decode(),
     }
+    if meta.refined:
+        metadata["refined"] = orjson.dumps(refined(meta)).decode()
     return _packed(dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize)), metadata)
 
 

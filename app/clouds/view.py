@@ -81,7 +81,7 @@ def _columns(
         yield _ids("instance", cloud.extra["instance"][rows])
     for name, values in segmentation.fields.items():
         if values.ndim == 1:
-            yield _of_field(FIELDS[name], values[rows], len(segmentation.meta.classes))
+            yield _of_field(FIELDS[name], values[rows], len(segmentation.meta.known_classes))
     yield _codes("label", segmentation.labels[rows], [known.id for known in segmentation.meta.classes])
     if found is not None:
         yield _codes("reference", cloud.extra[found.name][rows], found.codes)

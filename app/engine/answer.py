@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.clouds.cloud import RefinedStep
 from app.engine.owned_file import OwnedFile
 
 _CHUNK_BYTES = 1 << 20
@@ -41,6 +42,7 @@ class Answer(EncodedFile):
         passes, passes_wanted: of the network, made, and those that the mode asks for.
         num_voxels: of the cloud; 0 if unknown.
         batch_size: clouds of all requests in its pass.
+        refined: the steps that refined the labels, in their order.
     """
 
     num_points: int
@@ -50,3 +52,4 @@ class Answer(EncodedFile):
     passes_wanted: int = 1
     num_voxels: int = 0
     batch_size: int = 1
+    refined: list[RefinedStep] = field(default_factory=list)

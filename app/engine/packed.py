@@ -92,7 +92,7 @@ def check_segmentation(packed: Packed[SegmentationMeta]) -> None:
     """Raise ValueError unless the memory file holds a segmentation as ``app.clouds.fields`` declares it."""
     arrays.check(packed.fd, packed.layout)
     num_features = next((spec.shape[-1] for spec in packed.layout if spec.name == "features"), 0)
-    num_classes = len(packed.meta.classes)
+    num_classes = len(packed.meta.known_classes)
     expected = {name: (field.dtype, field.row_shape(num_classes, num_features)) for name, field in OUTPUTS.items()}
     _check_columns(packed.layout, "labels", expected, None)
 

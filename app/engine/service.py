@@ -208,6 +208,7 @@ class Service:
                 passes_wanted=segmentation.meta.passes_wanted,
                 num_voxels=segmented.num_voxels,
                 batch_size=segmented.batch_size,
+                refined=segmentation.meta.refined,
                 reservation=request.memory.kept(file.size, "The answer"),
             )
 

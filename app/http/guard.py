@@ -16,7 +16,8 @@ from app.settings import Settings
 READING = ("GET", "HEAD", "OPTIONS")
 EXPOSED = (
     "Content-Disposition, Content-Encoding, Inference-Header-Content-Length, Retry-After, Server-Timing, traceparent, "
-    "X-Pointserve-Model, X-Pointserve-Passes, X-Pointserve-Points, X-Pointserve-Warnings, X-Request-Id"
+    "X-Pointserve-Model, X-Pointserve-Passes, X-Pointserve-Points, X-Pointserve-Refined, "
+    "X-Pointserve-Warnings, X-Request-Id"
 )
 ACCEPTED = (
     "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Inference-Header-Content-Length, traceparent, "

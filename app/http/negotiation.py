@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
 from app.clouds.catalog import WRITERS
+from app.clouds.cloud import RefinedStep
 
 WARNINGS_BYTES = 4096
 
@@ -47,6 +49,11 @@ def warnings_header(warnings: list[str]) -> str:
     while len(value := json.dumps(kept + _rest(len(warnings) - len(kept)))) > WARNINGS_BYTES:
         kept.pop()
     return value
+
+
+def refined_header(steps: Sequence[RefinedStep]) -> str:
+    """The steps that refined the labels as a JSON array: ``[{"step": "unclassified", "changed": 12}]``."""
+    return json.dumps([asdict(done) for done in steps])
 
 
 def _rest(num_left: int) -> list[str]:

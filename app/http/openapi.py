@@ -16,6 +16,7 @@ from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe
 from app.http.v2.request import InferenceRequest
 from app.options import properties
+from app.refine.steps import STEPS
 
 Schema = dict[str, Any]
 TEMPLATE = "#/components/schemas/{model}"
@@ -156,6 +157,7 @@ def _schemas() -> dict[str, Schema]:
     kinds = [(name, "validation", TypeAdapter(kind)) for name, kind in _bodies.items()]
     found: dict[str, Schema] = TypeAdapter.json_schemas(kinds, ref_template=TEMPLATE)[1]["$defs"]
     found["Prediction"]["properties"] |= {field.array_name: _values(field) for field in fields.OUTPUTS.values()}
+    found["StepCount"]["properties"]["step"]["enum"] = [step.name for step in STEPS]
     found["Prediction"]["required"].append(fields.LABELS.array_name)
     return found
 

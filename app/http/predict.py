@@ -61,6 +61,8 @@ def _response(answer: Answer, filename: str) -> Response:
     response.headers["X-Pointserve-Points"] = str(answer.num_points)
     response.headers["X-Pointserve-Passes"] = f"{answer.passes}/{answer.passes_wanted}"
     response.headers["X-Pointserve-Warnings"] = negotiation.warnings_header(answer.warnings)
+    if answer.refined:
+        response.headers["X-Pointserve-Refined"] = negotiation.refined_header(answer.refined)
     response.headers["Server-Timing"] = negotiation.server_timing(answer.timings_ms)
     if response.mimetype != "application/json":
         response.headers["Content-Disposition"] = negotiation.attachment(filename, answer.extension)

@@ -101,7 +101,7 @@ def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _W
         run = RunContext(warnings, request.check_cancelled, device=pipeline.inference.device)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
-            nothing = pipeline.answer_of_nothing(request.cloud.num_answered, request.options, run)
+            nothing = pipeline.answer_of_nothing(request.cloud, request.options, run)
             return SegmentationOutcome(index, nothing)
     except Exception as error:
         return SegmentationOutcome(index, error)
@@ -128,7 +128,7 @@ def _answer(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[SegmentationO
             options = waiting.request.options
             predictions = together[place] if together else pipeline.predict(waiting.prepared, options, waiting.run)
             result: Segmentation | Exception = pipeline.answer(
-                predictions, waiting.prepared.projection, options, waiting.run
+                predictions, waiting.prepared.projection, waiting.request.cloud, options, waiting.run
             )
         except Exception as error:
             result = error

@@ -9,6 +9,7 @@ from torch import Tensor
 from app.clouds.cloud import InstanceInfo
 from app.clouds.fields import FIELDS, FLOAT32, INT32, UINT8, OutputField
 from app.errors import TooLarge
+from app.refine.unclassified import entropy
 
 from .predictions import Predictions
 from .principal import principal_colors
@@ -17,11 +18,6 @@ from .projection import Projection
 DTYPES = {INT32: torch.int32, FLOAT32: torch.float32, UINT8: torch.uint8}
 MAX_FEATURE_BYTES = 1 << 32  # of the features of all points of a cloud
 MAX_DEVICE_BYTES = 1 << 28  # of a column that a GPU projects; a larger one is projected once its rows have come down
-
-
-def _entropy(predictions: Predictions) -> Tensor:
-    shares = predictions.probabilities
-    return shares.clamp(min=1e-30).log_().mul_(shares).sum(1).neg_()
 
 
 def _instances(predictions: Predictions) -> Tensor:
@@ -36,7 +32,7 @@ def _features(predictions: Predictions) -> Tensor:
 MADE: dict[str, Callable[[Predictions], Tensor]] = {
     "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
-    "entropy": _entropy,
+    "entropy": lambda predictions: entropy(predictions.probabilities),
     "instances": _instances,
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),

@@ -1,12 +1,18 @@
 """The steps from a cloud to its answer, with one network on one device: prepare, predict, project."""
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor, nn
 
-from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.cloud import Cloud, RefinedStep, Segmentation, SegmentationMeta
 from app.clouds.fields import CLASSES, FEATURES, INSTANCES, Source, made_from
 from app.errors import BadModel
 from app.options import Options
+from app.refine.legend import Legend
+from app.refine.runner import refine
+from app.refine.scene import Scene
+from app.refine.steps import wanted
 
 from . import field_values, prepare, single_pass, transforms
 from .download import download
@@ -67,12 +73,22 @@ class Pipeline:
         return single_pass.predict(self.inference, prepared, source_of(options.fields), self.tile_voxels, run)
 
     def answer(
-        self, predictions: Predictions, projection: Projection, options: Options, run: RunContext
+        self, predictions: Predictions, projection: Projection, cloud: Cloud, options: Options, run: RunContext
     ) -> Segmentation:
-        """The answer for the points of ``projection``, which leads from the rows of ``predictions`` to them."""
+        """The answer for the points of ``cloud`` but its context.
+
+        ``projection`` leads from the rows of ``predictions`` to all of its points.
+        """
+        scene, steps = None, list[RefinedStep]()
+        if wanted(options):
+            with run.stage("refine"):
+                scene = self._scene(predictions, projection, cloud, run)
+                steps = refine(scene, options)
+                predictions = replace(predictions, best=scene.best, probabilities=scene.probabilities)
+        projection = projection.first(cloud.num_answered)
         with run.stage("project"):
             meta = SegmentationMeta(
-                classes=self.procedure.classes,
+                classes=scene.classes.infos if scene else self.procedure.classes,
                 ignore_label=self.procedure.ignore_label,
                 passes=predictions.passes,
                 passes_wanted=predictions.passes_wanted,
@@ -80,11 +96,13 @@ class Pipeline:
                 warnings=run.warnings,
                 timings_ms=run.timings_ms,
                 units=run.units,
+                num_added=len(scene.classes.added) if scene else 0,
+                refined=steps,
             )
             ignored = self.procedure.ignore_label
             ids = [info.id for info in self.procedure.classes] or [ignored]
             of_rows = upload(np.array(ids, np.int32), predictions.best.device).index_select(0, predictions.best)
-            columns = {"labels": projection.project(of_rows, ignored)}
+            columns = {"labels": scene.answered.int() if scene else projection.project(of_rows, ignored)}
             columns |= field_values.of_points(predictions, projection, options.fields)
             if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
@@ -97,10 +115,24 @@ class Pipeline:
         run.settle()
         return out
 
-    def answer_of_nothing(self, num_points: int, options: Options, run: RunContext) -> Segmentation:
+    def answer_of_nothing(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
         """The answer for a cloud of points that are all unusable."""
         nothing = Predictions.of_nothing(len(self.procedure.classes))
-        return self.answer(nothing, Projection.of_nothing(num_points), options, run)
+        return self.answer(nothing, Projection.of_nothing(len(cloud)), cloud, options, run)
+
+    def _scene(self, predictions: Predictions, projection: Projection, cloud: Cloud, run: RunContext) -> Scene:
+        """What steps of refinement work on."""
+        device = projection.rows.device
+        return Scene(
+            cloud,
+            projection.rows,
+            predictions.probabilities,
+            Legend(self.procedure.classes),
+            self.procedure.ignore_label,
+            [axis.metres for axis in (run.units.axes if run.units else (self.procedure.unit,) * 3)],
+            lambda values: upload(values, device),
+            run.warnings,
+        )
 
 
 def source_of(fields: tuple[str, ...]) -> Source:

@@ -25,7 +25,7 @@ class Staged:
 
     Attributes:
         sample: of P points.
-        projection: from these to the points of the cloud that are no context.
+        projection: from these to all points of the cloud.
         rng: what the transforms drew from, for what is drawn after them.
     """
 
@@ -39,7 +39,7 @@ class Prepared:
     """V voxels as a network reads them, each represented by one of its points; all tensors are on the device.
 
     Attributes:
-        projection: from the voxels to the points of the cloud that are no context.
+        projection: from the voxels to all points of the cloud.
         points: int64 (V,), the staged point that represents each voxel.
         grid_coord: int64 (V, 3), from 0.
         coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
@@ -72,7 +72,7 @@ def stage(
             return None
         sample = features.build_sample(cloud, points, procedure, run.warnings)
         rng = np.random.RandomState(seed)
-        projection = Projection.of_usable(len(cloud), points.rows).first(cloud.num_answered)
+        projection = Projection.of_usable(len(cloud), points.rows)
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
                 if thin:

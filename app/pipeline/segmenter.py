@@ -9,6 +9,7 @@ from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, made_from
 from app.errors import BadRequest
 from app.networks.registry import types_with
 from app.options import Options
+from app.refine.check import check
 from app.settings import MAX_PASSES
 
 from . import exact, instance_tester, prepare
@@ -69,7 +70,9 @@ class Segmenter(Pipeline):
         return outcome.result
 
     def _check(self, options: Options) -> None:
-        """Raise BadRequest for fields that this network does not give in the mode asked for."""
+        """Raise BadRequest for fields that this network does not give in the mode asked for, and steps that its classes
+        do not bear."""
+        check(options, self.procedure.classes, self.procedure.ignore_label, self.procedure.name)
         mode = options.mode
         of_classes, of_instances, of_features = (
             made_from(source, options.fields) for source in (CLASSES, INSTANCES, FEATURES)
@@ -112,10 +115,10 @@ class Segmenter(Pipeline):
     def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
         staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=True)
         if staged is None:
-            return self.answer_of_nothing(cloud.num_answered, options, run)
+            return self.answer_of_nothing(cloud, options, run)
         if self.inference.finds_instances:
             picks = instance_tester.prepare_picks(staged, self.procedure, run)
-            return self.answer(self.predict(picks, options, run), picks.projection, options, run)
+            return self.answer(self.predict(picks, options, run), picks.projection, cloud, options, run)
         max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
-        return self.answer(exact.predictions(votes), staged.projection, options, run)
+        return self.answer(exact.predictions(votes), staged.projection, cloud, options, run)

@@ -39,6 +39,12 @@ export interface Unit {
   source: string;
 }
 
+/** A step that refined the labels, and how many points it changed. */
+export interface RefinedStep {
+  step: string;
+  changed: number;
+}
+
 export interface Header {
   model: string;
   num_points: number;
@@ -53,6 +59,8 @@ export interface Header {
   reference: { column: string; key: "asprs" | "id"; values: FileClass[] } | null;
   /** Absent in view files of earlier versions. */
   units?: Record<"x" | "y" | "z", Unit> | null;
+  /** Absent if nothing refined the labels. */
+  refined?: RefinedStep[];
   warnings: string[];
   timings_ms: Record<string, number>;
 }

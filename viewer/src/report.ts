@@ -1,10 +1,12 @@
 /** Warnings, and where the time went. */
 
 import { by, make } from "./dom";
-import { milliseconds } from "./numbers";
+import type { Header } from "./header";
+import { count, milliseconds } from "./numbers";
 
-export function report(warnings: string[], timings_ms: Record<string, number>): void {
+export function report({ warnings, refined = [] }: Header, timings_ms: Record<string, number>): void {
   const list = warnings.length ? warnings.map((text) => make("li", { className: "warning" }, text)) : [make("li", {}, "No warnings.")];
+  list.push(...refined.map(({ step, changed }) => make("li", {}, `Refined: ${step} changed ${count(changed)} points.`)));
   by("warnings").replaceChildren(...list);
   const whole = Object.values(timings_ms).reduce((sum, value) => sum + value, 0);
   const rows = Object.entries(timings_ms).map(([stage, value]) => {

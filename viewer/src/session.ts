@@ -181,7 +181,7 @@ export class Session {
       await this.show(response.body!, view, source);
       const atServer = Object.values(timings).reduce((sum, value) => sum + value, 0);
       const there = { "to the server": Math.max(0, answered - begin - atServer), ...timings };
-      report(this.viewer.cloud!.header.warnings, { ...there, "from the server": performance.now() - answered });
+      report(this.viewer.cloud!.header, { ...there, "from the server": performance.now() - answered });
     });
     if (key) await keep({ key, name, file, choices, answer: source.answer, kept_ms: Date.now() }).catch(() => undefined);
   }
@@ -205,7 +205,7 @@ export class Session {
         this.shown = source;
         this.viewer.begin(header, view);
         this.options.channels.offer(isAnswer ? [] : (header.file_columns ?? []));
-        report(header.warnings, header.timings_ms);
+        report(header, header.timings_ms);
       },
       block: (block) => {
         this.viewer.add(block);

@@ -15,6 +15,7 @@ from app.engine.service import Answer
 from app.errors import BadRequest, quoted
 from app.http.admission import admitted
 from app.http.connection import hung_up
+from app.http.negotiation import refined_header
 from app.http.openapi import responses
 from app.http.progress import Progress
 from app.http.query import timeout_s
@@ -136,6 +137,8 @@ def _response(answer: Answer, asked: Asked) -> Response:
         del header["id"]
     if answer.warnings:
         header["parameters"]["warnings"] = " ".join(answer.warnings)
+    if answer.refined:
+        header["parameters"]["refined"] = refined_header(answer.refined)
     head = Spool(state().storage)
     try:
         write_json(head, header, answer, outputs)

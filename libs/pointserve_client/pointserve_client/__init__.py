@@ -1,6 +1,6 @@
 """Client of pointserve: a point cloud goes out over HTTP, a class for every point comes back."""
 
-from pointserve_client.answer import Answer, LabelClass, OnReceived, Prediction, PredictionWarning
+from pointserve_client.answer import Answer, LabelClass, OnReceived, Prediction, PredictionWarning, RefinedStep
 from pointserve_client.client import AsyncClient, Client
 from pointserve_client.errors import (
     BadAddress,
@@ -46,6 +46,7 @@ __all__ = [
     "Prediction",
     "PredictionWarning",
     "Problem",
+    "RefinedStep",
     "Source",
     "TooLarge",
     "Unauthorized",

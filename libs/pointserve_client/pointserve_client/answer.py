@@ -23,6 +23,14 @@ class PredictionWarning(UserWarning):
 
 
 @dataclass(frozen=True)
+class RefinedStep:
+    """A step that refined the labels, and the number of points that it changed."""
+
+    step: str
+    changed: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """How the answer came about.
 
@@ -34,6 +42,7 @@ class Answer:
         warnings: one sentence each.
         timings_ms: milliseconds by stage, in the order in which they ran.
         request_id: under which the server's log has it.
+        refined: the steps that refined the labels, in their order, and how many points each changed.
     """
 
     media_type: str
@@ -44,6 +53,7 @@ class Answer:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     request_id: str = ""
+    refined: list[RefinedStep] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Prediction:
     Attributes:
         labels: int32 (N,), ids of ``classes`` or ``ignore_label``.
         fields: what else was asked for, arrays by name, such as ``confidence`` float32 (N,).
-        classes: those that the model tells apart.
+        classes: those that the model tells apart, and those that only steps of refinement gave points.
         ignore_label: label of points that could not be used.
         units: what the coordinates of each axis were taken for.
         meta: how the answer came about.
@@ -90,6 +100,7 @@ def answer_of(headers: Mapping[str, str]) -> Answer:
             warnings=_warnings(headers["x-pointserve-warnings"]),
             timings_ms=_timings_ms(headers.get("server-timing", "")),
             request_id=headers["x-request-id"],
+            refined=_refined(headers.get("x-pointserve-refined", "[]")),
         )
     except MALFORMED as error:
         raise Problem(f"What answered is no pointserve, or another version of it ({error}).", status=502) from error
@@ -130,6 +141,10 @@ def _class(entry: Mapping[str, Any]) -> LabelClass:
 
 def _warnings(text: str) -> list[str]:
     return [str(sentence) for sentence in json.loads(text)]
+
+
+def _refined(text: str) -> list[RefinedStep]:
+    return [RefinedStep(str(entry["step"]), int(entry["changed"])) for entry in json.loads(text)]
 
 
 def _timings_ms(header: str) -> dict[str, float]:

@@ -85,5 +85,11 @@ class Options(TypedDict, total=False):
     condition: str | None
     """Dataset whose classes are wanted, of a model trained on several."""
 
+    min_confidence: float | None
+    """Points whose class has a lower probability become unclassified."""
+
+    max_entropy: float | None
+    """Points whose probabilities have a higher entropy, in nats, become unclassified."""
+
     filename: str | None
     """Name of the file, if the body does not state one."""

@@ -1,0 +1,143 @@
+"""The scene that steps work on: the points of a cloud with their predictions, their labels and what the file says."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.clouds.cloud import Cloud
+from app.errors import BadRequest
+
+from .legend import Legend
+
+ORIGIN_STEP_M = 1024.0
+
+
+class Scene:
+    """P usable points of a cloud of N; the package's docstring says what a step may do with them.
+
+    Args:
+        cloud: all N points, context included.
+        rows: int64 (N,), the row of the prediction for each point, -1 for one that is not usable.
+        probabilities: float32 (R, C) of the rows.
+        classes: of the model, C of them.
+        ignore_label: id of points that could not be used.
+        metres: that one unit of x, y and z is.
+        load: brings an array to the device of ``rows``; nobody writes to what it gives.
+        warnings: those of the answer.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        rows: Tensor,
+        probabilities: Tensor,
+        classes: Legend,
+        ignore_label: int,
+        metres: Sequence[float],
+        load: Callable[[np.ndarray], Tensor],
+        warnings: list[str],
+    ):
+        self.cloud = cloud
+        self.classes = classes
+        self.ignore_label = ignore_label
+        self.warnings = warnings
+        self.fields: dict[str, Tensor] = {}
+        self._metres = metres
+        self._load = load
+        places = (rows >= 0).nonzero().flatten()
+        self.places = None if len(places) == len(rows) else places
+        """int64 (P,), the place of each point in the cloud; None if all points are usable."""
+        self.rows = rows if self.places is None else rows.index_select(0, places)
+        self.whole = rows.new_full((len(rows),), ignore_label)
+        """int64 (N,), the label of every point of the cloud."""
+        self.predict(probabilities)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (P,), the class id of each point. Assigned, not written into."""
+        return self.whole if self.places is None else self.whole.index_select(0, self.places)
+
+    @labels.setter
+    def labels(self, labels: Tensor) -> None:
+        self.whole = labels if self.places is None else self.whole.index_copy(0, self.places, labels)
+
+    @property
+    def answered(self) -> Tensor:
+        """int64, the labels of the points that are no context, usable or not."""
+        return self.whole[: self.cloud.num_answered]
+
+    def predict(self, probabilities: Tensor) -> None:
+        """Replace the ``probabilities`` float32 (R, C) of all rows, and label every point by the likeliest class."""
+        self.probabilities = probabilities
+        ids = self.whole.new_tensor([info.id for info in self.classes.known])
+        if len(self) and len(ids):
+            self.labels = ids.index_select(0, self.best).index_select(0, self.rows)
+
+    @property
+    def best(self) -> Tensor:
+        """int64 (R,), the likeliest class of each row."""
+        return self.probabilities.max(1).indices
+
+    @cached_property
+    def xyz(self) -> Tensor:
+        """float32 (P, 3), local coordinates in metres."""
+        xyz = self._of_points(self._load(self.cloud.xyz))
+        xyz = xyz * xyz.new_tensor(self._metres)
+        return (xyz - (xyz.amin(0) / ORIGIN_STEP_M).floor() * ORIGIN_STEP_M).float() if len(xyz) else xyz.float()
+
+    @cached_property
+    def row_points(self) -> Tensor:
+        """int64 (R,), the first point of each row; a row without points has the number P."""
+        first = self.rows.new_full((len(self.probabilities),), len(self))
+        return first.scatter_reduce(0, self.rows, torch.arange(len(self), device=self.rows.device), "amin")
+
+    @cached_property
+    def rgb(self) -> Tensor | None:
+        """uint8 (P, 3)."""
+        return None if self.cloud.rgb is None else self._of_points(self._load(self.cloud.rgb))
+
+    @cached_property
+    def normals(self) -> Tensor | None:
+        """float32 (P, 3), unit length as far as the file keeps to it."""
+        return None if self.cloud.normals is None else self._of_points(self._load(self.cloud.normals))
+
+    def column(self, name: str) -> Tensor | None:
+        """(P,), the file's column ``name``, one of ``Cloud.extra``."""
+        values = self.cloud.extra.get(name)
+        return None if values is None else self._of_points(self._load(values))
+
+    def means(self, *codes: int) -> Tensor:
+        """bool (P,), whether the label of a point means one of the ASPRS ``codes``."""
+        return torch.isin(self.labels, self.labels.new_tensor(self.classes.ids_of(*codes)))
+
+    def codes(self) -> Tensor:
+        """int64 (P,), the ASPRS code that the label of each point means, -1 for none."""
+        infos = sorted(self.classes.infos, key=lambda info: info.id)
+        if not infos:
+            return torch.full_like(self.labels, -1)
+        ids = self.labels.new_tensor([info.id for info in infos])
+        codes = self.labels.new_tensor([-1 if info.asprs is None else info.asprs for info in infos])
+        at = torch.searchsorted(ids, self.labels).clamp_(max=len(ids) - 1)
+        return codes[at].masked_fill_(ids[at] != self.labels, -1)
+
+    def file_codes(self, option: str) -> Tensor:
+        """int64 (N - context,), the classes that the file states for the points that are answered.
+
+        Raises BadRequest, which names ``option``, if it states none.
+        """
+        values = self.cloud.extra.get("classification")
+        if values is None:
+            raise BadRequest(
+                f"{option} needs the classes that the file states, and this {self.cloud.format} has no column "
+                "classification; columns=classification:NAME says which one has them."
+            )
+        return self._load(values[: self.cloud.num_answered]).long()
+
+    def _of_points(self, values: Tensor) -> Tensor:
+        return values if self.places is None else values.index_select(0, self.places)

@@ -1,0 +1,68 @@
+"""The table of steps, in the order in which they run; importable without torch.
+
+The module of a step is imported when it runs.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from app.options import Options
+
+if TYPE_CHECKING:
+    from .scene import Scene
+
+
+class Step(NamedTuple):
+    """A step, of the module ``app.refine.<name>``.
+
+    Attributes:
+        name: in answers.
+        description: what it does, for users.
+        options: those of ``app.options.Options`` that ask for it, each by another value than its default.
+        needs_codes: whether it needs the ASPRS codes of the model's classes.
+        fields: output fields that it makes, and that ask for it, too.
+    """
+
+    name: str
+    description: str
+    options: tuple[str, ...]
+    needs_codes: bool = True
+    fields: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Names of the options and the fields that ask for it."""
+        return *self.options, *self.fields
+
+    def is_wanted(self, options: Options) -> bool:
+        """Whether ``options`` ask for it."""
+        return bool(self.asked(options))
+
+    def asked(self, options: Options) -> list[str]:
+        """Names of the options and the fields by which ``options`` ask for it."""
+        given = [name for name in self.options if getattr(options, name) != getattr(PLAIN, name)]
+        return given + [name for name in self.fields if name in options.fields]
+
+    def load(self) -> Callable[["Scene", Options], None]:
+        """The function that applies it."""
+        module: Any = import_module(f"app.refine.{self.name}")
+        apply: Callable[[Scene, Options], None] = module.apply
+        return apply
+
+
+PLAIN = Options()
+STEPS = (
+    Step(
+        "unclassified",
+        "Points whose class is in doubt become unclassified (code 1), or get the ignore label if the model's classes "
+        "have no codes.",
+        ("min_confidence", "max_entropy"),
+        needs_codes=False,
+    ),
+)
+
+
+def wanted(options: Options) -> list[Step]:
+    """The steps that ``options`` ask for, in their order."""
+    return [step for step in STEPS if step.is_wanted(options)]

@@ -1,0 +1,63 @@
+"""Answers with refined labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.clouds.cloud import Cloud
+from app.errors import BadRequest
+from app.options import Options
+from app.pipeline.segmenter import Segmenter
+from tests.pipeline.pipeline_samples import make_network, make_procedure, make_terrain
+
+CODES = (2, 3, 4, 5, 6, 9)
+
+
+@pytest.fixture(scope="module")
+def coded():
+    """A segmenter whose classes have codes."""
+    plain = make_procedure()
+    classes = [replace(info, asprs=code) for info, code in zip(plain.classes, CODES, strict=True)]
+    return Segmenter(make_network(), replace(plain, classes=classes))
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_doubtful_points_are_unclassified_and_counted(coded, mode):
+    cloud, fields = make_terrain(), ("confidence", "probabilities")
+    cloud.xyz[3] = np.nan
+    plain = coded.segment(cloud, Options(mode=mode, fields=fields))
+    limit = float(np.median(plain.fields["confidence"]))
+    out = coded.segment(cloud, Options(mode=mode, fields=fields, min_confidence=limit))
+    is_doubtful = plain.fields["confidence"] < limit
+    is_doubtful[3] = False
+    np.testing.assert_array_equal(out.labels, np.where(is_doubtful, 1001, plain.labels))
+    assert 0 < is_doubtful.sum() < len(cloud)
+    assert [(done.step, done.changed) for done in out.meta.refined] == [("unclassified", is_doubtful.sum())]
+    assert [info.asprs for info in out.meta.classes] == [*CODES, 1]
+    assert out.meta.known_classes == plain.meta.classes
+    assert out.labels.dtype == np.int32
+    for name in fields:
+        np.testing.assert_array_equal(out.fields[name], plain.fields[name])
+    assert "refine" in out.meta.timings_ms
+    assert "refine" not in plain.meta.timings_ms
+
+
+def test_context_is_refined_and_not_answered(coded):
+    cloud, options = make_terrain(), Options(min_confidence=0.4)
+    whole = coded.segment(cloud, options)
+    out = coded.segment(replace(cloud, num_context=1000), options)
+    np.testing.assert_array_equal(out.labels, whole.labels[:-1000])
+    assert out.meta.refined[0].changed == np.count_nonzero(out.labels == 1001)
+
+
+def test_a_cloud_without_usable_points_is_answered(coded):
+    out = coded.segment(Cloud(np.full((4, 3), np.nan), "npy"), Options(min_confidence=0.5))
+    np.testing.assert_array_equal(out.labels, np.full(4, -1))
+    assert out.meta.refined[0].changed == 0
+
+
+def test_models_whose_ids_leave_no_room_are_refused(coded):
+    classes = [replace(info, id=info.id + 1000) for info in coded.procedure.classes]
+    with pytest.raises(BadRequest, match="ids of 1000"):
+        Segmenter(make_network(), replace(coded.procedure, classes=classes)).for_options(Options(min_confidence=0.5))

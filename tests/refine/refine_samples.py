@@ -1,0 +1,34 @@
+"""Scenes for tests of refinement."""
+
+import numpy as np
+import torch
+
+from app.clouds.cloud import ClassInfo, Cloud
+from app.refine.legend import Legend
+from app.refine.scene import Scene
+
+AERIAL = [
+    ClassInfo(0, "ground", (170, 121, 66), 2),
+    ClassInfo(1, "vegetation", (34, 139, 34), 5),
+    ClassInfo(2, "building", (214, 69, 65), 6),
+]
+PLAIN = [ClassInfo(info.id, info.name, info.color) for info in AERIAL]
+
+
+def make_scene(labels, xyz=None, *, classes=AERIAL, sure=0.9, metres=(1, 1, 1), num_context=0, **columns):
+    """A scene of points with the ``labels`` (N,), ids of ``classes``, -1 for one that is not usable.
+
+    The row of each is its own; ``sure`` is the probability of its label, one for all or one each.
+    """
+    labels = np.asarray(labels)
+    xyz = np.zeros((len(labels), 3)) if xyz is None else np.asarray(xyz, float)
+    cloud = Cloud(xyz, "las", extra={name: np.asarray(values) for name, values in columns.items()})
+    cloud.num_context = num_context
+    usable = labels[labels >= 0]
+    sure = np.broadcast_to(sure, len(labels))[labels >= 0]
+    shares = np.repeat((1 - sure)[:, None] / (len(classes) - 1), len(classes), 1)
+    shares[np.arange(len(usable)), usable] = sure
+    rows = np.full(len(labels), -1)
+    rows[labels >= 0] = np.arange(len(usable))
+    probabilities = torch.from_numpy(shares.astype(np.float32))
+    return Scene(cloud, torch.from_numpy(rows), probabilities, Legend(classes), -1, metres, torch.from_numpy, [])
