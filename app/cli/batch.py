@@ -1,5 +1,8 @@
 """``pointserve batch``."""
 
+import hashlib
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from app.survey.workers import Workers
 
 PATIENT = {"request_timeout_s": 3600, "reader_timeout_s": 600}  # nobody waits for a tile of a survey
+NAME_CHARS = 80  # of a bucket and prefix, in the name of the folder of a manifest
 UNBOUNDED = {"max_points": 1 << 31, "queue_points": 1 << 32}  # the driver bounds what is under way
 
 
@@ -35,8 +39,13 @@ def batch(
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", metavar="FOLDER", help="Where the answers go, and survey.db, which knows them."),
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="Where the answers go, and survey.db, which knows them; or an object store, s3://BUCKET/PREFIX or gs://.",
+        ),
     ],
     buffer: Annotated[
         float | None,
@@ -67,6 +76,14 @@ def batch(
             show_default=False,
         ),
     ] = "",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where survey.db is if the answers go to an object store. Default: a folder of the user for each.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Give every point of a survey a class: any number of files, each with context from its neighbours.
@@ -76,6 +93,7 @@ def batch(
     """
     from app.errors import BadRequest
     from app.options import NAMES, parse
+    from app.survey import target
     from app.survey.manifest import Manifest
     from app.survey.plan import Wanted
 
@@ -86,16 +104,38 @@ def batch(
     given = {name: value for name, value in context.obj.items() if name not in NAMES}
     settings = _patient(configure(**given, default_model=options.model or None))
     try:
-        wanted = Wanted(out.absolute(), options, name, buffer, retry_failed, force)
+        place = target.absolute(out)
+    except BadRequest as problem:
+        raise typer.BadParameter(problem.detail, param_hint="--out") from None
+    folder = _manifest_folder(place, manifest)
+    try:
+        wanted = Wanted(place, options, name, buffer, retry_failed, force)
     except BadRequest as problem:
         raise typer.BadParameter(problem.detail, param_hint="--name") from None
     if dry_run:
-        survey_plan.show(sources, buffer_only or [], wanted, settings)
+        survey_plan.show(sources, buffer_only or [], wanted, folder, settings)
         return
-    with Manifest.create(wanted.out) as manifest:
-        code = _run(manifest, sources, buffer_only or [], wanted, settings, ray)
+    with Manifest.create(folder) as opened:
+        code = _run(opened, sources, buffer_only or [], wanted, settings, ray)
     if code:
         raise typer.Exit(code)
+
+
+def _manifest_folder(out: str, given: Path | None) -> Path:
+    """Where the manifest is of a survey whose answers go to ``out``: there, but for an object store here."""
+    from app.survey import remote
+
+    if not remote.scheme(out):
+        if given:
+            raise typer.BadParameter("answers in a folder have their manifest there.", param_hint="--manifest")
+        return Path(out)
+    if given:
+        return given.absolute()
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    name = re.sub(r"[^\w.-]+", "_", out.partition("://")[2])[-NAME_CHARS:]
+    folder = state / "pointserve" / "surveys" / f"{name}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"
+    messages.print(f"The manifest of {out} is in {folder}", markup=False, soft_wrap=True)
+    return folder
 
 
 def _patient(settings: "Settings") -> "Settings":
@@ -148,7 +188,7 @@ def _run(
         for warning in plan.index.warnings():
             warn(warning)
         with survey_progress.shown() as show:
-            big_tiles = BigTiles(workers, wanted.out / PARTIAL, plan.buffer_m)
+            big_tiles = BigTiles(workers, manifest.folder / PARTIAL, plan.buffer_m)
             runner = Runner(manifest, plan, big_tiles, show)
             with survey_progress.signals_stop(runner) as signals:
                 done = runner.run()

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from app.survey.plan import Plan, Wanted
 
 
-def show(sources: list[str], buffer_only: list[str], wanted: "Wanted", settings: "Settings") -> None:
-    """Plan the survey on a copy of its manifest, and print what would be done."""
+def show(
+    sources: list[str], buffer_only: list[str], wanted: "Wanted", manifest_folder: Path, settings: "Settings"
+) -> None:
+    """Plan the survey on a copy of the manifest in ``manifest_folder``, and print what would be done."""
     from app.survey import survey
     from app.survey.manifest import FILE, Manifest
     from app.survey.models import model_in
@@ -26,8 +28,8 @@ def show(sources: list[str], buffer_only: list[str], wanted: "Wanted", settings:
 
     model = model_in(choose(settings), settings)
     with tempfile.TemporaryDirectory(prefix="pointserve-") as folder:
-        if (wanted.out / FILE).is_file():
-            _copy(wanted.out / FILE, Path(folder) / FILE)
+        if (manifest_folder / FILE).is_file():
+            _copy(manifest_folder / FILE, Path(folder) / FILE)
         with Manifest.create(Path(folder)) as manifest:
             survey.read(manifest, sources, wanted.out, buffer_only)
             plan = Plan(manifest, model, wanted)

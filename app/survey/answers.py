@@ -1,18 +1,13 @@
 """The answers of tiles: put into their place whole, and summed up for the manifest."""
 
-import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from app.clouds import reference
 from app.clouds.cloud import Cloud
-from app.errors import SHORT, NoRoom, NotReady
-from app.survey import files
+from app.survey import files, target
 from app.survey.tile import Tile
 from app.survey.workers import Task
 
@@ -20,34 +15,12 @@ PARTIAL = ".partial"  # folder of files that are not whole yet, in that of the a
 MAX_COUNTED = 1 << 22  # pairs of code and label that are counted in an array
 
 
-def place(chunks: Iterable[bytes], task: Task, tile: Tile) -> tuple[int, str]:
-    """Write ``chunks`` to ``task.output`` whole or not at all; size and SHA-256 of the file.
+def place(chunks: Iterable[bytes], task: Task, tile: Tile) -> target.Written:
+    """Write ``chunks`` to ``task.output`` whole or not at all, as ``target.write`` does.
 
-    Raises NoRoom if it cannot be written, NotReady if the machine is short of something at the moment, BadCloud if the
-    file of ``tile`` has changed since the survey was planned.
+    Raises what that raises, and BadCloud if the file of ``tile`` has changed since the survey was planned.
     """
-    target = Path(task.output)
-    part = Path(task.partial) / uuid4().hex
-    size, digest = 0, hashlib.sha256()
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            files.check_version(tile)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        kind = NotReady if error.errno in SHORT else NoRoom
-        raise kind(f"{target} cannot be written: {error.strerror or error}.") from error
-    return size, digest.hexdigest()
+    return target.write(task.output, chunks, task.partial, lambda: files.check_version(tile))
 
 
 @dataclass(frozen=True)

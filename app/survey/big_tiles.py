@@ -146,14 +146,15 @@ class BigTiles:
             pieces.join(big.cut, [each.output for each in found], whole, task.format == "laz", self._check_stopped)
         except OSError as error:
             raise storage_problem(error, "the answer") from error
-        size, digest = answers.place(_chunks(whole), task, tile)
+        placed = answers.place(_chunks(whole), task, tile)
         timings_ms = _added(each.timings_ms for each in found)
         return replace(
             found[0],
             num_points=big.num_points,
             output=task.output,
-            num_bytes=size,
-            sha256=digest,
+            num_bytes=placed.num_bytes,
+            sha256=placed.sha256,
+            version=placed.version,
             counts=_added(each.counts for each in found),
             num_context=sum(each.num_context for each in found),
             reference=next((each.reference for each in found if each.reference), ""),

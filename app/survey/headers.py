@@ -6,12 +6,9 @@ import os
 import re
 import struct
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 
 from app.clouds import formats, las_crs
 from app.clouds.catalog import FORMATS, READERS, by_suffix
@@ -22,11 +19,9 @@ from app.clouds.las_layout import HEADER_1_4, MIN_HEADER
 from app.clouds.las_records import EVLR_HEADER, Record
 from app.clouds.units import Units, differ
 from app.errors import BadCloud, Problem
-from app.survey import files, remote
+from app.survey import ahead, files, remote
 from app.survey.tile import Bounds, Source, Stat, Tile
 
-THREADS = 32  # that wait for files most of the time
-AHEAD = 4 * THREADS
 HEAD_BYTES = 1 << 16
 MAX_RECORDS_BYTES = 8 << 20  # before the points
 MAX_EVLRS = 16  # whose headers are looked at
@@ -35,15 +30,9 @@ LAS_FORMATS = ("las", "laz")
 COUNTED = ("ply", "pcd", "npy", "npz")  # whose headers tell the number of points
 
 
-def tiles(sources: Iterable[Source], threads: int = THREADS) -> Iterator[Tile]:
+def tiles(sources: Iterable[Source], threads: int = ahead.THREADS) -> Iterator[Tile]:
     """The tile of every source, in their order; one whose header cannot be read has an ``error``."""
-    waiting: deque[Future[Tile]] = deque()
-    left = iter(sources)
-    with ThreadPoolExecutor(threads, "header") as pool:
-        waiting.extend(pool.submit(tile_of, source) for source in islice(left, AHEAD))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(tile_of, source) for source in islice(left, 1))
+    return ahead.each(tile_of, sources, threads)
 
 
 def tile_of(source: Source) -> Tile:

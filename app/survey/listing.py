@@ -40,7 +40,9 @@ def found_by(text: str, out: str | None) -> Iterator[Found]:
     """
     scheme = remote.scheme(text)
     if scheme:
-        yield from _on_store(text, scheme)
+        skipped = out if out and remote.scheme(out) else ""
+        found = _on_store(text, scheme)
+        yield from (each for each in found if not skipped or not remote.is_below(each.path, skipped))
         return
     skipped = os.path.realpath(out) if out and not remote.scheme(out) else ""
     if os.path.isdir(text):

@@ -180,15 +180,16 @@ class LocalWorkers:
             source = decoded.body if catalog.keeps_source(task.format, cloud.meta.format) else None
             file = stack.enter_context(self._service.encode(task.format, cloud, segmentation, request, source))
             written = time.perf_counter()
-            size, digest = answers.place(file.chunks(), task, tile)
+            placed = answers.place(file.chunks(), task, tile)
             timings_ms = {"decode": decoded.decode_ms, "context": 1e3 * (joined - begin)}
             timings_ms |= segmentation.meta.timings_ms
             timings_ms |= {"encode": 1e3 * (written - encode), "place": 1e3 * (time.perf_counter() - written)}
             return TileResult(
                 num_points=cloud.num_points,
                 output=task.output,
-                num_bytes=size,
-                sha256=digest,
+                num_bytes=placed.num_bytes,
+                sha256=placed.sha256,
+                version=placed.version,
                 counts=summary.counts,
                 num_context=whole.meta.num_context,
                 reference=summary.reference,
@@ -226,8 +227,8 @@ def _copied(tile: Tile, body: Body, task: Task) -> TileResult:
     """The answer for a file without points."""
     if not catalog.keeps_source(task.format, tile.format):
         raise BadCloud(f"The file has no points, and is no {task.format} that could be copied.")
-    size, digest = answers.place(_chunks(body), task, tile)
-    return TileResult(0, task.output, size, digest, {}, warnings=[EMPTY])
+    placed = answers.place(_chunks(body), task, tile)
+    return TileResult(0, task.output, placed.num_bytes, placed.sha256, {}, placed.version, warnings=[EMPTY])
 
 
 def _chunks(body: Body) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from app.survey.tile import Tile
 from app.survey.workers import TileResult
 
 FILE, LOCK = "survey.db", "survey.lock"
-VERSION = 1  # of the tables
+VERSION = 2  # of the tables
 BUSY_S = 30.0  # that a reader may hold up the driver, or the other way round
 
 _TABLES = """
@@ -49,6 +49,7 @@ CREATE TABLE tile (
     output TEXT NOT NULL DEFAULT '',
     output_bytes INTEGER NOT NULL DEFAULT 0,
     output_sha256 TEXT NOT NULL DEFAULT '',
+    output_version TEXT NOT NULL DEFAULT '',
     labelled_points INTEGER NOT NULL DEFAULT 0,
     context_points INTEGER NOT NULL DEFAULT 0,
     counts TEXT NOT NULL DEFAULT '{}',
@@ -231,6 +232,7 @@ class Manifest:
             **{name: json.dumps(about[name]) for name in ("counts", "agreement", "warnings", "timings_ms")},
             "output_bytes": result.num_bytes,
             "output_sha256": result.sha256,
+            "output_version": result.version,
             "context_points": result.num_context,
             "labelled_points": result.num_points,
             "basis": basis,

@@ -2,20 +2,20 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from string import Formatter
 
 import numpy as np
 
 from app.clouds.catalog import FORMATS, WRITERS
-from app.errors import BadRequest
+from app.errors import BadRequest, Forbidden, NotFound
 from app.options import Options
+from app.survey import ahead, files, remote
 from app.survey.index import Index, index
 from app.survey.manifest import Manifest
-from app.survey.row import State
+from app.survey.row import Row, State
 from app.survey.tile import Bounds, Tile
 from app.survey.workers import Model
 
@@ -29,14 +29,15 @@ class Wanted:
     """What is wanted of a survey.
 
     Attributes:
-        out: folder of the answers.
+        out: where the answers go, an absolute path or the URL of a prefix of an object store, as ``target.absolute``
+            gives it.
         options: of the predictions; ``output`` is the format of all answers, None for that of each file.
         name: pattern of the answers' names, with {stem} and {suffix}.
         buffer_m: context around each tile, None for the halo of the model.
         retry_failed, force: which tiles are done again, those that failed, or all.
     """
 
-    out: Path
+    out: str
     options: Options
     name: str = "{stem}{suffix}"
     buffer_m: float | None = None
@@ -65,7 +66,7 @@ class Wanted:
         place = PurePosixPath(tile.name)
         suffix = FORMATS[self.format_of(tile)].suffix
         own = place.suffix if place.suffix.lower() == suffix else suffix  # .LAZ stays
-        return str(self.out / place.parent / self.name.format(stem=place.stem, suffix=own))
+        return f"{self.out}/{place.parent / self.name.format(stem=place.stem, suffix=own)}"
 
 
 class Plan:
@@ -109,22 +110,26 @@ class Plan:
     def _choose(self, manifest: Manifest) -> None:
         """Say which tiles are wanted."""
         taken: set[bytes] = set()
-        for number, row in enumerate(manifest.rows()):
+        rows = self._unchanged(manifest)
+        looked = ahead.each(_looked_at, rows) if remote.scheme(self.wanted.out) else map(_looked_at, rows)
+        for number, (row, output, is_unchanged) in enumerate(looked):
             if row.state is State.CONTEXT:
                 continue
-            output = self.wanted.output_of(row.tile)
             place = _digest(output)[:8]
             if place in taken:
                 self.clashes.add(number)
             taken.add(place)
-            is_wanted = True
-            if row.state in (State.DONE, State.FAILED, State.QUARANTINED) and row.basis == self.basis(number):
-                if row.state is State.DONE:
-                    is_there = row.output == output and _size(output) == row.output_bytes
-                    is_wanted = not is_there or bool(row.lacking and self.wanted.retry_failed)
-                else:
-                    is_wanted = self.wanted.retry_failed
+            is_wanted = not is_unchanged
+            if is_unchanged:
+                is_lacking = row.state is not State.DONE or bool(row.lacking)
+                is_wanted = is_lacking and self.wanted.retry_failed
             self.is_wanted[number] = is_wanted or self.wanted.force
+
+    def _unchanged(self, manifest: Manifest) -> "Iterator[_Looked]":
+        """Every row, the place of its answer, and whether it ended and nothing changed that the answer depends on."""
+        for number, row in enumerate(manifest.rows()):
+            is_ended = row.state in (State.DONE, State.FAILED, State.QUARANTINED)
+            yield row, self.wanted.output_of(row.tile), is_ended and row.basis == self.basis(number)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -164,12 +169,24 @@ def _frames(manifest: Manifest, found: Index) -> dict[int, Bounds]:
     return {group: (*kept[name],) for group, name in enumerate(names) if name in kept}  # type: ignore[misc]
 
 
-def _size(path: str) -> int:
-    """Bytes of a file; -1 if it is not there."""
+_Looked = tuple[Row, str, bool]
+
+
+def _looked_at(found: _Looked) -> _Looked:
+    """``found``, which is changed also if its answer is not there any more."""
+    row, output, is_unchanged = found
+    if is_unchanged and row.state is State.DONE:
+        is_unchanged = row.output == output and _is_there(row)
+    return row, output, is_unchanged
+
+
+def _is_there(row: Row) -> bool:
+    """Whether the answer of a tile is where it was put. Raises NotReady if a store does not say."""
     try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
+        found = files.stat(row.output)
+    except (NotFound, Forbidden):  # which a store says of what is not there to those who may not list it
+        return False
+    return found.num_bytes == row.output_bytes and row.output_version in ("", found.version)
 
 
 def _digest(*parts: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Files on object stores and web servers, through fsspec: what they are, pieces of them, all of them.
+"""Files on object stores and web servers, through fsspec: what they are, pieces of them, all of them, and new ones.
 
 fsspec's own configuration (files under ``~/.config/fsspec``, ``FSSPEC_…`` variables) says what keys and endpoints to
 use. Stores try failed requests again by themselves; for web servers that is done here.
@@ -6,10 +6,11 @@ use. Stores try failed requests again by themselves; for web servers that is don
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from app.errors import BadRequest, Forbidden, NotFound, NotReady, Problem
+from app.errors import BadRequest, Forbidden, NoRoom, NotFound, NotReady, Problem
 from app.survey.tile import Stat
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "https"}
@@ -45,6 +46,16 @@ def scheme_or_none(path: str) -> str:
 def shown(path: str) -> str:
     """``path`` for messages and names: a URL of the web without its query, which may hold keys."""
     return path.split("?")[0] if scheme_or_none(path) in WEB else path
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether the URL ``path`` lies below the URL ``folder``, which has no slash at its end."""
+    return _place(path).startswith(f"{_place(folder)}/")
+
+
+def _place(path: str) -> str:
+    """A URL with the first of the names that its scheme has."""
+    return f"{EXTRAS[scheme(path)]}://{path.partition('://')[2]}"
 
 
 def filesystem(path: str) -> Any:
@@ -120,6 +131,34 @@ def blocks(path: str) -> Iterator[tuple[bytes, Stat]]:
         if not block and done < found.num_bytes:
             raise NotReady(f"{shown(path)} ended after {done:,} of {found.num_bytes:,} bytes.")
         yield block, found
+
+
+def upload(path: str, chunks: Iterable[bytes], check: Callable[[], None]) -> Stat:
+    """Write ``chunks`` as the object ``path`` of a store, whole or not at all; what it is then.
+
+    It appears when its upload is completed, after ``check``, whose Problem ends the upload, as that of a chunk does.
+    Raises NoRoom if the bucket is not there or may not be written, NotReady for what else fails.
+    """
+    try:
+        # A file that is closed, or forgotten, is completed as it is then: one that fails must be discarded first.
+        file = filesystem(path).open(path, "wb", block_size=BLOCK_BYTES)
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+            check()
+            file.close()
+        except BaseException:
+            with suppress(Exception):
+                file.discard()
+            file.closed = True
+            raise
+    except Problem:
+        raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise NoRoom(f"{path} cannot be written: {_words(error)}.") from error
+    except Exception as error:  # every store has exceptions of its own
+        raise NotReady(f"{path} cannot be written: {_words(error)}.") from error
+    return stat(path)
 
 
 def _asked(path: str, call: Any) -> Any:

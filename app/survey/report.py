@@ -4,7 +4,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from jinja2 import Environment, PackageLoader
 from app.clouds.cloud import ClassInfo
 from app.errors import BadRequest
 from app.score import Score, score_of_counts
+from app.survey import remote, target
 from app.survey.manifest import FILE as MANIFEST
 from app.survey.manifest import Manifest
 from app.survey.overview import Overview
@@ -24,15 +24,10 @@ WARNINGS_SHOWN = 50
 OTHER_COLOR = "transparent"  # of points without a class
 
 
-def write(manifest: Manifest, path: Path) -> None:
-    """Write the report of the survey of ``manifest`` as ``path``, which appears there whole; raises OSError."""
+def write(manifest: Manifest, path: str) -> None:
+    """Write the report of the survey of ``manifest`` as ``path``, or a URL; raises what ``target.write`` does."""
     template = Environment(loader=PackageLoader("app.survey"), autoescape=True).get_template("report.html")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(template.render(_content(manifest)), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    target.write(path, [template.render(_content(manifest)).encode()])
 
 
 @dataclass
@@ -80,14 +75,16 @@ def _content(manifest: Manifest) -> dict[str, Any]:
     classes = [ClassInfo(**{**each, "color": tuple(each["color"])}) for each in model.get("classes", [])]
     num_failures = sums.tiles[State.FAILED] + sums.tiles[State.QUARANTINED]
     buffer_m = manifest.get("buffer_m", 0)
+    out = manifest.get("out", "")
+    is_remote = bool(remote.scheme_or_none(out))
     return {
-        "title": manifest.folder.absolute().name,
+        "title": out.rpartition("/")[2] if is_remote else manifest.folder.absolute().name,
         "states": list(State),
         "model": f"labelled by {model['name']}" if model else "not labelled yet",
         "buffer": f"with {buffer_m:g} m of context around each tile" if buffer_m else "without context around tiles",
         "program": manifest.get("program", ""),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "manifest": MANIFEST,
+        "manifest": str(manifest.folder.absolute() / MANIFEST) if is_remote else MANIFEST,
         "by_state": [
             (state, f"{sums.tiles[state]:,}", f"{sums.points[state]:,}") for state in State if sums.tiles[state]
         ],

@@ -37,7 +37,7 @@ class Row:
         worker: who labelled it.
         basis: digest of all that its answer depends on.
         lacking: names of neighbours that could not give context.
-        output, output_bytes, output_sha256: the answer.
+        output, output_bytes, output_sha256, output_version: the answer, as in ``TileResult``.
         labelled_points, context_points: points labelled, and those of neighbours that gave context.
         counts, reference, agreement, warnings, timings_ms: as in ``TileResult``.
         seconds: from its beginning to its end.
@@ -55,6 +55,7 @@ class Row:
     output: str = ""
     output_bytes: int = 0
     output_sha256: str = ""
+    output_version: str = ""
     labelled_points: int = 0
     context_points: int = 0
     counts: dict[int, int] = field(default_factory=dict)
@@ -97,6 +98,7 @@ def row_of(found: sqlite3.Row) -> Row:
         output=found["output"],
         output_bytes=found["output_bytes"],
         output_sha256=found["output_sha256"],
+        output_version=found["output_version"],
         labelled_points=found["labelled_points"],
         context_points=found["context_points"],
         counts={int(label): count for label, count in orjson.loads(found["counts"]).items()},

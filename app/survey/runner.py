@@ -100,7 +100,7 @@ class Runner:
         self._plan = plan
         self._workers = workers
         self._on_progress = on_progress
-        self._partial = plan.wanted.out / PARTIAL
+        self._partial = manifest.folder / PARTIAL
         self._events: queue.SimpleQueue[tuple[Literal["decoded", "labelled", "wake"], int, Future[Any] | None]]
         self._events = queue.SimpleQueue()
         self._stopping = threading.Event()

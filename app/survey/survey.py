@@ -4,9 +4,9 @@ import importlib.metadata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
-from app.survey import headers, report, sources, vpc
+from app.errors import NoRoom, NotReady
+from app.survey import headers, remote, report, sources, vpc
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan
 from app.survey.row import State
@@ -14,16 +14,19 @@ from app.survey.row import State
 VPC = "survey.vpc"
 
 
-def read(manifest: Manifest, given: Sequence[str], out: Path, buffer_only: Sequence[str] = ()) -> int:
+def read(manifest: Manifest, given: Sequence[str], out: str, buffer_only: Sequence[str] = ()) -> int:
     """Make the files of the sources ``given`` the tiles of the survey whose answers go to ``out``; how many there are.
 
     Raises what ``sources.find`` raises.
     """
-    return manifest.plan(headers.tiles(sources.find(given, str(out), buffer_only)))
+    return manifest.plan(headers.tiles(sources.find(given, out, buffer_only)))
 
 
 def describe(manifest: Manifest, plan: Plan) -> None:
-    """Write into the manifest what is being done with the survey."""
+    """Write into the manifest what is being done with the survey, and into an object store a first report.
+
+    So a store that cannot be written shows before anything is labelled: raises what ``target.write`` does.
+    """
     program = ""
     with suppress(importlib.metadata.PackageNotFoundError):
         program = importlib.metadata.version("pointserve")
@@ -32,27 +35,25 @@ def describe(manifest: Manifest, plan: Plan) -> None:
         model={"name": plan.model.name, "digest": plan.model.digest, "classes": plan.model.classes},
         options=asdict(plan.wanted.options),
         buffer_m=plan.buffer_m,
-        out=str(plan.wanted.out),
+        out=plan.wanted.out,
         warnings=plan.index.warnings(),
     )
+    if remote.scheme(plan.wanted.out):
+        report.write(manifest, f"{plan.wanted.out}/{report.FILE}")
 
 
-def finish(manifest: Manifest, out: Path) -> list[str]:
+def finish(manifest: Manifest, out: str) -> list[str]:
     """Write what shows the whole survey as it is now, beside the answers: a report, and a virtual point cloud of them.
 
     Returns a sentence for each of the two that cannot be written; the one of before is still there then.
     """
     problems = []
     try:
-        report.write(manifest, out / report.FILE)
-    except OSError as error:
-        problems.append(_unwritten(out / report.FILE, error))
+        report.write(manifest, f"{out}/{report.FILE}")
+    except (NoRoom, NotReady) as problem:
+        problems.append(problem.detail)
     try:
-        vpc.write(out / VPC, ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
-    except OSError as error:
-        problems.append(_unwritten(out / VPC, error))
+        vpc.write(f"{out}/{VPC}", ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
+    except (NoRoom, NotReady) as problem:
+        problems.append(problem.detail)
     return problems
-
-
-def _unwritten(path: Path, error: OSError) -> str:
-    return f"{path} cannot be written: {error.strerror or error}."

@@ -4,12 +4,10 @@ STAC 1.0.0 with its extensions pointcloud 1.0.0 and projection 1.1.0.
 """
 
 import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,7 +16,7 @@ from app.clouds.crs import system_of
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile
 from app.errors import Problem
-from app.survey import files, headers, remote
+from app.survey import ahead, files, headers, remote, target
 from app.survey.tile import Bounds, Tile
 
 STAC_VERSION = "1.0.0"
@@ -45,30 +43,32 @@ SOME = {
 }
 
 
-def write(path: Path, clouds: Iterable[tuple[str, str]]) -> int:
-    """Write a virtual point cloud of ``clouds``, each with an id and a path or URL; how many items it has.
+def write(path: str, clouds: Iterable[tuple[str, str]]) -> None:
+    """Write a virtual point cloud of ``clouds``, each with an id and a path or URL, as ``path``, a path or URL too.
 
-    Files that are no LAS, LAZ or COPC with points are left out: QGIS shows no others. Paths become relative to
-    ``path``. The file appears whole, in place of one that is there.
+    Files that are no LAS, LAZ or COPC with points are left out: QGIS shows no others. Those in the folder of ``path``
+    or below it are named as seen from there. The file appears whole, in place of one that is there. Raises what
+    ``target.write`` does.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    num_items = 0
-    try:
-        with open(partial, "wb") as out:
-            out.write(b'{"type":"FeatureCollection","features":[')
-            for name, cloud in clouds:
-                item = _item(name, cloud, path.parent)
-                if item is not None:
-                    out.write((b",\n" if num_items else b"\n") + orjson.dumps(item))
-                    num_items += 1
-            out.write(b"\n]}\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return num_items
+    target.write(path, _chunks(path.rpartition("/")[0], clouds))
 
 
-def _item(name: str, cloud: str, folder: Path) -> dict[str, Any] | None:
+def _chunks(folder: str, clouds: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+    """The parts of a virtual point cloud in ``folder``."""
+
+    def item(cloud: tuple[str, str]) -> dict[str, Any] | None:
+        return _item(*cloud, folder)
+
+    yield b'{"type":"FeatureCollection","features":['
+    separator = b"\n"
+    for found in ahead.each(item, clouds) if remote.scheme(folder) else map(item, clouds):
+        if found is not None:
+            yield separator + orjson.dumps(found)
+            separator = b",\n"
+    yield b"\n]}\n"
+
+
+def _item(name: str, cloud: str, folder: str) -> dict[str, Any] | None:
     """The STAC item of a file; None if it is no LAS file with points in known bounds."""
     try:
         head, stat = files.piece(cloud, 0, headers.HEAD_BYTES)
@@ -80,7 +80,6 @@ def _item(name: str, cloud: str, folder: Path) -> dict[str, Any] | None:
         return None
     low_x, low_y, low_z, high_x, high_y, high_z = tile.bounds
     west, south, east, north = _in_wgs84(tile.crs, tile.bounds)
-    href = cloud if remote.scheme(cloud) else f"./{os.path.relpath(os.path.realpath(cloud), os.path.realpath(folder))}"
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -99,8 +98,16 @@ def _item(name: str, cloud: str, folder: Path) -> dict[str, Any] | None:
             "proj:bbox": list(tile.bounds),
         },
         "links": [],
-        "assets": {"data": {"href": href, "roles": ["data"]}},
+        "assets": {"data": {"href": _href(cloud, folder), "roles": ["data"]}},
     }
+
+
+def _href(cloud: str, folder: str) -> str:
+    """A file as a virtual point cloud in ``folder`` names it."""
+    if not remote.scheme(folder):
+        is_here = not remote.scheme(cloud)
+        return f"./{os.path.relpath(os.path.realpath(cloud), os.path.realpath(folder))}" if is_here else cloud
+    return f".{cloud.removeprefix(folder)}" if cloud.startswith(f"{folder}/") else cloud
 
 
 def _polygon(west: float, south: float, east: float, north: float) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Task:
 
     Attributes:
         output: final path of the answer, local or as fsspec opens it; it appears there whole.
-        partial: folder on the same file system for files that are not whole yet; '' for object stores.
+        partial: folder for files that are not whole yet, on the file system of an output that is local.
         format: of the answer, a key of ``app.clouds.catalog.WRITERS``.
         options: of the prediction.
         buffer_m: metres around the tile within which points of neighbours give context.
@@ -122,6 +122,7 @@ class TileResult:
         output: path of the answer.
         num_bytes, sha256: of the answer.
         counts: points by class id; -1 or another id of no class for points that could not be used.
+        version: of the answer on an object store, as ``Stat`` has it; '' for one of this machine.
         reference: column of the file that classifies its points, '' if none does.
         agreement: (code in that column, class id predicted, points), for every pair that occurs.
         warnings: one sentence each.
@@ -134,6 +135,7 @@ class TileResult:
     num_bytes: int
     sha256: str
     counts: dict[int, int]
+    version: str = ""
     num_context: int = 0
     reference: str = ""
     agreement: list[tuple[int, int, int]] = field(default_factory=list)

@@ -3,8 +3,10 @@ from threading import Event
 import pytest
 
 from app.engine.service import Service
+from app.survey import remote
 from tests.survey.survey_files import web_server
 from tests.survey.survey_runs import SETTINGS
+from tests.survey.survey_store import object_store, use
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +28,21 @@ def web(tmp_path, monkeypatch):
     with web_server(folder, Event()) as server:
         server.folder = folder
         yield server
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with object_store() as url:
+        yield url
+
+
+@pytest.fixture
+def store(endpoint, monkeypatch):
+    """The filesystem of a store with a bucket ``tiles``."""
+    use(endpoint, monkeypatch)
+    files = remote.filesystem("s3://")
+    if not files.exists("tiles"):
+        files.mkdir("tiles")
+    yield files
+    for path in files.find("tiles"):
+        files.rm_file(path)

@@ -43,20 +43,26 @@ def write_land(folder: Path, side=2) -> Path:
     return folder
 
 
-def run(service: Service, sources, out: Path, on_progress=lambda run, progress: None, settings=SETTINGS, **wanted):
-    """Label a survey as ``pointserve batch`` does; what the run says of itself."""
+def run(
+    service: Service, sources, out: Path | str, on_progress=lambda run, progress: None, settings=SETTINGS, **wanted
+):
+    """Label a survey as ``pointserve batch`` does; what the run says of itself.
+
+    ``manifest`` is its folder if ``out`` is a URL.
+    """
     buffer_only = wanted.pop("buffer_only", ())
     wanted = {"options": Options(), "buffer_m": BUFFER_M} | wanted
-    with Manifest.create(out) as manifest:
-        survey.read(manifest, [str(source) for source in sources], out, buffer_only)
+    place, folder = str(out), wanted.pop("manifest", out)
+    with Manifest.create(folder) as manifest:
+        survey.read(manifest, [str(source) for source in sources], place, buffer_only)
         workers = LocalWorkers(service, settings)
-        plan = Plan(manifest, workers.model(wanted["options"]), Wanted(out, **wanted))
+        plan = Plan(manifest, workers.model(wanted["options"]), Wanted(place, **wanted))
         survey.describe(manifest, plan)
-        big_tiles = BigTiles(workers, out / PARTIAL, plan.buffer_m)
+        big_tiles = BigTiles(workers, folder / PARTIAL, plan.buffer_m)
         runner = Runner(manifest, plan, big_tiles, lambda progress: on_progress(runner, progress))
         done = runner.run()
         if not done.stopped:
-            survey.finish(manifest, out)
+            survey.finish(manifest, place)
         return done
 
 

@@ -48,9 +48,9 @@ def tiles(tmp_path):
 def run(tiles, out, workers, on_progress=lambda progress: None):
     """The manifest after ``workers`` have labelled ``tiles``."""
     with Manifest.create(out) as manifest:
-        survey.read(manifest, [str(tiles)], out)
+        survey.read(manifest, [str(tiles)], str(out))
         plan = Plan(
-            manifest, workers.model(Options()), Wanted(out, Options(), "{stem}{suffix}", BUFFER_M, False, False)
+            manifest, workers.model(Options()), Wanted(str(out), Options(), "{stem}{suffix}", BUFFER_M, False, False)
         )
         Runner(manifest, plan, workers, on_progress).run()
         yield manifest

@@ -42,7 +42,7 @@ def text(tmp_path):
             manifest.finish(numbers[name], result, "basis", 2.0)
         manifest.fail(numbers["2.laz"], "It is <damaged>.", 0.1)
         manifest.fail(numbers["<feet>.laz"], "It ended two workers.", 0.1, State.QUARANTINED)
-        report.write(manifest, tmp_path / report.FILE)
+        report.write(manifest, str(tmp_path / report.FILE))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hills", report.FILE]
     return (tmp_path / report.FILE).read_text(encoding="utf-8")
 
@@ -84,7 +84,7 @@ def test_report_needs_no_network(text):
 def test_report_of_a_survey_without_answers_can_be_written(tmp_path):
     with Manifest.create(tmp_path) as manifest:
         manifest.plan([])
-        report.write(manifest, tmp_path / report.FILE)
+        report.write(manifest, str(tmp_path / report.FILE))
     assert "not labelled yet" in (tmp_path / report.FILE).read_text(encoding="utf-8")
 
 

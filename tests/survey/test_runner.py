@@ -246,4 +246,4 @@ def test_a_tile_that_ends_engines_is_quarantined_and_the_others_go_on(tmp_path):
 @pytest.mark.parametrize("name", ["", "fixed.laz", "{stem}/{suffix}", "{other}", "{stem", "../{stem}", "{stem.real}"])
 def test_patterns_that_name_no_file_are_refused(name, tmp_path):
     with pytest.raises(BadRequest, match="pattern"):
-        Wanted(tmp_path, Options(), name)
+        Wanted(str(tmp_path), Options(), name)

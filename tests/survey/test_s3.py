@@ -1,6 +1,4 @@
 import os
-import socket
-from threading import Thread
 
 import pytest
 
@@ -10,41 +8,11 @@ from app.survey.files import check_version, open_local
 from app.survey.headers import tiles
 from app.survey.sources import find
 from tests.survey.survey_files import UTM, las
+from tests.survey.survey_store import Failing, use
 
 pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")
 DATA = las(num_points=20_000)
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def store(endpoint, monkeypatch):
-    """The filesystem of a store with a bucket ``tiles``."""
-    use(endpoint, monkeypatch)
-    files = remote.filesystem("s3://")
-    if not files.exists("tiles"):
-        files.mkdir("tiles")
-    yield files
-    for path in files.find("tiles"):
-        files.rm_file(path)
-
-
-def use(endpoint, monkeypatch):
-    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_a_survey_of_a_store(store, monkeypatch):
@@ -100,36 +68,3 @@ def test_a_store_that_is_silent_is_a_tile_with_its_reason(monkeypatch):
         use(endpoint, monkeypatch)
         (found,) = tiles(find(["s3://tiles/a.las"]))
     assert found.error.startswith("s3://tiles/a.las")
-
-
-class Failing:
-    """A server that answers every request with ``answer``, or not at all."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.accepted = []
-
-    def __enter__(self):
-        self.thread = Thread(target=self.serve, daemon=True)
-        self.thread.start()
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.accepted.append(connection)
-            if self.answer:
-                connection.recv(65536)
-                connection.sendall(self.answer)
-                connection.close()
-
-    def __exit__(self, *error):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join()
-        for connection in self.accepted:
-            connection.close()

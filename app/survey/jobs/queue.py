@@ -143,7 +143,7 @@ class JobQueue:
             manifest.plan(headers.tiles(found if job.is_upload else self.allowed.checked(found)))
             workers = LocalWorkers(self._service, self._settings, is_background=True)
             try:
-                wanted = Wanted(out, job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
+                wanted = Wanted(str(out), job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
                 plan = Plan(manifest, workers.model(job.options), wanted)
                 survey.describe(manifest, plan)
                 big_tiles = BigTiles(workers, out / PARTIAL, plan.buffer_m)
@@ -154,7 +154,7 @@ class JobQueue:
                 self._count(done)
             finally:
                 workers.stop()
-            unwritten = survey.finish(manifest, out) if self.store.is_there(job) else []
+            unwritten = survey.finish(manifest, str(out)) if self.store.is_there(job) else []
             self.store.measure(job)
             return done.stopped or " ".join(unwritten)
 

@@ -1,0 +1,91 @@
+"""Where the answers of a survey go: a folder of this machine, or a prefix of an object store. Files appear whole."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from app.errors import SHORT, BadRequest, NoRoom, NotReady
+from app.survey import remote
+
+
+def unchecked() -> None:
+    """Lets every file appear."""
+
+
+def absolute(out: str) -> str:
+    """The target ``out`` as an absolute path or a URL, without a slash at its end; BadRequest if it cannot be one."""
+    scheme = remote.scheme(out)
+    if not scheme:
+        return os.path.abspath(out)
+    if scheme in remote.WEB:
+        raise BadRequest(f"{remote.shown(out)}: answers go to a folder or to an object store, not to a web server.")
+    found = out.rstrip("/")
+    if not remote.scheme_or_none(found):
+        raise BadRequest(f"{out}: the name of a bucket is missing.")
+    return found
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written: its size, its SHA-256, and on an object store its version as ``files.stat`` has it."""
+
+    num_bytes: int
+    sha256: str
+    version: str = ""
+
+
+def write(path: str, chunks: Iterable[bytes], partial: str = "", check: Callable[[], None] = unchecked) -> Written:
+    """Write ``chunks`` to ``path``, an absolute path or a URL, whole or not at all; what is there now.
+
+    What ``check`` raises before the file appears keeps it from that. A file of this machine is written into the folder
+    ``partial``, of the same file system, by default into its own, and then renamed. An object store shows an upload
+    once it is complete.
+
+    Raises NoRoom if it cannot be written, NotReady if that may be otherwise in a moment.
+    """
+    counted = _Counted(chunks)
+    if remote.scheme(path):
+        stat = remote.upload(path, counted, check)
+        if stat.num_bytes != counted.num_bytes:
+            raise NotReady(f"{path} has {stat.num_bytes:,} bytes after {counted.num_bytes:,} were written.")
+        return Written(counted.num_bytes, counted.digest.hexdigest(), stat.version)
+    _write_here(Path(path), counted, Path(partial) if partial else Path(path).parent, check)
+    return Written(counted.num_bytes, counted.digest.hexdigest())
+
+
+class _Counted:
+    """``chunks``, and the size and digest of those that were taken."""
+
+    def __init__(self, chunks: Iterable[bytes]):
+        self.num_bytes = 0
+        self.digest = hashlib.sha256()
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.digest.update(chunk)
+            self.num_bytes += len(chunk)
+            yield chunk
+
+
+def _write_here(target: Path, chunks: Iterable[bytes], folder: Path, check: Callable[[], None]) -> None:
+    part = folder / f".{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            check()
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        kind = NotReady if error.errno in SHORT else NoRoom
+        raise kind(f"{target} cannot be written: {error.strerror or error}.") from error
