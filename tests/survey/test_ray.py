@@ -17,13 +17,22 @@ from app.survey.ray_workers import RayWorkers
 from app.survey.row import State
 from app.survey.runner import Runner
 from tests.survey.survey_files import las
+from tests.survey.survey_store import object_store, use
 
 NODE = {"num_cpus": 1, "num_gpus": 0, "memory": 4 << 30, "object_store_memory": 100 << 20}
 BUFFER_M = 20.0
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def endpoint():
+    """The address of a store that the nodes find in their environment."""
+    with object_store() as url, pytest.MonkeyPatch.context() as patch:
+        use(url, patch)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def cluster(endpoint):
     head = {**NODE, "include_dashboard": False, "_system_config": {"health_check_timeout_ms": 120_000}}
     found = Cluster(initialize_head=True, head_node_args=head)
     found.add_node(**NODE)
@@ -45,9 +54,9 @@ def tiles(tmp_path):
 
 
 @contextmanager
-def run(tiles, out, workers, on_progress=lambda progress: None):
-    """The manifest after ``workers`` have labelled ``tiles``."""
-    with Manifest.create(out) as manifest:
+def run(tiles, out, workers, on_progress=lambda progress: None, folder=None):
+    """The manifest, in ``folder`` or with the answers, after ``workers`` have labelled ``tiles``."""
+    with Manifest.create(folder or out) as manifest:
         survey.read(manifest, [str(tiles)], str(out))
         plan = Plan(
             manifest, workers.model(Options()), Wanted(str(out), Options(), "{stem}{suffix}", BUFFER_M, False, False)
@@ -99,3 +108,13 @@ def test_nodes_of_a_cluster_give_the_answers_of_this_machine_also_if_one_is_lost
         assert lost not in cluster.worker_nodes
         assert answers(tmp_path / "lossy") == local
         assert sum(row.state is State.DONE for row in rows(manifest).values()) == 8
+
+
+def test_nodes_put_answers_into_a_store(cluster, store, tiles, local, tmp_path):
+    for path in tiles.iterdir():
+        store.pipe_file(f"tiles/in/{path.name}", path.read_bytes())
+    out = "s3://tiles/out"
+    with run("s3://tiles/in", out, RayWorkers(cluster.address, Settings(device="cpu")), folder=tmp_path) as manifest:
+        done = [row for row in manifest.rows() if row.state is State.DONE]
+        assert {row.output for row in done} == {f"{out}/{name}" for name in local}
+        assert {row.tile.name: store.cat_file(row.output) for row in done} == local
