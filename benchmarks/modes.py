@@ -20,9 +20,9 @@ from timing import machine
 
 from app.clouds import formats
 from app.clouds.cloud import Cloud, Segmentation
+from app.clouds.comparison import Comparison
 from app.options import Mode, Options
 from app.pipeline.segmenter import Segmenter
-from app.score import score
 from app.settings import MAX_PASSES
 from app.verify.arrays import read
 from app.verify.pipelines import cloud_of
@@ -71,7 +71,9 @@ def scores(cloud: Cloud, fast: Segmentation, exact: Segmentation) -> list[str]:
     code_of = {info.id: info.asprs for info in fast.meta.classes}
     right = [np.isin(truth, list(code_of.values())) & (_codes(each.labels, code_of) == truth) for each in (fast, exact)]
     gained, lost = np.count_nonzero(right[1] & ~right[0]), np.count_nonzero(right[0] & ~right[1])
-    return [f"{score(truth, each).mean_iou:.4f}" for each in (fast, exact)] + [f"{gained:,} / {lost:,}"]
+    comparison = Comparison.of_model(fast.meta.classes, fast.meta.model)
+    found = [comparison.confusion(truth, each.labels).mean_iou for each in (fast, exact)]
+    return [f"{each:.4f}" for each in found] + [f"{gained:,} / {lost:,}"]
 
 
 def _codes(labels: np.ndarray, code_of: dict[int, int | None]) -> np.ndarray:

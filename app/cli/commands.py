@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from . import batch, bench, diagnose, key, models, predict, sample, serve, verify
+from . import batch, bench, diagnose, evaluate, key, models, predict, sample, serve, verify
 from .options import DeclaredGroup
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("predict")(predict.predict)
 app.command("batch")(batch.batch)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.command("diagnose")(diagnose.diagnose)
 app.command("verify")(verify.verify)

@@ -65,9 +65,9 @@ def predict(
         task = bar.add_task("loading the model", total=len(jobs))
         segmenter = _segmenter(settings).for_options(chosen)
         if score:
-            from app.score import require_codes
+            from app.clouds.comparison import Comparison
 
-            require_codes(segmenter.procedure.classes, segmenter.procedure.name)
+            Comparison.of_model(segmenter.procedure.classes, segmenter.procedure.name)
 
         def work(job: FileJob) -> None:
             bar.update(task, description=f"reading {job.file.name}")

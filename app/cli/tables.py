@@ -9,7 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from app.clouds.cloud import Segmentation
-    from app.score import Score
+    from app.evaluate.tables import Table as FigureTable
 
 
 def counts_table(title: str, segmentation: "Segmentation") -> Table:
@@ -48,29 +48,15 @@ def refined_words(steps: Sequence[Refined]) -> str:
     return ", ".join(f"{done.step} changed {done.changed:,} points" for done in steps)
 
 
-def score_table(title: str, score: "Score") -> Table:
-    """IoU of every class, their mean, the two with all vegetation as one class, and how many points were compared."""
-    points = score.confusion.sum(1)
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("ASPRS", justify="right")
-    table.add_column("class")
-    table.add_column("true points", justify="right")
-    table.add_column("IoU", justify="right")
-    for code, name, count, iou in zip(score.codes, score.names, points, score.iou, strict=True):
-        table.add_row(str(code), escape(name), f"{count:,}", _ratio(iou))
-    table.add_section()
-    table.add_row("", "mean", f"{points.sum():,} ({score.ignored:,} ignored)", _ratio(score.mean_iou))
-    merged = score.merged
-    if len(merged.codes) < len(score.codes):
-        place = merged.names.index("vegetation")
-        table.add_row("3–5", "vegetation as one class", f"{merged.confusion[place].sum():,}", _ratio(merged.iou[place]))
-        table.add_row("", "mean with it", "", _ratio(merged.mean_iou))
-    return table
+def shown(table: "FigureTable") -> Table:
+    """A table of figures as the terminal shows it."""
+    made = Table(title=escape(table.title), title_justify="left", caption=escape(table.words), caption_justify="left")
+    for place, name in enumerate(table.header):
+        made.add_column(escape(name), justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        made.add_row(*map(escape, row))
+    return made
 
 
 def _count(chosen: np.ndarray) -> tuple[str, str]:
     return f"{np.count_nonzero(chosen):,}", f"{100 * chosen.mean():.1f} %"
-
-
-def _ratio(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.4f}"

@@ -169,6 +169,10 @@ _DECLARED = (
 FORMATS = {format.name: format for format in _DECLARED}
 READERS = {format.name: format.reader for format in _DECLARED if format.reader}
 WRITERS = {format.name: format.writer for format in _DECLARED if format.writer}
+SUFFIXES = tuple(suffix for name in READERS for suffix in FORMATS[name].suffixes)
+AMBIGUOUS = (".json", ".txt", ".csv", ".tsv", ".asc", ".zip", ".bin", ".pt", ".pkl")
+"""Endings of files that are mostly something else, in a folder."""
+IN_FOLDERS = tuple(suffix for suffix in SUFFIXES if suffix not in AMBIGUOUS)
 
 
 def function(part: Reader | Writer, name: str) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """The classes that a file itself states for its points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from app.clouds import asprs
 from app.clouds.cloud import ClassInfo, Cloud
+from app.clouds.comparison import Comparison
 
 COLUMNS = ("classification", "segment", "label")
 
@@ -28,16 +30,21 @@ class Reference:
         """For each code its name, its count, and the key by which it is compared with ``classes``: their ``asprs`` or
         their ``id``. The key is null if no class has the code, or if it says that nobody classified the point."""
         name_of = {known.id: known.name for known in classes}
-        keys = {known.asprs for known in classes if known.asprs is not None} if self.is_asprs else set(name_of)
+        compared = comparison(self.name, classes)
         values = []
         for code, count in zip(self.codes, self.counts, strict=True):
-            if self.is_asprs:
-                key = None if code in asprs.IGNORED else asprs.counts_as(code, keys)
-            else:
-                key = code if code in keys else None
+            key = compared.codes[compared.truth[code]][0] if compared and code in compared.truth else None
             name = (asprs.NAMES if self.is_asprs else name_of).get(code, f"code {code}")
             values.append({"code": code, "name": name, "count": count, "key": key})
         return {"column": self.name, "key": "asprs" if self.is_asprs else "id", "values": values}
+
+
+def comparison(column: str, classes: Sequence[ClassInfo]) -> Comparison | None:
+    """How ``classes`` of a model are compared with a file's ``column``: by ASPRS codes or by ids; None if the column
+    has codes and no class states one."""
+    if column != "classification":
+        return Comparison.of_ids(classes)
+    return Comparison.of_model(classes) if any(info.asprs is not None for info in classes) else None
 
 
 def find(cloud: Cloud) -> Reference | None:

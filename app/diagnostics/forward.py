@@ -36,10 +36,8 @@ def forward(settings: "ModelSettings") -> list[dict[str, Any]]:
 
 
 def _passes(device: str, model: Any, tile: Any, settings: "ModelSettings") -> dict[str, Any]:
-    import numpy as np
-
+    from app.clouds.comparison import Comparison
     from app.pipeline.segmenter import Segmenter
-    from app.score import score
     from app.zoo.precision import precision_for
 
     experiment, network = model.experiment, model.network
@@ -56,8 +54,8 @@ def _passes(device: str, model: Any, tile: Any, settings: "ModelSettings") -> di
             times_ms.append(_since(began_s))
     except Exception as error:
         return entry | {"ok": False, "reason": reason_of(error)}
-    confusion = score(tile.extra["classification"], found).confusion
-    right = float(np.trace(confusion) / confusion.sum())
+    comparison = Comparison.of_model(found.meta.classes, found.meta.model)
+    right = float(comparison.confusion(tile.extra["classification"], found.labels).accuracy)
     entry |= {"first_ms": times_ms[0], "ms": min(times_ms[1:]), "right": round(right, 4), "ok": right >= RIGHT}
     if not entry["ok"]:
         entry["reason"] = f"{right:.0%} of the points got their class, at least {RIGHT:.0%} should"

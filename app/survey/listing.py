@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.clouds.catalog import FORMATS, READERS
+from app.clouds.catalog import IN_FOLDERS, SUFFIXES
 from app.errors import BadRequest
 from app.survey import remote
 from app.survey.tile import Stat
@@ -14,10 +14,6 @@ from app.survey.tile import Stat
 MANIFEST = "survey.db"  # a folder that holds one holds the answers of a survey
 SCENE = "coord.npy"  # a folder that holds one is a scene as Pointcept stores it
 SCENE_ERROR = "A scene as a folder of .npy files is not read in a survey: put each into a zip."
-# In folders, files with these endings are mostly something else.
-AMBIGUOUS = (".json", ".txt", ".csv", ".tsv", ".asc", ".zip", ".bin", ".pt", ".pkl")
-SUFFIXES = tuple(suffix for name in READERS for suffix in FORMATS[name].suffixes)
-IN_FOLDERS = tuple(suffix for suffix in SUFFIXES if suffix not in AMBIGUOUS)
 _MAGIC, _WEB_MAGIC = re.compile(r"[*?[]"), re.compile(r"[*[]")  # on the web a question mark begins the query
 _ENDING = re.compile(r"\.\w+$")
 

@@ -3,15 +3,15 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
+from jinja2 import ChoiceLoader, Environment, PackageLoader
 
+from app.clouds import reference
 from app.clouds.cloud import ClassInfo
-from app.errors import BadRequest
-from app.score import Score, score_of_counts
+from app.evaluate.tables import Table, class_table, confusion_table, ratio
 from app.survey import remote, target
 from app.survey.manifest import FILE as MANIFEST
 from app.survey.manifest import Manifest
@@ -26,7 +26,8 @@ OTHER_COLOR = "transparent"  # of points without a class
 
 def write(manifest: Manifest, path: str) -> None:
     """Write the report of the survey of ``manifest`` as ``path``, or a URL; raises what ``target.write`` does."""
-    template = Environment(loader=PackageLoader("app.survey"), autoescape=True).get_template("report.html")
+    loader = ChoiceLoader([PackageLoader("app.survey"), PackageLoader("app.evaluate")])
+    template = Environment(loader=loader, autoescape=True).get_template("report.html")
     target.write(path, [template.render(_content(manifest)).encode()])
 
 
@@ -37,8 +38,7 @@ class _Sums:
     tiles: Counter[State] = field(default_factory=Counter)
     points: Counter[State] = field(default_factory=Counter)
     labels: Counter[int] = field(default_factory=Counter)
-    pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
-    references: Counter[str] = field(default_factory=Counter)
+    pairs: defaultdict[str, Counter[tuple[int, int]]] = field(default_factory=lambda: defaultdict(Counter))
     worker_tiles: Counter[str] = field(default_factory=Counter)
     worker_points: Counter[str] = field(default_factory=Counter)
     worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -54,8 +54,7 @@ class _Sums:
         if row.state is not State.DONE:
             return
         self.labels.update(row.counts)
-        self.pairs.update({(code, label): count for code, label, count in row.agreement})
-        self.references.update([row.reference] if row.reference else [])
+        self.pairs[row.reference].update({(code, label): count for code, label, count in row.agreement})
         self.worker_tiles[row.worker] += 1
         self.worker_points[row.worker] += row.labelled_points
         self.worker_s[row.worker] += row.seconds
@@ -90,7 +89,7 @@ def _content(manifest: Manifest) -> dict[str, Any]:
         ],
         "maps": overview.maps(),
         "classes": _shares(classes, sums.labels),
-        "agreement": _agreement(classes, model.get("name", ""), sums),
+        "agreement": list(_agreement(classes, sums)),
         "workers": list(_workers(sums)),
         "stages": {name: f"{ms / 1000:,.1f}" for name, ms in sums.stages_ms.items()},
         "failures": sums.failures,
@@ -115,26 +114,21 @@ def _shares(classes: Iterable[ClassInfo], labels: Counter[int]) -> list[dict[str
     ]
 
 
-def _agreement(classes: list[ClassInfo], model: str, sums: _Sums) -> dict[str, Any] | None:
-    """Confusion and IoU against the files' own classes; None if no file has any, or the model states no codes."""
-    if not sums.pairs:
-        return None
-    codes, labels = np.array(list(sums.pairs), np.int64).T
-    try:
-        found: Score = score_of_counts(codes, labels, np.array(list(sums.pairs.values())), classes, model)
-    except BadRequest:
-        return None
-    rows = zip(found.names, found.confusion, found.iou, strict=True)
-    column = sums.references.most_common(1)[0][0]
-    return {
-        "words": f"{int(found.confusion.sum()):,} points compared with the column {column}, {found.ignored:,} of "
-        f"classes that the model does not have; mean IoU {found.mean_iou:.3f}.",
-        "columns": [*found.names, "no class"],
-        "rows": [
-            (name, [f"{count:,}" for count in counts], "–" if np.isnan(iou) else f"{iou:.3f}")
-            for name, counts, iou in rows
-        ],
-    }
+def _agreement(classes: list[ClassInfo], sums: _Sums) -> Iterable[Table]:
+    """Figures and confusion against each of the columns by which files state classes that the model has."""
+    for column, pairs in sums.pairs.items():
+        comparison = reference.comparison(column, classes)
+        if comparison is None or not pairs:
+            continue
+        codes, labels = np.array(list(pairs), np.int64).T
+        found = comparison.confusion(codes, labels, np.array(list(pairs.values())))
+        figures = class_table(comparison, found)
+        words = (
+            f"{found.judged:,} points compared with the column {column}, {found.ignored:,} of classes that the model "
+            f"does not have; overall accuracy {ratio(found.accuracy)}, Cohen's kappa {ratio(found.kappa)}."
+        )
+        yield replace(figures, words=words)
+        yield confusion_table(found, "", "Points by class of the file (rows) and of the model (columns):")
 
 
 def _workers(sums: _Sums) -> Iterable[tuple[str, ...]]:

@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from app.clouds.catalog import IN_FOLDERS, SUFFIXES
 from app.errors import BadRequest, Problem, quoted
 from app.survey import files, lists, remote
-from app.survey.listing import IN_FOLDERS, SUFFIXES, Found, found_by
+from app.survey.listing import Found, found_by
 from app.survey.tile import Source
 
 LIST_MARK = "@"

@@ -7,8 +7,8 @@ import laspy
 import numpy as np
 import pytest
 
-from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
-from app.score import score
+from app.clouds.cloud import ClassInfo
+from app.clouds.comparison import Comparison
 from tests.page.driver import Driver
 
 
@@ -85,7 +85,7 @@ def test_agreement_is_that_of_the_score(page: Driver, tile: Path):
     page.drop(tile)
     answer = page.server.post("/predict", data=tile.read_bytes()).json()
     classes = [ClassInfo(c["id"], c["name"], tuple(c["color"]), c["asprs"]) for c in answer["classes"]]
-    told = score(laspy.read(tile).classification, Segmentation(np.array(answer["labels"]), SegmentationMeta(classes)))
+    told = Comparison.of_model(classes).confusion(np.array(laspy.read(tile).classification), np.array(answer["labels"]))
     text = page.tab.inner_text("#mean-iou")
     assert f"Mean IoU {told.mean_iou:.3f}" in text
     scores = page.tab.locator(".confusion tbody td:last-child").all_inner_texts()

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.clouds.cloud import ClassInfo
+from app.clouds.comparison import Comparison
+from app.confusion import Confusion, pooled
 from app.errors import BadRequest
-from app.score import pooled, score
 
 GREY = (128, 128, 128)
 CLASSES = [
@@ -15,19 +16,17 @@ CLASSES = [
 ]
 
 
-def scored(truth, labels, **options):
-    return score(
-        np.array(truth), Segmentation(np.array(labels, np.int32), SegmentationMeta(CLASSES, model="m")), **options
-    )
+def scored(truth, labels, **options) -> Confusion:
+    return Comparison.of_model(CLASSES, "m", **options).confusion(np.array(truth), np.array(labels, np.int32))
 
 
 def test_iou_by_hand():
     result = scored([2, 2, 2, 6, 6, 5], [0, 0, 2, 2, 0, 1])
-    assert result.codes == (2, 5, 6)
+    assert Comparison.of_model(CLASSES).codes == ((2,), (5,), (6,))
     np.testing.assert_allclose(result.iou, [2 / 4, 1, 1 / 3])
     assert result.mean_iou == pytest.approx((0.5 + 1 + 1 / 3) / 3)
     assert result.ignored == 0
-    np.testing.assert_array_equal(result.confusion, [[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0]])
+    np.testing.assert_array_equal(result.counts, [[2, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0]])
 
 
 def test_classes_of_one_code_count_as_one():
@@ -57,7 +56,7 @@ def test_truth_from_a_table_may_hold_what_is_no_code():
 def test_predictions_without_a_code_are_misses():
     result = scored([2, 2, 2, 2], [0, 4, -1, 0])
     assert result.iou[0] == 0.5
-    assert result.confusion[0, -1] == 2
+    assert result.counts[0, -1] == 2
 
 
 def test_truth_without_any_class():
@@ -67,22 +66,36 @@ def test_truth_without_any_class():
 
 
 def test_a_model_without_codes_is_refused():
-    segmentation = Segmentation(np.zeros(1, np.int32), SegmentationMeta([ClassInfo(0, "wall", GREY)], model="indoor"))
     with pytest.raises(BadRequest, match="indoor"):
-        score(np.array([2]), segmentation)
+        Comparison.of_model([ClassInfo(0, "wall", GREY)], "indoor")
 
 
 def test_all_vegetation_as_one_class():
     classes = [ClassInfo(0, "ground", GREY, 2), ClassInfo(1, "low", GREY, 3), ClassInfo(2, "high", GREY, 5)]
-    labels = np.array([0, 2, 1, 1, 0, -1], np.int32)
-    result = score(np.array([2, 3, 3, 5, 5, 5]), Segmentation(labels, SegmentationMeta(classes, model="m")))
+    comparison = Comparison.of_model(classes)
+    truth, labels = np.array([2, 3, 3, 5, 5, 5]), np.array([0, 2, 1, 1, 0, -1], np.int32)
+    result = comparison.confusion(truth, labels)
     np.testing.assert_allclose(result.iou, [1 / 2, 1 / 3, 0])
-    merged = result.merged
-    assert merged.codes == (2, 3)
-    assert merged.names == ("ground", "vegetation")
-    np.testing.assert_array_equal(merged.confusion, [[1, 0, 0], [1, 3, 1]])
-    np.testing.assert_allclose(merged.iou, [1 / 2, 3 / 5])
-    assert scored([2, 5], [0, 1]).merged.codes == (2, 5, 6)
+    merged, confusion = comparison.vegetation_as_one(result)
+    assert merged.codes == ((2,), (3, 5))
+    assert confusion.names == merged.names == ("ground", "vegetation")
+    np.testing.assert_array_equal(confusion.counts, [[1, 0, 0], [1, 3, 1]])
+    np.testing.assert_allclose(confusion.iou, [1 / 2, 3 / 5])
+    np.testing.assert_array_equal(merged.confusion(truth, labels).counts, confusion.counts)
+    assert Comparison.of_model(CLASSES).vegetation_as_one(scored([2], [0])) is None
+
+
+def test_ids_of_classes_are_compared_with_ids():
+    result = Comparison.of_ids(CLASSES).confusion(np.array([0, 4, 4, -1, 9]), np.array([0, 4, 1, 0, 0]))
+    assert result.names[4] == "car"
+    np.testing.assert_array_equal(result.iou, [1, np.nan, np.nan, np.nan, 0.5])
+    assert result.ignored == 2
+
+
+def test_codes_far_apart_are_compared_as_near_ones_are():
+    comparison = Comparison(("a", "b"), ((0,), (1 << 20,)), {0: 0, 1 << 20: 1}, {0: 0, 1 << 20: 1})
+    codes = np.array([0, 1 << 20, 5, 1 << 20])
+    np.testing.assert_array_equal(comparison.confusion(codes, codes).counts, [[1, 0, 0], [0, 2, 0]])
 
 
 def test_points_of_several_files_are_pooled():

@@ -1,0 +1,1 @@
+"""Labels of files against their truth: one confusion, many views of it."""
