@@ -125,7 +125,7 @@ def test_files_that_state_ids_are_compared_by_ids(tmp_path):
         manifest.plan([tile_of("a.ply")])
         result = result_of(tile_of("a.ply"), agreement=[(0, 0, 3), (2, 0, 1), (2, 2, 4)], reference="segment")
         manifest.finish(next(manifest.rows()).id, result, "basis", 2.0)
-        report.write(manifest, tmp_path / report.FILE)
+        report.write(manifest, str(tmp_path / report.FILE))
     text = (tmp_path / report.FILE).read_text(encoding="utf-8")
     assert "8 points compared with the column segment" in text
     assert re.search(r"building</th><td>2</td><td>5</td><td>0\.800", text)
