@@ -219,7 +219,7 @@ class Engine:
 
     def _taker(self, process: EngineProcess) -> Taker:
         memory = process.heartbeat.memory
-        return Taker(self._choice.name, ROOM_SHARE * (memory.total - memory.models))
+        return Taker(self._choice.name, ROOM_SHARE * (memory.total - memory.models), process.num_lanes)
 
     def _serve(self, connection: EngineConnection, jobs: list[CloudJob]) -> None:
         with self._busy.working():

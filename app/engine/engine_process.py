@@ -40,6 +40,11 @@ class EngineProcess:
         return ready
 
     @property
+    def num_lanes(self) -> int:
+        """Batches that it has at a time."""
+        return len(self._connections)
+
+    @property
     def unfinished(self) -> list[CloudJob]:
         """The jobs that it was given and has not ended."""
         return [job for connection in self._connections for job in connection.unfinished]

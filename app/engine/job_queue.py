@@ -31,16 +31,19 @@ class Taker:
     Attributes:
         name: of the engine.
         room_bytes: device memory for all that it has at a time, unless it has one batch alone.
+        lanes: batches that it has at a time.
     """
 
     name: str = ""
     room_bytes: float = math.inf
+    lanes: int = 1
 
 
 class JobQueue:
     """Jobs that wait for an engine, first come, first served, and those that engines have. For one thread at a time.
 
-    Jobs in the background (``CloudJob.background_s``) go when no other is ready.
+    Jobs in the background (``CloudJob.background_s``) go when no other is ready. Of an engine they leave a lane, if it
+    has several, and half of the room, so that others need not wait for them.
     Of the jobs that wait when an engine was lost, those that were in none go first, small before large, and those that
     were in one go last, alone in their engine, and one at a time: a cloud that loses engines keeps the others waiting
     for one restart, and ends one of several engines.
@@ -83,8 +86,13 @@ class JobQueue:
         beside = self.running(taker.name)
         jobs = sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
         if jobs and beside:
-            is_alone = any(job.losses for job in (jobs[0], *beside))
-            if is_alone or sum(job.need_bytes for job in (jobs[0], *beside)) > taker.room_bytes:
+            first = jobs[0]
+            is_alone = any(job.losses for job in (first, *beside))
+            room_bytes = taker.room_bytes / 2 if first.background_s else taker.room_bytes
+            if is_alone or sum(job.need_bytes for job in (first, *beside)) > room_bytes:
+                return []
+            behind = {job.started_s for job in beside if job.background_s}  # one for each batch
+            if first.background_s and len(behind) >= taker.lanes - 1:
                 return []
         return jobs
 

@@ -4,16 +4,19 @@ Decoders loop, eat memory or abort on files that exist in the wild. Each file th
 with a limit of memory and of time; one that is lost is replaced at once, and the file goes once more to another.
 """
 
-import queue
 from typing import TypeVar
 
 from app.engine.channel import close_all
 from app.engine.deadline import STOPPING, Deadline
+from app.engine.idle import Idle
 from app.engine.protocol import Decode, Encode, Failure, MemoryNeeded
 from app.engine.reader import LossCause, ReaderError, ReaderSlot
 from app.engine.reader_request import MemoryGrant, ReaderRequest
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
 from app.settings import Settings
+
+LEAST_KEPT = 3  # readers, of which one is kept for requests that somebody waits for
+LATE = "No process to read the file became free in the time for the request."
 
 Result = TypeVar("Result")
 
@@ -26,7 +29,7 @@ class ReaderPool:
         self._settings = settings
         self._memory_mib = memory_mib
         self._readers = [ReaderSlot(settings, memory_mib) for _ in range(settings.readers)]
-        self._idle: queue.SimpleQueue[ReaderSlot] = queue.SimpleQueue()
+        self._idle: Idle[ReaderSlot] = Idle(kept=settings.readers >= LEAST_KEPT)
         self._stopping = False
 
     def start(self) -> None:
@@ -51,11 +54,19 @@ class ReaderPool:
         """How many processes had to be replaced so far."""
         return sum(reader.num_lost for reader in self._readers)
 
-    def run(self, request: ReaderRequest[Result], deadline: Deadline, grant: MemoryGrant | None = None) -> Result:
+    def run(
+        self,
+        request: ReaderRequest[Result],
+        deadline: Deadline,
+        grant: MemoryGrant | None = None,
+        *,
+        is_background: bool = False,
+    ) -> Result:
         """What a reader makes of ``request``; it is the caller's to close.
 
         A file whose reader is lost goes once more to a fresh one: most losses are not its fault. ``grant`` is the
-        memory that the reader may take, all that it needs if there is none.
+        memory that the reader may take, all that it needs if there is none. One in the background waits as long as
+        others do, and leaves a reader to those that come.
 
         Raises BadCloud, TooLarge, UnsupportedFormat or BadRequest for the file, BadCloud if it took longer than
         ``reader_timeout_s`` or crashed two processes, DeadlineExceeded, ClientGone while it waits for its turn, NoRoom
@@ -66,7 +77,7 @@ class ReaderPool:
         causes: list[LossCause] = []
         while True:
             try:
-                answer = self._ask(request, message, deadline)
+                answer = self._ask(request, message, deadline, is_background)
                 if not isinstance(answer, MemoryNeeded):
                     return answer
                 if not grant:
@@ -95,11 +106,13 @@ class ReaderPool:
                     ) from None
 
     def _ask(
-        self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline
+        self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline, is_background: bool
     ) -> Result | MemoryNeeded:
         """One exchange with the next idle reader; raises what ``ReaderSlot.exchange`` raises."""
-        reader = self._take(deadline)
+        reader = self._idle.take(deadline, LATE, is_background=is_background)
         try:
+            if self._stopping:
+                raise NotReady(STOPPING)
             answer, fds = reader.exchange(message, request.fds, self._settings.reader_timeout_s, deadline.at_s)
             try:
                 if isinstance(answer, Failure):
@@ -119,17 +132,3 @@ class ReaderPool:
                 raise
         finally:
             self._idle.put(reader)
-
-    def _take(self, deadline: Deadline) -> ReaderSlot:
-        """An idle reader, for this thread alone until it is put back."""
-        while True:
-            deadline.check("No process to read the file became free in the time for the request.")
-            try:
-                reader = self._idle.get(timeout=deadline.poll_s)
-                break
-            except queue.Empty:
-                continue
-        if self._stopping:
-            self._idle.put(reader)  # for the next one that waits
-            raise NotReady(STOPPING)
-        return reader

@@ -27,3 +27,8 @@ class Request:
     memory: RequestMemory
     id: str = ""
     background_s: float = 0.0
+
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody waits for it at the moment, as for a tile of a job."""
+        return self.background_s > 0

@@ -224,7 +224,8 @@ class Service:
         """A request for the steps below, whose memory is given back at its end; raises what ``predict`` does before
         any work.
 
-        One in the background waits for an engine as long as others ask for it; its time counts once it has one.
+        One in the background waits for readers and engines as long as others ask for them; its time counts once an
+        engine has it.
         """
         limit_s = min(options.timeout_s or math.inf, self._settings.request_timeout_s)
         deadline = Deadline.after(MAX_TIMEOUT_S if is_background else limit_s, is_gone)
@@ -245,7 +246,8 @@ class Service:
         keeps_columns = catalog.WRITERS[request.options.output or "json"].keeps_columns
         keep = None if keeps_columns else tuple(request.card.columns)
         decode = DecodeRequest(body, request.options, self._settings.max_points, keep)
-        return self._readers.run(decode, request.deadline, request.memory.decoding(body))
+        grant = request.memory.decoding(body)
+        return self._readers.run(decode, request.deadline, grant, is_background=request.is_background)
 
     def submit(self, cloud: Packed[CloudMeta], request: Request) -> CloudJob:
         """Queue ``cloud``, which stays the caller's, for an engine; ``result`` waits for it.
@@ -295,7 +297,8 @@ class Service:
         Raises TooLarge, Busy, DeadlineExceeded, ClientGone, NotReady.
         """
         encode = EncodeRequest(output, cloud, segmentation, source)
-        return self._readers.run(encode, request.deadline, request.memory.encoding(cloud, segmentation))
+        grant = request.memory.encoding(cloud, segmentation)
+        return self._readers.run(encode, request.deadline, grant, is_background=request.is_background)
 
     def _model(self, name: str) -> ModelCard:
         """The model to use; raises NotReady, NotFound or BadModel if there is none."""

@@ -10,8 +10,9 @@ import pytest
 
 from app.engine.service import Service
 from app.errors import ClientGone, Problem, Quarantined
+from app.options import Options
 from app.settings import EngineSettings
-from tests.engine.engine_samples import ask, engine_pid, faulty_service, npz_bytes, wait_until
+from tests.engine.engine_samples import ask, body_of, engine_pid, faulty_service, npz_bytes, wait_until
 
 SIZES = range(400, 406)
 IN_FLIGHT = 3
@@ -179,3 +180,26 @@ def test_models_are_changed_when_nothing_is_in_flight(service, expected, clients
     (folder / "go").touch()
     assert change.result().served
     assert behind.result() == expected[400]
+
+
+def test_a_request_is_answered_while_tiles_of_a_job_wait_in_the_engine(service, folder, expected, clients):
+    """However many tiles there are, they leave a lane to requests."""
+
+    def label(size):
+        data = npz_bytes(size, "wait_for_go")
+        with (
+            body_of(data) as body,
+            service.request(Options(), is_background=True) as request,
+            service.decode(body, request) as cloud,
+            service.result(service.submit(cloud, request), request).segmentation as labelled,
+        ):
+            return labelled.num_points
+
+    tiles = [clients.submit(label, 500 + number) for number in range(IN_FLIGHT + 2)]
+    wait_until((folder / "waits").exists)
+    wait_until(lambda: service.status().num_waiting == 3)
+    assert ask(service, npz_bytes(SIZES[0])) == expected[SIZES[0]]
+    assert service.status().num_waiting == 3
+    assert not any(tile.done() for tile in tiles)
+    (folder / "go").touch()
+    assert [tile.result() for tile in tiles] == [500 + number for number in range(IN_FLIGHT + 2)]
