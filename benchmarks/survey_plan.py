@@ -75,7 +75,7 @@ def _planned(rows: list[list[str]], out: Path, given: str, num_made_up: int) -> 
     """Plan a survey in the folder ``out``; how many tiles it has."""
     with Manifest.create(out) as manifest:
         if given == "-":
-            num_tiles = _timed(rows, "manifest", lambda: manifest.plan(_made_up(num_made_up)))
+            num_tiles = _timed(rows, "manifest", lambda: manifest.plan(made_up(num_made_up)))
         else:
             sources = _timed(rows, "sources", lambda: list(find([given])))
             described = _timed(rows, "headers", lambda: list(tiles(sources)))
@@ -95,7 +95,8 @@ def _timed(rows: list[list[str]], step: str, call: Callable[[], Result]) -> Resu
     return found
 
 
-def _made_up(num_tiles: int) -> Iterator[Tile]:
+def made_up(num_tiles: int) -> Iterator[Tile]:
+    """Tiles of a million points side by side, of which nothing is on disk."""
     for x, y in _places(num_tiles):
         low = (500_000 + x * SIZE_M, 5_000_000 + y * SIZE_M, 0.0)
         name = f"USGS_LPC_state_{y:05}/work_unit_{x:05}_LAS_2024.laz"

@@ -11,12 +11,11 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.errors import BadRequest, Conflict, NoRoom, NotFound
-from app.survey.row import PLACED, Row, State, row_of
+from app.survey.row import PLACED, Row, State, row_of, tile_of
 from app.survey.tile import Tile
 from app.survey.workers import TileResult
 
@@ -200,13 +199,20 @@ class Manifest:
         return map(row_of, cursor)
 
     def row(self, number: int) -> Row:
+        """The tile with the id ``number``, and what became of it."""
+        return row_of(self._found(number))
+
+    def tile(self, number: int) -> Tile:
         """The tile with the id ``number``."""
+        return tile_of(self._found(number))
+
+    def _found(self, number: int) -> sqlite3.Row:
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
-        found = cursor.execute("SELECT * FROM tile WHERE id = ?", (number,)).fetchone()
+        found: sqlite3.Row | None = cursor.execute("SELECT * FROM tile WHERE id = ?", (number,)).fetchone()
         if found is None:
             raise NotFound(f"There is no tile {number} in {self.folder}.")
-        return row_of(found)
+        return found
 
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Bare columns of every tile of the survey, in order of the plan; for plans of a million tiles."""
@@ -226,10 +232,9 @@ class Manifest:
 
     def finish(self, number: int, result: TileResult, basis: str, seconds: float, lacking: Sequence[str] = ()) -> None:
         """The tile is done; ``basis``, ``seconds`` and ``lacking`` are as in ``Row``."""
-        about = asdict(result)
         values = {
-            **{name: about[name] for name in ("output", "reference", "worker")},
-            **{name: json.dumps(about[name]) for name in ("counts", "agreement", "warnings", "timings_ms")},
+            **{name: getattr(result, name) for name in ("output", "reference", "worker")},
+            **{name: json.dumps(getattr(result, name)) for name in ("counts", "agreement", "warnings", "timings_ms")},
             "output_bytes": result.num_bytes,
             "output_sha256": result.sha256,
             "output_version": result.version,

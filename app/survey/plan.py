@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from string import Formatter
 
@@ -57,7 +59,7 @@ class Wanted:
 
     def format_of(self, tile: Tile) -> str:
         """That of the answer of a tile, a key of ``app.clouds.catalog.WRITERS``."""
-        suffix = PurePosixPath(tile.name).suffix.lower()
+        suffix = os.path.splitext(tile.name)[1].lower()
         by_suffix = next((name for name in WRITERS if FORMATS[name].suffix == suffix), None)
         return self.options.output or by_suffix or (tile.format if tile.format in WRITERS else FALLBACK)
 
@@ -97,6 +99,7 @@ class Plan:
         self._frames = _frames(manifest, self.index) if self.buffer_m > 0 else {}
         asked = asdict(replace(wanted.options, model="", timeout_s=None))
         self._common = _digest(model.digest, json.dumps(asked, sort_keys=True), f"{self.buffer_m:.9g}").hex()
+        self._options_as = lru_cache(lambda output: replace(wanted.options, output=output))
         self._choose(manifest)
 
     def _marked(self, manifest: Manifest) -> Iterator[Tile]:
@@ -148,9 +151,9 @@ class Plan:
         """The box by which grids of the survey are laid out; None without context."""
         return self._frames.get(int(self.index.group_of[number]))
 
-    def output(self, tile: Tile) -> tuple[str, Options]:
-        """Path of the answer of a tile, and the options for it."""
-        return self.wanted.output_of(tile), replace(self.wanted.options, output=self.wanted.format_of(tile))
+    def options_for(self, tile: Tile) -> Options:
+        """The options for a tile, with the format of its answer."""
+        return self._options_as(self.wanted.format_of(tile))
 
 
 def _frames(manifest: Manifest, found: Index) -> dict[int, Bounds]:

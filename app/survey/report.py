@@ -17,6 +17,7 @@ from app.survey.manifest import FILE as MANIFEST
 from app.survey.manifest import Manifest
 from app.survey.overview import Overview
 from app.survey.row import Row, State
+from app.survey.warnings import Warnings
 
 FILE = "report.html"
 FAILURES_SHOWN = 200
@@ -43,7 +44,7 @@ class _Sums:
     worker_points: Counter[str] = field(default_factory=Counter)
     worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     stages_ms: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    warnings: Counter[str] = field(default_factory=Counter)
+    warnings: Warnings = field(default_factory=Warnings)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
@@ -60,9 +61,7 @@ class _Sums:
         self.worker_s[row.worker] += row.seconds
         for stage, ms in row.timings_ms.items():
             self.stages_ms[stage] += ms
-        self.warnings.update(row.warnings)
-        if row.lacking:
-            self.warnings["Neighbors could not give context."] += 1
+        self.warnings.add(row)
 
 
 def _content(manifest: Manifest) -> dict[str, Any]:

@@ -67,13 +67,13 @@ class Row:
     updated: float = 0.0
 
 
-def row_of(found: sqlite3.Row) -> Row:
-    """A row of the table ``tile`` of the manifest."""
+def tile_of(found: sqlite3.Row) -> Tile:
+    """The tile in a row of the table ``tile`` of the manifest."""
     bounds: Bounds | None = None
     if found["min_x"] is not None:
         bounds = tuple(found[name] for name in PLACED)
     metres = None if found["metres_xy"] is None else (found["metres_xy"], found["metres_z"])
-    tile = Tile(
+    return Tile(
         name=found["name"],
         path=found["path"],
         format=found["format"],
@@ -86,9 +86,13 @@ def row_of(found: sqlite3.Row) -> Row:
         is_context=bool(found["is_context"]),
         error=found["header_error"],
     )
+
+
+def row_of(found: sqlite3.Row) -> Row:
+    """A row of the table ``tile`` of the manifest."""
     return Row(
         id=found["id"],
-        tile=tile,
+        tile=tile_of(found),
         state=State(found["state"]),
         attempts=found["attempts"],
         error=found["error"],

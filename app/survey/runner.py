@@ -20,7 +20,7 @@ from app.survey.answers import PARTIAL
 from app.survey.kept import Kept
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan
-from app.survey.row import Row, State
+from app.survey.row import State
 from app.survey.tile import Tile
 from app.survey.workers import DecodedTile, Task, TileResult, WorkerLost, Workers
 
@@ -75,7 +75,7 @@ class _Active:
     """A tile under way."""
 
     number: int
-    row: Row
+    tile: Tile
     num_points: int
     neighbours: list[int]
     task: Task
@@ -106,6 +106,7 @@ class Runner:
         self._stopping = threading.Event()
         self._kept = Kept()
         self._active: dict[int, _Active] = {}
+        self._active_points = 0
         self._decoding: set[int] = set()
         self._broken: dict[int, tuple[State, str]] = {}  # tiles that cannot be decoded, and why
         self._without_ring: set[int] = set()  # those, and tiles without points
@@ -152,16 +153,16 @@ class Runner:
             number = next(self._order, None)
             if number is None:
                 return
-            row = self._manifest.row(int(self._plan.ids[number]))
-            tile = row.tile
-            output, options = self._plan.output(tile)
+            tile = self._tile(number)
+            output, options = self._plan.wanted.output_of(tile), self._plan.options_for(tile)
             near = [int(each) for each in self._plan.index.neighbours(number)]
             near.sort(key=lambda each: self._tile(each).name)
             frame = self._plan.frame(number) if tile.bounds else None
             task = Task(output, str(self._partial), options.output or "", options, self._plan.buffer_m, frame)
             num_points = tile.num_points or tile.num_bytes // BYTES_A_POINT
-            active = self._active[number] = _Active(number, row, num_points, near, task)
-            self._manifest.start(row.id)
+            active = self._active[number] = _Active(number, tile, num_points, near, task)
+            self._active_points += num_points
+            self._manifest.start(self._id(number))
             if tile.error:
                 self._fail(active, tile.error)
             elif number in self._plan.clashes:
@@ -176,7 +177,7 @@ class Runner:
         capacity = self._workers.capacity
         return (
             len(self._active) < capacity.labels + capacity.decodes
-            and sum(each.num_points for each in self._active.values()) < capacity.points
+            and self._active_points < capacity.points
             and self._kept.num_bytes < capacity.kept_bytes
         )
 
@@ -202,9 +203,8 @@ class Runner:
 
     def _decode(self, number: int) -> None:
         tile = self._tile(number)
-        options = self._plan.output(tile)[1]
         self._decoding.add(number)
-        future = self._workers.decode(tile, self._ring_m(number), options)
+        future = self._workers.decode(tile, self._ring_m(number), self._plan.options_for(tile))
         future.add_done_callback(lambda done: self._events.put(("decoded", number, done)))
 
     def _label(self, active: _Active, rings: list[int]) -> None:
@@ -212,7 +212,7 @@ class Runner:
         active.lacking = [number for number in active.neighbours if number in self._broken]
         self._kept.use(active.number, rings)
         future = self._workers.label(
-            active.row.tile,
+            active.tile,
             self._kept.clouds[active.number],
             [self._kept.rings[number] for number in rings],
             active.task,
@@ -234,7 +234,7 @@ class Runner:
         active = list(self._active.values())
         rings = {number for each in active for number in each.neighbours}
         self._kept.shrink(self._workers.capacity.kept_bytes, {each.number for each in active}, rings)
-        self.progress.names = [each.row.tile.name for each in active]
+        self.progress.names = [each.tile.name for each in active]
 
     def _note(self, kind: str, number: int, future: "Future[Any] | None") -> None:
         if future is None:
@@ -285,7 +285,7 @@ class Runner:
         for number in active.lacking:
             outcome.warnings.append(f"{self._tile(number).name} gives no context: {self._broken[number][1]}")
         basis = self._plan.basis(active.number)
-        self._manifest.finish(active.row.id, outcome, basis, time.monotonic() - active.begin_s, lacking)
+        self._manifest.finish(self._id(active.number), outcome, basis, time.monotonic() - active.begin_s, lacking)
         self.progress.num_done += 1
         self.progress.points_done += outcome.num_points
         self.progress.points_by_worker[outcome.worker] += outcome.num_points
@@ -312,19 +312,28 @@ class Runner:
 
     def _fail(self, active: _Active, reason: str, state: State = State.FAILED) -> None:
         basis = self._plan.basis(active.number)
-        self._manifest.fail(active.row.id, reason, time.monotonic() - active.begin_s, state, basis)
+        self._manifest.fail(self._id(active.number), reason, time.monotonic() - active.begin_s, state, basis)
         self.progress.num_failed += 1
         self._leave(active)
 
     def _leave(self, active: _Active) -> None:
         """``active`` has ended: let go of what nobody needs any more."""
         del self._active[active.number]
+        self._active_points -= active.num_points
         self._plan.is_wanted[active.number] = False
         self._kept.drop_cloud(active.number)
-        for number in active.neighbours:
-            self._uses[number] -= 1
+        self._uses[active.neighbours] -= 1
+        for number in (active.number, *active.neighbours):
             if self._uses[number] <= 0:
                 self._kept.drop_ring(number)
+                if not self._plan.is_wanted[number]:
+                    self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        """A tile is not needed any more, so neither is what was learnt of it."""
+        self._without_ring.discard(number)
+        for about in (self._broken, self._tries, self._losses, self._later):
+            about.pop(number, None)
 
     def _end(self) -> None:
         """End what is under way; what was finished meanwhile counts."""
@@ -335,7 +344,7 @@ class Runner:
                 self._note(*self._events.get_nowait())
         self._kept.close()
         shutil.rmtree(self._partial, ignore_errors=True)
-        self._manifest.reset(each.row.id for each in self._active.values())
+        self._manifest.reset(self._id(number) for number in self._active)
         if self.progress.points_done:
             self._manifest.set(points_s=self.progress.points_s)
 
@@ -347,15 +356,14 @@ class Runner:
         metres = (tile.metres_per_unit or (1.0, 1.0))[0]
         buffer = self._plan.buffer_m / metres
         low, high = np.array(tile.bounds).reshape(2, 3)[:, :2]
-        width = 0.0
-        for each in self._plan.index.neighbours(number):
-            bounds = self._tile(int(each)).bounds
-            assert bounds is not None
-            other_low, other_high = np.array(bounds).reshape(2, 3)[:, :2]
-            first, last = np.maximum(low, other_low - buffer), np.minimum(high, other_high + buffer)
-            middle = np.clip((low + high) / 2, first, last)
-            width = max(width, float(np.minimum(middle - low, high - middle).min()))
-        return width * metres + MARGIN_M
+        others = np.array([self._tile(int(each)).bounds for each in self._plan.index.neighbours(number)])
+        first, last = np.maximum(low, others[:, :2] - buffer), np.minimum(high, others[:, 3:5] + buffer)
+        middle = np.clip((low + high) / 2, first, last)
+        width = float(np.minimum(middle - low, high - middle).min(1).max())
+        return max(0.0, width) * metres + MARGIN_M
+
+    def _id(self, number: int) -> int:
+        return int(self._plan.ids[number])
 
     def _read_tile(self, number: int) -> Tile:
-        return self._manifest.row(int(self._plan.ids[number])).tile
+        return self._manifest.tile(self._id(number))

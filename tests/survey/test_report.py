@@ -114,9 +114,26 @@ def test_many_tiles_share_rectangles_that_show_the_worst_of_them():
         state = State.FAILED if number == failed else State.DONE
         found.add(Row(number, tile_of(str(number), bounds=bounds(number % 150, number // 150)), state))
     (drawn,) = found.maps()
-    assert len(drawn.cells) == overview.MOST_CELLS
+    assert overview.MOST_CELLS / 8 < len(drawn.cells) <= overview.MOST_CELLS
+    assert sum(int((re.match(r"(\d+) tiles, ", cell.words) or [0, 1])[1]) for cell in drawn.cells) == 150 * 150
     (worst,) = [cell for cell in drawn.cells if cell.state is State.FAILED]
     assert f"such as {failed}: failed" in worst.words
+    x, y = (failed % 150 + 0.5) / 0.15, (150 - failed // 150 - 0.5) / 0.15
+    assert worst.x <= x <= worst.x + worst.width
+    assert worst.y <= y <= worst.y + worst.height
+    assert all(0 <= cell.x < 1000 and 0 <= cell.y < 1000 for cell in drawn.cells)
+
+
+def test_tiles_of_very_many_coordinate_systems_are_not_all_drawn():
+    found = overview.Overview()
+    for number in range(12_000):
+        crs = f"EPSG:{number % 40}" if number % 2 else "EPSG:25832"
+        found.add(Row(number, tile_of(str(number), bounds=bounds(number, 0), crs=crs), State.DONE))
+    drawn = found.maps()
+    assert len(drawn) == overview.MOST_MAPS
+    assert sum(len(each.cells) for each in drawn) <= overview.MOST_CELLS
+    assert drawn[0].words.startswith("6,000 tiles")
+    assert "9 more coordinate systems, of 2,700 tiles, are not drawn" in drawn[0].words
 
 
 def test_files_that_state_ids_are_compared_by_ids(tmp_path):
