@@ -55,12 +55,20 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         "num_shown": len(rows),
         "block_points": BLOCK_POINTS,
         "columns": [column.described() for column in columns],
-        "reference": found.described(segmentation.meta.classes) if found else None,
+        "reference": _reference(found, cloud, segmentation) if found else None,
         "file_columns": [{"name": name, "feeds": feeds} for name, feeds in cloud.columns.items()],
     }
     text = orjson.dumps(header)
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 8)
     return b"".join([MAGIC, struct.pack("<I", len(text)), text, *_blocks(columns, len(rows))])
+
+
+def _reference(found: reference.Reference, cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
+    """The classes of the file, and the figures of how well the labels agree with them."""
+    classes = segmentation.meta.classes
+    comparison = reference.comparison(found.name, classes)
+    agreement = comparison.confusion(cloud.extra[found.name], segmentation.labels).figures() if comparison else None
+    return found.described(classes) | {"agreement": agreement}
 
 
 def _blocks(columns: list[StoredColumn], num_points: int) -> Iterator[bytes]:

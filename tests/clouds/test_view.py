@@ -9,6 +9,7 @@ import pytest
 
 from app.clouds import formats, view
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
+from app.clouds.comparison import Comparison
 from app.clouds.principal import principal_colors
 from tests.clouds.cloud_samples import CLASSES, RGB, cloud, segmentation
 
@@ -105,6 +106,11 @@ def test_codes_of_the_file_are_compared_as_the_score_compares_them():
     assert (told["column"], told["key"]) == ("classification", "asprs")
     keys = {value["code"]: value["key"] for value in told["values"]}
     assert keys == {0: None, 2: 2, 4: None, 6: 6, 9: None}
+    judged = np.isin(tile.extra["classification"], (2, 6))
+    assert told["agreement"]["judged"] == np.count_nonzero(judged)
+    score = Comparison.of_model(answer.meta.classes).confusion(tile.extra["classification"], answer.labels)
+    assert told["agreement"]["counts"] == score.counts.tolist()
+    assert told["agreement"]["iou"] == pytest.approx(score.iou.tolist())
     answer.meta.classes = [ClassInfo(0, "trees", (0, 0, 0), 5), ClassInfo(1, "ground", (0, 0, 0), 2)]
     header, _ = take_apart(view.write(tile, answer, None))
     assert {value["code"]: value["key"] for value in header["reference"]["values"]} == {
@@ -123,6 +129,18 @@ def test_ids_of_the_model_in_the_file_are_compared_by_id():
     assert header["reference"]["key"] == "id"
     assert [(value["code"], value["key"]) for value in header["reference"]["values"]] == [(-1, None), (0, 0), (1, 1)]
     assert set(columns["reference"]) == {0, 1, 2}
+    agreement = header["reference"]["agreement"]
+    assert (agreement["judged"], agreement["ignored"]) == (2, 1)
+    assert len(agreement["iou"]) == len(header["classes"])
+
+
+def test_classes_without_codes_agree_with_no_codes_of_the_file():
+    sent = cloud(extra={"classification": np.array([2, 6, 6], np.uint8)})
+    answer = segmentation()
+    answer.meta.classes = [ClassInfo(0, "wall", (0, 0, 0))]
+    header, _ = take_apart(formats.write("view", sent, answer))
+    assert header["reference"]["agreement"] is None
+    assert {value["key"] for value in header["reference"]["values"]} == {None}
 
 
 @pytest.mark.parametrize("codes", [[0, 0, 0], [2, 2, 2]])

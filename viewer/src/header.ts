@@ -15,6 +15,18 @@ export interface FileClass {
   key: number | null;
 }
 
+/** How well the model's classes agree with those of the file; null where the file holds none of a class. */
+export interface Agreement {
+  classes: string[];
+  /** Points by class of the file (row) and of the model (column); the last column is for none of the classes. */
+  counts: number[][];
+  judged: number;
+  ignored: number;
+  iou: (number | null)[];
+  mean_iou: number | null;
+  accuracy: number | null;
+}
+
 /** A column of the file that was sent, and the channels that it feeds. */
 export interface FileColumn {
   name: string;
@@ -56,7 +68,7 @@ export interface Header {
   columns: Column[];
   /** Absent in view files of earlier versions. */
   file_columns?: FileColumn[];
-  reference: { column: string; key: "asprs" | "id"; values: FileClass[] } | null;
+  reference: { column: string; key: "asprs" | "id"; values: FileClass[]; agreement?: Agreement | null } | null;
   /** Absent in view files of earlier versions. */
   units?: Record<"x" | "y" | "z", Unit> | null;
   /** Absent if nothing refined the labels. */

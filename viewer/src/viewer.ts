@@ -1,7 +1,7 @@
 /** A classified cloud on the screen and everything that one can do with it. */
 
 import * as THREE from "three";
-import { Agreement } from "./agreement";
+import { renderAgreement } from "./agreement";
 import { Cloud, type Part } from "./cloud";
 import { Colors } from "./colors";
 import { by, make, press, show } from "./dom";
@@ -36,7 +36,6 @@ export class Viewer {
   private file = new Legend(by("legend").appendChild(make("div")));
   private comparison = by<HTMLSelectElement>("compare");
   private divider = by<HTMLInputElement>("divider");
-  private agreement: Agreement | null = null;
   private wanted: View | null = null;
   private point = -1;
   private measuring = false;
@@ -63,13 +62,12 @@ export class Viewer {
 
   begin(header: Header, view: View): void {
     const cloud = new Cloud(header, this.stage.material);
-    this.agreement = header.reference ? new Agreement(cloud) : null;
     this.unpick();
     this.measure(false);
     this.stage.show(cloud);
     for (const id of ["legend-section", "download-section", "colors-section", "report-section", "share-section"]) show(by(id), true);
     show(by("compare-section"), header.reference !== null);
-    by("agreement").replaceChildren();
+    renderAgreement(by("agreement"), header.reference?.agreement);
     this.wanted = view;
     this.model.hidden.clear();
     this.file.hidden.clear();
@@ -80,7 +78,6 @@ export class Viewer {
     const { cloud } = this;
     if (!cloud) return;
     cloud.add(block);
-    this.agreement?.add(block);
     if (cloud.parts.length === 1) this.arrange(cloud, this.wanted!);
     this.stage.more();
   }
@@ -99,7 +96,6 @@ export class Viewer {
   }
 
   end(view: View): void {
-    this.agreement?.render(by("agreement"));
     const found = view.point >= 0 && this.cloud ? findIndex(this.cloud, view.point) : null;
     if (found) this.tell({ ...found, place: new THREE.Vector3().fromArray(found.part.places, 3 * found.row) });
     this.stage.more();
