@@ -5,14 +5,17 @@ HTTP, the Open Inference protocol and ``pointserve predict`` read them with ``pa
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
+from app.clouds import area
+from app.clouds.asprs import MAX_CODE
 from app.clouds.catalog import READERS, WRITERS, reader_named
 from app.clouds.checks import MAX_COLUMNS
 from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
@@ -29,6 +32,8 @@ _BOUNDS = {  # of numbers, by their names in a JSON schema
 MAX_TIMEOUT_S = 86400.0
 MAX_CHARS = 1 << 16  # of one option: names of many columns
 MAX_PROBLEMS = 8  # that one message tells
+COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
+FLAGS = ("withheld", "synthetic", "overlap", "key_point")  # of points in LAS
 READING = ("filename", "format", "columns", "crs", "units")  # arguments of app.clouds.formats.read
 
 
@@ -68,6 +73,30 @@ def _split(value: Any) -> Any:
 
 def _reader(value: str) -> str:
     return reader_named(value) or value
+
+
+def _area(value: str) -> str:
+    if value:
+        area.parse(value)
+    return value
+
+
+def _pair(value: str) -> str:
+    name, _, code = value.rpartition(":")
+    if not name or not code.strip().isdecimal() or int(code) > MAX_CODE:
+        raise ValueError(f"pairs of a class and its code from 0 to {MAX_CODE}, such as building:6,wire:14")
+    return f"{name.strip()}:{int(code)}"
+
+
+def _column(value: str) -> str:
+    if value and not COLUMN.fullmatch(value):
+        raise ValueError("a name of at most 31 letters, digits and underscores that begins with no digit")
+    return value
+
+
+Codes = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MAX_CODE)], ...], BeforeValidator(_split), Field(max_length=MAX_CODE + 1)
+]
 
 
 @dataclass(frozen=True)
@@ -136,12 +165,42 @@ class Options:
         le=20,
         description="Points whose probabilities have a higher entropy, in nats, become unclassified.",
     )
+    classes: Annotated[
+        tuple[Annotated[str, AfterValidator(_pair)], ...], BeforeValidator(_split), Field(max_length=1000)
+    ] = Field(
+        default=(),
+        description="ASPRS codes of classes of the model, by name or id, comma-separated, such as building:6,wire:14.",
+    )
+    preserve: Codes = Field(default=(), description="Codes of the file, comma-separated: points that have one keep it.")
+    only: Codes = Field(
+        default=(), description="Codes of the file, comma-separated: points that have none of them keep their class."
+    )
+    preserve_flags: Annotated[tuple[Annotated[str, OneOf(FLAGS)], ...], BeforeValidator(_split)] = Field(
+        default=(), max_length=16, description="Flags of LAS: points that have one of them keep the file's class."
+    )
+    within: Annotated[str, AfterValidator(_area)] = Field(
+        default="",
+        max_length=MAX_CHARS,
+        description="Points outside keep the file's class: xmin,ymin,xmax,ymax, or a GeoJSON Polygon or MultiPolygon, "
+        "in the coordinate system of the file.",
+    )
+    classification_to: Annotated[str, AfterValidator(_column)] = Field(
+        default="",
+        max_length=200,
+        description="Name of the column that gets the labels in a file of points; the file's own classification stays "
+        "as it is.",
+    )
     filename: str = Field(default="", max_length=1000, description="Name of the file, if the body does not state one.")
 
     @property
     def reading(self) -> dict[str, Any]:
         """Those that say how to read the file, as arguments of ``app.clouds.formats.read``."""
         return {name: getattr(self, name) for name in READING}
+
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """Columns of the file that a prediction with these options reads, beside those of the model."""
+        return self.preserve_flags
 
     @property
     def network(self) -> tuple[str, str]:
@@ -166,11 +225,17 @@ def accepted(option: Mapping[str, Any]) -> str:
     """What an option of this schema takes, for a table or a help text: "fast, exact", "integer, 0 or more"."""
     schema = option.get("anyOf", [option])[0]
     if "array" in schema["type"]:
-        return f"some of {', '.join(schema['items']['enum'])}" if "enum" in schema["items"] else "names"
+        items = schema["items"]
+        if items["type"] == "integer":
+            return f"integers, {', '.join(_bounds(items))}"
+        return f"some of {', '.join(items['enum'])}" if "enum" in items else "names"
     if "enum" in schema:
         return ", ".join(schema["enum"])
-    bounds = [words.format(**schema) for key, words in _BOUNDS.items() if key in schema]
-    return ", ".join([{"string": "text"}.get(schema["type"], schema["type"]), *bounds])
+    return ", ".join([{"string": "text"}.get(schema["type"], schema["type"]), *_bounds(schema)])
+
+
+def _bounds(schema: Mapping[str, Any]) -> list[str]:
+    return [words.format(**schema) for key, words in _BOUNDS.items() if key in schema]
 
 
 def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -> Options:

@@ -27,6 +27,7 @@ EXPECTED = {  # by the type of pydantic's error, with the names of its context
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",
+    "value_error": "{error}",
 }
 
 

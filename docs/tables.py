@@ -202,7 +202,10 @@ def _choices(schema: Mapping[str, Any]) -> list[str]:
 def _python_type(schema: Mapping[str, Any], word: str) -> str:
     """The type of an option's value: several words may be one string with commas, too."""
     kind = schema.get("type") or next(each["type"] for each in schema["anyOf"] if each["type"] != "null")
-    return {"string": word, "integer": "int", "number": "float", "array": f"str | Sequence[{word}]"}[kind]
+    if kind == "array":
+        items = schema.get("items") or next(each["items"] for each in schema["anyOf"] if "items" in each)
+        return f"str | Sequence[{'int' if items['type'] == 'integer' else word}]"
+    return {"string": word, "integer": "int", "number": "float"}[kind]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ GIVEN = {
     "condition": "ScanNet",
     "min_confidence": "0.6",
     "max_entropy": "0.5",
+    "classes": "building: 6,12:14",
+    "preserve": "2, 9,17",
+    "only": "0,1",
+    "preserve_flags": "withheld,overlap",
+    "within": "0,0,10.5,20",
+    "classification_to": "predicted",
     "filename": "a.las",
 }
 
@@ -47,6 +53,12 @@ def test_every_option_is_read_from_text():
         condition="ScanNet",
         min_confidence=0.6,
         max_entropy=0.5,
+        classes=("building:6", "12:14"),
+        preserve=(2, 9, 17),
+        only=(0, 1),
+        preserve_flags=("withheld", "overlap"),
+        within="0,0,10.5,20",
+        classification_to="predicted",
         filename="a.las",
     )
 
@@ -75,6 +87,14 @@ def test_a_format_may_be_named_by_an_extension():
         ("columns", "x," * 5000, ["at most 4096 entries"]),
         ("crs", "x" * (MAX_CHARS + 1), ["65,536"]),
         ("model", "x" * 201, ["at most 200 characters"]),
+        ("preserve", "2,256", ["255 or less"]),
+        ("only", "ground", ["a whole number"]),
+        ("classes", "building", ["building:6"]),
+        ("classes", "building:600", ["0 to 255"]),
+        ("within", "1,2,3", ["xmin,ymin,xmax,ymax"]),
+        ("within", '{"type": "Point", "coordinates": [1, 2]}', ["GeoJSON Polygon", "it is a Point"]),
+        ("preserve_flags", "hidden", ["withheld"]),
+        ("classification_to", "my class", ["letters, digits and underscores"]),
     ],
 )
 def test_a_value_that_is_not_accepted_is_told_with_those_that_are(name, value, accepted):

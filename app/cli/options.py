@@ -4,6 +4,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 Command = Callable[..., None]
 METAVARS = {"integer": "<int>", "number": "<float>"}  # as typer has them, by the type of a JSON schema
+FROM_FILES = ("within",)
 Declared = Callable[[], Iterator[inspect.Parameter]]
 
 
@@ -57,13 +59,23 @@ def _complete(command: Command, options: list[inspect.Parameter]) -> Command:
 
     def run(context: typer.Context, **values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in options}
-        context.obj = {name: value for name, value in given.items() if value is not None}
+        context.obj = {name: _text(name, value) for name, value in given.items() if value is not None}
         command(context, **values)
 
     signature = inspect.signature(command)
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *options])  # type: ignore[attr-defined]
     run.__doc__, run.__annotations__ = command.__doc__, command.__annotations__
     return run
+
+
+def _text(name: str, value: str) -> str:
+    """``value``, or what the file FILE holds for @FILE, as an option whose value may be long takes it."""
+    if name not in FROM_FILES or not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise typer.BadParameter(f"{value[1:]!r} cannot be read: {error}.", param_hint=f"--{name}") from None
 
 
 def _settings(names: tuple[str, ...], of_models: bool) -> Iterator[inspect.Parameter]:
@@ -82,6 +94,7 @@ def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
         if name not in but:
             values = accepted(schema)
             accepts = "" if values in ("text", "names") else f" Accepted: {values}."
+            accepts += " @FILE takes it from a file." * (name in FROM_FILES)
             yield _option(name, f"{schema['description']}{accepts}", schema)
 
 

@@ -74,6 +74,12 @@ def class_of(code: int) -> ClassInfo:
     return ClassInfo(ADDED_IDS + code, NAMES[code] if has_name else f"{name_of(code)} {code}", color, code)
 
 
+def added(known: Collection[int], labels: Collection[int]) -> list[ClassInfo]:
+    """The classes of those ``labels`` that are no ids of ``known`` classes of a model and mean a code."""
+    codes = sorted(label - ADDED_IDS for label in labels if label not in known)
+    return [class_of(code) for code in codes if 0 <= code <= MAX_CODE]
+
+
 def counts_as(code: int, known: Collection[int]) -> int | None:
     """The one of the ``known`` codes that ``code`` is compared with: itself, a stand-in, or None."""
     return next((candidate for candidate in (code, *STAND_INS.get(code, ())) if candidate in known), None)

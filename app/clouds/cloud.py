@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.clouds.fields import FIELDS, OutputField
+from app.clouds.fields import FIELDS, LABELS, OutputField
 from app.clouds.units import Units
 
 UNUSED = ("gps_time", "ring")  # columns with a meaning that only models use which ask for them
@@ -133,6 +133,7 @@ class SegmentationMeta:
         units: those that the coordinates of the cloud were taken for; None if no network has seen them.
         num_added: how many of the last ``classes`` the model does not know.
         refined: the steps that refined the labels, in their order.
+        label_column: name of the column of labels in files of points; '' for the classification of LAS, and ``label``.
     """
 
     classes: list[ClassInfo]
@@ -147,6 +148,7 @@ class SegmentationMeta:
     units: Units | None = None
     num_added: int = 0
     refined: list[RefinedStep] = field(default_factory=list)
+    label_column: str = ""
 
     @property
     def known_classes(self) -> list[ClassInfo]:
@@ -172,6 +174,11 @@ class Segmentation:
     def arrays(self) -> dict[str, np.ndarray]:
         """Labels and fields by name."""
         return {"labels": self.labels, **self.fields}
+
+    @property
+    def label_column(self) -> str:
+        """Name of the column of labels in files of points."""
+        return self.meta.label_column or LABELS.column_name
 
     @property
     def num_bytes(self) -> int:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from app.clouds import laz, overwritten
-from app.clouds.asprs import LOW_NOISE, UNCLASSIFIED
+from app.clouds.asprs import LOW_NOISE, MAX_CODE, UNCLASSIFIED
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import LABELS, OutputField
@@ -28,7 +28,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     Header, VLRs, EVLRs and every byte of every point of ``source`` stay as they are, but for the class and for
     dimensions that are added; what only concerns its compression (LASzip's record, COPC's index) is written again or
     left out. ``classification`` takes the ASPRS codes of the classes (ignored points: 1), else the class ids, if all of
-    them fit; otherwise it stays and an extra dimension ``label`` holds the ids. The fields that were asked for become
+    them fit; otherwise it stays and an extra dimension ``label`` holds the ids, or one named ``meta.label_column``, if
+    that is set, the codes. The fields that were asked for become
     extra dimensions, those with a ``step`` as uint16 with that scale. An extra dimension that has the name is
     overwritten if its type can hold the values; else the new one is called ``label_2`` and so on.
 
@@ -50,7 +51,8 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         raise ValueError(f"{len(segmentation.labels)} labels for {file.num_points} points")
     descriptors = Descriptors(file)
     kept = _as_many_as_fit(new.columns, descriptors, segmentation.meta.warnings) if new else []
-    classification = _classification(file, segmentation)
+    is_beside = bool(segmentation.meta.label_column)
+    classification = None if is_beside else _classification(file, segmentation)
     columns = [] if classification is not None else [_label_column(segmentation)]
     columns += _requested(segmentation)
     layers = kept_layers(file) if compressed else None
@@ -58,9 +60,12 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     replaced = [dimension for name in names if (dimension := descriptors.find(name))]
     segmentation.meta.warnings += [f"The file's own dimension {each.name} was overwritten." for each in replaced]
     if classification is not None:
-        segmentation.meta.warnings += overwritten.of_classification(_codes(file, records), segmentation.meta.classes)
+        own = _codes(file, records)
+        if segmentation.meta.refined:
+            own = own[own != classification]  # the others were kept
+        segmentation.meta.warnings += overwritten.of_classification(own, segmentation.meta.known_classes)
         _classify(file, records, classification)
-    else:
+    elif not is_beside:
         segmentation.meta.warnings.append(
             "The classes do not fit into the classification of this file; their ids are in the dimension "
             f"{names[len(kept)]}."
@@ -119,20 +124,23 @@ def _with_columns(records: np.ndarray, descriptors: Descriptors, columns: list[C
 
 
 def _label_column(segmentation: Segmentation) -> Column:
+    """The labels as a dimension: as codes under the name that was asked for if all classes have one, else as ids."""
+    codes = _asprs_codes(segmentation) if segmentation.meta.label_column else None
+    if codes is not None:
+        return Column(segmentation.label_column, codes, np.dtype("|u1"), None, "ASPRS code of the label")
     small, large = np.dtype("<i2"), np.dtype("<i4")
     dtype = small if fits(segmentation.labels, small) else large
-    return Column(LABELS.column_name, segmentation.labels, dtype, None, LABELS.text)
+    return Column(segmentation.label_column, segmentation.labels, dtype, None, LABELS.text)
 
 
 def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | None:
     """What goes into ``classification``, (N,), None if it cannot hold it."""
     largest = 31 if file.point_format < 6 else 255
     codes = {info.id: info.asprs for info in segmentation.meta.classes}
+    by_code = _asprs_codes(segmentation, largest)
+    if by_code is not None:
+        return by_code
     labels = segmentation.labels
-    if codes and all(code is not None and 0 <= code <= largest for code in codes.values()):
-        ids, inverse = np.unique(labels, return_inverse=True)
-        by_id = np.array([codes.get(int(label), UNCLASSIFIED) for label in ids], np.uint8)
-        return by_id[inverse.reshape(-1)]
     all_ids = np.array([*codes, labels.min(initial=0), labels.max(initial=0)])
     if any(code is not None for code in codes.values()) or all_ids.min() < 0 or all_ids.max() > largest:
         return None
@@ -140,6 +148,17 @@ def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | N
         "The classification holds the model's class ids: its classes have no ASPRS codes."
     )
     return labels.astype(np.uint8)
+
+
+def _asprs_codes(segmentation: Segmentation, largest: int = MAX_CODE) -> np.ndarray | None:
+    """The labels as ASPRS codes, uint8 (N,), ignored points as unclassified; None if a class has none up to
+    ``largest``."""
+    codes = {info.id: info.asprs for info in segmentation.meta.classes}
+    if not codes or not all(code is not None and 0 <= code <= largest for code in codes.values()):
+        return None
+    ids, inverse = np.unique(segmentation.labels, return_inverse=True)
+    by_id = np.array([codes.get(int(label), UNCLASSIFIED) for label in ids], np.uint8)
+    return by_id[inverse.reshape(-1)]
 
 
 def _codes(file: LasFile, records: np.ndarray) -> np.ndarray:

@@ -28,9 +28,10 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
     whose writer knows what it overwrites.
     """
     classes = segmentation.meta.classes
+    label = segmentation.label_column
     if not classes or output in ("las", "laz", "ply") or (output == "pcd" and not keeps_source):
         return []
-    name = next((name for name in (("label",) if keeps_source else COLUMNS) if name in cloud.extra), "")
+    name = next((name for name in ((label,) if keeps_source else COLUMNS) if name in cloud.extra), "")
     if keeps_source and name and not fits(segmentation.labels, cloud.extra[name].dtype):
         return []
     loss = OVERWRITTEN if keeps_source or output == "csv" else REPLACED

@@ -89,7 +89,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         others = header.others
     if len(segmentation.labels) != len(records):
         raise ValueError(f"{len(segmentation.labels)} labels for {len(records)} points")
-    columns = [(LABELS.column_name, segmentation.labels, np.dtype(LABELS.dtype))]
+    columns = [(segmentation.label_column, segmentation.labels, np.dtype(LABELS.dtype))]
     columns += [(name, values, np.dtype(field.dtype)) for field, name, values in segmentation.columns("PCD")]
     own = fields if source is not None else []
     fields, records, overwritten = _with_columns(fields, records, own, columns)

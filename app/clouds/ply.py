@@ -40,7 +40,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     of the cloud and with float64 coordinates unless they are float32. What PLY has no type for is counted in
     ``segmentation.meta.warnings``.
     """
-    added = [(LABELS.column_name, segmentation.labels.astype(LABELS.dtype))]
+    added = [(segmentation.label_column, segmentation.labels.astype(LABELS.dtype))]
     added += [(name, values.astype(field.dtype)) for field, name, values in segmentation.columns("PLY")]
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
 

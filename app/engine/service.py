@@ -244,7 +244,7 @@ class Service:
         Raises what ``predict`` says of the file.
         """
         keeps_columns = catalog.WRITERS[request.options.output or "json"].keeps_columns
-        keep = None if keeps_columns else tuple(request.card.columns)
+        keep = None if keeps_columns else (*request.card.columns, *request.options.columns_read)
         decode = DecodeRequest(body, request.options, self._settings.max_points, keep)
         grant = request.memory.decoding(body)
         return self._readers.run(decode, request.deadline, grant, is_background=request.is_background)

@@ -9,7 +9,7 @@ from app.clouds.cloud import Cloud, RefinedStep, Segmentation, SegmentationMeta
 from app.clouds.fields import CLASSES, FEATURES, INSTANCES, Source, made_from
 from app.errors import BadModel
 from app.options import Options
-from app.refine.legend import Legend
+from app.refine.legend import Legend, codes_of
 from app.refine.runner import refine
 from app.refine.scene import Scene
 from app.refine.steps import wanted
@@ -82,7 +82,7 @@ class Pipeline:
         scene, steps = None, list[RefinedStep]()
         if wanted(options):
             with run.stage("refine"):
-                scene = self._scene(predictions, projection, cloud, run)
+                scene = self._scene(predictions, projection, cloud, options, run)
                 steps = refine(scene, options)
                 predictions = replace(predictions, best=scene.best, probabilities=scene.probabilities)
         projection = projection.first(cloud.num_answered)
@@ -98,6 +98,7 @@ class Pipeline:
                 units=run.units,
                 num_added=len(scene.classes.added) if scene else 0,
                 refined=steps,
+                label_column=options.classification_to,
             )
             ignored = self.procedure.ignore_label
             ids = [info.id for info in self.procedure.classes] or [ignored]
@@ -120,14 +121,17 @@ class Pipeline:
         nothing = Predictions.of_nothing(len(self.procedure.classes))
         return self.answer(nothing, Projection.of_nothing(len(cloud)), cloud, options, run)
 
-    def _scene(self, predictions: Predictions, projection: Projection, cloud: Cloud, run: RunContext) -> Scene:
+    def _scene(
+        self, predictions: Predictions, projection: Projection, cloud: Cloud, options: Options, run: RunContext
+    ) -> Scene:
         """What steps of refinement work on."""
+        classes = self.procedure.classes
         device = projection.rows.device
         return Scene(
             cloud,
             projection.rows,
             predictions.probabilities,
-            Legend(self.procedure.classes),
+            Legend(classes, codes_of(options.classes, classes)),
             self.procedure.ignore_label,
             [axis.metres for axis in (run.units.axes if run.units else (self.procedure.unit,) * 3)],
             lambda values: upload(values, device),

@@ -5,7 +5,8 @@ of itself follow from it. A step is a row of the table and a module of its name 
 
     def apply(scene: Scene, options: Options) -> None
 
-which changes ``scene``, as its options ask for. ``Scene`` (``scene.py``) is what a step is given and what it gives:
+which changes ``scene``, as its options ask for. (One that changes points without labelling them anew gives their
+number, an int64 tensor.) ``Scene`` (``scene.py``) is what a step is given and what it gives:
 
 - ``xyz`` float32 (P, 3), the usable points in metres, z up, context of a survey included, on the device; its origin is
   a multiple of 1024 m, so cells whose edge is a power of two lie alike in every tile. ``rgb``, ``normals`` and

@@ -7,7 +7,7 @@ from app.clouds.cloud import ClassInfo
 from app.errors import BadRequest, some_of
 from app.options import Options
 
-from .legend import Legend
+from .legend import Legend, codes_of
 from .steps import wanted
 
 
@@ -22,9 +22,10 @@ def check(options: Options, classes: Sequence[ClassInfo], ignore_label: int, mod
     if max(ignore_label, *(info.id for info in classes)) >= ADDED_IDS:
         raise BadRequest(f"model {model} has ids of {ADDED_IDS} and more, which refinement needs: leave {asked} out")
     needy = next((step for step in steps if step.needs_codes), None)
-    if needy and not Legend(classes).have_codes:
-        without = some_of([f"'{info.name:.40}'" for info in classes if info.asprs is None])
+    legend = Legend(classes, codes_of(options.classes, classes))
+    if needy and not legend.have_codes:
+        without = some_of([f"'{info.name:.40}'" for info in legend.known if info.asprs is None])
         raise BadRequest(
             f"{' and '.join(needy.asked(options))} needs an ASPRS code for every class, and model {model} has "
-            f"none for {without}: leave them out"
+            f"none for {without}: classes=NAME:CODE,… states them"
         )

@@ -1,9 +1,11 @@
 """The classes of an answer: those of the model, and those that steps add for codes that the model does not have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from app.clouds import asprs
 from app.clouds.cloud import ClassInfo
+from app.errors import BadRequest, some_of
 
 
 class Legend:
@@ -11,11 +13,22 @@ class Legend:
 
     Args:
         classes: of the model, in the order of its probabilities; several may have one code.
+        codes: that a request states for some of them, by id. A class that has no code means this one from the
+            beginning, others keep their meaning for the steps before ``recode``.
     """
 
-    def __init__(self, classes: Sequence[ClassInfo]):
-        self.known = tuple(classes)
+    def __init__(self, classes: Sequence[ClassInfo], codes: Mapping[int, int] | None = None):
+        self._codes = codes or {}
+        self._given = tuple(classes)
+        self.known = tuple(
+            replace(info, asprs=self._codes.get(info.id) if info.asprs is None else info.asprs) for info in classes
+        )
         self._added: dict[int, ClassInfo] = {}
+
+    def recode(self) -> list[int]:
+        """Give the classes the codes of the request; ids of those whose code is another than the model's then."""
+        self.known = tuple(replace(info, asprs=self._codes.get(info.id, info.asprs)) for info in self.known)
+        return [info.id for info, before in zip(self.known, self._given, strict=True) if info.asprs != before.asprs]
 
     @property
     def added(self) -> list[ClassInfo]:
@@ -43,3 +56,29 @@ class Legend:
             self._added[code] = asprs.class_of(code)
             found = [self._added[code].id]
         return found[0]
+
+
+def codes_of(stated: Sequence[str], classes: Sequence[ClassInfo]) -> dict[int, int]:
+    """The codes that ``stated`` gives to some of ``classes``, each as NAME:CODE or ID:CODE, by id.
+
+    Names are compared without case, blanks, dashes and underscores. Raises BadRequest for a class that is not there.
+    """
+    ids = ids_by_name(classes)
+    codes = {}
+    for pair in stated:
+        name, _, code = pair.rpartition(":")
+        if key(name) not in ids:
+            known = some_of([f"'{info.name:.40}'" for info in classes], most=40)
+            raise BadRequest(f"classes= names '{name:.60}', which the model does not have; it has {known}.")
+        codes[ids[key(name)]] = int(code)
+    return codes
+
+
+def ids_by_name(classes: Sequence[ClassInfo]) -> dict[str, int]:
+    """Ids of ``classes`` by the ``key`` of their names, and by themselves as text."""
+    return {str(info.id): info.id for info in classes} | {key(info.name): info.id for info in classes}
+
+
+def key(name: str) -> str:
+    """``name`` as names of classes are compared."""
+    return name.lower().translate(str.maketrans("", "", " -_"))

@@ -14,13 +14,13 @@ from .steps import wanted
 def refine(scene: Scene, options: Options) -> list[RefinedStep]:
     """Apply to ``scene`` every step that ``options`` ask for; what each did, in their order.
 
-    A point has changed if its label has; context is not counted.
+    A point has changed if its label has, unless the step counts by itself; context is not counted.
     """
     steps = wanted(options)
     changed: list[Tensor] = []
     for step in steps:
         before = scene.answered
-        step.load()(scene, options)
-        changed.append((scene.answered != before).sum())
+        counted = step.load()(scene, options)
+        changed.append((scene.answered != before).sum() if counted is None else counted)
     counts = torch.stack(changed).tolist() if changed else []  # waits for the device, once
     return [RefinedStep(step.name, count) for step, count in zip(steps, counts, strict=True)]

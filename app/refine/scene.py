@@ -139,5 +139,18 @@ class Scene:
             )
         return self._load(values[: self.cloud.num_answered]).long()
 
+    def answered_column(self, name: str) -> Tensor | None:
+        """(N - context,), the file's column ``name`` of the points that are answered, usable or not."""
+        values = self.cloud.extra.get(name)
+        return None if values is None else self._load(values[: self.cloud.num_answered])
+
+    def answered_xy(self) -> Tensor:
+        """float64 (N - context, 2), x and y of the points that are answered as the file has them."""
+        return self._load(self.cloud.xyz[: self.cloud.num_answered])[:, :2]
+
+    def is_answered_one_of(self, ids: Sequence[int]) -> Tensor:
+        """bool (N - context,), whether the label of a point is one of ``ids``."""
+        return torch.isin(self.answered, self.whole.new_tensor(ids))
+
     def _of_points(self, values: Tensor) -> Tensor:
         return values if self.places is None else values.index_select(0, self.places)

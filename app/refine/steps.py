@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from app.options import Options
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .scene import Scene
+
+    Apply = Callable[[Scene, Options], Tensor | None]
 
 
 class Step(NamedTuple):
@@ -44,10 +48,10 @@ class Step(NamedTuple):
         given = [name for name in self.options if getattr(options, name) != getattr(PLAIN, name)]
         return given + [name for name in self.fields if name in options.fields]
 
-    def load(self) -> Callable[["Scene", Options], None]:
+    def load(self) -> "Apply":
         """The function that applies it."""
         module: Any = import_module(f"app.refine.{self.name}")
-        apply: Callable[[Scene, Options], None] = module.apply
+        apply: Apply = module.apply
         return apply
 
 
@@ -59,6 +63,18 @@ STEPS = (
         "have no codes.",
         ("min_confidence", "max_entropy"),
         needs_codes=False,
+    ),
+    Step(
+        "classes",
+        "The model's classes get the codes that the request states; steps above work with their own codes.",
+        ("classes",),
+        needs_codes=False,
+    ),
+    Step(
+        "kept",
+        "Points that are to keep their class get that of the file back: codes of `preserve`, all but those of `only`, "
+        "points with a flag of `preserve_flags`, points that do not lie `within` an area.",
+        ("preserve", "only", "preserve_flags", "within"),
     ),
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.engine.protocol import ModelCard
 from app.settings import ModelSettings
 from app.survey.workers import Model
-from app.zoo import digest, experiment
+from app.zoo import class_codes, digest, experiment
 
 ANSWERED_BY = ("legacy_colors", "legacy_blocks", "precision", "backend", "tile_voxels")  # settings that change answers
 
@@ -33,6 +33,8 @@ def model_in(folder: Path, settings: ModelSettings) -> Model:
 def _model(found: experiment.Experiment, columns: Sequence[str], halo_m: float | None) -> Model:
     config = found.path / "config.py"
     texts = [digest.sha256(found.checkpoint), digest.sha256(config) if config.is_file() else ""]
+    codes = found.path / class_codes.FILE
+    texts += [digest.sha256(codes)] if codes.is_file() else []
     texts += [f"{name}={getattr(found.settings, name)}" for name in ANSWERED_BY]
     classes: list[dict[str, Any]] = found.card()["classes"]
     return Model(found.name, hashlib.sha256("\n".join(texts).encode()).hexdigest(), classes, tuple(columns), halo_m)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
-from app.clouds import reference
+from app.clouds import asprs, reference
 from app.clouds.cloud import ClassInfo
 from app.evaluate.tables import Table, class_table, confusion_table, ratio
 from app.survey import remote, target
@@ -71,6 +71,7 @@ def _content(manifest: Manifest) -> dict[str, Any]:
         overview.add(row)
     model = manifest.get("model", {})
     classes = [ClassInfo(**{**each, "color": tuple(each["color"])}) for each in model.get("classes", [])]
+    classes += asprs.added({info.id for info in classes}, sums.labels)
     num_failures = sums.tiles[State.FAILED] + sums.tiles[State.QUARANTINED]
     buffer_m = manifest.get("buffer_m", 0)
     out = manifest.get("out", "")

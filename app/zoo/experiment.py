@@ -11,7 +11,7 @@ from app.networks.registry import UPSTREAM
 from app.pipeline.procedure import InferenceProcedure
 from app.settings import DEFAULTS, ModelSettings, value_for
 
-from . import backend, encoder, legacy, procedure_parser
+from . import backend, class_codes, encoder, legacy, procedure_parser
 from .conditions import classes_by_condition
 from .config import evaluate
 
@@ -153,7 +153,7 @@ def load(folder: Path, settings: ModelSettings = DEFAULTS) -> Experiment:
         checkpoint=checkpoint,
         config=config,
         model=model,
-        procedure=replace(procedure, condition=condition, conditions=conditions),
+        procedure=class_codes.apply(replace(procedure, condition=condition, conditions=conditions), folder),
         dataset=procedure_parser.dataset(config),
         task=TASKS.get(procedure_parser.tester(config), "semantic segmentation"),
         feat_keys=feat_keys,

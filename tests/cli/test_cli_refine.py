@@ -17,15 +17,46 @@ def commands():
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_commands_of_the_document_work(tmp_path, pointserve, monkeypatch):
-    said = []
+def test_commands_of_the_document_work(tmp_path, pointserve):
+    said = {}
     for command in commands():
         name, *words = shlex.split(command)
         assert name == "pointserve"
-        words = [f"{tmp_path}/{word}" if re.search(r"\.(laz|ply|json|geojson)$", word) else word for word in words]
+        words = [f"{tmp_path}/{word}" if word.endswith(".laz") else word for word in words]
         done = pointserve(*words)
         assert done.returncode == 0, f"{command}: {done.stderr}"
-        said.append(done.stdout)
-    (changed,) = re.findall(r"unclassified changed ([\d,]+) points", said[1])
-    codes = np.asarray(laspy.read(tmp_path / "labelled.laz").classification)
-    assert np.count_nonzero(codes == 1) == int(changed.replace(",", "")) > 0
+        said[command.partition(".laz -o ")[2].partition(".")[0]] = done.stdout
+
+    def codes(name):
+        return np.asarray(laspy.read(tmp_path / f"{name}.laz").classification)
+
+    def changed(name, step):
+        (count,) = re.findall(rf"{step} changed ([\d,]+) points", said[name])
+        return int(count.replace(",", ""))
+
+    own, refused, plain = codes("tile"), codes("labelled") == 1, codes("beside")
+    assert np.count_nonzero(refused) == changed("labelled", "unclassified") > 0
+    np.testing.assert_array_equal(plain, own)
+    predicted = np.asarray(laspy.read(tmp_path / "beside.laz")["predicted"])
+    np.testing.assert_array_equal(codes("labelled")[~refused], predicted[~refused])
+    np.testing.assert_array_equal(codes("coded"), np.where(predicted == 6, 64, predicted))
+    assert changed("coded", "classes") == np.count_nonzero(predicted == 6) > 0
+    np.testing.assert_array_equal(codes("kept"), np.where(np.isin(own, (6, 9)), own, predicted))
+    np.testing.assert_array_equal(codes("open"), np.where(own == 1, predicted, own))
+    x, y, _ = laspy.read(tmp_path / "tile.laz").xyz.T
+    is_inside = (x >= 548200) & (x < 548220) & (y >= 5803400) & (y < 5803420)
+    assert is_inside.any()
+    np.testing.assert_array_equal(codes("part"), np.where(is_inside, predicted, own))
+    np.testing.assert_array_equal(codes("unflagged"), predicted)
+
+
+def test_an_area_comes_from_a_file(tmp_path, pointserve, tile):
+    area = tmp_path / "area.geojson"
+    area.write_text('{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [0, 1]]]}')
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", "--within", f"@{area}")
+    assert done.returncode == 0, done.stderr
+    before, after = (laspy.read(path).classification for path in (tile, tmp_path / "out.laz"))
+    np.testing.assert_array_equal(before, after)
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", "--within", f"@{area}.gone")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.clouds import las
-from app.clouds.cloud import Cloud
+from app.clouds.cloud import ClassInfo, Cloud, RefinedStep
 from app.errors import UnsupportedFormat
 from tests.clouds.las_samples import ASPRS, INDOOR, las_bytes, las_data, patched, segmentation, to_bytes, undeclared
 
@@ -396,3 +396,38 @@ def test_a_label_for_every_point_is_demanded():
     data = memoryview(las_bytes())
     with pytest.raises(ValueError, match="499 labels for 500 points"):
         las.write_las(las.read(data), segmentation(499), data)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("point_format", [3, 6])
+def test_labels_go_beside_the_classification_on_request(point_format, compressed):
+    before = las_data(point_format)
+    answer = segmentation(500, ignored=[0])
+    answer.meta.label_column = "predicted"
+    after, _ = write(to_bytes(before), answer, compressed)
+    assert_kept(before, after)
+    expected = np.array([2, 6, 9])[np.arange(500) % 3]
+    expected[0] = 1
+    np.testing.assert_array_equal(after["predicted"], expected)
+    assert after["predicted"].dtype == np.uint8
+    assert answer.meta.warnings == []
+
+
+def test_labels_beside_the_classification_are_ids_if_there_are_no_codes():
+    answer = segmentation(500, classes=INDOOR)
+    answer.meta.label_column = "predicted"
+    after, _ = write(to_bytes(las_data(6)), answer)
+    np.testing.assert_array_equal(after["predicted"], answer.labels)
+
+
+def test_points_that_kept_their_class_are_not_told_as_overwritten():
+    before = las_data(6)
+    before.classification = np.full(500, 17, np.uint8)
+    kept = np.arange(500) < 200
+    answer = segmentation(500, [*ASPRS, ClassInfo(1017, "bridge deck", (0, 0, 0), 17)])
+    answer.labels = np.where(kept, 1017, 0).astype(np.int32)
+    answer.meta.num_added, answer.meta.refined = 1, [RefinedStep("kept", 200)]
+    after, _ = write(to_bytes(before), answer)
+    np.testing.assert_array_equal(after.classification, np.where(kept, 17, 2))
+    (warning,) = answer.meta.warnings
+    assert warning.startswith("300 points of class 17 (bridge deck) were overwritten")

@@ -3,6 +3,7 @@
 import io
 import json
 
+import laspy
 import numpy as np
 import pytest
 from pointserve_client import Client, PredictionWarning
@@ -73,3 +74,31 @@ def test_the_client_and_open_inference_have_it(server: Server):
     }
     answer = server.post(f"/v2/models/{MODEL.name}/infer", json=request).json()
     assert json.loads(answer["parameters"]["refined"]) == [step]
+
+
+def test_flags_and_areas_of_a_file_are_read_whatever_the_answer_is(server: Server):
+    table = clouds.table()
+    las = laspy.create(point_format=7, file_version="1.4")
+    las.header.scales = [1e-4] * 3
+    las.x, las.y, las.z = table[:, :3].T
+    las.red, las.green, las.blue = (table[:, 3:6].T * 257).astype(np.uint16)
+    las.classification = np.full(len(table), 64, np.uint8)
+    las.withheld = np.arange(len(table)) < 100
+    file = io.BytesIO()
+    las.write(file)
+    classes = ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES))
+    x_high = float(np.median(las.x))
+    area = json.dumps({"type": "Polygon", "coordinates": [[[-1e3, -1e3], [x_high, -1e3], [x_high, 1e3], [-1e3, 1e3]]]})
+    form = {"classes": classes, "preserve_flags": "withheld", "within": area}
+    answer = server.post("/predict", files={"file": ("a.las", file.getvalue())}, data=form).json()
+    is_kept = (np.arange(len(table)) < 100) | ~(np.asarray(las.x) < x_high)
+    np.testing.assert_array_equal(np.array(answer["labels"]) == 1064, is_kept)
+    assert [done["step"] for done in answer["refined"]] == ["classes", "kept"]
+    assert answer["refined"][1]["changed"] == np.count_nonzero(is_kept)
+
+
+def test_a_file_without_classes_is_refused_with_words(server: Server):
+    classes = ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES))
+    response = server.post(f"/predict?preserve=2&classes={classes}", data=clouds.ply())
+    assert response.status_code == 400
+    assert "no column classification" in response.json()["detail"]

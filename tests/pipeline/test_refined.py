@@ -61,3 +61,33 @@ def test_models_whose_ids_leave_no_room_are_refused(coded):
     classes = [replace(info, id=info.id + 1000) for info in coded.procedure.classes]
     with pytest.raises(BadRequest, match="ids of 1000"):
         Segmenter(make_network(), replace(coded.procedure, classes=classes)).for_options(Options(min_confidence=0.5))
+
+
+def test_kept_points_have_the_class_of_the_file_in_every_mode(coded):
+    cloud = make_terrain()
+    cloud.xyz[3] = np.nan
+    cloud.extra["classification"] = np.resize(np.array([9, 17, 2], np.uint8), len(cloud))
+    for mode in ("fast", "exact"):
+        plain = coded.segment(cloud, Options(mode=mode))
+        out = coded.segment(cloud, Options(mode=mode, preserve=(9, 17)))
+        own = cloud.extra["classification"]
+        expected = np.select([own == 9, own == 17], [15, 1017], plain.labels)
+        np.testing.assert_array_equal(out.labels, expected)
+        assert (out.meta.refined[0].step, out.meta.num_added) == ("kept", 1)
+        assert out.labels[3] == 15
+
+
+def test_a_cloud_without_classes_cannot_keep_them(coded):
+    with pytest.raises(BadRequest, match="preserve and within needs the classes that the file states"):
+        coded.segment(make_terrain(), Options(preserve=(9,), within="0,0,5,5"))
+
+
+def test_codes_of_the_request_are_in_the_answer(network, procedure):
+    segmenter = Segmenter(network, procedure)
+    stated = tuple(f"class {number}:{code}" for number, code in enumerate(CODES))
+    out = segmenter.segment(make_terrain(), Options(classes=stated, classification_to="mine"))
+    assert [info.asprs for info in out.meta.classes] == [*CODES]
+    assert out.meta.label_column == "mine"
+    np.testing.assert_array_equal(out.labels, segmenter.segment(make_terrain()).labels)
+    with pytest.raises(BadRequest, match="'roof'"):
+        segmenter.for_options(Options(classes=("roof:6",)))

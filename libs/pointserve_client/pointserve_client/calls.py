@@ -178,4 +178,4 @@ def written(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)

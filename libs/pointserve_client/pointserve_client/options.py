@@ -44,6 +44,12 @@ Field = Literal[
     "features",
     "features_rgb",
 ]
+PreserveFlag = Literal[
+    "withheld",
+    "synthetic",
+    "overlap",
+    "key_point",
+]
 
 
 class Options(TypedDict, total=False):
@@ -90,6 +96,25 @@ class Options(TypedDict, total=False):
 
     max_entropy: float | None
     """Points whose probabilities have a higher entropy, in nats, become unclassified."""
+
+    classes: str | Sequence[str] | None
+    """ASPRS codes of classes of the model, by name or id, comma-separated, such as building:6,wire:14."""
+
+    preserve: str | Sequence[int] | None
+    """Codes of the file, comma-separated: points that have one keep it."""
+
+    only: str | Sequence[int] | None
+    """Codes of the file, comma-separated: points that have none of them keep their class."""
+
+    preserve_flags: str | Sequence[PreserveFlag] | None
+    """Flags of LAS: points that have one of them keep the file's class."""
+
+    within: str | None
+    """Points outside keep the file's class: xmin,ymin,xmax,ymax, or a GeoJSON Polygon or MultiPolygon, in the
+    coordinate system of the file."""
+
+    classification_to: str | None
+    """Name of the column that gets the labels in a file of points; the file's own classification stays as it is."""
 
     filename: str | None
     """Name of the file, if the body does not state one."""

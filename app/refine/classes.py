@@ -1,0 +1,13 @@
+"""``classes``: the codes of the model's classes, as the request says them."""
+
+from torch import Tensor
+
+from app.options import Options
+
+from .scene import Scene
+
+
+def apply(scene: Scene, options: Options) -> Tensor:
+    """Give the model's classes the codes that the request states; how many points have another code then."""
+    changed = scene.classes.recode()
+    return scene.is_answered_one_of(changed).sum()
