@@ -3,14 +3,14 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .configuration import configure
+from .configuration import configure, refuse_with_url
 from .options import with_prediction, with_settings
 from .terminal import messages, warn
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.survey.plan import Wanted
     from app.survey.workers import Workers
 
+NAME = "{stem}{suffix}"
 PATIENT = {"request_timeout_s": 3600, "reader_timeout_s": 600}  # nobody waits for a tile of a survey
 NAME_CHARS = 80  # of a bucket and prefix, in the name of the folder of a manifest
 UNBOUNDED = {"max_points": 1 << 31, "queue_points": 1 << 32}  # the driver bounds what is under way
@@ -62,7 +63,7 @@ def batch(
     ] = None,
     name: Annotated[
         str, typer.Option(metavar="PATTERN", help="Names of the answers, such as '{stem}_classified{suffix}'.")
-    ] = "{stem}{suffix}",
+    ] = NAME,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try tiles again that failed, and those that lacked a neighbour.")
     ] = False,
@@ -84,6 +85,10 @@ def batch(
             show_default=False,
         ),
     ] = None,
+    url: Annotated[
+        str, typer.Option(help="Have the server at this address do the work, as a job, instead of this machine.")
+    ] = "",
+    key: Annotated[str, typer.Option(help="Key for that server.", envvar="POINTSERVE_KEY", show_default=False)] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Give every point of a survey a class: any number of files, each with context from its neighbours.
@@ -93,7 +98,7 @@ def batch(
     """
     from app.errors import BadRequest
     from app.options import NAMES, parse
-    from app.survey import target
+    from app.survey import remote, target
     from app.survey.manifest import Manifest
     from app.survey.plan import Wanted
 
@@ -102,6 +107,14 @@ def batch(
     asked = {name: value for name, value in context.obj.items() if name in NAMES}
     options = parse(asked)
     given = {name: value for name, value in context.obj.items() if name not in NAMES}
+    if url:
+        refuse_with_url(given)
+        others = {"--ray": ray, "--dry-run": dry_run, "--buffer-only": buffer_only, "--name": name != NAME}
+        _refuse_with_url(others | {"--manifest": manifest, f"-o {out}": remote.scheme_or_none(out)})
+        from . import survey_job
+
+        code = survey_job.run(sources, Path(out).absolute(), url, key, asked, buffer, retry_failed, force)
+        raise typer.Exit(code)
     settings = _patient(configure(**given, default_model=options.model or None))
     try:
         place = target.absolute(out)
@@ -136,6 +149,16 @@ def _manifest_folder(out: str, given: Path | None) -> Path:
     folder = state / "pointserve" / "surveys" / f"{name}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"
     messages.print(f"The manifest of {out} is in {folder}", markup=False, soft_wrap=True)
     return folder
+
+
+def _refuse_with_url(given: Mapping[str, object]) -> None:
+    """Raise typer.BadParameter if an option among ``given`` has a value: a job of a server knows nothing of these."""
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise typer.BadParameter(
+            "with --url the server plans the survey and names the answers, which go to a folder of this machine: "
+            f"leave {', '.join(names)} out."
+        )
 
 
 def _patient(settings: "Settings") -> "Settings":

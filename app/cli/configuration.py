@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,6 +50,13 @@ def configure(**options: Any) -> "Settings":
 def option_of(setting: str) -> str:
     """What the option for ``setting`` is called on the command line."""
     return f"--{setting.replace('_', '-')}"
+
+
+def refuse_with_url(settings: Collection[str]) -> None:
+    """Raise typer.BadParameter if options of ``settings`` were given, which say how to compute here."""
+    if settings:
+        names = ", ".join(map(option_of, settings))
+        raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
 
 
 def unknown(environment: Mapping[str, str]) -> Iterator[str]:

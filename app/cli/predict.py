@@ -1,6 +1,5 @@
 """``pointserve predict``."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from . import remote
 from .clouds import jobs_of
-from .configuration import configure, option_of
+from .configuration import configure, refuse_with_url
 from .device import open_device
 from .job import FileJob, work_through
 from .models import choose
@@ -56,7 +55,7 @@ def predict(
     chosen = parse(asked)
     jobs = jobs_of(files, out, chosen.output)
     if url:
-        _refuse(overridden)
+        refuse_with_url(overridden)
         remote.predict(jobs, url, key, asked, score)
         return
     settings = configure(**overridden, default_model=chosen.model or None)
@@ -91,13 +90,6 @@ def predict(
         finally:
             with paused(bar):
                 scores.print_pooled()
-
-
-def _refuse(given: Collection[str]) -> None:
-    """Refuse options of settings, which say how to compute here."""
-    if given:
-        names = ", ".join(map(option_of, given))
-        raise typer.BadParameter(f"the server of --url computes as it is set: leave {names} out.")
 
 
 def _segmenter(settings: "Settings") -> "Segmenter":

@@ -2,10 +2,11 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -96,6 +97,43 @@ def signals_stop(run: "runner.Runner") -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Have the first SIGINT or SIGTERM raise KeyboardInterrupt; the list holds it then. A second one has its usual
+    effect."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def of_job(job: dict[str, Any], names: list[str]) -> "runner.Progress":
+    """How far a job of a server is, of which the tiles ``names`` are under way."""
+    from app.survey.runner import Progress
+
+    tiles = job["tiles"]
+    done, failed = tiles["done"], tiles["failed"] + tiles["quarantined"]
+    points_s = job["points_s"] or 0.0
+    return Progress(
+        sum(tiles.values()) - tiles["context"],
+        job["points"],
+        done,
+        failed,
+        job["points_done"],
+        job["points_done"] / points_s if points_s else 0.0,
+        names=names,
+    )
+
+
 def num_failed(manifest: "Manifest") -> int:
     """Tiles of the survey without an answer for a reason of their own."""
     from app.survey.row import State
@@ -115,13 +153,18 @@ def sum_up(manifest: "Manifest", done: "runner.Progress", unwritten: Sequence[st
         took = duration(done.seconds)
         line += f", {done.num_done:,} of them now: {done.points_done:,} points in {took}, {done.points_s:,.0f} points/s"
     results.print(f"{line}.", markup=False, soft_wrap=True)
-    for place, row in enumerate(manifest.rows(State.FAILED, State.QUARANTINED)):
-        if place == SHOWN:
-            more = num_failed(manifest) - SHOWN
-            results.print(f"and {more:,} more, in {manifest.folder}/survey.db", markup=False, soft_wrap=True)
-            break
-        results.print(f"{row.state}: {row.tile.name}: {row.error}", markup=False, soft_wrap=True)
+    rows = manifest.rows(State.FAILED, State.QUARANTINED)
+    failures = ((str(row.state), row.tile.name, row.error) for row in rows)
+    list_failures(failures, num_failed(manifest), f"in {manifest.folder}/survey.db")
     for problem in unwritten:
         warn(problem)
     if done.stopped:
         warn(f"{done.stopped} The same command goes on from here.")
+
+
+def list_failures(failures: Iterable[tuple[str, str, str]], number: int, where: str) -> None:
+    """Print state, name and reason of the first of ``number`` tiles, and ``where`` the others are told."""
+    for state, name, reason in islice(failures, SHOWN):
+        results.print(f"{state}: {name}: {reason}", markup=False, soft_wrap=True)
+    if number > SHOWN:
+        results.print(f"and {number - SHOWN:,} more, {where}", markup=False, soft_wrap=True)

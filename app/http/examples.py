@@ -55,6 +55,8 @@ EXAMPLES = {
     "GET /jobs/{job_id}": f"{JOB}curl {HOST}jobs/$job",
     "GET /jobs/{job_id}/result": f"{JOB}until curl --fail-with-body {HOST}jobs/$job/result -o town.laz; "
     "do sleep 1; done",
+    "GET /jobs/{job_id}/result/{name}": f"{JOB}until curl --fail-with-body {HOST}jobs/$job/result/report.html "
+    "-o report.html; do sleep 1; done",
     "GET /jobs/{job_id}/events": f"{JOB}curl -N {HOST}jobs/$job/events",
     "POST /jobs/{job_id}/retry": f"{JOB}until curl --fail-with-body -X POST {HOST}jobs/$job/retry; do sleep 1; done",
     "DELETE /jobs/{job_id}": f"{JOB}curl -X DELETE {HOST}jobs/$job -i",

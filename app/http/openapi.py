@@ -124,6 +124,15 @@ def files(what: str, *statuses: int, kind: str = "application/octet-stream") -> 
     return {200: {"description": what, "content": {kind: {}}}, **problems(*statuses)}
 
 
+def result_responses(kind: type, *statuses: int) -> Responses:
+    """A view that answers 200 with files, or with the JSON of a ``kind`` that lists them, and ``statuses`` with an
+    error."""
+    what = "The answer of the only file, or a zip of all answers and a report; as JSON a list of them"
+    found = files(what, *statuses)
+    found[200]["content"] |= {"application/zip": {}, "application/json": {"schema": component(kind)}}
+    return found
+
+
 def predict_responses() -> Responses:
     """The answers of POST /predict: JSON or a file of one of the writers."""
     content: dict[str, Schema] = {writer.media_type: {} for writer in WRITERS.values()}

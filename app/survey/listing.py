@@ -11,7 +11,7 @@ from app.errors import BadRequest
 from app.survey import remote
 from app.survey.tile import Stat
 
-MANIFEST = "survey.db"  # a folder that holds one holds the answers of a survey
+OF_ANSWERS = ("survey.db", "survey-job.json")  # a folder that holds one holds the answers of a survey
 SCENE = "coord.npy"  # a folder that holds one is a scene as Pointcept stores it
 SCENE_ERROR = "A scene as a folder of .npy files is not read in a survey: put each into a zip."
 _MAGIC, _WEB_MAGIC = re.compile(r"[*?[]"), re.compile(r"[*[]")  # on the web a question mark begins the query
@@ -67,7 +67,7 @@ def _below(root: str, skipped: str) -> Iterator[Found]:
         with os.scandir(folder) as entries:
             listed = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
         names = {entry.name for entry in listed}
-        if place and MANIFEST in names:
+        if place and not names.isdisjoint(OF_ANSWERS):
             continue
         if SCENE in names:
             yield Found(place.rstrip("/") or os.path.basename(folder), folder, error=SCENE_ERROR)
@@ -92,7 +92,8 @@ def _by_glob(text: str, skipped: str) -> Iterator[Found]:
         folder = os.path.dirname(name)
         if folder not in holds_answers:
             above = [folder[: match.start()] for match in re.finditer("/|$", folder)] if folder else []
-            holds_answers[folder] = any(os.path.exists(os.path.join(root, each, MANIFEST)) for each in above)
+            marks = (os.path.join(root, each, mark) for each in above for mark in OF_ANSWERS)
+            holds_answers[folder] = any(map(os.path.exists, marks))
         if not holds_answers[folder]:
             yield from _outside([Found(name, os.path.realpath(path))], skipped)
 

@@ -4,7 +4,6 @@ One driver writes it and holds its lock; any number of others may read it meanwh
 so it survives the end of the driver at any moment.
 """
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -14,12 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadRequest, Conflict, NoRoom, NotFound
+from app.errors import BadRequest, NoRoom, NotFound
+from app.survey.lock import lock_of
 from app.survey.row import PLACED, Row, State, row_of, tile_of
 from app.survey.tile import Tile
 from app.survey.workers import TileResult
 
-FILE, LOCK = "survey.db", "survey.lock"
+FILE = "survey.db"
 VERSION = 2  # of the tables
 BUSY_S = 30.0  # that a reader may hold up the driver, or the other way round
 
@@ -71,12 +71,6 @@ _UPSERT = (
 )
 
 
-class InUse(Conflict):
-    """Another driver works on the survey."""
-
-    title = "Survey in use"
-
-
 class Manifest:
     """The manifest in a folder. For one thread."""
 
@@ -94,22 +88,8 @@ class Manifest:
         Raises InUse if another one works on it, BadRequest if the file is none, or of a later version, NoRoom if it
         cannot be written.
         """
+        lock = lock_of(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise _unwritten(folder, error) from error
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(lock, 100, 0).decode(errors="replace").strip()
-                raise InUse(f"{folder}: another process ({owner or 'unknown'}) works on this survey.") from None
-            try:
-                os.ftruncate(lock, 0)
-                os.pwrite(lock, f"{os.uname().nodename}, process {os.getpid()}".encode(), 0)
-            except OSError as error:
-                raise _unwritten(folder / LOCK, error) from error
             return cls(folder, _writable(folder / FILE), lock)
         except BaseException:
             os.close(lock)
@@ -293,9 +273,8 @@ def _writable(path: Path) -> sqlite3.Connection:
         raise
 
 
-def _unwritten(path: Path, error: OSError | sqlite3.OperationalError) -> NoRoom:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return NoRoom(f"{path} cannot be written: {reason}.")
+def _unwritten(path: Path, error: sqlite3.OperationalError) -> NoRoom:
+    return NoRoom(f"{path} cannot be written: {error}.")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

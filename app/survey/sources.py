@@ -41,7 +41,7 @@ def find(given: Sequence[str], out: str | None = None, buffer_only: Sequence[str
             wanted = _safe(found)
             matched = {pattern for pattern in buffer_only if _matches(wanted, found.path, pattern)}
             unused -= matched
-            yield _storable(Source(_unique(wanted, names), found.path, bool(matched), found.known, found.error))
+            yield _storable(Source(unique(wanted, names), found.path, bool(matched), found.known, found.error))
         if is_empty:
             raise BadRequest(
                 f"{text}: there is no cloud. Folders are searched for files ending in {', '.join(IN_FOLDERS)}; others "
@@ -90,7 +90,7 @@ def _safe(found: Found) -> str:
     return "/".join(parts) or "tile"
 
 
-def _unique(name: str, names: dict[str, int]) -> str:
+def unique(name: str, names: dict[str, int]) -> str:
     """``name``, or that with a number before its suffix if it is in ``names``, which count how often each came."""
     suffix = next(
         (each for each in (".copc.laz", *SUFFIXES) if name.lower().endswith(each)), PurePosixPath(name).suffix

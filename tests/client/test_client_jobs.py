@@ -1,6 +1,7 @@
 """Jobs by the client, against a real server."""
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import laspy
 import pytest
 from pointserve_client import Forbidden, NotFound, NotReady
 
+from tests.client.scripted import Scripted, problem
 from tests.http import clouds
 from tests.http.server import Server
 
@@ -43,6 +45,34 @@ def test_files_go_out_as_a_job_and_come_back(kind, service: Server, tmp_path: Pa
         client.remove_job(job["id"])
         with pytest.raises(NotFound):
             client.job(job["id"])
+
+
+def test_answers_are_fetched_one_by_one_under_names_with_folders(kind, service: Server, tmp_path: Path):
+    (tmp_path / "a.laz").write_bytes(clouds.laz(slice(500)))
+    with kind(service.url) as client:
+        job, tiles = client.submit({"north/ü.laz": tmp_path / "a.laz", "b.laz": tmp_path / "a.laz"}, buffer=0), []
+        client.wait_job(job["id"], on_tile=tiles.append)
+        assert {(each["name"], each["state"]) for each in tiles} >= {("north/ü.laz", "done"), ("b.laz", "done")}
+        files = client.job_answers(job["id"])["files"]
+        assert [each["name"] for each in files] == ["north/ü.laz", "b.laz", "report.html", "survey.vpc"]
+        for each in files:
+            client.fetch_answer(job["id"], each["url"], tmp_path / "out" / each["name"])
+            assert (tmp_path / "out" / each["name"]).stat().st_size == each["bytes"]
+        with pytest.raises(NotFound):
+            client.fetch_answer(job["id"], "result/nothing", tmp_path / "nothing")
+
+
+def test_watching_goes_on_when_events_break_off(kind):
+    job = {"id": "a", "state": "running", "tiles": {}}
+    plain = {"Content-Type": "application/json"}
+    now, end = ((200, plain, json.dumps({**job, "state": state}).encode()) for state in ("running", "done"))
+    events = 'event: tile\ndata: {"name": "t"}\n\n:\n\nevent: job\ndata: {"state": "running"}\n\nevent: end\nda'
+    part = (200, {"Content-Type": "text/event-stream", "Content-Length": "1000"}, events.encode())
+    tiles, states = [], []
+    with Scripted([now, part, now, problem(429, "full"), end]) as server, kind(server.url) as client:
+        done = client.wait_job("a", on_job=lambda job: states.append(job["state"]), on_tile=tiles.append)
+    assert (done["state"], tiles, states) == ("done", [{"name": "t"}], ["running", "running", "running", "done"])
+    assert [path for path, _, _ in server.seen] == ["/jobs/a", "/jobs/a/events"] * 2 + ["/jobs/a"]
 
 
 def test_sources_are_read_by_the_server(kind, service: Server, tmp_path: Path):

@@ -25,6 +25,7 @@ NO_JSON = {
     "GET /metrics",
     "GET /samples/{name}.laz",
     "GET /jobs/{job_id}/result",
+    "GET /jobs/{job_id}/result/{name}",
     "GET /jobs/{job_id}/events",
     "POST /jobs/{job_id}/retry",
     "DELETE /jobs/{job_id}",

@@ -1,5 +1,6 @@
 """Jobs over HTTP, against a real server process."""
 
+import hashlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import laspy
 import numpy as np
@@ -88,16 +90,26 @@ def test_files_that_were_uploaded_come_back_labelled(service: Server):
     job = ended(service, job["id"])
     assert (job["state"], job["tiles"]["done"], job["points_done"]) == ("done", 2, 1400)
     assert [(each["name"], each["state"], each["points"]) for each in job["files"]] == [
-        ("a.laz", "done", 700),
+        ("west/a.laz", "done", 700),
         ("b.laz", "done", 700),
     ]
     result = service.get(f"/jobs/{job['id']}/result")
     assert result.headers["Content-Type"] == "application/zip"
     archive = zipfile.ZipFile(io.BytesIO(result.content))
     assert archive.testzip() is None
-    assert {*archive.namelist()} == {"a.laz", "b.laz", "report.html", "survey.vpc"}
+    assert {*archive.namelist()} == {*TILES, "report.html", "survey.vpc"}
     assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
-    for name, rows in {"a.laz": TILES["west/a.laz"], "b.laz": TILES["b.laz"]}.items():
+    listed = service.get(f"/jobs/{job['id']}/result", headers={"Accept": "application/json"}).json()["files"]
+    assert [each["name"] for each in listed] == archive.namelist()
+    for each in listed:
+        alone = service.get(urljoin(f"/jobs/{job['id']}/result", each["url"]))
+        assert alone.content == archive.read(each["name"])
+        assert len(alone.content) == each["bytes"]
+        assert each["sha256"] in ("", hashlib.sha256(alone.content).hexdigest())
+    assert all(each["sha256"] for each in listed if each["name"] in TILES)
+    for name in ("../job.json", "survey.db", "nothing.laz", "..%2Fjob.json"):
+        assert service.get(f"/jobs/{job['id']}/result/{name}").status_code == 404
+    for name, rows in TILES.items():
         alone = service.post("/predict?output=laz", data=clouds.laz(rows)).content
         np.testing.assert_array_equal(labels(archive.read(name)), labels(alone))
     assert requests.delete(f"{service.url}/jobs/{job['id']}", timeout=30).status_code == 204

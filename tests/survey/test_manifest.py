@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadRequest, NotFound
-from app.survey.manifest import FILE, InUse, Manifest
+from app.survey.lock import InUse
+from app.survey.manifest import FILE, Manifest
 from app.survey.row import State
 from tests.survey.survey_samples import result_of, tile_of
 

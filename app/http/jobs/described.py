@@ -86,7 +86,7 @@ def report_of(jobs: JobQueue, job: Job) -> JobReport:
         _time(job.ended_s),
         _time(jobs.store.expires_s(job) or 0.0),
         job.options.model,
-        [source.rpartition("/")[2] for source in job.sources] if job.is_upload else job.sources,
+        job.names,
         {str(state): count for state, count in tiles.items()},
         points,
         points_done,

@@ -17,14 +17,15 @@ from app.http.form import CHUNK_BYTES, FIELDS_BYTES, FILENAME_CHARS, Form
 from app.http.inflate import Readable
 from app.http.upload import body_stream
 from app.options import Options
+from app.survey.brought import MAX_FILES
 from app.survey.jobs.draft import Draft, DraftFile
 from app.survey.jobs.job import Job
 from app.survey.jobs.once import Once
 
 OWN = ("sources", "buffer")  # what is no option of a prediction
-MAX_SOURCES = 1000
 KEY = "Idempotency-Key"
 KEY_CHARS = 255
+NAME_CHARS = 1024  # of a file, with folders
 NO_LIMIT = 1 << 62  # of a body: the disk space for jobs bounds it
 HOW_TO_SEND = (
     "Send files as parts 'file' of a form (curl -F file=@a.laz -F file=@b.laz), one file as the raw body "
@@ -47,8 +48,8 @@ class Wish:
         own: Given = MultiDict((name, value) for each in given for name, value in _pairs(each) if name in OWN)
         rest = [MultiDict((name, value) for name, value in _pairs(each) if name not in OWN) for each in given]
         sources = [text.strip() for text in own.getlist("sources") if text.strip()]
-        if len(sources) > MAX_SOURCES:
-            raise BadRequest(f"A job takes {MAX_SOURCES} sources; these are {len(sources)}: name folders or globs.")
+        if len(sources) > MAX_FILES:
+            raise BadRequest(f"A job takes {MAX_FILES} sources; these are {len(sources)}: name folders or globs.")
         return cls(query.parse(*rest), _metres(own.get("buffer", "").strip()), sources)
 
 
@@ -103,7 +104,7 @@ def job_of(draft: Draft, wish: Wish, owner: str, once: Once | None, now_s: float
 class FilesForm(Form):
     """A form whose parts 'file' go to ``draft``, one after the other; to be closed by ``with``."""
 
-    max_parts = MAX_SOURCES
+    max_parts = MAX_FILES
 
     def __init__(self, draft: Draft):
         super().__init__()
@@ -127,7 +128,7 @@ class FilesForm(Form):
             return
         if part.name != "file":
             raise BadRequest(f"The form holds a file as the part {quoted(part.name or '')}. {HOW_TO_SEND}")
-        self._open = self._draft.file(part.filename[-FILENAME_CHARS:])
+        self._open = self._draft.file(part.filename[-NAME_CHARS:])
 
     def take(self, data: bytes | bytearray) -> None:
         """Content of the file that has begun last."""

@@ -3,24 +3,24 @@
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from flask import Response, send_file
+from flask import Response, jsonify, send_file
 
 from app.clouds.catalog import FORMATS, WRITERS
 from app.errors import NotFound
-from app.survey import report, survey
+from app.http.jobs.answers import BESIDE, listed
 from app.survey.jobs.job import Job
 from app.survey.jobs.store import NotEnded, Store
 from app.survey.manifest import Manifest
 from app.survey.row import State
 
 CHUNK_BYTES = 1 << 18
-BESIDE = (report.FILE, survey.VPC)
 
 
-def result_of(store: Store, job: Job) -> Response:
-    """The answers of ``job``; raises NotEnded, or NotFound if no tile was labelled."""
+def result_of(store: Store, job: Job, is_list: bool) -> Response:
+    """The answers of ``job``, or a list of them; raises NotEnded, or NotFound if no tile was labelled."""
     if not job.state.is_ended:
         raise NotEnded(f"The job is {job.state}; its answers can be had once it has ended. GET /jobs/ID says how far.")
     out = store.answers_of(job)
@@ -29,12 +29,19 @@ def result_of(store: Store, job: Job) -> Response:
         paths = [Path(row.output) for row in manifest.rows(State.DONE)]
     if not paths:
         raise NotFound(f"No tile of the job was labelled. GET /jobs/{job.id} says why.")
+    if is_list:
+        return jsonify(asdict(listed(store, job)))
     if num_tiles == 1:
-        return send_file(paths[0], _media_type(paths[0]), as_attachment=True, download_name=paths[0].name)
+        return sent(paths[0])
     paths += [out / name for name in BESIDE if (out / name).is_file()]
     response = Response(zipped(out, paths), mimetype="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{job.id}.zip"'
     return response
+
+
+def sent(path: Path) -> Response:
+    """The file ``path`` as it is."""
+    return send_file(path, _media_type(path), as_attachment=True, download_name=path.name)
 
 
 def zipped(folder: Path, paths: list[Path]) -> Iterator[bytes]:

@@ -12,11 +12,12 @@ from flask import Response, g, request
 
 from app.errors import Busy, NotFound
 from app.http.front.descriptors import check_left
+from app.http.jobs.answers import Answers, named
 from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
 from app.http.jobs.events import MEDIA_TYPE, events_of
 from app.http.jobs.received import job_of, once_of, receive
-from app.http.jobs.result import result_of
-from app.http.openapi import files, job_responses, problems, responses
+from app.http.jobs.result import result_of, sent
+from app.http.openapi import files, job_responses, problems, responses, result_responses
 from app.http.state import LONG_REQUESTS, state
 from app.http.trace import note
 from app.survey.jobs.job import Job
@@ -71,7 +72,7 @@ def described(job_id: str) -> dict[str, Any]:
 
 
 @blueprint.get("/jobs/<job_id>/result")
-@blueprint.doc(responses=files("The answer of the only file, or a zip of all answers and a report", 404, 409, 429))
+@blueprint.doc(responses=result_responses(Answers, 404, 409, 429))
 def result(job_id: str) -> Response:
     """The answers of a job that has ended"""
     jobs = _jobs()
@@ -79,7 +80,21 @@ def result(job_id: str) -> Response:
         stack.enter_context(_place())
         job = _job(jobs, job_id)
         stack.enter_context(jobs.store.reading(job))
-        response = result_of(jobs.store, job)
+        response = result_of(jobs.store, job, _wants_list())
+        response.call_on_close(stack.pop_all().close)
+    return response
+
+
+@blueprint.get("/jobs/<job_id>/result/<path:name>")
+@blueprint.doc(responses=files("The file, as the list of answers names it", 404, 429))
+def result_file(job_id: str, name: str) -> Response:
+    """One of the answers of a job, or report.html or survey.vpc, which show all"""
+    jobs = _jobs()
+    with ExitStack() as stack:
+        stack.enter_context(_place())
+        job = _job(jobs, job_id)
+        stack.enter_context(jobs.store.reading(job))
+        response = sent(named(jobs.store, job, name))
         response.call_on_close(stack.pop_all().close)
     return response
 
@@ -120,6 +135,11 @@ def _jobs() -> JobQueue:
     if jobs is None:
         raise NotFound(OFF)
     return jobs
+
+
+def _wants_list() -> bool:
+    """Whether the request at hand asks for JSON rather than for files."""
+    return request.accept_mimetypes.best_match(["application/zip", "application/json"]) == "application/json"
 
 
 def _job(jobs: JobQueue, job_id: str) -> Job:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from app.errors import SHORT, BadRequest, NoRoom, NotReady, Problem
 from app.survey.jobs.job import UPLOADS
 from app.survey.lists import VPC_SUFFIX
+from app.survey.sources import unique
 
 if TYPE_CHECKING:
     from app.survey.jobs.store import Store
@@ -29,12 +30,16 @@ class Draft:
         self.id = name
         self.folder = folder
         self.files: list[str] = []
+        self._names: dict[str, int] = {}
 
     def file(self, name: str) -> "DraftFile":
-        """A file that a client calls ``name``, to be written; raises BadRequest for a list of other files."""
+        """A file that a client calls ``name``, which may be a relative path, to be written.
+
+        Raises BadRequest for a list of other files.
+        """
         if name.lower().endswith(VPC_SUFFIX):
             raise BadRequest("A virtual point cloud names files by paths: send the files themselves.")
-        place = PurePosixPath(UPLOADS, str(len(self.files)), _safe(name))
+        place = PurePosixPath(UPLOADS, str(len(self.files)), unique(_safe(name), self._names))
         self.files.append(str(place))
         path = self.folder / place
         path.parent.mkdir(parents=True)
@@ -83,7 +88,11 @@ def problem_of(error: OSError) -> Problem:
 
 
 def _safe(name: str) -> str:
-    """The last part of a file's name as this machine can have it."""
-    last = "".join(char for char in name.replace("\\", "/").rpartition("/")[2] if char.isprintable())
-    last = last.encode("utf-8", "replace")[-NAME_BYTES:].decode("utf-8", "ignore").lstrip(".")
-    return last or "cloud"
+    """``name`` as a path that stays below the folder it is appended to, as this machine can have it."""
+    parts = [_safe_part(part) for part in name.rpartition("\\")[2].split("/")]
+    return "/".join(part for part in parts if part) or "cloud"
+
+
+def _safe_part(name: str) -> str:
+    shown = "".join(char for char in name if char.isprintable())
+    return shown.encode("utf-8", "replace")[-NAME_BYTES:].decode("utf-8", "ignore").lstrip(".")

@@ -2,17 +2,19 @@
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from app.errors import BadRequest
 from app.options import Options
+from app.survey.tile import Source
 
 FILE = "job.json"
 ANSWERS = "out"  # folder of the answers, within that of the job
 UPLOADS = "in"
+NAME_PART = 2  # of the path of an upload: that folder, a number, and the name, which may have folders
 
 
 class JobState(str, Enum):
@@ -68,9 +70,16 @@ class Job:
         """The sources as paths and URLs, of a job in ``folder``."""
         return [str(folder / source) for source in self.sources] if self.is_upload else self.sources
 
-    def with_state(self, state: JobState, **changes: Any) -> "Job":
-        """The job in another state."""
-        return replace(self, state=state, **changes)
+    @property
+    def names(self) -> list[str]:
+        """The sources as the client calls them."""
+        if not self.is_upload:
+            return self.sources
+        return ["/".join(PurePosixPath(source).parts[NAME_PART:]) for source in self.sources]
+
+    def named(self, found: Iterable[Source]) -> Iterator[Source]:
+        """The files of ``given``, by the names under which they were uploaded."""
+        return (replace(source, name=name) for name, source in zip(self.names, found, strict=True))
 
     def write(self, folder: Path) -> None:
         """Keep it in ``folder``, whole or not at all, also if the machine fails."""

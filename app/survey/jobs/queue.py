@@ -140,7 +140,7 @@ class JobQueue:
         folder, out = self.store.folder_of(job), self.store.answers_of(job)
         with Manifest.create(out) as manifest:
             found = sources.find(job.given(folder), str(out))
-            manifest.plan(headers.tiles(found if job.is_upload else self.allowed.checked(found)))
+            manifest.plan(headers.tiles(job.named(found) if job.is_upload else self.allowed.checked(found)))
             workers = LocalWorkers(self._service, self._settings, is_background=True)
             try:
                 wanted = Wanted(str(out), job.options, buffer_m=job.buffer_m, retry_failed=job.retries)

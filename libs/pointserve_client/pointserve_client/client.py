@@ -74,6 +74,8 @@ class AsyncClient(_Client):
     job = _jobs.job
     wait_job = _jobs.wait_job
     fetch_job = _jobs.fetch_job
+    job_answers = _jobs.job_answers
+    fetch_answer = _jobs.fetch_answer
     retry_job = _jobs.retry_job
     remove_job = _jobs.remove_job
     close = calls.close
@@ -109,6 +111,8 @@ class Client(_Client):
     job = blocking(_jobs.job)
     wait_job = blocking(_jobs.wait_job)
     fetch_job = blocking(_jobs.fetch_job)
+    job_answers = blocking(_jobs.job_answers)
+    fetch_answer = blocking(_jobs.fetch_answer)
     retry_job = blocking(_jobs.retry_job)
     remove_job = blocking(_jobs.remove_job)
     close = blocking(calls.close)

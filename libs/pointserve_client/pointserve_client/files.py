@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -12,15 +12,17 @@ from pointserve_client.upload import CHUNK_BYTES, Upload
 
 
 class Files(Upload):
-    """The files at ``paths`` as parts 'file' of a form; each is opened when its turn comes.
+    """The files at ``paths``, by name if they have names of their own, as parts 'file' of a form; each is opened when
+    its turn comes.
 
     Raises OSError if one cannot be read, or becomes shorter while it is sent.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]):
+    def __init__(self, paths: Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]):
         self.name = ""
         self._boundary = uuid4().hex
-        self._parts = [(self._head(Path(path)), Path(path), Path(path).stat().st_size) for path in paths]
+        named = paths.items() if isinstance(paths, Mapping) else [(Path(path).name, path) for path in paths]
+        self._parts = [(self._head(name), Path(path), Path(path).stat().st_size) for name, path in named]
         self._end = f"\r\n--{self._boundary}--\r\n".encode()
         self.size = sum(len(head) + size for head, _, size in self._parts) + len(self._end)
         self._file: BinaryIO | None = None
@@ -71,8 +73,8 @@ class Files(Upload):
         is_over = self._num_sent >= self.size
         return b"" if is_over else self._end
 
-    def _head(self, path: Path) -> bytes:
-        name = path.name.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    def _head(self, name: str) -> bytes:
+        name = name.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         lines = [
             f"\r\n--{self._boundary}",
             f'Content-Disposition: form-data; name="file"; filename="{name}"',

@@ -6,16 +6,18 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 from pointserve_client.answer import OnReceived
 from pointserve_client.calls import Caller, json_of, written
-from pointserve_client.errors import NotReady, Problem
+from pointserve_client.errors import Busy, NotReady, Problem
+from pointserve_client.events import Events, OnData, TimeIsOver
 from pointserve_client.files import Files
 from pointserve_client.options import Options, Output
 from pointserve_client.transport import Request
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 LOOK_S = 1.0
+SILENCE_S = 60.0  # of events; a server says more often that it is there
 ENDED = ("done", "failed")
-OnJob = Callable[[dict[str, Any]], None]
 
 
 async def submit(
     self: Caller,
-    paths: Sequence[str | PathLike[str]],
+    paths: Sequence[str | PathLike[str]] | Mapping[str, str | PathLike[str]],
     *,
     buffer: float | None = None,
     output: Output | None = None,
@@ -41,6 +43,7 @@ async def submit(
 ) -> dict[str, Any]:
     """Send the files at ``paths`` as one job; the job as the server describes it, with its ``id``.
 
+    As a mapping ``paths`` have names, which may be relative paths such as "north/a.laz", as the answers will have them.
     ``buffer`` is how many metres around a file others give context; None for as many as the model looks at. ``output``
     is the format of all answers, None for that of each file. ``options`` are those of a prediction.
 
@@ -89,11 +92,18 @@ async def job(self: Caller, job_id: str) -> dict[str, Any]:
 
 
 async def wait_job(
-    self: Caller, job_id: str, timeout_s: float = math.inf, *, on_job: OnJob = lambda job: None
+    self: Caller,
+    job_id: str,
+    timeout_s: float = math.inf,
+    *,
+    on_job: OnData = lambda job: None,
+    on_tile: OnData = lambda tile: None,
 ) -> dict[str, Any]:
-    """Return the job once it has ended, well or not; ``on_job`` is called with it again and again until then.
+    """Return the job once it has ended, well or not.
 
-    Raises NotReady after ``timeout_s``, NotFound if it was removed.
+    ``on_job`` is called with it when anything changes, ``on_tile`` with each file that begins or ends, as the server
+    tells by events; if these break off, they are asked for again. Raises NotReady after ``timeout_s``, or if the server
+    is not reached for as long as the client is patient, NotFound if the job was removed.
     """
     end_s = time.monotonic() + timeout_s
     while True:
@@ -103,7 +113,13 @@ async def wait_job(
             return found
         if time.monotonic() >= end_s:
             raise NotReady(f"The job has not ended in {timeout_s:g} s; it is {found.get('state')}.")
-        await self._driver.sleep(min(LOOK_S, max(0.0, end_s - time.monotonic())))
+        events = Events({"job": on_job, "tile": on_tile}, end_s)
+        silence_s = min(SILENCE_S, max(LOOK_S, end_s - time.monotonic()))
+        with suppress(Busy, NotReady, TimeIsOver):
+            request = Request("GET", f"{_path(job_id)}/events", take=events.take, silence_s=silence_s)
+            await self._transport.ask(request, 0.0)
+        if not events.is_over:
+            await self._driver.sleep(min(LOOK_S, max(0.0, end_s - time.monotonic())))
 
 
 async def fetch_job(
@@ -122,6 +138,33 @@ async def fetch_job(
         "GET", f"{_path(job_id)}/result", to=Path(to), check=lambda headers: None, on_received=on_received
     )
     await self._transport.ask(request, self._patience_s)
+
+
+async def job_answers(self: Caller, job_id: str) -> dict[str, Any]:
+    """The answers of a job that has ended, one by one. Each of ``files`` has a ``name``, a relative path, ``bytes``,
+    ``sha256``, '' if that is not known, and a ``url`` for ``fetch_answer``. Raises as ``fetch_job`` does."""
+    request = Request("GET", f"{_path(job_id)}/result", headers={"Accept": "application/json"})
+    return await json_of(self, request)
+
+
+async def fetch_answer(
+    self: Caller,
+    job_id: str,
+    url: str,
+    to: str | PathLike[str],
+    *,
+    on_received: OnReceived = lambda received, total: None,
+) -> None:
+    """Write one of ``job_answers`` to the file ``to``, whole or not at all.
+
+    ``url`` may be a link to an object store, which is asked without the key. Raises Problem.
+    """
+    parts = urlsplit(url)
+    base = f"{parts.scheme}://{parts.netloc}" if parts.scheme else ""
+    transport = self._transport.elsewhere(base) if base else self._transport
+    path = url[len(base) :] if base else f"{_path(job_id)}/{url}"
+    request = Request("GET", path, to=Path(to), check=lambda headers: None, on_received=on_received)
+    await transport.ask(request, self._patience_s)
 
 
 async def retry_job(self: Caller, job_id: str) -> dict[str, Any]:

@@ -28,7 +28,8 @@ CONNECT_S = 10.0
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked; ``to`` is the file for a good answer, ``accepted`` a status above 399 that has one in JSON.
+    """What is asked; ``to`` is the file for a good answer, ``take`` is called with its pieces in place of a file,
+    ``accepted`` is a status above 399 that has an answer in JSON.
 
     ``check`` looks at the headers of an answer that goes to a file, and raises Problem if they are not those of one.
 
@@ -40,6 +41,7 @@ class Request:
     upload: Upload | None = None
     headers: Mapping[str, str] | None = None
     to: Path | None = None
+    take: Callable[[bytes], None] | None = None
     accepted: int = 200
     silence_s: float = math.inf
     on_sent: OnSent = lambda sent, total: None
@@ -49,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: ``content`` is empty if it went to a file."""
+    """An answer: ``content`` is empty if it went elsewhere."""
 
     headers: Mapping[str, str]
     content: bytearray
@@ -66,6 +68,10 @@ class Transport:
         self._timeout_s = timeout_s
         self._on_wait = on_wait
         self._was_reached = False
+
+    def elsewhere(self, url: str) -> Transport:
+        """One for another server, at ``url``, which gets no key."""
+        return Transport(self._driver, url, "", self._timeout_s, self._on_wait)
 
     async def ask(self, request: Request, patience_s: float) -> Reply:
         """The answer to one request, sent again while the server says 429, 503 or 409 with Retry-After, or cannot
@@ -120,6 +126,10 @@ class Transport:
             if "content-length" not in headers and "transfer-encoding" not in headers:
                 raise Problem("Something on the way took the length from the answer: it may not be whole.", status=502)
             await self._save(request.to, chunks)
+            return Reply(headers, bytearray())
+        if is_good and request.take:
+            async for chunk in chunks:
+                request.take(chunk)
             return Reply(headers, bytearray())
         content = bytearray()
         async for chunk in chunks:

@@ -1,0 +1,52 @@
+"""The job of a server that a folder of answers waits for, as a file there keeps it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.errors import BadRequest, NoRoom
+
+FILE = "survey-job.json"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What was asked of which server.
+
+    Attributes:
+        url: of the server.
+        asked: a hash of what was asked for.
+        key: the Idempotency-Key of the request, so that it can come again.
+        id: of the job, '' until the server gave it one.
+        num_failed: files without an answer, once the job has ended and all answers are here; None before.
+    """
+
+    url: str
+    asked: str
+    key: str
+    id: str = ""
+    num_failed: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the job is missing in the folder."""
+        return self.num_failed is not None
+
+    def write(self, folder: Path) -> None:
+        """Keep it in ``folder``, whole or not at all; raises NoRoom."""
+        partial = folder / f".{FILE}"
+        try:
+            partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
+            partial.replace(folder / FILE)
+        except OSError as error:
+            raise NoRoom(f"{folder / FILE} cannot be written: {error.strerror}.") from error
+
+    @classmethod
+    def read(cls, folder: Path) -> "Ticket | None":
+        """The one in ``folder``, None if there is none; raises BadRequest if it cannot be read."""
+        try:
+            return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise BadRequest(f"{folder / FILE} cannot be read ({error}): remove it, or name another folder.") from error
