@@ -1,16 +1,16 @@
 """``mode=fast``: clouds, one or several, in shared passes; each is answered as it would be alone."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.fields import CLASSES
+from app.clouds.fields import CLASSES, LOGITS, made_from
 from app.options import Options
 
-from .inference import Inference, joined
+from .inference import Inference, energy, joined
 from .pipeline import Pipeline, source_of
 from .predictions import Predictions
 from .prepare import Prepared
@@ -143,7 +143,7 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
     run = RunContext([], device=pipeline.inference.device)
     try:
         logits = _logits(pipeline.inference, [waiting.prepared for waiting in group], run)
-        predictions = [Predictions.of_probabilities(each.softmax(1)) for each in logits]
+        predictions = [_predictions(each, waiting.request) for each, waiting in zip(logits, group, strict=True)]
         if not run.checks_passed():
             return None
     except Exception:
@@ -151,6 +151,12 @@ def _together(pipeline: Pipeline, group: list[_Waiting]) -> list[Predictions] | 
     for waiting in group:
         waiting.run.add_stages(run)
     return predictions
+
+
+def _predictions(logits: Tensor, request: SegmentationRequest) -> Predictions:
+    predictions = Predictions.of_probabilities(logits.softmax(1))
+    with_energy = made_from(LOGITS, request.options.fields)
+    return replace(predictions, energy=energy(logits)) if with_energy else predictions
 
 
 def _logits(inference: Inference, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:

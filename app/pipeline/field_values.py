@@ -29,10 +29,15 @@ def _features(predictions: Predictions) -> Tensor:
     return predictions.probabilities.new_empty((0, 0)) if predictions.features is None else predictions.features
 
 
+def _energy(predictions: Predictions) -> Tensor:
+    return predictions.probabilities.new_empty(0) if predictions.energy is None else predictions.energy
+
+
 MADE: dict[str, Callable[[Predictions], Tensor]] = {
     "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
     "entropy": lambda predictions: entropy(predictions.probabilities),
+    "energy": _energy,
     "instances": _instances,
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),

@@ -28,6 +28,18 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
+def energy(logits: Tensor) -> Tensor:
+    """float32 (V,), the free energy of ``logits`` (V, num_classes); the higher, the less a voxel is like those that the
+    network was trained with (Liu et al. 2020, Energy-based out-of-distribution detection)."""
+    return logits.logsumexp(1).neg_()
+
+
+def _beside(logits: Tensor, others: list[Tensor]) -> Tensor:
+    """Probabilities (V, num_classes) and the columns of ``others`` behind them."""
+    shares = logits.softmax(1)
+    return torch.cat([shares, *others], 1) if others else shares
+
+
 class Inference:
     """A network, folded for inference, on one device, where its tensors are, those given and those returned.
 
@@ -110,22 +122,23 @@ class Inference:
             return self._checked(self.network(feat.to(self.dtype), plan).float(), run)
 
     @torch.inference_mode()
-    def outputs(self, source: Source, feat: Tensor, plan: Any, run: RunContext) -> Tensor:
+    def outputs(self, source: Source, feat: Tensor, plan: Any, run: RunContext, *, with_energy: bool = False) -> Tensor:
         """Probabilities of all voxels of the plan, and beside them what fields of ``source`` are made from.
 
-        float32 (V, num_classes + W). For INSTANCES, W = 3: offsets in metres to the middle of the
-        object. For FEATURES, the features that the network's last layer reads. For CLASSES, W = 0.
+        float32 (V, num_classes + W), and the energy as a last column ``with_energy``. For INSTANCES, W = 3: offsets in
+        metres to the middle of the object. For FEATURES, the features that the network's last layer reads. For CLASSES,
+        W = 0.
         They count only if they are ``in_range``.
         """
         if source == CLASSES:
             logits = self.logits(feat, plan, run)
             with run.stage("network"):
-                return logits.softmax(1)
+                return _beside(logits, [energy(logits)[:, None]] if with_energy else [])
         with TURNS.turn(self.device, run):
             ask = self.network.describe if source == FEATURES else self.network.votes
             logits, beside = ask(feat.to(self.dtype), plan)
             logits, beside = self._checked(logits.float(), run), self._in_range(beside.float(), run)
-            return torch.cat([logits.softmax(1), beside], 1)
+            return _beside(logits, [beside, energy(logits)[:, None]] if with_energy else [beside])
 
     @torch.inference_mode()
     def instances(self, probabilities: Tensor, middles: Tensor) -> Instances:

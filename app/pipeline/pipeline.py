@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from app.clouds.cloud import Cloud, RefinedStep, Segmentation, SegmentationMeta
-from app.clouds.fields import CLASSES, FEATURES, INSTANCES, Source, made_from
+from app.clouds.fields import CLASSES, FEATURES, INSTANCES, LOGITS, Source, made_from
 from app.errors import BadModel
 from app.options import Options
 from app.refine.legend import Legend, codes_of
@@ -70,7 +70,8 @@ class Pipeline:
 
     def predict(self, prepared: Prepared, options: Options, run: RunContext) -> Predictions:
         """The predictions of one pass, with all that the fields asked for are made from."""
-        return single_pass.predict(self.inference, prepared, source_of(options.fields), self.tile_voxels, run)
+        source, with_energy = source_of(options.fields), bool(made_from(LOGITS, options.fields))
+        return single_pass.predict(self.inference, prepared, source, self.tile_voxels, run, with_energy=with_energy)
 
     def answer(
         self, predictions: Predictions, projection: Projection, cloud: Cloud, options: Options, run: RunContext
@@ -140,5 +141,5 @@ class Pipeline:
 
 
 def source_of(fields: tuple[str, ...]) -> Source:
-    """The source that a pass has to give for ``fields``; CLASSES if probabilities suffice."""
+    """The source that a pass has to give for ``fields``; CLASSES if logits suffice."""
     return next((source for source in (INSTANCES, FEATURES) if made_from(source, fields)), CLASSES)

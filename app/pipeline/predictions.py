@@ -19,6 +19,7 @@ class Predictions:
         passes_wanted: those that the mode is made of.
         instances: of the rows, if they were asked for.
         features: float32 (R, C), if they were asked for.
+        energy: float32 (R,), if it was asked for.
     """
 
     best: Tensor
@@ -27,6 +28,7 @@ class Predictions:
     passes_wanted: int = 1
     instances: Instances | None = None
     features: Tensor | None = None
+    energy: Tensor | None = None
 
     @classmethod
     def of_probabilities(cls, probabilities: Tensor) -> "Predictions":

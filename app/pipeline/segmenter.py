@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, made_from
+from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, made_from
 from app.errors import BadRequest
 from app.networks.registry import types_with
 from app.options import Options
@@ -74,8 +74,8 @@ class Segmenter(Pipeline):
         do not bear."""
         check(options, self.procedure.classes, self.procedure.ignore_label, self.procedure.name)
         mode = options.mode
-        of_classes, of_instances, of_features = (
-            made_from(source, options.fields) for source in (CLASSES, INSTANCES, FEATURES)
+        of_classes, of_logits, of_instances, of_features = (
+            made_from(source, options.fields) for source in (CLASSES, LOGITS, INSTANCES, FEATURES)
         )
         if of_instances and not self.inference.finds_instances:
             raise BadRequest(
@@ -92,8 +92,9 @@ class Segmenter(Pipeline):
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
         if not mode.is_single_pass and not self.procedure.classes:
             raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
-        if not mode.is_single_pass and of_features:
-            raise BadRequest(f"{', '.join(of_features)} are found in mode=fast only, got mode={mode}")
+        if not mode.is_single_pass and (of_features or of_logits):
+            raise BadRequest(f"{', '.join(of_features + of_logits)} are found in mode=fast only, got mode={mode}")
+        of_classes += of_logits
         if of_classes and not self.procedure.classes:
             raise BadRequest(
                 f"model {self.procedure.name} knows no classes: leave {', '.join(sorted(of_classes))} out of fields, "

@@ -13,14 +13,27 @@ from .prepare import Prepared
 from .run_context import RunContext
 
 
-def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext) -> Predictions:
+def predict(
+    inference: Inference,
+    prepared: Prepared,
+    source: Source,
+    tile_voxels: int,
+    run: RunContext,
+    *,
+    with_energy: bool = False,
+) -> Predictions:
     """The predictions of the voxels, in tiles of about ``tile_voxels``.
 
     With ``source`` FEATURES they have features, with INSTANCES instances, which are grouped once tiles are joined.
     """
-    joined = inference.in_range(lambda inference: _join(inference, prepared, source, tile_voxels, run), run)
-    probabilities, beside = joined.split([inference.num_classes, joined.shape[1] - inference.num_classes], 1)
+    joined = inference.in_range(
+        lambda inference: _join(inference, prepared, source, tile_voxels, run, with_energy), run
+    )
+    num_beside = joined.shape[1] - inference.num_classes - with_energy
+    probabilities, beside, energy = joined.split([inference.num_classes, num_beside, int(with_energy)], 1)
     predictions = Predictions.of_probabilities(probabilities.contiguous())
+    if with_energy:
+        predictions = replace(predictions, energy=energy[:, 0])
     if source == FEATURES:
         return replace(predictions, features=beside)
     if source == INSTANCES:
@@ -30,7 +43,9 @@ def predict(inference: Inference, prepared: Prepared, source: Source, tile_voxel
     return predictions
 
 
-def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext) -> Tensor:
+def _join(
+    inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext, with_energy: bool
+) -> Tensor:
     """float32 (V, W), the outputs of the tiles, each voxel's the mean of its tiles' by their weights."""
     joined = prepared.feat.new_empty(0)
     weight = prepared.feat.new_zeros((len(prepared), 1))
@@ -43,7 +58,7 @@ def _join(inference: Inference, prepared: Prepared, source: Source, tile_voxels:
                 for values in (prepared.grid_coord, prepared.coord, prepared.feat)
             )
         plan = inference.plan([(grid_coord - tile.origin, coord)], run)
-        outputs = inference.outputs(source, feat, plan, run)
+        outputs = inference.outputs(source, feat, plan, run, with_energy=with_energy)
         if not tile.is_part:
             return outputs
         with run.stage("project"):

@@ -40,6 +40,7 @@ Field = Literal[
     "confidence",
     "probabilities",
     "entropy",
+    "energy",
     "instances",
     "features",
     "features_rgb",
