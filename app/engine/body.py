@@ -16,6 +16,7 @@ from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
 _CHUNK_BYTES = 1 << 18
+_PIPE_BYTES = 1 << 20  # what Linux lets any user have
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,10 @@ class Spool(io.RawIOBase):
             raise storage_problem(error, "the body") from error
         with OwnedFile(source), OwnedFile(sink):
             with suppress(OSError):  # there are many pipes
-                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
-            while num_bytes := stream.splice(sink, _CHUNK_BYTES):
-                end = self.tell() + num_bytes
+                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            end = self.tell()
+            while num_bytes := stream.splice(sink, _PIPE_BYTES):
+                end += num_bytes
                 try:
                     self._make_room(end)
                     while num_bytes:

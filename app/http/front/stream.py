@@ -64,8 +64,12 @@ class Stream:
         return data
 
     def splice(self, pipe: int, size: int) -> int:
-        """Put up to ``size`` bytes into an empty ``pipe``, copying none; how many, 0 at the end; raises TooSlow."""
-        num_bytes = self._once_there(lambda: os.splice(self._sock.fileno(), pipe, size))
+        """Put up to ``size`` bytes into an empty ``pipe``, copying none; how many, 0 at the end; raises TooSlow.
+
+        If there are none yet, it waits for all of them, but no longer than ``LOOK_S``: few large pieces take less of
+        the interpreter, which all requests share, than many small ones.
+        """
+        num_bytes = self._once_there(lambda: os.splice(self._sock.fileno(), pipe, size), size)
         self._count(num_bytes)
         return num_bytes
 
@@ -95,8 +99,8 @@ class Stream:
         except OSError:
             return True
 
-    def _once_there(self, take: Callable[[], Taken]) -> Taken:
-        """What ``take`` gives, once there is something to be received."""
+    def _once_there(self, take: Callable[[], Taken], wanted_bytes: int = 1) -> Taken:
+        """What ``take`` gives, once something is there; for ``wanted_bytes`` it waits up to ``LOOK_S``."""
         if self.phase is Phase.HEAD:
             raise LimitRequestHeaders("the head is longer than what was read of it")
         while True:
@@ -105,7 +109,11 @@ class Stream:
             except BlockingIOError:
                 if self.phase is Phase.OVER:
                     raise TooSlow("The request is over.") from None
-                self._wait(select.POLLIN, self._received)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted_bytes)
+                try:
+                    self._wait(select.POLLIN, self._received)
+                finally:
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def _count(self, num_bytes: int) -> None:
         self._num_received += num_bytes
@@ -120,7 +128,9 @@ class Stream:
         with self._crowd.waiting(transfer):
             while not is_ready:
                 begin_s = time.monotonic()
-                is_ready = poll.poll(1000 * min(LOOK_S, patience.stall_s))
+                is_ready = poll.poll(1000 * min(LOOK_S, patience.stall_s)) or (
+                    event == select.POLLIN and self._num_arrived() > 0
+                )
                 transfer.waited(time.monotonic() - begin_s)
                 if event == select.POLLOUT:
                     transfer.reached(self._num_sent - self._num_queued())
@@ -131,7 +141,14 @@ class Stream:
                 if transfer.is_slow(patience.stall_s):
                     raise TooSlow(SLOW[event].format(patience.rate_bytes_s))
 
+    def _num_arrived(self) -> int:
+        """Bytes of the request that have not been read yet."""
+        return self._asked(termios.FIONREAD)
+
     def _num_queued(self) -> int:
         """Bytes of the answer that the client has not taken yet, though they are the kernel's already."""
-        (num_bytes,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))
+        return self._asked(termios.TIOCOUTQ)
+
+    def _asked(self, what: int) -> int:
+        (num_bytes,) = struct.unpack("i", fcntl.ioctl(self._sock, what, bytes(4)))
         return int(num_bytes)

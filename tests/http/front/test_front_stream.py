@@ -1,5 +1,6 @@
 """How long a thread waits for a client, in either direction."""
 
+import os
 import socket
 import threading
 import time
@@ -141,3 +142,49 @@ def test_a_client_that_left_is_known(ends):
     source.recv(1)
     ends[1].close()
     assert source.is_gone()
+
+
+@pytest.fixture
+def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The server's end of a TCP connection, which does not block, and the client's."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
+        ours, _ = server.accept()
+        ours.setblocking(False)
+        with ours:
+            yield ours, theirs
+
+
+def spliced(source: Stream, num_bytes: int) -> list[bytes]:
+    """The pieces in which ``num_bytes`` come through a pipe."""
+    reading, writing = os.pipe()
+    pieces = []
+    try:
+        while missing := num_bytes - sum(map(len, pieces)):
+            pieces.append(os.read(reading, source.splice(writing, min(missing, 65536))))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return pieces
+
+
+def test_a_body_that_comes_in_drops_is_taken_in_few_pieces(connection):
+    data = bytes(range(256)) * 256
+    parts = [data[begin : begin + 1024] for begin in range(0, len(data), 1024)]
+    threading.Thread(
+        target=lambda: [(connection[1].sendall(part), time.sleep(0.002)) for part in parts], daemon=True
+    ).start()
+    pieces = spliced(stream(connection[0]), len(data))
+    assert b"".join(pieces) == data
+    assert len(pieces) < len(parts) / 2
+    assert connection[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+def test_a_piece_that_does_not_fill_is_taken_as_it_is(connection):
+    connection[1].sendall(b"begin")
+    threading.Thread(target=lambda: (time.sleep(0.5), connection[1].sendall(b"ning")), daemon=True).start()
+    source = stream(connection[0])
+    assert spliced(source, 5) == [b"begin"]
+    reading, writing = os.pipe()
+    assert source.splice(writing, 1000) == 4
+    os.close(reading)
+    os.close(writing)
