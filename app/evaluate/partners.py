@@ -36,7 +36,7 @@ def partners(predicted: Path, truth: Path, pattern: str = "{stem}") -> tuple[lis
     if not truth.is_dir():
         return [Partners(truth.name, predicted, truth)], {}
     problems: dict[str, str] = {}
-    given, wanted = _by_stem(predicted, "PRED", problems), _by_stem(truth, "TRUTH", problems)
+    given, wanted = _by_stem(predicted, "PRED", problems, truth), _by_stem(truth, "TRUTH", problems, predicted)
     lone: dict[str, list[Path]] = {}
     for stem, path in given.items():
         lone.setdefault(stem.rpartition("/")[2], []).append(path)
@@ -55,10 +55,14 @@ def partners(predicted: Path, truth: Path, pattern: str = "{stem}") -> tuple[lis
     return found, problems
 
 
-def _by_stem(folder: Path, side: str, problems: dict[str, str]) -> dict[str, Path]:
-    """Clouds below ``folder`` by path without ending; the second of two is a problem."""
+def _by_stem(folder: Path, side: str, problems: dict[str, str], other: Path) -> dict[str, Path]:
+    """Clouds below ``folder`` by path without ending, but for those of the ``other`` folder in it; the second of two is
+    a problem."""
     found: dict[str, Path] = {}
+    is_within = folder.resolve() in other.resolve().parents
     for path in _clouds(folder):
+        if is_within and other.resolve() in path.resolve().parents:
+            continue
         name = path.relative_to(folder).as_posix()
         stem = name[: -max(len(ending) for ending in SUFFIXES if name.lower().endswith(ending))]
         if stem in found:

@@ -58,7 +58,7 @@ def test_figures_are_those_of_the_points():
     assert found.calibration.expected_error == pytest.approx(apart / kept.sum())
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 99), st.tuples(*[st.integers(-7_000_000, 7_000_000)] * 3))
 def test_order_and_place_of_the_points_change_nothing(seed, shift):
     tile = made(seed, 80)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadCloud
@@ -9,6 +9,7 @@ from app.evaluate.matching import matched, same_order
 POINTS = st.lists(st.tuples(*[st.integers(-20, 20)] * 3), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(POINTS, st.randoms(use_true_random=False))
 def test_points_in_another_order_find_their_partners(points, random):
     truth = np.array(points, float) + 6_500_000
