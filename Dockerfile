@@ -28,8 +28,10 @@ RUN MAX_JOBS=$MAX_JOBS pip install --no-cache-dir --no-build-isolation --no-deps
         ./libs/sparseops ./libs/pointops ./libs/pointgroup_ops ./libs/pointserve_client
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
+# 1: with Ray, for surveys on a cluster
+ARG RAY=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-build-isolation --constraint requirements.lock '.[e57]'
+    pip install --no-build-isolation --constraint requirements.lock ".[e57,gs,https,s3${RAY:+,ray}]"
 
 FROM ${BASE_IMAGE} AS runtime
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -38,7 +40,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libgomp1 tini \
     && useradd --uid 10001 --user-group --create-home pointserve \
-    && install -d -o pointserve -g pointserve /models /spool
+    && install -d -o pointserve -g pointserve /models /spool /jobs
 COPY --from=builder /opt/venv /opt/venv
 WORKDIR /app
 COPY entrypoint.sh ./

@@ -10,6 +10,7 @@ CONDA_ROOT=${CONDA_ROOT:-/opt/conda}
 APP_ROOT=${APP_ROOT:-/app}
 CACHE=${XDG_CACHE_HOME:-/cache}
 MODELS=${MODELS_FOLDER:-/models}
+JOBS=${JOBS_FOLDER:-/jobs}
 OLDEST_DRIVER=525.60.13 # of CUDA 12.x
 
 # keys that compose hands on from the shell; those of its env file stay where the shell has none
@@ -81,6 +82,11 @@ fi
 # models that were mounted are served, else the bundled one
 if [ -z "${POINTSERVE_MODELS:-}" ] && compgen -G "$MODELS/*" >/dev/null; then
     export POINTSERVE_MODELS=$MODELS
+fi
+
+# jobs are kept where a volume was mounted for them, else there are none
+if [ -z "${POINTSERVE_JOBS_DIR:-}" ] && mountpoint -q "$JOBS"; then
+    export POINTSERVE_JOBS_DIR=$JOBS
 fi
 
 serves=false

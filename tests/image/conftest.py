@@ -23,7 +23,7 @@ class Image:
     def __init__(self, folder: Path):
         self.folder = folder
         self.commands = folder / "commands"
-        for part in ("conda/etc/profile.d", "commands", "models", "cache", "libs"):
+        for part in ("conda/etc/profile.d", "commands", "models", "cache", "libs", "jobs"):
             (folder / part).mkdir(parents=True)
         prefix = Path(sys.executable).parent
         (folder / "conda/etc/profile.d/conda.sh").write_text(CONDA % (ENVIRONMENT, prefix.parent, prefix))
@@ -35,6 +35,7 @@ class Image:
             "APP_ROOT": str(folder),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "MODELS_FOLDER": str(folder / "models"),
+            "JOBS_FOLDER": str(folder / "jobs"),
             "OMP_NUM_THREADS": "1",
             "FORCE_CUDA": "1",
         }
@@ -79,7 +80,9 @@ def image(tmp_path) -> Image:
 @pytest.fixture
 def served(image) -> Image:
     """An image in which ``pointserve`` only says how it was called, and by what process."""
-    image.command("pointserve", 'echo "pointserve $* pid=$$ models=$POINTSERVE_MODELS path=$PYTHONPATH"')
+    image.command(
+        "pointserve", 'echo "pointserve $* pid=$$ models=$POINTSERVE_MODELS jobs=$POINTSERVE_JOBS_DIR path=$PYTHONPATH"'
+    )
     environment = image.folder / "environment"
     environment.mkdir()
     (image.commands / "pointserve").rename(environment / "pointserve")

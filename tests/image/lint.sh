@@ -14,4 +14,4 @@ set -x
 "$BIN/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
 "$BIN/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.ml.yml
 "$BIN/docker-compose" --file docker-compose.ml.yml --profile '*' config --quiet
-for manifest in deploy/kubernetes/base/[!k]*.yaml deploy/kubernetes/models/{claim,filler}.yaml; do "$BIN/kubernetes-validate" -k 1.30 --strict "$manifest"; done
+for manifest in deploy/kubernetes/base/[!k]*.yaml deploy/kubernetes/models/{claim,filler}.yaml deploy/kubernetes/jobs/claim.yaml; do "$BIN/kubernetes-validate" -k 1.30 --strict "$manifest"; done

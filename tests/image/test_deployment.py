@@ -66,6 +66,7 @@ def test_both_services_are_confined_and_stop_in_time(compose, paths):
         assert service["restart"] == "unless-stopped"
         assert service["shm_size"] == "1gb"
         assert any(volume.endswith(":/models:ro") for volume in service["volumes"])
+        assert {"spool:/spool", "jobs:/jobs"} <= {*service["volumes"]}
         assert re.search(r":5001(/[\w/]+)", service["healthcheck"]["test"][-1])[1] in paths
 
 
@@ -135,6 +136,24 @@ def test_components_change_the_deployment_and_hold_what_they_name():
     source = read(BASE.parent / "keys/secret.yaml")["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]
     secret = source["secretKeyRef"]
     assert f"create secret generic {secret['name']} --from-literal={secret['key']}=" in document
+
+
+def test_jobs_are_one_pod_with_a_volume_that_holds_what_they_may_take():
+    folder = BASE.parent / "jobs"
+    kustomization = read(folder / "kustomization.yaml")
+    assert kustomization["kind"] == "Component"
+    patched, deleted = (read(folder / patch["path"]) for patch in kustomization["patches"])
+    scaler = read(BASE / "autoscaler.yaml")
+    assert deleted == {"$patch": "delete"} | {key: scaler[key] for key in ("apiVersion", "kind", "metadata")}
+    assert patched["metadata"]["name"] == read(BASE / "deployment.yaml")["metadata"]["name"]
+    assert (patched["spec"]["replicas"], patched["spec"]["strategy"]["type"]) == (1, "Recreate")
+    pod, claim = patched["spec"]["template"]["spec"], read(folder / "claim.yaml")
+    (container,) = pod["containers"]
+    variable = {"name": "POINTSERVE_JOBS_DIR", "value": container["volumeMounts"][0]["mountPath"]}
+    assert container["env"] == [variable]
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    size_gib = int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+    assert size_gib << 10 > Settings().jobs_disk_mib
 
 
 def test_every_setting_can_be_given_to_compose(compose):

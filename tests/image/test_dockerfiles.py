@@ -127,6 +127,16 @@ def test_build_arguments_of_the_gpu_image():
 
 
 @ALL
+def test_there_are_what_surveys_and_jobs_need_and_ray_for_the_asking(name):
+    text = (ROOT / name).read_text()
+    assert ("ARG", "RAY=") in instructions(name)
+    assert "RAY" in re.search(r"\$\{RAY:\+,ray\}|if \[ -n \"\$RAY\" \]", text)[0]
+    assert re.search(r"install -d -o pointserve .* /jobs\b", text)
+    volumes = [rest for keyword, rest in instructions(name) if keyword == "VOLUME"]
+    assert "/jobs" not in " ".join(volumes)  # a volume that is always there would switch jobs on
+
+
+@ALL
 def test_every_library_is_installed(name):
     installed = re.findall(r"(?<=libs/)\w+", " ".join(rest for _, rest in instructions(name)))
     assert {path.parent.name for path in ROOT.glob("libs/*/pyproject.toml")} <= set(installed)

@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 
+from tests.small_disk import small_disk
+
 OLD_DRIVER, DRIVER_EXIT, COMPILE_EXIT = "525.60.12", 3, 4
 LIBRARY = """
 import os, sys
@@ -121,6 +123,14 @@ def test_mounted_models_are_served(served):
     (served.folder / "models" / "scannet").mkdir()
     assert f"models={served.folder}/models " in served.run("serve").stdout
     assert "models=/mine " in served.run("serve", POINTSERVE_MODELS="/mine").stdout
+
+
+def test_jobs_are_kept_on_a_volume_if_there_is_one(served):
+    served.nvidia_smi("550.54.15")
+    assert "jobs= " in served.run("serve").stdout
+    with small_disk(served.folder / "jobs", 1):
+        assert f"jobs={served.folder}/jobs " in served.run("serve").stdout
+        assert "jobs=/mine " in served.run("serve", POINTSERVE_JOBS_DIR="/mine").stdout
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CONDA_SPEC = re.compile(r"(?P<name>[a-z0-9-]+)=(?P<version>\d+(\.\d+)*)")
 PIP_SPEC = re.compile(r"(?P<name>[a-z0-9-]+)(==(?P<version>[\w.+]+)| @ (?P<url>\S+))")
+OF_EXTRAS = {"aiohttp", "gcsfs", "pye57", "s3fs"}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,11 @@ def names(path):
 def needed():
     """What the service needs and what its client needs, but for the libraries of this repository and torch."""
     own = {path.parent.name for path in ROOT.glob("libs/*/pyproject.toml")}
-    listed = names(ROOT / "pyproject.toml") | names(ROOT / "libs/pointserve_client/pyproject.toml") | {"pye57"}
+    listed = (
+        names(ROOT / "pyproject.toml")
+        | names(ROOT / "libs/pointserve_client/pyproject.toml")
+        | {"pye57", "aiohttp", "gcsfs", "s3fs"}
+    )
     return {name for name in listed if name.replace("-", "_") not in own} - {"torch"}
 
 
@@ -66,6 +71,7 @@ def test_numbers_that_others_would_break(conda, pip):
     assert conda["numpy"].startswith("1.")
     assert tuple(map(int, conda["mkl"].split("."))) < (2024, 1)  # newer: undefined symbol iJIT_NotifyEvent
     assert 77 <= int(conda["setuptools"].split(".")[0]) < 82  # the licence in pyproject.toml; pkg_resources
+    assert int(pip["protobuf"].split(".")[0]) < 6  # wandb 0.19
     assert pip["transformers"].startswith("4.")  # 5 needs torch 2.6
     assert "cuda" not in conda  # a second toolkit beside the base image's
 
