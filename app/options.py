@@ -8,11 +8,11 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from app.clouds import area
 from app.clouds.asprs import MAX_CODE
@@ -35,6 +35,9 @@ MAX_PROBLEMS = 8  # that one message tells
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
 FLAGS = ("withheld", "synthetic", "overlap", "key_point")  # of points in LAS
 READING = ("filename", "format", "columns", "crs", "units")  # arguments of app.clouds.formats.read
+
+
+Ground = Literal["model", "file"]
 
 
 class Mode(str, Enum):
@@ -69,6 +72,12 @@ class OneOf:
 def _split(value: Any) -> Any:
     """``"a, b"`` to ``("a", "b")``."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _two_ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if values and not (len(values) == 2 and values[0] < values[1]):
+        raise PydanticCustomError("two_ascending", "two numbers that ascend")
+    return values
 
 
 def _reader(value: str) -> str:
@@ -153,6 +162,24 @@ class Options:
     condition: str = Field(
         default="", max_length=200, description="Dataset whose classes are wanted, of a model trained on several."
     )
+    smooth: int | None = Field(
+        default=None,
+        ge=2,
+        le=64,
+        description="Probabilities become the mean of those of so many nearest voxels.",
+    )
+    smooth_radius_m: float | None = Field(
+        default=None, gt=0, le=100, description="The same of voxels within so many metres, of the 64 or smooth nearest."
+    )
+    sieve: int | None = Field(
+        default=None,
+        ge=2,
+        le=10**9,
+        description="Connected pieces of a class of fewer points take the class around them.",
+    )
+    sieve_m2: float | None = Field(
+        default=None, gt=0, le=1e9, description="The same of pieces that cover less, in square metres seen from above."
+    )
     min_confidence: float | None = Field(
         default=None,
         gt=0,
@@ -164,6 +191,20 @@ class Options:
         ge=0,
         le=20,
         description="Points whose probabilities have a higher entropy, in nats, become unclassified.",
+    )
+    noise: bool = Field(
+        default=False, description="Points that hang together with nothing become low (7) or high noise (18)."
+    )
+    vegetation_heights: Annotated[
+        tuple[Annotated[float, Field(ge=-1000, le=1000)], ...], BeforeValidator(_split), AfterValidator(_two_ascending)
+    ] = Field(
+        default=(),
+        description="Heights above ground, in metres, from which vegetation is medium (4) and high (5) instead of low "
+        "(3), such as 0.5,2.",
+    )
+    ground: Ground = Field(
+        default="model",
+        description="What heights are above: points that the model calls ground (2), or those that the file does.",
     )
     classes: Annotated[
         tuple[Annotated[str, AfterValidator(_pair)], ...], BeforeValidator(_split), Field(max_length=1000)
@@ -228,10 +269,12 @@ def accepted(option: Mapping[str, Any]) -> str:
         items = schema["items"]
         if items["type"] == "integer":
             return f"integers, {', '.join(_bounds(items))}"
-        return f"some of {', '.join(items['enum'])}" if "enum" in items else "names"
+        words = "numbers" if items["type"] == "number" else "names"
+        return f"some of {', '.join(items['enum'])}" if "enum" in items else words
     if "enum" in schema:
         return ", ".join(schema["enum"])
-    return ", ".join([{"string": "text"}.get(schema["type"], schema["type"]), *_bounds(schema)])
+    words = {"string": "text", "boolean": "true, false"}.get(schema["type"], schema["type"])
+    return ", ".join([words, *_bounds(schema)])
 
 
 def _bounds(schema: Mapping[str, Any]) -> list[str]:

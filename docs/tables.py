@@ -19,6 +19,7 @@ from app.options import accepted, properties
 from app.refine.steps import STEPS
 from app.settings import Settings
 
+NUMBERS = {"integer": "int", "number": "float"}  # in Python, by their names in a JSON schema
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = ROOT / "deploy/compose.env"
 CLIENT_OPTIONS = ROOT / "libs/pointserve_client/pointserve_client/options.py"
@@ -204,8 +205,8 @@ def _python_type(schema: Mapping[str, Any], word: str) -> str:
     kind = schema.get("type") or next(each["type"] for each in schema["anyOf"] if each["type"] != "null")
     if kind == "array":
         items = schema.get("items") or next(each["items"] for each in schema["anyOf"] if "items" in each)
-        return f"str | Sequence[{'int' if items['type'] == 'integer' else word}]"
-    return {"string": word, "integer": "int", "number": "float"}[kind]
+        return f"str | Sequence[{NUMBERS.get(items['type'], word)}]"
+    return {"string": word, "boolean": "bool", **NUMBERS}[kind]
 
 
 if __name__ == "__main__":

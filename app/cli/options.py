@@ -59,7 +59,7 @@ def _complete(command: Command, options: list[inspect.Parameter]) -> Command:
 
     def run(context: typer.Context, **values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in options}
-        context.obj = {name: _text(name, value) for name, value in given.items() if value is not None}
+        context.obj = {name: _text(name, str(value)) for name, value in given.items() if value is not None}
         command(context, **values)
 
     signature = inspect.signature(command)
@@ -93,16 +93,20 @@ def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
     for name, schema in properties().items():
         if name not in but:
             values = accepted(schema)
-            accepts = "" if values in ("text", "names") else f" Accepted: {values}."
+            accepts = "" if values in ("text", "names", "numbers", "true, false") else f" Accepted: {values}."
             accepts += " @FILE takes it from a file." * (name in FROM_FILES)
             yield _option(name, f"{schema['description']}{accepts}", schema)
 
 
 def _option(name: str, description: str, schema: Mapping[str, Any]) -> inspect.Parameter:
-    """An option. Its value is text, or None if it was not given."""
+    """An option, a flag if it is off by default. Its value is text, True for a flag, or None if it was not given."""
     kind = schema.get("type") or schema["anyOf"][0]["type"]
     default = schema.get("default")
-    by_default = "" if default in ("", None, []) else f" Default: {default}."
-    option = typer.Option(help=f"{description}{by_default}", metavar=METAVARS.get(kind), show_default=False)
-    annotation = Annotated[str | None, option]
+    by_default = "" if default in ("", None, [], False) else f" Default: {default}."
+    flag = [f"--{name.replace('_', '-')}"] if kind == "boolean" and default is False else []
+    option = typer.Option(
+        *flag, help=f"{description}{by_default}", metavar=None if flag else METAVARS.get(kind), show_default=False
+    )
+    taken: Any = bool if flag else str
+    annotation = Annotated[taken | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -51,7 +51,7 @@ class OutputField:
     class_part: str = ""
     step: float | None = None
     greatest: Callable[[int], float] | None = None
-    unusable: int = 0
+    unusable: float = 0
     unit: str = ""
 
     @property
@@ -132,6 +132,7 @@ _TABLE = (
         width=3,
         parts=("features_red", "features_green", "features_blue"),
     ),
+    OutputField("height_above_ground", FLOAT32, REFINED, "Height above ground", unusable=math.nan, unit="m"),
 )
 FIELDS = {field.name: field for field in _TABLE}
 """What a request can ask for beside the labels, by name."""

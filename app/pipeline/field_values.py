@@ -1,13 +1,13 @@
 """The fields of an answer from predictions; each field of ``app.clouds.fields`` is made here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from app.clouds.cloud import InstanceInfo
-from app.clouds.fields import FIELDS, FLOAT32, INT32, UINT8, OutputField
+from app.clouds.fields import FIELDS, FLOAT32, INT32, REFINED, UINT8, OutputField
 from app.errors import TooLarge
 from app.refine.unclassified import entropy
 
@@ -45,9 +45,11 @@ MADE: dict[str, Callable[[Predictions], Tensor]] = {
 """The values (R,) or (R, C) of the rows of predictions, by field."""
 
 
-def of_points(predictions: Predictions, projection: Projection, names: Sequence[str]) -> dict[str, Tensor]:
+def of_points(
+    predictions: Predictions, projection: Projection, names: Sequence[str], refined: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The fields ``names`` of every point, by name, in the order of ``FIELDS``, in their dtypes, on the device but for
-    those of more than ``MAX_DEVICE_BYTES``.
+    those of more than ``MAX_DEVICE_BYTES``. ``refined`` has the values of every point of those that steps made.
 
     Raises TooLarge if the features of all points would be.
     """
@@ -59,7 +61,10 @@ def of_points(predictions: Predictions, projection: Projection, names: Sequence[
             f"{MAX_FEATURE_BYTES:,}: ask for features_rgb instead, or cut the cloud into parts."
         )
     fields = [field for field in FIELDS.values() if field.name in names]
-    return {field.name: _of_points(predictions, projection, field) for field in fields}
+    return {
+        field.name: refined[field.name] if field.source == REFINED else _of_points(predictions, projection, field)
+        for field in fields
+    }
 
 
 def _of_points(predictions: Predictions, projection: Projection, field: OutputField) -> Tensor:

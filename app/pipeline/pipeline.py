@@ -105,7 +105,9 @@ class Pipeline:
             ids = [info.id for info in self.procedure.classes] or [ignored]
             of_rows = upload(np.array(ids, np.int32), predictions.best.device).index_select(0, predictions.best)
             columns = {"labels": scene.answered.int() if scene else projection.project(of_rows, ignored)}
-            columns |= field_values.of_points(predictions, projection, options.fields)
+            columns |= field_values.of_points(
+                predictions, projection, options.fields, scene.answered_fields() if scene else {}
+            )
             if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
             fields = download(columns)

@@ -34,7 +34,7 @@ class Projection:
         """
         return Projection(self.project(rows, -1), self.has_gaps or have_gaps)
 
-    def project(self, values: Tensor, unusable: int) -> Tensor:
+    def project(self, values: Tensor, unusable: float) -> Tensor:
         """``values`` (R, …) of the rows as values (N, …) of the points; ``unusable`` for points without a row."""
         if not self.has_gaps:
             return values.index_select(0, self.rows)

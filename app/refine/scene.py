@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from app.clouds.cloud import Cloud
+from app.clouds.fields import FIELDS
 from app.errors import BadRequest
 
 from .legend import Legend
@@ -71,6 +72,16 @@ class Scene:
     def answered(self) -> Tensor:
         """int64, the labels of the points that are no context, usable or not."""
         return self.whole[: self.cloud.num_answered]
+
+    def answered_fields(self) -> dict[str, Tensor]:
+        """``fields`` of the points that are no context, usable or not."""
+        fields = self.fields
+        if self.places is not None:
+            fields = {
+                name: values.new_full((len(self.whole),), FIELDS[name].unusable).index_copy_(0, self.places, values)
+                for name, values in fields.items()
+            }
+        return {name: values[: self.cloud.num_answered] for name, values in fields.items()}
 
     def predict(self, probabilities: Tensor) -> None:
         """Replace the ``probabilities`` float32 (R, C) of all rows, and label every point by the likeliest class."""

@@ -58,11 +58,41 @@ class Step(NamedTuple):
 PLAIN = Options()
 STEPS = (
     Step(
+        "smooth",
+        "Probabilities become means of those nearby; rows that differ in height, colour or normal count less, so that "
+        "edges stay.",
+        ("smooth", "smooth_radius_m"),
+        needs_codes=False,
+    ),
+    Step(
+        "sieve",
+        "Connected pieces of a class that are too small take the class of most points around them.",
+        ("sieve", "sieve_m2"),
+        needs_codes=False,
+    ),
+    Step(
         "unclassified",
         "Points whose class is in doubt become unclassified (code 1), or get the ignore label if the model's classes "
         "have no codes.",
         ("min_confidence", "max_entropy"),
         needs_codes=False,
+    ),
+    Step(
+        "noise",
+        "Single points and small pieces far above everything become high noise (18), those below the ground low noise "
+        "(7).",
+        ("noise",),
+    ),
+    Step(
+        "ground_height",
+        "Heights above the ground, which is interpolated where it was not seen.",
+        (),
+        fields=("height_above_ground",),
+    ),
+    Step(
+        "vegetation",
+        "Vegetation (3, 4, 5) becomes low, medium or high by its height above ground.",
+        ("vegetation_heights",),
     ),
     Step(
         "classes",

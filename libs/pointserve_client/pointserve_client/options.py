@@ -44,6 +44,11 @@ Field = Literal[
     "instances",
     "features",
     "features_rgb",
+    "height_above_ground",
+]
+Ground = Literal[
+    "model",
+    "file",
 ]
 PreserveFlag = Literal[
     "withheld",
@@ -92,11 +97,33 @@ class Options(TypedDict, total=False):
     condition: str | None
     """Dataset whose classes are wanted, of a model trained on several."""
 
+    smooth: int | None
+    """Probabilities become the mean of those of so many nearest voxels."""
+
+    smooth_radius_m: float | None
+    """The same of voxels within so many metres, of the 64 or smooth nearest."""
+
+    sieve: int | None
+    """Connected pieces of a class of fewer points take the class around them."""
+
+    sieve_m2: float | None
+    """The same of pieces that cover less, in square metres seen from above."""
+
     min_confidence: float | None
     """Points whose class has a lower probability become unclassified."""
 
     max_entropy: float | None
     """Points whose probabilities have a higher entropy, in nats, become unclassified."""
+
+    noise: bool | None
+    """Points that hang together with nothing become low (7) or high noise (18)."""
+
+    vegetation_heights: str | Sequence[float] | None
+    """Heights above ground, in metres, from which vegetation is medium (4) and high (5) instead of low (3), such as
+    0.5,2."""
+
+    ground: Ground | None
+    """What heights are above: points that the model calls ground (2), or those that the file does."""
 
     classes: str | Sequence[str] | None
     """ASPRS codes of classes of the model, by name or id, comma-separated, such as building:6,wire:14."""

@@ -1,0 +1,140 @@
+"""Cubes that points lie in, which of them are beside each other, and which hang together."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from sparseops import COORD_LIMIT, grid_sample, submanifold_map
+from torch import Tensor
+
+FINEST_EDGE_M = 2.0**-9
+COARSEST_EDGE_M = 128.0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """V cubes of a grid that hold P points; cubes that share a face, an edge or a corner are beside each other.
+
+    Attributes:
+        edge_m: of a cube.
+        places: int64 (V, 3), where each cube lies on the grid.
+        of_point: int64 (P,), the cube of each point.
+        counts: int64 (V,), points of each cube.
+    """
+
+    edge_m: float
+    places: Tensor
+    of_point: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, xyz: Tensor, edge_m: float) -> "Cells":
+        """The cubes of points ``xyz`` float32 (P, 3); they begin at multiples of ``edge_m``."""
+        grid = grid_sample(xyz.contiguous(), edge_m, "ravel")
+        places = grid.grid_coord.index_select(0, grid.pick(0)) + grid.lowest
+        return cls(edge_m, places, grid.inverse, grid.offsets.diff())
+
+    @classmethod
+    def holding(cls, xyz: Tensor, num_points: int) -> "Cells":
+        """The cubes of the least edge, a power of two in metres, whose columns hold ``num_points`` on average.
+
+        So their edge follows the density of a survey, seen from above: with 4 points it is 0.5 m for 16 to 64 points a
+        square metre, and 4 m for a quarter of a point.
+        """
+        wide, high = (xyz[:, :2].amax(0) - xyz[:, :2].amin(0)).tolist() if len(xyz) else (0, 0)
+        least_m = math.sqrt(wide * high * num_points / max(1, len(xyz))) / 2  # half of it if all of their box is filled
+        power = math.floor(math.log2(min(max(least_m, FINEST_EDGE_M), COARSEST_EDGE_M)))
+        cells = cls.of(xyz, 2.0**power)
+        while cells.column_mean() >= num_points and cells.edge_m > FINEST_EDGE_M:
+            cells = cls.of(xyz, max(cells.edge_m / 4, FINEST_EDGE_M))
+        while cells.column_mean() < num_points and cells.edge_m < COARSEST_EDGE_M:
+            cells = cells.doubled()
+        return cells
+
+    def column_mean(self) -> float:
+        """How many points a column of cubes holds on average; 0 if there is none."""
+        return len(self.of_point) / max(1, len(self.column_keys().unique()))
+
+    def column_keys(self) -> Tensor:
+        """int64 (V,), a number of each cube's column."""
+        if not len(self.places):
+            return self.counts
+        x, y = (self.places[:, :2] - self.places[:, :2].amin(0)).unbind(1)
+        return x * (1 + y.amax()) + y
+
+    def doubled(self) -> "Cells":
+        """The cubes of twice the edge."""
+        if not len(self.places):
+            return Cells(2 * self.edge_m, self.places, self.of_point, self.counts)
+        grid = grid_sample(self.places.double(), 2.0, "ravel")
+        counts = self.counts.new_zeros(len(grid.offsets) - 1).index_add_(0, grid.inverse, self.counts)
+        places = grid.grid_coord.index_select(0, grid.pick(0)) + grid.lowest
+        return Cells(2 * self.edge_m, places, grid.inverse.index_select(0, self.of_point), counts)
+
+    def columns(self) -> "Cells":
+        """The columns of cubes, each as one cube at height 0."""
+        keys, of_cube = self.column_keys().unique(return_inverse=True)
+        places = self.places.new_zeros((len(keys), 3)).index_copy_(0, of_cube, self.places)
+        places[:, 2] = 0
+        counts = self.counts.new_zeros(len(keys)).index_add_(0, of_cube, self.counts)
+        return Cells(self.edge_m, places, of_cube.index_select(0, self.of_point), counts)
+
+    @cached_property
+    def around(self) -> Tensor:
+        """int32 (27, V), the cubes beside each one, itself at 13; -1 where there is none."""
+        return beside(self.places, torch.zeros_like(self.counts))
+
+    def sums_around(self, values: Tensor) -> Tensor:
+        """The sums (V,) of ``values`` int64 (V,) over each cube and those beside it."""
+        padded = torch.cat([values, values.new_zeros(1)])
+        total = torch.zeros_like(values)
+        for row in self.around:
+            total += padded[row.long()]
+        return total
+
+
+def beside(places: Tensor, group: Tensor) -> Tensor:
+    """int32 (27, V), for cubes at ``places`` int64 (V, 3) those beside them of the same ``group`` int64 (V,); -1 for
+    none. Of a grid wider than ``COORD_LIMIT``, even without what is empty, what lies beyond meets nothing."""
+    near = torch.stack([_without_gaps(axis) for axis in places.unbind(1)], 1)
+    inside = (near < COORD_LIMIT).all(1)
+    if bool(inside.all()):
+        return submanifold_map(torch.cat([group[:, None], near], 1), 3).forwards
+    around = group.new_full((27, len(group)), -1, dtype=torch.int32)
+    rows = inside.nonzero().flatten()
+    found = beside(places[rows], group[rows])
+    around[:, rows] = torch.where(found >= 0, rows[found.long()].int(), -1)
+    return around
+
+
+def piece_sizes(cells: Cells) -> tuple[Tensor, Tensor]:
+    """The piece of each cube, as ``pieces`` says it, and how many points it holds, both int64 (V,)."""
+    piece = pieces(cells.around)
+    return piece, torch.zeros_like(cells.counts).index_add_(0, piece, cells.counts)[piece]
+
+
+def pieces(around: Tensor) -> Tensor:
+    """int64 (V,), the lowest of all cubes that hang together with each one by ``around`` int32 (27, V).
+
+    In each round every piece joins the lowest piece beside it, and the chains that this makes are followed to their
+    ends, so rounds are few however long a piece is.
+    """
+    lowest = torch.arange(around.shape[1], device=around.device)
+    offset, ours = (around[:13] >= 0).nonzero().unbind(1)  # the other half says the same the other way round
+    theirs = around[offset, ours].long()
+    while True:
+        one, other = lowest[ours], lowest[theirs]
+        is_open = one != other
+        ours, theirs, one, other = ours[is_open], theirs[is_open], one[is_open], other[is_open]
+        if not len(ours):
+            return lowest
+        lowest.scatter_reduce_(0, torch.maximum(one, other), torch.minimum(one, other), "amin")
+        while not torch.equal(further := lowest[lowest], lowest):
+            lowest = further
+
+
+def _without_gaps(places: Tensor) -> Tensor:
+    """``places`` (V,) counted from 0, with runs of places that none is at shortened to one."""
+    taken, inverse = places.unique(return_inverse=True)
+    return taken.diff(prepend=taken[:1]).clamp_(max=2).cumsum(0)[inverse]

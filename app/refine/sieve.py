@@ -1,0 +1,88 @@
+"""``sieve``: small connected pieces of a class take the class around them."""
+
+import torch
+from torch import Tensor
+
+from app.options import Options
+
+from .cells import Cells, beside, pieces
+from .scene import Scene
+
+UNIT_POINTS = 4
+
+
+def apply(scene: Scene, options: Options) -> None:
+    """Relabel pieces that are smaller than the options ask for."""
+    scene.labels = sieved(scene.xyz, scene.labels, options.sieve or 0, options.sieve_m2 or 0.0)
+
+
+def sieved(xyz: Tensor, labels: Tensor, least_points: int, least_m2: float = 0.0) -> Tensor:
+    """``labels`` int64 (P,) of points ``xyz`` float32 (P, 3), small pieces relabelled.
+
+    A piece is what hangs together of one label: points in cubes that touch, of the least edge (a power of two in
+    metres) whose columns hold 4 points on average. It is small if it has fewer than ``least_points`` points, or its
+    columns cover less than ``least_m2``. It takes the label that most points of pieces that are not small have
+    in the cubes that hold it and those beside them, of several with as many the lowest; what touches only small pieces
+    waits until one of them has been taken up, and stays as it is if none is. Doing it again changes nothing.
+    """
+    if not len(xyz):
+        return labels
+    cells = Cells.holding(xyz, UNIT_POINTS)
+    first, last = (int(label) for label in torch.aminmax(labels))
+    span = last - first + 1
+    keys, node_of_point, counts = (cells.of_point * span + (labels - first)).unique(
+        return_inverse=True, return_counts=True
+    )  # a node is what one cube has of one label; nodes are sorted by cube
+    cube = keys.div(span, rounding_mode="floor")
+    known, label = (keys - cube * span).unique(return_inverse=True)
+    piece = pieces(beside(cells.places.index_select(0, cube), label))
+    is_small = torch.zeros_like(counts).index_add_(0, piece, counts) < least_points
+    if least_m2:
+        is_small |= _areas_m2(cells, cube, piece) < least_m2
+    is_small = is_small[piece]
+    if bool(is_small.any()):
+        label = _taken_up(cells.around, cube, label, counts, piece, is_small, len(known))
+    return (known[label] + first)[node_of_point]
+
+
+def _areas_m2(cells: Cells, cube: Tensor, piece: Tensor) -> Tensor:
+    """float64 (M,), at the first node of each piece the square metres of its columns."""
+    column = cells.column_keys()[cube].unique(return_inverse=True)[1]
+    of_piece = (piece * len(cube) + column).unique().div(len(cube), rounding_mode="floor")
+    return of_piece.bincount(minlength=len(cube)) * cells.edge_m**2
+
+
+def _taken_up(
+    around: Tensor, cube: Tensor, label: Tensor, counts: Tensor, piece: Tensor, is_small: Tensor, num_labels: int
+) -> Tensor:
+    """``label`` (M,) of the nodes, those of small pieces replaced where a piece that is not small is beside them."""
+    touching, touched = _contacts(around, cube, is_small.nonzero().flatten())
+    pairs = (piece[touching] * len(cube) + touched).unique()  # each node once, however many of the piece touch it
+    ours, theirs = pairs.div(len(cube), rounding_mode="floor"), pairs % len(cube)
+    label, is_small = label.clone(), is_small.clone()
+    while True:
+        is_open = is_small[ours]
+        ours, theirs = ours[is_open], theirs[is_open]
+        is_vote = ~is_small[theirs]
+        if not bool(is_vote.any()):
+            return label
+        voting, place = ours[is_vote].unique(return_inverse=True)
+        votes = counts.new_zeros(len(voting) * num_labels)
+        votes.index_add_(0, place * num_labels + label[theirs[is_vote]], counts[theirs[is_vote]])
+        ranks = votes.view(-1, num_labels) * num_labels + torch.arange(num_labels, device=votes.device).flip(0)
+        winner = num_labels - 1 - ranks.amax(1) % num_labels
+        new = torch.full_like(label, -1).index_copy_(0, voting, winner)[piece]
+        label = torch.where(new >= 0, new, label)
+        is_small &= new < 0
+
+
+def _contacts(around: Tensor, cube: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Every pair of one of ``nodes`` and a node in its cube or in one beside it."""
+    begins = torch.searchsorted(cube, torch.arange(around.shape[1] + 1, device=cube.device))
+    beside_it = around[:, cube[nodes]].long()  # (27, S)
+    offset, place = (beside_it >= 0).nonzero().unbind(1)
+    near = beside_it[offset, place]
+    number = begins[near + 1] - begins[near]
+    ends = number.cumsum(0)
+    within = torch.arange(int(number.sum()), device=cube.device) - (ends - number).repeat_interleave(number)
+    return nodes[place].repeat_interleave(number), begins[near].repeat_interleave(number) + within

@@ -1,0 +1,106 @@
+"""``python -m benchmarks.refine FILE …``: seconds and errors of the steps that refine labels, on the processor.
+
+FILE is a LAS or LAZ file with a classification. The table has processor seconds, divided by two for two cores, of each
+step for a million points, with labels and probabilities made from the classification; which points of codes 7, 18 and
+65 ``noise`` finds and how many others it takes; and how far heights above the ground (2) are from those over a TIN of
+all of its points, for those within 300 m of the first.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import laspy
+import numpy as np
+import torch
+from scipy.interpolate import LinearNDInterpolator
+from torch import Tensor
+
+from app.refine.cells import Cells
+from app.refine.ground_height import height_above
+from app.refine.noise import find_noise
+from app.refine.sieve import sieved
+from app.refine.smooth import smoothed
+from app.refine.vegetation import by_height
+
+NOISE = (7, 18, 65)
+ROW_M = 0.5  # edge of the voxels that probabilities belong to
+TIN_M = 300
+TIN_POINTS = 20_000
+
+
+def seconds_a_million(step: Callable[[], object], num_points: int, repeats: int = 3) -> float:
+    """Least processor seconds on one of two cores of ``repeats`` runs, for a million points."""
+    spent_s = []
+    for _ in range(repeats):
+        begin_s = time.process_time()
+        step()
+        spent_s.append(time.process_time() - begin_s)
+    return min(spent_s) / 2 / num_points * 1e6
+
+
+def tin_errors_m(xyz: Tensor, is_ground: Tensor, heights: Tensor) -> np.ndarray:
+    """Differences of ``heights`` from those over a TIN, of some points where it has a triangle."""
+    near = ((xyz[:, :2] - xyz[0, :2]).abs() < TIN_M).all(1)
+    ground = xyz[near & is_ground].double().numpy()
+    asked = near.nonzero().flatten()[:: max(1, int(near.sum()) // TIN_POINTS)]
+    points = xyz[asked].double().numpy()
+    tin = points[:, 2] - LinearNDInterpolator(ground[:, :2], ground[:, 2])(points[:, :2])
+    errors: np.ndarray = np.abs(tin - heights[asked].numpy())
+    return errors[np.isfinite(errors)]
+
+
+def row(path: Path) -> str:
+    """The line of the table for a file."""
+    las = laspy.read(path)
+    places = np.asarray(las.xyz)
+    xyz = torch.from_numpy((places - np.floor(places.min(0) / 1024) * 1024).astype(np.float32))
+    codes = torch.from_numpy(np.asarray(las.classification).astype(np.int64))
+    num_points = len(xyz)
+    voxels = Cells.of(xyz, ROW_M)
+    first = torch.full((len(voxels.counts),), num_points).scatter_reduce(
+        0, voxels.of_point, torch.arange(num_points), "amin"
+    )
+    classes = torch.tensor([2, 3, 5, 6])
+    shares = (codes[first][:, None] == classes).float().add(0.1)
+    coord = xyz[first]
+    is_ground = codes == 2
+    is_low, is_high = find_noise(xyz)
+    is_noise = torch.isin(codes, torch.tensor(NOISE))
+    found = is_low | is_high
+    lost = int((found & ~is_noise).sum())
+    heights = height_above(xyz, is_ground)
+    errors_m = tin_errors_m(xyz, is_ground, heights)
+    spent = [
+        seconds_a_million(step, num_points)
+        for step in (
+            lambda: smoothed(shares, coord, 8),
+            lambda: sieved(xyz, codes, 20),
+            lambda: find_noise(xyz),
+            lambda: height_above(xyz, is_ground),
+            lambda: by_height(heights, (0.5, 2.0)),
+        )
+    ]
+    cells = [
+        path.stem,
+        f"{num_points:,}",
+        *(f"{each:.2f}" for each in spent),
+        f"{int((found & is_noise).sum())} of {int(is_noise.sum())}",
+        f"{lost} ({1e4 * lost / num_points:.1f})",
+        *(f"{each:.2f}" for each in (errors_m.mean(), np.quantile(errors_m, 0.99))),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the table."""
+    head = ["file", "points", "smooth, s", "sieve, s", "noise, s", "ground_height, s", "vegetation, s"]
+    head += ["noise found", "others lost (of 10,000)", "mean off the TIN, m", "99 %, m"]
+    print(f"| {' | '.join(head)} |\n| {' | '.join('---' for _ in head)} |")
+    for path in sys.argv[1:]:
+        print(row(Path(path)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Probabilities are averaged over those nearby, and edges stay."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+from app.options import Options
+from app.refine.runner import refine
+from app.refine.smooth import smoothed
+from tests.refine.refine_samples import AERIAL, make_scene
+
+COUNT = 300
+
+
+def random_rows(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(4), COUNT).astype(np.float32), (rng.random((COUNT, 3)) * [9, 9, 1]).astype(np.float32)
+
+
+def tensors(*arrays):
+    return [torch.from_numpy(array) for array in arrays]
+
+
+@pytest.mark.parametrize(("neighbours", "radius_m"), [(8, np.inf), (64, 0.7), (5, 0.4)])
+def test_means_are_those_of_a_plain_loop(neighbours, radius_m):
+    shares, coord = random_rows()
+    rng = np.random.default_rng(1)
+    colors = rng.integers(100, 180, (COUNT, 3)).astype(np.uint8)
+    normals = rng.normal(size=(COUNT, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    expected = []
+    for at, near in enumerate(cKDTree(coord).query(coord, k=neighbours)[1]):
+        near = near[np.linalg.norm(coord[near] - coord[at], axis=1) <= radius_m]
+        unlike = ((colors[near].astype(float) - colors[at]) ** 2).sum(1) / (2 * 30**2)
+        unlike += (coord[near, 2] - coord[at, 2]) ** 2 / (2 * 0.2**2) + (1 - np.abs(normals[near] @ normals[at])) / 0.1
+        expected.append(np.average(shares[near], axis=0, weights=np.exp(-unlike)))
+    found = smoothed(*tensors(shares, coord), neighbours, radius_m, *tensors(colors, normals))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_the_order_of_rows_does_not_matter():
+    shares, coord = random_rows()
+    order = np.random.default_rng(2).permutation(COUNT)
+    np.testing.assert_allclose(
+        smoothed(*tensors(shares[order], coord[order]), 8), smoothed(*tensors(shares, coord), 8)[order], atol=1e-6
+    )
+
+
+def test_a_speck_goes_and_an_edge_stays():
+    grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0]), -1).reshape(-1, 3)
+    is_roof = grid[:, 0] >= 10
+    grid[is_roof, 2] = 4
+    labels = np.where(is_roof, 2, 0)
+    speckled = labels.copy()
+    speckled[[25, 318]] = 1
+    scene = make_scene(speckled, grid, sure=0.6)
+    (done,) = refine(scene, Options(smooth=9))
+    np.testing.assert_array_equal(scene.labels, labels)
+    assert (done.step, done.changed) == ("smooth", 2)
+    np.testing.assert_allclose(scene.probabilities.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("channel", ["rgb", "normals"])
+def test_colours_and_normals_of_the_file_keep_edges(channel):
+    side = np.arange(40) % 2 == 0
+    grid = np.stack([np.arange(40) // 2 + 0.01 * side, np.zeros(40), np.zeros(40)], 1)
+    labels = np.where(side, 0, 1)
+    scene = make_scene(labels, grid, classes=AERIAL, sure=0.5)
+    values = np.where(side[:, None], [[255, 0, 0]], [[0, 0, 255]]).astype(np.uint8)
+    setattr(scene.cloud, channel, values if channel == "rgb" else (values / 255).astype(np.float32))
+    refine(scene, Options(smooth=12))
+    np.testing.assert_array_equal(scene.labels, labels)
+    plain = make_scene(labels, grid, sure=0.5)
+    before = plain.probabilities.clone()
+    refine(plain, Options(smooth_radius_m=3.0))
+    assert (plain.probabilities - before).abs().max() > 0.1
+
+
+def test_points_that_are_not_usable_and_rows_without_points_are_left_alone():
+    scene = make_scene([0, -1, 1], [[0, 0, 0], [np.nan, 0, 0], [1, 0, 0]])
+    scene.probabilities = torch.cat([scene.probabilities, torch.tensor([[0.2, 0.3, 0.5]])])
+    refine(scene, Options(smooth=4))
+    np.testing.assert_array_equal(scene.probabilities[-1], np.array([0.2, 0.3, 0.5], np.float32))
+    assert scene.answered[1] == -1
+    assert refine(make_scene([-1], [[np.nan, 0, 0]]), Options(smooth=4))[0].changed == 0
