@@ -159,6 +159,7 @@ class BigTiles:
             num_context=sum(each.num_context for each in found),
             reference=next((each.reference for each in found if each.reference), ""),
             agreement=_agreement(found),
+            refined=_added(each.refined for each in found),
             warnings=list(dict.fromkeys(warning for each in found for warning in each.warnings)),
             timings_ms=timings_ms | {"join": 1e3 * (time.perf_counter() - begin)},
         )

@@ -194,6 +194,7 @@ class LocalWorkers:
                 num_context=whole.meta.num_context,
                 reference=summary.reference,
                 agreement=summary.agreement,
+                refined={done.step: done.changed for done in segmentation.meta.refined},
                 warnings=list(dict.fromkeys([*whole.meta.warnings, *file.warnings])),
                 timings_ms=timings_ms,
                 worker=job.engine,

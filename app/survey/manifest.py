@@ -21,6 +21,7 @@ from app.survey.workers import TileResult
 
 FILE = "survey.db"
 VERSION = 2  # of the tables
+SUMS = ("counts", "agreement", "refined", "warnings", "timings_ms")  # of a ``TileResult``, as JSON
 BUSY_S = 30.0  # that a reader may hold up the driver, or the other way round
 
 _TABLES = """
@@ -54,6 +55,7 @@ CREATE TABLE tile (
     counts TEXT NOT NULL DEFAULT '{}',
     reference TEXT NOT NULL DEFAULT '',
     agreement TEXT NOT NULL DEFAULT '[]',
+    refined TEXT NOT NULL DEFAULT '{}',
     warnings TEXT NOT NULL DEFAULT '[]',
     timings_ms TEXT NOT NULL DEFAULT '{}',
     seconds REAL NOT NULL DEFAULT 0,
@@ -214,7 +216,7 @@ class Manifest:
         """The tile is done; ``basis``, ``seconds`` and ``lacking`` are as in ``Row``."""
         values = {
             **{name: getattr(result, name) for name in ("output", "reference", "worker")},
-            **{name: json.dumps(getattr(result, name)) for name in ("counts", "agreement", "warnings", "timings_ms")},
+            **{name: json.dumps(getattr(result, name)) for name in SUMS},
             "output_bytes": result.num_bytes,
             "output_sha256": result.sha256,
             "output_version": result.version,

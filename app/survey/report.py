@@ -40,6 +40,7 @@ class _Sums:
     points: Counter[State] = field(default_factory=Counter)
     labels: Counter[int] = field(default_factory=Counter)
     pairs: defaultdict[str, Counter[tuple[int, int]]] = field(default_factory=lambda: defaultdict(Counter))
+    refined: Counter[str] = field(default_factory=Counter)
     worker_tiles: Counter[str] = field(default_factory=Counter)
     worker_points: Counter[str] = field(default_factory=Counter)
     worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -59,6 +60,7 @@ class _Sums:
         self.worker_tiles[row.worker] += 1
         self.worker_points[row.worker] += row.labelled_points
         self.worker_s[row.worker] += row.seconds
+        self.refined.update(row.refined)
         for stage, ms in row.timings_ms.items():
             self.stages_ms[stage] += ms
         self.warnings.add(row)
@@ -90,6 +92,7 @@ def _content(manifest: Manifest) -> dict[str, Any]:
         "maps": overview.maps(),
         "classes": _shares(classes, sums.labels),
         "agreement": list(_agreement(classes, sums)),
+        "refined": [(step, f"{count:,}") for step, count in sums.refined.items()],
         "workers": list(_workers(sums)),
         "stages": {name: f"{ms / 1000:,.1f}" for name, ms in sums.stages_ms.items()},
         "failures": sums.failures,

@@ -39,7 +39,7 @@ class Row:
         lacking: names of neighbours that could not give context.
         output, output_bytes, output_sha256, output_version: the answer, as in ``TileResult``.
         labelled_points, context_points: points labelled, and those of neighbours that gave context.
-        counts, reference, agreement, warnings, timings_ms: as in ``TileResult``.
+        counts, reference, agreement, refined, warnings, timings_ms: as in ``TileResult``.
         seconds: from its beginning to its end.
         updated: when this row was written, in seconds since 1970.
     """
@@ -61,6 +61,7 @@ class Row:
     counts: dict[int, int] = field(default_factory=dict)
     reference: str = ""
     agreement: list[tuple[int, int, int]] = field(default_factory=list)
+    refined: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -108,6 +109,7 @@ def row_of(found: sqlite3.Row) -> Row:
         counts={int(label): count for label, count in orjson.loads(found["counts"]).items()},
         reference=found["reference"],
         agreement=[tuple(each) for each in orjson.loads(found["agreement"])],
+        refined=orjson.loads(found["refined"]),
         warnings=orjson.loads(found["warnings"]),
         timings_ms=orjson.loads(found["timings_ms"]),
         seconds=found["seconds"],

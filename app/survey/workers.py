@@ -125,6 +125,7 @@ class TileResult:
         version: of the answer on an object store, as ``Stat`` has it; '' for one of this machine.
         reference: column of the file that classifies its points, '' if none does.
         agreement: (code in that column, class id predicted, points), for every pair that occurs.
+        refined: points that each step of refinement changed, by its name, in their order.
         warnings: one sentence each.
         timings_ms: milliseconds by stage.
         worker: name of the device or node that labelled it.
@@ -139,6 +140,7 @@ class TileResult:
     num_context: int = 0
     reference: str = ""
     agreement: list[tuple[int, int, int]] = field(default_factory=list)
+    refined: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     worker: str = ""

@@ -95,6 +95,27 @@ def test_context_changes_answers_and_a_tile_may_give_context_only(service, label
     assert not any(row.context_points for row in rows(tmp_path / "alone").values())
 
 
+def test_answers_are_refined_and_the_report_says_how(service, labelled, tmp_path):
+    folder, _ = labelled
+    options = Options(min_confidence=0.7, preserve=(9, 64))
+    run(service, [folder / "in"], tmp_path / "out", options=options)
+    in_all = 0
+    for name, row in rows(tmp_path / "out").items():
+        own, plain, codes = (
+            np.asarray(laspy.read(source).classification)
+            for source in (io.BytesIO(land()[name]), folder / "out" / name, tmp_path / "out" / name)
+        )
+        num_doubtful = np.count_nonzero((codes == 1) & (own != 9))
+        np.testing.assert_array_equal(codes, np.where(own == 9, 9, np.where(codes == 1, 1, plain)))
+        assert [*row.refined] == ["unclassified", "kept"]
+        assert row.refined["unclassified"] >= num_doubtful > 0
+        assert row.counts.get(1001, 0) == num_doubtful
+        in_all += row.refined["unclassified"]
+    text = (tmp_path / "out/report.html").read_text()
+    assert f"unclassified</td><td>{in_all:,}</td>" in text
+    assert "unclassified</td><td>" in text.partition("<h2>Classes</h2>")[2].partition("<h2>")[0]
+
+
 def test_a_damaged_tile_is_a_row_with_its_reason_and_its_neighbours_go_on(service, labelled, tmp_path):
     _, answers = labelled
     source = write_land(tmp_path / "in")
