@@ -79,6 +79,8 @@ SOURCE = r"\s*(https?|s3a?|gs|gcs)://[^\s,/?#@]+(/[^\s,?#]*)?\s*"
 Prefixes = Annotated[
     str, _like(rf"({SOURCE}(,{SOURCE})*)?", "beginnings of URLs such as s3://bucket/surveys/ joined by ','")
 ]
+TARGET = r"(s3a?|gs|gcs)://[^\s,/?#@]+(/[^\s,?#]*)?"
+Target = Annotated[str, _like(f"({TARGET})?", "the beginning of URLs of an object store, such as s3://bucket/jobs/")]
 PREFIX = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 PathPrefix = Annotated[str, _like(PREFIX, "a path of letters, digits and . _ ~ -, such as /lidar")]
 
@@ -229,6 +231,12 @@ class Settings(EngineSettings, BaseSettings):
     jobs_dir: Path | None = Field(
         None, description="folder that keeps the jobs of POST /jobs, their files and answers; unset: there are no jobs"
     )
+    jobs_store: Target = Field(
+        "",
+        description="where the answers of jobs go, such as s3://bucket/jobs/, and are fetched by links that the store "
+        "signs; empty: jobs_dir",
+    )
+    jobs_link_s: float = Field(3600.0, gt=0, le=604_800, description="time for which such a link works")
     jobs_roots: str = Field(
         "", description="folders whose files a job may name as sources, joined by ':'; empty: only uploads"
     )

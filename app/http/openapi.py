@@ -37,7 +37,7 @@ WHY = {
     422: "The file is broken, ended the process that computes twice, or the model cannot be served",
     429: "The queue is full; see Retry-After",
     431: "The headers are too large",
-    501: "A Transfer-Encoding other than chunked",
+    501: "A Transfer-Encoding other than chunked, or the object store of jobs cannot sign links",
     503: "No engine can take work at the moment, or no model is loaded",
     504: "The work took longer than allowed",
     507: "The disk is full, jobs take all that they may, or the folder for large bodies is gone",

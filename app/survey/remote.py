@@ -22,6 +22,13 @@ _WEB_OPTIONS: dict[str, Any] = {}  # of every request to a web server
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
+class CannotSign(Problem):
+    """An object store, or how it is used here, has no signed links."""
+
+    status = 501
+    title = "No signed links"
+
+
 def refuse_redirects() -> None:
     """From now on this process follows no web server to another address than the one that was asked for."""
     _WEB_OPTIONS["allow_redirects"] = False
@@ -159,6 +166,23 @@ def upload(path: str, chunks: Iterable[bytes], check: Callable[[], None]) -> Sta
     except Exception as error:  # every store has exceptions of its own
         raise NotReady(f"{path} cannot be written: {_words(error)}.") from error
     return stat(path)
+
+
+def remove(folder: str) -> None:
+    """Remove all that is below a URL of an object store; raises a Problem if that cannot be done."""
+    with suppress(NotFound):
+        _asked(folder, lambda: filesystem(folder).rm(folder, recursive=True))
+
+
+def link(path: str, valid_s: float) -> str:
+    """An address by which anyone can read the file of a URL for ``valid_s``; raises CannotSign."""
+    try:
+        return str(filesystem(path).sign(path, expiration=int(valid_s)))
+    except Exception as error:  # every store has exceptions of its own
+        raise CannotSign(
+            f"The answers are in {path.rpartition('/')[0]}/, and no links to them can be signed ({_words(error)}). The "
+            "operator needs a store that has such links, and credentials that can sign (POINTSERVE_JOBS_STORE)."
+        ) from error
 
 
 def _asked(path: str, call: Any) -> Any:

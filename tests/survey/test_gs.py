@@ -80,6 +80,12 @@ def test_an_object_in_several_parts_is_what_was_written(store, monkeypatch):
     assert store.cat_file(f"{OUT}/a.laz") == data
 
 
+def test_links_need_credentials_that_can_sign(store):
+    store.pipe_file("tiles/a.laz", b"a")
+    with pytest.raises(remote.CannotSign, match=r"gs://tiles/, and no links .*POINTSERVE_JOBS_STORE"):
+        remote.link("gs://tiles/a.laz", 60)
+
+
 def test_a_survey_from_a_store_to_a_store(service, store, tmp_path):
     run(service, [write_land(tmp_path / "in")], tmp_path / "here")
     for name, data in land().items():

@@ -1,18 +1,19 @@
 """The answers of a job one by one: what they are, and where each can be fetched."""
 
+import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 from pydantic import Field
 
 from app.errors import NotFound, quoted
-from app.survey import report, survey
+from app.http.jobs.described import time_text
+from app.survey import files, remote, report, survey
 from app.survey.jobs.job import Job
 from app.survey.jobs.store import Store
 from app.survey.manifest import Manifest
-from app.survey.row import Row, State
+from app.survey.row import State
 
 BESIDE = (report.FILE, survey.VPC)
 
@@ -24,7 +25,7 @@ class AnswerFile:
     name: Annotated[str, Field(description="A path, with the folders of the file that it answers.")]
     bytes: int
     sha256: Annotated[str, Field(description="'' if it is not known.")]
-    url: Annotated[str, Field(description="A reference, seen from the address of this list.")]
+    url: Annotated[str, Field(description="A reference, seen from the address of this list, or a link to a store.")]
 
 
 @dataclass(frozen=True)
@@ -32,35 +33,38 @@ class Answers:
     """The answers of a job."""
 
     files: list[AnswerFile]
+    expires: Annotated[str | None, Field(description="When links to an object store cease to work, in UTC.")]
 
 
-def listed(store: Store, job: Job) -> Answers:
-    """The answers of ``job``, which has ended, and what shows all of them."""
-    out = store.answers_of(job)
-    with Manifest.read(out) as manifest:
-        files = [_described(out, row) for row in manifest.rows(State.DONE)]
-    paths = [path for path in (out / name for name in BESIDE) if path.is_file()]
-    files += [AnswerFile(path.name, path.stat().st_size, "", f"result/{path.name}") for path in paths]
-    return Answers(files)
+def listed(store: Store, job: Job, link_s: float) -> Answers:
+    """The answers of ``job``, which has ended, and what shows all of them; links to a store work for ``link_s``.
 
-
-def _described(out: Path, row: Row) -> AnswerFile:
-    name = Path(row.output).relative_to(out).as_posix()
-    return AnswerFile(name, row.output_bytes, row.output_sha256, f"result/{quote(name)}")
-
-
-def named(store: Store, job: Job, name: str) -> Path:
-    """The file ``name`` of ``listed``, also before the job has ended; raises NotFound if there is none."""
-    out = store.answers_of(job)
-    path = out / name
-    if name not in BESIDE:
+    Raises what ``remote.link`` raises.
+    """
+    with Manifest.read(store.answers_of(job)) as manifest:
+        out = str(manifest.get("out"))
+        done = [(row.output[len(out) + 1 :], row.output_bytes, row.output_sha256) for row in manifest.rows(State.DONE)]
+    for name in BESIDE:
         try:
-            with Manifest.read(out) as manifest:
-                outputs = {output for output, state in manifest.columns("output", "state") if state == State.DONE}
-        except NotFound:  # it has not begun
-            outputs = set()
-        if str(path) not in outputs:
-            raise NotFound(f"The job has no answer {quoted(name)}, or not yet: GET /jobs/{job.id} says how far it is.")
-    if not path.is_file():
-        raise NotFound(f"The job has no file {quoted(name)}, or not yet.")
+            done.append((name, files.stat(f"{out}/{name}").num_bytes, ""))
+        except NotFound:  # it could not be written
+            continue
+    if not remote.scheme(out):
+        return Answers([AnswerFile(*each, f"result/{quote(each[0])}") for each in done], None)
+    expires = time_text(time.time() + link_s)
+    return Answers([AnswerFile(*each, remote.link(f"{out}/{each[0]}", link_s)) for each in done], expires)
+
+
+def named(store: Store, job: Job, name: str) -> str:
+    """Path or URL of the file ``name`` of ``listed``, also before the job has ended; NotFound if there is none."""
+    try:
+        with Manifest.read(store.answers_of(job)) as manifest:
+            path = f"{manifest.get('out')}/{name}"
+            done = {output for output, state in manifest.columns("output", "state") if state == State.DONE}
+        if name not in BESIDE and path not in done:
+            raise NotFound(name)
+        files.stat(path)
+    except NotFound:
+        about = f"The job has no answer {quoted(name)}, or not yet: GET /jobs/{job.id} says how far it is."
+        raise NotFound(about) from None
     return path

@@ -81,10 +81,10 @@ def report_of(jobs: JobQueue, job: Job) -> JobReport:
         job.id,
         job.state,
         job.problem,
-        _time(job.created_s) or "",
-        _time(job.started_s),
-        _time(job.ended_s),
-        _time(jobs.store.expires_s(job) or 0.0),
+        time_text(job.created_s) or "",
+        time_text(job.started_s),
+        time_text(job.ended_s),
+        time_text(jobs.store.expires_s(job) or 0.0),
         job.options.model,
         job.names,
         {str(state): count for state, count in tiles.items()},
@@ -119,7 +119,8 @@ def tile_report(row: Row) -> TileReport:
     return TileReport(row.tile.name, row.state, points, row.attempts, row.error, row.warnings)
 
 
-def _time(seconds: float) -> str | None:
+def time_text(seconds: float) -> str | None:
+    """The time ``seconds`` after the begin of 1970, in UTC; None for that begin."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds") if seconds else None
 
 

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 
 from flask import Response, jsonify, send_file
@@ -11,6 +12,7 @@ from flask import Response, jsonify, send_file
 from app.clouds.catalog import FORMATS, WRITERS
 from app.errors import NotFound
 from app.http.jobs.answers import BESIDE, listed
+from app.survey import remote
 from app.survey.jobs.job import Job
 from app.survey.jobs.store import NotEnded, Store
 from app.survey.manifest import Manifest
@@ -19,23 +21,36 @@ from app.survey.row import State
 CHUNK_BYTES = 1 << 18
 
 
-def result_of(store: Store, job: Job, is_list: bool) -> Response:
-    """The answers of ``job``, or a list of them; raises NotEnded, or NotFound if no tile was labelled."""
+def result_of(store: Store, job: Job, is_list: bool, link_s: float) -> Response:
+    """The answers of ``job``, or a list of them, as ``listed`` makes it if they are in an object store.
+
+    Raises NotEnded, NotFound if no tile was labelled, and what ``listed`` raises.
+    """
     if not job.state.is_ended:
         raise NotEnded(f"The job is {job.state}; its answers can be had once it has ended. GET /jobs/ID says how far.")
     out = store.answers_of(job)
     with Manifest.read(out) as manifest:
         num_tiles = len(manifest)
-        paths = [Path(row.output) for row in manifest.rows(State.DONE)]
-    if not paths:
+        outputs = [row.output for row in manifest.rows(State.DONE)]
+    if not outputs:
         raise NotFound(f"No tile of the job was labelled. GET /jobs/{job.id} says why.")
-    if is_list:
-        return jsonify(asdict(listed(store, job)))
+    if is_list or remote.scheme(outputs[0]):
+        return jsonify(asdict(listed(store, job, link_s)))
+    paths = [Path(output) for output in outputs]
     if num_tiles == 1:
         return sent(paths[0])
     paths += [out / name for name in BESIDE if (out / name).is_file()]
     response = Response(zipped(out, paths), mimetype="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{job.id}.zip"'
+    return response
+
+
+def sent_from(place: str, link_s: float) -> Response:
+    """The file at ``place``, or a redirect to a link if that is in an object store; raises as ``remote.link``."""
+    if not remote.scheme(place):
+        return sent(Path(place))
+    response = Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": remote.link(place, link_s)})
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

@@ -16,7 +16,7 @@ from app.http.jobs.answers import Answers, named
 from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
 from app.http.jobs.events import MEDIA_TYPE, events_of
 from app.http.jobs.received import job_of, once_of, receive
-from app.http.jobs.result import result_of, sent
+from app.http.jobs.result import result_of, sent_from
 from app.http.openapi import files, job_responses, problems, responses, result_responses
 from app.http.state import LONG_REQUESTS, state
 from app.http.trace import note
@@ -26,6 +26,7 @@ from app.survey.jobs.queue import JobQueue
 
 OFF = "There are no jobs on this server: its operator gives them a folder in POINTSERVE_JOBS_DIR."
 RETRY_S = 10.0
+REDIRECTED = {307: {"description": "The file is in an object store: Location is a link that works for a while"}}
 
 blueprint = APIBlueprint("jobs", __name__)
 _places = threading.BoundedSemaphore(LONG_REQUESTS)
@@ -80,13 +81,13 @@ def result(job_id: str) -> Response:
         stack.enter_context(_place())
         job = _job(jobs, job_id)
         stack.enter_context(jobs.store.reading(job))
-        response = result_of(jobs.store, job, _wants_list())
+        response = result_of(jobs.store, job, _wants_list(), state().settings.jobs_link_s)
         response.call_on_close(stack.pop_all().close)
     return response
 
 
 @blueprint.get("/jobs/<job_id>/result/<path:name>")
-@blueprint.doc(responses=files("The file, as the list of answers names it", 404, 429))
+@blueprint.doc(responses=REDIRECTED | files("The file, as the list of answers names it", 404, 429))
 def result_file(job_id: str, name: str) -> Response:
     """One of the answers of a job, or report.html or survey.vpc, which show all"""
     jobs = _jobs()
@@ -94,7 +95,7 @@ def result_file(job_id: str, name: str) -> Response:
         stack.enter_context(_place())
         job = _job(jobs, job_id)
         stack.enter_context(jobs.store.reading(job))
-        response = sent(named(jobs.store, job, name))
+        response = sent_from(named(jobs.store, job, name), state().settings.jobs_link_s)
         response.call_on_close(stack.pop_all().close)
     return response
 

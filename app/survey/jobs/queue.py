@@ -138,12 +138,13 @@ class JobQueue:
     def _label(self, job: Job) -> str:
         """Label the tiles of ``job``; why that ended before all was there, '' if it did not."""
         folder, out = self.store.folder_of(job), self.store.answers_of(job)
+        target = f"{self._settings.jobs_store.rstrip('/')}/{job.id}" if self._settings.jobs_store else str(out)
         with Manifest.create(out) as manifest:
-            found = sources.find(job.given(folder), str(out))
+            found = sources.find(job.given(folder), target)
             manifest.plan(headers.tiles(job.named(found) if job.is_upload else self.allowed.checked(found)))
             workers = LocalWorkers(self._service, self._settings, is_background=True)
             try:
-                wanted = Wanted(str(out), job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
+                wanted = Wanted(target, job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
                 plan = Plan(manifest, workers.model(job.options), wanted)
                 survey.describe(manifest, plan)
                 big_tiles = BigTiles(workers, out / PARTIAL, plan.buffer_m)
@@ -154,7 +155,7 @@ class JobQueue:
                 self._count(done)
             finally:
                 workers.stop()
-            unwritten = survey.finish(manifest, str(out)) if self.store.is_there(job) else []
+            unwritten = survey.finish(manifest, target) if self.store.is_there(job) else []
             self.store.measure(job)
             return done.stopped or " ".join(unwritten)
 

@@ -15,11 +15,13 @@ from uuid import uuid4
 
 import structlog
 
-from app.errors import BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady
+from app.errors import BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady, Problem
 from app.settings import MIB
+from app.survey import remote
 from app.survey.jobs.draft import RETRY_S, Draft, problem_of
 from app.survey.jobs.job import ANSWERS, FILE, Job, JobState
 from app.survey.jobs.once import Keys, Once
+from app.survey.manifest import Manifest
 
 LOCK = ".lock"
 NOT_WHOLE = ".receiving-"  # begins the name of what is no job yet
@@ -77,7 +79,7 @@ class Store:
             if not OURS.fullmatch(path.name):
                 continue
             if not (path / FILE).exists() or path.name.startswith(NOT_WHOLE):  # what was not whole, or was removed
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
             else:
                 try:
                     job = Job.read(path)
@@ -196,7 +198,7 @@ class Store:
         with self._changed:
             if self._readers[job.id]:
                 return
-        shutil.rmtree(self.folder_of(job), ignore_errors=True)
+        _remove(self.folder_of(job))
         with self._changed:
             self._used.pop(job.id, None)
 
@@ -275,6 +277,19 @@ class Store:
         if self._jobs is None:
             raise NotReady(f"Another process works on the jobs in {self.folder}, or they are being read.")
         return self._jobs
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a job, and its answers if these are in an object store."""
+    out = ""
+    with suppress(BadRequest, NotFound), Manifest.read(folder / ANSWERS) as manifest:
+        out = manifest.get("out", "")
+    if remote.scheme_or_none(out) and out.endswith(f"/{folder.name}"):
+        try:
+            remote.remove(out)
+        except Problem as problem:
+            log.error("answers of a job that was removed are left", place=out, reason=problem.detail)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _disk_bytes(folder: Path) -> int:
