@@ -9,6 +9,7 @@ from torch import Tensor
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES, LOGITS, made_from
 from app.options import Options
+from app.refine.check import check_cloud
 
 from .inference import Inference, energy, joined
 from .pipeline import Pipeline, source_of
@@ -99,6 +100,7 @@ def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _W
     try:
         warnings = [*request.cloud.warnings, *pipeline.warnings]
         run = RunContext(warnings, request.check_cancelled, device=pipeline.inference.device)
+        check_cloud(request.options, request.cloud)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)
         if prepared is None:
             nothing = pipeline.answer_of_nothing(request.cloud, request.options, run)

@@ -9,7 +9,7 @@ from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, made
 from app.errors import BadRequest
 from app.networks.registry import types_with
 from app.options import Options
-from app.refine.check import check
+from app.refine.check import check, check_cloud
 from app.settings import MAX_PASSES
 
 from . import exact, instance_tester, prepare
@@ -114,6 +114,7 @@ class Segmenter(Pipeline):
         return True
 
     def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
+        check_cloud(options, cloud)
         staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=True)
         if staged is None:
             return self.answer_of_nothing(cloud, options, run)

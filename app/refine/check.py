@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from app.clouds.asprs import ADDED_IDS
-from app.clouds.cloud import ClassInfo
+from app.clouds.cloud import ClassInfo, Cloud
 from app.errors import BadRequest, some_of
 from app.options import Options
 
@@ -29,3 +31,20 @@ def check(options: Options, classes: Sequence[ClassInfo], ignore_label: int, mod
             f"{' and '.join(needy.asked(options))} needs an ASPRS code for every class, and model {model} has "
             f"none for {without}: classes=NAME:CODE,… states them"
         )
+
+
+def check_cloud(options: Options, cloud: Cloud) -> None:
+    """Raise BadRequest if a step that ``options`` ask for needs what ``cloud`` does not have."""
+    for step in wanted(options):
+        if step.reads_codes:
+            stated_codes(cloud, " and ".join(step.asked(options)))
+
+
+def stated_codes(cloud: Cloud, option: str) -> np.ndarray:
+    """(N,), the classes that the file states. Raises BadRequest, which names ``option``, if it states none."""
+    if "classification" not in cloud.extra:
+        raise BadRequest(
+            f"{option} needs the classes that the file states, and this {cloud.format} has no column classification; "
+            "columns=classification:NAME says which one has them."
+        )
+    return cloud.extra["classification"]

@@ -14,8 +14,7 @@ from .within import within
 
 def apply(scene: Scene, options: Options) -> None:
     """Give every point that an option keeps the file's own class, usable or not."""
-    named = [name for name in ("preserve", "only", "preserve_flags", "within") if getattr(options, name)]
-    codes = scene.file_codes(" and ".join(named))
+    codes = scene.file_codes("preserve, only, preserve_flags or within")
     is_kept = kept(codes, scene, options)
     found = codes[is_kept]
     own = torch.unique(found)  # waits for the device

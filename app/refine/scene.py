@@ -9,8 +9,8 @@ from torch import Tensor
 
 from app.clouds.cloud import Cloud
 from app.clouds.fields import FIELDS
-from app.errors import BadRequest
 
+from .check import stated_codes
 from .legend import Legend
 
 ORIGIN_STEP_M = 1024.0
@@ -142,12 +142,7 @@ class Scene:
 
         Raises BadRequest, which names ``option``, if it states none.
         """
-        values = self.cloud.extra.get("classification")
-        if values is None:
-            raise BadRequest(
-                f"{option} needs the classes that the file states, and this {self.cloud.format} has no column "
-                "classification; columns=classification:NAME says which one has them."
-            )
+        values = stated_codes(self.cloud, option)
         return self._load(values[: self.cloud.num_answered]).long()
 
     def answered_column(self, name: str) -> Tensor | None:

@@ -26,6 +26,7 @@ class Step(NamedTuple):
         options: those of ``app.options.Options`` that ask for it, each by another value than its default.
         needs_codes: whether it needs the ASPRS codes of the model's classes.
         fields: output fields that it makes, and that ask for it, too.
+        reads_codes: whether it needs the classes that the file states.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Step(NamedTuple):
     options: tuple[str, ...]
     needs_codes: bool = True
     fields: tuple[str, ...] = ()
+    reads_codes: bool = False
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ STEPS = (
         "Points that are to keep their class get that of the file back: codes of `preserve`, all but those of `only`, "
         "points with a flag of `preserve_flags`, points that do not lie `within` an area.",
         ("preserve", "only", "preserve_flags", "within"),
+        reads_codes=True,
     ),
 )
 

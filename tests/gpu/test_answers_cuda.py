@@ -25,7 +25,7 @@ from tests.pipeline.test_instances import Passing, ball, scene
 pytestmark = pytest.mark.gpu
 FOLDER = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1"
 OF_CLASSES = ("probabilities", "confidence", "entropy")
-OF_FEATURES = (*OF_CLASSES, "features", "features_rgb")
+OF_FEATURES = (*OF_CLASSES, "energy", "features", "features_rgb")
 QUARTER = {"type": "RandomRotateTargetAngle", "angle": [0.5], "center": [0, 0, 0], "p": 1}
 SMALLER = {"type": "RandomScale", "scale": [0.9, 0.9]}
 

@@ -15,7 +15,7 @@ AERIAL = [
 PLAIN = [ClassInfo(info.id, info.name, info.color) for info in AERIAL]
 
 
-def make_scene(labels, xyz=None, *, classes=AERIAL, sure=0.9, metres=(1, 1, 1), num_context=0, **columns):
+def make_scene(labels, xyz=None, *, classes=AERIAL, sure=0.9, metres=(1, 1, 1), num_context=0, device="cpu", **columns):
     """A scene of points with the ``labels`` (N,), ids of ``classes``, -1 for one that is not usable.
 
     The row of each is its own; ``sure`` is the probability of its label, one for all or one each.
@@ -30,5 +30,8 @@ def make_scene(labels, xyz=None, *, classes=AERIAL, sure=0.9, metres=(1, 1, 1), 
     shares[np.arange(len(usable)), usable] = sure
     rows = np.full(len(labels), -1)
     rows[labels >= 0] = np.arange(len(usable))
-    probabilities = torch.from_numpy(shares.astype(np.float32))
-    return Scene(cloud, torch.from_numpy(rows), probabilities, Legend(classes), -1, metres, torch.from_numpy, [])
+
+    def load(values):
+        return torch.from_numpy(values).to(device)
+
+    return Scene(cloud, load(rows), load(shares.astype(np.float32)), Legend(classes), -1, metres, load, [])
