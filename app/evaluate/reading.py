@@ -20,7 +20,8 @@ from app.evaluate.tile import Tile
 CODES, IDS = ("classification",), ("label", "labels", "segment")
 PREDICTED = ("label", "labels", *CODES, "segment")  # a file that came in may keep its codes beside the labels it got
 TRUTH = (*CODES, "segment", "label", "labels")
-CONFIDENCE, HEIGHT = "confidence", "height_above_ground"
+CONFIDENCE = "confidence"
+HEIGHTS = ("height_above_ground", "HeightAboveGround")  # as pointserve and PDAL call it
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,16 @@ def read(pair: Partners, columns: Columns, scheme: Scheme) -> Tile:
         notes.append("Points were matched by coordinate, because their order differs.")
         if num_shared:
             notes.append(f"{num_shared:,} points share their place with others, and were matched in their order.")
-    height_m = truth.extra.get(HEIGHT, predicted.extra.get(HEIGHT))
+    heights = [cloud.extra[each] for cloud in (truth, predicted) for each in HEIGHTS if each in cloud.extra]
     return Tile(
-        pair.name, codes, labels, xyz_m, true_name not in IDS, predicted.extra.get(CONFIDENCE), height_m, tuple(notes)
+        pair.name,
+        codes,
+        labels,
+        xyz_m,
+        true_name not in IDS,
+        predicted.extra.get(CONFIDENCE),
+        heights[0] if heights else None,
+        tuple(notes),
     )
 
 
@@ -77,7 +85,7 @@ def _check_number(num_predicted: int, truth: Cloud) -> None:
 
 
 def _cloud(path: Path, column: str) -> Cloud:
-    keep = (*CODES, *IDS, CONFIDENCE, HEIGHT, *([column] if column else []))
+    keep = (*CODES, *IDS, CONFIDENCE, *HEIGHTS, *([column] if column else []))
     try:
         with path.open("rb") as file:
             if not path.stat().st_size:

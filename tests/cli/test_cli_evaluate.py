@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import weakref
 
 import laspy
 import numpy as np
@@ -12,6 +13,7 @@ from pyproj import CRS
 
 from app.clouds import formats
 from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.evaluate import reading
 from app.sample.tile import las_bytes, make_tile
 from tests.cli.cli_samples import ROOT
 
@@ -75,6 +77,30 @@ def test_reports_are_whole_and_need_no_network(pointserve, folders, tmp_path):
     assert html.count("<svg") == 4
     assert "deep/b.laz" in html
     assert re.search(r"\| building \| 6 \| [\d,]+ \| 0\.\d{3} \| 0\.\d{3}–0\.\d{3} \|", markdown)
+
+
+def test_one_pair_is_in_memory_at_a_time(pointserve, folders, monkeypatch):
+    plain, tiles = reading.read, []
+
+    def read(*given):
+        assert all(tile() is None for tile in tiles)
+        tile = plain(*given)
+        tiles.append(weakref.ref(tile))
+        return tile
+
+    monkeypatch.setattr(reading, "read", read)
+    assert pointserve("evaluate", *folders).returncode == 0
+    assert len(tiles) == 2
+
+
+def test_a_stated_height_above_ground_is_taken(pointserve, tmp_path):
+    xyz = np.random.default_rng(0).uniform(0, 9, (50, 3))
+    codes = np.repeat([2, 5], 25)
+    labelled(tmp_path / "truth.ply", xyz, classification=codes)
+    labelled(tmp_path / "pred.ply", xyz, classification=codes, HeightAboveGround=np.repeat([0, 7], 25))
+    found, _ = figures(pointserve, tmp_path / "pred.ply", tmp_path / "truth.ply", path=tmp_path / "r.json")
+    assert found["height"] == {"above ground, as stated": 1}
+    assert [(each["name"], each["judged"]) for each in found["by_height"]] == [("-0.5 to 0.5 m", 25), ("5 to 10 m", 25)]
 
 
 def test_names_of_files_are_shown_as_text(pointserve, folders, tmp_path):
