@@ -66,7 +66,7 @@ def measure(folder: Path, num_points: int, piece_points: int) -> None:
     cut = pieces.cut(tile, str(path), folder, piece_points, BUFFER_M, BUFFER_M)
     cut_s = time.perf_counter() - begin
     on_disk = sum(each.stat().st_size for each in folder.iterdir())
-    pieces.join(cut, [piece.tile.path for piece in cut.pieces], folder / "whole.laz", True)
+    pieces.join(cut, [piece.tile.path for piece in cut.pieces], folder / "whole.laz", "laz")
     seconds = time.perf_counter() - begin
     beyond = (peak_bytes() - begin_bytes) / MIB
     print(

@@ -64,6 +64,9 @@ def batch(
     name: Annotated[
         str, typer.Option(metavar="PATTERN", help="Names of the answers, such as '{stem}_classified{suffix}'.")
     ] = NAME,
+    copc: Annotated[
+        bool, typer.Option("--copc", help="All answers as COPC, for viewers that load what they show: --output copc.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try tiles again that failed, and those that lacked a neighbour.")
     ] = False,
@@ -105,6 +108,8 @@ def batch(
     from . import survey_plan
 
     asked = {name: value for name, value in context.obj.items() if name in NAMES}
+    if copc and asked.setdefault("output", "copc") != "copc":
+        raise typer.BadParameter(f"answers cannot be COPC and {asked['output']}.", param_hint="--copc")
     options = parse(asked)
     given = {name: value for name, value in context.obj.items() if name not in NAMES}
     if url:

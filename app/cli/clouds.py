@@ -74,11 +74,11 @@ def _files(source: Path, out: Path | None) -> Iterator[tuple[Path, Path]]:
 
 
 def _within(out: Path, file: Path, place: Path, output: str | None) -> FileJob:
-    from app.clouds.catalog import FORMATS
+    from app.clouds.catalog import FORMATS, stem
 
     filename = filename_of(file)
     name = output_format(output, out) if output else format_by_suffix(filename) or FALLBACK
-    return FileJob(file, out / place / f"{Path(filename).stem}{FORMATS[name].suffix}", name)
+    return FileJob(file, out / place / f"{stem(filename)}{FORMATS[name].suffix}", name)
 
 
 def _tell_fallback(files: Sequence[Path]) -> None:

@@ -37,10 +37,9 @@ def output_format(
 def format_by_suffix(name: str, formats: Collection[str] | None = None) -> str | None:
     """The format among ``formats`` (by default all of ``WRITERS``) for files that end as ``name`` does; None if there
     is none."""
-    from app.clouds.catalog import FORMATS, WRITERS
+    from app.clouds.catalog import WRITERS, written_as
 
-    suffix = Path(name).suffix.lower()
-    return next((format for format in formats or WRITERS if FORMATS[format].suffix == suffix), None)
+    return written_as(name, formats or WRITERS)
 
 
 def write_file(path: Path, data: bytes) -> None:

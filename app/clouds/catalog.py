@@ -4,9 +4,10 @@ So an optional library that is missing hurts that format only, and the web proce
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import PurePosixPath
 from typing import Any
 
 from app.errors import UnsupportedFormat
@@ -51,7 +52,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its ``name`` in options, ``suffixes`` of files that are read so, how it is read and written.
+    """A format: its ``name`` in options, ``suffixes`` of its files, how it is read and written.
 
     ``mark`` is a regular expression for the first bytes, empty if they do not tell; ``member`` is a file that a zip of
     this format holds. A format that is known by ``Reader.looks`` alone says in ``content`` what its files hold: a file
@@ -70,7 +71,7 @@ class Format:
     @property
     def suffix(self) -> str:
         """The suffix of files that are written."""
-        return f".{self.name}"
+        return self.suffixes[0] if self.suffixes else f".{self.name}"
 
     def shows_in(self, head: bytes) -> bool:
         """Whether ``head``, the first bytes of a file, has the mark."""
@@ -103,6 +104,16 @@ _DECLARED = (
         reader=Reader("LAZ, and COPC as LAZ", "las", takes_keep=True),
         writer=Writer(
             *("LAZ, classified", "las", "application/vnd.laszip", "write_laz"), keeps_columns=True, keeps_source=True
+        ),
+    ),
+    Format(
+        "copc",
+        (".copc.laz",),
+        writer=Writer(
+            *("COPC 1.0, classified, in the order of its octree", "las", "application/vnd.laszip+copc", "write_copc"),
+            needs="copc_needs",
+            keeps_columns=True,
+            keeps_source=True,
         ),
     ),
     Format(
@@ -209,6 +220,22 @@ def reader_named(format: str) -> str | None:
 def by_suffix(suffix: str) -> str | None:
     """The key of ``READERS`` for files whose names end in ``suffix``."""
     return next((name for name in READERS if suffix in FORMATS[name].suffixes), None)
+
+
+def written_as(name: str, formats: Collection[str] = tuple(WRITERS)) -> str | None:
+    """The one of ``formats``, keys of ``WRITERS``, for files whose names end as ``name`` does; None if there is none.
+
+    Of several endings the longest counts: .copc.laz is no .laz.
+    """
+    lower = name.rpartition("/")[2].lower()
+    found = [each for each in formats if lower.endswith(FORMATS[each].suffix) and lower != FORMATS[each].suffix]
+    return max(found, key=lambda each: len(FORMATS[each].suffix), default=None)
+
+
+def stem(name: str) -> str:
+    """The name of a file without the ending that says what it is, such as .copc.laz or .tif."""
+    found = written_as(name)
+    return name[: -len(FORMATS[found].suffix)] if found else PurePosixPath(name).stem
 
 
 def table() -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from app.clouds import las_crs, las_writer, laz
+from app.clouds import copc, copc_table, las_crs, las_writer, laz, octree
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import NORMAL, OWN, Wanted, bound, canonical, full_scale, is_kept
@@ -107,6 +107,13 @@ def write_las(cloud: Cloud, segmentation: Segmentation, source: memoryview | Non
 def write_laz(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
     """A LAZ file with the classes; see ``las_writer.classified``."""
     return las_writer.classified(cloud, segmentation, source, compressed=True)
+
+
+def write_copc(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+    """A COPC file with the classes; see ``las_writer.classified`` and ``copc.packed``."""
+    kept = copc_table.nodes_of(parse(source)) if source is not None else None
+    data = las_writer.classified(cloud, segmentation, source, compressed=False)
+    return copc.packed(data, kept, segmentation.meta.warnings)
 
 
 def _column(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
@@ -238,3 +245,9 @@ def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview |
         row_bytes, built = parse(source).record_length, 0
     size = len(cloud) * (row_bytes + ADDED_BYTES)
     return 4 * size + len(cloud) * (built + SORTED_BYTES), size + (len(source) if source is not None else 0)
+
+
+def copc_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
+    """As ``writing_needs``, and for the LAS file that a COPC file is made of, and its octree."""
+    work_bytes, size_bytes = writing_needs(cloud, segmentation, source)
+    return work_bytes + size_bytes + len(cloud) * octree.BYTES_A_POINT, size_bytes

@@ -9,6 +9,7 @@ import io
 import struct
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import BinaryIO
 
 import laspy
 import numpy as np
@@ -191,16 +192,18 @@ def head(file: LasFile, vlrs: list[Record], record_length: int, compressed: bool
     return bytes(header) + body
 
 
-def append_evlrs(out: io.BytesIO, file: LasFile, evlrs: list[Record]) -> None:
+def append_evlrs(out: BinaryIO, file: LasFile, evlrs: list[Record]) -> None:
     """Add ``evlrs`` after the points that end ``out`` and let the header point to them, waveforms included."""
-    start = out.tell()
+    start = out.seek(0, io.SEEK_END)
     moved = {}
     for evlr in evlrs:
         moved[evlr.start] = out.tell()
         out.write(evlr.raw)
-    with out.getbuffer() as written:
-        if file.minor >= 4:
-            struct.pack_into("<QI", written, 235, start if evlrs else 0, len(evlrs))
-        if file.minor >= 3:
-            waveforms = struct.unpack_from("<Q", written, 227)[0]
-            struct.pack_into("<Q", written, 227, moved.get(waveforms, waveforms))
+    if file.minor >= 4:
+        out.seek(235)
+        out.write(struct.pack("<QI", start if evlrs else 0, len(evlrs)))
+    if file.minor >= 3:
+        out.seek(227)
+        (waveforms,) = struct.unpack("<Q", out.read(8))
+        out.seek(227)
+        out.write(struct.pack("<Q", moved.get(waveforms, waveforms)))

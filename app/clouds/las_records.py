@@ -61,6 +61,12 @@ def new_vlr(key: tuple[str, int], description: str, data: bytes) -> Record:
     return Record(head, VLR_HEADER).with_data(data)
 
 
+def new_evlr(key: tuple[str, int], description: str, data: bytes) -> Record:
+    """An EVLR with the user and record id of ``key``."""
+    head = struct.pack("<H16sHQ32s", 0, key[0].encode(), key[1], 0, description.encode())
+    return Record(head, EVLR_HEADER).with_data(data)
+
+
 def record_at(data: memoryview, start: int, header_size: int, end: int) -> Record | None:
     """The record that begins at ``start``, None if it does not end by ``end``."""
     if start + header_size > end:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from app.clouds.catalog import WRITERS
+from app.clouds.catalog import WRITERS, stem
 from app.clouds.cloud import RefinedStep
 
 WARNINGS_BYTES = 4096
@@ -35,7 +35,7 @@ def output_for(accept: MIMEAccept) -> str:
 
 def attachment(filename: str, extension: str) -> str:
     """Content-Disposition for the answer to ``filename``: ``tile.laz`` gives ``tile_classified.laz``."""
-    base = PurePosixPath(re.sub(r"[\x00-\x1f\x7f]", "", filename).replace("\\", "/")).stem[:100] or "cloud"
+    base = stem(PurePosixPath(re.sub(r"[\x00-\x1f\x7f]", "", filename).replace("\\", "/")).name)[:100] or "cloud"
     name = f"{base}_classified.{extension.removeprefix('.')}"
     plain = re.sub(r'[^\x20-\x7e]|["%]', "_", name)
     if plain == name:

@@ -27,7 +27,8 @@ from app.survey.pieces import Piece, Pieces
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, Workers
 
-FORMATS = ("las", "laz")  # of files that are cut, and of their answers
+CUT = ("las", "laz")  # formats of files that are cut
+FORMATS = (*CUT, "copc")  # of their answers
 LEAST_POINTS = 10_000  # of a piece
 COPY_BYTES = 1 << 22
 TRIES, RETRY_S = 8, 5.0  # of a piece for which there is no room at the moment
@@ -82,7 +83,7 @@ class BigTiles:
 
     def decode(self, tile: Tile, ring_m: float, options: Options) -> "Future[DecodedTile]":
         """As ``Workers`` says."""
-        if tile.format in FORMATS and (tile.num_points or 0) > self._points_at_once:
+        if tile.format in CUT and (tile.num_points or 0) > self._points_at_once:
             return self._threads.submit(self._cut, tile, ring_m, options)
         return self._workers.decode(tile, ring_m, options)
 
@@ -130,8 +131,10 @@ class BigTiles:
     def _label(self, tile: Tile, big: BigTile, rings: Sequence[Ring], task: Task) -> TileResult:
         if task.format not in FORMATS:
             raise BadRequest(
-                f"A file as large as this is labelled in pieces, and its answer is {' or '.join(FORMATS)}."
+                f"A file as large as this is labelled in pieces, and its answer is one of {', '.join(FORMATS)}."
             )
+        if task.format == "copc":
+            pieces.kept_nodes(big.cut)  # or there is none, which better shows now
         folder = Path(big.cut.owners).parent
         with ThreadPoolExecutor(max(1, self.capacity.labels), "piece") as pool:
             asked = [pool.submit(self._piece, piece, rings, task, folder) for piece in big.cut.pieces]
@@ -143,7 +146,7 @@ class BigTiles:
         begin = time.perf_counter()
         whole = folder / "whole"
         try:
-            pieces.join(big.cut, [each.output for each in found], whole, task.format == "laz", self._check_stopped)
+            pieces.join(big.cut, [each.output for each in found], whole, task.format, self._check_stopped)
         except OSError as error:
             raise storage_problem(error, "the answer") from error
         placed = answers.place(_chunks(whole), task, tile)

@@ -226,7 +226,7 @@ def _with_context(
 
 def _copied(tile: Tile, body: Body, task: Task) -> TileResult:
     """The answer for a file without points."""
-    if not catalog.keeps_source(task.format, tile.format):
+    if task.format == "copc" or not catalog.keeps_source(task.format, tile.format):
         raise BadCloud(f"The file has no points, and is no {task.format} that could be copied.")
     placed = answers.place(_chunks(body), task, tile)
     return TileResult(0, task.output, placed.num_bytes, placed.sha256, {}, placed.version, warnings=[EMPTY])

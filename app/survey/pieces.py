@@ -8,19 +8,18 @@ for each piece whose context it is.
 """
 
 import mmap
-import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import lazrs
 import numpy as np
 
-from app.clouds import laz
-from app.clouds.las_file import LasFile, head, parse
+from app.clouds import copc, copc_table, laz
+from app.clouds.las_file import LasFile, append_evlrs, head, parse
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, EVLR_HEADER, LASZIP, Record, new_vlr
+from app.clouds.octree import Octree
 from app.clouds.records import column
 from app.errors import BadCloud, TooLarge, UnsupportedFormat
 from app.survey import cuts, files
@@ -119,13 +118,14 @@ def join(
     cut: Pieces,
     answers: Sequence[str],
     target: Path,
-    compressed: bool,
+    format: str,
     check_cancelled: Callable[[], None] = never_cancelled,
 ) -> None:
     """Write the answer for the whole file from ``answers``, the LAS files of its pieces in their order.
 
-    Header and further records are those of the file, but for what the answers added. Raises BadCloud if the answers
-    differ in that, UnsupportedFormat for what cannot be compressed.
+    ``format`` is las, laz, or for a file that ``kept_nodes`` has nodes of, copc. Header and further records are those
+    of the file, but for what the answers added. Raises BadCloud if the answers differ in that, UnsupportedFormat for
+    what cannot be compressed.
     """
     heads = [_head(path) for path in answers]
     first = heads[0]
@@ -137,7 +137,15 @@ def join(
             raise BadCloud("The answers for the pieces of the file have other dimensions than each other.")
     length = first.record_length
     file = _open(cut.path)
-    with target.open("wb") as out:
+    compressed = format == "laz"
+    with target.open("w+b") as out:
+        if format == "copc":
+            checked = _checked(_in_order(cut, answers, heads), check_cancelled)
+            evlrs = [evlr for evlr in file.evlrs if not _fits(evlr)]
+            like = replace(file, vlrs=vlrs, evlrs=evlrs, record_length=length)
+            tree = kept_nodes(cut)
+            copc.write(out, like, tree, _by_node(checked, tree.counts), copc_table.times_of(file))
+            return
         if compressed and file.point_format >= WAVEFORMS_FROM:
             raise UnsupportedFormat("Points with waveforms are not compressed in pieces: use output=las.")
         laszip = laz.laszip_of(file.point_format, length)
@@ -155,8 +163,37 @@ def join(
             for records in parts:
                 check_cancelled()
                 out.write(records.data)
-        out.seek(0, os.SEEK_END)
-        _append_evlrs(out, file)
+        append_evlrs(out, file, [evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY and not _fits(evlr)])
+
+
+def kept_nodes(cut: Pieces) -> Octree:
+    """The nodes of the octree of a COPC file that was cut; UnsupportedFormat if it is none."""
+    tree = copc_table.nodes_of(_open(cut.path))
+    if tree is None:
+        raise UnsupportedFormat(
+            "A file as large as this is labelled in pieces, and becomes COPC only if it is COPC: use output=laz."
+        )
+    return tree
+
+
+def _checked(parts: Iterator[np.ndarray], check_cancelled: Callable[[], None]) -> Iterator[np.ndarray]:
+    for part in parts:
+        check_cancelled()
+        yield part
+
+
+def _by_node(parts: Iterator[np.ndarray], counts: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The records of ``parts`` as those of nodes with ``counts`` points, as many at a time as a part completes."""
+    ends, first, done = np.cumsum(counts), 0, 0
+    left = None
+    for part in parts:
+        left = part if left is None else np.concatenate([left, part])
+        last = int(np.searchsorted(ends, done + len(left), side="right"))
+        nodes = np.split(left, ends[first:last] - done)
+        left = nodes.pop()
+        first, done = last, int(ends[last - 1]) if last else 0
+        if nodes:
+            yield nodes
 
 
 def _in_order(cut: Pieces, answers: Sequence[str], heads: Sequence[LasFile]) -> Iterator[np.ndarray]:
@@ -227,21 +264,6 @@ class _Writer:
 def _fits(evlr: Record) -> bool:
     """Whether the files of pieces have ``evlr``, as a VLR: all that describe points are that small."""
     return evlr.key not in (COPC_HIERARCHY, WAVEFORMS) and len(evlr.raw) - EVLR_HEADER <= MAX_VLR_BYTES
-
-
-def _append_evlrs(out: BinaryIO, file: LasFile) -> None:
-    """Add the EVLRs of ``file`` that its pieces did not have, and let the header point to them."""
-    start, waveforms = out.tell(), 0
-    evlrs = [evlr for evlr in file.evlrs if evlr.key != COPC_HIERARCHY and not _fits(evlr)]
-    for evlr in evlrs:
-        waveforms = out.tell() if evlr.key == WAVEFORMS else waveforms
-        out.write(evlr.raw)
-    if file.minor >= 4:
-        out.seek(235)
-        out.write(struct.pack("<QI", start if evlrs else 0, len(evlrs)))
-    if waveforms:
-        out.seek(227)
-        out.write(struct.pack("<Q", waveforms))
 
 
 def _spread(writers: Sequence[_Writer], numbers: np.ndarray, records: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -11,7 +10,7 @@ from string import Formatter
 
 import numpy as np
 
-from app.clouds.catalog import FORMATS, WRITERS
+from app.clouds.catalog import FORMATS, WRITERS, stem, written_as
 from app.errors import BadRequest, Forbidden, NotFound
 from app.options import Options
 from app.survey import ahead, files, remote
@@ -59,16 +58,14 @@ class Wanted:
 
     def format_of(self, tile: Tile) -> str:
         """That of the answer of a tile, a key of ``app.clouds.catalog.WRITERS``."""
-        suffix = os.path.splitext(tile.name)[1].lower()
-        by_suffix = next((name for name in WRITERS if FORMATS[name].suffix == suffix), None)
-        return self.options.output or by_suffix or (tile.format if tile.format in WRITERS else FALLBACK)
+        return self.options.output or written_as(tile.name) or (tile.format if tile.format in WRITERS else FALLBACK)
 
     def output_of(self, tile: Tile) -> str:
         """Path of the answer of a tile."""
         place = PurePosixPath(tile.name)
         suffix = FORMATS[self.format_of(tile)].suffix
-        own = place.suffix if place.suffix.lower() == suffix else suffix  # .LAZ stays
-        return f"{self.out}/{place.parent / self.name.format(stem=place.stem, suffix=own)}"
+        own = place.name[-len(suffix) :] if place.name.lower().endswith(suffix) else suffix  # .LAZ stays
+        return f"{self.out}/{place.parent / self.name.format(stem=stem(place.name), suffix=own)}"
 
 
 class Plan:

@@ -162,6 +162,13 @@ def test_names_and_formats_of_answers_are_chosen(survey, tmp_path, pointserve):
     assert (tmp_path / "t_0_0_classified.las").read_bytes()[:4] == b"LASF"
 
 
+def test_copc_for_all_answers(survey, tmp_path, pointserve):
+    source, _ = survey
+    done = pointserve("batch", source / TILES[0], "-o", tmp_path, "--device", "cpu", "--buffer", 0, "--copc")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t_0_0.copc.laz").read_bytes()[377:381] == b"copc"
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -169,6 +176,7 @@ def test_names_and_formats_of_answers_are_chosen(survey, tmp_path, pointserve):
         (("--buffer", -1), "buffer"),
         (("--tile-voxels", 0), "--tile-voxels"),
         (("--nothing",), "nothing"),
+        (("--copc", "--output", "las"), "--copc"),
     ],
 )
 def test_wrong_usage_has_exit_code_2(survey, tmp_path, pointserve, options, word):

@@ -52,6 +52,19 @@ def test_laz_keeps_everything_and_holds_the_labels(pointserve, tile, tmp_path):
     assert "no color" in done.stderr
 
 
+def test_a_name_that_ends_in_copc_laz_gets_copc(pointserve, tile, tmp_path):
+    out = tmp_path / "out.copc.laz"
+    done = pointserve("predict", tile, "-o", out, *MODELS)
+    assert done.returncode == 0, done.stderr
+    assert "order of its octree" in done.stderr.replace("\n", " ")
+    with laspy.CopcReader.open(str(out)) as reader:
+        assert len(reader.query()) == len(laspy.read(tile))
+    done = pointserve("predict", tile, out, "-o", tmp_path / "several", *MODELS)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "several").iterdir()} == {tile.name, out.name}
+    np.testing.assert_array_equal(laspy.read(out).xyz, laspy.read(tmp_path / "several" / out.name).xyz)
+
+
 def test_exact_mode_makes_the_passes_it_is_given(pointserve, tile, tmp_path):
     options = ("--mode", "exact", "--max-passes", "2")
     done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, *options)

@@ -205,8 +205,27 @@ def test_a_reader_that_breaks_its_promise_is_found(broken):
 
 def test_media_types_and_extensions():
     assert catalog.WRITERS["json"].media_type == "application/json"
-    assert all(catalog.FORMATS[name].suffix == f".{name}" for name in catalog.WRITERS)
+    suffixes = {name: catalog.FORMATS[name].suffix for name in catalog.WRITERS}
+    assert suffixes == {name: f".{name}" for name in catalog.WRITERS} | {"copc": ".copc.laz"}
     assert len({writer.media_type for writer in catalog.WRITERS.values()}) == len(catalog.WRITERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "stem"),
+    [
+        ("a.laz", "laz", "a"),
+        ("sub.las/A.B.LAZ", "laz", "sub.las/A.B"),
+        ("a.copc.laz", "copc", "a"),
+        ("A.COPC.LAZ", "copc", "A"),
+        ("copc.laz", "laz", "copc"),
+        ("a.pcd.bin", None, "a.pcd"),
+        (".laz", None, ".laz"),
+        ("a", None, "a"),
+    ],
+)
+def test_what_a_file_is_written_as_by_its_name(name, format, stem):
+    assert catalog.written_as(name) == format
+    assert catalog.stem(name) == stem
 
 
 def test_which_source_is_kept():

@@ -51,6 +51,7 @@ def seeds() -> list[Seed]:
             "las of two programs", "las", bytes(file_with(rng.integers(0, 256, (POINTS, 8), dtype=np.uint8), *records))
         )
     ]
+    found += [Seed("copc", "laz", _copc())]
     found += [Seed(f"{kind} of columns", kind, _las_of_columns(kind, xyz)) for kind in ("las", "laz")]
     found += [Seed(f"las in {kind}", "las", data) for kind, data in _in_feet().items()]
     found += [_written("ply", xyz, rgb), Seed("ply ascii", "ply", _ply(rows))]
@@ -111,6 +112,11 @@ def labelled(num_points: int) -> Segmentation:
 def _written(format: str, xyz: np.ndarray, rgb: np.ndarray) -> Seed:
     cloud = Cloud(xyz.copy(), "npy", rgb=rgb.copy())
     return Seed(f"{format} binary", format, formats.write(format, cloud, labelled(len(xyz))))
+
+
+def _copc() -> bytes:
+    source = memoryview(las_bytes(point_format=7, num_points=POINTS))
+    return formats.write("copc", formats.read(source), labelled(POINTS), source)
 
 
 def _scenes(xyz: np.ndarray, rgb: np.ndarray) -> dict[str, bytes]:

@@ -27,8 +27,10 @@ def read(seed: Seed, data: bytes) -> bool:
     view = memoryview(data)
     try:
         cloud = formats.read(view, format=seed.format, columns=seed.columns, max_points=MAX_POINTS)
-        if seed.format in catalog.WRITERS:
-            formats.write(seed.format, cloud, labelled(len(cloud)), view)
+        outputs = [seed.format] if seed.format in catalog.WRITERS else []
+        outputs += ["copc"] if catalog.keeps_source("copc", cloud.format) else []
+        for output in outputs:
+            formats.write(output, cloud, labelled(len(cloud)), view)
     except Problem as problem:
         if not 400 <= problem.status < 500:
             raise

@@ -110,6 +110,21 @@ def test_laz_comes_back_classified_with_its_coordinates(server: Server):
     assert any("normal" in warning for warning in warnings)
 
 
+def test_copc_comes_back_in_another_order_with_its_labels(server: Server):
+    accept = {"Accept": "application/vnd.laszip+copc"}
+    response = server.post("/predict", files={"file": ("tile.copc.laz", clouds.laz())}, headers=accept)
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == accept["Accept"]
+    assert response.headers["Content-Disposition"] == 'attachment; filename="tile_classified.copc.laz"'
+    assert "order of its octree" in response.headers["X-Pointserve-Warnings"]
+    kept = laspy.read(io.BytesIO(server.post("/predict?output=laz", data=clouds.laz()).content))
+    with laspy.CopcReader(io.BytesIO(response.content)) as reader:
+        got = reader.query()
+    order, got_order = (np.lexsort((each.classification, each.X, each.Y, each.Z)) for each in (kept, got))
+    for name in ("X", "Y", "Z", "classification"):
+        np.testing.assert_array_equal(np.asarray(kept[name])[order], np.asarray(got[name])[got_order])
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [

@@ -4,12 +4,14 @@ import laspy
 import numpy as np
 import pytest
 
+from app.clouds import formats, octree
 from app.options import Options
 from app.sample.tile import las_bytes, make_tile
 from app.survey import big_tiles, pieces
 from app.survey.answers import PARTIAL
 from app.survey.big_tiles import BigTiles
 from app.survey.row import State
+from tests.fuzz.seeds import labelled
 from tests.survey.survey_runs import rows, run
 
 EXTENT_M = 60.0
@@ -55,6 +57,34 @@ def test_a_file_in_pieces_has_the_labels_that_it_has_at_once(service, whole, tmp
     assert not (tmp_path / "out" / PARTIAL).exists()
 
 
+def test_copc_in_pieces_stays_copc(service, whole, tmp_path, monkeypatch, request):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "a.copc.laz"
+    monkeypatch.setattr(octree, "LEAF_POINTS", 300)
+    source = memoryview(las_bytes(whole, compress=True))
+    cloud = formats.read(source)
+    file.write_bytes(formats.write("copc", cloud, labelled(len(cloud)), source))
+    run(service, [file], tmp_path / "at_once", buffer_m=40.0)
+    request.getfixturevalue("small_memory")
+    assert run(service, [file], tmp_path / "out", buffer_m=40.0).num_done == 1
+    came, expected, found = (path / "a.copc.laz" for path in (file.parent, tmp_path / "at_once", tmp_path / "out"))
+    assert np.array_equal(laspy.read(came).xyz, laspy.read(found).xyz)
+    assert np.mean(classes(found) == classes(expected)) > 0.995
+    with laspy.CopcReader.open(str(found)) as reader, laspy.CopcReader.open(str(came)) as before:
+        assert len(reader.query()) == len(whole)
+        assert len(reader.query(level=range(2))) == len(before.query(level=range(2))) < len(whole)
+        for name in ("halfsize", "spacing", "gpstime_minimum", "gpstime_maximum"):
+            assert getattr(reader.copc_info, name) == getattr(before.copc_info, name)
+    assert not [each for each in rows(tmp_path / "out")["a.copc.laz"].warnings if "order" in each]
+
+
+def test_what_is_too_large_becomes_copc_only_if_it_is(service, whole, tmp_path, small_memory):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    run(service, [file], tmp_path / "out", options=Options(output="copc"))
+    assert "becomes COPC only if it is COPC" in rows(tmp_path / "out")["a.laz"].error
+
+
 def test_a_file_in_pieces_and_its_neighbours_give_each_other_context(service, whole, tmp_path, request):
     (tmp_path / "in").mkdir()
     x = whole.xyz[:, 0] - whole.xyz[:, 0].min()
@@ -75,7 +105,7 @@ def test_a_piece_that_fails_is_the_failure_of_its_file(service, whole, tmp_path,
     file.write_bytes(las_bytes(whole, compress=True))
     done = run(service, [file], tmp_path / "out", options=Options(output="npz"))
     assert (done.num_done, done.num_failed) == (0, 1)
-    assert "in pieces, and its answer is las or laz" in rows(tmp_path / "out")["a.laz"].error
+    assert "in pieces, and its answer is one of las, laz, copc" in rows(tmp_path / "out")["a.laz"].error
     file.write_bytes(file.read_bytes()[:-3000])
     run(service, [file], tmp_path / "other")
     row = rows(tmp_path / "other")["a.laz"]

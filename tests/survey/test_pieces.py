@@ -83,7 +83,7 @@ def test_answers_come_in_the_order_of_the_file_with_all_that_it_holds(
     path = write_file(tmp_path, compressed, point_format, extra=extra)
     cut = cut_file(path, tmp_path)
     target = tmp_path / "whole"
-    pieces.join(cut, [piece.tile.path for piece in cut.pieces], target, compressed)
+    pieces.join(cut, [piece.tile.path for piece in cut.pieces], target, "laz" if compressed else "las")
     before, after = laspy.read(path), laspy.read(target)
     np.testing.assert_array_equal(after.points.array, before.points.array)
     assert after.header.are_points_compressed == compressed
@@ -106,7 +106,7 @@ def test_a_file_with_records_behind_its_points_keeps_them(tmp_path, small_parts)
     path.write_bytes(to_bytes(las, compressed=True))
     cut = cut_file(path, tmp_path, 1200)
     assert len(cut.pieces) > 4
-    pieces.join(cut, [piece.tile.path for piece in cut.pieces], tmp_path / "whole", True)
+    pieces.join(cut, [piece.tile.path for piece in cut.pieces], tmp_path / "whole", "laz")
     after = laspy.read(tmp_path / "whole")
     np.testing.assert_array_equal(after.points.array, las.points.array)
     found = {each.record_id: each.record_data_bytes() for each in [*after.header.vlrs, *after.evlrs]}
@@ -135,13 +135,13 @@ def test_answers_of_different_dimensions_are_refused_and_waveforms_not_compresse
     (tmp_path / "other.las").write_bytes(to_bytes(other))
     answers = [piece.tile.path for piece in cut.pieces]
     with pytest.raises(BadCloud, match="other dimensions"):
-        pieces.join(cut, [*answers[:-1], str(tmp_path / "other.las")], tmp_path / "whole", True)
+        pieces.join(cut, [*answers[:-1], str(tmp_path / "other.las")], tmp_path / "whole", "laz")
     folder = tmp_path / "waveforms"
     folder.mkdir()
     path = write_file(folder, False, 9)
     cut = cut_file(path, folder)
     answers = [piece.tile.path for piece in cut.pieces]
     with pytest.raises(UnsupportedFormat, match="output=las"):
-        pieces.join(cut, answers, folder / "whole", True)
-    pieces.join(cut, answers, folder / "whole", False)
+        pieces.join(cut, answers, folder / "whole", "laz")
+    pieces.join(cut, answers, folder / "whole", "las")
     np.testing.assert_array_equal(laspy.read(folder / "whole").points.array, laspy.read(path).points.array)

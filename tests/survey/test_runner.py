@@ -1,4 +1,5 @@
 import io
+import json
 import os
 from pathlib import Path
 
@@ -213,6 +214,30 @@ def small() -> Cloud:
     extra |= {"number_of_returns": np.array(found.number_of_returns), "gps_time": np.array(found.gps_time)}
     extra |= {"scan_angle": np.zeros(len(codes)), "point_source_id": np.zeros(len(codes), np.uint16)}
     return Cloud(found.xyz, "las", intensity=np.array(found.intensity, np.float32), extra=extra)
+
+
+def test_answers_as_copc(service, labelled, tmp_path):
+    source = write_land(tmp_path / "in")
+    run(service, [source], tmp_path / "out", options=Options(output="copc"))
+    names = [name.replace(".laz", ".copc.laz") for name in TILES]
+    assert sorted(path.name for path in (tmp_path / "out").glob("t_*")) == names
+    assert [item["id"] for item in json.loads((tmp_path / "out/survey.vpc").read_bytes())["features"]] == TILES
+    for name in TILES:
+        expected, found = laspy.read(labelled[0] / "out" / name), laspy.read(tmp_path / "out" / f"{name[:-4]}.copc.laz")
+        order, new_order = (np.lexsort((*each.xyz.T, each.gps_time)) for each in (expected, found))
+        assert np.array_equal(expected.xyz[order], found.xyz[new_order])
+        assert np.array_equal(expected.classification[order], found.classification[new_order])
+        assert any("order of its octree" in warning for warning in rows(tmp_path / "out")[name].warnings)
+    out = tmp_path / "again"
+    run(service, [tmp_path / "out/t_0_0.copc.laz"], out, buffer_m=0.0)
+    assert [path.name for path in out.glob("t_*")] == ["t_0_0.copc.laz"]
+    assert not any("order of its octree" in warning for warning in rows(out)["t_0_0.copc.laz"].warnings)
+
+
+def test_an_empty_file_is_no_copc(service, tmp_path):
+    laspy.LasData(laspy.LasHeader(version="1.4", point_format=6)).write(tmp_path / "empty.las")
+    run(service, [tmp_path / "empty.las"], tmp_path / "out", options=Options(output="copc"))
+    assert "no points" in rows(tmp_path / "out")["empty.las"].error
 
 
 def test_a_file_without_points_is_copied(service, tmp_path):

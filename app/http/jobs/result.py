@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Response, jsonify, send_file
 
-from app.clouds.catalog import FORMATS, WRITERS
+from app.clouds.catalog import WRITERS, written_as
 from app.errors import NotFound
 from app.http.jobs.answers import BESIDE, listed
 from app.survey import remote
@@ -92,5 +92,5 @@ class _Sink(io.RawIOBase):
 
 
 def _media_type(path: Path) -> str:
-    names = [name for name in WRITERS if FORMATS[name].suffix == path.suffix.lower()]
-    return WRITERS[names[0]].media_type if names else "application/octet-stream"
+    name = written_as(path.name)
+    return WRITERS[name].media_type if name else "application/octet-stream"

@@ -28,6 +28,7 @@ Output = Literal[
     "json",
     "las",
     "laz",
+    "copc",
     "ply",
     "pcd",
     "npz",
