@@ -8,6 +8,7 @@ from augment import forget_returns, thin
 from tiles import Tile
 from torch import nn
 
+from app.confusion import Confusion
 from app.networks.voxel_batch import VoxelBatch
 from app.pipeline.sample import take
 from app.pipeline.transforms import apply
@@ -31,18 +32,19 @@ def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -
     return logits.argmax(1)[voxels.inverse].cpu().numpy()
 
 
+def names(num_classes: int) -> tuple[str, ...]:
+    """Of classes that are told by their number."""
+    return tuple(map(str, range(num_classes)))
+
+
 def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts (num_classes, num_classes), true class by row, without ignored points."""
-    known = label >= 0
-    pairs = label[known] * num_classes + predicted[known]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return Confusion.of_rows(names(num_classes), label, predicted).counts[:, :-1]
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, NaN where it does not occur."""
-    hit = np.diag(counts)
-    with np.errstate(invalid="ignore"):
-        return hit / (counts.sum(0) + counts.sum(1) - hit)
+    """Intersection over union of each class, NaN where no label is of it."""
+    return Confusion(names(len(counts)), np.pad(counts, ((0, 0), (0, 1)))).iou
 
 
 def merge(counts: np.ndarray) -> np.ndarray:
