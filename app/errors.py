@@ -137,6 +137,13 @@ class ClientGone(Problem):
     title = "Client closed request"
 
 
+class NotOffered(Problem):
+    """The service is not set up for what was asked for."""
+
+    status = 501
+    title = "Not offered"
+
+
 class NotReady(Problem):
     """No engine can take work at the moment: starting, stopping, or its process was lost."""
 

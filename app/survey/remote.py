@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from app.errors import BadRequest, Forbidden, NoRoom, NotFound, NotReady, Problem
+from app.errors import BadRequest, Forbidden, NoRoom, NotFound, NotOffered, NotReady, Problem
 from app.survey.tile import Stat
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "https"}
@@ -20,13 +20,6 @@ BLOCK_BYTES = 32 << 20
 MISSING = "pip install 'pointserve[{extra}]' makes it possible"
 _WEB_OPTIONS: dict[str, Any] = {}  # of every request to a web server
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
-class CannotSign(Problem):
-    """An object store, or how it is used here, has no signed links."""
-
-    status = 501
-    title = "No signed links"
 
 
 def refuse_redirects() -> None:
@@ -175,11 +168,11 @@ def remove(folder: str) -> None:
 
 
 def link(path: str, valid_s: float) -> str:
-    """An address by which anyone can read the file of a URL for ``valid_s``; raises CannotSign."""
+    """An address by which anyone can read the file of a URL for ``valid_s``; NotOffered if none can be signed."""
     try:
         return str(filesystem(path).sign(path, expiration=int(valid_s)))
     except Exception as error:  # every store has exceptions of its own
-        raise CannotSign(
+        raise NotOffered(
             f"The answers are in {path.rpartition('/')[0]}/, and no links to them can be signed ({_words(error)}). The "
             "operator needs a store that has such links, and credentials that can sign (POINTSERVE_JOBS_STORE)."
         ) from error

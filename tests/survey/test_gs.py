@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from app.errors import BadCloud
+from app.errors import BadCloud, NotOffered
 from app.survey import remote, target
 from app.survey.files import check_version, open_local
 from app.survey.headers import tiles
@@ -82,7 +82,7 @@ def test_an_object_in_several_parts_is_what_was_written(store, monkeypatch):
 
 def test_links_need_credentials_that_can_sign(store):
     store.pipe_file("tiles/a.laz", b"a")
-    with pytest.raises(remote.CannotSign, match=r"gs://tiles/, and no links .*POINTSERVE_JOBS_STORE"):
+    with pytest.raises(NotOffered, match=r"gs://tiles/, and no links .*POINTSERVE_JOBS_STORE"):
         remote.link("gs://tiles/a.laz", 60)
 
 

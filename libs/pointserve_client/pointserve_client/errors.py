@@ -112,6 +112,13 @@ class Busy(Problem):
     title = "Busy"
 
 
+class NotOffered(Problem):
+    """The server is not set up for this, such as for links to an object store that signs none."""
+
+    status = 501
+    title = "Not offered"
+
+
 class NotReady(Problem):
     """The server cannot take work at the moment, or the connection to it broke."""
 
