@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,29 @@ class Facts:
     ring_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Decode:
+    """What the driver says to have a tile decoded: one argument, which costs it less than several.
+
+    ``dropped`` are keys of tiles that the actor need not keep any more.
+    """
+
+    tile: Tile
+    ring_m: float
+    options: Options
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Label:
+    """What it says to have the tile labelled that is kept as ``key``; ``dropped`` as for ``Decode``."""
+
+    tile: Tile
+    key: str
+    task: Task
+    dropped: tuple[str, ...] = ()
+
+
 class RayActor:
     """The class of the actors; Ray calls its methods in threads. What ends in a Problem returns it.
 
@@ -53,10 +77,11 @@ class RayActor:
         except Problem as problem:
             return problem
 
-    def decode(self, tile: Tile, ring_m: float, options: Options) -> tuple[Facts | Problem, Cloud | None]:
+    def decode(self, asked: Decode) -> tuple[Facts | Problem, Cloud | None]:
         """Decode a tile and keep it; what it is, and its ring, which the driver keeps."""
+        self._drop(asked.dropped)
         try:
-            decoded = _done(self._workers.decode(tile, ring_m, options))
+            decoded = _done(self._workers.decode(asked.tile, asked.ring_m, asked.options))
         except Problem as problem:
             return problem, None
         key = uuid4().hex
@@ -69,12 +94,13 @@ class RayActor:
         decoded.ring.close()  # the arrays of the ring keep its memory until Ray has copied them
         return facts, ring
 
-    def label(self, tile: Tile, key: str, task: Task, *rings: Cloud) -> TileResult | Problem:
-        """Label the tile kept as ``key`` with ``rings`` around it, and put the answer into its place."""
+    def label(self, asked: Label, *rings: Cloud) -> TileResult | Problem:
+        """Label the tile kept as ``asked.key`` with ``rings`` around it, and put the answer into its place."""
+        self._drop(asked.dropped)
         packed: list[LocalRing] = []
         try:
             packed += [LocalRing(pack_cloud(ring)) for ring in rings]
-            result: TileResult = _done(self._workers.label(tile, self._tiles[key], packed, task))
+            result: TileResult = _done(self._workers.label(asked.tile, self._tiles[asked.key], packed, asked.task))
             return replace(result, worker=f"{socket.gethostname()} {result.worker}")
         except Problem as problem:
             return problem
@@ -82,9 +108,10 @@ class RayActor:
             for ring in packed:
                 ring.close()
 
-    def drop(self, key: str) -> None:
-        """Give the memory of a tile back."""
-        self._tiles.pop(key).close()
+    def _drop(self, keys: Sequence[str]) -> None:
+        """Give the memory of tiles back."""
+        for key in keys:
+            self._tiles.pop(key).close()
 
     def stop(self) -> None:
         """End all work, and the processes."""

@@ -8,9 +8,12 @@ driver, and run the same program.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import astuple, dataclass
+from contextlib import suppress
+from dataclasses import astuple, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -20,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from app.errors import BadModel, NotReady, Problem
 from app.options import Options
 from app.settings import MIB, Settings
-from app.survey.ray_actor import Facts, RayActor
+from app.survey.ray_actor import Decode, Facts, Label, RayActor
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, WorkerLost
 
@@ -67,20 +70,29 @@ class RayTile:
         return self.facts.num_bytes
 
     def close(self) -> None:
-        """Give the memory back, if the actor still lives."""
+        """Have the actor give the memory back with what it is asked next."""
         if not self.is_closed:
             self.is_closed = True
-            self.worker.actor.drop.remote(self.facts.key)
+            self.worker.dropped.append(self.facts.key)
 
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, its node, what it takes, and the bytes of tiles that it keeps or is decoding."""
+    """An actor, its node, what it takes, the bytes of tiles that it keeps or is decoding, keys of those it may drop."""
 
     actor: Any
     node: str
     capacity: Capacity | None = None
     load: int = 0
+    dropped: deque[str] = field(default_factory=deque)
+
+    def taken_dropped(self) -> tuple[str, ...]:
+        """Keys of tiles that are not needed any more, each once."""
+        keys = []
+        with suppress(IndexError):
+            while True:
+                keys.append(self.dropped.popleft())
+        return tuple(keys)
 
 
 class RayWorkers:
@@ -103,8 +115,7 @@ class RayWorkers:
     def capacity(self) -> Capacity:
         """The sum of what the actors take; nodes that are new get actors meanwhile."""
         self._look()
-        parts = [worker.capacity for worker in self._all() if worker.capacity]
-        return Capacity(*(max(1, sum(values)) for values in zip(*map(astuple, parts), strict=True))) if parts else NONE
+        return _sum(tuple(worker.capacity for worker in self._all() if worker.capacity))
 
     def model(self, options: Options) -> Model:
         """The model that ``options`` ask for, once every node has loaded it; BadModel if they have several."""
@@ -127,7 +138,8 @@ class RayWorkers:
             return _failed(NotReady("No node of the Ray cluster is ready."))
         worker = min(ready, key=lambda each: each.load)
         worker.load += tile.num_bytes
-        facts_ref, ring_ref = worker.actor.decode.options(num_returns=2).remote(tile, ring_m, options)
+        asked = Decode(tile, ring_m, options, worker.taken_dropped())
+        facts_ref, ring_ref = worker.actor.decode.options(num_returns=2).remote(asked)
 
         def finish(facts: Facts) -> DecodedTile:
             has_ring = facts.ring_points is not None
@@ -144,7 +156,8 @@ class RayWorkers:
             return _failed(NotReady("The node that had the tile is gone.", retry_after_s=RETRY_S))
         worker.load += tile.num_bytes
         refs = [ring.ref for ring in rings if isinstance(ring, RayRing)]
-        result_ref = worker.actor.label.remote(tile, cloud.facts.key, task, *refs)
+        asked = Label(tile, cloud.facts.key, task, worker.taken_dropped())
+        result_ref = worker.actor.label.remote(asked, *refs)
         return self._future(worker, result_ref, lambda result: result, tile.num_bytes)
 
     def stop(self) -> None:
@@ -241,6 +254,11 @@ class RayWorkers:
 
         ref.future().add_done_callback(done)
         return outcome
+
+
+@lru_cache(maxsize=1)  # the driver asks several times for each tile
+def _sum(parts: tuple[Capacity, ...]) -> Capacity:
+    return Capacity(*(max(1, sum(values)) for values in zip(*map(astuple, parts), strict=True))) if parts else NONE
 
 
 NONE = Capacity(decodes=1, labels=1, points=1, kept_bytes=1)  # what a cluster without a ready node is asked for

@@ -30,9 +30,10 @@ def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str])
     """
     width = _in_units(cloud, width_m)
     low, high = _across(bounds)
-    across = cloud.xyz[:, :2]
-    is_inner = ((across > low + width) & (across < high - width)).all(1)
-    rows = np.flatnonzero(~is_inner & np.isfinite(cloud.xyz).all(1))
+    x, y, z = cloud.xyz.T
+    (least_x, least_y), (most_x, most_y) = low + width, high - width
+    is_inner = (x > least_x) & (x < most_x) & (y > least_y) & (y < most_y)
+    rows = np.flatnonzero(~is_inner & np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
     unread = {name: None for name, names in CHANNELS.items() if names.isdisjoint(columns)}
     extra = {name: values for name, values in cloud.extra.items() if name in columns}
     return replace(cloud, extra=extra, warnings=[], columns={}, **unread).taken(rows)  # type: ignore[arg-type]
@@ -56,10 +57,11 @@ def joined(
     cloud = replace(cloud, warnings=list(cloud.warnings), frame=frame)
     buffer = _in_units(cloud, buffer_m)
     low, high = _across(bounds)
+    (least_x, least_y), (most_x, most_y) = low - buffer, high + buffer
     strips = []
     for each in rings:
-        across = each.xyz[:, :2]
-        rows = np.flatnonzero(((across >= low - buffer) & (across <= high + buffer)).all(1))
+        x, y = each.xyz[:, 0], each.xyz[:, 1]
+        rows = np.flatnonzero((x >= least_x) & (x <= most_x) & (y >= least_y) & (y <= most_y))
         lacking = _lacking(cloud, each, columns)
         if len(rows) and lacking:
             cloud.warnings.append(
