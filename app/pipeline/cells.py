@@ -24,14 +24,23 @@ class Cells:
     edge_m: float
 
     @classmethod
-    def of(cls, coord: Tensor, edge_m: float, reach_m: float, corner: Tensor | None = None) -> "Cells":
+    def of(
+        cls,
+        coord: Tensor,
+        edge_m: float,
+        reach_m: float,
+        corner: Tensor | None = None,
+        most: int | None = None,
+    ) -> "Cells":
         """The cells, of ``edge_m`` by ``edge_m``, of points ``coord`` float64 (N, 3), N > 0.
 
         They begin at multiples of their edge from ``corner`` (3,), or from the lowest x and y without one.
 
-        If the raster would have more than ``MAX_RASTER_CELLS``, empty columns and rows wider than filters of radius
-        ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until that suffices.
+        If the raster would have more than ``most`` cells (``MAX_RASTER_CELLS``), empty columns and rows wider than
+        filters of radius ``reach_m`` look across are left out of it, which changes no height; the edge is doubled until
+        that suffices.
         """
+        most = most or MAX_RASTER_CELLS
         across = coord[:, :2].unbind(1)
         low, high = torch.stack([torch.stack(torch.aminmax(axis)) for axis in across], 1)
         begin = low if corner is None else corner[:2].double()
@@ -47,11 +56,11 @@ class Cells:
                 math.floor((last - zero) / edge_m) - start + 1
                 for last, zero, start in zip(high, begin, first, strict=True)
             ]
-            if shape[0] * shape[1] > MAX_RASTER_CELLS:
+            if shape[0] * shape[1] > most:
                 gap = _window(reach_m, edge_m) + 4  # an opening looks two radii far, from what a 5 by 5 filter filled
                 index = [_without_gaps(each, gap) for each in index]
                 shape = [int(each.amax()) + 1 for each in index]
-            if shape[0] * shape[1] <= MAX_RASTER_CELLS:
+            if shape[0] * shape[1] <= most:
                 return cls((shape[0], shape[1]), index[0] * shape[1] + index[1], edge_m)
             edge_m *= 2
 

@@ -34,6 +34,15 @@ def second_lowest(raster: Tensor, width: int) -> Tensor:
     return second
 
 
+def windowed_sum(raster: Tensor, width: int, axis: int) -> Tensor:
+    """The sum of the window along ``axis`` around each cell of ``raster``."""
+    size, total = raster.shape[axis], raster.clone()
+    for step in range(1, min(width // 2 + 1, size)):
+        total.narrow(axis, step, size - step).add_(raster.narrow(axis, 0, size - step))
+        total.narrow(axis, 0, size - step).add_(raster.narrow(axis, step, size - step))
+    return total
+
+
 def _framed(raster: Tensor, width: int, axis: int) -> Tensor:
     """``raster`` with as much infinity on both sides as windows of ``width`` reach beyond it."""
     beyond = [0, 0, 0, 0]

@@ -11,12 +11,15 @@ def halo_m(procedure: InferenceProcedure) -> float:
     """Metres around a place beyond which the cloud does not matter for the answer there, or as good as not.
 
     The network looks around as far as the halo of a tile is wide, and each of the features that it reads there as far
-    as the transform looks that makes it. What looks at a number of nearest points counts as looking no farther.
+    as the transform looks that makes it, farther by what those look whose results it reads. What looks at a number of
+    nearest points counts as looking no farther.
     """
-    looks = [0.0]
+    looks, behind = [0.0], 0.0
     for transform in (*procedure.transform, *procedure.post_transform):
-        reach = TRANSFORMS[transform["type"]].reach
-        if reach is not None:
-            looks.append(reach(**{key: value for key, value in transform.items() if key != "type"}))
+        kind = TRANSFORMS[transform["type"]]
+        if kind.reach is not None:
+            look = behind + kind.reach(**{key: value for key, value in transform.items() if key != "type"})
+            looks.append(look)
+            behind = look if kind.is_read else behind
     edge = float(np.max(procedure.voxelize.get("grid_size", 0.05)))
     return (HALO_VOXELS * edge + max(looks)) * procedure.unit.metres

@@ -13,6 +13,7 @@ from app.errors import BadModel, BadRequest
 
 from . import aerial, roughness
 from .sample import Sample, box, moved, take
+from .support import support, support_reach_m
 from .upload import upload
 from .voxelize import grid_sample
 
@@ -217,11 +218,13 @@ class TransformType(NamedTuple):
         draws: whether it also needs ``rng``, a RandomState.
         reach: takes the config's keys by name; how far around a point it looks, in metres. None for the point alone, or
             its nearest ones.
+        is_read: whether later transforms read what this one adds, so that they look so much farther.
     """
 
     function: Callable[..., Sample]
     draws: bool = False
     reach: Callable[..., float] | None = None
+    is_read: bool = False
 
     def keys(self) -> list[inspect.Parameter]:
         """The parameters that a config may state."""
@@ -250,6 +253,7 @@ TRANSFORMS = {
     "Returns": TransformType(aerial.returns),
     "Roughness": TransformType(roughness.roughness),
     "SphereCrop": TransformType(sphere_crop),
+    "Support": TransformType(support, reach=support_reach_m, is_read=True),
     "ToTensor": TransformType(to_tensor),
     "Update": TransformType(update),
     "VoxelOffset": TransformType(aerial.voxel_offset),

@@ -19,13 +19,14 @@ pytestmark = pytest.mark.gpu
 
 TRANSFORMS = [
     {"type": "CenterShift", "apply_z": True},
+    {"type": "Support", "cell_m": (8.0, 0.5)},
     {"type": "HeightAboveLowest", "cell_m": 2.0, "radii_m": (10.0, 40.0), "scale_m": 10.0, "clip_m": 50.0},
-    {"type": "HeightAboveOpening", "cell_m": 2.0, "radii_m": (3.0, 24.0), "pit_m": 3.0},
+    {"type": "HeightAboveOpening", "cell_m": 2.0, "radii_m": (3.0, 24.0), "pit_m": 3.0, "least_support": 0.56},
     {"type": "Returns"},
     {"type": "VoxelOffset", "grid_size": 0.5},
     {"type": "NormalizeColor"},
 ]
-FEATURES = ("coord", "color", "strength", "height", "relief", "returns", "offset", "displacement")
+FEATURES = ("coord", "color", "strength", "height", "relief", "support", "returns", "offset", "displacement")
 
 
 def hills(num_points: int, *, has_gaps: bool = True) -> Cloud:

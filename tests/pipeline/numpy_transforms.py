@@ -35,10 +35,10 @@ def voxels(coord, grid_size):
     return grid_coord, inverse, first
 
 
-def lowest_of_cells(coord, cell_m):
+def lowest_of_cells(coord, cell_m, is_terrain=True):
     column, row = np.floor((coord[:, :2] - coord[:, :2].min(0)) / cell_m).astype(np.int64).T
     lowest = np.full((column.max() + 1, row.max() + 1), np.inf)
-    np.minimum.at(lowest, (column, row), coord[:, 2])
+    np.minimum.at(lowest, (column, row), np.where(is_terrain, coord[:, 2], np.inf))
     return lowest, (column, row)
 
 
@@ -59,17 +59,27 @@ def height_over(surface, cells, z):
     return np.where(np.isfinite(below), z - np.where(np.isfinite(below), below, 0), 0)
 
 
-def height_above_lowest(coord, cell_m, radii_m, scale_m, clip_m):
+def support(coord, cell_m):
+    """Counted point by point, where the heights of all fit into the layers."""
+    edge_m, layer_m = cell_m
+    cells = np.floor((coord.astype(np.float64) - coord.min(0)) / [edge_m, edge_m, layer_m]).astype(np.int64)
+    counts = np.zeros(cells.max(0) + 1)
+    np.add.at(counts, tuple(cells.T), 1)
+    around = ndimage.convolve(counts, np.ones((3, 3, 3)), mode="constant")
+    return np.sqrt(np.sqrt(around / around.max(2, keepdims=True)))[tuple(cells.T)][:, None]
+
+
+def height_above_lowest(coord, cell_m, radii_m, scale_m, clip_m, is_terrain=True):
     coord = coord.astype(np.float64)
-    lowest, cells = lowest_of_cells(coord, cell_m)
+    lowest, cells = lowest_of_cells(coord, cell_m, is_terrain)
     ground = second_lowest(lowest, 3)
     heights = [height_over(eroded(ground, width(radius_m, cell_m)), cells, coord[:, 2]) for radius_m in radii_m]
     return np.stack([np.clip(height, -clip_m, clip_m) / scale_m for height in heights], 1)
 
 
-def height_above_opening(coord, cell_m, radii_m, pit_m):
+def height_above_opening(coord, cell_m, radii_m, pit_m, is_terrain=True):
     coord = coord.astype(np.float64)
-    lowest, cells = lowest_of_cells(coord, cell_m)
+    lowest, cells = lowest_of_cells(coord, cell_m, is_terrain)
     second = second_lowest(lowest, 5)
     ground = np.where(np.isfinite(second) & (lowest < second - pit_m), second, lowest)
     relief = []

@@ -13,10 +13,11 @@ from app.pipeline.segmenter import Segmenter
 from tests.pipeline.pipeline_samples import make_procedure, make_terrain
 
 HEIGHTS = [
+    {"type": "Support", "cell_m": (3.0, 0.5)},
     {"type": "HeightAboveLowest", "cell_m": 2.0, "radii_m": (4.0,), "scale_m": 10.0, "clip_m": 50.0},
-    {"type": "HeightAboveOpening", "cell_m": 1.5, "radii_m": (3.0,), "pit_m": 3.0},
+    {"type": "HeightAboveOpening", "cell_m": 1.5, "radii_m": (3.0,), "pit_m": 3.0, "least_support": 0.6},
 ]
-REACH_M = 13  # of both, and of a voxel
+REACH_M = 19  # of all, and of a voxel
 AT = np.array([652_345.67, 6_861_234.5, 321.0])
 
 

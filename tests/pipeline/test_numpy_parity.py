@@ -76,6 +76,25 @@ def test_heights(coord, cell_m):
     assert relief.abs().max() > 1
 
 
+@pytest.mark.parametrize("cell_m", [(8.0, 0.5), (3.0, 0.25)])
+def test_support_and_heights_over_what_has_it(coord, cell_m):
+    found = run(coord, type="Support", cell_m=cell_m)["support"].numpy()
+    np.testing.assert_allclose(found, reference.support(coord, cell_m), rtol=0, atol=1e-6)
+    least = float(np.quantile(found, 0.3)) + 1e-5
+    lowest = {"cell_m": 2.0, "radii_m": (3.0, 10.0), "scale_m": 10.0, "clip_m": 4.0}
+    opening = {"cell_m": 2.0, "radii_m": (3.0, 24.0), "pit_m": 1.0}
+    is_terrain = found[:, 0] >= least
+    heights = run(coord, {"support": found}, type="HeightAboveLowest", least_support=least, **lowest)["height"]
+    relief = run(coord, {"support": found}, type="HeightAboveOpening", least_support=least, **opening)["relief"]
+    np.testing.assert_allclose(
+        heights, reference.height_above_lowest(coord, **lowest, is_terrain=is_terrain), atol=1e-7
+    )
+    np.testing.assert_allclose(
+        relief, reference.height_above_opening(coord, **opening, is_terrain=is_terrain), atol=1e-6
+    )
+    assert (relief.numpy() != reference.height_above_opening(coord, **opening)).any()
+
+
 def test_returns(coord):
     rng = np.random.RandomState(0)
     number, total = rng.randint(0, 6, (2, len(coord), 1)).astype(np.float32)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from augment import graft, ground_height_m
-from tiles import Tile, join
+from augment import graft, ground_height_m, middle_of_buildings, string
+from noise import KINDS, strew
+from tiles import BUILDING, NOISE, WIRE, Tile, halves, join
 
 from app.sample.tile import las_bytes, make_tile
 from app.zoo.loading import load_model
@@ -85,3 +86,48 @@ def test_joined_tiles_have_the_points_of_both():
     both = join(one, other)
     assert len(both) == 80
     np.testing.assert_array_equal(both.label, np.concatenate([one.label, other.label]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_is_added_and_labelled_where_it_lies_apart(seed):
+    tile = hill(4000, 10.0, 1)
+    made = strew(tile, 0.05, np.random.default_rng(seed))
+    np.testing.assert_array_equal(made.xyz[:4000], tile.xyz)
+    np.testing.assert_array_equal(made.label[:4000], tile.label)
+    assert 0 < len(made) - 4000 <= 200
+    new = made.take(np.arange(4000, len(made)))
+    assert set(new.label) <= {-1, NOISE}
+    distance_m = np.linalg.norm(new.xyz[:, None] - tile.xyz[None, ::4], axis=2).min(1)
+    assert (distance_m[new.label == NOISE] > 0.8).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_noise_gives_points(kind):
+    xyz = kind(hill(4000, 10.0, 1), 100, np.random.default_rng(3))
+    assert xyz.shape[1] == 3
+    assert 10 <= len(xyz) <= 100
+    assert np.isfinite(xyz).all()
+
+
+def test_wires_hang_over_the_ground():
+    tile = hill(20_000, 10.0, 1)
+    made = string(tile, np.random.default_rng(0))
+    wires = made.xyz[made.label == WIRE]
+    assert len(wires) > 20
+    assert (wires[:, 2] - (10 + 0.1 * wires[:, 0]) > 1).all()
+
+
+def test_a_short_building_has_one_place_and_all_else_its_own():
+    tile = hill(20_000, 10.0, 1)
+    inside = (np.abs(tile.xyz[:, :2] - 30) < 6).all(1)
+    tile.label[inside] = BUILDING
+    plane = middle_of_buildings(tile)
+    assert np.ptp(plane[inside], axis=0).max() == 0
+    np.testing.assert_allclose(plane[inside][0], [30, 30], atol=0.5)
+    np.testing.assert_array_equal(plane[~inside], tile.xyz[~inside, :2])
+
+
+def test_the_end_of_a_tile_lies_apart_from_the_rest():
+    rest, end = halves(hill(4000, 10.0, 1), 15)
+    assert end.xyz[:, 1].min() - rest.xyz[:, 1].max() >= 19.5
+    assert len(rest) + len(end) < 4000

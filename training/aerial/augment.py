@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-from tiles import IGNORE, Tile, join
+from noise import HIGHEST_SHARE, LEAST_SHARE, strew
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from tiles import BUILDING, IGNORE, WIRE, Tile, join
 
 Generator = np.random.Generator
+LEAST_DENSITY_OF_WIRES = 1.5  # points per m2; of a thinner tile's wires so few points are left that nothing tells them
 
 
 def thin(tile: Tile, density_per_m2: float, rng: Generator) -> Tile:
@@ -13,6 +17,8 @@ def thin(tile: Tile, density_per_m2: float, rng: Generator) -> Tile:
     keep = density_per_m2 / tile.density_per_m2
     if keep >= 1:
         return tile
+    if density_per_m2 < LEAST_DENSITY_OF_WIRES:
+        tile = replace(tile, label=np.where(tile.label == WIRE, IGNORE, tile.label))
     if rng.random() < 0.5:
         return tile.take(rng.random(len(tile)) < keep)
     order = rng.permutation(len(tile))
@@ -32,26 +38,83 @@ def turn(tile: Tile, rng: Generator) -> Tile:
 
 
 def warp(tile: Tile, rng: Generator) -> Tile:
-    """Another terrain: a slope and a few long waves added to the height."""
-    x, y, z = tile.xyz.T
-    heading, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
-    z = z + slope * (np.cos(heading) * x + np.sin(heading) * y)
+    """Another terrain: a slope, a few long waves, and now and then a step, added to the height.
+
+    Buildings up to 30 m long and wide stay level in half of the cases; what is longer follows the terrain.
+    """
+    plane = tile.xyz[:, :2]
+    if rng.random() < 0.5:
+        plane = middle_of_buildings(tile)
+    x, y = plane.T
+    heading, steepest = rng.uniform(0, 2 * np.pi), 0.9 if rng.random() < 0.3 else 0.25
+    slope = rng.uniform(0, steepest)
+    added = slope * (np.cos(heading) * x + np.sin(heading) * y)
     for _ in range(rng.integers(0, 4)):
         length_m = np.exp(rng.uniform(np.log(40), np.log(400)))
         heading, phase = rng.uniform(0, 2 * np.pi, 2)
         along = np.cos(heading) * x + np.sin(heading) * y
-        z = z + rng.uniform(0, 0.02) * length_m * np.sin(2 * np.pi * along / length_m + phase)
-    return replace(tile, xyz=np.column_stack([x, y, z]))
+        added += rng.uniform(0, 0.02 + slope / 10) * length_m * np.sin(2 * np.pi * along / length_m + phase)
+    for _ in range(rng.integers(1, 4) if rng.random() < 0.25 else 0):
+        heading = rng.uniform(0, 2 * np.pi)
+        along = np.cos(heading) * x + np.sin(heading) * y
+        begin, width_m = rng.choice(along), np.exp(rng.uniform(np.log(0.3), np.log(15)))
+        added += np.exp(rng.uniform(0, np.log(20))) * np.clip((along - begin) / width_m, 0, 1)
+    return replace(tile, xyz=tile.xyz + added[:, None] * [0, 0, 1])
+
+
+def middle_of_buildings(tile: Tile) -> np.ndarray:
+    """x and y (N, 2) of each point, for points of a building up to 30 m long and wide that of its middle."""
+    plane = tile.xyz[:, :2].copy()
+    rows = np.flatnonzero(tile.label == BUILDING)
+    if not len(rows):
+        return plane
+    edge_m = max(1.0, 1.5 * tile.density_per_m2**-0.5)
+    column, row = ((plane[rows] - plane[rows].min(0)) / edge_m).astype(np.int64).T
+    raster = np.zeros((column.max() + 1, row.max() + 1), bool)
+    raster[column, row] = True
+    number = ndimage.label(raster, np.ones((3, 3)))[0][column, row]
+    count = np.maximum(np.bincount(number), 1)
+    middle = np.stack([np.bincount(number, plane[rows, axis]) / count for axis in (0, 1)], 1)
+    reach_m = np.zeros(len(count))
+    np.maximum.at(reach_m, number, np.abs(plane[rows] - middle[number]).max(1))
+    is_short = reach_m[number] < 15
+    plane[rows[is_short]] = middle[number[is_short]]
+    return plane
 
 
 def jitter(tile: Tile, rng: Generator) -> Tile:
-    """Ranging noise of 0 to 10 cm, and a few stray points above and below, which are ignored."""
-    xyz = tile.xyz + rng.normal(0, rng.uniform(0, 0.1), tile.xyz.shape)
-    label = tile.label.copy()
-    stray = rng.choice(len(tile), rng.binomial(len(tile), rng.uniform(0, 3e-4)), replace=False)
-    xyz[stray, 2] += rng.uniform(-20, 60, len(stray))
-    label[stray] = IGNORE
-    return replace(tile, xyz=xyz, label=label)
+    """Ranging noise of 0 to 10 cm."""
+    return replace(tile, xyz=tile.xyz + rng.normal(0, rng.uniform(0, 0.1), tile.xyz.shape))
+
+
+def string(tile: Tile, rng: Generator) -> Tile:
+    """One to six wires side by side, hanging 6 to 40 m over the ground from end to end of the tile."""
+    ground = tile.xyz[tile.label == 0]
+    if len(ground) < 100 or tile.density_per_m2 < LEAST_DENSITY_OF_WIRES:
+        return tile
+    heading, begin = rng.uniform(0, 2 * np.pi), ground[rng.integers(len(ground))]
+    length_m, span_m = np.ptp(tile.xyz[:, :2], axis=0).max(), rng.uniform(30, 350)
+    lowest_m, sag_m = np.exp(rng.uniform(np.log(6), np.log(40))), span_m * rng.uniform(0.01, 0.04)
+    every_m = rng.uniform(0.3, 2.0) * tile.density_per_m2**-0.5
+    parts = []
+    for _ in range(rng.integers(1, 7)):
+        across_m, over_m = rng.uniform(-8, 8), rng.uniform(0, lowest_m / 2)
+        along_m = np.arange(-length_m, length_m, every_m)
+        along_m = along_m[rng.random(len(along_m)) < 0.9]
+        place = (along_m / span_m + 0.5) % 1 - 0.5
+        z = begin[2] + lowest_m + over_m + 4 * sag_m * place**2
+        x = begin[0] + np.cos(heading) * along_m - np.sin(heading) * across_m
+        y = begin[1] + np.sin(heading) * along_m + np.cos(heading) * across_m
+        parts.append(np.stack([x, y, z], 1) + rng.normal(0, 0.05, (len(z), 3)))
+    xyz = np.concatenate(parts)
+    low, high = tile.xyz.min(0), tile.xyz.max(0)
+    xyz = xyz[((xyz[:, :2] >= low[:2]) & (xyz[:, :2] <= high[:2])).all(1)]
+    near_m, _ = cKDTree(tile.xyz).query(xyz)
+    xyz = xyz[near_m > 1.5]
+    if not len(xyz):
+        return tile
+    wires = replace(tile.take(rng.integers(len(tile), size=len(xyz))), xyz=xyz, label=np.full(len(xyz), WIRE))
+    return join(tile, wires)
 
 
 def forget_returns(tile: Tile) -> Tile:
@@ -155,13 +218,17 @@ def label_of_height(height_m: np.ndarray) -> np.ndarray:
 
 def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         tile = grow(tile, rng)
     tile = turn(hide(tile, rng), rng)
+    if rng.random() < 0.1:
+        tile = string(tile, rng)
     if rng.random() < 0.6:
         tile = warp(tile, rng)
     if rng.random() < 0.7:
         tile = jitter(tile, rng)
+    if rng.random() < 0.6:
+        tile = strew(tile, np.exp(rng.uniform(np.log(LEAST_SHARE), np.log(HIGHEST_SHARE))), rng)
     if rng.random() < 0.35:
         tile = forget_returns(tile)
     return tile

@@ -20,9 +20,10 @@ class Crops(IterableDataset):
     """Endless crops: (grid coordinates int64 (V, 3), coordinates float32 (V, 3), features without roughness float32
     (V, C), labels int64 (V,)).
 
-    A tile is drawn with the square root of its labelled points; its own density, or one between the sparsest worth
-    serving and its own; a square of about ``points`` points at that density. Every other square has a part of another
-    tile put into it; then ``augment`` changes it.
+    A tile is drawn with the square root of its labelled points, half as often if it is labelled in part, and again if
+    nearly all of it is ground; its own density, or one between the sparsest worth serving and its own; a square of
+    about ``points`` points at that density, around any point or one of a class drawn from those of the tile. Every
+    other square has a part of another tile put into it; then ``augment`` changes it.
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
@@ -31,10 +32,12 @@ class Crops(IterableDataset):
         self.post_transform, self.neighbours = _without_roughness(test["test_cfg"]["post_transform"])
         self.points = points
         self.seed = seed
-        weight = np.array(
-            [np.sqrt((tile.label >= 0).sum()) * (0.5 if (tile.label == 4).mean() > 0.5 else 1) for tile in tiles]
-        )
+        weight = np.array([chance_of(tile) for tile in tiles])
         self.chance = weight / weight.sum()
+        self.rows = [
+            [np.flatnonzero(tile.label == number) for number in np.unique(tile.label[tile.label >= 0])]
+            for tile in tiles
+        ]
         self.density_per_m2 = [tile.density_per_m2 for tile in tiles]
 
     def __iter__(self):
@@ -55,7 +58,9 @@ class Crops(IterableDataset):
         if density_per_m2 is None and rng.random() < 0.5 and density > SPARSEST_PER_M2:
             target = np.exp(rng.uniform(np.log(SPARSEST_PER_M2), np.log(density)))
         side_m = np.clip(np.sqrt(self.points * rng.uniform(0.3, 1.2) / target), 30, 700)
-        centre = tile.xyz[rng.integers(len(tile)), :2]
+        rows = self.rows[index]
+        row = rng.choice(rows[rng.integers(len(rows))]) if rng.random() < 0.5 else rng.integers(len(tile))
+        centre = tile.xyz[row, :2]
         inside = (np.abs(tile.xyz[:, :2] - centre) < side_m / 2).all(1)
         crop = tile.take(inside)
         return thin(crop, target, rng) if len(crop) > 200 else crop
@@ -67,6 +72,17 @@ class Crops(IterableDataset):
         sample = apply([config["voxelize"] | {"mode": "train"}], sample, picker)
         sample = apply(self.post_transform, sample) | {"segment": sample["segment"]}
         return sample["grid_coord"], sample["coord"].float(), sample["feat"], sample["segment"]
+
+
+def chance_of(tile: Tile) -> float:
+    """How often the tile is drawn, beside others."""
+    known = tile.label[tile.label >= 0]
+    chance = np.sqrt(len(known))
+    if "partial" in tile.name:
+        chance /= 2
+    if (known == 0).mean() > 0.9:
+        chance /= 2
+    return float(chance)
 
 
 def _without_roughness(transforms: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[int, ...]]:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 from augment import forget_returns, thin
-from tiles import Tile
+from noise import strew
+from tiles import NOISE, NUM_CLASSES, Tile
 from torch import nn
 
 from app.confusion import Confusion
@@ -14,7 +15,7 @@ from app.pipeline.sample import take
 from app.pipeline.transforms import apply
 from app.pipeline.voxelize import voxelize
 
-MERGED = np.array([0, 1, 1, 2])  # ground, vegetation, building
+SCORED = (0, 1, 3)  # ground, vegetation, building in a confusion matrix with vegetation in row 1
 
 
 @torch.inference_mode()
@@ -48,27 +49,57 @@ def iou(counts: np.ndarray) -> np.ndarray:
 
 
 def merge(counts: np.ndarray) -> np.ndarray:
-    """The confusion matrix with low, medium and high vegetation as one."""
-    gather = np.eye(3, dtype=np.int64)[MERGED]
-    return gather.T @ counts @ gather
+    """The confusion matrix with low, medium and high vegetation as one, in row and column 1; 2 stays empty."""
+    merged = counts.copy()
+    merged[1] += merged[2]
+    merged[:, 1] += merged[:, 2]
+    merged[2] = merged[:, 2] = 0
+    return merged
 
 
 def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: str) -> dict[str, Any]:
-    """Pooled and per-tile scores, as they are, thinned to a sparse survey, and without return numbers."""
+    """Pooled and per-tile scores: as they are, thinned to a sparse survey, without return numbers, with noise."""
     rng = np.random.default_rng(0)
     variants = {
         "as is": tiles,
         "1 point per m2": [thin(tile, 1.0, rng) for tile in tiles],
         "no returns": [forget_returns(tile) for tile in tiles],
+        "0.5 % noise": [strew(tile, 0.005, rng) for tile in tiles],
+        "2 % noise": [strew(tile, 0.02, rng) for tile in tiles],
+        "5 % noise": [strew(tile, 0.05, rng) for tile in tiles],
     }
     scores: dict[str, Any] = {}
     for name, variant in variants.items():
-        each = {tile.name: confusion(tile.label, predict(network, test, tile, device), 4) for tile in variant}
+        found = [predict(network, test, tile, device) for tile in variant]
+        each = {
+            tile.name: confusion(tile.label, labels, NUM_CLASSES) for tile, labels in zip(variant, found, strict=True)
+        }
         pooled = sum(each.values())
         scores[name] = {
             "classes": iou(pooled).round(4).tolist(),
-            "merged": iou(merge(pooled)).round(4).tolist(),
-            "miou": round(float(iou(merge(pooled)).mean()), 4),
-            "tiles": {tile: iou(merge(counts)).round(3).tolist() for tile, counts in each.items()},
+            "merged": iou(merge(pooled))[[*SCORED]].round(4).tolist(),
+            "miou": round(float(iou(merge(pooled))[[*SCORED]].mean()), 4),
+            "confusion": pooled.tolist(),
+            "noise": noise_scores(
+                variant, found, [min(len(one), len(tile)) for one, tile in zip(variant, tiles, strict=True)]
+            ),
+            "tiles": {tile: iou(merge(counts))[[*SCORED]].round(3).tolist() for tile, counts in each.items()},
         }
     return scores
+
+
+def noise_scores(tiles: list[Tile], found: list[np.ndarray], num_real: list[int]) -> dict[str, float]:
+    """Precision and recall of the class noise, and the share of real points that are called so.
+
+    The first ``num_real`` points of a tile are real; of those strewn among them some are too near to be told.
+    """
+    is_real = np.concatenate([np.arange(len(tile)) < real for tile, real in zip(tiles, num_real, strict=True)])
+    is_noise = np.concatenate([tile.label for tile in tiles]) == NOISE
+    called = np.concatenate(found) == NOISE
+    hit, lost = (called & is_noise).sum(), (called & is_real & ~is_noise).sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "precision": round(float(hit / (hit + lost)), 4),
+            "recall": round(float(hit / is_noise.sum()), 4),
+            "lost": round(float(lost / is_real.sum()), 7),
+        }

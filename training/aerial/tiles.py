@@ -7,9 +7,13 @@ from pathlib import Path
 import laspy
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 IGNORE = -1
-CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: 3}
+BUILDING, WIRE, NOISE = 3, 4, 5
+NUM_CLASSES = 6
+CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: BUILDING, 14: WIRE}
+ARTEFACTS = (7, 65)  # noise where they are far from all other points
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,37 @@ def join(one: Tile, other: Tile) -> Tile:
     return Tile(one.name, *(np.concatenate(pair) for pair in pairs))
 
 
+def is_isolated(xyz: np.ndarray, tile: Tile) -> np.ndarray:
+    """bool (M,), whether points are so far from all of the tile that they can be told from them.
+
+    Below the nearest point they need a distance of one spacing of points and of 0.8 m, above it three and 2 m.
+    """
+    spacing_m = tile.density_per_m2**-0.5
+    distance_m, nearest = cKDTree(tile.xyz).query(xyz)
+    is_below = xyz[:, 2] - tile.xyz[nearest, 2] < -0.7 * distance_m
+    return distance_m > np.where(is_below, max(0.8, spacing_m), max(2.0, 3 * spacing_m))
+
+
 def read(path: Path) -> Tile:
     """One LAZ file with its ASPRS codes mapped to the classes of the config."""
     las = laspy.read(path)
-    codes = np.full(256, IGNORE, np.int64)
-    codes[list(CLASS_OF_ASPRS)] = list(CLASS_OF_ASPRS.values())
-    xyz = np.stack([las.x, las.y, las.z], 1)
-    return Tile(
-        path.stem,
-        xyz - xyz.min(0),
-        np.asarray(las.return_number),
-        np.asarray(las.number_of_returns),
-        codes[np.asarray(las.classification)],
-    )
+    class_of_code = np.full(256, IGNORE, np.int64)
+    class_of_code[list(CLASS_OF_ASPRS)] = list(CLASS_OF_ASPRS.values())
+    xyz, codes = np.stack([las.x, las.y, las.z], 1), np.asarray(las.classification)
+    echoes = np.asarray(las.return_number), np.asarray(las.number_of_returns)
+    tile = Tile(path.stem, xyz - xyz.min(0), *echoes, class_of_code[codes])
+    is_artefact = np.isin(codes, ARTEFACTS)
+    if is_artefact.any():
+        tile.label[is_artefact] = np.where(is_isolated(tile.xyz[is_artefact], tile.take(~is_artefact)), NOISE, IGNORE)
+    return tile
 
 
-def read_folder(folder: Path, without: tuple[str, ...] = ()) -> list[Tile]:
-    """Every LAZ file of a folder but those whose name contains a word of ``without``."""
-    paths = [path for path in sorted(folder.glob("*.laz")) if not any(word in path.stem for word in without)]
-    return [read(path) for path in paths]
+def read_folder(folder: Path) -> list[Tile]:
+    """Every LAZ file of a folder."""
+    return [read(path) for path in sorted(folder.glob("*.laz"))]
+
+
+def halves(tile: Tile, kept_m: float) -> tuple[Tile, Tile]:
+    """The tile without its north end, and the end of ``kept_m``, which a strip of 20 m separates."""
+    from_end_m = tile.xyz[:, 1].max() - tile.xyz[:, 1]
+    return tile.take(from_end_m > kept_m + 20), tile.take(from_end_m < kept_m)

@@ -2,9 +2,9 @@
 
 python training/aerial/train.py --data FOLDER --out FOLDER [--minutes 9] [--without WORD …]
 
-FOLDER holds train/*.laz and val/*.laz with ASPRS codes. Writes an experiment folder (config.py, model/model_best.pth)
-and scores.json. ``--without`` leaves tiles out of training and scores them instead: how well the network meets a new
-survey.
+FOLDER holds train/*.laz and val/*.laz with ASPRS codes. Writes an experiment folder (config.py, model/model_best.pth),
+every minute and at the end, and scores.json. The north end of each power line is left out of training and scored.
+``--without`` leaves tiles out of training and scores them instead: how well the network meets a new survey.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from crops import Crops, collate
 from loss import Loss
 from score import report
-from tiles import read_folder
+from tiles import WIRE, Tile, halves, read_folder
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -28,8 +28,12 @@ from app.networks.voxel_batch import VoxelBatch
 from app.zoo import checkpoint
 from app.zoo.config import evaluate
 
-CONFIG = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1/config.py"
+CONFIG = Path(__file__).parent / "config.py"
 AVERAGE_EVERY = 10  # steps
+SAVE_EVERY_S = 60
+PRINT_EVERY = 200  # steps
+ROUGHNESS = 8  # inputs
+KEPT_M = 150  # of each power line
 
 
 def arguments() -> argparse.Namespace:
@@ -44,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--start", type=Path, help="experiment folder to go on from; new input channels start at zero")
     parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--without", nargs="*", default=[], help="tiles to leave out and to score")
     return parser.parse_args()
 
@@ -64,16 +69,26 @@ def follow(average: nn.Module, network: nn.Module, share: float) -> None:
 
 
 def resume(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Load weights; where the stem has more input channels than they have, the further ones are zero."""
-    stem = "backbone.conv_input.0.weight"
-    missing = network.state_dict()[stem].shape[-1] - weights[stem].shape[-1]
-    network.load_state_dict(weights | {stem: nn.functional.pad(weights[stem], (0, missing))})
+    """Load weights that may lack the last classes, which begin as unlikely, and inputs before roughness, as zero."""
+    wanted, stem = network.state_dict(), "backbone.conv_input.0.weight"
+    weight, bias = "backbone.final.weight", "backbone.final.bias"
+    given, roughness = weights[stem].split([weights[stem].shape[-1] - ROUGHNESS, ROUGHNESS], -1)
+    missing = wanted[stem].shape[-1] - weights[stem].shape[-1]
+    further = len(wanted[bias]) - len(weights[bias])
+    head = weights[weight].reshape(-1, len(weights[bias]))  # as FinalConv reads it, (in, out)
+    network.load_state_dict(
+        weights
+        | {
+            stem: torch.cat([nn.functional.pad(given, (0, missing)), roughness], -1),
+            weight: nn.functional.pad(head, (0, further)).reshape(wanted[weight].shape),
+            bias: nn.functional.pad(weights[bias], (0, further), value=-3.0),
+        }
+    )
 
 
-def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
+def train(options: argparse.Namespace, config: dict, tiles: list[Tile], device: str) -> nn.Module:
     """The averaged network after ``minutes`` of training."""
     torch.manual_seed(options.seed)
-    tiles = read_folder(options.data / "train", tuple(options.without))
     crops = Crops(tiles, config["data"]["test"], options.points, options.seed)
     loader = DataLoader(
         crops,
@@ -88,7 +103,7 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
     average = copy.deepcopy(network).eval()
     loss_of = Loss().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=0.02, fused=device == "cuda")
-    start, running = time.monotonic(), torch.zeros((), device=device)
+    start, saved, running = time.monotonic(), 0.0, torch.zeros((), device=device)
     for step, batch in enumerate(loader):
         progress = (time.monotonic() - start) / (60 * options.minutes)
         if progress >= 1:
@@ -104,8 +119,11 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
         optimizer.step()
         if step % AVERAGE_EVERY == 0:
             follow(average, network, max(0.01, AVERAGE_EVERY / (step + AVERAGE_EVERY)))
+        if time.monotonic() - start > saved + SAVE_EVERY_S:
+            saved = time.monotonic() - start
+            save(average, options.out, options.config)
         running.lerp_(loss.detach(), max(0.01, 1 / (step + 1)))
-        if step % 500 == 0:
+        if step % PRINT_EVERY == 0:
             print(
                 f"{options.out.name}: step {step}, {progress:.0%}, loss {running.item():.4f}",
                 f"{len(batch.labels)} voxels",
@@ -114,15 +132,17 @@ def train(options: argparse.Namespace, config: dict, device: str) -> nn.Module:
     return average
 
 
-def save(network: nn.Module, folder: Path) -> None:
+def save(network: nn.Module, folder: Path, config: Path) -> None:
     """The experiment folder, weights in half precision."""
     (folder / "model").mkdir(parents=True, exist_ok=True)
-    shutil.copy(CONFIG, folder / "config.py")
+    shutil.copy(config, folder / "config.py")
     weights = {
         name: (value.half() if value.is_floating_point() else value).cpu()
         for name, value in network.state_dict().items()
     }
-    torch.save({"state_dict": weights}, folder / "model" / "model_best.pth")
+    path = folder / "model" / "model_best.pth"
+    torch.save({"state_dict": weights}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 def main() -> None:
@@ -130,19 +150,28 @@ def main() -> None:
     options = arguments()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True  # sparse convolutions too, by tensor cores
-    config = evaluate(CONFIG)
-    network = train(options, config, device)
-    save(network, options.out)
-    held_out = [
-        tile for tile in read_folder(options.data / "train") if any(word in tile.name for word in options.without)
-    ]
-    scores = {"val": report(network, config["data"]["test"], read_folder(options.data / "val"), device)}
-    if held_out:
-        scores["held out"] = report(network, config["data"]["test"], held_out, device)
+    config = evaluate(options.config)
+    known, held_out, lines = [], [], []
+    for tile in read_folder(options.data / "train"):
+        if any(word in tile.name for word in options.without):
+            held_out.append(tile)
+        elif (tile.label == WIRE).any():
+            rest, end = halves(tile, KEPT_M)
+            known.append(rest)
+            lines.append(end)
+        else:
+            known.append(tile)
+    network = train(options, config, known, device)
+    save(network, options.out, options.config)
+    parts = {"val": read_folder(options.data / "val"), "power lines": lines, "held out": held_out}
+    scores = {name: report(network, config["data"]["test"], tiles, device) for name, tiles in parts.items() if tiles}
     (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
     for part, variants in scores.items():
         for variant, score in variants.items():
-            print(f"{options.out.name}: {part}, {variant}: mIoU {score['miou']}, {score['merged']}, {score['classes']}")
+            print(
+                f"{options.out.name}: {part}, {variant}: mIoU {score['miou']}, {score['merged']},",
+                f"{score['classes']}, noise {score['noise']}",
+            )
             print("   ", score["tiles"], flush=True)
 
 
