@@ -25,15 +25,18 @@ def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str])
     """The points of ``cloud`` within ``width_m`` of the border of ``bounds``, seen from above, as a cloud of its own.
 
     ``bounds`` have the unit of ``Cloud.xyz``. Of channels and further columns the ring has those among ``columns``, the
-    names that the model reads (``ModelCard.columns``). Points whose coordinates are not finite are left out. For
-    neighbours that overlap, the ring must be wider than the buffer by as much as they do.
+    names that the model reads (``ModelCard.columns``). Points whose coordinates are not finite, or outside ``bounds``
+    by more than ``width_m``, are left out: those of a damaged file lie anywhere, and would take its neighbours along.
+    For neighbours that overlap, the ring must be wider than the buffer by as much as they do.
     """
     width = _in_units(cloud, width_m)
-    low, high = _across(bounds)
-    x, y, z = cloud.xyz.T
-    (least_x, least_y), (most_x, most_y) = low + width, high - width
-    is_inner = (x > least_x) & (x < most_x) & (y > least_y) & (y < most_y)
-    rows = np.flatnonzero(~is_inner & np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
+    low, high = np.array(bounds, np.float64).reshape(2, 3)
+    is_near, is_inner = np.ones((2, len(cloud)), bool)
+    for axis, values in enumerate(cloud.xyz.T):  # comparisons are false for NaN
+        is_near &= (values >= low[axis] - width[axis]) & (values <= high[axis] + width[axis])
+        if axis < 2:
+            is_inner &= (values > low[axis] + width[axis]) & (values < high[axis] - width[axis])
+    rows = np.flatnonzero(is_near & ~is_inner)
     unread = {name: None for name, names in CHANNELS.items() if names.isdisjoint(columns)}
     extra = {name: values for name, values in cloud.extra.items() if name in columns}
     return replace(cloud, extra=extra, warnings=[], columns={}, **unread).taken(rows)  # type: ignore[arg-type]
@@ -55,8 +58,8 @@ def joined(
     that the model does not read are 0 in the context.
     """
     cloud = replace(cloud, warnings=list(cloud.warnings), frame=frame)
-    buffer = _in_units(cloud, buffer_m)
-    low, high = _across(bounds)
+    buffer = _in_units(cloud, buffer_m)[:2]
+    low, high = np.array(bounds, np.float64).reshape(2, 3)[:, :2]
     (least_x, least_y), (most_x, most_y) = low - buffer, high + buffer
     strips = []
     for each in rings:
@@ -117,12 +120,7 @@ def _with_context(cloud: Cloud, strips: Sequence[Cloud]) -> Cloud:
 
 
 def _in_units(cloud: Cloud, distance_m: float) -> np.ndarray:
-    """float64 (2,), a distance along x and y in the units of the cloud; metres if they are unknown."""
+    """float64 (3,), a distance along each axis in the units of the cloud; metres if they are unknown."""
     if cloud.units is None:
-        return np.full(2, distance_m)
-    return distance_m / np.array([axis.metres for axis in cloud.units.axes[:2]])
-
-
-def _across(bounds: Bounds) -> np.ndarray:
-    """float64 (2, 2), the lowest and the greatest x and y."""
-    return np.array(bounds, np.float64).reshape(2, 3)[:, :2]
+        return np.full(3, distance_m)
+    return distance_m / np.array([axis.metres for axis in cloud.units.axes])

@@ -55,6 +55,13 @@ def test_a_tile_narrower_than_two_strips_is_all_ring():
     assert len(ring_of(make_tile(), 0, 0.0)) == 0
 
 
+def test_points_that_lie_elsewhere_than_their_tile_are_no_context():
+    cloud = make_tile()
+    cloud.xyz[:, :2] = 1.0
+    cloud.xyz[:4] = [[1, 1, 2e6], [1, -9, 0], [90, 1, 0], [-7, 1, -16]]
+    np.testing.assert_array_equal(ring_of(cloud, 0).xyz, cloud.xyz[3:])
+
+
 def test_joined_are_the_points_of_the_rings_within_the_buffer_in_their_order():
     cloud, east, far = make_tile(), make_tile(40, seed=1), make_tile(80, seed=2)
     rings = [ring_of(far, 80), ring_of(east, 40)]
