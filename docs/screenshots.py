@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.sample.tile import make_tile
+from app.sample.tile import las_bytes, make_tile
 from tests.http.server import Server
 from tests.page.browser import launched
 from tests.page.clouds import ply
@@ -24,11 +24,12 @@ TO_WEBP = """async (png) => {
 
 
 def main() -> None:
-    """Classes, comparison, channels, a walk in the dark, a phone."""
+    """Classes, comparison, channels, a job, a walk in the dark, a phone."""
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log", models="") as server:
-        server.wait_ready()
-        with launched() as browser:
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = Path(folder) / "jobs"
+        with Server(Path(folder) / "log", models="", jobs_dir=jobs) as server, launched() as browser:
+            server.wait_ready()
             desk = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="light"), server)
             desk.open()
             desk.sample("town")
@@ -52,6 +53,15 @@ def main() -> None:
             bound.tab.select_option("#color-mode", "instance")
             bound.tab.locator("#channels").evaluate("(box) => box.scrollIntoView()")
             save(bound, "page-channels")
+            job = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="light"), server)
+            job.open()
+            job.tab.set_input_files("#file", survey_of(Path(folder) / "town"))
+            job.tab.wait_for_selector("#map-figures .tile.done >> nth=20", timeout=600_000)
+            job.tab.locator("#map-figures .tile.failed").click(timeout=600_000)
+            save(job, "page-jobs")
+            job.tab.on("dialog", lambda dialog: dialog.accept())
+            job.tab.click(".job button:has-text('Cancel')")
+            job.tab.wait_for_selector("#jobs-section", state="hidden")
             dark = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="dark"), server)
             dark.open("/#sample=forest&color=height&size=4")
             dark.wait_classes()
@@ -62,6 +72,19 @@ def main() -> None:
             phone.open("/#sample=village")
             phone.wait_classes()
             save(phone, "page-phone")
+
+
+def survey_of(folder: Path) -> list[Path]:
+    """A made-up town in 48 tiles, one of them damaged."""
+    folder.mkdir()
+    town = make_tile("town", size_m=320, density=1.5)
+    column, row = ((town.xyz[:, :2] - town.xyz[:, :2].min(axis=0)) // 40).astype(int).T
+    paths = [folder / f"town_{x}_{y}.laz" for x in range(8) for y in range(6)]
+    for path in paths:
+        x, y = map(int, path.stem.split("_")[1:])
+        data = las_bytes(town.taken((column == x) & (row == y)))
+        path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2) if (x, y) == (2, 3) else data)
+    return paths
 
 
 def parcels() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -64,6 +65,12 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
     extra = {name.removeprefix(_EXTRA): columns.pop(name) for name in list(columns) if name.startswith(_EXTRA)}
     given: dict[str, Any] = columns | vars(packed.meta) | {"warnings": [*packed.meta.warnings], "extra": extra}
     return Cloud(**given)
+
+
+def without(packed: Packed[CloudMeta], names: Collection[str]) -> Packed[CloudMeta]:
+    """A second owner of the file of a cloud, as one that has no extra columns ``names``."""
+    layout = [spec for spec in packed.layout if spec.name.removeprefix(_EXTRA) not in names or spec.name in _CLOUD]
+    return Packed(os.dup(packed.fd), layout, packed.meta)
 
 
 def check_cloud(packed: Packed[CloudMeta]) -> None:

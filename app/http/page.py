@@ -8,6 +8,9 @@ from pathlib import Path
 from apiflask import APIBlueprint
 from flask import Response, request
 
+from app.http.state import state
+from app.settings import MIB
+
 FILES = Path(__file__).parents[1] / "page"
 POLICY = "; ".join(
     [
@@ -40,7 +43,8 @@ blueprint = APIBlueprint("page", __name__, static_folder=str(FILES), static_url_
 def index() -> Response:
     """The page for a browser; a program gets the addresses of the API."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        response = Response(_page(), mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+        text = _page().replace("<html ", f"<html {_told()} ", 1)
+        response = Response(text, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
         response.headers["Cache-Control"] = "no-cache"
         response.add_etag()
         response.make_conditional(request)
@@ -50,6 +54,12 @@ def index() -> Response:
         response = Response(json.dumps(links) + "\n", 302, {"Location": location}, mimetype="application/json")
     response.vary.add("Accept")
     return response
+
+
+def _told() -> str:
+    """What the page has to know of this service before it asks anything, as attributes."""
+    max_body_bytes = state().settings.max_body_mib * MIB
+    return f'data-max-body-bytes="{max_body_bytes}"' + (" data-jobs" if state().jobs else "")
 
 
 @cache

@@ -172,12 +172,14 @@ class Manifest:
         ).fetchone()
         return found[0]
 
-    def rows(self, *states: State) -> Iterator[Row]:
-        """Every tile of the survey in one of ``states`` (all, if none is given), in order of the plan."""
+    def rows(self, *states: State, after: int = 0) -> Iterator[Row]:
+        """Every tile of the survey in one of ``states`` (all, if none is given), in order of the plan, of those with
+        ids greater than ``after``."""
         chosen = f"AND state IN ({', '.join('?' * len(states))})" if states else ""
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
-        cursor.execute(f"SELECT * FROM tile WHERE plan = ? {chosen} ORDER BY id", (self._plan, *map(str, states)))
+        query = f"SELECT * FROM tile WHERE plan = ? AND id > ? {chosen} ORDER BY id"
+        cursor.execute(query, (self._plan, after, *map(str, states)))
         return map(row_of, cursor)
 
     def row(self, number: int) -> Row:

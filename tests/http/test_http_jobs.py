@@ -117,6 +117,62 @@ def test_files_that_were_uploaded_come_back_labelled(service: Server):
     assert not (Path(service.environment["POINTSERVE_JOBS_DIR"]) / job["id"]).exists()
 
 
+def test_each_file_says_where_it_is_and_its_answer_is_had_as_the_page_shows_it(service: Server):
+    brought = {name: clouds.laz(rows) for name, rows in TILES.items()} | {"bad.laz": b"LASF" + bytes(500)}
+    job_id = uploaded(service, brought, params={"buffer": 0, "fields": "confidence"}).json()["id"]
+    first, second, bad = ended(service, job_id)["files"]
+    las = laspy.read(io.BytesIO(brought["west/a.laz"]))
+    np.testing.assert_allclose(first["bounds"], [*las.header.mins, *las.header.maxs])
+    assert bad["bounds"] is None
+    rest = service.get(f"/jobs/{job_id}?after={first['number']}").json()
+    assert [each["name"] for each in rest["files"]] == ["b.laz", "bad.laz"]
+    assert service.get(f"/jobs/{job_id}?after=-1").status_code == 400
+    assert (first["answer"], second["answer"], bad["answer"]) == ("west/a.laz", "b.laz", "")
+    path = f"/jobs/{job_id}/result/{second['answer']}"
+    answer = service.get(path)
+    view = service.get(f"{path}?output=view")
+    assert int(view.headers["Content-Length"]) == len(view.content)
+    header = view_header(view.content)
+    counts = {each["id"]: each["count"] for each in header["classes"] if each["count"]}
+    codes, numbers = np.unique(labels(answer.content), return_counts=True)
+    assert counts == dict(zip(codes.tolist(), numbers.tolist(), strict=True))
+    assert header["reference"] is None  # the file's own classes were overwritten
+    assert {"confidence", "label"} <= {column["name"] for column in header["columns"]}
+    assert service.get(f"{path}?output=laz").status_code == 400
+    assert service.get(f"/jobs/{job_id}/result/report.html?output=view").status_code == 415
+
+
+@pytest.mark.parametrize("output", ["las", "ply", "pcd", "csv"])
+def test_an_answer_is_shown_with_the_labels_that_it_holds(service: Server, output: str):
+    answer = service.post(f"/jobs?filename=tile.laz&output={output}", data=clouds.laz(TILES["b.laz"]))
+    job = ended(service, answer.json()["id"])
+    view = service.get(f"/jobs/{job['id']}/result/{job['files'][0]['answer']}?output=view")
+    if output == "csv":
+        assert (view.status_code, "csv" in view.json()["detail"]) == (415, True)
+        return
+    alone = view_header(service.post("/predict?output=view", data=clouds.laz(TILES["b.laz"])).content)
+    header = view_header(view.content)
+    assert header["classes"] == alone["classes"]
+    assert (header["model"], header["num_points"]) == (alone["model"], 700)
+
+
+def test_an_answer_is_shown_with_codes_of_the_request_and_with_what_the_file_keeps(service: Server):
+    model = service.get("/models").json()["models"][0]["classes"]
+    classes = ",".join(f"{each['id']}:{64 + each['id']}" for each in model)
+    query = {"classes": classes, "preserve": "9", "filename": "tile.laz"}
+    job = ended(service, service.post("/jobs", params=query, data=clouds.laz()).json()["id"])
+    name = job["files"][0]["answer"]
+    codes, counts = np.unique(labels(service.get(f"/jobs/{job['id']}/result/{name}").content), return_counts=True)
+    header = view_header(service.get(f"/jobs/{job['id']}/result/{name}?output=view").content)
+    shown = {each["asprs"]: each["count"] for each in header["classes"] if each["count"]}
+    assert shown == dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    assert max(shown) >= 64
+
+
+def view_header(data: bytes) -> dict[str, Any]:
+    return json.loads(data[12 : 12 + int.from_bytes(data[8:12], "little")])
+
+
 def test_one_file_comes_back_as_it_is(service: Server):
     answer = service.post("/jobs?filename=tile.laz&output=ply", data=clouds.laz(TILES["b.laz"]))
     job = ended(service, answer.json()["id"])

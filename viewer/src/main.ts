@@ -2,7 +2,8 @@
 
 import { by, make, show } from "./dom";
 import { startDrop } from "./drop";
-import { startKeys } from "./keys";
+import { Jobs, largestWithJobs } from "./jobs";
+import { type Command, startKeys } from "./keys";
 import { Session } from "./session";
 import { startTheme, switchTheme } from "./theme";
 import { Viewer } from "./viewer";
@@ -11,7 +12,9 @@ function start(): void {
   startTheme();
   const viewer = new Viewer();
   const session = new Session(viewer);
-  startDrop((files) => void session.openFiles(files));
+  const largest = largestWithJobs();
+  const jobs = largest === null ? null : new Jobs(session, largest);
+  startDrop((files) => void (jobs ?? session).openFiles(files));
   startKeys([
     ["home", "Home", "the whole cloud", () => viewer.navigator.whole()],
     ["o", "O", "open files", () => by("file").click()],
@@ -23,7 +26,8 @@ function start(): void {
     ["p", "P", "read the point in the middle", () => viewer.pickMiddle()],
     ["m", "M", "measure", () => by("measure").click()],
     ["t", "T", "dark or light", () => switchTheme()],
-    ["escape", "Esc", "close what was picked or measured", () => viewer.leave()],
+    ...(jobs ? [["j", "J", "map of the job, or the cloud", () => jobs.toggleMap()] satisfies Command] : []),
+    ["escape", "Esc", "close what was picked or measured", () => (jobs?.isMapShown ? jobs.toggleMap() : viewer.leave())],
   ]);
   void session.start();
 }

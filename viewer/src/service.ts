@@ -51,6 +51,7 @@ export class Problem extends Error {
   /** `columns` are those of a file whose channels could not be told from their names. */
   constructor(
     text: string,
+    readonly status: number,
     readonly columns: string[] = [],
   ) {
     super(text);
@@ -85,9 +86,9 @@ export async function predict(
   signal: AbortSignal,
   onStage: (stage: Stage) => void,
 ): Promise<Response> {
-  const query = new URLSearchParams({ output, filename });
-  for (const name of CHOSEN) if (choices[name]) query.set(name, choices[name]);
-  if (choices.fields.length) query.set("fields", choices.fields.join(","));
+  const query = queryOf(choices);
+  query.set("output", output);
+  query.set("filename", filename);
   const id = identifier();
   const stop = follow(id, onStage);
   try {
@@ -96,6 +97,14 @@ export async function predict(
   } finally {
     stop();
   }
+}
+
+/** What was chosen, as options of a request. */
+export function queryOf(choices: Choices): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const name of CHOSEN) if (choices[name]) query.set(name, choices[name]);
+  if (choices.fields.length) query.set("fields", choices.fields.join(","));
+  return query;
 }
 
 function follow(id: string, onStage: (stage: Stage) => void): () => void {
@@ -129,20 +138,33 @@ function listed(schema: Schema): string[] {
   return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed), ...(schema.items ? listed(schema.items) : [])];
 }
 
-async function json<T>(url: string): Promise<T> {
+export async function json<T>(url: string): Promise<T> {
   return (await checked(await fetch(url))).json() as Promise<T>;
 }
 
-async function checked(response: Response): Promise<Response> {
+export async function checked(response: Response): Promise<Response> {
   if (response.ok) return response;
-  const text = await response.text();
+  throw problemOf(response.status, await response.text());
+}
+
+/** What an answer with an error says. */
+export function problemOf(status: number, text: string): Problem {
   let told: { detail?: string; columns?: string[] } = {};
   try {
     told = JSON.parse(text) as typeof told;
   } catch {
     // not one of the service's own answers
   }
-  throw new Problem(told.detail ?? `The server answered ${response.status}.`, told.columns);
+  return new Problem(told.detail ?? `The server answered ${status}.`, status, told.columns);
+}
+
+/** What went wrong, in words. */
+export function wordsOf(error: unknown): string {
+  return error instanceof TypeError ? "The server cannot be reached." : (error as Error).message;
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
 }
 
 function identifier(): string {

@@ -1,6 +1,7 @@
 /** From a dropped file, a sample or a link to classes on the screen. */
 
-import { by, make, press, show } from "./dom";
+import { complain, forgive } from "./complaint";
+import { by, make, show } from "./dom";
 import { FileList, type Source, sourceOf } from "./files";
 import { type View, fromHash, toHash } from "./link";
 import { bytes } from "./numbers";
@@ -8,17 +9,18 @@ import { Options } from "./options";
 import { Progress } from "./progress";
 import { report, serverTiming } from "./report";
 import { save, savedName } from "./saving";
-import { Problem, download, predict, samples } from "./service";
+import { Problem, download, isAbort, predict, samples, wordsOf } from "./service";
 import { find, fingerprint, forget, keep } from "./store";
-import { readView } from "./stream";
+import { isView, readView } from "./stream";
 import type { Viewer } from "./viewer";
 
 const OUTPUTS = ["las", "laz", "ply", "csv", "npz", "view"];
 const WRITE_MS = 300;
-const VIEW_MARK = "PSVIEW";
 
 export class Session {
   readonly options = new Options();
+  /** Makes a job of a file that is too much for a request; null where the server has no jobs. */
+  makeJob: ((files: File[]) => void) | null = null;
   private progress = new Progress();
   private files = new FileList();
   /** Whether someone chose one of several files; the others are then classified without being shown. */
@@ -69,6 +71,21 @@ export class Session {
     await this.openSources(sources);
   }
 
+  /** Show an answer that `fetched` gets. */
+  async openAnswer(name: string, fetched: (signal: AbortSignal) => Promise<Response>): Promise<boolean> {
+    const source = sourceOf(new Blob(), name, { isAnswer: true });
+    const problem = await this.attempt(() =>
+      this.abortable(`Fetching ${name}`, async (signal) => {
+        const { body } = await fetched(signal);
+        this.files.sources = [source];
+        this.source = source;
+        await this.show(body!, this.fresh(), source);
+      }),
+    );
+    this.mark(source, problem === null ? "done" : "failed");
+    return problem === null;
+  }
+
   private async openSources(sources: Source[]): Promise<void> {
     this.running?.abort();
     this.files.sources = sources;
@@ -92,7 +109,7 @@ export class Session {
 
   private async work(source: Source, view?: View): Promise<void> {
     if (!source.sample && !source.key) {
-      source.isAnswer = (await source.file.slice(0, VIEW_MARK.length).text()) === VIEW_MARK;
+      source.isAnswer = await isView(source.file);
       source.key = await fingerprint(source.file);
     }
     const wanted = fromHash(location.hash);
@@ -188,7 +205,7 @@ export class Session {
 
   private async show(stream: ReadableStream<Uint8Array>, view: View, source: Source): Promise<void> {
     const { name, isAnswer } = source;
-    show(by("start"), false);
+    for (const id of ["start", "map"]) show(by(id), false);
     by("name").textContent = name;
     document.title = `${name} · pointserve`;
     by<HTMLButtonElement>("again").disabled = isAnswer;
@@ -289,26 +306,26 @@ export class Session {
    * Do `work` and show what goes wrong, but for `quiet` work. Gives the text of the problem, '' where the work was
    * cancelled, null where all went well.
    */
-  private async attempt(work: () => Promise<void>, quiet = false): Promise<string | null> {
-    if (!quiet) show(by("problem"), false);
+  async attempt(work: () => Promise<void>, quiet = false): Promise<string | null> {
+    if (!quiet) forgive();
     try {
       await work();
       return null;
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") return "";
-      const text = error instanceof TypeError ? "The server cannot be reached." : (error as Error).message;
-      if (!quiet) this.complain(text, error instanceof Problem ? error.columns : []);
-      return text;
+      if (isAbort(error)) return "";
+      if (!quiet) {
+        complain(error, this.asJob);
+        if (error instanceof Problem && error.columns.length) this.options.ask(error.columns);
+      }
+      return wordsOf(error);
     }
   }
 
-  private complain(text: string, columns: string[]): void {
-    const hint = columns.length ? " Choose them under “How to read the file” and classify again." : "";
-    const close = make("button", { type: "button", onclick: () => show(by("problem"), false) }, "Close");
-    by("problem").replaceChildren(make("p", {}, text + hint), close);
-    show(by("problem"), true);
-    press(by("measure"), false);
-    if (columns.length) this.options.ask(columns);
+  /** What makes a job of the file at hand, where the server has jobs. */
+  private get asJob(): (() => void) | null {
+    const { makeJob, source } = this;
+    if (!makeJob || !source || source.isAnswer) return null;
+    return () => makeJob([new File([source.file], source.name)]);
   }
 
   private note(id: string, text: string): void {

@@ -10,6 +10,12 @@ export interface Sink {
   block(block: Block): void;
 }
 
+/** Whether `file` is an answer that was saved. */
+export async function isView(file: Blob): Promise<boolean> {
+  const mark = MAGIC.slice(0, MAGIC.indexOf("\0"));
+  return (await file.slice(0, mark.length).text()) === mark;
+}
+
 /** Reads `stream` to its end; the bytes that were read. */
 export async function readView(stream: ReadableStream<Uint8Array>, sink: Sink): Promise<Blob> {
   const source = new Source(stream.getReader());

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bytes, count, milliseconds, plain, share, short } from "../src/numbers";
+import { bytes, count, duration, milliseconds, plain, several, share, short } from "../src/numbers";
 
 test.each([
   [0, "0"],
@@ -20,4 +20,15 @@ test("units change with the size", () => {
   expect([bytes(1), bytes(2_500_000)]).toEqual(["1 kB", "2.5 MB"]);
   expect([milliseconds(12.4), milliseconds(2_340)]).toEqual(["12 ms", "2.3 s"]);
   expect([count(1_234_567), plain(3), plain(1.23456), plain(1.23456, 1)]).toEqual(["1,234,567", "3", "1.235", "1.2"]);
+});
+
+test("durations have their two largest units", () => {
+  expect([0, 0.4, 45, 60, 75, 3600, 12_000, 90_061].map(duration)).toEqual([
+    "0 s", "0 s", "45 s", "1 min", "1 min 15 s", "1 h", "3 h 20 min", "25 h 1 min",
+  ]);
+});
+
+test("sizes and numbers of things", () => {
+  expect([900, 2e6, 3.21e9].map(bytes)).toEqual(["1 kB", "2.0 MB", "3.2 GB"]);
+  expect([0, 1, 1200].map((number) => several(number, "file"))).toEqual(["0 files", "1 file", "1,200 files"]);
 });

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
@@ -14,18 +15,27 @@ from app.survey.manifest import Manifest
 from app.survey.row import Row, State
 
 MAX_TILES = 1000  # that one answer describes one by one
+MAX_NUMBER = 10**15 - 1  # of a tile, that JSON and the manifest hold
 
 
 @dataclass(frozen=True)
 class TileReport:
     """One file of a job."""
 
+    number: Annotated[int, Field(description="By which those after it are asked for.")]
     name: str
     state: State
     points: Annotated[int | None, Field(description="As its header says, or as were labelled.")]
     attempts: int
     error: str
     warnings: list[str]
+    bounds: Annotated[
+        list[float] | None,
+        Field(description="Least x, y, z and greatest x, y, z, in its own units, if its header tells."),
+    ]
+    crs: Annotated[str, Field(description="Its coordinate system, '' if it states none.")]
+    metres: Annotated[float | None, Field(description="Of a unit of x and y, if it states that.")]
+    answer: Annotated[str, Field(description="Name of its answer among those of the job, '' until it is done.")]
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class JobDetails(JobReport):
     """A job, how far it is, and each of its tiles."""
 
     files: list[TileReport]
-    files_left_out: Annotated[int, Field(description=f"Tiles beyond the first {MAX_TILES}.")]
+    files_left_out: Annotated[int, Field(description=f"Tiles beyond these {MAX_TILES}: ask for those after the last.")]
 
 
 @dataclass(frozen=True)
@@ -96,27 +106,38 @@ def report_of(jobs: JobQueue, job: Job) -> JobReport:
     )
 
 
-def details_of(jobs: JobQueue, job: Job) -> JobDetails:
-    """``job`` with its tiles."""
+def details_of(jobs: JobQueue, job: Job, after: int) -> JobDetails:
+    """``job`` with its tiles, of those with numbers greater than ``after``."""
     report = report_of(jobs, job)
     files: list[TileReport] = []
-    num_tiles = 0
+    num_left = 0
     try:
         with Manifest.read(jobs.store.answers_of(job)) as manifest:
-            num_tiles = len(manifest)
-            for row in manifest.rows():
-                if len(files) == MAX_TILES:
-                    break
-                files.append(tile_report(row))
+            out = manifest.get("out", "")
+            files = [tile_report(row, out) for row in islice(manifest.rows(after=after), MAX_TILES)]
+            last = files[-1].number if files else after
+            num_left = sum(number > last for (number,) in manifest.columns("id"))
     except (BadRequest, NotFound):
         pass
-    return JobDetails(**vars(report), files=files, files_left_out=num_tiles - len(files))
+    return JobDetails(**vars(report), files=files, files_left_out=num_left)
 
 
-def tile_report(row: Row) -> TileReport:
-    """One file of a job, as answers have it."""
-    points = row.labelled_points or row.tile.num_points
-    return TileReport(row.tile.name, row.state, points, row.attempts, row.error, row.warnings)
+def tile_report(row: Row, out: str) -> TileReport:
+    """One file of a job whose answers are at ``out``, as answers have it."""
+    tile = row.tile
+    return TileReport(
+        row.id,
+        tile.name,
+        row.state,
+        row.labelled_points or tile.num_points,
+        row.attempts,
+        row.error,
+        row.warnings,
+        bounds=list(tile.bounds) if tile.bounds else None,
+        crs=tile.crs.partition('"')[2].partition('"')[0] or tile.crs,  # the name in WKT
+        metres=tile.metres_per_unit[0] if tile.metres_per_unit else None,
+        answer=row.output[len(out) + 1 :] if row.state is State.DONE else "",
+    )
 
 
 def time_text(seconds: float) -> str | None:

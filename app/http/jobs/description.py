@@ -1,7 +1,10 @@
-"""What POST /jobs reads, for the OpenAPI description."""
+"""What requests about jobs may say, for the OpenAPI description."""
 
 import copy
 from typing import Any
+
+from app.http.jobs.described import MAX_NUMBER
+from app.survey.jobs.shown import SHOWN
 
 BUFFER: dict[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
 KEY: dict[str, Any] = {
@@ -11,11 +14,25 @@ KEY: dict[str, Any] = {
     "of a job that is kept makes no other job, and is answered with that one.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
 }
+AFTER: dict[str, Any] = {
+    "name": "after",
+    "in": "query",
+    "description": "Number of a file: only those after it are told one by one",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "default": 0},
+}
+OUTPUT: dict[str, Any] = {
+    "name": "output",
+    "in": "query",
+    "description": "view: the answer as the page shows it, of LAS, LAZ, PLY and PCD",
+    "schema": {"type": "string", "enum": [SHOWN]},
+}
 SOURCES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 1000}
 
 
 def describe(spec: Any, predict: Any) -> None:
-    """Add parameters and body to POST /jobs of ``spec``; ``predict`` is the operation with the options."""
+    """Add to ``spec`` what requests about jobs may say; ``predict`` is the operation with the options."""
+    spec["paths"]["/jobs/{job_id}"]["get"].setdefault("parameters", []).append(AFTER)
+    spec["paths"]["/jobs/{job_id}/result/{name}"]["get"].setdefault("parameters", []).append(OUTPUT)
     submit = spec["paths"]["/jobs"]["post"]
     own = {
         "buffer": (BUFFER, "Metres around a file within which others of the job give context; default: the model's."),

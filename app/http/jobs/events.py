@@ -59,10 +59,11 @@ def _tiles(jobs: JobQueue, job: Job, seen: Seen) -> Iterator[bytes]:
     except (BadRequest, NotFound):  # it has not begun
         return
     with manifest:
+        out = manifest.get("out", "")
         now = {number: (state, attempts) for number, state, attempts in manifest.columns("id", "state", "attempts")}
         for number, how in now.items():
             if seen.get(number) != how and (number in seen or how[1]):
-                yield _event("tile", asdict(tile_report(manifest.row(number))))
+                yield _event("tile", asdict(tile_report(manifest.row(number), out)))
     seen.update(now)
 
 

@@ -1,5 +1,6 @@
 """POST /jobs and its kin: surveys that the service labels while nobody waits on a connection."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, g, request
 
-from app.errors import Busy, NotFound
+from app.errors import BadRequest, Busy, NotFound, quoted
 from app.http.front.descriptors import check_left
 from app.http.jobs.answers import Answers, named
 from app.http.jobs.described import JobDetails, JobReport, Jobs, details_of, report_of
 from app.http.jobs.events import MEDIA_TYPE, events_of
 from app.http.jobs.received import job_of, once_of, receive
 from app.http.jobs.result import result_of, sent_from
+from app.http.jobs.shown import is_asked, shown
 from app.http.openapi import files, job_responses, problems, responses, result_responses
 from app.http.state import LONG_REQUESTS, state
 from app.http.trace import note
@@ -69,7 +71,7 @@ def listed() -> dict[str, Any]:
 def described(job_id: str) -> dict[str, Any]:
     """How far a job is, in all and by tile"""
     jobs = _jobs()
-    return asdict(details_of(jobs, _job(jobs, job_id)))
+    return asdict(details_of(jobs, _job(jobs, job_id), _after()))
 
 
 @blueprint.get("/jobs/<job_id>/result")
@@ -87,7 +89,9 @@ def result(job_id: str) -> Response:
 
 
 @blueprint.get("/jobs/<job_id>/result/<path:name>")
-@blueprint.doc(responses=REDIRECTED | files("The file, as the list of answers names it", 404, 429))
+@blueprint.doc(
+    responses=REDIRECTED | files("The file, as the list of answers names it", 404, 413, 415, 422, 429, 504, 507)
+)
 def result_file(job_id: str, name: str) -> Response:
     """One of the answers of a job, or report.html or survey.vpc, which show all"""
     jobs = _jobs()
@@ -95,7 +99,11 @@ def result_file(job_id: str, name: str) -> Response:
         stack.enter_context(_place())
         job = _job(jobs, job_id)
         stack.enter_context(jobs.store.reading(job))
-        response = sent_from(named(jobs.store, job, name), state().settings.jobs_link_s)
+        place = named(jobs.store, job, name)
+        if is_asked(request.args):
+            response = shown(jobs.store, job, place)
+        else:
+            response = sent_from(place, state().settings.jobs_link_s)
         response.call_on_close(stack.pop_all().close)
     return response
 
@@ -141,6 +149,14 @@ def _jobs() -> JobQueue:
 def _wants_list() -> bool:
     """Whether the request at hand asks for JSON rather than for files."""
     return request.accept_mimetypes.best_match(["application/zip", "application/json"]) == "application/json"
+
+
+def _after() -> int:
+    """The number of the file after which the request at hand asks for others, 0 for all; raises BadRequest."""
+    text = request.args.get("after", "0")
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise BadRequest(f"after: {quoted(text)} is not accepted; expected the number of a file.")
+    return int(text)
 
 
 def _job(jobs: JobQueue, job_id: str) -> Job:
