@@ -1,7 +1,7 @@
 """Cubes that points lie in, which of them are beside each other, and which hang together."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 FINEST_EDGE_M = 2.0**-9
 COARSEST_EDGE_M = 128.0
+MOST_SQUARES = 32  # of a raster, a point
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,7 @@ class Cells:
         So their edge follows the density of a survey, seen from above: with 4 points it is 0.5 m for 16 to 64 points a
         square metre, and 4 m for a quarter of a point.
         """
-        wide, high = (xyz[:, :2].amax(0) - xyz[:, :2].amin(0)).tolist() if len(xyz) else (0, 0)
-        least_m = math.sqrt(wide * high * num_points / max(1, len(xyz))) / 2  # half of it if all of their box is filled
-        power = math.floor(math.log2(min(max(least_m, FINEST_EDGE_M), COARSEST_EDGE_M)))
-        cells = cls.of(xyz, 2.0**power)
-        while cells.column_mean() >= num_points and cells.edge_m > FINEST_EDGE_M:
-            cells = cls.of(xyz, max(cells.edge_m / 4, FINEST_EDGE_M))
-        while cells.column_mean() < num_points and cells.edge_m < COARSEST_EDGE_M:
-            cells = cells.doubled()
-        return cells
-
-    def column_mean(self) -> float:
-        """How many points a column of cubes holds on average; 0 if there is none."""
-        return len(self.of_point) / max(1, len(self.column_keys().unique()))
+        return cls.of(xyz, edge_holding(xyz, num_points))
 
     def column_keys(self) -> Tensor:
         """int64 (V,), a number of each cube's column."""
@@ -65,12 +54,18 @@ class Cells:
 
     def doubled(self) -> "Cells":
         """The cubes of twice the edge."""
+        merged = self.merged(2, 2)
+        return replace(merged, edge_m=2 * self.edge_m, of_point=merged.of_point.index_select(0, self.of_point))
+
+    def merged(self, wide: int, high: int) -> "Cells":
+        """Blocks of ``wide`` by ``wide`` by ``high`` cubes, as cells in which the cubes are points: ``of_point`` is
+        int64 (V,), the block of each cube. ``counts`` are of the points."""
         if not len(self.places):
-            return Cells(2 * self.edge_m, self.places, self.of_point, self.counts)
-        grid = grid_sample(self.places.double(), 2.0, "ravel")
+            return replace(self, of_point=self.counts)
+        grid = grid_sample(self.places.double(), [wide, wide, high], "ravel")
         counts = self.counts.new_zeros(len(grid.offsets) - 1).index_add_(0, grid.inverse, self.counts)
         places = grid.grid_coord.index_select(0, grid.pick(0)) + grid.lowest
-        return Cells(2 * self.edge_m, places, grid.inverse.index_select(0, self.of_point), counts)
+        return Cells(self.edge_m, places, grid.inverse, counts)
 
     def columns(self) -> "Cells":
         """The columns of cubes, each as one cube at height 0."""
@@ -97,13 +92,14 @@ class Cells:
 def beside(places: Tensor, group: Tensor) -> Tensor:
     """int32 (27, V), for cubes at ``places`` int64 (V, 3) those beside them of the same ``group`` int64 (V,); -1 for
     none. Of a grid wider than ``COORD_LIMIT``, even without what is empty, what lies beyond meets nothing."""
-    near = torch.stack([_without_gaps(axis) for axis in places.unbind(1)], 1)
+    near = torch.stack([_fitted(axis) for axis in places.unbind(1)], 1)
     inside = (near < COORD_LIMIT).all(1)
     if bool(inside.all()):
         return submanifold_map(torch.cat([group[:, None], near], 1), 3).forwards
     around = group.new_full((27, len(group)), -1, dtype=torch.int32)
     rows = inside.nonzero().flatten()
     found = beside(places[rows], group[rows])
+    around[13] = torch.arange(len(group), device=group.device)
     around[:, rows] = torch.where(found >= 0, rows[found.long()].int(), -1)
     return around
 
@@ -120,7 +116,7 @@ def pieces(around: Tensor) -> Tensor:
     In each round every piece joins the lowest piece beside it, and the chains that this makes are followed to their
     ends, so rounds are few however long a piece is.
     """
-    lowest = torch.arange(around.shape[1], device=around.device)
+    lowest = _followed(torch.where(around < 0, around.shape[1], around).amin(0).long())
     offset, ours = (around[:13] >= 0).nonzero().unbind(1)  # the other half says the same the other way round
     theirs = around[offset, ours].long()
     while True:
@@ -129,12 +125,47 @@ def pieces(around: Tensor) -> Tensor:
         ours, theirs, one, other = ours[is_open], theirs[is_open], one[is_open], other[is_open]
         if not len(ours):
             return lowest
-        lowest.scatter_reduce_(0, torch.maximum(one, other), torch.minimum(one, other), "amin")
-        while not torch.equal(further := lowest[lowest], lowest):
-            lowest = further
+        lowest = _followed(lowest.scatter_reduce_(0, torch.maximum(one, other), torch.minimum(one, other), "amin"))
 
 
-def _without_gaps(places: Tensor) -> Tensor:
-    """``places`` (V,) counted from 0, with runs of places that none is at shortened to one."""
+def edge_holding(xyz: Tensor, num_points: int) -> float:
+    """The least edge, a power of two in metres, of squares of which those that hold any of the points ``xyz`` float32
+    (P, 3), seen from above, hold ``num_points`` on average."""
+    if not len(xyz):
+        return COARSEST_EDGE_M
+    low, high = torch.aminmax(xyz[:, :2].double(), dim=0)
+    least_m = math.sqrt(float((high - low).prod()) * num_points / len(xyz))  # if points fill all of their box
+    edge_m = 2.0 ** math.floor(math.log2(min(max(least_m, FINEST_EDGE_M), COARSEST_EDGE_M)))
+    while edge_m < COARSEST_EDGE_M and _mean_of_squares(xyz, low, high, edge_m) < num_points:
+        edge_m *= 2
+    while edge_m > FINEST_EDGE_M and _mean_of_squares(xyz, low, high, edge_m / 2) >= num_points:
+        edge_m /= 2
+    return edge_m
+
+
+def _mean_of_squares(xyz: Tensor, low: Tensor, high: Tensor, edge_m: float) -> float:
+    """How many points a square that holds any holds on average."""
+    first, last = (low / edge_m).floor().long(), (high / edge_m).floor().long()
+    columns, rows = (1 + last - first).tolist()
+    x, y = ((xyz[:, :2] / edge_m).floor().long() - first).unbind(1)
+    squares = x * rows + y
+    if columns * rows > MOST_SQUARES * len(xyz):
+        return len(xyz) / len(squares.unique())
+    taken = torch.zeros(columns * rows, dtype=torch.bool, device=xyz.device)
+    return len(xyz) / int(taken.index_fill_(0, squares, True).count_nonzero())
+
+
+def _followed(lower: Tensor) -> Tensor:
+    """int64 (V,), where each cube ends that goes on to ``lower`` int64 (V,), to the one of that, and so on."""
+    while not torch.equal(further := lower[lower], lower):
+        lower = further
+    return lower
+
+
+def _fitted(places: Tensor) -> Tensor:
+    """``places`` (V,) counted from 0; beyond ``COORD_LIMIT``, with runs of places that none is at shortened to one."""
+    places = places - places.amin() if len(places) else places
+    if not len(places) or int(places.amax()) < COORD_LIMIT:
+        return places
     taken, inverse = places.unique(return_inverse=True)
     return taken.diff(prepend=taken[:1]).clamp_(max=2).cumsum(0)[inverse]

@@ -12,7 +12,6 @@ So cliffs and steep terrain, which are pieces of many points, and sparse surveys
 """
 
 import torch
-from sparseops import grid_sample
 from torch import Tensor
 
 from app.clouds.asprs import HIGH_NOISE, LOW_NOISE
@@ -50,24 +49,22 @@ def find_noise(xyz: Tensor) -> tuple[Tensor, Tensor]:
     top = top.scatter_reduce_(0, piece[near.of_point], z, "amax")[piece[near.of_point]]
     lowest = torch.minimum(lowest_far, _lowest_around(z, near, is_loose) - near.edge_m)
     is_buried = is_loose & (top < lowest) & lowest.isfinite()
-    is_hanging = _hang(xyz, far)
+    is_hanging = _hang(far)
     is_low = is_buried | is_hanging & (z < lowest_far) & lowest_far.isfinite()
     return is_low, is_hanging & ~is_low
 
 
-def _hang(xyz: Tensor, cells: Cells) -> Tensor:
+def _hang(cells: Cells) -> Tensor:
     """bool (P,), whether each point belongs to a small piece that hangs among few others."""
     _, size = piece_sizes(cells)
     is_small = size <= MOST_POINTS
     is_held = torch.cat([~is_small, is_small.new_zeros(1)])
     below = cells.around.view(3, 3, 3, -1)[:, :, 0].flatten(0, 1).long()
-    hangs = (~is_held[below].any(0))[cells.of_point]
-    grid = grid_sample(xyz.contiguous(), [SLAB * cells.edge_m, SLAB * cells.edge_m, cells.edge_m], "ravel")
-    places = grid.grid_coord.index_select(0, grid.pick(0)) + grid.lowest
-    slabs = Cells(cells.edge_m, places, grid.inverse, grid.offsets.diff())
-    hanging = torch.zeros_like(slabs.counts).index_add_(0, slabs.of_point, hangs.long())
+    hangs = ~is_held[below].any(0)
+    slabs = cells.merged(SLAB, 1)
+    hanging = torch.zeros_like(slabs.counts).index_add_(0, slabs.of_point, cells.counts * hangs)
     is_lonely = (slabs.sums_around(hanging) <= MOST_HANGING)[slabs.of_point]
-    return is_small[cells.of_point] & hangs & is_lonely
+    return (is_small & hangs & is_lonely)[cells.of_point]
 
 
 def _lowest_around(z: Tensor, cells: Cells, left_out: Tensor) -> Tensor:
