@@ -89,7 +89,7 @@ class Pipeline:
         projection = projection.first(cloud.num_answered)
         with run.stage("project"):
             meta = SegmentationMeta(
-                classes=scene.classes.infos if scene else self.procedure.classes,
+                classes=scene.classes.infos if scene is not None else self.procedure.classes,
                 ignore_label=self.procedure.ignore_label,
                 passes=predictions.passes,
                 passes_wanted=predictions.passes_wanted,
@@ -97,16 +97,16 @@ class Pipeline:
                 warnings=run.warnings,
                 timings_ms=run.timings_ms,
                 units=run.units,
-                num_added=len(scene.classes.added) if scene else 0,
+                num_added=len(scene.classes.added) if scene is not None else 0,
                 refined=steps,
                 label_column=options.classification_to,
             )
             ignored = self.procedure.ignore_label
             ids = [info.id for info in self.procedure.classes] or [ignored]
             of_rows = upload(np.array(ids, np.int32), predictions.best.device).index_select(0, predictions.best)
-            columns = {"labels": scene.answered.int() if scene else projection.project(of_rows, ignored)}
+            columns = {"labels": scene.answered.int() if scene is not None else projection.project(of_rows, ignored)}
             columns |= field_values.of_points(
-                predictions, projection, options.fields, scene.answered_fields() if scene else {}
+                predictions, projection, options.fields, scene.answered_fields() if scene is not None else {}
             )
             if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")

@@ -91,3 +91,40 @@ def test_codes_of_the_request_are_in_the_answer(network, procedure):
     np.testing.assert_array_equal(out.labels, segmenter.segment(make_terrain()).labels)
     with pytest.raises(BadRequest, match="'roof'"):
         segmenter.for_options(Options(classes=("roof:6",)))
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_steps_follow_each_other_and_make_a_field(coded, mode):
+    cloud = make_terrain()
+    cloud.xyz[3] = np.nan
+    cloud.xyz[5, 2] += 500
+    options = Options(
+        mode=mode, smooth=4, sieve=3, noise=True, vegetation_heights=(0.5, 2), fields=("height_above_ground",)
+    )
+    out = coded.segment(cloud, options)
+    asked = ["smooth", "sieve", "noise", "ground_height", "vegetation"]
+    assert [done.step for done in out.meta.refined] == asked
+    heights = out.fields["height_above_ground"]
+    assert (heights.dtype, heights.shape) == (np.float32, (len(cloud),))
+    assert np.isnan(heights[3])
+    assert out.labels[[3, 5]].tolist() == [-1, 1018]
+    code_of = {info.id: info.asprs for info in out.meta.classes}
+    codes = np.array([code_of.get(label, -1) for label in out.labels])
+    assert heights[codes == 3].max(initial=-9) < 0.5 <= heights[codes == 4].min(initial=9)
+    if mode == "fast":
+        answered = coded.segment(replace(cloud, num_context=500), options)
+        np.testing.assert_array_equal(answered.labels, out.labels[:-500])
+        np.testing.assert_array_equal(answered.fields["height_above_ground"], heights[:-500])
+
+
+def test_a_field_of_a_step_has_no_numbers_without_usable_points(coded):
+    out = coded.segment(Cloud(np.full((4, 3), np.nan), "npy"), Options(fields=("height_above_ground",), smooth=4))
+    np.testing.assert_array_equal(out.fields["height_above_ground"], np.full(4, np.nan))
+
+
+def test_heights_need_classes_with_codes():
+    plain = Segmenter(make_network(), make_procedure())
+    assert "height_above_ground" not in plain.fields
+    with pytest.raises(BadRequest, match="height_above_ground needs an ASPRS code"):
+        plain.for_options(Options(fields=("height_above_ground",)))
+    plain.for_options(Options(smooth=4, sieve=3))
