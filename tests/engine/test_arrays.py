@@ -233,9 +233,11 @@ def test_segmentation_comes_back_equal():
         "confidence": np.array([1, 0.5, 0], np.float32),
         "probabilities": np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
         "entropy": np.array([0, 0.7, 0], np.float32),
+        "energy": np.array([-3, -1, 0], np.float32),
         "instances": np.array([0, -1, -1], np.int32),
         "features": np.arange(12, dtype=np.float32).reshape(3, 4),
         "features_rgb": np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),
+        "height_above_ground": np.array([0, 1.5, np.nan], np.float32),
     }
     assert list(fields) == list(FIELDS)
     given = Segmentation(np.array([2, 9, -1], np.int32), meta, fields)
