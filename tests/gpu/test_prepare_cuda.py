@@ -76,7 +76,7 @@ def test_a_part_of_a_survey_is_prepared_as_on_the_processor():
     for name in ("points", "grid_coord", "coord"):
         assert torch.equal(getattr(there, name).cpu(), getattr(here, name)), name
     assert torch.equal(there.projection.rows.cpu(), here.projection.rows)
-    assert there.projection.num_points == 60_000
+    assert there.projection.num_points == 100_000
     np.testing.assert_allclose(there.feat.cpu(), here.feat, rtol=1e-6, atol=1e-6)
 
 
@@ -99,7 +99,7 @@ def test_draws_and_views_are_those_of_the_processor():
 
 
 def test_a_cloud_waits_for_the_device_where_it_must():
-    """For its box, the bounds of its columns, and the raster of each feature of heights; the voxels' number beside."""
+    """For its box, the bounds of its columns, the rasters of two features of heights and that of support."""
     cloud, asked = hills(20_000, has_gaps=False), procedure()
     asked = replace(asked, post_transform=[asked.post_transform[0] | {"feat_keys": (*FEATURES, "normal")}])
     prepare.prepare(cloud, asked, 0, "cuda", RunContext([]))
@@ -111,4 +111,4 @@ def test_a_cloud_waits_for_the_device_where_it_must():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     waits = [str(each.message) for each in found if "synchronizing" in str(each.message)]
-    assert len(waits) == 4, waits
+    assert len(waits) == 5, waits
