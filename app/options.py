@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from app.clouds import area
 from app.clouds.asprs import MAX_CODE
@@ -76,7 +76,7 @@ def _split(value: Any) -> Any:
 
 def _two_ascending(values: tuple[float, ...]) -> tuple[float, ...]:
     if values and not (len(values) == 2 and values[0] < values[1]):
-        raise PydanticCustomError("two_ascending", "two numbers that ascend")
+        raise ValueError("two numbers that ascend")
     return values
 
 

@@ -7,7 +7,6 @@ if TYPE_CHECKING:
 
 EXPECTED = {  # by the type of pydantic's error, with the names of its context
     "expected": "{expected}",
-    "two_ascending": "two numbers that ascend",
     "enum": "{expected}",
     "literal_error": "{expected}",
     "bool_parsing": "yes or no",

@@ -218,7 +218,7 @@ def _run(
         with survey_progress.shown() as show:
             big_tiles = BigTiles(workers, manifest.folder / PARTIAL, plan.buffer_m)
             runner = Runner(manifest, plan, big_tiles, show)
-            with survey_progress.signals_stop(runner) as signals:
+            with survey_progress.signals_call(runner.stop) as signals:
                 done = runner.run()
     unwritten = survey.finish(manifest, wanted.out)
     survey_progress.sum_up(manifest, done, unwritten)

@@ -48,7 +48,7 @@ def run(
         with Client(url, key, on_wait=warn_once(url, PATIENCE_S)) as client:
             about = {"url": url, "options": dict(options), "buffer": buffer_m}
             errand = Errand(client, out, url, brought, brought.digest(about))
-            with survey_progress.interrupts() as signals:
+            with survey_progress.signals_call(survey_progress.interrupt) as signals:
                 try:
                     with asking():
                         return errand.run(options, buffer_m, retry_failed, force)

@@ -79,36 +79,22 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-@contextmanager
-def signals_stop(run: "runner.Runner") -> Iterator[list[int]]:
-    """Have the first SIGINT or SIGTERM stop ``run``; the list holds it then. A second one has its usual effect."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-        run.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def interrupt() -> None:
+    """Raise KeyboardInterrupt."""
+    raise KeyboardInterrupt
 
 
 @contextmanager
-def interrupts() -> Iterator[list[int]]:
-    """Have the first SIGINT or SIGTERM raise KeyboardInterrupt; the list holds it then. A second one has its usual
-    effect."""
+def signals_call(end: Callable[[], None]) -> Iterator[list[int]]:
+    """Have the first SIGINT or SIGTERM call ``end``; the list holds it then. A second one has its usual effect."""
     received: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, before[signal.Signals(number)])
-        raise KeyboardInterrupt
+        end()
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:

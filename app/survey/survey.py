@@ -4,6 +4,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 
 from app.errors import NoRoom, NotReady
 from app.survey import headers, remote, report, sources, vpc
@@ -47,13 +48,11 @@ def finish(manifest: Manifest, out: str) -> list[str]:
 
     Returns a sentence for each of the two that cannot be written; the one of before is still there then.
     """
+    done = ((row.tile.name, row.output) for row in manifest.rows(State.DONE))
     problems = []
-    try:
-        report.write(manifest, f"{out}/{report.FILE}")
-    except (NoRoom, NotReady) as problem:
-        problems.append(problem.detail)
-    try:
-        vpc.write(f"{out}/{VPC}", ((row.tile.name, row.output) for row in manifest.rows(State.DONE)))
-    except (NoRoom, NotReady) as problem:
-        problems.append(problem.detail)
+    for write in (partial(report.write, manifest, f"{out}/{report.FILE}"), partial(vpc.write, f"{out}/{VPC}", done)):
+        try:
+            write()
+        except (NoRoom, NotReady) as problem:
+            problems.append(problem.detail)
     return problems

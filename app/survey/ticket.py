@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.errors import BadRequest, NoRoom
+from app.errors import BadRequest
+from app.survey import target
 
 FILE = "survey-job.json"
 
@@ -33,13 +34,8 @@ class Ticket:
         return self.num_failed is not None
 
     def write(self, folder: Path) -> None:
-        """Keep it in ``folder``, whole or not at all; raises NoRoom."""
-        partial = folder / f".{FILE}"
-        try:
-            partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
-            partial.replace(folder / FILE)
-        except OSError as error:
-            raise NoRoom(f"{folder / FILE} cannot be written: {error.strerror}.") from error
+        """Keep it in ``folder``, whole or not at all; raises as ``target.write`` does."""
+        target.write(str(folder / FILE), [json.dumps(asdict(self)).encode()])
 
     @classmethod
     def read(cls, folder: Path) -> "Ticket | None":

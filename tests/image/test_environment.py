@@ -42,11 +42,7 @@ def names(path):
 def needed():
     """What the service needs and what its client needs, but for the libraries of this repository and torch."""
     own = {path.parent.name for path in ROOT.glob("libs/*/pyproject.toml")}
-    listed = (
-        names(ROOT / "pyproject.toml")
-        | names(ROOT / "libs/pointserve_client/pyproject.toml")
-        | {"pye57", "aiohttp", "gcsfs", "s3fs"}
-    )
+    listed = names(ROOT / "pyproject.toml") | names(ROOT / "libs/pointserve_client/pyproject.toml") | OF_EXTRAS
     return {name for name in listed if name.replace("-", "_") not in own} - {"torch"}
 
 
