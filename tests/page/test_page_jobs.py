@@ -13,10 +13,12 @@ import requests
 from app.clouds.cloud import Cloud
 from app.http.keys import hashed
 from app.sample.tile import las_bytes, make_tile
+from app.survey import remote
 from tests.http.server import Server
 from tests.page.clouds import halves, ply
 from tests.page.driver import WAIT_MS, Driver
 from tests.page.test_page_access import AXE, violations
+from tests.survey.survey_store import object_store, use
 
 BROKEN = b"LASF" + bytes(400)
 SIZE_M = 120
@@ -255,6 +257,28 @@ def test_a_server_without_jobs_is_shown_without_them(browser, server: Server, ti
     assert "job" not in plain.tab.inner_text("#keys")
     assert not [url for url in plain.requested if "/jobs" in url]
     context.close()
+
+
+def test_answers_in_an_object_store_are_offered_as_links(browser, tmp_path: Path, survey: list[Path], monkeypatch):
+    pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    with object_store() as endpoint:
+        use(endpoint, monkeypatch)
+        remote.filesystem("s3://").mkdir("answers")
+        settings = {"jobs_dir": tmp_path / "jobs", "jobs_store": "s3://answers", "models": ""}
+        with Server(tmp_path / "stderr.log", **settings) as server:
+            context = browser.new_context()
+            page = Driver(context.new_page(), server.wait_ready()).open()
+            page.tab.set_input_files("#file", survey[:2])
+            wait_ended(page, "done")
+            page.tab.click(".job a:has-text('Download')")
+            links = page.tab.locator(".job [aria-label=Answers] a")
+            links.first.wait_for()
+            found = {link.inner_text(): f"/{link.get_attribute('href')}" for link in links.all()}
+            assert [*found] == ["sw.laz", "se.laz", "report.html", "survey.vpc"]
+            assert server.get(found["sw.laz"]).content[:4] == b"LASF"
+            assert not page.errors
+            context.close()
 
 
 def test_with_a_key_the_page_has_jobs_as_with_any_request(browser, tmp_path: Path, survey: list[Path]):

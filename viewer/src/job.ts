@@ -88,13 +88,20 @@ export async function watchJob(id: string, signal: AbortSignal, watcher: Watcher
   return false;
 }
 
-/** Where the answer of a file is. */
-export function answerOf(id: string, file: JobFile): string {
-  return `jobs/${id}/result/${file.answer.split("/").map(encodeURIComponent).join("/")}`;
+/** Where the answer `name` is. */
+export function answerOf(id: string, name: string): string {
+  return `jobs/${id}/result/${name.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/** Names of the answers of a job that has ended where these are in an object store, null where all come as one file. */
+export async function answersInStore(id: string): Promise<string[] | null> {
+  const headers = { Accept: "application/json" };
+  const { files, expires } = await json<{ files: { name: string }[]; expires: string | null }>(`jobs/${id}/result`, { headers });
+  return expires === null ? null : files.map(({ name }) => name);
 }
 
 export async function viewOf(id: string, file: JobFile, signal: AbortSignal): Promise<Response> {
-  return checked(await fetch(`${answerOf(id, file)}?output=view`, { signal }));
+  return checked(await fetch(`${answerOf(id, file.answer)}?output=view`, { signal }));
 }
 
 /** Send `files` as one job; `onSent` follows how much is on its way. Only XMLHttpRequest tells that. */

@@ -1,7 +1,7 @@
 /** One job in the list: what it is, how far it is, and what can be done with it. Changes keep the focus. */
 
 import { make, show } from "./dom";
-import { type Job, type JobFile, isEnded, numTiles } from "./job";
+import { type Job, type JobFile, answerOf, isEnded, numTiles } from "./job";
 import { bytes, count, duration, several, share, short } from "./numbers";
 
 const REASONS_SHOWN = 50;
@@ -9,6 +9,7 @@ const REASONS_SHOWN = 50;
 export interface Deeds {
   choose(job: Job): void;
   map(job: Job): void;
+  download(job: Job): void;
   retry(job: Job): void;
   remove(job: Job): void;
 }
@@ -24,6 +25,7 @@ export class JobRow {
   private problem = make("p", { className: "warning" });
   private reasons = make("ul", { className: "reasons" });
   private download = make("a", { className: "button" }, "Download");
+  private answers = make("ul", { className: "reasons", ariaLabel: "Answers" });
   private again: HTMLButtonElement;
   private remove: HTMLButtonElement;
   private details: HTMLDivElement;
@@ -39,11 +41,16 @@ export class JobRow {
     this.remove = button("Delete", "remove");
     this.download.href = `jobs/${job.id}/result`;
     this.download.setAttribute("download", "");
+    this.download.onclick = (event) => {
+      event.preventDefault();
+      deeds.download(this.job);
+    };
     const row = make("div", { className: "row" }, button("Map", "map"), this.download, this.again, this.remove);
-    this.details = make("div", { className: "details" }, this.about, this.problem, row, this.reasons);
+    this.details = make("div", { className: "details" }, this.about, this.problem, row, this.answers, this.reasons);
     this.details.id = `job-${job.id}`;
     this.head.setAttribute("aria-controls", this.details.id);
     this.element.append(this.head, this.bar, this.details);
+    this.offer([]);
     this.update(job);
     this.open(false);
   }
@@ -77,8 +84,16 @@ export class JobRow {
     this.problem.textContent = job.problem;
     show(this.problem, job.problem !== "");
     show(this.download, ended && done > 0);
+    if (!ended) this.offer([]);
     show(this.again, ended && (lost > 0 || job.tiles.pending > 0));
     this.remove.textContent = ended ? "Delete" : "Cancel";
+  }
+
+  /** Links to single answers; the server sends each on to the object store that has it. */
+  offer(names: string[]): void {
+    const links = names.map((name) => make("a", { href: answerOf(this.job.id, name), target: "_blank", rel: "noreferrer" }, name));
+    this.answers.replaceChildren(...links.map((link) => make("li", {}, link)));
+    show(this.answers, names.length > 0);
   }
 
   /** Why files failed, in the words of the service. */

@@ -1,7 +1,7 @@
 /** Jobs of the server: files become one, the list is kept up to date, one of them is looked at. */
 
-import { by, show } from "./dom";
-import { type Job, type JobFile, filesOf, isEnded, listJobs, numTiles, removeJob, retryJob, viewOf, watchJob } from "./job";
+import { by, make, show } from "./dom";
+import { type Job, type JobFile, answersInStore, filesOf, isEnded, listJobs, numTiles, removeJob, retryJob, viewOf, watchJob } from "./job";
 import { type Deeds, JobRow, endOf, titleOf } from "./jobrow";
 import { Problem, wordsOf } from "./service";
 import type { Session } from "./session";
@@ -73,6 +73,14 @@ export class Jobs implements Deeds {
 
   choose(job: Job): void {
     this.select(this.chosen === job.id ? null : job);
+  }
+
+  download(job: Job): void {
+    void this.session.attempt(async () => {
+      const names = await answersInStore(job.id);
+      if (names) this.rows.get(job.id)?.offer(names);
+      else make("a", { href: `jobs/${job.id}/result`, download: "" }).click();
+    });
   }
 
   retry(job: Job): void {

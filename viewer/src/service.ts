@@ -138,8 +138,8 @@ function listed(schema: Schema): string[] {
   return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed), ...(schema.items ? listed(schema.items) : [])];
 }
 
-export async function json<T>(url: string): Promise<T> {
-  return (await checked(await fetch(url))).json() as Promise<T>;
+export async function json<T>(url: string, init: RequestInit = {}): Promise<T> {
+  return (await checked(await fetch(url, init))).json() as Promise<T>;
 }
 
 export async function checked(response: Response): Promise<Response> {

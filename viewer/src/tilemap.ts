@@ -184,7 +184,7 @@ export class TileMap {
     const reasons = [file.error, ...file.warnings].filter(Boolean);
     by("tile-words").replaceChildren(...reasons.map((words) => make("li", { className: words === file.error ? "warning" : "quiet" }, words)));
     show(by("tile-row"), file.state === "done");
-    by<HTMLAnchorElement>("tile-file").href = answerOf(this.id, file);
+    by<HTMLAnchorElement>("tile-file").href = answerOf(this.id, file.answer);
   }
 }
 
