@@ -9,13 +9,15 @@ from noise import strew
 from tiles import NOISE, NUM_CLASSES, Tile
 from torch import nn
 
-from app.confusion import Confusion
+from app.confusion import Confusion, pooled
 from app.networks.voxel_batch import VoxelBatch
 from app.pipeline.sample import take
 from app.pipeline.transforms import apply
 from app.pipeline.voxelize import voxelize
 
-SCORED = (0, 1, 3)  # ground, vegetation, building in a confusion matrix with vegetation in row 1
+NAMES = tuple(map(str, range(NUM_CLASSES)))
+MERGED = (0, 1, 1, 2, 3, 4)  # by class, with low, medium and high vegetation as one
+NUM_SCORED = 3  # of these: ground, vegetation, building
 
 
 @torch.inference_mode()
@@ -33,28 +35,9 @@ def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -
     return logits.argmax(1)[voxels.inverse].cpu().numpy()
 
 
-def names(num_classes: int) -> tuple[str, ...]:
-    """Of classes that are told by their number."""
-    return tuple(map(str, range(num_classes)))
-
-
-def confusion(label: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts (num_classes, num_classes), true class by row, without ignored points."""
-    return Confusion.of_rows(names(num_classes), label, predicted).counts[:, :-1]
-
-
-def iou(counts: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, NaN where no label is of it."""
-    return Confusion(names(len(counts)), np.pad(counts, ((0, 0), (0, 1)))).iou
-
-
-def merge(counts: np.ndarray) -> np.ndarray:
-    """The confusion matrix with low, medium and high vegetation as one, in row and column 1; 2 stays empty."""
-    merged = counts.copy()
-    merged[1] += merged[2]
-    merged[:, 1] += merged[:, 2]
-    merged[2] = merged[:, 2] = 0
-    return merged
+def merged_iou(found: Confusion) -> np.ndarray:
+    """IoU (3,) of ground, vegetation and building, NaN where no label is of it."""
+    return found.grouped(NAMES[:-1], MERGED).iou[:NUM_SCORED]
 
 
 def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: str) -> dict[str, Any]:
@@ -72,18 +55,18 @@ def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: 
     for name, variant in variants.items():
         found = [predict(network, test, tile, device) for tile in variant]
         each = {
-            tile.name: confusion(tile.label, labels, NUM_CLASSES) for tile, labels in zip(variant, found, strict=True)
+            tile.name: Confusion.of_rows(NAMES, tile.label, labels) for tile, labels in zip(variant, found, strict=True)
         }
-        pooled = sum(each.values())
+        whole = pooled([*each.values()])
         scores[name] = {
-            "classes": iou(pooled).round(4).tolist(),
-            "merged": iou(merge(pooled))[[*SCORED]].round(4).tolist(),
-            "miou": round(float(iou(merge(pooled))[[*SCORED]].mean()), 4),
-            "confusion": pooled.tolist(),
+            "classes": whole.iou.round(4).tolist(),
+            "merged": merged_iou(whole).round(4).tolist(),
+            "miou": round(float(merged_iou(whole).mean()), 4),
+            "confusion": whole.counts[:, :-1].tolist(),
             "noise": noise_scores(
                 variant, found, [min(len(one), len(tile)) for one, tile in zip(variant, tiles, strict=True)]
             ),
-            "tiles": {tile: iou(merge(counts))[[*SCORED]].round(3).tolist() for tile, counts in each.items()},
+            "tiles": {tile: merged_iou(one).round(3).tolist() for tile, one in each.items()},
         }
     return scores
 
