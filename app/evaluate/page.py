@@ -14,8 +14,8 @@ def page(found: Evaluation) -> str:
     drawn = [plots.class_bars(found.points, found.intervals)]
     if len(found.tiles) > 1:
         drawn.append(plots.tile_dots(found.tiles))
-    drawn.append(plots.view_lines("IoU by height", found.heights, "Bars: share of the points."))
-    drawn.append(plots.view_lines("IoU by distance to the edge of the tile", found.edges, "Bars: share of the points."))
+    drawn.append(plots.view_lines("IoU by height", found.heights))
+    drawn.append(plots.view_lines("IoU by distance to the edge of the tile", found.edges))
     if found.calibration:
         drawn.append(plots.reliability(found.calibration))
     template = Environment(loader=PackageLoader("app.evaluate"), autoescape=True).get_template("evaluation.html")

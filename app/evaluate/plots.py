@@ -16,6 +16,8 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640.0, 150.0, 20.0, 10.0, 34.0
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ROW = 26.0
 MOST_DOTS = 2000  # of tiles
+AXIS = 44.0  # left of what stands on an axis
+SHARES = "Bars: share of the points."
 
 
 @dataclass
@@ -37,6 +39,11 @@ class Plot:
         }
         self.shapes.append({"kind": kind, "text": text, "title": title, "attributes": named})
 
+    def y(self, share: float) -> float:
+        """The height of ``share`` on an axis from 0 to 1 that goes up."""
+        bottom = self.height - BOTTOM
+        return bottom - (bottom - TOP) * share
+
 
 def color(place: int) -> str:
     """Of class ``place``."""
@@ -45,10 +52,9 @@ def color(place: int) -> str:
 
 def class_bars(confusion: Confusion, intervals: dict[str, Interval]) -> Plot:
     """A bar of IoU for each class, with its interval."""
-    plot = _across("IoU by class", len(confusion.names), "Whiskers: 95 % interval over tiles." if intervals else "")
+    plot = _across("IoU by class", confusion.names, "Whiskers: 95 % interval over tiles." if intervals else "")
     for place, name in enumerate(confusion.names):
-        y, iou = TOP + ROW * (place + 0.5), float(confusion.iou[place])
-        plot.add("text", name, x=LEFT - 8, y=y + 4, text_anchor="end")
+        y, iou = _row(place), float(confusion.iou[place])
         if np.isnan(iou):
             continue
         plot.add(
@@ -63,11 +69,10 @@ def class_bars(confusion: Confusion, intervals: dict[str, Interval]) -> Plot:
 def tile_dots(tiles: Sequence[tuple[str, Confusion]]) -> Plot:
     """A dot of IoU for each class and tile."""
     names = tiles[0][1].names
-    plot = _across("IoU by tile", len(names), "A dot is a tile; the line is the median.")
+    plot = _across("IoU by tile", names, "A dot is a tile; the line is the median.")
     step = max(1, -(-len(tiles) // MOST_DOTS))
-    for place, name in enumerate(names):
-        y = TOP + ROW * (place + 0.5)
-        plot.add("text", name, x=LEFT - 8, y=y + 4, text_anchor="end")
+    for place in range(len(names)):
+        y = _row(place)
         values = np.array([confusion.iou[place] for _, confusion in tiles])
         for tile, value in list(zip((tile for tile, _ in tiles), values, strict=True))[::step]:
             if not np.isnan(value):
@@ -80,98 +85,66 @@ def tile_dots(tiles: Sequence[tuple[str, Confusion]]) -> Plot:
     return plot
 
 
-def view_lines(title: str, views: Sequence[tuple[str, Confusion]], words: str = "") -> Plot:
+def view_lines(title: str, views: Sequence[tuple[str, Confusion]]) -> Plot:
     """IoU of each class along ``views``, with the share of points as bars."""
-    plot = Plot(title, 260.0, words)
-    left = 44.0
-    bottom = plot.height - BOTTOM
-    for tick in TICKS:
-        y = _y(tick, bottom)
-        plot.add("line", x1=left, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid")
-        plot.add("text", f"{tick:.1f}", x=left - 6, y=y + 4, text_anchor="end")
-    step = (WIDTH - RIGHT - left) / max(1, len(views))
+    plot = _upright(title, 260.0, SHARES, WIDTH - RIGHT)
+    step = (WIDTH - RIGHT - AXIS) / max(1, len(views))
     whole = sum(confusion.judged for _, confusion in views)
     for place, (word, confusion) in enumerate(views):
         share = float(confusion.judged / whole)
-        top = _y(share, bottom)
         where = f"{word}: {amount(confusion.judged)} points, {share:.1%}"
-        plot.add(
-            "rect",
-            title=where,
-            x=left + step * (place + 0.2),
-            y=top,
-            width=0.6 * step,
-            height=bottom - top,
-            class_="share",
-        )
-        plot.add("text", word, x=left + step * (place + 0.5), y=bottom + 18, text_anchor="middle")
+        _bar(plot, where, AXIS + step * (place + 0.2), 0.6 * step, share)
+        plot.add("text", word, x=AXIS + step * (place + 0.5), y=plot.y(0) + 18, text_anchor="middle")
     for row, name in enumerate(views[0][1].names if views else ()):
+        ious = [float(confusion.iou[row]) for _, confusion in views]
         points = [
-            (left + step * (place + 0.5), _y(float(confusion.iou[row]), bottom), word, float(confusion.iou[row]))
-            for place, (word, confusion) in enumerate(views)
-            if not np.isnan(confusion.iou[row])
+            (AXIS + step * (place + 0.5), iou, f"{name}, {word}: {ratio(iou)}")
+            for place, ((word, _), iou) in enumerate(zip(views, ious, strict=True))
+            if not np.isnan(iou)
         ]
-        if not points:
-            continue
-        plot.keys.append((name, color(row)))
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y, _, _ in points)
-        plot.add("path", d=path, fill="none", stroke=color(row), stroke_width=2)
-        for x, y, word, value in points:
-            plot.add("circle", title=f"{name}, {word}: {ratio(value)}", cx=x, cy=y, r=4, fill=color(row))
+        if points:
+            plot.keys.append((name, color(row)))
+            _curve(plot, points, color(row))
     return plot
 
 
 def reliability(found: Calibration) -> Plot:
     """Accuracy over confidence, with the share of points in each bin as bars."""
-    plot = Plot(
-        "Calibration",
-        300.0,
+    words = (
         f"Share of right labels by confidence; on the dashed line both are equal. Expected calibration error "
-        f"{found.expected_error:.3f}. Bars: share of the points.",
+        f"{found.expected_error:.3f}. {SHARES}"
     )
-    left, bottom = 44.0, plot.height - BOTTOM
-    width = 400.0 - left - RIGHT
+    right = 400.0 - RIGHT
+    plot = _upright("Calibration", 300.0, words, right)
+    width, bottom = right - AXIS, plot.y(0)
     for tick in TICKS:
-        y = _y(tick, bottom)
-        plot.add("line", x1=left, x2=left + width, y1=y, y2=y, class_="grid")
-        plot.add("text", f"{tick:.1f}", x=left - 6, y=y + 4, text_anchor="end")
-        plot.add("text", f"{tick:.1f}", x=left + width * tick, y=bottom + 18, text_anchor="middle")
+        plot.add("text", f"{tick:.1f}", x=AXIS + width * tick, y=bottom + 18, text_anchor="middle")
     shares = found.points / max(1, found.points.sum())
     num_bins = len(shares)
     for place, share in enumerate(shares):
-        top = _y(float(share), bottom)
-        plot.add(
-            "rect",
-            title=f"{amount(found.points[place])} points",
-            x=left + width * place / num_bins + 1,
-            y=top,
-            width=width / num_bins - 2,
-            height=bottom - top,
-            class_="share",
-        )
-    plot.add(
-        "line", x1=left, x2=left + width, y1=_y(0, bottom), y2=_y(1, bottom), class_="mark", stroke_dasharray="5 4"
-    )
-    pairs = [
-        (left + width * float(mean), _y(float(right), bottom), float(mean), float(right))
-        for mean, right in zip(found.mean_confidence, found.accuracy, strict=True)
+        title = f"{amount(found.points[place])} points"
+        _bar(plot, title, AXIS + width * place / num_bins + 1, width / num_bins - 2, float(share))
+    plot.add("line", x1=AXIS, x2=right, y1=bottom, y2=plot.y(1), class_="mark", stroke_dasharray="5 4")
+    pairs = zip(found.mean_confidence.tolist(), found.accuracy.tolist(), strict=True)
+    points = [
+        (AXIS + width * mean, accuracy, f"confidence {ratio(mean)}: {ratio(accuracy)} right")
+        for mean, accuracy in pairs
         if not np.isnan(mean)
     ]
-    if pairs:
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y, _, _ in pairs)
-        plot.add("path", d=path, fill="none", stroke=color(0), stroke_width=2)
-    for x, y, mean, right in pairs:
-        plot.add("circle", title=f"confidence {ratio(mean)}: {ratio(right)} right", cx=x, cy=y, r=4, fill=color(0))
+    if points:
+        _curve(plot, points, color(0))
     return plot
 
 
-def _across(title: str, num_rows: int, words: str) -> Plot:
-    """A plot of rows along an axis from 0 to 1."""
-    plot = Plot(title, TOP + ROW * num_rows + BOTTOM, words)
+def _across(title: str, names: Sequence[str], words: str) -> Plot:
+    """A plot of rows, one for each of ``names``, along an axis from 0 to 1."""
+    plot = Plot(title, TOP + ROW * len(names) + BOTTOM, words)
     bottom = plot.height - BOTTOM
     for tick in TICKS:
         plot.add("line", x1=_x(tick), x2=_x(tick), y1=TOP, y2=bottom, class_="grid")
         plot.add("text", f"{tick:.1f}", x=_x(tick), y=bottom + 18, text_anchor="middle")
+    for place, name in enumerate(names):
+        plot.add("text", name, x=LEFT - 8, y=_row(place) + 4, text_anchor="end")
     return plot
 
 
@@ -179,5 +152,29 @@ def _x(share: float) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * share
 
 
-def _y(share: float, bottom: float) -> float:
-    return bottom - (bottom - TOP) * share
+def _row(place: int) -> float:
+    return TOP + ROW * (place + 0.5)
+
+
+def _upright(title: str, height: float, words: str, right: float) -> Plot:
+    """A plot on an axis from 0 to 1 that goes up, as wide as to ``right``."""
+    plot = Plot(title, height, words)
+    for tick in TICKS:
+        y = plot.y(tick)
+        plot.add("line", x1=AXIS, x2=right, y1=y, y2=y, class_="grid")
+        plot.add("text", f"{tick:.1f}", x=AXIS - 6, y=y + 4, text_anchor="end")
+    return plot
+
+
+def _bar(plot: Plot, title: str, x: float, width: float, share: float) -> None:
+    """A bar of a ``share`` of the points."""
+    top = plot.y(share)
+    plot.add("rect", title=title, x=x, y=top, width=width, height=plot.y(0) - top, class_="share")
+
+
+def _curve(plot: Plot, points: Sequence[tuple[float, float, str]], color: str) -> None:
+    """Dots, each with its x, its share and its title, and the line through them."""
+    path = "M" + "L".join(f"{x:.1f} {plot.y(share):.1f}" for x, share, _ in points)
+    plot.add("path", d=path, fill="none", stroke=color, stroke_width=2)
+    for x, share, title in points:
+        plot.add("circle", title=title, cx=x, cy=plot.y(share), r=4, fill=color)
