@@ -74,7 +74,10 @@ def evaluate(
         raise typer.BadParameter(
             f"{name!r} is no pattern for names, such as {{stem}}_classified is one.", param_hint="--name"
         ) from None
-    scheme = Scheme.parse(maps or (), ignore)
+    try:
+        scheme = Scheme.parse(maps or (), ignore)
+    except Problem as problem:
+        raise typer.BadParameter(problem.detail) from None
     pairs, failures = partners(predicted, truth, name)
     for file, reason in failures.items():
         warn(f"{file}: {reason}")
@@ -93,7 +96,9 @@ def evaluate(
         found = evaluation(tallies, scheme, cell_m, resamples, seed, failures)
         results.print(found.words, markup=False, soft_wrap=True)
         for table in tables(found)[:SHOWN_TABLES]:
+            results.print()
             results.print(shown(table))
+        results.print()
         for path in out or ():
             write_file(path, REPORTS[path.suffix.lower()](found).encode())
     results.print(f"{len(tallies):,} of {len(pairs):,} pairs were compared.", markup=False)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -50,7 +51,16 @@ def refined_words(steps: Sequence[Refined]) -> str:
 
 def shown(table: "FigureTable") -> Table:
     """A table of figures as the terminal shows it."""
-    made = Table(title=escape(table.title), title_justify="left", caption=escape(table.words), caption_justify="left")
+    made = Table(
+        title=escape(table.title),
+        title_justify="left",
+        caption=escape(table.words),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for place, name in enumerate(table.header):
         made.add_column(escape(name), justify="right" if place else "left", overflow="fold")
     for row in table.rows:

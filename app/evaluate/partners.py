@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.clouds.catalog import IN_FOLDERS, SUFFIXES
+from app.clouds.catalog import FORMATS, IN_FOLDERS
 from app.errors import BadRequest
+
+ENDINGS = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)  # .copc.laz, too
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _by_stem(folder: Path, side: str, problems: dict[str, str], other: Path) -> 
         if is_within and other.resolve() in path.resolve().parents:
             continue
         name = path.relative_to(folder).as_posix()
-        stem = name[: -max(len(ending) for ending in SUFFIXES if name.lower().endswith(ending))]
+        stem = name[: -max(len(ending) for ending in ENDINGS if name.lower().endswith(ending))]
         if stem in found:
             problems[str(path)] = f"{side} has {found[stem].name} of that name, too, which was taken."
         else:

@@ -116,6 +116,8 @@ def _labels_alone(path: Path, truth: Cloud) -> Cloud | None:
 def _classes(cloud: Cloud, wanted: str, usual: Sequence[str], side: str) -> tuple[str, np.ndarray]:
     """Name and values of the column of classes, whole numbers (N,); what is none becomes -1."""
     name = wanted or next((name for name in usual if name in cloud.extra), "")
+    if name in cloud.columns and name not in cloud.extra:
+        raise BadCloud(f"{side} has no classes in its column {name}: name another one.")
     if name not in cloud.extra:
         missing = f"no column {wanted}" if wanted else f"no classes: none of the columns {', '.join(usual)}"
         raise BadCloud(f"{side} has {missing}; its columns are {some_of(list(cloud.columns))}.")

@@ -166,7 +166,7 @@ def test_nothing_to_compare_is_told(pointserve, folders, tmp_path):
     unlabelled = pointserve("evaluate", pred, truth, "--ignore", "0-255")
     assert unlabelled.returncode == 1
     assert "No point is judged" in unlabelled.stderr
-    for wrong in (["-o", "r.pdf"], ["--cell-m", "0"], ["--name", "{x}"]):
+    for wrong in (["-o", "r.pdf"], ["--cell-m", "0"], ["--name", "{x}"], ["--map", "ground"], ["--ignore", "b:x"]):
         assert pointserve("evaluate", pred, truth, *wrong).returncode == 2
 
 
@@ -193,6 +193,8 @@ def test_classes_of_other_codes_need_a_map(pointserve, tmp_path):
     assert same["points"]["accuracy"] == 1
     missing = pointserve("evaluate", tmp_path / "pred.ply", tmp_path / "truth.ply", "--truth-column", "truth")
     assert "TRUTH has no column truth" in missing.stdout
+    unfit = pointserve("evaluate", tmp_path / "pred.ply", tmp_path / "truth.ply", "--column", "x")
+    assert "PRED has no classes in its column x" in unfit.stdout
 
 
 def test_confidence_is_read_from_what_pointserve_writes(pointserve, tmp_path):

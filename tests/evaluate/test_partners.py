@@ -25,6 +25,13 @@ def test_partners_have_the_same_path_but_for_the_ending(tmp_path):
     assert list(problems) == [str(truth / "s.bin.laz")]
 
 
+def test_copc_is_an_ending_on_both_sides(tmp_path):
+    pred = touch(tmp_path / "pred", "a.copc.laz", "b_classified.copc.laz")
+    truth = touch(tmp_path / "truth", "a.laz", "b.copc.laz")
+    assert names(partners(pred, truth)[0]) == [("a.laz", "a.copc.laz")]
+    assert names(partners(pred, truth, "{stem}_classified")[0]) == [("b.copc.laz", "b_classified.copc.laz")]
+
+
 def test_a_name_that_occurs_once_is_found_in_any_folder(tmp_path):
     pred = touch(tmp_path / "pred", "out/a.laz", "b/c.laz", "d/c.laz")
     truth = touch(tmp_path / "truth", "a.laz", "c.laz")
