@@ -1,4 +1,4 @@
-/** What happens between the drop and the first points. */
+/** What is under way, such as between the drop and the first points, with a bar and a way to end it. */
 
 import { by, show } from "./dom";
 import { bytes, milliseconds, short } from "./numbers";
@@ -14,11 +14,35 @@ export class Progress {
   private box = by("progress");
   private text = by("progress-text");
   private bar = by<HTMLProgressElement>("progress-bar");
+  private running: AbortController | null = null;
+  /** Nothing is under way any more. */
+  onEnd: () => void = () => {};
 
-  begin(cancel: () => void): void {
-    by("cancel").onclick = cancel;
-    this.tell("Sending", null);
+  get isUnderWay(): boolean {
+    return this.running !== null;
+  }
+
+  cancel(): void {
+    this.running?.abort();
+  }
+
+  /** Run `work`, which can be cancelled; one at a time, the last one wins. */
+  async run<T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    this.cancel();
+    const running = new AbortController();
+    this.running = running;
+    by("cancel").onclick = () => running.abort();
+    this.tell(what, null);
     show(this.box, true);
+    try {
+      return await work(running.signal);
+    } finally {
+      if (this.running === running) {
+        this.running = null;
+        show(this.box, false);
+        this.onEnd();
+      }
+    }
   }
 
   stage(now: Stage): void {
@@ -34,11 +58,7 @@ export class Progress {
     this.tell(`Points · ${short(here)} of ${short(all)}`, all ? here / all : 1);
   }
 
-  end(): void {
-    show(this.box, false);
-  }
-
-  tell(text: string, share: number | null): void {
+  private tell(text: string, share: number | null): void {
     this.text.textContent = text;
     if (share === null) this.bar.removeAttribute("value");
     else this.bar.value = share;

@@ -28,7 +28,6 @@ export class Session {
   private source: Source | null = null;
   /** What is on the screen; another than `source` while that is on its way, or cannot be read. */
   private shown: Source | null = null;
-  private running: AbortController | null = null;
   private timer = 0;
   private written = "";
 
@@ -36,6 +35,7 @@ export class Session {
     this.options.onSubmit = () => void this.again();
     this.files.onPick = (source) => void this.pick(source);
     viewer.onChange = () => this.remember();
+    this.progress.onEnd = () => this.remember();
     for (const output of OUTPUTS) {
       const button = make("button", { type: "button" }, output.toUpperCase());
       button.dataset.output = output;
@@ -75,7 +75,7 @@ export class Session {
   async openAnswer(name: string, fetched: (signal: AbortSignal) => Promise<Response>): Promise<boolean> {
     const source = sourceOf(new Blob(), name, { isAnswer: true });
     const problem = await this.attempt(() =>
-      this.abortable(`Fetching ${name}`, async (signal) => {
+      this.progress.run(`Fetching ${name}`, async (signal) => {
         const { body } = await fetched(signal);
         this.files.sources = [source];
         this.source = source;
@@ -87,7 +87,7 @@ export class Session {
   }
 
   private async openSources(sources: Source[]): Promise<void> {
-    this.running?.abort();
+    this.progress.cancel();
     this.files.sources = sources;
     this.picked = false;
     for (const source of sources) {
@@ -135,7 +135,7 @@ export class Session {
 
   private async openSample(name: string, view?: View): Promise<void> {
     await this.attempt(async () => {
-      const file = await this.abortable("Making the sample", (signal) => download(`samples/${name}.laz`, signal));
+      const file = await this.progress.run("Making the sample", (signal) => download(`samples/${name}.laz`, signal));
       await this.openOne(sourceOf(file, `${name}.laz`, { sample: name }), view);
     });
   }
@@ -186,7 +186,7 @@ export class Session {
     const { choices } = this.options;
     source.choices = choices;
     by<HTMLButtonElement>("again").disabled = false;
-    await this.abortable(`Sending ${name}`, async (signal) => {
+    await this.progress.run(`Sending ${name}`, async (signal) => {
       const begin = performance.now();
       const response = await predict(file, name, choices, "view", signal, (stage) => this.progress.stage(stage));
       if (this.source !== source) {
@@ -243,7 +243,7 @@ export class Session {
     }
     if (!choices) return;
     await this.attempt(async () => {
-      const blob = await this.abortable(`Making ${name}`, async (signal) =>
+      const blob = await this.progress.run(`Making ${name}`, async (signal) =>
         (await predict(file, sent, choices, output, signal, (stage) => this.progress.stage(stage))).blob(),
       );
       save(blob, name);
@@ -269,7 +269,7 @@ export class Session {
   }
 
   private write(): void {
-    if (!this.viewer.cloud || this.running || !this.source || this.source.isAnswer || this.shown !== this.source) return;
+    if (!this.viewer.cloud || this.progress.isUnderWay || !this.source || this.source.isAnswer || this.shown !== this.source) return;
     this.written = toHash(this.view);
     history.replaceState(null, "", `#${this.written}`);
   }
@@ -282,24 +282,6 @@ export class Session {
   /** How a new cloud is first seen. */
   private fresh(): View {
     return { ...fromHash(""), ...(this.viewer.cloud ? this.viewer.colors.value : {}) };
-  }
-
-  /** Run `work` with a bar of progress that can be cancelled; one at a time, the last one wins. */
-  private async abortable<T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    this.running?.abort();
-    const running = new AbortController();
-    this.running = running;
-    this.progress.begin(() => running.abort());
-    this.progress.tell(what, null);
-    try {
-      return await work(running.signal);
-    } finally {
-      if (this.running === running) {
-        this.running = null;
-        this.progress.end();
-        this.remember();
-      }
-    }
   }
 
   /**
