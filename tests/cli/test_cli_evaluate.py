@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import shutil
 import weakref
 
@@ -15,9 +14,7 @@ from app.clouds import formats
 from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
 from app.evaluate import reading
 from app.sample.tile import las_bytes, make_tile
-from tests.cli.cli_samples import ROOT
-
-DOCUMENT = ROOT / "docs/evaluate.md"
+from tests.cli.cli_samples import documented
 
 
 @pytest.fixture
@@ -226,13 +223,9 @@ def test_feet_are_judged_in_metres(pointserve, tmp_path):
 
 
 def test_commands_of_the_document_work(tmp_path, pointserve):
-    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    given = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    assert sum("evaluate" in command for command in given) > 3
-    for command in given:
-        name, *words = shlex.split(command)
-        assert name == "pointserve"
-        words = [re.sub(r"^(truth|labelled|report)\b", rf"{tmp_path}/\1", word) for word in words]
-        done = pointserve(*words)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    given = documented("docs/evaluate.md")
+    assert sum("evaluate" in words for words in given) > 3
+    for words in given:
+        done = pointserve(*(re.sub(r"^(truth|labelled|report)\b", rf"{tmp_path}/\1", word) for word in words))
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     assert {"report.html", "report.md", "report.json"} <= {path.name for path in tmp_path.iterdir()}

@@ -1,31 +1,19 @@
 """The commands of docs/refine.md do what is said there."""
 
 import re
-import shlex
 
 import laspy
 import numpy as np
 
-from tests.cli.cli_samples import ROOT
-
-DOCUMENT = ROOT / "docs/refine.md"
-
-
-def commands():
-    """Every command of the document."""
-    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+from tests.cli.cli_samples import documented
 
 
 def test_commands_of_the_document_work(tmp_path, pointserve):
     said = {}
-    for command in commands():
-        name, *words = shlex.split(command)
-        assert name == "pointserve"
-        words = [f"{tmp_path}/{word}" if word.endswith(".laz") else word for word in words]
-        done = pointserve(*words)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        said[command.partition(".laz -o ")[2].partition(".")[0]] = done.stdout
+    for words in documented("docs/refine.md"):
+        done = pointserve(*(f"{tmp_path}/{word}" if word.endswith(".laz") else word for word in words))
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        said[" ".join(words).partition(".laz -o ")[2].partition(".")[0]] = done.stdout
 
     def codes(name):
         return np.asarray(laspy.read(tmp_path / f"{name}.laz").classification)
