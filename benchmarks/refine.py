@@ -23,6 +23,7 @@ from app.refine.noise import find_noise
 from app.refine.sieve import sieved
 from app.refine.smooth import smoothed
 from app.refine.vegetation import by_height
+from benchmarks.table import Table
 
 NOISE = (7, 18, 65)
 ROW_M = 0.5  # edge of the voxels that probabilities belong to
@@ -51,7 +52,7 @@ def tin_errors_m(xyz: Tensor, is_ground: Tensor, heights: Tensor) -> np.ndarray:
     return errors[np.isfinite(errors)]
 
 
-def row(path: Path) -> str:
+def row(path: Path) -> list[str]:
     """The line of the table for a file."""
     las = laspy.read(path)
     places = np.asarray(las.xyz)
@@ -82,7 +83,7 @@ def row(path: Path) -> str:
             lambda: by_height(heights, (0.5, 2.0)),
         )
     ]
-    cells = [
+    return [
         path.stem,
         f"{num_points:,}",
         *(f"{each:.2f}" for each in spent),
@@ -90,16 +91,13 @@ def row(path: Path) -> str:
         f"{lost} ({1e4 * lost / num_points:.1f})",
         *(f"{each:.2f}" for each in (errors_m.mean(), np.quantile(errors_m, 0.99))),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Print the table."""
     head = ["file", "points", "smooth, s", "sieve, s", "noise, s", "ground_height, s", "vegetation, s"]
     head += ["noise found", "others lost (of 10,000)", "mean off the TIN, m", "99 %, m"]
-    print(f"| {' | '.join(head)} |\n| {' | '.join('---' for _ in head)} |")
-    for path in sys.argv[1:]:
-        print(row(Path(path)), flush=True)
+    print(Table("Refinement", [head, *(row(Path(path)) for path in sys.argv[1:])]))
 
 
 if __name__ == "__main__":
