@@ -139,6 +139,7 @@ class Pipeline:
             [axis.metres for axis in (run.units.axes if run.units else (self.procedure.unit,) * 3)],
             lambda values: upload(values, device),
             run.warnings,
+            run.check_cancelled,
         )
 
 

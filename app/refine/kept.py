@@ -41,5 +41,5 @@ def kept(codes: Tensor, scene: Scene, options: Options) -> Tensor:
         elif name == "overlap":  # point formats below 6 have a class for it
             is_kept |= codes == OVERLAP
     if options.within:
-        is_kept |= ~within(scene.answered_xy(), parse(options.within))
+        is_kept |= ~within(scene.answered_xy(), parse(options.within), scene.check_cancelled)
     return is_kept

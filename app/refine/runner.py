@@ -19,6 +19,7 @@ def refine(scene: Scene, options: Options) -> list[RefinedStep]:
     steps = wanted(options)
     changed: list[Tensor] = []
     for step in steps:
+        scene.check_cancelled()
         before = scene.answered
         counted = step.load()(scene, options)
         changed.append((scene.answered != before).sum() if counted is None else counted)

@@ -28,6 +28,7 @@ class Scene:
         metres: that one unit of x, y and z is.
         load: brings an array to the device of ``rows``; nobody writes to what it gives.
         warnings: those of the answer.
+        check_cancelled: called between steps, and by those that may take long; an exception of it ends them.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Scene:
         metres: Sequence[float],
         load: Callable[[np.ndarray], Tensor],
         warnings: list[str],
+        check_cancelled: Callable[[], None] = lambda: None,
     ):
         self.cloud = cloud
         self.classes = classes
         self.ignore_label = ignore_label
         self.warnings = warnings
+        self.check_cancelled = check_cancelled
         self.fields: dict[str, Tensor] = {}
         self._metres = metres
         self._load = load

@@ -1,11 +1,13 @@
 """``smooth``: the probabilities of a row become the mean of those of the rows around it."""
 
+from collections.abc import Callable
+
 import torch
-from pointops import knn_query
 from torch import Tensor
 
 from app.options import Options
 
+from .nearest import nearest
 from .scene import Scene
 
 MAX_NEIGHBOURS = 64
@@ -27,6 +29,7 @@ def apply(scene: Scene, options: Options) -> None:
         options.smooth_radius_m or torch.inf,
         colors,
         normals,
+        scene.check_cancelled,
     )
     scene.predict(scene.probabilities.index_copy(0, rows, mean))
 
@@ -38,6 +41,7 @@ def smoothed(
     radius_m: float = torch.inf,
     colors: Tensor | None = None,
     normals: Tensor | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """The means (R, C) of ``probabilities`` float32 (R, C) over the nearest rows of each, itself among them.
 
@@ -49,10 +53,11 @@ def smoothed(
     if not len(coord):
         return probabilities
     number = min(neighbours, MAX_NEIGHBOURS, len(coord))
-    rows, distance_m = knn_query(number, coord.contiguous(), torch.full((1,), len(coord), device=coord.device))
+    rows, distance_m = nearest(number, coord.contiguous())
     colors = None if colors is None else colors.float()
     total, weights = probabilities.clone(), probabilities.new_ones((len(coord), 1))
     for place in range(number):
+        check_cancelled()
         row = rows[:, place].long()
         is_other = row != torch.arange(len(row), device=row.device)
         weight = (is_other & (row >= 0) & (distance_m[:, place] <= radius_m)).float()

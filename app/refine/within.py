@@ -1,16 +1,21 @@
 """Which points lie within an area, seen from above."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from app.clouds.area import Area, Ring
 
+CHECK_EDGES = 64
 
-def within(xy: Tensor, area: Area) -> Tensor:
+
+def within(xy: Tensor, area: Area, check_cancelled: Callable[[], None] = lambda: None) -> Tensor:
     """bool (N,), whether each point of ``xy`` float64 (N, 2) lies in a polygon of ``area``, and in none of its holes.
 
     A point is inside if a ray in the direction of +x crosses the rings of a polygon an odd number of times. A point on
     a border counts for one of the two areas that share it. Coordinates that are not finite are outside.
+    ``check_cancelled`` is called every so many edges, each of which may look at all points.
     """
     y, order = xy[:, 1].masked_fill(xy[:, 1].isnan(), torch.inf).sort()
     x = xy[:, 0].index_select(0, order)
@@ -18,13 +23,13 @@ def within(xy: Tensor, area: Area) -> Tensor:
     for polygon in area.polygons:
         is_odd = torch.zeros_like(is_inside)
         for ring in polygon:
-            _cross(x, y, ring, is_odd)
+            _cross(x, y, ring, is_odd, check_cancelled)
         is_inside |= is_odd
     is_inside &= x.isfinite() & y.isfinite()
     return torch.zeros_like(is_inside).index_copy_(0, order, is_inside)
 
 
-def _cross(x: Tensor, y: Tensor, ring: Ring, is_odd: Tensor) -> None:
+def _cross(x: Tensor, y: Tensor, ring: Ring, is_odd: Tensor, check_cancelled: Callable[[], None]) -> None:
     """Turn ``is_odd`` where the ray of a point, of ascending ``y``, crosses an edge of ``ring``.
 
     An edge has its lower end and not its upper one, and is computed from its lower end whichever way it runs, so that
@@ -34,7 +39,9 @@ def _cross(x: Tensor, y: Tensor, ring: Ring, is_odd: Tensor) -> None:
     edges = [sorted(pair, key=lambda end: (end[1], end[0])) for pair in pairs]
     ends = y.new_tensor([end[1] for edge in edges for end in edge])
     places = torch.searchsorted(y, ends).tolist()  # waits for the device, once a ring
-    for (low, high), begin, end in zip(edges, places[::2], places[1::2], strict=True):
+    for number, ((low, high), begin, end) in enumerate(zip(edges, places[::2], places[1::2], strict=True)):
+        if number % CHECK_EDGES == 0:
+            check_cancelled()
         if begin < end:
             part = slice(begin, end)
             slope = (high[0] - low[0]) / (high[1] - low[1])

@@ -365,3 +365,9 @@ def test_a_job_goes_on_after_the_end_of_the_process(tmp_path: Path):
         service.wait_ready()
         until(lambda: service.get("/jobs").json(), lambda listed: listed == {"jobs": []})
         until(lambda: [*(tmp_path / "jobs").glob("[0-9a-f]*")], lambda folders: not folders)
+
+
+@pytest.mark.parametrize("body", ["[" * 60_000, '{"sources": ["/a/\\ud800.laz"]}'], ids=["deep", "no Unicode"])
+def test_json_that_cannot_be_read_is_refused(service, body):
+    answer = service.post("/jobs", data=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "not valid JSON" in answer.json()["detail"]) == (400, True)

@@ -47,6 +47,18 @@ def test_the_order_of_rows_does_not_matter():
     )
 
 
+def test_rows_at_one_place_are_searched_as_others_are():
+    shares, coord = random_rows()
+    coord = coord[np.random.default_rng(3).integers(0, 9, COUNT)]
+    distance = np.linalg.norm(coord[:, None] - coord, axis=2)
+    expected = []
+    for at, near in enumerate(np.argsort(distance, axis=1, kind="stable")[:, :5]):
+        near = np.append(near[near != at], at)
+        weights = np.exp(-((coord[near, 2] - coord[at, 2]) ** 2) / (2 * 0.2**2))
+        expected.append(np.average(shares[near], axis=0, weights=weights))
+    np.testing.assert_allclose(smoothed(*tensors(shares, coord), 5), expected, atol=2e-5)
+
+
 def test_a_speck_goes_and_an_edge_stays():
     grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0]), -1).reshape(-1, 3)
     is_roof = grid[:, 0] >= 10

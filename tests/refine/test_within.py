@@ -92,3 +92,11 @@ def test_boxes_and_collections():
 def test_what_is_no_area_is_told(text, words):
     with pytest.raises(ValueError, match=words):
         parse(text)
+
+
+def test_a_cancelled_search_ends_early():
+    def cancelled():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        within(torch.tensor(GRID, dtype=torch.float64), parse("0,0,1,1"), cancelled)

@@ -1,11 +1,11 @@
 """What POST /jobs brings: files, as they are or as the parts of a form, or the sources that a JSON names."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import orjson
 from flask import Request
 from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
@@ -166,8 +166,8 @@ def _from_json(stream: Readable) -> Given:
     while chunk := stream.read(CHUNK_BYTES):
         data += chunk
     try:
-        found = json.loads(data or b"{}")
-    except ValueError as error:
+        found = orjson.loads(data or b"{}")
+    except ValueError as error:  # also for too deep nesting, and text that is no Unicode
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
     if not isinstance(found, dict):
         raise BadRequest(f"The body is not a JSON object. {HOW_TO_SEND}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NAME_BYTES = 200
 RETRY_S = 60.0
+FOLDER_BYTES = 4096  # that a folder takes of the disk, on most file systems
 
 
 class Draft:
@@ -35,14 +36,17 @@ class Draft:
     def file(self, name: str) -> "DraftFile":
         """A file that a client calls ``name``, which may be a relative path, to be written.
 
-        Raises BadRequest for a list of other files.
+        Raises BadRequest for a list of other files, NoRoom.
         """
         if name.lower().endswith(VPC_SUFFIX):
             raise BadRequest("A virtual point cloud names files by paths: send the files themselves.")
         place = PurePosixPath(UPLOADS, str(len(self.files)), unique(_safe(name), self._names))
         self.files.append(str(place))
         path = self.folder / place
+        num_bytes = FOLDER_BYTES * (len(place.parts) - 1)
+        self.store.check_room(num_bytes)
         path.parent.mkdir(parents=True)
+        self.store.count(self.id, num_bytes)
         return DraftFile(self, path)
 
 

@@ -295,7 +295,7 @@ def _remove(folder: Path) -> None:
 def _disk_bytes(folder: Path) -> int:
     total = 0
     for path, _, names in os.walk(folder):
-        for name in names:
+        for name in ("", *names):  # folders take room, too
             with suppress(OSError):
                 total += os.lstat(os.path.join(path, name)).st_size
     return total
