@@ -71,7 +71,7 @@ def _placed(raw: list[np.ndarray], scale: np.ndarray, offset: np.ndarray) -> tup
         place = np.floor(np.abs(axis - nearest[number]) * (abs(scale[number]) / unit) + 1e-6).astype(np.int64)
         place = np.minimum((place << AXIS_BITS) // side, (1 << AXIS_BITS) - 1)
         codes |= _spread(place.astype(np.uint64)) << np.uint64(number)
-    low, high = nearest * scale + offset, ends.sum(axis=1) * scale - nearest * scale + offset
+    low, high = nearest * scale + offset, (ends.sum(axis=1) - nearest) * scale + offset
     half = side * unit / 2
     center = low + half
     half = max(half, float((center - low).max()), float((high - center).max()))

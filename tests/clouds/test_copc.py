@@ -266,3 +266,13 @@ def test_a_wkt_that_is_there_stays():
     after = laspy.read(io.BytesIO(out))
     assert after.header.parse_crs().to_epsg() == 25832
     assert not any("WKT" in each for each in warnings)
+
+
+def test_the_cube_holds_every_point_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        raw = [rng.integers(-(2**31), 2**31, 5).astype(np.int32) for _ in range(3)]
+        scale, offset = 1e-3 * rng.choice([1, -1], 3), rng.choice([0, 123456.789, 5e6], 3)
+        tree, xyz = octree.build(raw, scale, offset), np.stack(raw, 1) * scale + offset
+        assert (tree.center - tree.half <= xyz).all()
+        assert (xyz <= tree.center + tree.half).all()

@@ -174,3 +174,10 @@ def test_a_job_that_expires_while_it_is_downloaded_is_whole_and_then_gone(tmp_pa
         assert archive.testzip() is None
         assert {*tiles} <= {*archive.namelist()}
         until(lambda: folders(service), lambda now: now == [])
+
+
+def test_folders_in_names_take_disk_space(service: Server):
+    job = post(service, form(b"x").replace(b"a.laz", b"d/" * 400 + b"a.laz"), '"deep"').json()
+    assert job["disk_bytes"] > 400 * 4096
+    requests.delete(f"{service.url}/jobs/{job['id']}", timeout=30)
+    until(lambda: job["id"] in folders(service), lambda is_left: not is_left)
