@@ -9,8 +9,9 @@ which changes ``scene``, as its options ask for. (One that changes points withou
 number, an int64 tensor.) ``Scene`` (``scene.py``) is what a step is given and what it gives:
 
 - ``xyz`` float32 (P, 3), the usable points in metres, z up, context of a survey included, on the device; its origin is
-  a multiple of 1024 m, so cells whose edge is a power of two lie alike in every tile. ``rgb``, ``normals`` and
-  ``column(name)`` are what the file says of these points, None if it does not; a column is 0 for context.
+  a multiple of 1024 m, so cells whose edge is a power of two lie alike in every tile. ``rgb`` and ``normals`` are what
+  the file says of these points, None if it does not. ``answered_column(name)`` is what it says of all points that are
+  answered, usable or not; ``file_codes(option)`` their classes.
 - ``labels`` int64 (P,), ids of classes. Assign new ones: ``scene.labels = new``. The runner counts what changed.
 - ``classes`` (``legend.py``) says which ids mean an ASPRS code: ``classes.ids_of(3, 4, 5)``, ``classes.id_of(7)``,
   which adds a class for a code that the model does not have. ``scene.means(2)`` is bool (P,), ``scene.codes()`` int64.

@@ -121,11 +121,6 @@ class Scene:
         """float32 (P, 3), unit length as far as the file keeps to it."""
         return None if self.cloud.normals is None else self._of_points(self._load(self.cloud.normals))
 
-    def column(self, name: str) -> Tensor | None:
-        """(P,), the file's column ``name``, one of ``Cloud.extra``."""
-        values = self.cloud.extra.get(name)
-        return None if values is None else self._of_points(self._load(values))
-
     def means(self, *codes: int) -> Tensor:
         """bool (P,), whether the label of a point means one of the ASPRS ``codes``."""
         return torch.isin(self.labels, self.labels.new_tensor(self.classes.ids_of(*codes)))
@@ -156,10 +151,6 @@ class Scene:
     def answered_xy(self) -> Tensor:
         """float64 (N - context, 2), x and y of the points that are answered as the file has them."""
         return self._load(self.cloud.xyz[: self.cloud.num_answered])[:, :2]
-
-    def is_answered_one_of(self, ids: Sequence[int]) -> Tensor:
-        """bool (N - context,), whether the label of a point is one of ``ids``."""
-        return torch.isin(self.answered, self.whole.new_tensor(ids))
 
     def _of_points(self, values: Tensor) -> Tensor:
         return values if self.places is None else values.index_select(0, self.places)

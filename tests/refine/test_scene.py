@@ -20,8 +20,8 @@ def test_points_that_are_not_usable_are_left_out_and_ignored():
     assert (len(scene), scene.places.tolist()) == (2, [0, 2])
     assert scene.labels.tolist() == [0, 2]
     assert scene.answered.tolist() == [0, -1, 2]
-    assert scene.column("classification").tolist() == [2, 6]
-    assert scene.column("ring") is None
+    assert scene.answered_column("classification").tolist() == [2, 3, 6]
+    assert scene.answered_column("ring") is None
     scene.labels = torch.tensor([1, 0])
     assert scene.answered.tolist() == [1, -1, 0]
 
