@@ -113,6 +113,16 @@ def test_several_files_become_a_job_whose_map_and_failures_are_shown(page: Drive
     assert page.tab.is_hidden("#tile-open")
 
 
+def test_long_names_fit_the_panel(page: Driver, survey: list[Path], tmp_path: Path):
+    files = [tmp_path / f"survey_2026_district_0123_sheet_45_classified_{path.name}" for path in survey[:2]]
+    for path, source in zip(files, survey[:2], strict=True):
+        path.write_bytes(source.read_bytes())
+    page.tab.set_input_files("#file", files)
+    wait_ended(page, "done")
+    assert page.tab.locator("#panel").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    assert f"{files[0].name} and 1 other" in page.tab.inner_text(".job .name")
+
+
 def test_a_finished_file_is_shown_with_the_labels_of_its_answer(page: Driver, survey: list[Path]):
     page.tab.set_input_files("#file", survey[:2])
     wait_ended(page, "done")
