@@ -10,6 +10,10 @@ import orjson
 EXPECTED = (
     "a box as xmin,ymin,xmax,ymax, or a GeoJSON Polygon or MultiPolygon, all in the coordinate system of the file"
 )
+NONE_WITHIN = (
+    "No point lies within the area, so all keep the class that the file states. The area is in the coordinate system "
+    "and the units of the file."
+)
 POLYGONS = ("Polygon", "MultiPolygon")
 Ring = list[tuple[float, float]]
 

@@ -9,6 +9,7 @@ import orjson
 
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.needs import NUMBER_BYTES, ROW_OBJECT_BYTES
+from app.clouds.records import free_name
 
 CHUNK_ROWS = 100_000
 DECIMALS = 5
@@ -25,7 +26,8 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     name_of = {c.id: c.name for c in meta.classes}
     labels = np.unique(segmentation.labels).tolist()
     middle_of = {label: f",{_line([label, name_of.get(label, '')])}".encode() for label in labels}
-    parts = [_line(["x", "y", "z", segmentation.label_column, "class", *ids, *others]).encode()]
+    label = free_name(segmentation.label_column, {"x", "y", "z", "class", *ids, *others})
+    parts = [_line(["x", "y", "z", label, "class", *ids, *others]).encode()]
     for start in range(0, len(cloud), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         pieces = [_rows(cloud.xyz[rows]), [middle_of[label] for label in segmentation.labels[rows].tolist()]]

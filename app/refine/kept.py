@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from app.clouds.area import parse
+from app.clouds.area import NONE_WITHIN, parse
 from app.clouds.asprs import MAX_CODE, OVERLAP
 from app.errors import BadRequest
 from app.options import Options
@@ -41,5 +41,8 @@ def kept(codes: Tensor, scene: Scene, options: Options) -> Tensor:
         elif name == "overlap":  # point formats below 6 have a class for it
             is_kept |= codes == OVERLAP
     if options.within:
-        is_kept |= ~within(scene.answered_xy(), parse(options.within), scene.check_cancelled)
+        is_inside = within(scene.answered_xy(), parse(options.within), scene.check_cancelled)
+        if len(is_inside) and not is_inside.any():  # waits for the device
+            scene.warnings.append(NONE_WITHIN)
+        is_kept |= ~is_inside
     return is_kept

@@ -19,6 +19,7 @@ from threading import Event
 from typing import TypeVar
 from uuid import uuid4
 
+from app.clouds.area import NONE_WITHIN
 from app.engine.body import Storage
 from app.errors import BadRequest, Busy, NotReady, storage_problem
 from app.options import Options
@@ -163,7 +164,7 @@ class BigTiles:
             reference=next((each.reference for each in found if each.reference), ""),
             agreement=_agreement(found),
             refined=_added(each.refined for each in found),
-            warnings=list(dict.fromkeys(warning for each in found for warning in each.warnings)),
+            warnings=_warnings([each.warnings for each in found]),
             timings_ms=timings_ms | {"join": 1e3 * (time.perf_counter() - begin)},
         )
 
@@ -211,6 +212,12 @@ def _added(parts: Iterable[Mapping[Key, Number]]) -> dict[Key, Number]:
         for key, number in part.items():
             total[key] = total[key] + number if key in total else number
     return total
+
+
+def _warnings(parts: Sequence[Sequence[str]]) -> list[str]:
+    """Those of any part, each once; that no point is within an area only if all parts say so."""
+    texts = dict.fromkeys(text for part in parts for text in part)
+    return [text for text in texts if text != NONE_WITHIN or all(text in part for part in parts)]
 
 
 def _agreement(found: Sequence[TileResult]) -> list[tuple[int, int, int]]:

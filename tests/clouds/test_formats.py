@@ -307,6 +307,12 @@ def test_csv_answer():
     ]
 
 
+@pytest.mark.parametrize("name", ["x", "class", "confidence"])
+def test_labels_in_csv_have_a_name_of_their_own(name):
+    out = formats.write("csv", cloud(), segmentation(confidence=np.ones(3, np.float32), label_column=name)).decode()
+    assert out.splitlines()[0] == f"x,y,z,{name}_2,class,confidence"
+
+
 def test_csv_answer_can_be_read_again():
     given = Cloud(np.array([[0.1, np.nan, 3], [1e-7, 5, 6e12]]), "text")
     back = formats.read(memoryview(formats.write("csv", given, segmentation(2))))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.clouds.area import NONE_WITHIN
 from app.errors import BadRequest
 from app.options import Options
 from app.refine.runner import refine
@@ -74,6 +75,9 @@ def test_points_outside_an_area_keep_their_class_in_the_coordinates_of_the_file(
     (done,) = refine(scene, Options(within="0,0,5,5"))
     assert codes(scene).tolist() == [2, 9, 6, 7]
     assert done.changed == 2
+    assert scene.warnings == []
+    refine(scene, Options(within="20,20,25,25"))
+    assert scene.warnings == [NONE_WITHIN]
 
 
 def test_context_keeps_its_prediction():

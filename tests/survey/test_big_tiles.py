@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.clouds import formats, octree
+from app.clouds.area import NONE_WITHIN
 from app.options import Options
 from app.sample.tile import las_bytes, make_tile
 from app.survey import big_tiles, pieces
@@ -55,6 +56,16 @@ def test_a_file_in_pieces_has_the_labels_that_it_has_at_once(service, whole, tmp
     assert row.state is State.DONE
     assert sum(row.counts.values()) == len(whole)
     assert not (tmp_path / "out" / PARTIAL).exists()
+
+
+def test_pieces_outside_an_area_are_no_warning_of_a_file_that_is_partly_inside(service, whole, tmp_path, small_memory):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    x, y, _ = whole.xyz.min(axis=0).tolist()
+    for name, low in (("corner", 0), ("elsewhere", 1000)):
+        box = f"{x + low},{y + low},{x + low + 3},{y + low + 3}"
+        assert run(service, [file], tmp_path / name, options=Options(within=box), buffer_m=10.0).num_done == 1
+        assert (NONE_WITHIN in rows(tmp_path / name)[file.name].warnings) == (name == "elsewhere")
 
 
 def test_copc_in_pieces_stays_copc(service, whole, tmp_path, monkeypatch, request):
