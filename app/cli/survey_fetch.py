@@ -1,19 +1,35 @@
 """The answers of a job, brought into a folder: each whole, and those that are there already once."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any
 from uuid import uuid4
 
 from pointserve_client import Client, NotFound
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from app.errors import Problem, quoted
+from app.survey import lock, manifest, ticket
 from app.survey.answers import PARTIAL
+from app.validation import explain
 
 from .terminal import advancing, progress
 
 CHUNK_BYTES = 1 << 20
+UNNAMED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what no name of a file should have, or can
+OURS = (lock.LOCK, ticket.FILE, *(manifest.FILE + end for end in ("", "-wal", "-shm", "-journal")))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of ``Client.job_answers``."""
+
+    name: str
+    bytes: int
+    sha256: str
+    url: str
 
 
 def fetch(client: Client, job_id: str, out: Path) -> None:
@@ -22,7 +38,7 @@ def fetch(client: Client, job_id: str, out: Path) -> None:
     Raises Problem of the client, and Problem if what comes is not what the server says of it.
     """
     try:
-        answers = client.job_answers(job_id)["files"]
+        answers = _parsed(client.job_answers(job_id).get("files"))
     except NotFound:  # no file was labelled
         return
     partial = out / PARTIAL
@@ -30,15 +46,15 @@ def fetch(client: Client, job_id: str, out: Path) -> None:
     with progress() as bar:
         task = bar.add_task("fetching", total=len(answers))
 
-        def work(answer: dict[str, Any]) -> None:
-            target = out / _checked(answer["name"])
+        def work(answer: Answer) -> None:
+            target = out / _checked(answer.name)
             if _is_there(target, answer):
                 return
-            bar.update(task, description=f"fetching {answer['name']}")
+            bar.update(task, description=f"fetching {answer.name}")
             part = partial / uuid4().hex
-            client.fetch_answer(job_id, answer["url"], part)
+            client.fetch_answer(job_id, answer.url, part, on_received=lambda received, _: _check_size(answer, received))
             if not _is(part, answer):
-                raise Problem(f"{answer['name']} did not come as the server has it. The same command fetches it again.")
+                raise _is_otherwise(answer)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
 
@@ -49,24 +65,42 @@ def fetch(client: Client, job_id: str, out: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def _parsed(files: object) -> list[Answer]:
+    try:
+        return TypeAdapter(list[Answer]).validate_python(files)
+    except ValidationError as error:
+        raise Problem(f"What answered is no pointserve (no list of answers: {explain(error.errors()[0])}).") from None
+
+
+def _check_size(answer: Answer, received: int) -> None:
+    """Raise Problem as soon as more comes of ``answer`` than there is."""
+    if received > answer.bytes:
+        raise _is_otherwise(answer)
+
+
+def _is_otherwise(answer: Answer) -> Problem:
+    return Problem(f"{answer.name} did not come as the server has it. The same command fetches it again.")
+
+
 def _checked(name: str) -> PurePosixPath:
-    """``name`` as a path below a folder; raises Problem if it leads out of it."""
+    """``name`` as a path below a folder; raises Problem if it leads out of it, or to a file of this command."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0].startswith("."):
+    is_below = path.parts and not path.is_absolute() and ".." not in path.parts and not path.parts[0].startswith(".")
+    if not is_below or UNNAMED.search(name) or str(path) in OURS:
         raise Problem(f"The server calls an answer {quoted(name)}, which is no place in the folder of the answers.")
     return path
 
 
-def _is_there(path: Path, answer: dict[str, Any]) -> bool:
+def _is_there(path: Path, answer: Answer) -> bool:
     """Whether ``path`` is surely the file that ``answer`` describes."""
-    return bool(answer["sha256"]) and path.is_file() and _is(path, answer)
+    return bool(answer.sha256) and path.is_file() and _is(path, answer)
 
 
-def _is(path: Path, answer: dict[str, Any]) -> bool:
-    if path.stat().st_size != answer["bytes"]:
+def _is(path: Path, answer: Answer) -> bool:
+    if path.stat().st_size != answer.bytes:
         return False
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
-    return answer["sha256"] in ("", digest.hexdigest())
+    return answer.sha256 in ("", digest.hexdigest())

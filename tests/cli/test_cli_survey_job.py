@@ -9,6 +9,8 @@ from threading import Event
 import pytest
 from pointserve_client import Client
 
+from app.cli.survey_fetch import fetch
+from app.errors import Problem
 from app.survey.ticket import Ticket
 from tests.cli.cli_samples import EXPERIMENT, ROOT, command, environment
 from tests.http import clouds
@@ -194,14 +196,46 @@ def test_what_cannot_go_to_a_server_is_said_before_anything_is_sent(tiles, tmp_p
     assert "labelled by this machine" in pointserve("batch", tiles, *options).stderr
 
 
-def test_a_server_cannot_write_elsewhere(tiles, tmp_path):
-    from app.cli.survey_fetch import fetch
-    from app.errors import Problem
+class Stranger:
+    """A server that answers as it likes."""
 
-    class Stranger:
-        def job_answers(self, job_id):
-            return {"files": [{"name": self.name, "bytes": 1, "sha256": "", "url": "files/1"}]}
+    def __init__(self, **answer):
+        self.answer = {"name": "a.laz", "bytes": 10, "sha256": "", "url": "files/1"} | answer
 
-    for Stranger.name in ("../a.laz", "/tmp/a.laz", ".hidden", ""):
-        with pytest.raises(Problem, match="no place in the folder"):
-            fetch(Stranger(), "id", tmp_path / "out")
+    def job_answers(self, job_id):
+        return {"files": [self.answer]}
+
+    def fetch_answer(self, job_id, url, to, on_received):
+        for received in range(1000):
+            on_received(received, None)
+            assert received <= self.answer["bytes"]
+
+
+NOWHERE = [
+    "../a.laz",
+    "/tmp/a.laz",
+    ".hidden",
+    "",
+    "survey-job.json",
+    "./survey.db",
+    "survey.lock",
+    "a\0.laz",
+    "\x1b[2J",
+]
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_a_server_cannot_write_elsewhere(tmp_path, name):
+    with pytest.raises(Problem, match="no place in the folder"):
+        fetch(Stranger(name=name), "id", tmp_path)
+
+
+def test_no_more_is_taken_from_a_server_than_it_says(tmp_path):
+    with pytest.raises(Problem, match="did not come as the server has it"):
+        fetch(Stranger(), "id", tmp_path)
+
+
+@pytest.mark.parametrize("answer", [{"name": 5}, {"name": "\ud800.laz"}, {"bytes": "many"}, {"sha256": None}])
+def test_a_list_of_answers_that_is_none_is_a_problem(tmp_path, answer):
+    with pytest.raises(Problem, match="no list of answers"):
+        fetch(Stranger(**answer), "id", tmp_path)

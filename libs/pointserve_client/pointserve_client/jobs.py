@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from pointserve_client.answer import OnReceived
 from pointserve_client.calls import Caller, json_of, written
-from pointserve_client.errors import Busy, NotReady, Problem
+from pointserve_client.errors import BadAddress, Busy, NotReady, Problem
 from pointserve_client.events import Events, OnData, TimeIsOver
 from pointserve_client.files import Files
 from pointserve_client.options import Options, Output
@@ -159,7 +159,10 @@ async def fetch_answer(
 
     ``url`` may be a link to an object store, which is asked without the key. Raises Problem.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadAddress(f"{url!r} is no place of an answer ({error}).") from None
     base = f"{parts.scheme}://{parts.netloc}" if parts.scheme else ""
     transport = self._transport.elsewhere(base) if base else self._transport
     path = url[len(base) :] if base else f"{_path(job_id)}/{url}"
