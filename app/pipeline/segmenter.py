@@ -93,7 +93,7 @@ class Segmenter(Pipeline):
         if not mode.is_single_pass and not self.procedure.classes:
             raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
         if not mode.is_single_pass and (of_features or of_logits):
-            raise BadRequest(f"{', '.join(of_features + of_logits)} are found in mode=fast only, got mode={mode}")
+            raise BadRequest(f"fields={','.join(of_features + of_logits)} is found in mode=fast only, got mode={mode}")
         of_classes += of_logits
         if of_classes and not self.procedure.classes:
             raise BadRequest(

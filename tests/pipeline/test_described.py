@@ -140,9 +140,9 @@ def test_an_encoder_is_not_asked_for_classes(encoder, fields, mode):
 
 
 def test_what_gives_none_says_so(described, monkeypatch):
-    with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
+    with pytest.raises(BadRequest, match="features is found in mode=fast only, got mode=exact"):
         described.segment(make_terrain(), Options(mode="exact", fields=("features",)))
-    with pytest.raises(BadRequest, match="features_rgb are found in mode=fast only"):
+    with pytest.raises(BadRequest, match="features_rgb is found in mode=fast only"):
         described.segment(make_terrain(), Options(mode="exact", fields=("features_rgb",)))
     monkeypatch.setattr(field_values, "MAX_FEATURE_BYTES", 3000 * 24 * 4 - 1)
     with pytest.raises(TooLarge, match="24 features for each of 3,000 points are 288,000 bytes"):

@@ -50,5 +50,5 @@ def test_logits_of_any_size_have_a_finite_energy():
 
 
 def test_energy_is_found_in_one_pass_only(network, procedure):
-    with pytest.raises(BadRequest, match="energy are found in mode=fast only"):
+    with pytest.raises(BadRequest, match="energy is found in mode=fast only"):
         Segmenter(network, procedure).for_options(Options(mode="exact", fields=("energy",)))

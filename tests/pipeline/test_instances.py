@@ -134,7 +134,7 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
 
 def test_modes_and_models_without_instances_say_so(segmenter, network, procedure):
     cloud = scene(ball([0, 0, 0], 1))
-    with pytest.raises(BadRequest, match="features are found in mode=fast only, got mode=exact"):
+    with pytest.raises(BadRequest, match="features is found in mode=fast only, got mode=exact"):
         segmenter.segment(cloud, Options(mode="exact", fields=("features",)))
     with pytest.raises(BadRequest, match="made-up finds no instances; models of type PG-v1m1 and PG-v1m2 do"):
         Segmenter(network, procedure).segment(cloud, Options(fields=("instances",)))
