@@ -1,5 +1,6 @@
 """Where the answers of a survey go: a folder of this machine, or a prefix of an object store. Files appear whole."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from app.errors import SHORT, BadRequest, NoRoom, NotReady
+from app.errors import SHORT, BadRequest, Conflict, NoRoom, NotReady
 from app.survey import remote
+
+TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # a file is where a folder should be, or a folder where a file
 
 
 def unchecked() -> None:
@@ -44,7 +47,8 @@ def write(path: str, chunks: Iterable[bytes], partial: str = "", check: Callable
     ``partial``, of the same file system, by default into its own, and then renamed. An object store shows an upload
     once it is complete.
 
-    Raises NoRoom if it cannot be written, NotReady if that may be otherwise in a moment.
+    Raises NoRoom if it cannot be written, NotReady if that may be otherwise in a moment, Conflict if a file would
+    have to be a folder, too.
     """
     counted = _Counted(chunks)
     if remote.scheme(path):
@@ -87,5 +91,5 @@ def _write_here(target: Path, chunks: Iterable[bytes], folder: Path, check: Call
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        kind = NotReady if error.errno in SHORT else NoRoom
+        kind = NotReady if error.errno in SHORT else Conflict if error.errno in TAKEN else NoRoom
         raise kind(f"{target} cannot be written: {error.strerror or error}.") from error
