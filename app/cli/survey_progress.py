@@ -115,7 +115,7 @@ def of_job(job: dict[str, Any], names: list[str]) -> "runner.Progress":
         done,
         failed,
         job["points_done"],
-        job["points_done"] / points_s if points_s else 0.0,
+        seconds=job["points_done"] / points_s if points_s else 0.0,
         names=names,
     )
 

@@ -42,6 +42,7 @@ class Progress:
         num_wanted: tiles to be labelled in this run; ``points_wanted`` their points, as far as headers tell.
         num_done, num_failed: of them.
         points_done: labelled in this run.
+        bytes_done: of the answers written in it.
         seconds: since it began.
         points_by_worker: labelled, by the worker's name.
         names: of tiles under way.
@@ -53,6 +54,7 @@ class Progress:
     num_done: int = 0
     num_failed: int = 0
     points_done: int = 0
+    bytes_done: int = 0
     seconds: float = 0.0
     points_by_worker: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
@@ -288,6 +290,7 @@ class Runner:
         self._manifest.finish(self._id(active.number), outcome, basis, time.monotonic() - active.begin_s, lacking)
         self.progress.num_done += 1
         self.progress.points_done += outcome.num_points
+        self.progress.bytes_done += outcome.num_bytes
         self.progress.points_by_worker[outcome.worker] += outcome.num_points
         self._leave(active)
 

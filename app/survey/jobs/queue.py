@@ -161,15 +161,19 @@ class JobQueue:
 
     def _look(self, job: Job, runner: Runner) -> None:
         """End the run if its job was removed, the service stops, or the disk space for jobs is used up."""
+        more_bytes = runner.progress.bytes_done - self._counted.bytes_done
         self._count(runner.progress)
         if not self.store.is_there(job):
             runner.stop(REMOVED)
         elif self.is_stopping:
             runner.stop()
-        elif time.monotonic() - self._measured_s > MEASURE_S:
-            self._measured_s = time.monotonic()
-            self.store.expire()
-            self.store.measure(job)
+        else:
+            if not self._settings.jobs_store:
+                self.store.count(job.id, more_bytes)
+            if time.monotonic() - self._measured_s > MEASURE_S:
+                self._measured_s = time.monotonic()
+                self.store.expire()
+                self.store.measure(job)
             try:
                 self.store.check_room()
             except NoRoom as problem:

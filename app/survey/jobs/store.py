@@ -269,9 +269,10 @@ class Store:
             self._changed.notify_all()
 
     def count(self, name: str, num_bytes: int) -> None:
-        """So many bytes more of the job to be ``name`` are on the disk."""
+        """So many bytes more of the job ``name``, or of the job to be, are on the disk."""
         with self._changed:
-            self._used[name] += num_bytes
+            if name in self._used:
+                self._used[name] += num_bytes
 
     def _there(self) -> dict[str, Job]:
         if self._jobs is None:
