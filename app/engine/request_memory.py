@@ -1,7 +1,5 @@
 """Memory that one request reserves, stage by stage."""
 
-from collections.abc import Collection
-
 from app.clouds.cloud import SegmentationMeta
 from app.clouds.fields import OUTPUTS
 from app.engine.body import Body
@@ -10,11 +8,18 @@ from app.engine.deadline import Deadline
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, MemoryNeeded, ModelCard
 from app.engine.reader_request import MemoryGrant
+from app.options import Options
+from app.refine.steps import wanted
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
 POINT_BYTES = 288  # of a point in an engine beside its pass: coordinates, voxels, transforms, neighbours
 CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
+
+
+def point_bytes(options: Options) -> int:
+    """Bytes of a point in an engine beside its pass and its answer, with ``options``."""
+    return POINT_BYTES + max((step.point_bytes for step in wanted(options)), default=0)
 
 
 class RequestMemory:
@@ -23,12 +28,13 @@ class RequestMemory:
     Each method is called as its stage begins; it waits for the memory and raises what ``Reservation.resize`` raises.
     """
 
-    def __init__(self, reservation: Reservation, card: ModelCard, fields: Collection[str], deadline: Deadline):
+    def __init__(self, reservation: Reservation, card: ModelCard, options: Options, deadline: Deadline):
         self._reservation = reservation
         self._deadline = deadline
-        asked = (OUTPUTS[name] for name in ("labels", *fields))
+        asked = (OUTPUTS[name] for name in ("labels", *options.fields))
         row_bytes = sum(field.row_bytes(card.num_classes, card.num_features) for field in asked)
-        self._point_bytes = POINT_BYTES + CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
+        answer_bytes = CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
+        self._point_bytes = point_bytes(options) + answer_bytes
 
     def decoding(self, body: Body) -> MemoryGrant:
         """For reading ``body``; what is asked for beyond is enough for segmenting it, too."""

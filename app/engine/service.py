@@ -24,7 +24,7 @@ from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
 from app.engine.reader_request import DecodeRequest, EncodeRequest
 from app.engine.readers import ReaderPool
 from app.engine.request import Request
-from app.engine.request_memory import POINT_BYTES, RequestMemory
+from app.engine.request_memory import RequestMemory, point_bytes
 from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
@@ -235,7 +235,7 @@ class Service:
         card = self._model(options.model)
         options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
         with self.memory.reservation() as reservation:
-            memory = RequestMemory(reservation, card, options.fields, deadline)
+            memory = RequestMemory(reservation, card, options, deadline)
             yield Request(options, card, deadline, memory, request_id, limit_s if is_background else 0.0)
 
     def decode(self, body: Body, request: Request) -> Packed[CloudMeta]:
@@ -263,7 +263,7 @@ class Service:
             options,
             request.deadline.at_s,
             shares=card.shares_passes and options.mode.is_single_pass,
-            need_bytes=card.bytes_per_voxel * voxels + POINT_BYTES * cloud.num_points,
+            need_bytes=card.bytes_per_voxel * voxels + point_bytes(options) * cloud.num_points,
             background_s=request.background_s,
         )
 

@@ -27,6 +27,7 @@ class Step(NamedTuple):
         needs_codes: whether it needs the ASPRS codes of the model's classes.
         fields: output fields that it makes, and that ask for it, too.
         reads_codes: whether it needs the classes that the file states.
+        point_bytes: the most that it takes for a point, as measured on a million of them (labels by chance).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Step(NamedTuple):
     needs_codes: bool = True
     fields: tuple[str, ...] = ()
     reads_codes: bool = False
+    point_bytes: int = 128
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -65,12 +67,14 @@ STEPS = (
         "edges stay.",
         ("smooth", "smooth_radius_m"),
         needs_codes=False,
+        point_bytes=720,
     ),
     Step(
         "sieve",
         "Connected pieces of a class that are too small take the class of most points around them.",
         ("sieve", "sieve_m2"),
         needs_codes=False,
+        point_bytes=1300,
     ),
     Step(
         "unclassified",
@@ -84,6 +88,7 @@ STEPS = (
         "Single points and small pieces far above everything become high noise (18), those below the ground low noise "
         "(7).",
         ("noise",),
+        point_bytes=220,
     ),
     Step(
         "ground_height",

@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.clouds.cloud import Cloud
 from app.engine.answer import Answer
-from app.engine.request_memory import POINT_BYTES
+from app.engine.budget import MemoryBudget
+from app.engine.deadline import Deadline
+from app.engine.packed import pack_cloud
+from app.engine.request_memory import POINT_BYTES, RequestMemory
 from app.engine.service import Service
 from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
 from app.options import Options
+from app.refine.steps import STEPS
 from app.settings import Settings
 from tests.engine.engine_samples import (
     EXPERIMENT,
@@ -103,6 +108,21 @@ def test_memory_of_a_cloud_on_the_device_is_that_of_its_pass_and_of_its_points(s
     assert [job.need_bytes for job in jobs] == [
         card.bytes_per_voxel * each + POINT_BYTES * num_points for each in voxels
     ]
+
+
+def test_memory_of_a_cloud_counts_the_step_of_refinement_that_takes_most(service):
+    (card,) = [card for card in service.models() if card.served]
+    cloud = pack_cloud(Cloud(np.zeros((1000, 3)), "npy"))
+    reserved = {}
+    for options in (Options(), Options(smooth=8), Options(smooth=8, sieve=10)):
+        with MemoryBudget().reservation() as reservation:
+            RequestMemory(reservation, card, options, Deadline.after(60)).segmenting(cloud)
+            reserved[options] = reservation.num_bytes
+    cloud.close()
+    plain, smoothed, both = reserved.values()
+    steps = {step.name: step.point_bytes for step in STEPS}
+    assert smoothed - plain == 1000 * steps["smooth"]
+    assert both - plain == 1000 * steps["sieve"] > smoothed - plain
 
 
 @pytest.mark.parametrize(("max_passes", "passes"), [(None, 10), (4, 4)])
@@ -284,6 +304,7 @@ def test_stuck_engine_dies_with_its_parent(settings):
 import time
 from app.engine.service import Service
 from app.options import Options
+from app.refine.steps import STEPS
 from app.settings import Settings
 service = Service(Settings(models={str(EXPERIMENT)!r}, device="cpu", threads=1, readers=1))
 service.start()
