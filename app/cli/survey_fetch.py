@@ -1,6 +1,5 @@
 """The answers of a job, brought into a folder: each whole, and those that are there already once."""
 
-import hashlib
 import re
 import shutil
 from pathlib import Path, PurePosixPath
@@ -14,10 +13,10 @@ from app.errors import Problem, quoted
 from app.survey import lock, manifest, ticket
 from app.survey.answers import PARTIAL
 from app.validation import explain
+from app.zoo.digest import sha256
 
 from .terminal import advancing, progress
 
-CHUNK_BYTES = 1 << 20
 UNNAMED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what no name of a file should have, or can
 OURS = (lock.LOCK, ticket.FILE, *(manifest.FILE + end for end in ("", "-wal", "-shm", "-journal")))
 
@@ -97,10 +96,4 @@ def _is_there(path: Path, answer: Answer) -> bool:
 
 
 def _is(path: Path, answer: Answer) -> bool:
-    if path.stat().st_size != answer.bytes:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return answer.sha256 in ("", digest.hexdigest())
+    return path.stat().st_size == answer.bytes and answer.sha256 in ("", sha256(path))

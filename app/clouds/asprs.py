@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from app.clouds.cloud import ClassInfo
 
-NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 7, 12, 18
+NEVER_CLASSIFIED, UNCLASSIFIED, GROUND, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 2, 7, 12, 18
 IGNORED = (NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE)
 NAMES = {
     0: "never classified",

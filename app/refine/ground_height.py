@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
+from app.clouds.asprs import GROUND
 from app.options import Options
 
 from .scene import Scene
 
 FIELD = "height_above_ground"
-GROUND = 2  # ASPRS
 GROUND_POINTS = 2  # of a cell, on average
 WIDE_EDGE_M = 32.0  # is taken however few points a cell holds
 EDGES_M = tuple(2.0**power for power in range(-6, 16))

@@ -125,16 +125,6 @@ class Scene:
         """bool (P,), whether the label of a point means one of the ASPRS ``codes``."""
         return torch.isin(self.labels, self.labels.new_tensor(self.classes.ids_of(*codes)))
 
-    def codes(self) -> Tensor:
-        """int64 (P,), the ASPRS code that the label of each point means, -1 for none."""
-        infos = sorted(self.classes.infos, key=lambda info: info.id)
-        if not infos:
-            return torch.full_like(self.labels, -1)
-        ids = self.labels.new_tensor([info.id for info in infos])
-        codes = self.labels.new_tensor([-1 if info.asprs is None else info.asprs for info in infos])
-        at = torch.searchsorted(ids, self.labels).clamp_(max=len(ids) - 1)
-        return codes[at].masked_fill_(ids[at] != self.labels, -1)
-
     def file_codes(self, option: str) -> Tensor:
         """int64 (N - context,), the classes that the file states for the points that are answered.
 

@@ -167,9 +167,12 @@ class Manifest:
 
     def __len__(self) -> int:
         """Tiles of the survey, with those that give context only."""
-        found: tuple[int] = self._connection.execute(
-            "SELECT count(*) FROM tile WHERE plan = ?", (self._plan,)
-        ).fetchone()
+        return self.num_after(0)
+
+    def num_after(self, number: int) -> int:
+        """Tiles of the survey with ids greater than ``number``."""
+        query = "SELECT count(*) FROM tile WHERE plan = ? AND id > ?"
+        found: tuple[int] = self._connection.execute(query, (self._plan, number)).fetchone()
         return found[0]
 
     def rows(self, *states: State, after: int = 0) -> Iterator[Row]:
@@ -184,18 +187,22 @@ class Manifest:
 
     def row(self, number: int) -> Row:
         """The tile with the id ``number``, and what became of it."""
-        return row_of(self._found(number))
+        return row_of(self._found("id = ?", number))
+
+    def answered(self, output: str) -> Row:
+        """The tile that is done and has its answer at ``output``."""
+        return row_of(self._found("plan = ? AND state = 'done' AND output = ?", self._plan, output))
 
     def tile(self, number: int) -> Tile:
         """The tile with the id ``number``."""
-        return tile_of(self._found(number))
+        return tile_of(self._found("id = ?", number))
 
-    def _found(self, number: int) -> sqlite3.Row:
+    def _found(self, condition: str, *values: Any) -> sqlite3.Row:
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
-        found: sqlite3.Row | None = cursor.execute("SELECT * FROM tile WHERE id = ?", (number,)).fetchone()
+        found: sqlite3.Row | None = cursor.execute(f"SELECT * FROM tile WHERE {condition}", values).fetchone()
         if found is None:
-            raise NotFound(f"There is no tile {number} in {self.folder}.")
+            raise NotFound(f"There is no tile {values[-1]} in {self.folder}.")
         return found
 
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:

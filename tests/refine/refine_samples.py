@@ -35,3 +35,9 @@ def make_scene(labels, xyz=None, *, classes=AERIAL, sure=0.9, metres=(1, 1, 1), 
         return torch.from_numpy(values).to(device)
 
     return Scene(cloud, load(rows), load(shares.astype(np.float32)), Legend(classes), -1, metres, load, [])
+
+
+def codes(scene):
+    """int64 (P,), the ASPRS code that the label of each point means, -1 for none."""
+    code_of = {info.id: info.asprs for info in scene.classes.infos if info.asprs is not None}
+    return torch.tensor([code_of.get(label, -1) for label in scene.labels.tolist()])

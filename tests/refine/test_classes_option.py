@@ -7,7 +7,7 @@ from app.options import Options
 from app.refine.check import check
 from app.refine.legend import Legend, codes_of
 from app.refine.runner import refine
-from tests.refine.refine_samples import AERIAL, PLAIN, make_scene
+from tests.refine.refine_samples import AERIAL, PLAIN, codes, make_scene
 
 
 def mapped(labels, classes, *stated, **columns):
@@ -26,7 +26,7 @@ def test_codes_are_given_last_and_counted():
     scene = mapped([0, 1, 1, 2], AERIAL, "vegetation:64", "building:6")
     assert scene.means(5).tolist() == [False, True, True, False]
     (done,) = refine(scene, Options(classes=("vegetation:64", "building:6")))
-    assert scene.codes().tolist() == [2, 64, 64, 6]
+    assert codes(scene).tolist() == [2, 64, 64, 6]
     assert (done.step, done.changed) == ("classes", 2)
     assert scene.answered.tolist() == [0, 1, 1, 2]
 
@@ -38,7 +38,7 @@ def test_classes_without_codes_mean_them_from_the_beginning():
     scene = mapped([0, 1, 2, 2], PLAIN, *stated, sure=[0.9, 0.9, 0.9, 0.4], classification=[9, 1, 1, 1])
     assert scene.means(2).tolist() == [True, False, False, False]
     refine(scene, options)
-    assert scene.codes().tolist() == [9, 5, 6, 1]
+    assert codes(scene).tolist() == [9, 5, 6, 1]
 
 
 def test_a_step_that_needs_codes_says_for_which_classes():

@@ -8,7 +8,7 @@ from app.options import Options
 from app.refine.noise import find_noise
 from app.refine.runner import refine
 from app.sample.tile import make_tile
-from tests.refine.refine_samples import make_scene
+from tests.refine.refine_samples import codes, make_scene
 
 
 def local(xyz):
@@ -86,5 +86,5 @@ def test_it_is_a_step():
     scene = make_scene(labels, xyz)
     (done,) = refine(scene, Options(noise=True))
     assert (done.step, done.changed) == ("noise", 2)
-    assert (scene.codes()[-2:].tolist(), scene.answered[-2].item()) == ([18, 7], -1)
+    assert (codes(scene)[-2:].tolist(), scene.answered[-2].item()) == ([18, 7], -1)
     assert refine(make_scene([-1], [[np.nan, 0, 0]]), Options(noise=True))[0].changed == 0

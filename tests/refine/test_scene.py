@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tests.refine.refine_samples import make_scene
+from tests.refine.refine_samples import codes, make_scene
 
 
 def test_points_are_in_metres_and_tiles_share_a_grid():
@@ -31,7 +31,7 @@ def test_labels_mean_codes_also_those_that_a_step_adds():
     noise = scene.classes.id_of(7)
     assert scene.classes.id_of(6) == 2
     scene.labels = torch.tensor([0, noise, 2, 1])
-    assert scene.codes().tolist() == [2, 7, 6, 5]
+    assert codes(scene).tolist() == [2, 7, 6, 5]
     assert scene.means(7, 5).tolist() == [False, True, False, True]
     assert [(info.id, info.asprs, info.name) for info in scene.classes.added] == [(noise, 7, "low noise")]
     assert scene.classes.ids_of(6, 7) == [2, noise]

@@ -5,7 +5,7 @@ import numpy as np
 from app.options import Options
 from app.refine.runner import refine
 from app.sample.tile import make_tile
-from tests.refine.refine_samples import make_scene
+from tests.refine.refine_samples import codes, make_scene
 
 
 def test_vegetation_gets_the_code_of_its_layer():
@@ -14,7 +14,7 @@ def test_vegetation_gets_the_code_of_its_layer():
     xyz[-1, 0] = 500
     scene = make_scene([0, 1, 1, 1, 1, 1, 1, 2, 1], xyz)
     (done,) = refine(scene, Options(vegetation_heights=(0.4, 2)))
-    assert scene.codes().tolist() == [2, 3, 3, 4, 4, 5, 5, 6, 5]
+    assert codes(scene).tolist() == [2, 3, 3, 4, 4, 5, 5, 6, 5]
     assert (done.step, done.changed) == ("vegetation", 4)
     assert len(scene.warnings) == 1
     once = scene.labels.clone()
@@ -29,5 +29,5 @@ def test_layers_of_a_made_up_forest_are_found_again():
     scene = make_scene(labels, tile.xyz)
     refine(scene, Options(vegetation_heights=(0.5, 2), fields=("height_above_ground",)))
     is_plant = labels == 1
-    assert (scene.codes().numpy() == code)[is_plant].mean() > 0.98
+    assert (codes(scene).numpy() == code)[is_plant].mean() > 0.98
     np.testing.assert_array_equal(scene.labels[~is_plant], labels[~is_plant])

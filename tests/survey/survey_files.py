@@ -100,17 +100,26 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
+def running(server):
+    """``server`` of ``http.server`` answers until the context ends."""
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def web_server(folder, event):
     """A web server of ``folder`` and its address."""
     server = Server(("127.0.0.1", 0), lambda *about: Files(*about, directory=str(folder)))
     server.asked, server.plan, server.knows_ranges, server.released = [], {}, True, event
     server.url = f"http://127.0.0.1:{server.server_port}/"
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        event.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server):
+        try:
+            yield server
+        finally:
+            event.set()

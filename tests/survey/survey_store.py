@@ -1,12 +1,19 @@
 """Object stores of tests: clients of a local one, and servers that fail or are slow."""
 
 import http.client
+import os
 import socket
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
+
+from app.survey import remote
+from app.survey.files import open_local
+from app.survey.headers import tiles
+from app.survey.sources import find
+from tests.survey.survey_files import UTM, las, running
 
 HOP = ("connection", "transfer-encoding", "content-length", "host")
 
@@ -137,12 +144,33 @@ class Proxy(ThreadingHTTPServer):
 @contextmanager
 def proxy(store, fault):
     server = Proxy(store, fault)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server):
+        try:
+            yield server
+        finally:
+            server.released.set()
+
+
+def check_found_and_read(store, scheme, monkeypatch):
+    """Files of a ``store`` with a bucket ``tiles`` are found by folder, pattern and list, and read in blocks."""
+    data = las(num_points=20_000)
+    for name in ("a.las", "north/b.las", "north/.c.las", "notes.txt"):
+        store.pipe_file(f"tiles/{name}", data)
+    store.pipe_file("tiles/north/list.txt", b"b.las\n../a.las\ngone.las\n")
+
+    def names(text):
+        return [source.name for source in find([text])]
+
+    assert names(f"{scheme}://tiles") == names(f"{scheme}://tiles/") == ["a.las", "north/b.las"]
+    assert names(f"{scheme}://tiles/*/*.las") == ["north/b.las"]
+    assert names(f"{scheme}://tiles/north/b.las") == ["b.las"]
+    found = list(tiles(find([f"@{scheme}://tiles/north/list.txt"])))
+    assert [each.name for each in found] == ["b.las", "a.las", "gone.las"]
+    assert [each.num_points for each in found] == [20_000, 20_000, None]
+    assert found[0].crs == UTM
+    assert found[2].error == f"{scheme}://tiles/north/gone.las does not exist."
+    (listed,) = tiles(find([f"{scheme}://tiles/*.las"]))
+    assert listed.version == found[1].version
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 100_000)
+    with open_local(listed) as body:
+        assert os.pread(body.fd, body.size + 1, 0) == data

@@ -8,12 +8,13 @@ import pytest
 
 from app.errors import BadCloud, NotOffered
 from app.survey import remote, target
-from app.survey.files import check_version, open_local
+from app.survey.files import check_version
 from app.survey.headers import tiles
 from app.survey.sources import find
 from tests.http.server import free_port
-from tests.survey.survey_files import UTM, las
+from tests.survey.survey_files import las
 from tests.survey.survey_runs import digests, land, rows, run, write_land
+from tests.survey.survey_store import check_found_and_read
 from tests.survey.test_gs_target import bucket_type
 
 emulator = pytest.importorskip("gcp_storage_emulator.server")
@@ -43,27 +44,13 @@ def store(monkeypatch):
 
 
 def test_files_of_a_store_are_found_and_read(store, monkeypatch):
-    for name in ("a.las", "north/b.las", "north/.c.las", "notes.txt"):
-        store.pipe_file(f"tiles/{name}", DATA)
-    store.pipe_file("tiles/north/list.txt", b"b.las\n../a.las\ngone.las\n")
+    check_found_and_read(store, "gs", monkeypatch)
+    assert [source.name for source in find(["gcs://tiles"])] == ["a.las", "north/b.las"]
 
-    def names(text):
-        return [source.name for source in find([text])]
 
-    assert names("gs://tiles") == names("gs://tiles/") == names("gcs://tiles") == ["a.las", "north/b.las"]
-    assert names("gs://tiles/*/*.las") == ["north/b.las"]
-    found = list(tiles(find(["@gs://tiles/north/list.txt"])))
-    assert [(each.name, each.num_points) for each in found] == [
-        ("b.las", 20_000),
-        ("a.las", 20_000),
-        ("gone.las", None),
-    ]
-    assert (found[0].crs, found[2].error) == (UTM, "gs://tiles/north/gone.las does not exist.")
+def test_a_file_that_changed_is_refused(store):
+    store.pipe_file("tiles/a.las", DATA)
     (listed,) = tiles(find(["gs://tiles/*.las"]))
-    assert listed.version == found[1].version
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 100_000)
-    with open_local(listed) as body:
-        assert os.pread(body.fd, body.size + 1, 0) == DATA
     store.pipe_file("tiles/a.las", DATA[:-1] + b"\1")
     with pytest.raises(BadCloud, match="changed while"):
         check_version(listed)

@@ -6,13 +6,13 @@ import json
 import re
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from app.errors import NoRoom, NotReady, Problem
 from app.survey import remote, target
+from tests.survey.survey_files import running
 
 gcsfs = pytest.importorskip("gcsfs.extended_gcsfs")
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp says so of what gcsfs does
@@ -81,14 +81,8 @@ def served():
     server.daemon_threads = True
     server.url = f"http://127.0.0.1:{server.server_port}"
     server.objects, server.sessions, server.fails = {}, {}, False
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 async def bucket_type(files, bucket):

@@ -60,9 +60,8 @@ def named(store: Store, job: Job, name: str) -> str:
     try:
         with Manifest.read(store.answers_of(job)) as manifest:
             path = f"{manifest.get('out')}/{name}"
-            done = {output for output, state in manifest.columns("output", "state") if state == State.DONE}
-        if name not in BESIDE and path not in done:
-            raise NotFound(name)
+            if name not in BESIDE:
+                manifest.answered(path)
         files.stat(path)
     except NotFound:
         about = f"The job has no answer {quoted(name)}, or not yet: GET /jobs/{job.id} says how far it is."

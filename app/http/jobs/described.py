@@ -116,7 +116,7 @@ def details_of(jobs: JobQueue, job: Job, after: int) -> JobDetails:
             out = manifest.get("out", "")
             files = [tile_report(row, out) for row in islice(manifest.rows(after=after), MAX_TILES)]
             last = files[-1].number if files else after
-            num_left = sum(number > last for (number,) in manifest.columns("id"))
+            num_left = manifest.num_after(last)
     except (BadRequest, NotFound):
         pass
     return JobDetails(**vars(report), files=files, files_left_out=num_left)

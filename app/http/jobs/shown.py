@@ -5,22 +5,23 @@ from pathlib import PurePosixPath
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from app.errors import BadRequest, UnsupportedFormat, quoted
+from app.errors import BadRequest, NotFound, UnsupportedFormat, quoted
 from app.http.state import state
 from app.survey.jobs.job import Job
 from app.survey.jobs.shown import SHOWN, view_of
 from app.survey.jobs.store import Store
 from app.survey.manifest import Manifest
-from app.survey.row import State
 
 
 def shown(store: Store, job: Job, place: str) -> Response:
     """The answer of ``job`` that is at ``place``; raises UnsupportedFormat if it has no points, and as ``view_of``."""
     with Manifest.read(store.answers_of(job)) as manifest:
-        row = next((row for row in manifest.rows(State.DONE) if row.output == place), None)
+        try:
+            row = manifest.answered(place)
+        except NotFound:  # the report
+            about = f"{quoted(PurePosixPath(place).name)} holds no points that could be shown."
+            raise UnsupportedFormat(about) from None
         model = manifest.get("model", {})
-    if row is None:
-        raise UnsupportedFormat(f"{quoted(PurePosixPath(place).name)} holds no points that could be shown.")
     file = view_of(state().service, state().storage, row, job.options, model)
     response = Response(file.chunks(), mimetype=file.media_type)
     response.call_on_close(file.close)
