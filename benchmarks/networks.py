@@ -99,10 +99,10 @@ def count_gflop(run: Callable[[], object]) -> float:
         flop += 2 * pairs * features.shape[1] * out.shape[1]
         return out
 
-    def counted_attention(qkv: Tensor, cu_seqlens: Tensor, *others: Any) -> Tensor:
+    def counted_attention(qkv: Tensor, cu_seqlens: Tensor, *others: Any, **named: Any) -> Tensor:
         nonlocal flop
         flop += 4 * int(cu_seqlens.diff().long().square().sum()) * qkv[0, 0].numel()
-        return patch_attention(qkv, cu_seqlens, *others)
+        return patch_attention(qkv, cu_seqlens, *others, **named)
 
     sparse_conv, patch_attention = sparse.sparse_conv, attention.patch_attention
     with (

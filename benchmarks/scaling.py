@@ -51,6 +51,7 @@ def main() -> None:
     service.add_argument("--warm-s", type=float, default=1.5)
     survey = parser.add_argument_group("survey")
     survey.add_argument("--tiles", type=int, default=500)
+    survey.add_argument("--survey-format", choices=("laz", "las"), default="laz")
     survey.add_argument("--made", type=int, default=32, help="tiles that differ in more than their place")
     survey.add_argument("--tile-points", type=int, default=1_000_000)
     survey.add_argument("--density", type=float, default=8.0, help="points a square metre")

@@ -38,8 +38,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[list[str]
     make_tiles(source, arguments)
     num_bytes = sum(path.stat().st_size for path in source.iterdir())
     notes = [
-        f"{arguments.tiles:,} LAZ tiles of {arguments.tile_points:,} points, {arguments.density:g} a square metre, "
-        f"{num_bytes / 1e6:,.0f} MB, made in {time.monotonic() - begin_s:.0f} s; "
+        f"{arguments.tiles:,} {arguments.survey_format.upper()} tiles of {arguments.tile_points:,} points, "
+        f"{arguments.density:g} a square metre, {num_bytes / 1e6:,.0f} MB, made in {time.monotonic() - begin_s:.0f} s; "
         f"{os.cpu_count()} cores, {num_readers()} readers."
     ]
     rows = [HEAD]
@@ -78,10 +78,11 @@ def make_alike(
     seed: int, size_m: float, arguments: argparse.Namespace, source: Path, width: int, numbers: range
 ) -> None:
     """Write the tiles ``numbers``, which are one at several places."""
-    data = las_bytes(make_tile("town", seed, size_m, arguments.density))
+    suffix = arguments.survey_format
+    data = las_bytes(make_tile("town", seed, size_m, arguments.density), compress=suffix == "laz")
     for number in numbers:
         x, y = number % width, number // width
-        (source / f"{y:04}_{x:04}.laz").write_bytes(moved(data, x * size_m, y * size_m))
+        (source / f"{y:04}_{x:04}.{suffix}").write_bytes(moved(data, x * size_m, y * size_m))
 
 
 def survey(
