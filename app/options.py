@@ -19,7 +19,7 @@ from app.clouds.asprs import MAX_CODE
 from app.clouds.catalog import READERS, WRITERS, reader_named
 from app.clouds.checks import MAX_COLUMNS
 from app.clouds.crs import MAX_CHARS as MAX_CRS_CHARS
-from app.clouds.fields import FIELDS
+from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, REFINED, VOTES, Source
 from app.errors import BadRequest, quoted
 from app.validation import explain
 
@@ -41,22 +41,28 @@ Ground = Literal["model", "file"]
 
 
 class Mode(str, Enum):
-    """How often a cloud goes through the network."""
+    """How often a cloud goes through the network, and from what that finds fields can be made (``sources``)."""
 
     description: str
-    is_single_pass: bool
+    sources: tuple[Source, ...]
 
-    def __new__(cls, value: str, description: str, is_single_pass: bool) -> "Mode":
+    def __new__(cls, value: str, description: str, *sources: Source) -> "Mode":
         mode = str.__new__(cls, value)
         mode._value_ = value
         mode.description = description
-        mode.is_single_pass = is_single_pass
+        mode.sources = (CLASSES, *sources, REFINED)
         return mode
+
+    @property
+    def is_single_pass(self) -> bool:
+        """Whether clouds may share its pass."""
+        return self is Mode.FAST
 
     __str__ = str.__str__
 
-    FAST = "fast", "one pass, a voxel's label for its points", True
-    EXACT = "exact", "Pointcept's tester, every view and point", False
+    FAST = "fast", "one pass, a voxel's label for its points", LOGITS, INSTANCES, FEATURES
+    EXACT = "exact", "Pointcept's tester, every view and point", INSTANCES
+    VOTE = "vote", "the mean of several passes, each over another view and grid", VOTES
 
 
 class OneOf:
@@ -123,7 +129,7 @@ class Options:
     max_passes: int | None = Field(
         default=None,
         gt=0,
-        description="Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES.",
+        description="Most passes of modes exact and vote; by default, and of a server at most, POINTSERVE_MAX_PASSES.",
     )
     format: Annotated[str, OneOf(READERS), BeforeValidator(_reader)] | None = Field(
         default=None, description="Format of the file, if its bytes and its name do not show it."

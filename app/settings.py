@@ -214,7 +214,9 @@ class Settings(EngineSettings, BaseSettings):
     batch_delay_ms: float = Field(
         5.0, ge=0, description="how long a cloud waits for others that are being read, to share a pass"
     )
-    max_passes: int = Field(MAX_PASSES, gt=0, description="most passes of mode=exact; a request may ask for fewer")
+    max_passes: int = Field(
+        MAX_PASSES, gt=0, description="most passes of modes exact and vote; a request may ask for fewer"
+    )
 
     engine_silence_s: float = Field(20.0, gt=0, description="time without a sign of life before an engine is killed")
     engine_overrun_s: float = Field(

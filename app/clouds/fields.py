@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-Source = Literal["classes", "logits", "instances", "features", "refined"]
+Source = Literal["classes", "logits", "votes", "instances", "features", "refined"]
 CLASSES: Source = "classes"
 LOGITS: Source = "logits"
+VOTES: Source = "votes"
 INSTANCES: Source = "instances"
 FEATURES: Source = "features"
 REFINED: Source = "refined"
@@ -26,8 +27,8 @@ class OutputField:
     Attributes:
         name: in the option ``fields`` of a request and in ``Segmentation.fields``.
         dtype: of the values, as numpy writes it.
-        source: what it is made from: probabilities of classes, logits, instances, or features; or ``REFINED`` if a
-            step of ``app.refine`` makes it. A pass that gives instances gives no features.
+        source: what it is made from: probabilities of classes, logits, votes of views, instances, or features; or
+            ``REFINED`` if a step of ``app.refine`` makes it. A pass that gives instances gives no features.
         description: for users; with the unit at most 32 bytes if the field has columns, as LAS has no room for more.
         width: C of an array (N, C), ``CLASSES`` or ``FEATURES`` for the number of those; None for (N,).
         array: its name in JSON, safetensors and Open Inference; ``name`` if empty.
@@ -114,6 +115,9 @@ _TABLE = (
         greatest=lambda num_classes: math.log(max(2, num_classes)),
     ),
     OutputField("energy", FLOAT32, LOGITS, "-logsumexp of the logits"),
+    OutputField(
+        "agreement", FLOAT32, VOTES, "Share of views with this label", step=1e-4, greatest=lambda num_classes: 1.0
+    ),
     OutputField(
         "instances",
         INT32,

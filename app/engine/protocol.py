@@ -44,7 +44,7 @@ class ModelCard:
     ``backend`` is native or upstream, ``precision`` that of its passes (fp32, upstream, fp16 or bf16), empty if it is
     not loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside
     them;
-    ``fields`` are those that a request can ask of it in mode fast, empty if it is not loaded; ``shares_passes`` says
+    ``fields`` are those that a request can ask of it in some mode, empty if it is not loaded; ``shares_passes`` says
     that clouds of several requests go through it together, because their answers do not change; ``columns`` are those
     that it reads beside coordinates and channels, ``num_features`` the width of ``features``, ``tile_voxels`` the
     voxels of its largest pass, ``halo_m`` the metres around a place that its answer there depends on; ``is_unloaded``

@@ -111,7 +111,7 @@ class Runner:
     ) -> SegmentationOutcome:
         """The outcome of running again in tiles of half the size, and half of that, while memory does not suffice."""
         smaller = copy.copy(segmenter)
-        smaller.tile_voxels = min(segmenter.tile_voxels, max(outcome.num_voxels, 1))
+        smaller.tile_voxels = min(segmenter.tile_voxels, outcome.num_voxels or max(1, len(request.cloud)))
         for _ in range(RETRIES):
             smaller.tile_voxels //= 2
             if not _lacks_memory(outcome) or smaller.tile_voxels < SMALLEST_TILE_VOXELS:

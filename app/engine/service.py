@@ -29,7 +29,7 @@ from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
-from app.options import MAX_TIMEOUT_S, Options
+from app.options import MAX_TIMEOUT_S, Mode, Options
 from app.settings import Settings
 
 __all__ = ["Answer", "Service"]
@@ -256,7 +256,7 @@ class Service:
         """
         options, card = request.options, request.card
         request.memory.segmenting(cloud)
-        passes = 1 if options.mode.is_single_pass else options.max_passes or self._settings.max_passes
+        passes = (options.max_passes or self._settings.max_passes) if options.mode is Mode.EXACT else 1
         voxels = min(cloud.num_points * passes, card.tile_voxels)
         return self._scheduler.submit(
             cloud,

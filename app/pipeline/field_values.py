@@ -33,11 +33,18 @@ def _energy(predictions: Predictions) -> Tensor:
     return predictions.probabilities.new_empty(0) if predictions.energy is None else predictions.energy
 
 
+def _agreement(predictions: Predictions) -> Tensor:
+    if predictions.votes is None:
+        return predictions.probabilities.new_empty(0)
+    return predictions.votes.gather(1, predictions.best[:, None])[:, 0].float() / predictions.passes
+
+
 MADE: dict[str, Callable[[Predictions], Tensor]] = {
     "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
     "entropy": lambda predictions: entropy(predictions.probabilities),
     "energy": _energy,
+    "agreement": _agreement,
     "instances": _instances,
     "features": _features,
     "features_rgb": lambda predictions: principal_colors(_features(predictions)),

@@ -82,7 +82,8 @@ class Inference:
         if run.checks_passed():
             return out
         run.forget_checks()
-        run.warnings.append(OVERFLOW)
+        if OVERFLOW not in run.warnings:
+            run.warnings.append(OVERFLOW)
         twin = copy.copy(self)
         twin.network, twin.dtype = self.exact, torch.float32
         return answer(twin)

@@ -20,6 +20,7 @@ class Predictions:
         instances: of the rows, if they were asked for.
         features: float32 (R, C), if they were asked for.
         energy: float32 (R,), if it was asked for.
+        votes: uint8 (R, num_classes), in how many passes each class was the likeliest, if that was asked for.
     """
 
     best: Tensor
@@ -29,6 +30,7 @@ class Predictions:
     instances: Instances | None = None
     features: Tensor | None = None
     energy: Tensor | None = None
+    votes: Tensor | None = None
 
     @classmethod
     def of_probabilities(cls, probabilities: Tensor) -> "Predictions":

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, made_from
+from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, VOTES, made_from
 from app.errors import BadRequest
 from app.networks.registry import types_with
-from app.options import Options
+from app.options import Mode, Options
 from app.refine.check import check, check_cloud
 from app.settings import MAX_PASSES
 
-from . import exact, instance_tester, prepare
+from . import exact, instance_tester, prepare, vote
 from .batch import SegmentationRequest, segment_batch
 from .pipeline import Pipeline
 from .run_context import RunContext, ignore_passes, never_cancelled
@@ -56,14 +56,15 @@ class Segmenter(Pipeline):
 
         ``Mode.FAST`` is one pass: no view, no random thinning; each voxel is represented by its first point, and its
         points share its label. ``Mode.EXACT`` is upstream's tester, in at most ``max_passes`` passes, or in one if the
-        network finds instances; ``seed`` feeds what they draw. What ``check_cancelled`` raises before a pass ends the
-        call; ``on_passes`` is called with the passes made and wanted. Raises BadRequest as ``for_options``.
+        network finds instances; ``Mode.VOTE`` averages such a pass over each of the first ``max_passes`` views of
+        ``vote``. ``seed`` feeds what they draw. What ``check_cancelled`` raises before a pass ends the call;
+        ``on_passes`` is called with the passes made and wanted. Raises BadRequest as ``for_options``.
         """
         segmenter = self.for_options(options)
         if not options.mode.is_single_pass:
             warnings = [*cloud.warnings, *segmenter.warnings]
             run = RunContext(warnings, check_cancelled, on_passes, segmenter.inference.device)
-            return segmenter._exact(cloud, options, run)
+            return (segmenter._exact if options.mode is Mode.EXACT else segmenter._vote)(cloud, options, run)
         (outcome,) = segment_batch(segmenter, [SegmentationRequest(cloud, options, check_cancelled)], self.tile_voxels)
         if isinstance(outcome.result, Exception):
             raise outcome.result
@@ -74,9 +75,8 @@ class Segmenter(Pipeline):
         do not bear."""
         check(options, self.procedure.classes, self.procedure.ignore_label, self.procedure.name)
         mode = options.mode
-        of_classes, of_logits, of_instances, of_features = (
-            made_from(source, options.fields) for source in (CLASSES, LOGITS, INSTANCES, FEATURES)
-        )
+        of_instances, of_features = (made_from(source, options.fields) for source in (INSTANCES, FEATURES))
+        of_classes = [name for source in (CLASSES, LOGITS, VOTES) for name in made_from(source, options.fields)]
         if of_instances and not self.inference.finds_instances:
             raise BadRequest(
                 f"model {self.procedure.name} finds no instances; models of type "
@@ -92,9 +92,11 @@ class Segmenter(Pipeline):
             raise BadRequest("instances and features are found in passes of their own: ask for one or the other")
         if not mode.is_single_pass and not self.procedure.classes:
             raise BadRequest(f"model {self.procedure.name} knows no classes to vote on: ask for mode=fast")
-        if not mode.is_single_pass and (of_features or of_logits):
-            raise BadRequest(f"fields={','.join(of_features + of_logits)} is found in mode=fast only, got mode={mode}")
-        of_classes += of_logits
+        elsewhere = [name for name in options.fields if FIELDS[name].source not in mode.sources]
+        if elsewhere:
+            modes = _modes_of(elsewhere[0])
+            alike = ",".join(name for name in elsewhere if _modes_of(name) == modes)
+            raise BadRequest(f"fields={alike} is found in {' and '.join(modes)} only, got mode={mode}")
         if of_classes and not self.procedure.classes:
             raise BadRequest(
                 f"model {self.procedure.name} knows no classes: leave {', '.join(sorted(of_classes))} out of fields, "
@@ -103,12 +105,12 @@ class Segmenter(Pipeline):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Those of ``FIELDS`` that this network gives in mode fast."""
-        return tuple(name for name in FIELDS if self._gives(name))
+        """Those of ``FIELDS`` that this network gives, in one mode or another."""
+        return tuple(name for name in FIELDS if any(self._gives(name, mode) for mode in Mode))
 
-    def _gives(self, name: str) -> bool:
+    def _gives(self, name: str, mode: Mode) -> bool:
         try:
-            self._check(Options(fields=(name,)))
+            self._check(Options(fields=(name,), mode=mode))
         except BadRequest:
             return False
         return True
@@ -124,3 +126,24 @@ class Segmenter(Pipeline):
         max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
         return self.answer(exact.predictions(votes), staged.projection, cloud, options, run)
+
+    def _vote(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
+        check_cloud(options, cloud)
+        staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=False)
+        if staged is None:
+            return self.answer_of_nothing(cloud, options, run)
+        predictions = vote.predict(
+            self.inference,
+            staged.sample,
+            self.procedure,
+            self.tile_voxels,
+            options.max_passes or MAX_PASSES,
+            run,
+            with_votes=bool(made_from(VOTES, options.fields)),
+        )
+        return self.answer(predictions, staged.projection, cloud, options, run)
+
+
+def _modes_of(field: str) -> list[str]:
+    """The modes that find what ``field`` is made from."""
+    return [f"mode={mode}" for mode in Mode if FIELDS[field].source in mode.sources]

@@ -94,6 +94,14 @@ def random_scale(sample: Sample, *, scale: Bounds | None = None, anisotropic: bo
     return moved(sample, lambda coord: (coord.double() * bounds[0]).to(coord.dtype))
 
 
+def random_shift(sample: Sample, *, shift: Sequence[Bounds] = ((-0.2, 0.2), (-0.2, 0.2), (0, 0))) -> Sample:
+    """Coordinates plus, on each axis, a distance between two equal bounds; they become float64."""
+    for bounds in shift:
+        _demand_certain("RandomShift", "shift", bounds, 1)
+    by = upload(np.array([low for low, _ in shift], np.float64), sample["coord"].device)
+    return moved(sample, lambda coord: coord.double() + by)
+
+
 def random_flip(sample: Sample, *, p: float = 0.5) -> Sample:
     """x and y, of coordinates and normals, change their sign."""
     _demand_certain("RandomFlip", "p", (p,), p)
@@ -250,6 +258,7 @@ TRANSFORMS = {
     "RandomRotate": TransformType(random_rotate),
     "RandomRotateTargetAngle": TransformType(random_rotate_target_angle),
     "RandomScale": TransformType(random_scale),
+    "RandomShift": TransformType(random_shift),
     "Returns": TransformType(aerial.returns),
     "Roughness": TransformType(roughness.roughness),
     "SphereCrop": TransformType(sphere_crop),

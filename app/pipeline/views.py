@@ -57,8 +57,7 @@ def distinct(sample: Sample, procedure: InferenceProcedure) -> list[View]:
         of_points, of_voxels = _hash(places), _hash(places.index_select(0, voxels.first_points()))
         told = torch.stack([places[:, 2].amax(), voxels.counts.amax(), of_points, of_voxels])
         highest, fullest, points_key, voxels_key = told.tolist()  # waits for the device, once a view
-        if highest >= VOXELS_A_SIDE:
-            raise BadCloud(f"A view of the model is {highest + 1} voxels high; at most {VOXELS_A_SIDE} are taken.")
+        check_height(highest)
         view = View(steps, 1, fullest, points_key, (len(voxels), voxels_key))
         for place, known in enumerate(found):
             if known.points_key == view.points_key and _alike(seen, transforms.apply(known.steps, sample)):
@@ -67,6 +66,12 @@ def distinct(sample: Sample, procedure: InferenceProcedure) -> list[View]:
         else:
             found.append(view)
     return found
+
+
+def check_height(highest: int) -> None:
+    """Raise BadCloud if a view whose ``highest`` voxel this is, from 0, is too high."""
+    if highest >= VOXELS_A_SIDE:
+        raise BadCloud(f"A view of the model is {highest + 1} voxels high; at most {VOXELS_A_SIDE} are taken.")
 
 
 def allot(views: Sequence[View], max_passes: int) -> list[int]:

@@ -60,6 +60,10 @@ class Voxels:
         """int64 (V,), the first point of each voxel in input order."""
         return self.order[self.starts]
 
+    def fragment(self, number: int) -> Tensor:
+        """int64 (V,), the point ``number``, modulo their count, of each voxel in input order."""
+        return self.order[self.starts + number % self.counts]
+
     def random_points(self, rng: np.random.RandomState) -> Tensor:
         """int64 (V,), one point of each voxel, drawn as ``GridSample(mode="train")`` draws."""
         draws = upload(rng.randint(0, self.fullest, len(self)), self.counts.device)
@@ -72,7 +76,7 @@ class Voxels:
     def fragments(self) -> Iterator[Tensor]:
         """int64 (V,) each: fragment i holds point i modulo the count of every voxel, until every point was in one."""
         for i in range(self.fullest):
-            yield self.order[self.starts + i % self.counts]
+            yield self.fragment(i)
 
 
 def voxelize(coord: Tensor, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:

@@ -73,7 +73,7 @@ def test_exact_mode_makes_the_passes_it_is_given(pointserve, tile, tmp_path):
     assert re.search(r"made 2 of \d+ passes", done.stderr.replace("\n", " "))
     done = pointserve("predict", tile, "-o", tmp_path / "out.laz", *MODELS, "--mode", "slow")
     assert done.returncode != 0
-    assert "'fast' or 'exact'" in done.stderr
+    assert "'fast', 'exact' or 'vote'" in done.stderr
 
 
 def test_what_is_printed_fits_into_80_columns(pointserve, tile, tmp_path):

@@ -15,7 +15,7 @@ from app.engine.answer import Answer
 from app.engine.body import Body, Storage
 from app.engine.deadline import Deadline
 from app.engine.service import Service
-from app.options import Options
+from app.options import Mode, Options
 from app.settings import Settings
 
 EXPERIMENT = Path(__file__).parents[1] / "golden/experiments/scannet-semseg-spunet-v1m1-0-base"
@@ -113,12 +113,12 @@ def content(answer: Answer) -> bytes:
     return b"".join(answer.chunks())
 
 
-def ask(service: Service, data: bytes, timeout_s: float | None = None, **how: object) -> bytes:
+def ask(service: Service, data: bytes, timeout_s: float | None = None, mode: Mode = Mode.FAST, **how: object) -> bytes:
     """The labels of a cloud as the bytes of an .npy file."""
     with (
         service.admission.admit(),
         body_of(data) as body,
-        service.predict(body, Options(output="npy", timeout_s=timeout_s), **how) as answer,
+        service.predict(body, Options(output="npy", timeout_s=timeout_s, mode=mode), **how) as answer,
     ):
         return content(answer)
 

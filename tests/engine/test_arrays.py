@@ -234,6 +234,7 @@ def test_segmentation_comes_back_equal():
         "probabilities": np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
         "entropy": np.array([0, 0.7, 0], np.float32),
         "energy": np.array([-3, -1, 0], np.float32),
+        "agreement": np.array([1, 0.75, 0], np.float32),
         "instances": np.array([0, -1, -1], np.int32),
         "features": np.arange(12, dtype=np.float32).reshape(3, 4),
         "features_rgb": np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),

@@ -11,6 +11,7 @@ import pytest
 from app.engine.quarantine import STRIKES
 from app.engine.service import Service
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Problem, Quarantined
+from app.options import Mode
 from tests.engine.engine_samples import (
     ask,
     engine_pid,
@@ -134,10 +135,11 @@ def test_device_error_that_poisons_the_process_is_overcome_by_another(service, c
     assert restarts(service, "device") == 1
 
 
-def test_cloud_that_needs_too_much_memory_goes_in_smaller_tiles(service):
+@pytest.mark.parametrize("mode", Mode)
+def test_cloud_that_needs_too_much_memory_goes_in_smaller_tiles(service, mode):
     data = npz_bytes(8000, "want_memory", extent_m=6.0)
     before = engine_pid(service)
-    assert len(ask(service, data)) > 8000
+    assert len(ask(service, data, mode=mode)) > 8000
     with pytest.raises(NotReady, match="POINTSERVE_TILE_VOXELS"):
         ask(service, npz_bytes(4000, "want_all_memory"))
     assert engine_pid(service) == before

@@ -88,7 +88,7 @@ def test_models_that_load_are_served_and_the_others_say_why(models):
     assert good.num_parameters > 0
     assert good.memory_bytes >= 4 * good.num_parameters
     assert good.bytes_per_voxel > 0
-    assert good.fields == ["confidence", "probabilities", "entropy", "energy", "features", "features_rgb"]
+    assert good.fields == ["confidence", "probabilities", "entropy", "energy", "agreement", "features", "features_rgb"]
     assert good.shares_passes
     assert (good.backend, good.precision) == ("native", "fp32")
     assert (twin.served, empty.served) == (False, False)
@@ -190,7 +190,7 @@ WANTS_OF_MEMORY = [
 
 
 @pytest.mark.parametrize("error", WANTS_OF_MEMORY, ids=str)
-@pytest.mark.parametrize("mode", ["fast", "exact"])
+@pytest.mark.parametrize("mode", ["fast", "exact", "vote"])
 def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, lane, monkeypatch, error, mode):
     inference = models.segmenters["good"].inference
     logits = inference.logits

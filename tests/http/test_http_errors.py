@@ -37,7 +37,7 @@ def test_unknown_option_names_the_known_ones(server: Server):
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("mode=slow", "'fast' or 'exact'"),
+        ("mode=slow", "'fast', 'exact' or 'vote'"),
         ("max_passes=0&mode=exact", "more than 0"),
         ("max_passes=129&mode=exact", "1 to 128"),
         ("output=shp", "laz"),

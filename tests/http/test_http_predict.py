@@ -53,6 +53,17 @@ def test_passes_of_the_exact_mode_can_be_limited_by_the_request(server: Server):
     assert any("3 of 10 passes" in said for said in json.loads(response.headers["X-Pointserve-Warnings"]))
 
 
+def test_several_views_vote_and_say_how_far_they_agree(server: Server):
+    answer = server.post("/predict?mode=vote&fields=agreement", json=clouds.json_cloud()).json()
+    assert (answer["passes"], answer["passes_wanted"]) == (4, 4)
+    assert {0.25, 1} < set(answer["agreement"]) <= {0, 0.25, 0.5, 0.75, 1}
+    las = server.post("/predict?mode=vote&fields=agreement&max_passes=2&output=laz", data=clouds.ply())
+    assert las.headers["X-Pointserve-Passes"] == "2/4"
+    assert any("2 of 4 passes" in said for said in json.loads(las.headers["X-Pointserve-Warnings"]))
+    with laspy.open(io.BytesIO(las.content)) as file:
+        assert set(np.unique(np.round(file.read()["agreement"], 4))) <= {0, 0.5, 1}
+
+
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-npy", "model/ply", "", None])
 def test_raw_body_of_any_content_type(server: Server, content_type: str | None):
     headers = {} if content_type is None else {"Content-Type": content_type}

@@ -49,7 +49,7 @@ def post_form(server: Server, data: bytes) -> requests.Response:
         ([("fields", b"a," * 500_000)], "65,536"),
         ([("fields", b"a," * 30_000)], "confidence"),
         ([("columns", b"x," * 30_000)], "4096 entries"),
-        ([("mode", b"x" * 60_000)], "'fast' or 'exact'"),
+        ([("mode", b"x" * 60_000)], "'fast', 'exact' or 'vote'"),
         ([("n" * 100_000, b"x")], "is no option"),
         ([(f"{'n' * 5000}{number}", b"x") for number in range(90)], "82 more"),
         ([("seed", str(number).encode()) for number in range(90)], "give it once"),

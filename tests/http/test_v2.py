@@ -245,7 +245,9 @@ def test_what_does_not_fit_is_told(server: Server, header, parts, why):
 def test_an_unknown_output_is_told_those_of_the_model(server: Server):
     data, headers = body({"inputs": [{**COORD, "data": [0] * 6}], "outputs": [{"name": "x"}]})
     told = problem(server.post(URL, data=data, headers=headers))
-    assert told.endswith("there are labels, confidence, probabilities, entropy, energy, features, features_rgb.")
+    assert told.endswith(
+        "there are labels, confidence, probabilities, entropy, energy, agreement, features, features_rgb."
+    )
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "999999999", "٣", ""])

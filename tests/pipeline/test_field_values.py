@@ -30,6 +30,8 @@ def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_
         instances=instances,
         features=features,
         energy=torch.tensor([-2.0, -3.0]),
+        votes=torch.tensor([[1, 3], [2, 2]], dtype=torch.uint8),
+        passes=4,
     )
     found = download(of_points(predictions, PROJECTION, tuple(FIELDS), of_steps(3)))
     for name, field in FIELDS.items():
@@ -38,6 +40,7 @@ def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_
         if field.source != REFINED:
             assert (found[name][1] == field.unusable).all(), name
     np.testing.assert_array_equal(found["energy"], [-3, 0, -2])
+    np.testing.assert_array_equal(found["agreement"], [0.5, 0, 0.75])
     np.testing.assert_array_equal(found["instances"], [-1, -1, 0])
     np.testing.assert_array_equal(found["confidence"], np.array([1, 0, 0.75], np.float32))
 

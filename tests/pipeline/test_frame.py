@@ -48,7 +48,7 @@ VIEWS = [[{"type": "RandomRotateTargetAngle", "angle": [turn], "axis": "z", "p":
 VIEWS += [[{"type": "RandomScale", "scale": [0.9, 0.9]}, {"type": "RandomFlip", "p": 1}], [{"type": "PositiveShift"}]]
 
 
-@pytest.mark.parametrize("mode", ["fast", "exact"])
+@pytest.mark.parametrize("mode", ["fast", "exact", "vote"])
 def test_in_a_frame_as_large_as_the_cloud_nothing_is_otherwise(network, mode):
     segmenter = Segmenter(network, aerial_procedure(views=VIEWS[:2] + VIEWS[3:]))
     cloud, options = make_survey(60), Options(mode=mode, fields=("probabilities",))
@@ -88,6 +88,21 @@ def test_voxels_and_features_of_a_part_are_those_of_the_whole(aerial, west_m):
         np.testing.assert_array_equal(found[place][1], expected[place][1])
     alone = voxels_by_place(aerial, replace(part, frame=None))
     assert any(place not in alone or (alone[place][1] != expected[place][1]).any() for place in inner)
+
+
+def test_means_over_views_of_a_part_are_those_of_the_whole(network):
+    segmenter = Segmenter(network, aerial_procedure(views=VIEWS[:2]))
+    whole, options = make_survey(), Options(mode="vote", fields=("probabilities", "agreement"))
+    rows = (whole.xyz[:, 0] < whole.xyz[:, 0].min() + 73.27).nonzero()[0]
+    part = replace(whole.taken(rows), frame=box_of(whole.xyz))
+    expected, found = segmenter.segment(whole, options), segmenter.segment(part, options)
+    inner = whole.xyz[rows, 0] < whole.xyz[:, 0].min() + 73.27 - 32
+    for name in options.fields:
+        away = np.abs(found.fields[name] - expected.fields[name][rows])[inner].reshape(inner.sum(), -1).max(1)
+        assert (away < 0.01).mean() > 0.99
+    alone = segmenter.segment(replace(part, frame=None), options)
+    away = np.abs(alone.fields["probabilities"] - expected.fields["probabilities"][rows])[inner].max(1)
+    assert (away < 0.01).mean() < 0.9
 
 
 @pytest.mark.parametrize("far", [[0, 0, 0], [48_000, -96_000, 480], [960_000, 3_264_000, 0]])

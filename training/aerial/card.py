@@ -3,8 +3,8 @@
     PYTHONPATH=.:libs/sparseops:libs/pointops python training/aerial/card.py --data FOLDER [--model FOLDER] [--exact]
 
 FOLDER holds LAS or LAZ with ASPRS codes. Prints tables in Markdown: IoU pooled over the tiles with its interval over
-tiles, as they are, in mode=exact if asked for, thinned to a point per square metre, and without return numbers; then by
-tile.
+tiles, as they are, in mode=exact and mode=vote if asked for, thinned to a point per square metre, and without return
+numbers; then by tile.
 """
 
 import argparse
@@ -51,6 +51,7 @@ def without_returns(cloud: Cloud) -> Cloud:
 VARIANTS: dict[str, tuple[Mode, Callable[[Cloud], Cloud]]] = {
     "as it is": (Mode.FAST, as_it_is),
     "as it is, `mode=exact`": (Mode.EXACT, as_it_is),
+    "as it is, `mode=vote`": (Mode.VOTE, as_it_is),
     "thinned to 1 point per m²": (Mode.FAST, thinned),
     "without return numbers": (Mode.FAST, without_returns),
 }
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="", help="experiment folder; the bundled model without it")
-    parser.add_argument("--exact", action="store_true", help="mode=exact, too, which takes several times as long")
+    parser.add_argument("--exact", action="store_true", help="modes exact and vote, too, which take longer")
     given = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     segmenter = load_model(find(given.model)[0]).segmenter(device)

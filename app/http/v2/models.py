@@ -16,6 +16,7 @@ from app.http.openapi import responses
 from app.http.state import state
 from app.http.statistics import ModelReport
 from app.http.v2.tensors import DATATYPES, DEFAULT_OUTPUTS, FILE, INPUTS, OUTPUTS
+from app.options import Options
 
 VERSION = "1"
 PLATFORM = "pointserve"
@@ -248,7 +249,9 @@ def _given(card: ModelCard) -> list[OutputField]:
 
 def _listed(card: ModelCard) -> list[OutputField]:
     """Outputs as the metadata list them: those of one pass, so that clients can ask for all of them at once."""
-    return [field for field in _given(card) if (field.source == FEATURES) == (not card.num_classes)]
+    sources = Options().mode.sources
+    given = [field for field in _given(card) if field.source in sources]
+    return [field for field in given if (field.source == FEATURES) == (not card.num_classes)]
 
 
 def _shape(field: OutputField, card: ModelCard) -> list[int]:

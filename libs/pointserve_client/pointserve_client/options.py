@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 Mode = Literal[
     "fast",
     "exact",
+    "vote",
 ]
 Format = Literal[
     "json",
@@ -42,6 +43,7 @@ Field = Literal[
     "probabilities",
     "entropy",
     "energy",
+    "agreement",
     "instances",
     "features",
     "features_rgb",
@@ -66,10 +68,11 @@ class Options(TypedDict, total=False):
     """Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one."""
 
     mode: Mode | None
-    """fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point."""
+    """fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point; vote: the mean
+    of several passes, each over another view and grid."""
 
     max_passes: int | None
-    """Most passes of mode=exact; by default, and of a server at most, POINTSERVE_MAX_PASSES."""
+    """Most passes of modes exact and vote; by default, and of a server at most, POINTSERVE_MAX_PASSES."""
 
     format: Format | None
     """Format of the file, if its bytes and its name do not show it."""
