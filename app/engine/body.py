@@ -1,14 +1,13 @@
 """The body of a request as a file in memory or on disk."""
 
-import fcntl
 import io
+import mmap
 import os
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol
 
 from app.engine.budget import MemoryBudget
 from app.engine.owned_file import OwnedFile
@@ -16,7 +15,7 @@ from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
 _CHUNK_BYTES = 1 << 18
-_PIPE_BYTES = 1 << 20  # what Linux lets any user have
+_PIECE_BYTES = 4 << 20  # of a large body, read and written at once: each time takes the interpreter, which all share
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,11 @@ class Storage:
         return any(mount[2] == device and mount[mount.index("-") + 1] in IN_MEMORY for mount in mounts)
 
 
-@runtime_checkable
-class Spliceable(Protocol):
-    """A stream whose bytes can go through a pipe into a file, which saves copying them."""
+class Source(Protocol):
+    """A stream of bytes."""
 
-    @property
-    def splices(self) -> bool:
-        """Whether they can."""
-
-    def splice(self, pipe: int, size: int) -> int:
-        """Put up to ``size`` bytes into an empty ``pipe``; how many, 0 at the end."""
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Put up to ``len(buffer)`` bytes into it; how many, 0 at the end."""
 
 
 @dataclass(eq=False)
@@ -56,19 +50,21 @@ class Body(OwnedFile):
     size: int = 0
 
     @classmethod
-    def from_stream(cls, stream: BinaryIO, limit_bytes: int, storage: Storage, num_bytes: int = 0) -> "Body":
+    def from_stream(cls, stream: Source, limit_bytes: int, storage: Storage, num_bytes: int = 0) -> "Body":
         """Read ``stream`` to its end into a file; ``num_bytes`` are expected, 0 if that is not known.
 
         Raises TooLarge if the stream goes on after ``limit_bytes``, what ``Spool.write`` raises, and whatever
         reading the stream raises; nothing is kept then.
         """
-        with Spool(storage, num_bytes) as spool:
-            if isinstance(stream, Spliceable) and stream.splices:
-                spool.splice(stream)
-            while chunk := stream.read(min(_CHUNK_BYTES, limit_bytes - spool.size + 1)):
-                if spool.size + len(chunk) > limit_bytes:
+        with Spool(storage, num_bytes) as spool, storage.budget.reservation() as held:
+            piece_bytes = min(num_bytes, _PIECE_BYTES)
+            if piece_bytes <= _CHUNK_BYTES or not held.add(piece_bytes):
+                piece_bytes = _CHUNK_BYTES
+            piece = memoryview(mmap.mmap(-1, piece_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            while size := stream.readinto(piece[: limit_bytes - spool.size + 1]):
+                if spool.size + size > limit_bytes:
                     raise TooLarge(f"The body is larger than {limit_bytes} bytes, the limit of this server.")
-                spool.write(chunk)
+                spool.write(piece[:size])
             return spool.take()
 
 
@@ -83,6 +79,7 @@ class Spool(io.RawIOBase):
         """``num_bytes`` are expected; the file is on disk from the beginning if they are too many for memory."""
         self._storage = storage
         self._in_memory = True
+        self._position = 0
         self._reservation = storage.budget.reservation()
         try:
             self._body = Body(os.memfd_create("pointserve-body", os.MFD_CLOEXEC))
@@ -110,49 +107,36 @@ class Spool(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As that of any file."""
-        return os.lseek(self._body.fd, offset, whence)
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if begin + offset < 0:
+            raise ValueError(f"{begin + offset} is no place in a file")
+        self._position = begin + offset
+        return self._position
 
     def tell(self) -> int:
         """As that of any file."""
-        return os.lseek(self._body.fd, 0, os.SEEK_CUR)
+        return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """As that of any file."""
-        return os.readv(self._body.fd, [buffer])
+        num_bytes = os.preadv(self._body.fd, [buffer], self._position)
+        self._position += num_bytes
+        return num_bytes
 
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
         """Write all of ``data`` at the present position; its length."""
         left = memoryview(data).cast("B")
         num_bytes = len(left)
-        end = self.tell() + num_bytes
+        end = self._position + num_bytes
         try:
             self._make_room(end)
             while left:
-                left = left[os.write(self._body.fd, left) :]
+                left = left[os.pwrite(self._body.fd, left, end - len(left)) :]
         except OSError as error:
             raise storage_problem(error, "the body") from error
-        self._body.size = max(self._body.size, end)
+        self._position = end
+        self._body.size = max(self.size, end)
         return num_bytes
-
-    def splice(self, stream: Spliceable) -> None:
-        """Write all of ``stream`` at the present position."""
-        try:
-            source, sink = os.pipe2(os.O_CLOEXEC)
-        except OSError as error:
-            raise storage_problem(error, "the body") from error
-        with OwnedFile(source), OwnedFile(sink):
-            with suppress(OSError):  # there are many pipes
-                fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            end = self.tell()
-            while num_bytes := stream.splice(sink, _PIPE_BYTES):
-                end += num_bytes
-                try:
-                    self._make_room(end)
-                    while num_bytes:
-                        num_bytes -= os.splice(source, self._body.fd, num_bytes)
-                except OSError as error:
-                    raise storage_problem(error, "the body") from error
-                self._body.size = max(self._body.size, end)
 
     def take(self) -> Body:
         """What was written, now owned by the caller; closes this object."""
@@ -182,14 +166,12 @@ class Spool(io.RawIOBase):
     def _move_to_disk(self) -> None:
         with tempfile.TemporaryFile(prefix="pointserve-", dir=self._storage.spool_dir) as file:
             disk = os.dup(file.fileno())
-        position = self.tell()
         memory = OwnedFile(self._body.detach())
         self._body.fd, self._in_memory = disk, False
         with memory:
             offset = 0
             while sent := os.sendfile(disk, memory.fd, offset, _CHUNK_BYTES):
                 offset += sent
-        self.seek(position)
 
 
 def check_spool_dir(spool_dir: Path | None) -> None:

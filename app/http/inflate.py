@@ -17,6 +17,12 @@ class Readable(Protocol):
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, b"" at the end."""
 
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Put up to ``len(buffer)`` bytes into it; how many, 0 at the end."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
 
 def inflated(stream: Readable, encoding: str, limit_bytes: int) -> Readable:
     """``stream`` decoded by the ``encoding`` that Content-Encoding states; unchanged if there is none.
@@ -34,7 +40,7 @@ def inflated(stream: Readable, encoding: str, limit_bytes: int) -> Readable:
     return Inflater(stream, name.removeprefix("x-"), limit_bytes)
 
 
-class Inflater:
+class Inflater(Readable):
     """Reads ``stream`` inflated. ``read`` raises TooLarge beyond ``limit_bytes`` of that, BadRequest for damage."""
 
     def __init__(self, stream: Readable, encoding: str, limit_bytes: int):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 from flask import Request
 from werkzeug.datastructures import MultiDict
@@ -31,7 +31,7 @@ class Upload:
     form: MultiDict[str, str]
 
 
-class BodyStream:
+class BodyStream(Readable):
     """Reads the body of ``environ``, at most ``limit_bytes``.
 
     ``read`` raises TooLarge as soon as there is one byte more than the limit, BadRequest if the body ends before its
@@ -51,7 +51,7 @@ class BodyStream:
         self.limit_bytes = limit_bytes
         self.on_bytes = on_bytes
         self.num_read = 0
-        self._splice: Callable[[int, int], int] | None = environ.get("pointserve.splice")
+        self._receive: Callable[[memoryview], int] | None = environ.get("pointserve.receive")
         self.is_absent = length is None and not environ.get("wsgi.input_terminated", False)
         if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
@@ -65,17 +65,14 @@ class BodyStream:
         self._count(len(data))
         return data
 
-    @property
-    def splices(self) -> bool:
-        """Whether ``splice`` can be called."""
-        return self._splice is not None
-
-    def splice(self, pipe: int, size: int) -> int:
-        """Put up to ``size`` bytes into an empty ``pipe``; how many, 0 at the end. Raises what ``read`` does."""
-        move, size = self._splice, min(size, self._room)
-        if size == 0 or move is None:
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill ``buffer`` as far as bytes come soon; how many, 0 at the end. Raises what ``read`` does."""
+        move, buffer = self._receive, buffer[: self._room]
+        if move is None:
+            return super().readinto(buffer)
+        if not buffer:
             return 0
-        num_bytes = _received(lambda: move(pipe, size))
+        num_bytes = _received(lambda: move(buffer))
         self._count(num_bytes)
         return num_bytes
 
@@ -152,7 +149,7 @@ def _receive_raw(request: Request, stream: Readable, settings: Settings, storage
     named = NAMELESS_JSON if request.mimetype == "application/json" else ""  # a file of another format shows that
     filename = disposition.get("filename", named)[-FILENAME_CHARS:]
     num_bytes = request.content_length or 0
-    body = Body.from_stream(cast(Any, stream), settings.max_body_mib * MIB, storage, num_bytes)
+    body = Body.from_stream(stream, settings.max_body_mib * MIB, storage, num_bytes)
     return Upload(_not_empty(body), filename, MultiDict())
 
 

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from enum import Enum
 
+from app.http.front.stream import let_wait
+
 HEAD_BYTES = 32768
 FIRST_BYTES = 16384  # of a body, or all of it, that are here before a place is taken for it
 
@@ -24,7 +26,7 @@ class After(Enum):
 
 
 class Connection:
-    """A socket that does not block, and the bytes of the next request as far as they have arrived.
+    """A socket, on which nothing here waits, and the bytes of the next request as far as they have arrived.
 
     Attributes:
         address, server: what the two ends are called, as ``getpeername`` and ``getsockname`` give it.
@@ -36,7 +38,7 @@ class Connection:
     """
 
     def __init__(self, sock: socket.socket, address: object, server: object):
-        sock.setblocking(False)
+        let_wait(sock)
         self.sock = sock
         self.address = address
         self.server = server
@@ -60,8 +62,9 @@ class Connection:
     def receive(self) -> None:
         """Add what has arrived to ``data``, as much as is needed; raises OSError if the connection is broken."""
         while not self.has_ended and (not self.has_head or self.lacks_body):
+            most = (self._enough if self.has_head else HEAD_BYTES) - len(self.data)
             try:
-                data = self.sock.recv((self._enough if self.has_head else HEAD_BYTES) - len(self.data))
+                data = self.sock.recv(most, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             self.has_ended = not data
@@ -70,7 +73,7 @@ class Connection:
 
     def discard(self) -> None:
         """Read what has arrived and forget it; raises OSError if the connection is broken."""
-        data = self.sock.recv(HEAD_BYTES)
+        data = self.sock.recv(HEAD_BYTES, socket.MSG_DONTWAIT)
         self.num_discarded += len(data)
         self.has_ended = not data
 

@@ -12,7 +12,7 @@ from app.http.front.connection import After, Connection
 from app.http.front.pace import Crowd, Patience
 from app.http.front.refusal import refusal_of, refuse
 from app.http.front.stream import Phase, Stream, TooSlow
-from app.http.front.unreader import Unreader, splicer
+from app.http.front.unreader import Unreader, receiver
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Exchange:
 
     - ``pointserve.client``: the Stream
     - ``pointserve.close``: a function that ends the connection after the answer, which then says so
-    - ``pointserve.splice``: a function (pipe, size) that moves bytes of the body into a pipe; None if it is in chunks
+    - ``pointserve.receive``: a function that puts the next bytes of the body into a buffer; None if it is in chunks
     - ``pointserve.make_room``: ``Crowd.make_room``
     - ``pointserve.was_asked``: whether this is the second time, after BodyIsLate
     - ``pointserve.body_is_late``: whether its first bytes are not here yet, so that BodyIsLate may be raised
@@ -89,7 +89,7 @@ class Exchange:
             environ["wsgi.multithread"] = True
             environ |= told_too
             environ["pointserve.client"] = stream
-            environ["pointserve.splice"] = splicer(request.body)
+            environ["pointserve.receive"] = receiver(request.body)
             environ["pointserve.close"] = request.force_close
             environ["pointserve.make_room"] = self._crowd.make_room
             if self.is_last:

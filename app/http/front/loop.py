@@ -241,7 +241,7 @@ class Loop:
     def _refuse(self, connection: Connection, detail: str) -> None:
         answer = refuse(408, detail, bytes(connection.data), connection.address)
         with suppress(OSError):
-            connection.sock.send(answer)
+            connection.sock.send(answer, socket.MSG_DONTWAIT)
         self._end(connection)
 
     def _enter(self, connection: Connection, room: Waiting) -> None:

@@ -1,6 +1,7 @@
 """The lowest transfer rate and the longest pause of a client."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class Crowd:
 
     @contextmanager
     def waiting(self, transfer: Transfer) -> Iterator[None]:
-        """While ``transfer`` waits for its client."""
+        """While ``transfer`` waits for its client, whose time it counts."""
+        begin_s = time.monotonic()
         with self._lock:
             self._waiting.add(transfer)
         try:
@@ -63,6 +65,7 @@ class Crowd:
         finally:
             with self._lock:
                 self._waiting.discard(transfer)
+            transfer.waited(time.monotonic() - begin_s)
 
     def make_room(self) -> bool:
         """Have those give way that are slow after ``CROWDED_S`` or stalled for ``SILENT_S``; whether there are any."""

@@ -1,13 +1,11 @@
 """The client's socket under one request: what gunicorn's parser reads from and its answers are written to."""
 
 import fcntl
-import os
-import select
 import socket
 import struct
 import termios
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
@@ -16,18 +14,27 @@ from gunicorn.http.errors import LimitRequestHeaders
 from app.http.front.pace import Crowd, Patience, Transfer
 
 LOOK_S = 0.25  # how soon a transfer that waits notices that it is to give way
-STALLED = {
-    select.POLLIN: "Nothing more of the body arrived for {:g} s, the time allowed.",
-    select.POLLOUT: "A client took nothing for {:g} s and was dropped.",
-}
-SLOW = {
-    select.POLLIN: "The body arrived at less than {:g} bytes a second on average, the least that is waited for.",
-    select.POLLOUT: "A client took its answer at less than {:g} bytes a second on average and was dropped.",
-}
-GAVE_WAY = {
-    select.POLLIN: "The body arrived slowly while others waited for its place.",
-    select.POLLOUT: "A client took its answer slowly while others waited for its place, and was dropped.",
-}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said of a client that was waited for long enough in one direction."""
+
+    stalled: str
+    slow: str
+    gave_way: str
+
+
+RECEIVING = Words(
+    "Nothing more of the body arrived for {:g} s, the time allowed.",
+    "The body arrived at less than {:g} bytes a second on average, the least that is waited for.",
+    "The body arrived slowly while others waited for its place.",
+)
+SENDING = Words(
+    "A client took nothing for {:g} s and was dropped.",
+    "A client took its answer at less than {:g} bytes a second on average and was dropped.",
+    "A client took its answer slowly while others waited for its place, and was dropped.",
+)
 
 
 Taken = TypeVar("Taken")
@@ -45,8 +52,18 @@ class TooSlow(TimeoutError):
     """A client that was waited for long enough; the text says how long."""
 
 
+def let_wait(sock: socket.socket) -> None:
+    """Have calls on ``sock`` wait in the kernel, for ``LOOK_S`` at most, unless they say MSG_DONTWAIT.
+
+    Either way they raise BlockingIOError if nothing has moved.
+    """
+    sock.setblocking(True)
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", 0, round(1e6 * LOOK_S)))
+
+
 class Stream:
-    """Reads and writes ``sock``, which does not block, and waits for the client as long as the two patiences say."""
+    """Reads and writes ``sock``, as ``let_wait`` made it, and waits for the client as long as the two patiences say."""
 
     def __init__(self, sock: socket.socket, receiving: Patience, sending: Patience, crowd: Crowd):
         self.phase = Phase.HEAD
@@ -58,18 +75,18 @@ class Stream:
         self._crowd = crowd
 
     def recv(self, size: int) -> bytes:
-        """Up to ``size`` bytes, b"" at the end; raises TooSlow."""
-        data = self._once_there(lambda: self._sock.recv(size))
+        """Up to ``size`` bytes once there are some, b"" at the end; raises TooSlow."""
+        data = self._once_there(lambda flags: self._sock.recv(size, flags))
         self._count(len(data))
         return data
 
-    def splice(self, pipe: int, size: int) -> int:
-        """Put up to ``size`` bytes into an empty ``pipe``, copying none; how many, 0 at the end; raises TooSlow.
+    def recv_into(self, buffer: memoryview) -> int:
+        """Fill ``buffer``, or as much of it as arrives within ``LOOK_S``; how many bytes, 0 at the end; raises TooSlow.
 
-        If there are none yet, it waits for all of them, but no longer than ``LOOK_S``: few large pieces take less of
-        the interpreter, which all requests share, than many small ones.
+        The kernel waits for all of them in one call, so that the interpreter, which all requests share, is needed
+        once and not for every packet.
         """
-        num_bytes = self._once_there(lambda: os.splice(self._sock.fileno(), pipe, size), size)
+        num_bytes = self._once_there(lambda flags: self._sock.recv_into(buffer, 0, flags | socket.MSG_WAITALL))
         self._count(num_bytes)
         return num_bytes
 
@@ -77,13 +94,12 @@ class Stream:
         """Send all of ``data``; raises TooSlow."""
         rest = memoryview(data)
         while rest:
-            try:
-                num_sent = self._sock.send(rest)
-            except BlockingIOError:
-                self._wait(select.POLLOUT, self._sent)
-            else:
-                self._num_sent += num_sent
-                rest = rest[num_sent:]
+            num_sent = self._send(rest)
+            rest = rest[num_sent:]
+            self._num_sent += num_sent
+            if rest:
+                self._sent.reached(self._num_sent - self._num_queued())
+                _check(self._sent, SENDING, has_moved=num_sent > 0)
 
     def send(self, data: bytes) -> None:
         """What gunicorn says 100 Continue by."""
@@ -93,62 +109,56 @@ class Stream:
     def is_gone(self) -> bool:
         """Whether the client has closed its connection; one that closes only its sending side counts as gone."""
         try:
-            return self._sock.recv(1, socket.MSG_PEEK) == b""
+            return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
             return False
         except OSError:
             return True
 
-    def _once_there(self, take: Callable[[], Taken], wanted_bytes: int = 1) -> Taken:
-        """What ``take`` gives, once something is there; for ``wanted_bytes`` it waits up to ``LOOK_S``."""
+    def _once_there(self, take: Callable[[int], Taken]) -> Taken:
+        """What ``take``, a call with these flags, gives once something is there."""
         if self.phase is Phase.HEAD:
             raise LimitRequestHeaders("the head is longer than what was read of it")
         while True:
+            flags = _flags(self._received) if self.phase is Phase.BODY else socket.MSG_DONTWAIT
             try:
-                return take()
+                with self._crowd.waiting(self._received):
+                    return take(flags)
             except BlockingIOError:
                 if self.phase is Phase.OVER:
                     raise TooSlow("The request is over.") from None
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted_bytes)
-                try:
-                    self._wait(select.POLLIN, self._received)
-                finally:
-                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            _check(self._received, RECEIVING, has_moved=False)
 
     def _count(self, num_bytes: int) -> None:
         self._num_received += num_bytes
         self._received.reached(self._num_received)
+        _check(self._received, RECEIVING, has_moved=True)
 
-    def _wait(self, event: int, transfer: Transfer) -> None:
-        """Return when the socket may be ready; raise TooSlow if the client has been waited for long enough."""
-        patience = transfer.patience
-        poll = select.poll()
-        poll.register(self._sock, event)
-        is_ready: object = False
-        with self._crowd.waiting(transfer):
-            while not is_ready:
-                begin_s = time.monotonic()
-                is_ready = poll.poll(1000 * min(LOOK_S, patience.stall_s)) or (
-                    event == select.POLLIN and self._num_arrived() > 0
-                )
-                transfer.waited(time.monotonic() - begin_s)
-                if event == select.POLLOUT:
-                    transfer.reached(self._num_sent - self._num_queued())
-                if transfer.gives_way:
-                    raise TooSlow(GAVE_WAY[event])
-                if not is_ready and transfer.is_stalled(patience.stall_s):
-                    raise TooSlow(STALLED[event].format(patience.stall_s))
-                if transfer.is_slow(patience.stall_s):
-                    raise TooSlow(SLOW[event].format(patience.rate_bytes_s))
-
-    def _num_arrived(self) -> int:
-        """Bytes of the request that have not been read yet."""
-        return self._asked(termios.FIONREAD)
+    def _send(self, data: memoryview) -> int:
+        """Send what the client takes of ``data`` within ``LOOK_S``; how many bytes."""
+        try:
+            with self._crowd.waiting(self._sent):
+                return self._sock.send(data, _flags(self._sent))
+        except BlockingIOError:
+            return 0
 
     def _num_queued(self) -> int:
         """Bytes of the answer that the client has not taken yet, though they are the kernel's already."""
-        return self._asked(termios.TIOCOUTQ)
-
-    def _asked(self, what: int) -> int:
-        (num_bytes,) = struct.unpack("i", fcntl.ioctl(self._sock, what, bytes(4)))
+        (num_bytes,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))
         return int(num_bytes)
+
+
+def _flags(transfer: Transfer) -> int:
+    """Of a call that waits for the client, unless there is no patience for it."""
+    return 0 if transfer.patience.stall_s else socket.MSG_DONTWAIT
+
+
+def _check(transfer: Transfer, words: Words, *, has_moved: bool) -> None:
+    """Raise TooSlow if the client has been waited for long enough; ``has_moved`` says that something came just now."""
+    patience = transfer.patience
+    if transfer.gives_way:
+        raise TooSlow(words.gave_way)
+    if not has_moved and transfer.is_stalled(patience.stall_s):
+        raise TooSlow(words.stalled.format(patience.stall_s))
+    if transfer.is_slow(patience.stall_s):
+        raise TooSlow(words.slow.format(patience.rate_bytes_s))

@@ -1,8 +1,6 @@
 """What arrives on a connection, as gunicorn's parser takes it."""
 
-import os
 from collections.abc import Callable
-from select import PIPE_BUF
 
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
@@ -32,26 +30,28 @@ class Unreader(SocketUnreader):  # type: ignore[misc]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def splicer(body: Body) -> Callable[[int, int], int] | None:
-    """A function that puts the next bytes of ``body`` into a pipe as ``Stream.splice`` does; None if chunks hold it."""
+def receiver(body: Body) -> Callable[[memoryview], int] | None:
+    """A function that puts the next bytes of ``body`` into a buffer as ``Stream.recv_into`` does; None if chunks hold
+    it."""
     reader = body.reader
     if not isinstance(reader, LengthReader):
         return None
 
-    def splice(pipe: int, size: int) -> int:
-        size = min(size, reader.length)
-        if size == 0:
+    def receive(buffer: memoryview) -> int:
+        buffer = buffer[: reader.length]
+        if not buffer:
             return 0
         try:
             if held := reader.unreader.take_buffered():
-                num_bytes = os.write(pipe, held[: min(size, PIPE_BUF)])
+                num_bytes = min(len(held), len(buffer))
+                buffer[:num_bytes] = held[:num_bytes]
                 reader.unreader.unread(held[num_bytes:])
             else:
-                num_bytes = reader.unreader.sock.splice(pipe, size)
+                num_bytes = reader.unreader.sock.recv_into(buffer)
         except BaseException:
             body.failed = True
             raise
         reader.length -= num_bytes
         return num_bytes
 
-    return splice
+    return receive

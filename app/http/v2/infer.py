@@ -94,7 +94,7 @@ def _answer(name: str, progress: Progress) -> Response:
 def _receive(name: str, progress: Progress) -> Asked:
     limit_bytes = state().settings.max_body_mib * MIB
     with body_stream(request, limit_bytes, progress.received) as stream:
-        body = Body.from_stream(cast(Any, stream), limit_bytes, state().storage, request.content_length or 0)
+        body = Body.from_stream(stream, limit_bytes, state().storage, request.content_length or 0)
     deadline = Deadline.after(state().settings.request_timeout_s, hung_up(request.environ))
     with (
         body,

@@ -1,7 +1,7 @@
 """How long a thread waits for a client, in either direction."""
 
-import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,19 +10,20 @@ import pytest
 from gunicorn.http.errors import LimitRequestHeaders
 
 from app.http.front.pace import Crowd, Patience, Transfer
-from app.http.front.stream import Phase, Stream, TooSlow
+from app.http.front.stream import Phase, Stream, TooSlow, let_wait
 
 LONG = Patience(60.0, 8192.0)
-MUCH = bytes(64 << 20)  # more than a socket pair holds
+MUCH = bytes(64 << 20)  # more than the buffers of a connection hold
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's end, which does not block, and the client's."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
+    """The server's end of a TCP connection and the client's."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
+        ours, _ = server.accept()
+        let_wait(ours)
+        with ours:
+            yield ours, theirs
 
 
 def stream(sock: socket.socket, receiving: Patience = LONG, sending: Patience = LONG, crowd: Crowd | None = None):
@@ -144,47 +145,62 @@ def test_a_client_that_left_is_known(ends):
     assert source.is_gone()
 
 
-@pytest.fixture
-def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The server's end of a TCP connection, which does not block, and the client's."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as theirs:
-        ours, _ = server.accept()
-        ours.setblocking(False)
-        with ours:
-            yield ours, theirs
+def pieces(source: Stream, num_bytes: int) -> list[bytes]:
+    """The pieces in which ``num_bytes`` fill a buffer."""
+    buffer, found = memoryview(bytearray(num_bytes)), []
+    while rest := buffer[sum(map(len, found)) :]:
+        found.append(bytes(rest[: source.recv_into(rest)]))
+    return found
 
 
-def spliced(source: Stream, num_bytes: int) -> list[bytes]:
-    """The pieces in which ``num_bytes`` come through a pipe."""
-    reading, writing = os.pipe()
-    pieces = []
-    try:
-        while missing := num_bytes - sum(map(len, pieces)):
-            pieces.append(os.read(reading, source.splice(writing, min(missing, 65536))))
-    finally:
-        os.close(reading)
-        os.close(writing)
-    return pieces
-
-
-def test_a_body_that_comes_in_drops_is_taken_in_few_pieces(connection):
+def test_a_body_that_comes_in_drops_is_taken_in_few_pieces(ends):
     data = bytes(range(256)) * 256
     parts = [data[begin : begin + 1024] for begin in range(0, len(data), 1024)]
     threading.Thread(
-        target=lambda: [(connection[1].sendall(part), time.sleep(0.002)) for part in parts], daemon=True
+        target=lambda: [(ends[1].sendall(part), time.sleep(0.002)) for part in parts], daemon=True
     ).start()
-    pieces = spliced(stream(connection[0]), len(data))
-    assert b"".join(pieces) == data
-    assert len(pieces) < len(parts) / 2
-    assert connection[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+    found = pieces(stream(ends[0]), len(data))
+    assert b"".join(found) == data
+    assert len(found) < len(parts) / 2
 
 
-def test_a_piece_that_does_not_fill_is_taken_as_it_is(connection):
-    connection[1].sendall(b"begin")
-    threading.Thread(target=lambda: (time.sleep(0.5), connection[1].sendall(b"ning")), daemon=True).start()
-    source = stream(connection[0])
-    assert spliced(source, 5) == [b"begin"]
-    reading, writing = os.pipe()
-    assert source.splice(writing, 1000) == 4
-    os.close(reading)
-    os.close(writing)
+def test_a_piece_that_does_not_fill_is_taken_as_it_is(ends):
+    ends[1].sendall(b"begin")
+    source, buffer = stream(ends[0]), memoryview(bytearray(1000))
+    assert source.recv_into(buffer) == 5
+    threading.Thread(target=lambda: (time.sleep(0.5), ends[1].sendall(b"ning")), daemon=True).start()
+    assert source.recv_into(buffer) == 4
+    assert bytes(buffer[:4]) == b"ning"
+    ends[1].close()
+    assert source.recv_into(buffer) == 0
+
+
+def test_a_connection_that_is_cut_gives_what_came_before(ends):
+    ends[1].sendall(b"begin")
+    ends[1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    threading.Thread(target=lambda: (time.sleep(0.1), ends[1].close()), daemon=True).start()
+    source, buffer = stream(ends[0]), memoryview(bytearray(1000))
+    assert source.recv_into(buffer) == 5
+    with pytest.raises(ConnectionResetError):
+        source.recv_into(buffer)
+
+
+def test_a_body_in_a_buffer_is_waited_for_as_long_as_others_are(ends):
+    buffer = memoryview(bytearray(1000))
+    with pytest.raises(TooSlow, match="Nothing more of the body arrived"):
+        stream(ends[0], Patience(0.1, 0.0)).recv_into(buffer)
+    crowd, done = Crowd(), dripping(lambda: ends[1].send(b"a"))
+    with pytest.raises(TooSlow, match="less than 8192 bytes a second on average, the least"):
+        pieces(stream(ends[0], Patience(0.5, 8192.0)), 1000)
+    threading.Thread(target=lambda: [time.sleep(0.05) for _ in iter(crowd.make_room, True)], daemon=True).start()
+    with pytest.raises(TooSlow, match="others waited for its place"):
+        pieces(stream(ends[0], crowd=crowd), 1000)
+    done.set()
+
+
+def test_nobody_waits_for_a_client_without_patience(ends):
+    impatient = stream(ends[0], Patience(0.0, 0.0), Patience(0.0, 0.0))
+    with pytest.raises(TooSlow):
+        impatient.recv(1)
+    with pytest.raises(TooSlow):
+        impatient.sendall(MUCH)

@@ -1,6 +1,5 @@
 """Bodies as gunicorn's parser takes them from a connection."""
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,8 +9,8 @@ from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 
 from app.http.front.pace import Crowd, Patience
-from app.http.front.stream import Phase, Stream, TooSlow
-from app.http.front.unreader import Unreader, splicer
+from app.http.front.stream import Phase, Stream, TooSlow, let_wait
+from app.http.front.unreader import Unreader, receiver
 
 BODY = bytes(range(256)) * 4096
 PATIENCE = Patience(30.0, 8192.0)
@@ -92,49 +91,45 @@ def test_chunks_of_any_size(ends):
     assert in_pieces(parsed, 1 << 18) == b"".join(parts)
 
 
-def spliced(splice: Callable[[int, int], int]) -> Iterator[bytes]:
-    """The pieces that ``splice`` puts into a pipe, one after the other."""
-    source, sink = os.pipe()
-    try:
-        while num_bytes := splice(sink, 50_000):
-            yield os.read(source, num_bytes)
-    finally:
-        os.close(source)
-        os.close(sink)
+def received(receive: Callable[[memoryview], int]) -> Iterator[bytes]:
+    """The pieces that ``receive`` puts into a buffer, one after the other."""
+    buffer = memoryview(bytearray(50_000))
+    while num_bytes := receive(buffer):
+        yield bytes(buffer[:num_bytes])
 
 
-@pytest.mark.parametrize("num_held", [100, 30_000])
-def test_a_body_goes_through_a_pipe_and_what_follows_it_does_not(ends, num_held: int):
+@pytest.mark.parametrize("num_held", [100, 30_000, 200_000])
+def test_a_body_goes_into_a_buffer_and_what_follows_it_does_not(ends, num_held: int):
     sent = request(BODY, b"/first") + request(BODY[:5000], b"/second") + b"rest"
-    ends[0].setblocking(False)
+    let_wait(ends[0])
     stream = Stream(ends[0], PATIENCE, PATIENCE, Crowd())
     stream.phase = Phase.BODY
     send(ends[1], sent[num_held:])
     parsed = parser(stream, sent[:num_held])
     for path, body in (("/first", BODY), ("/second", BODY[:5000])):
         assert next(parsed).path == path
-        splice = splicer(parsed.mesg.body)
-        assert splice is not None
-        assert b"".join(spliced(splice)) == body
+        receive = receiver(parsed.mesg.body)
+        assert receive is not None
+        assert b"".join(received(receive)) == body
         assert parsed.mesg.body.read(1) == b""
     assert (parsed.unreader.take_buffered() or stream.recv(100)) == b"rest"
 
 
-def test_a_connection_whose_body_broke_off_in_a_pipe_is_not_used_again(ends):
-    ends[0].setblocking(False)
+def test_a_connection_whose_body_broke_off_is_not_used_again(ends):
+    let_wait(ends[0])
     stream = Stream(ends[0], Patience(0.05, 0.0), PATIENCE, Crowd())
     stream.phase = Phase.BODY
     parsed = parser(stream, request(BODY)[:-1])
     next(parsed)
-    splice = splicer(parsed.mesg.body)
-    assert splice is not None
+    receive = receiver(parsed.mesg.body)
+    assert receive is not None
     with pytest.raises(TooSlow):
-        list(spliced(splice))
+        list(received(receive))
     assert not parsed.finish_body()
 
 
-def test_chunks_go_through_no_pipe(ends):
+def test_chunks_go_into_no_buffer(ends):
     ends[1].sendall(b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     parsed = parser(ends[0])
     next(parsed)
-    assert splicer(parsed.mesg.body) is None
+    assert receiver(parsed.mesg.body) is None
