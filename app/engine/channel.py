@@ -8,10 +8,9 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.engine.protocol import (
     Batch,
@@ -33,27 +32,26 @@ from app.errors import TooLarge
 
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DESCRIPTORS = 64
+KINDS = (
+    Idle,
+    Decode,
+    Decoded,
+    Encode,
+    Encoded,
+    MemoryNeeded,
+    Configure,
+    Ready,
+    Batch,
+    Segmented,
+    Failure,
+    LoadModel,
+    UnloadModel,
+    ModelCards,
+)
 
-_MESSAGES = {
-    kind.__name__: kind
-    for kind in (
-        Idle,
-        Decode,
-        Decoded,
-        Encode,
-        Encoded,
-        MemoryNeeded,
-        Configure,
-        Ready,
-        Batch,
-        Segmented,
-        Failure,
-        LoadModel,
-        UnloadModel,
-        ModelCards,
-    )
-}
-_HEADER = struct.Struct("!IB")  # bytes of the payload, number of descriptors
+_HEADER = struct.Struct("!IBB")  # bytes of the payload, number of descriptors, place in KINDS
+_ADAPTERS: list[TypeAdapter[Any]] = [TypeAdapter(kind) for kind in KINDS]
+_ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 
 
 class ChannelError(Exception):
@@ -67,13 +65,17 @@ class MessageTooLarge(TooLarge):
 class Channel:
     """One end of a socket pair. Not thread-safe but for ``shutdown``.
 
-    A message is a header (payload length, number of descriptors), which the descriptors travel with, and a JSON
-    payload ``[type, fields]`` that is checked against the dataclass of that name. Deadlines are in seconds of
-    ``time.monotonic``; one that passes raises TimeoutError and leaves the channel unusable.
+    A message is a header (payload length, number of descriptors, kind), which the descriptors travel with, and a
+    payload, the fields that differ from their defaults as JSON, which is checked against the dataclass. Deadlines are
+    in seconds of ``time.monotonic``; one that passes raises TimeoutError and leaves the channel unusable.
     """
 
     def __init__(self, sock: socket.socket):
+        sock.setblocking(False)
         self._socket = sock
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._writable.register(sock, select.POLLOUT)
 
     @classmethod
     def pair(cls) -> tuple["Channel", socket.socket]:
@@ -86,20 +88,22 @@ class Channel:
 
         Raises MessageTooLarge, which leaves the channel usable.
         """
-        name = type(message).__name__
-        payload = json.dumps([name, _adapter(name).dump_python(message)]).encode()
+        kind = KINDS.index(type(message))
+        payload = json.dumps(_ADAPTERS[kind].dump_python(message, exclude_defaults=True)).encode()
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MessageTooLarge(
                 f"What there is beside the points, such as the names of columns, takes {len(payload):,} bytes; at most "
                 f"{MAX_MESSAGE_BYTES:,} are handled. Leave columns out, or give them shorter names."
             )
-        data = memoryview(_HEADER.pack(len(payload), len(descriptors)) + payload)
+        data = memoryview(_HEADER.pack(len(payload), len(descriptors), kind) + payload)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
             while data:
-                self._limit(deadline_s)
-                data = data[self._socket.sendmsg([data], rights) :]
-                rights = []
+                try:
+                    data = data[self._socket.sendmsg([data], rights) :]
+                    rights = []
+                except BlockingIOError:
+                    _await(self._writable, deadline_s)
         except TimeoutError:
             raise
         except OSError as error:
@@ -109,10 +113,10 @@ class Channel:
         """The next message and its descriptors, which are the caller's to close."""
         descriptors: list[int] = []
         try:
-            size, expected = _HEADER.unpack(self._receive_header(descriptors, deadline_s))
+            size, expected, kind = _HEADER.unpack(self._receive_header(descriptors, deadline_s))
             if size > MAX_MESSAGE_BYTES or len(descriptors) != expected:
                 raise ChannelError(f"bad header: {size} bytes, {len(descriptors)} of {expected} descriptors")
-            return _parse(self._receive_payload(size, deadline_s)), descriptors
+            return _parse(kind, self._receive_payload(size, deadline_s)), descriptors
         except BaseException as error:
             close_all(descriptors)
             if isinstance(error, OSError) and not isinstance(error, TimeoutError):
@@ -121,9 +125,7 @@ class Channel:
 
     def wait(self, seconds: float) -> bool:
         """Whether a message, or the end of the channel, arrives within so many seconds."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(1000 * seconds))
+        return bool(self._readable.poll(1000 * seconds))
 
     def shutdown(self) -> None:
         """End both directions, which wakes whoever waits in ``receive`` here or there."""
@@ -136,20 +138,17 @@ class Channel:
         """Give the descriptor back; may be called twice."""
         self._socket.close()
 
-    def _limit(self, deadline_s: float | None) -> None:
-        remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
-        if remaining_s is not None and remaining_s <= 0:
-            raise TimeoutError("no answer from the other process in time")
-        self._socket.settimeout(remaining_s)
-
     def _receive_header(self, descriptors: list[int], deadline_s: float | None) -> bytes:
         """Exactly one header; descriptors that come with it are appended as they arrive, so none can be lost."""
         data = b""
-        space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
         while len(data) < _HEADER.size:
-            self._limit(deadline_s)
-            wanted = _HEADER.size - len(data)
-            chunk, ancillary, flags, _ = self._socket.recvmsg(wanted, space, socket.MSG_CMSG_CLOEXEC)
+            try:
+                chunk, ancillary, flags, _ = self._socket.recvmsg(
+                    _HEADER.size - len(data), _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                _await(self._readable, deadline_s)
+                continue
             for _level, _kind, content in ancillary:
                 numbers = array.array("i")
                 numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
@@ -163,8 +162,11 @@ class Channel:
         payload = bytearray(size)
         rest = memoryview(payload)
         while rest:
-            self._limit(deadline_s)
-            count = self._socket.recv_into(rest)
+            try:
+                count = self._socket.recv_into(rest)
+            except BlockingIOError:
+                _await(self._readable, deadline_s)
+                continue
             if not count:
                 raise ChannelError("the other process ended within a message")
             rest = rest[count:]
@@ -177,14 +179,17 @@ def close_all(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-@cache
-def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_MESSAGES[name])
+def _await(poll: select.poll, deadline_s: float | None) -> None:
+    """Return once the socket is ready; raises TimeoutError at the deadline."""
+    remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
+    if remaining_s is not None and (remaining_s <= 0 or not poll.poll(1000 * remaining_s)):
+        raise TimeoutError("no answer from the other process in time")
+    if remaining_s is None:
+        poll.poll()
 
 
-def _parse(payload: bytearray) -> Any:
+def _parse(kind: int, payload: bytearray) -> Any:
     try:
-        name, fields = json.loads(payload)
-        return _adapter(name).validate_python(fields)
-    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
+        return _ADAPTERS[kind].validate_json(payload)
+    except (ValueError, IndexError) as error:
         raise ChannelError(f"not a message: {error}") from error

@@ -24,7 +24,7 @@ from app.engine.model_changes import ModelChanges
 from app.engine.process_exit import DEVICE_LOST
 from app.engine.protocol import Configure, LoadModel, ModelCard, UnloadModel
 from app.engine.scheduler import Scheduler
-from app.engine.status import EngineStatus
+from app.engine.status import EngineState, EngineStatus
 from app.engine.threads import thread_environment
 from app.errors import NotReady, Problem
 from app.settings import EngineSettings
@@ -84,6 +84,11 @@ class Engine:
             self._status, resumes_in_s=resumes_in_s, busy_s=self._busy.total_s, device_busy_s=self._busy.device_s
         )
         return replace(status, memory=process.heartbeat.memory) if process else status
+
+    @property
+    def state(self) -> EngineState:
+        """That of ``status``, which takes longer to tell."""
+        return self._status.state
 
     @property
     def is_alive(self) -> bool:

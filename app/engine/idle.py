@@ -33,16 +33,19 @@ class Idle(Generic[Thing]):
 
     def take(self, deadline: Deadline, late: str, *, is_background: bool = False) -> Thing:
         """Wait for a thing; raises what ``deadline.check(late)`` does."""
-        given: Future[Thing] = Future()
-        waiting = ((is_background, next(self._numbers)), given)
+        deadline.check(late)
         with self._lock:
+            if not self._waiting and self._may_give(is_background):
+                return self._things.popleft()
+            given: Future[Thing] = Future()
+            waiting = ((is_background, next(self._numbers)), given)
             insort(self._waiting, waiting, key=lambda each: each[0])
             self._serve()
         try:
             while True:
-                deadline.check(late)
                 with suppress(FutureTimeoutError):
                     return given.result(deadline.poll_s)
+                deadline.check(late)
         except BaseException:
             with self._lock:
                 if waiting in self._waiting:
@@ -54,9 +57,9 @@ class Idle(Generic[Thing]):
 
     def _serve(self) -> None:
         """Give what is idle to those whose turn it is."""
-        while self._waiting and self._things:
-            (is_background, _), given = self._waiting[0]
-            if is_background and len(self._things) <= self._kept:
-                return
-            del self._waiting[0]
+        while self._waiting and self._may_give(self._waiting[0][0][0]):
+            _, given = self._waiting.pop(0)
             given.set_result(self._things.popleft())
+
+    def _may_give(self, is_background: bool) -> bool:
+        return len(self._things) > (self._kept if is_background else 0)

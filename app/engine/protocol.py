@@ -81,7 +81,13 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Idle:
-    """Reader to parent: it can take a request. It has started, or given back what it held of the last one."""
+    """Reader to parent: it can take a request. It has started, or given back what it held of the last one.
+
+    ``resident_bytes`` is the memory that it holds, ``cpu_s`` are the seconds that it has computed so far.
+    """
+
+    resident_bytes: int
+    cpu_s: float
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from enum import Enum
 from typing import Any
 
 from app.clouds.needs import MAX_UNPACKING
-from app.diagnostics.machine import resident_bytes, usable_cores
-from app.engine.channel import ChannelError, MessageTooLarge
+from app.diagnostics.machine import usable_cores
+from app.engine.channel import ChannelError, MessageTooLarge, close_all
 from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
-from app.engine.protocol import Decode, Encode
+from app.engine.protocol import Decode, Encode, Idle
 from app.errors import DeadlineExceeded, NotReady
 from app.settings import MIB, Settings
 
@@ -69,7 +69,7 @@ class ReaderSlot:
         if settings.spool_dir:
             self._arguments += ["--spool-dir", str(settings.spool_dir.absolute())]
         self._child: ChildProcess | None = None
-        self._idle = False  # it has said that it can take a request
+        self._idle: Idle | None = None  # what it said when it last could take a request, if it can
         self._begin_bytes = 0  # resident once it had started, 0 before
         self._idle_until = 0.0
         self._stopped = False
@@ -84,7 +84,7 @@ class ReaderSlot:
     def start(self) -> None:
         """Start a process; ``exchange`` waits until it has imported its decoders."""
         with self._lock:
-            self._child, self._idle, self._begin_bytes = None, False, 0
+            self._child, self._idle, self._begin_bytes = None, None, 0
             self._idle_until = time.monotonic() + START_S
             if self._stopped:
                 return
@@ -103,12 +103,11 @@ class ReaderSlot:
         Raises ReaderError, also after ``limit_s`` seconds of work, and TimeoutError at ``deadline_s``, both with a new
         process in place, MessageTooLarge, and NotReady if no process can be started.
         """
-        child = self._awake(deadline_s)
-        begin_cpu_s = child.cpu_s()
+        child, idle = self._awake(deadline_s)
         until = min(deadline_s, time.monotonic() + limit_s)
         try:
             child.channel.send(message, fds, until)
-            self._idle = False
+            self._idle = None
             _await_answer(child, until)
             answer = child.channel.receive(until)
             self._idle_until = time.monotonic() + START_S
@@ -120,7 +119,7 @@ class ReaderSlot:
             was_killed = child.process.returncode == -signal.SIGKILL
             raise ReaderError(how, LossCause.OUTSIDE if was_killed else LossCause.CRASH) from error
         except TimeoutError:
-            computed = child.cpu_s() - begin_cpu_s > limit_s * BUSY_SHARE
+            computed = child.cpu_s() - idle.cpu_s > limit_s * BUSY_SHARE
             if time.monotonic() >= deadline_s:
                 self.replace(0.0, "was not done when the time for the request was over")
                 raise
@@ -153,28 +152,28 @@ class ReaderSlot:
             if self._child:
                 self._child.end(0.0)
 
-    def _awake(self, deadline_s: float) -> ChildProcess:
+    def _awake(self, deadline_s: float) -> tuple[ChildProcess, Idle]:
         """The process, once it is idle; one that died, or has grown over the last files, is replaced first."""
         if self._child is None or not self._child.alive():
             self.replace(0.0)
         if self._child is None:
             raise NotReady("No process to read files can be started on this server.", retry_after_s=5.0)
-        if not self._idle:
-            self._await_idle(self._child, deadline_s)
-        if resident_bytes(self._child.pid) - self._begin_bytes > self._may_keep_bytes:
+        self._idle = idle = self._idle or self._await_idle(self._child, deadline_s)
+        self._begin_bytes = self._begin_bytes or idle.resident_bytes
+        if idle.resident_bytes - self._begin_bytes > self._may_keep_bytes:
             self._child.end(0.0)  # some decoders leak a little with every damaged file
             self.start()
             return self._awake(deadline_s)
-        return self._child
+        return self._child, idle
 
     @property
     def _may_keep_bytes(self) -> float:
         return min(MAX_KEPT_BYTES, self._memory_mib * MIB / GROWTH_SHARE)
 
-    def _await_idle(self, child: ChildProcess, deadline_s: float) -> None:
+    def _await_idle(self, child: ChildProcess, deadline_s: float) -> Idle:
         until = max(self._idle_until, time.monotonic() + TAKE_S)  # the next request may come long after the message
         try:
-            child.channel.receive(min(deadline_s, until))
+            message, fds = child.channel.receive(min(deadline_s, until))
         except TimeoutError:
             if time.monotonic() < until:
                 raise DeadlineExceeded("The process to read the file was not ready in time.") from None
@@ -182,9 +181,10 @@ class ReaderSlot:
             raise NotReady(f"No process to read files was ready within {START_S:g} s.", retry_after_s=5.0) from None
         except ChannelError:
             raise ReaderError(f"{self.replace(END_S)} before it was ready", LossCause.OUTSIDE) from None
-        self._idle = True
-        if not self._begin_bytes:
-            self._begin_bytes = resident_bytes(child.pid)
+        if isinstance(message, Idle):
+            return message
+        close_all(fds)
+        raise ReaderError(f"{self.replace(0.0, f'sent {type(message).__name__}')} before it was ready", LossCause.CRASH)
 
 
 def _await_answer(child: ChildProcess, until: float) -> None:

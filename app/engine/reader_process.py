@@ -13,9 +13,11 @@ import os
 import resource
 import socket
 import tempfile
+import time
 from typing import Any
 
 from app.clouds import catalog, formats, laz, rows
+from app.diagnostics.machine import resident_bytes
 from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
@@ -61,7 +63,7 @@ def main() -> None:
     limit_memory(arguments.memory_mib)
     try:
         while True:
-            channel.send(Idle())
+            channel.send(Idle(resident_bytes(), time.process_time()))
             serve(channel, arguments.memory_mib)
             gc.collect()  # a decoder's cycles may hold the whole file
             libc.malloc_trim(0)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from app.engine.admission import Admission
 from app.engine.deadline import LATE, LOOK_S, STOPPING, Deadline
@@ -19,6 +20,15 @@ from app.options import Options
 ANY_ENGINE = Taker()
 
 
+@dataclass(eq=False)
+class Waiter:
+    """A thread that waits for a job for ``taker``, until ``is_due``; ``changed`` has the scheduler's lock."""
+
+    taker: Taker
+    is_due: Callable[[], bool]
+    changed: threading.Condition
+
+
 class Scheduler:
     """Hands clouds of requests to engines, and their results to the requests. For any number of threads.
 
@@ -29,9 +39,10 @@ class Scheduler:
     def __init__(self, admission: Admission, limits: BatchLimits):
         self.admission = admission
         self.quarantine = Quarantine()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._emptied = threading.Condition(self._lock)  # an engine may have nothing any more
         self._queue = JobQueue(limits)
-        self._takers: list[Taker] = []  # one for each thread that waits
+        self._waiters: list[Waiter] = []
         self._held: set[str] = set()  # engines that get nothing
         self._is_stopped = False
         self._refusal = ""
@@ -45,20 +56,20 @@ class Scheduler:
     @property
     def num_idle(self) -> int:
         """Engines that wait for a cloud, of those that have the fewest."""
-        loads = [self._load(name) for name in {taker.name for taker in self._takers}]
+        loads = [self._load(name) for name in {waiter.taker.name for waiter in self._waiters}]
         return loads.count(min(loads, default=0))
 
     @contextmanager
     def arriving(self) -> Iterator[None]:
         """While a cloud is being read that will be submitted: batches that have room wait for it."""
-        with self._changed:
+        with self._lock:
             self._queue.num_coming += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._queue.num_coming -= 1
-                self._changed.notify_all()
+                self._notify()
 
     def submit(
         self,
@@ -77,7 +88,7 @@ class Scheduler:
         after ``refuse``.
         """
         self.quarantine.check(cloud, options.model)
-        with self._changed:
+        with self._lock:
             if self._refusal:
                 raise self._refused()
             if not background_s:
@@ -89,7 +100,7 @@ class Scheduler:
                     self.admission.remove_cloud(cloud.num_points, need_bytes)
                 raise
             self._queue.add(job)
-            self._changed.notify_all()
+            self._notify()
         return job
 
     def result(self, job: CloudJob, deadline: Deadline) -> SegmentedCloud:
@@ -114,46 +125,48 @@ class Scheduler:
 
         Several have the same model and share a pass. Several threads of one engine may take.
         """
-        with self._changed:
-            self._takers.append(taker)
+        with self._lock:
+            changed = threading.Condition(self._lock)
+            waiter = Waiter(taker, lambda: self._may_take(taker) or woken(), changed)
+            self._waiters.append(waiter)
             try:
-                self._changed.wait_for(lambda: self._may_take(taker) or woken(), timeout_s)
+                changed.wait_for(waiter.is_due, timeout_s)
                 if self._may_take(taker) and self._queue.may_grow(self.num_idle, taker):
-                    self._changed.wait_for(
-                        lambda: not self._queue.may_grow(self.num_idle, taker), self._queue.limits.delay_s
-                    )
+                    waiter.is_due = lambda: not self._queue.may_grow(self.num_idle, taker)
+                    changed.wait_for(waiter.is_due, self._queue.limits.delay_s)
                 self._end_late()
                 batch = self._queue.take(self.num_idle, taker) if self._may_take(taker) else []
             finally:
-                self._takers.remove(taker)
+                self._waiters.remove(waiter)
             if len(self._queue):
-                self._changed.notify_all()  # another engine may be the one with the fewest now
+                self._notify()  # another engine may be the one with the fewest now
         return [job for job in batch if not self._is_quarantined(job)]
 
     @contextmanager
     def holding(self, engine: str, woken: Callable[[], bool]) -> Iterator[None]:
         """Give the engine nothing, and go on once it has nothing, or ``woken``."""
-        with self._changed:
+        with self._lock:
             self._held.add(engine)
             while self._load(engine) and not woken():
-                self._changed.wait(LOOK_S)
+                self._emptied.wait(LOOK_S)
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._held.discard(engine)
-                self._changed.notify_all()
+                self._notify()
 
     def wake(self) -> None:
         """Have every ``take`` look whether it was woken."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            for waiter in self._waiters:
+                waiter.changed.notify()
 
     def finish(self, job: CloudJob, outcome: SegmentedCloud | Problem) -> None:
         """Hand over what an engine answered to a job that it took."""
         if isinstance(outcome, SegmentedCloud) and job.losses:
             self.quarantine.pardon(job.cloud, job.options.model)
-        with self._changed:
+        with self._lock:
             self._end(job, outcome)
 
     def lost(self, jobs: Sequence[CloudJob], was_begun: bool, how: str) -> None:
@@ -166,7 +179,7 @@ class Scheduler:
         blame = None
         if was_begun and len(jobs) == 1:
             blame = self.quarantine.strike(jobs[0].cloud, jobs[0].options.model, how)
-        with self._changed:
+        with self._lock:
             self._queue.note_loss()
             for job in jobs:
                 self._queue.release(job)
@@ -180,7 +193,7 @@ class Scheduler:
                     job.losses += 1
                     job.status = JobStatus.WAITING
                     self._queue.add(job)
-            self._changed.notify_all()
+            self._notify()
 
     def refuse(self, reason: str, resumes_s: float | None = None) -> None:
         """No engine will take a job for now: end those that wait, and those to come, in NotReady.
@@ -188,7 +201,7 @@ class Scheduler:
         ``resumes_s`` is when that may be over, in seconds of ``time.monotonic``. A reason of '' ends it, but not after
         ``stop``.
         """
-        with self._changed:
+        with self._lock:
             if self._is_stopped:
                 return
             self._refusal, self._resumes_s = reason, resumes_s
@@ -199,7 +212,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """End every job that waits or is to come in NotReady, for good."""
-        with self._changed:
+        with self._lock:
             self.refuse(STOPPING)
             self._is_stopped = True
 
@@ -210,8 +223,22 @@ class Scheduler:
         """Whether there is a job for this engine, and none with fewer waits for it."""
         if taker.name in self._held or not self._queue.ready(taker):
             return False
-        others = {other for other in self._takers if self._load(other.name) < self._load(taker.name)}
+        takers = {waiter.taker for waiter in self._waiters}
+        others = {other for other in takers if self._load(other.name) < self._load(taker.name)}
         return not any(other.name not in self._held and self._queue.ready(other) for other in others)
+
+    def _notify(self) -> None:
+        """Something has changed: wake those whose wait is over.
+
+        Of an engine one thread is woken, which wakes the next if it leaves anything: each takes of the interpreter,
+        which all requests share.
+        """
+        self._emptied.notify_all()
+        woken: set[str] = set()
+        for waiter in self._waiters:
+            if waiter.taker.name not in woken and waiter.is_due():
+                woken.add(waiter.taker.name)
+                waiter.changed.notify()
 
     def _end(self, job: CloudJob, outcome: SegmentedCloud | Problem) -> None:
         """``job``, which does not wait any more, ends in ``outcome``."""
@@ -231,11 +258,11 @@ class Scheduler:
             outcome.segmentation.close()
         else:
             job.result.set_result(outcome)
-        self._changed.notify_all()
+        self._notify()
 
     def _abandon(self, job: CloudJob, problem: Problem) -> None:
         """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""
-        with self._changed:
+        with self._lock:
             if job.status is JobStatus.WAITING:
                 self._queue.remove(job)
                 self._end(job, problem)

@@ -302,10 +302,13 @@ class Service:
 
     def _model(self, name: str) -> ModelCard:
         """The model to use; raises NotReady, NotFound or BadModel if there is none."""
-        status = self.status()
         cards = self.models()
-        is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
         served = {card.name: card for card in cards if card.served}
+        wanted = name or self._settings.default_model or next(iter(served), "")
+        if self._phase == "started" and self._supervisor.state == "ready" and wanted in served:
+            return served[wanted]
+        status = self.status()
+        is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
         if status.state == "stopped" or (status.state == "stopping" and not served):
             raise NotReady(STOPPING)
         is_empty = status.state == "empty"
@@ -314,10 +317,9 @@ class Service:
         is_named = is_empty and (name or served)  # the answer below says what is wrong with that one
         if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
-        name = name or self._settings.default_model or next(iter(served), "")
-        if name in served:
-            return served[name]
-        raise absence(name, cards)
+        if wanted in served:
+            return served[wanted]
+        raise absence(wanted, cards)
 
 
 def absence(name: str, cards: list[ModelCard]) -> Problem:

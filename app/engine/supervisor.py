@@ -100,7 +100,7 @@ class Supervisor:
             self._unloaded.discard(message.name)
 
     def _change(self, message: LoadModel | UnloadModel) -> None:
-        ready = [engine for engine in self._engines if engine.status.state == "ready"]
+        ready = [engine for engine in self._engines if engine.state == "ready"]
         futures = [engine.change(message) for engine in ready or self._engines]
         problems = [problem for future in futures if (problem := _outcome(future))]
         if problems and (ready or len(problems) == len(futures)):
@@ -124,13 +124,13 @@ class Supervisor:
     @property
     def state(self) -> EngineState:
         """The first state, in the order of ``EngineState``, that an engine is in."""
-        states = {status.state for status in self.engines}
+        states = {engine.state for engine in self._engines}
         return next(state for state in get_args(EngineState) if state in states)
 
     @property
     def models(self) -> list[ModelCard]:
         """Cards of every model; served is what every engine that is ready serves."""
-        known = [engine.models for engine in self._engines if engine.models and engine.status.state == "ready"]
+        known = [engine.models for engine in self._engines if engine.models and engine.state == "ready"]
         known = known or [engine.models for engine in self._engines if engine.models][:1]
         if not known:
             return []

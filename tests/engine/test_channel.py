@@ -1,4 +1,5 @@
 import array
+import math
 import os
 import socket
 import struct
@@ -6,8 +7,8 @@ import threading
 
 import pytest
 
-from app.engine.channel import MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
-from app.engine.protocol import Decode, Failure, ModelCard, Ready
+from app.engine.channel import KINDS, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
+from app.engine.protocol import CloudMeta, Decode, Decoded, Failure, ModelCard, Ready
 from app.options import Options
 from tests.engine.engine_samples import in_seconds, num_open_files
 
@@ -39,6 +40,17 @@ def test_message_and_descriptors_arrive_as_they_were_sent(ends):
     close_all([*files, *fds])
 
 
+@pytest.mark.parametrize("number", [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, float("inf"), float("-inf")])
+def test_numbers_arrive_to_the_last_bit(ends, number):
+    ours, theirs = ends
+    frame = (number, -number, 1e16 + 2, math.nan, 0.0, 1.0)
+    ours.send(Decoded(2**60 + 1, [], CloudMeta("las", intensity_scale=number, frame=frame)))
+    received, _ = theirs.receive(in_seconds(5))
+    assert received.num_points == 2**60 + 1
+    assert received.meta.intensity_scale.hex() == number.hex()
+    assert [value.hex() for value in received.meta.frame] == [value.hex() for value in frame]
+
+
 def test_message_larger_than_the_socket_buffer_arrives_whole(ends):
     ours, theirs = ends
     classes = [{"id": i, "name": "class " * 50, "color": [1, 2, 3], "asprs": None} for i in range(200)]
@@ -56,33 +68,35 @@ def test_message_larger_than_the_socket_buffer_arrives_whole(ends):
 
 def test_message_in_small_pieces_arrives_whole(ends):
     ours, theirs = ends
-    payload = b'["Failure", {"status": 422, "detail": "broken"}]'
-    data = struct.pack("!IB", len(payload), 0) + payload
+    payload = b'{"status": 422, "detail": "broken"}'
+    data = struct.pack("!IBB", len(payload), 0, KINDS.index(Failure)) + payload
     for i in range(len(data)):
         ours._socket.send(data[i : i + 1])
     assert theirs.receive(in_seconds(5))[0] == Failure(422, "broken")
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("kind", "payload"),
     [
-        b"not json",
-        b"[]",
-        b'["Nothing", {}]',
-        b'["Options", {}]',
-        b'["Failure", {"status": "no number", "detail": "x"}]',
-        b'["Failure", {"detail": "x"}]',
-        b'["Decode", {"options": {"mode": "slow"}, "max_points": 1}]',
-        b'["Decoded", {"num_points": 1, "layout": [{"name": "xyz"}], "meta": {"format": "las"}}]',
-        b"[" * 100_000,
-        b"\xff\xfe",
+        (KINDS.index(Failure), b"not json"),
+        (KINDS.index(Failure), b"[]"),
+        (len(KINDS), b"{}"),
+        (255, b"{}"),
+        (KINDS.index(Failure), b'{"status": "no number", "detail": "x"}'),
+        (KINDS.index(Failure), b'{"detail": "x"}'),
+        (KINDS.index(Decode), b'{"options": {"mode": "slow"}, "max_points": 1}'),
+        (KINDS.index(Decoded), b'{"num_points": 1, "layout": [{"name": "xyz"}], "meta": {"format": "las"}}'),
+        (KINDS.index(Failure), b"[" * 100_000),
+        (KINDS.index(Failure), b"\xff\xfe"),
+        (KINDS.index(Failure), b'{"status": 422, "detail": "\xff"}'),
+        (KINDS.index(Failure), b""),
     ],
 )
-def test_nonsense_breaks_the_channel_and_leaks_nothing(ends, payload):
+def test_nonsense_breaks_the_channel_and_leaks_nothing(ends, kind, payload):
     ours, theirs = ends
     file = memory_file(b"")
     before = num_open_files()
-    header = struct.pack("!IB", len(payload), 1)
+    header = struct.pack("!IBB", len(payload), 1, kind)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
     ours._socket.sendmsg([header + payload], rights)
     with pytest.raises(ChannelError):
@@ -93,7 +107,7 @@ def test_nonsense_breaks_the_channel_and_leaks_nothing(ends, payload):
 
 def test_announced_size_is_bounded(ends):
     ours, theirs = ends
-    ours._socket.send(struct.pack("!IB", MAX_MESSAGE_BYTES + 1, 0))
+    ours._socket.send(struct.pack("!IBB", MAX_MESSAGE_BYTES + 1, 0, 0))
     with pytest.raises(ChannelError):
         theirs.receive(in_seconds(5))
 
@@ -103,7 +117,7 @@ def test_too_many_descriptors_break_the_channel_and_leak_nothing(ends):
     files = [memory_file(b"") for _ in range(MAX_DESCRIPTORS + 1)]
     before = num_open_files()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
-    ours._socket.sendmsg([struct.pack("!IB", 2, 9) + b"[]"], rights)
+    ours._socket.sendmsg([struct.pack("!IBB", 2, 9, 0) + b"{}"], rights)
     with pytest.raises(ChannelError):
         theirs.receive(in_seconds(5))
     assert num_open_files() == before

@@ -365,7 +365,7 @@ def test_engine_with_the_fewest_clouds_gets_the_next(threads):
     running = taken(scheduler)
     busy = threads.submit(taken, scheduler)
     idle = threads.submit(taken, scheduler, "second")
-    wait_until(lambda: len(scheduler._takers) == 2)
+    wait_until(lambda: len(scheduler._waiters) == 2)
     submit(scheduler, 2)
     assert idle.result().engine == "second"
     submit(scheduler, 3)

@@ -1,6 +1,7 @@
 """Limits of open descriptors: how many connections and requests the process can hold."""
 
 import errno
+import fcntl
 import logging
 import os
 import resource
@@ -10,7 +11,7 @@ from app.errors import storage_problem
 from app.settings import Settings
 
 MOST = 65536
-A_REQUEST = 10  # body and its pipe, parts of a form, cloud, segmentation and answer, here and on their way to an engine
+A_REQUEST = 8  # body, parts of a form, cloud, segmentation and answer, here and on their way to an engine
 A_READER = 4
 A_JOB = 600  # decoded files and rings of a job that wait for use
 ELSE = 64  # libraries, engines, the port, processes that report
@@ -46,11 +47,18 @@ def fitted(settings: Settings) -> Settings:
 
 
 def check_left() -> None:
-    """Raise NotReady unless descriptors for two requests are left: what an engine sends would be lost without one."""
+    """Raise NotReady unless descriptors for two requests are left: what an engine sends would be lost without one.
+
+    The kernel gives the lowest number that is free. So if one of so many below the limit is, those above it are, too.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(soft, MOST) - 2 * A_REQUEST
     taken: list[int] = []
     with _looking:
         try:
-            taken.extend(os.dup(2) for _ in range(2 * A_REQUEST))
+            taken.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, max(0, wanted)))
+            if taken[0] > wanted:
+                taken.extend(os.dup(2) for _ in range(2 * A_REQUEST - 1))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise storage_problem(error, "this request") from None
