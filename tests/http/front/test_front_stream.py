@@ -156,9 +156,7 @@ def pieces(source: Stream, num_bytes: int) -> list[bytes]:
 def test_a_body_that_comes_in_drops_is_taken_in_few_pieces(ends):
     data = bytes(range(256)) * 256
     parts = [data[begin : begin + 1024] for begin in range(0, len(data), 1024)]
-    threading.Thread(
-        target=lambda: [(ends[1].sendall(part), time.sleep(0.002)) for part in parts], daemon=True
-    ).start()
+    threading.Thread(target=lambda: [(ends[1].sendall(part), time.sleep(0.002)) for part in parts], daemon=True).start()
     found = pieces(stream(ends[0]), len(data))
     assert b"".join(found) == data
     assert len(found) < len(parts) / 2
