@@ -6,7 +6,7 @@ HTTP, the Open Inference protocol and ``pointserve predict`` read them with ``pa
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -287,12 +287,16 @@ def _bounds(schema: Mapping[str, Any]) -> list[str]:
     return [words.format(**schema) for key, words in _BOUNDS.items() if key in schema]
 
 
-def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -> Options:
+def parse(
+    given: Mapping[str, str], problems: Mapping[str, str] | None = None, accepted: Sequence[str] = NAMES
+) -> Options:
     """The options that ``given`` states as text; an empty text means that the option was not given.
+
+    ``accepted`` are all names that whoever asks may give, with those that are no options.
 
     Raises:
         BadRequest: unknown options, values of the wrong kind, and ``problems`` by option that were found before; names
-            every one of them.
+            every one of them, and for unknown ones what is ``accepted``.
     """
     found = dict(problems or {})
     for name, value in given.items():
@@ -307,15 +311,15 @@ def parse(given: Mapping[str, str], problems: Mapping[str, str] | None = None) -
             problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
             found.setdefault(str(item["loc"][0]), problem)
     if unknown or found:
-        raise BadRequest(_sentence(unknown, found))
+        raise BadRequest(_sentence(unknown, found, accepted))
     return options
 
 
-def _sentence(unknown: list[str], problems: dict[str, str]) -> str:
+def _sentence(unknown: list[str], problems: dict[str, str], accepted: Sequence[str]) -> str:
     """Words for the first of the ``unknown`` names and ``problems`` by name, and how many there are beside."""
     sentences = [f"{quoted(name)} is no option" for name in unknown] + [
         f"{name:.60}: {problem}" for name, problem in problems.items() if name not in unknown
     ]
     left = [f"and {len(sentences) - MAX_PROBLEMS:,} more"] if len(sentences) > MAX_PROBLEMS else []
-    known = [f"options are {', '.join(NAMES)}"] if unknown else []
+    known = [f"options are {', '.join(accepted)}"] if unknown else []
     return "; ".join([*sentences[:MAX_PROBLEMS], *left, *known]) + "."

@@ -1,5 +1,6 @@
 """The answers of a job, brought into a folder: each whole, and those that are there already once."""
 
+import os
 import re
 import shutil
 from pathlib import Path, PurePosixPath
@@ -31,15 +32,15 @@ class Answer:
     url: str
 
 
-def fetch(client: Client, job_id: str, out: Path) -> None:
-    """Bring the answers of a job that has ended into ``out``; nothing if there are none.
+def fetch(client: Client, job_id: str, out: Path) -> dict[str, int]:
+    """Bring the answers of a job that has ended into ``out``; bytes by name of those of files, none if there are none.
 
     Raises Problem of the client, and Problem if what comes is not what the server says of it.
     """
     try:
         answers = _parsed(client.job_answers(job_id).get("files"))
     except NotFound:  # no file was labelled
-        return
+        return {}
     partial = out / PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     with progress() as bar:
@@ -55,6 +56,7 @@ def fetch(client: Client, job_id: str, out: Path) -> None:
             if not _is(part, answer):
                 raise _is_otherwise(answer)
             target.parent.mkdir(parents=True, exist_ok=True)
+            _settle(part)
             part.replace(target)
 
         try:
@@ -62,6 +64,13 @@ def fetch(client: Client, job_id: str, out: Path) -> None:
                 advancing(bar, task, work)(answer)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+    return {answer.name: answer.bytes for answer in answers if answer.sha256}
+
+
+def _settle(path: Path) -> None:
+    """Have the disk hold ``path``, before the server is told that it need not keep the file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _parsed(files: object) -> list[Answer]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pointserve_client import PATIENCE_S, Client, NotFound
 
-from app.errors import BadRequest, Problem
+from app.errors import BadRequest, Problem, some_of
 from app.survey.brought import Brought
 from app.survey.lock import lock_of
 from app.survey.manifest import FILE as MANIFEST
@@ -84,25 +84,33 @@ class Errand:
         if kept and kept.asked == self._new.asked and not force:
             self._ticket = kept
             job = self._found()
-            if job is None and kept.num_failed is not None and not (retry_failed and kept.num_failed):
+            lost = kept.lost(self._out) if job is None else []
+            if lost:
+                warn(
+                    f"{some_of(lost)}: not there any more, and the server does not keep the job. It is submitted again."
+                )
+            elif job is None and kept.num_failed is not None and not (retry_failed and kept.num_failed):
                 failed = f"{kept.num_failed:,} files have no answer: --retry-failed sends all of them again"
                 done = "All files were labelled before"
                 about = f"{failed if kept.num_failed else done}. The server does not keep the job any more."
                 results.print(about, markup=False, soft_wrap=True)
                 return 1 if kept.num_failed else 0
-        elif kept and kept.id and not kept.is_over and kept.url == self._new.url:
+        elif kept and kept.id and kept.url == self._new.url:
             with suppress(NotFound):
                 self._client.remove_job(kept.id)
         if job is None:
             job = self._submitted(options, buffer_m)
         elif job["state"] == "failed" or (job["state"] in ENDED and retry_failed and _num_failed(job)):
             job = self._client.retry_job(job["id"])
-            self._keep(num_failed=None)
+            self._keep(num_failed=None, answers={})
         job = self._waited(job["id"])
-        fetch(self._client, job["id"], self._out)
+        answers = fetch(self._client, job["id"], self._out)
         num_failed = _num_failed(job) + len(self._brought.lost)
-        self._keep(num_failed=num_failed if job["state"] == "done" else None)
+        if job["state"] == "done":
+            self._keep(num_failed=num_failed, answers=answers)
         self._sum_up(job)
+        if job["state"] == "done" and not _num_failed(job):  # else it can be tried again
+            self._remove(job["id"])
         return 1 if num_failed or job["state"] != "done" else 0
 
     def say_how_to_go_on(self) -> None:
@@ -122,7 +130,7 @@ class Errand:
 
     def _submitted(self, options: Mapping[str, str], buffer_m: float | None) -> dict[str, Any]:
         about: dict[str, Any] = {**options, "buffer": buffer_m, "idempotency_key": self._ticket.key}
-        self._keep(id="", num_failed=None)
+        self._keep(id="", num_failed=None, answers={})
         if self._brought.urls:
             job = self._client.submit_sources(self._brought.urls, **about)
         else:
@@ -150,6 +158,14 @@ class Errand:
                 show(survey_progress.of_job(job, list(running)))
 
             return self._client.wait_job(job_id, on_job=on_job, on_tile=on_tile)
+
+    def _remove(self, job_id: str) -> None:
+        """Have the server remove the job, of which everything is here."""
+        try:
+            with asking(), suppress(NotFound):
+                self._client.remove_job(job_id)
+        except Problem as problem:
+            warn(f"The job {job_id} could not be removed, and stays on the server until it expires: {problem.detail}")
 
     def _keep(self, **changes: Any) -> None:
         self._ticket = replace(self._ticket, **changes)

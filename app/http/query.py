@@ -1,6 +1,7 @@
 """The options of a prediction in a request: its query, the fields of its form, its headers."""
 
 import math
+from collections.abc import Sequence
 
 from werkzeug.datastructures import Headers, MultiDict
 
@@ -9,8 +10,8 @@ from app.errors import BadRequest, quoted
 from app.options import MAX_TIMEOUT_S, Options
 
 
-def parse(*sources: MultiDict[str, str]) -> Options:
-    """The options that ``sources`` (query, form) give together.
+def parse(*sources: MultiDict[str, str], accepted: Sequence[str] = options.NAMES) -> Options:
+    """The options that ``sources`` (query, form) give together; ``accepted`` is as in ``options.parse``.
 
     Raises:
         BadRequest: unknown options, options given twice, values of the wrong kind; names every one of them.
@@ -22,7 +23,7 @@ def parse(*sources: MultiDict[str, str]) -> Options:
             problems.setdefault(name, f"given as {quoted(given[name])} and as {quoted(value)}: give it once")
         if value or name not in options.NAMES:
             given[name] = value
-    return options.parse(given, problems)
+    return options.parse(given, problems, accepted)
 
 
 def timeout_s(headers: Headers) -> float | None:

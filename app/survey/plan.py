@@ -72,7 +72,7 @@ class Plan:
     """The plan of the N tiles in a manifest. Tiles have numbers from 0, and the manifest's ids.
 
     Attributes:
-        model, wanted: what it was made for.
+        model, wanted: what it was made for; options name the model, so that every tile gets this one.
         buffer_m: context around each tile.
         index: neighbours and order.
         ids: int64 (N,), in the manifest.
@@ -84,6 +84,7 @@ class Plan:
     def __init__(self, manifest: Manifest, model: Model, wanted: Wanted):
         """Look at every tile of ``manifest``, which is not changed but for its frames."""
         self.model = model
+        wanted = replace(wanted, options=replace(wanted.options, model=model.name))
         self.wanted = wanted
         self.buffer_m = wanted.buffer_m if wanted.buffer_m is not None else model.halo_m or DEFAULT_HALO_M
         num_tiles = len(manifest)

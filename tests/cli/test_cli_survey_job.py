@@ -7,8 +7,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from pointserve_client import Client
+from pointserve_client import Client, Forbidden
 
+from app.cli import survey_job
 from app.cli.survey_fetch import fetch
 from app.errors import Problem
 from app.survey.ticket import Ticket
@@ -46,8 +47,8 @@ def write(folder: Path, tiles):
         path.write_bytes(clouds.laz(rows))
 
 
-def jobs(server):
-    return server.get("/jobs").json()["jobs"]
+def ids(server):
+    return [job["id"] for job in server.get("/jobs").json()["jobs"]]
 
 
 def answers(out: Path):
@@ -68,10 +69,13 @@ def test_a_survey_goes_to_a_server_and_its_answers_are_those_of_a_local_run(serv
     assert pointserve("batch", tiles, "-o", tmp_path / "local", *options).returncode == 0
     for name in ("a.las", "north/a.las"):
         assert (out / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
-    before, number = (out / "a.las").stat().st_mtime_ns, len(jobs(server))
+    first = Ticket.read(out)
+    assert first.id not in ids(server)  # everything is here, so nothing stays there
+    before = (out / "a.las").stat().st_mtime_ns
     (out / "north/a.las").unlink()
     again = pointserve("batch", tiles, "-o", out, "--url", server.url, "--buffer", 0, "--output", "las")
-    assert (again.returncode, len(jobs(server))) == (0, number)  # what lacks is fetched, nothing is labelled again
+    assert (again.returncode, "north/a.las: not there any more" in again.stderr) == (0, True)
+    assert Ticket.read(out).id not in {first.id, *ids(server)}
     assert (out / "a.las").stat().st_mtime_ns == before
     assert (out / "north/a.las").exists()
     other = pointserve("batch", tmp_path, "-o", tmp_path / "other", "--url", server.url, "--buffer", 0)
@@ -88,17 +92,19 @@ def test_what_fails_is_named_and_tried_again_when_asked(server, tiles, tmp_path,
     assert "2 of 4 tiles are labelled." in done.stdout
     assert "failed: bad.laz: " in done.stdout
     assert "failed: empty.laz: The file is empty" in done.stdout
-    number = len(jobs(server))
+    before = ids(server)
+    assert Ticket.read(out).id in before  # it can be tried again
     again = pointserve("batch", tiles, *options)
     assert (again.returncode, again.stdout) == (1, done.stdout)
     retried = pointserve("batch", tiles, *options, "--retry-failed")
-    assert (retried.returncode, len(jobs(server))) == (1, number)
+    assert (retried.returncode, ids(server)) == (1, before)
     attempts = [each["attempts"] for each in server.get(f"/jobs/{Ticket.read(out).id}").json()["files"]]
     assert sorted(attempts) == [1, 1, 2]
     (tiles / "empty.laz").unlink()
     (tiles / "bad.laz").write_bytes(clouds.laz(slice(300)))
     mended = pointserve("batch", tiles, *options)
-    assert (mended.returncode, "3 of 3 tiles" in mended.stdout, len(jobs(server))) == (0, True, number + 1)
+    assert (mended.returncode, "3 of 3 tiles" in mended.stdout) == (0, True)
+    assert len(ids(server)) == len(before) - 1
 
 
 def test_urls_are_read_by_the_server_if_it_allows_them(server, tmp_path, pointserve):
@@ -137,14 +143,63 @@ def test_a_job_outlasts_the_command_and_is_waited_for_by_the_next(server, tmp_pa
     assert (Ticket.read(out).id, Ticket.read(out).is_over) == (ticket.id, True)
 
 
-def test_a_request_whose_answer_was_lost_makes_no_second_job(server, tiles, tmp_path, pointserve):
+def interrupted(*given, **asked):
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_request_whose_answer_was_lost_makes_no_second_job(server, tiles, tmp_path, pointserve, monkeypatch):
     out = tmp_path / "out"
     options = ("batch", tiles, "-o", out, "--url", server.url, "--buffer", 0)
-    assert pointserve(*options).returncode == 0
-    ticket, number = Ticket.read(out), len(jobs(server))
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "wait_job", interrupted)
+        assert pointserve(*options).returncode == 130
+    ticket = Ticket.read(out)
+    assert ticket.id in ids(server)
     Ticket(ticket.url, ticket.asked, ticket.key).write(out)  # as if it had ended before the answer came
     assert pointserve(*options).returncode == 0
-    assert (Ticket.read(out), len(jobs(server))) == (ticket, number)
+    assert Ticket.read(out).id == ticket.id
+    assert ticket.id not in ids(server)
+
+
+@pytest.mark.parametrize("place", ["fetched", "noted", "removed"])
+def test_a_job_is_removed_whenever_the_command_was_ended(server, tiles, tmp_path, pointserve, monkeypatch, place):
+    out = tmp_path / "out"
+    options = ("batch", tiles, "-o", out, "--url", server.url, "--buffer", 0)
+    remove = Client.remove_job
+
+    def removed(client, job_id):
+        remove(client, job_id)
+        interrupted()
+
+    with monkeypatch.context() as patch:
+        if place == "fetched":
+            patch.setattr(survey_job, "_num_failed", interrupted)
+        else:
+            patch.setattr(Client, "remove_job", interrupted if place == "noted" else removed)
+        assert pointserve(*options).returncode == 130
+    ticket = Ticket.read(out)
+    assert ticket.is_over == (place != "fetched")
+    assert (ticket.id in ids(server)) == (place != "removed")
+    assert {*TILES} <= answers(out)
+    done = pointserve(*options)
+    assert done.returncode == 0, done.stderr
+    assert "again" not in done.stderr
+    assert (Ticket.read(out).id, Ticket.read(out).is_over) == (ticket.id, True)
+    assert ticket.id not in ids(server)
+
+
+def test_a_job_that_cannot_be_removed_is_told_and_its_answers_are_there(
+    server, tiles, tmp_path, pointserve, monkeypatch
+):
+    out = tmp_path / "out"
+
+    def refused(client, job_id):
+        raise Forbidden("Not with this key.")
+
+    monkeypatch.setattr(Client, "remove_job", refused)
+    done = pointserve("batch", tiles, "-o", out, "--url", server.url, "--buffer", 0)
+    assert (done.returncode, "stays on the server until it expires: Not with this key." in done.stderr) == (0, True)
+    assert {*TILES} <= answers(out)
 
 
 def test_a_job_that_is_gone_is_submitted_again_only_if_its_answers_lack(server, tiles, tmp_path, pointserve):
@@ -152,8 +207,6 @@ def test_a_job_that_is_gone_is_submitted_again_only_if_its_answers_lack(server, 
     options = ("batch", tiles, "-o", out, "--url", server.url, "--buffer", 0)
     assert pointserve(*options).returncode == 0
     ticket = Ticket.read(out)
-    with Client(server.url) as client:
-        client.remove_job(ticket.id)
     kept = pointserve(*options)
     assert (kept.returncode, "were labelled before" in kept.stdout, Ticket.read(out)) == (0, True, ticket)
     Ticket(ticket.url, ticket.asked, ticket.key, ticket.id).write(out)  # as if nothing had been fetched

@@ -19,7 +19,7 @@ import requests
 
 from app.http.keys import hashed
 from tests.http import clouds
-from tests.http.server import Server, descendants
+from tests.http.server import MODEL, Server, descendants
 
 TILES = {"west/a.laz": slice(0, 700), "b.laz": slice(700, 1400)}
 
@@ -89,6 +89,8 @@ def test_files_that_were_uploaded_come_back_labelled(service: Server):
     assert job["id"] in [each["id"] for each in service.get("/jobs").json()["jobs"]]
     job = ended(service, job["id"])
     assert (job["state"], job["tiles"]["done"], job["points_done"]) == ("done", 2, 1400)
+    kept = json.loads((Path(service.environment["POINTSERVE_JOBS_DIR"]) / job["id"] / "job.json").read_text())
+    assert job["model"] == kept["model"] == MODEL.name  # though none was asked for
     assert [(each["name"], each["state"], each["points"]) for each in job["files"]] == [
         ("west/a.laz", "done", 700),
         ("b.laz", "done", 700),
@@ -255,7 +257,8 @@ def test_as_many_jobs_wait_as_may(tmp_path: Path):
         ({"json": {"sources": ["relative.laz"]}}, "absolute paths"),
         ({"json": {"sources": ["@/list.txt"]}}, "no lists"),
         ({"json": {"sources": "a"}}, "list of texts"),
-        ({"json": {"sources": ["/a"], "colour": 1}}, "colour"),
+        ({"json": {"sources": ["/a"], "colour": 1}}, "'colour' is no option; options are model, mode, "),
+        ({"data": b"x", "params": {"colour": "1"}}, "filename, buffer, sources."),
         ({"files": [("file", ("a.vpc", b"{}"))]}, "virtual point cloud"),
         ({"files": [("cloud", ("a.laz", b"x"))]}, "'cloud'"),
         ({"files": [("file", ("a.laz", b""))]}, "empty"),

@@ -225,7 +225,12 @@ def test_timeout_is_in_microseconds_and_what_fails_is_counted(client):
             "UINT8 cannot",
         ),
         ({"inputs": [{**COORD, "data": [0] * 6}], "parameters": {"mode": "swift"}}, (), "mode"),
-        ({"inputs": [{**COORD, "data": [0] * 6}], "parameters": {"speed": 1}}, (), "'speed' is no option"),
+        (
+            {"inputs": [{**COORD, "data": [0] * 6}], "parameters": {"speed": 1}},
+            (),
+            "'speed' is no option; options are mode,",
+        ),
+        ({"inputs": [{**COORD, "data": [0] * 6}], "parameters": {"speed": 1}}, (), "binary_data_output, timeout,"),
         ({"inputs": [{**COORD, "data": [0] * 6}], "parameters": {"timeout": "soon"}}, (), "microseconds"),
         ({"inputs": [{**COORD, "parameters": {"shared_memory_region": "x"}}]}, (), "not served"),
         ({"inputs": [{"name": "file", "shape": [1], "datatype": "BYTES", "data": [1]}]}, (), "one string"),

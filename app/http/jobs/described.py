@@ -49,7 +49,7 @@ class JobReport:
     started: str | None
     ended: str | None
     expires: Annotated[str | None, Field(description="When it is removed with its answers.")]
-    model: Annotated[str, Field(description="As it was asked for; '' for the server's choice.")]
+    model: Annotated[str, Field(description="That labels it; '' until the server has chosen, if none was asked for.")]
     sources: list[str]
     tiles: Annotated[dict[str, int], Field(description="How many are in each state.")]
     points: Annotated[int, Field(description="Of all tiles, as far as headers tell.")]
@@ -95,7 +95,7 @@ def report_of(jobs: JobQueue, job: Job) -> JobReport:
         time_text(job.started_s),
         time_text(job.ended_s),
         time_text(jobs.store.expires_s(job) or 0.0),
-        job.options.model,
+        job.model or job.options.model,
         job.names,
         {str(state): count for state, count in tiles.items()},
         points,

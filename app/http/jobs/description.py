@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from app.http.jobs.described import MAX_NUMBER
+from app.survey.brought import MAX_FILES
 from app.survey.jobs.shown import SHOWN
 
 BUFFER: dict[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}
@@ -26,7 +27,12 @@ OUTPUT: dict[str, Any] = {
     "description": "view: the answer as the page shows it, of LAS, LAZ, PLY and PCD",
     "schema": {"type": "string", "enum": [SHOWN]},
 }
-SOURCES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 1000}
+SOURCES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FILES}
+OWN = {
+    "buffer": (BUFFER, "Metres around a file within which others of the job give context; default: the model's."),
+    "sources": (SOURCES, "Files, folders or globs of the server, or URLs, below what its operator allows."),
+}
+"""Schema and description of what a job takes beside the options of a prediction."""
 
 
 def describe(spec: Any, predict: Any) -> None:
@@ -34,17 +40,13 @@ def describe(spec: Any, predict: Any) -> None:
     spec["paths"]["/jobs/{job_id}"]["get"].setdefault("parameters", []).append(AFTER)
     spec["paths"]["/jobs/{job_id}/result/{name}"]["get"].setdefault("parameters", []).append(OUTPUT)
     submit = spec["paths"]["/jobs"]["post"]
-    own = {
-        "buffer": (BUFFER, "Metres around a file within which others of the job give context; default: the model's."),
-        "sources": (SOURCES, "Files, folders or globs of the server, or URLs, below what its operator allows."),
-    }
     submit["parameters"] = copy.deepcopy(predict["parameters"])
-    for name, (schema, text) in own.items():
+    for name, (schema, text) in OWN.items():
         submit["parameters"].append({"name": name, "in": "query", "description": text, "schema": schema})
     submit["parameters"].append(KEY)
     form = copy.deepcopy(predict["requestBody"]["content"]["multipart/form-data"]["schema"])
     options = {name: schema for name, schema in form["properties"].items() if name != "file"}
-    wanted = options | {name: schema for name, (schema, _) in own.items()}
+    wanted = options | {name: schema for name, (schema, _) in OWN.items()}
     form["properties"] = {"file": {"type": "array", "items": form["properties"]["file"]}, **wanted}
     submit["requestBody"] = {
         "required": False,

@@ -15,14 +15,14 @@ from app.errors import BadRequest, quoted
 from app.http import query
 from app.http.form import CHUNK_BYTES, FIELDS_BYTES, FILENAME_CHARS, Form
 from app.http.inflate import Readable
+from app.http.jobs.description import OWN
 from app.http.upload import body_stream
-from app.options import Options
+from app.options import NAMES, Options
 from app.survey.brought import MAX_FILES
 from app.survey.jobs.draft import Draft, DraftFile
 from app.survey.jobs.job import Job
 from app.survey.jobs.once import Once
 
-OWN = ("sources", "buffer")  # what is no option of a prediction
 KEY = "Idempotency-Key"
 KEY_CHARS = 255
 NAME_CHARS = 1024  # of a file, with folders
@@ -50,7 +50,7 @@ class Wish:
         sources = [text.strip() for text in own.getlist("sources") if text.strip()]
         if len(sources) > MAX_FILES:
             raise BadRequest(f"A job takes {MAX_FILES} sources; these are {len(sources)}: name folders or globs.")
-        return cls(query.parse(*rest), _metres(own.get("buffer", "").strip()), sources)
+        return cls(query.parse(*rest, accepted=(*NAMES, *OWN)), _metres(own.get("buffer", "").strip()), sources)
 
 
 def receive(request: Request, draft: Draft) -> Wish:

@@ -20,6 +20,7 @@ OF_PROTOCOL = (
 SAID_ELSEWHERE = {"model": "the path", "fields": "the outputs", "output": "the outputs"}
 
 NAMES = tuple(name for name in options.NAMES if name not in SAID_ELSEWHERE)
+ACCEPTED = (*NAMES, *OF_PROTOCOL)
 
 
 def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Options:
@@ -43,4 +44,4 @@ def options_of(parameters: dict[str, Any], model: str, outputs: list[str]) -> Op
         if timeout_us:  # 0 is the protocol's word for no limit
             given["timeout_s"] = str(min(timeout_us / 1e6, MAX_TIMEOUT_S))
     fields = [OUTPUTS[name].name for name in outputs if name != "labels"]
-    return parse({**given, "model": model, "fields": ",".join(fields), "output": "safetensors"})
+    return parse({**given, "model": model, "fields": ",".join(fields), "output": "safetensors"}, accepted=ACCEPTED)

@@ -47,6 +47,7 @@ class Job:
         key, fingerprint: of the request, as in ``Once``; '' if it had no key.
         state: of it.
         problem: why it failed.
+        model: name of the one that labels it, '' until it was planned.
         retries: whether tiles that failed are tried again in the next run.
         created_s, started_s, ended_s: in seconds since 1970, 0 if that is to come.
     """
@@ -61,6 +62,7 @@ class Job:
     fingerprint: str = ""
     state: JobState = JobState.WAITING
     problem: str = ""
+    model: str = ""
     retries: bool = False
     created_s: float = 0.0
     started_s: float = 0.0

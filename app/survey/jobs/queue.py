@@ -106,12 +106,13 @@ class JobQueue:
 
     def _run(self, job: Job) -> bool:
         """Run ``job`` to its end; False if the service was not ready for it, or stops."""
-        job = replace(job, state=JobState.RUNNING, problem="", started_s=job.started_s or time.time())
-        if not self.store.put(job):
+        started_s = job.started_s or time.time()
+        running = self.store.change(job, state=JobState.RUNNING, problem="", started_s=started_s)
+        if running is None:
             return True  # it was removed a moment ago
         state, problem = JobState.DONE, ""
         try:
-            stopped = self._label(job)
+            stopped = self._label(running)
             if self.is_stopping:
                 raise NotReady(stopped)
             if stopped:
@@ -130,7 +131,7 @@ class JobQueue:
             self._running = None
         is_ended = state.is_ended
         ended_s, retries = (time.time(), False) if is_ended else (0.0, job.retries)
-        if not self.store.put(replace(job, state=state, problem=problem, retries=retries, ended_s=ended_s)):
+        if not self.store.change(job, state=state, problem=problem, retries=retries, ended_s=ended_s):
             self.store.clear(job)
         log.info("job", job=job.id, state=str(state), problem=problem)
         return is_ended
@@ -146,6 +147,7 @@ class JobQueue:
             try:
                 wanted = Wanted(target, job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
                 plan = Plan(manifest, workers.model(job.options), wanted)
+                self.store.change(job, model=plan.model.name)
                 survey.describe(manifest, plan)
                 big_tiles = BigTiles(workers, out / PARTIAL, plan.buffer_m)
                 runner = Runner(manifest, plan, big_tiles, lambda progress: self._look(job, runner))

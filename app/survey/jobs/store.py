@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -139,18 +140,20 @@ class Store:
         with self._changed:
             return self._jobs is not None and job.id in self._jobs
 
-    def put(self, job: Job) -> bool:
-        """Keep ``job`` as it is now; False if it was removed meanwhile."""
+    def change(self, job: Job, **changes: Any) -> Job | None:
+        """``job`` with ``changes`` to what it is now, which is kept; None if it was removed meanwhile."""
         with self._changed:
-            if job.id not in self._there():
-                return False
+            now = self._there().get(job.id)
+            if now is None:
+                return None
+            job = replace(now, **changes)
             try:
                 job.write(self.folder_of(job))
             except OSError as error:
                 raise problem_of(error) from error
             self._there()[job.id] = job
             self._changed.notify_all()
-        return True
+        return job
 
     def retry(self, job: Job) -> Job:
         """``job`` as it waits again, for its tiles that failed; raises NotEnded, or NotFound if it was removed."""
@@ -158,9 +161,7 @@ class Store:
             job = self.get(job.id, job.owner)
             if not job.state.is_ended:
                 raise NotEnded(f"The job is {job.state}; it can be tried again once it has ended.")
-            job = replace(job, state=JobState.WAITING, retries=True, problem="", ended_s=0.0)
-            self.put(job)
-        return job
+            return self.change(job, state=JobState.WAITING, retries=True, problem="", ended_s=0.0) or job
 
     def wait(self, timeout_s: float) -> None:
         """Return when a job changed, or after ``timeout_s``."""
