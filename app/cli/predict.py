@@ -65,8 +65,12 @@ def predict(
         segmenter = _segmenter(settings).for_options(chosen)
         if score:
             from app.clouds.comparison import Comparison
+            from app.refine.legend import Legend, codes_of
 
-            Comparison.of_model(segmenter.procedure.classes, segmenter.procedure.name)
+            own = segmenter.procedure.classes
+            legend = Legend(own, codes_of(chosen.classes, own))
+            legend.recode()
+            Comparison.of_model(legend.known, segmenter.procedure.name)
 
         def work(job: FileJob) -> None:
             bar.update(task, description=f"reading {job.file.name}")

@@ -1,9 +1,12 @@
 """The classification codes of LAS, and the groups in which they are compared with labels."""
 
 import colorsys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+
+import numpy as np
 
 from app.clouds.cloud import ClassInfo
+from app.clouds.lookup import looked_up
 
 NEVER_CLASSIFIED, UNCLASSIFIED, GROUND, LOW_NOISE, OVERLAP, HIGH_NOISE = 0, 1, 2, 7, 12, 18
 IGNORED = (NEVER_CLASSIFIED, UNCLASSIFIED, LOW_NOISE, OVERLAP, HIGH_NOISE)
@@ -66,18 +69,28 @@ def name_of(code: int) -> str:
     return NAMES.get(code, "reserved" if 0 <= code < FIRST_USER_CODE else "user-defined")
 
 
+def title_of(code: int) -> str:
+    """A name for the class of ``code``, which no other code has."""
+    return NAMES.get(code, f"{name_of(code)} {code}")
+
+
 def class_of(code: int) -> ClassInfo:
     """The class for ``code`` of a model that has none for it; the same in every answer."""
     red, green, blue = colorsys.hls_to_rgb(code * GOLDEN_RATIO % 1, 0.5, 0.7)
     color = COLORS.get(code, (round(255 * red), round(255 * green), round(255 * blue)))
-    has_name = code in NAMES
-    return ClassInfo(ADDED_IDS + code, NAMES[code] if has_name else f"{name_of(code)} {code}", color, code)
+    return ClassInfo(ADDED_IDS + code, title_of(code), color, code)
 
 
 def added(known: Collection[int], labels: Collection[int]) -> list[ClassInfo]:
     """The classes of those ``labels`` that are no ids of ``known`` classes of a model and mean a code."""
     codes = sorted(label - ADDED_IDS for label in labels if label not in known)
     return [class_of(code) for code in codes if 0 <= code <= MAX_CODE]
+
+
+def codes_of(labels: np.ndarray, classes: Iterable[ClassInfo]) -> np.ndarray:
+    """The codes that the ``labels`` (N,), ids of ``classes``, mean, uint8 (N,); unclassified for what has none."""
+    codes = {info.id: info.asprs for info in classes if info.asprs is not None}
+    return looked_up(labels, codes, UNCLASSIFIED, np.uint8)
 
 
 def counts_as(code: int, known: Collection[int]) -> int | None:

@@ -133,6 +133,8 @@ class SegmentationMeta:
         units: those that the coordinates of the cloud were taken for; None if no network has seen them.
         num_added: how many of the last ``classes`` the model does not know.
         refined: the steps that refined the labels, in their order.
+        given_codes: ASPRS codes beside those of ``known_classes`` that the model or a step of refinement tells from
+            others; not those that points only kept.
         label_column: name of the column of labels in files of points; '' for the classification of LAS, and ``label``.
     """
 
@@ -148,6 +150,7 @@ class SegmentationMeta:
     units: Units | None = None
     num_added: int = 0
     refined: list[RefinedStep] = field(default_factory=list)
+    given_codes: list[int] = field(default_factory=list)
     label_column: str = ""
 
     @property

@@ -1,17 +1,17 @@
 """Which classes of a prediction are compared with which codes of the truth."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.clouds import asprs
 from app.clouds.cloud import ClassInfo
+from app.clouds.lookup import looked_up
 from app.confusion import Confusion
 from app.errors import BadRequest
 
 CODES = range(256)  # that a LAS file can state
-MAX_TABLE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Comparison:
         return cls(tuple(info.name for info in classes), tuple((info.id,) for info in classes), places, places)
 
     @classmethod
-    def of_model(
-        cls, classes: Sequence[ClassInfo], model: str = "", ignored: Collection[int] = asprs.IGNORED
-    ) -> "Comparison":
-        """The ``classes`` of ``model`` by their ids against a truth of ASPRS codes.
+    def of_model(cls, classes: Sequence[ClassInfo], model: str = "") -> "Comparison":
+        """The ``classes`` of an answer of ``model`` by their ids against a truth of ASPRS codes.
 
-        Classes of the model that state the same code count as one. A true code that the model does not know counts as
-        the one that stands in for it (other vegetation, ground), or is not judged; nor are those ``ignored``.
+        Classes that state the same code count as one. What refinement gives points, or has them keep of the file, is a
+        class like any other. A true code that no class has counts as the one that stands in for it (other vegetation,
+        ground), or is not judged; nor are codes of points that nobody gave a class (``asprs.IGNORED``). As a label such
+        a code is none of the classes.
 
         Raises:
             BadRequest: no class states an ASPRS code.
@@ -52,18 +52,18 @@ class Comparison:
         for info in classes:
             if info.asprs is not None:
                 names.setdefault(info.asprs, []).append(info.name)
-        if not names:
+        known = sorted(names.keys() - {*asprs.IGNORED})
+        if not known:
             raise BadRequest(
                 f"The model {model} states no ASPRS codes for its classes, so its labels cannot be compared with a LAS "
                 "classification."
             )
-        known = sorted(names)
-        compared = {code: asprs.counts_as(code, known) for code in CODES if code not in ignored}
+        compared = {code: asprs.counts_as(code, known) for code in CODES if code not in asprs.IGNORED}
         return cls(
             tuple(" + ".join(names[code]) for code in known),
             tuple((code,) for code in known),
             {code: known.index(meant) for code, meant in compared.items() if meant is not None},
-            {info.id: known.index(info.asprs) for info in classes if info.asprs is not None},
+            {info.id: known.index(info.asprs) for info in classes if info.asprs in known},
         )
 
     def confusion(self, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> Confusion:
@@ -75,7 +75,7 @@ class Comparison:
 
     def places(self, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places of the classes of true codes and predicted labels (N,), int64 (N,) each, -1 for none."""
-        return _places(truth, self.truth), _places(predicted, self.predicted)
+        return looked_up(truth, self.truth, -1), looked_up(predicted, self.predicted, -1)
 
     def vegetation_as_one(self, confusion: Confusion) -> tuple["Comparison", Confusion] | None:
         """With low, medium and high vegetation as one class, in the place of the lowest of them; None if there are
@@ -94,13 +94,9 @@ class Comparison:
         return Comparison(names, codes, truth, predicted), confusion.grouped(names, places)
 
 
-def _places(values: np.ndarray, place_of: Mapping[int, int]) -> np.ndarray:
-    """Place of every value, int64 (N,); -1 if ``place_of`` has none."""
-    if values.dtype.kind in "iu" and len(values):
-        low, high = int(values.min()), int(values.max())
-        if high - low < MAX_TABLE:
-            table = np.array([place_of.get(code, -1) for code in range(low, high + 1)], np.int64)
-            return table[values.astype(np.int64) - low]
-    unique, inverse = np.unique(values, return_inverse=True)
-    places = np.array([place_of.get(value, -1) for value in unique.tolist()], np.int64)
-    return places[inverse.reshape(-1)]
+def paired(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (P, 2) of true code and label that occur, and the place among them of each of N points."""
+    (codes, rows), (labels, columns) = (np.unique(each, return_inverse=True) for each in (truth, predicted))
+    cells, places = np.unique(rows.reshape(-1) * max(1, len(labels)) + columns.reshape(-1), return_inverse=True)
+    row, column = np.divmod(cells, max(1, len(labels)))
+    return np.column_stack([codes[row], labels[column]]), places.reshape(-1)

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 
-from app.clouds import laz, overwritten
-from app.clouds.asprs import LOW_NOISE, MAX_CODE, UNCLASSIFIED
+from app.clouds import asprs, laz, overwritten
+from app.clouds.asprs import LOW_NOISE, MAX_CODE
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import LABELS, OutputField
@@ -63,7 +63,7 @@ def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
         own = _codes(file, records)
         if segmentation.meta.refined:
             own = own[own != classification]  # the others were kept
-        segmentation.meta.warnings += overwritten.of_classification(own, segmentation.meta.known_classes)
+        segmentation.meta.warnings += overwritten.of_classification(own, segmentation.meta)
         _classify(file, records, classification)
     elif not is_beside:
         segmentation.meta.warnings.append(
@@ -153,12 +153,10 @@ def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | N
 def _asprs_codes(segmentation: Segmentation, largest: int = MAX_CODE) -> np.ndarray | None:
     """The labels as ASPRS codes, uint8 (N,), ignored points as unclassified; None if a class has none up to
     ``largest``."""
-    codes = {info.id: info.asprs for info in segmentation.meta.classes}
-    if not codes or not all(code is not None and 0 <= code <= largest for code in codes.values()):
+    codes = [info.asprs for info in segmentation.meta.classes]
+    if not codes or not all(code is not None and 0 <= code <= largest for code in codes):
         return None
-    ids, inverse = np.unique(segmentation.labels, return_inverse=True)
-    by_id = np.array([codes.get(int(label), UNCLASSIFIED) for label in ids], np.uint8)
-    return by_id[inverse.reshape(-1)]
+    return asprs.codes_of(segmentation.labels, segmentation.meta.classes)
 
 
 def _codes(file: LasFile, records: np.ndarray) -> np.ndarray:

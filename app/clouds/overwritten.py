@@ -1,11 +1,9 @@
 """Warnings of classes in the file that the answer overwrites, because the model does not know them."""
 
-from collections.abc import Collection
-
 import numpy as np
 
 from app.clouds import asprs
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.records import fits
 
 MAX_LISTED = 8
@@ -14,9 +12,10 @@ UNLABELLED = {asprs.NEVER_CLASSIFIED, asprs.UNCLASSIFIED}
 OVERWRITTEN, REPLACED = "were overwritten", "got another"
 
 
-def of_classification(codes: np.ndarray, classes: Collection[ClassInfo], loss: str = OVERWRITTEN) -> list[str]:
-    """A warning that counts the points of a LAS classification (N,) with codes that none of ``classes`` has, if any."""
-    known = {info.asprs for info in classes if info.asprs is not None}
+def of_classification(codes: np.ndarray, meta: SegmentationMeta, loss: str = OVERWRITTEN) -> list[str]:
+    """A warning that counts the points of a LAS classification (N,), without those that keep it, whose code neither
+    the model nor a step of refinement gives, if any."""
+    known = {*meta.given_codes, *(info.asprs for info in meta.known_classes if info.asprs is not None)}
     counts = _counts(codes, known | UNLABELLED)
     return _told([(f"class {code} ({asprs.name_of(code)})", count) for code, count in counts], loss)
 
@@ -36,8 +35,12 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
         return []
     loss = OVERWRITTEN if keeps_source or output == "csv" else REPLACED
     if name == "classification":
-        has_codes = any(info.asprs is not None for info in classes)
-        return of_classification(cloud.extra[name], classes, loss) if has_codes else []
+        if all(info.asprs is None for info in segmentation.meta.known_classes):
+            return []
+        codes = cloud.extra[name]
+        if segmentation.meta.refined:
+            codes = codes[codes != asprs.codes_of(segmentation.labels, classes)]
+        return of_classification(codes, segmentation.meta, loss)
     known = {info.id for info in classes} | {segmentation.meta.ignore_label, -1}
     counts = _counts(cloud.extra[name], known) if name else []
     return _told([(f"{name} {code}", count) for code, count in counts], loss)

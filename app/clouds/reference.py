@@ -34,17 +34,18 @@ class Reference:
         values = []
         for code, count in zip(self.codes, self.counts, strict=True):
             key = compared.codes[compared.truth[code]][0] if compared and code in compared.truth else None
-            name = (asprs.NAMES if self.is_asprs else name_of).get(code, f"code {code}")
+            name = asprs.title_of(code) if self.is_asprs else name_of.get(code, f"code {code}")
             values.append({"code": code, "name": name, "count": count, "key": key})
         return {"column": self.name, "key": "asprs" if self.is_asprs else "id", "values": values}
 
 
 def comparison(column: str, classes: Sequence[ClassInfo]) -> Comparison | None:
-    """How ``classes`` of a model are compared with a file's ``column``: by ASPRS codes or by ids; None if the column
-    has codes and no class states one."""
+    """How ``classes`` of an answer are compared with a file's ``column``: by ASPRS codes or by ids; None if the column
+    has codes and no class states one that is compared."""
     if column != "classification":
         return Comparison.of_ids(classes)
-    return Comparison.of_model(classes) if any(info.asprs is not None for info in classes) else None
+    codes = {info.asprs for info in classes} - {None, *asprs.IGNORED}
+    return Comparison.of_model(classes) if codes else None
 
 
 def find(cloud: Cloud) -> Reference | None:

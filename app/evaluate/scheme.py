@@ -78,7 +78,7 @@ class Scheme:
         place = {code: code if found is None else found for code, found in meant.items()}
         codes = sorted(known | set(place.values()))
         return Comparison(
-            tuple(asprs.NAMES.get(code, f"code {code}") if is_asprs else f"class {code}" for code in codes),
+            tuple(asprs.title_of(code) if is_asprs else f"class {code}" for code in codes),
             tuple(tuple(sorted({code, *(each for each in truth if place[each] == code)})) for code in codes),
             {code: codes.index(found) for code, found in place.items()},
             {code: codes.index(code) for code in known},

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from app.clouds.comparison import paired
 from app.evaluate.heights import Base, heights_m
 from app.evaluate.places import ROUNDING, cells, edge_distance_m
 from app.evaluate.scheme import Scheme
@@ -54,7 +55,7 @@ class Tally:
         kept = scheme.judged(tile.name, codes.tolist(), tile.is_asprs)
         judged = np.isin(tile.truth, list(kept))
         truth, predicted = tile.truth[judged].astype(np.int64), tile.predicted[judged].astype(np.int64)
-        pairs, places = _paired(truth, predicted)
+        pairs, places = paired(truth, predicted)
         heights, base = heights_m(tile)
         cell, num_cells = cells(tile.xyz_m[judged], cell_m)
         shares = cell_m**2 / np.bincount(cell, minlength=num_cells)
@@ -79,14 +80,6 @@ class Tally:
             tile.is_asprs,
             tile.notes,
         )
-
-
-def _paired(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (P, 2) that occur, and the place among them of each of N points."""
-    (codes, rows), (labels, columns) = (np.unique(each, return_inverse=True) for each in (truth, predicted))
-    cells, places = np.unique(rows.reshape(-1) * max(1, len(labels)) + columns.reshape(-1), return_inverse=True)
-    row, column = np.divmod(cells, max(1, len(labels)))
-    return np.column_stack([codes[row], labels[column]]), places.reshape(-1)
 
 
 def _by_span(places: np.ndarray, num_pairs: int, values: np.ndarray, ends: Sequence[float]) -> np.ndarray:

@@ -99,6 +99,7 @@ class Pipeline:
                 units=run.units,
                 num_added=len(scene.classes.added) if scene is not None else 0,
                 refined=steps,
+                given_codes=scene.classes.given_codes if scene is not None else [],
                 label_column=options.classification_to,
             )
             ignored = self.procedure.ignore_label

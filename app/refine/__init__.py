@@ -14,7 +14,8 @@ number, an int64 tensor.) ``Scene`` (``scene.py``) is what a step is given and w
   answered, usable or not; ``file_codes(option)`` their classes.
 - ``labels`` int64 (P,), ids of classes. Assign new ones: ``scene.labels = new``. The runner counts what changed.
 - ``classes`` (``legend.py``) says which ids mean an ASPRS code: ``classes.ids_of(3, 4, 5)``, ``classes.id_of(7)``,
-  which adds a class for a code that the model does not have. ``scene.means(2)`` is bool (P,).
+  which adds a class for a code that the model does not have; ``classes.id_kept(7)`` for points that keep the file's
+  code. ``scene.means(2)`` is bool (P,).
 - ``probabilities`` float32 (R, C) of the rows of the prediction (voxels, or points of modes exact and vote), ``rows``
   int64 (P,) the row of each point, ``row_points`` int64 (R,) the first point of each row. A step that changes them
   calls ``scene.predict(new)``, which labels the points anew; fields of the answer follow.

@@ -23,7 +23,7 @@ def apply(scene: Scene, options: Options) -> None:
             f"The column classification of the file holds {int(own[0])} to {int(own[-1])}; codes that are kept are 0 "
             f"to {MAX_CODE}."
         )
-    ids = own.new_tensor([scene.classes.id_of(code) for code in own.tolist()])
+    ids = own.new_tensor([scene.classes.id_kept(code) for code in own.tolist()])
     whole = scene.whole.clone()
     whole[: len(codes)][is_kept] = ids[torch.searchsorted(own, found)]
     scene.whole = whole

@@ -24,6 +24,7 @@ class Legend:
             replace(info, asprs=self._codes.get(info.id) if info.asprs is None else info.asprs) for info in classes
         )
         self._added: dict[int, ClassInfo] = {}
+        self._kept: set[int] = set()
 
     def recode(self) -> list[int]:
         """Give the classes the codes of the request; ids of those whose code is another than the model's then."""
@@ -41,6 +42,12 @@ class Legend:
         return [*self.known, *self.added]
 
     @property
+    def given_codes(self) -> list[int]:
+        """What the model means by its classes, and the codes that steps added, ascending; not those only kept."""
+        own = {info.asprs for info in self._given if info.asprs is not None}
+        return sorted(own | self._added.keys() - self._kept)
+
+    @property
     def have_codes(self) -> bool:
         """Whether every class of the model has a code."""
         return all(info.asprs is not None for info in self.known)
@@ -56,6 +63,12 @@ class Legend:
             self._added[code] = asprs.class_of(code)
             found = [self._added[code].id]
         return found[0]
+
+    def id_kept(self, code: int) -> int:
+        """As ``id_of``, for points that keep the code that the file states."""
+        if not self.ids_of(code):
+            self._kept.add(code)
+        return self.id_of(code)
 
 
 def codes_of(stated: Sequence[str], classes: Sequence[ClassInfo]) -> dict[int, int]:

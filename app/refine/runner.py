@@ -12,16 +12,16 @@ from .steps import wanted
 
 @torch.inference_mode()
 def refine(scene: Scene, options: Options) -> list[RefinedStep]:
-    """Apply to ``scene`` every step that ``options`` ask for; what each did, in their order.
+    """Apply to ``scene`` every step that ``options`` ask for; what each did that is there to change labels, in order.
 
     A point has changed if its label has, unless the step counts by itself; context is not counted.
     """
-    steps = wanted(options)
-    changed: list[Tensor] = []
-    for step in steps:
+    changed: dict[str, Tensor] = {}
+    for step in wanted(options):
         scene.check_cancelled()
         before = scene.answered
         counted = step.load()(scene, options)
-        changed.append((scene.answered != before).sum() if counted is None else counted)
-    counts = torch.stack(changed).tolist() if changed else []  # waits for the device, once
-    return [RefinedStep(step.name, count) for step, count in zip(steps, counts, strict=True)]
+        if step.labels:
+            changed[step.name] = (scene.answered != before).sum() if counted is None else counted
+    counts = torch.stack([*changed.values()]).tolist() if changed else []  # waits for the device, once
+    return [RefinedStep(name, count) for name, count in zip(changed, counts, strict=True)]

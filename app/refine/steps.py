@@ -43,6 +43,11 @@ class Step(NamedTuple):
         """Names of the options and the fields that ask for it."""
         return *self.options, *self.fields
 
+    @property
+    def labels(self) -> bool:
+        """Whether it may change labels; one that only fields ask for makes these and no more."""
+        return bool(self.options)
+
     def is_wanted(self, options: Options) -> bool:
         """Whether ``options`` ask for it."""
         return bool(self.asked(options))

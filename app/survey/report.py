@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
-from app.clouds import asprs, reference
+from app.clouds import reference
 from app.clouds.cloud import ClassInfo
 from app.evaluate.tables import Table, class_table, confusion_table, ratio
-from app.survey import remote, target
+from app.survey import classes, remote, target
 from app.survey.manifest import FILE as MANIFEST
 from app.survey.manifest import Manifest
 from app.survey.overview import Overview
@@ -72,8 +72,7 @@ def _content(manifest: Manifest) -> dict[str, Any]:
         sums.add(row)
         overview.add(row)
     model = manifest.get("model", {})
-    classes = [ClassInfo(**{**each, "color": tuple(each["color"])}) for each in model.get("classes", [])]
-    classes += asprs.added({info.id for info in classes}, sums.labels)
+    found = classes.answered(model, manifest.get("options", {}).get("classes", ()), sums.labels)
     num_failures = sums.tiles[State.FAILED] + sums.tiles[State.QUARANTINED]
     buffer_m = manifest.get("buffer_m", 0)
     out = manifest.get("out", "")
@@ -90,8 +89,8 @@ def _content(manifest: Manifest) -> dict[str, Any]:
             (state, f"{sums.tiles[state]:,}", f"{sums.points[state]:,}") for state in State if sums.tiles[state]
         ],
         "maps": overview.maps(),
-        "classes": _shares(classes, sums.labels),
-        "agreement": list(_agreement(classes, sums)),
+        "classes": _shares(found, sums.labels),
+        "agreement": list(_agreement(found, sums)),
         "refined": [(step, f"{count:,}") for step, count in sums.refined.items()],
         "workers": list(_workers(sums)),
         "stages": {name: f"{ms / 1000:,.1f}" for name, ms in sums.stages_ms.items()},
@@ -104,9 +103,9 @@ def _content(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _shares(classes: Iterable[ClassInfo], labels: Counter[int]) -> list[dict[str, Any]]:
+def _shares(infos: Iterable[ClassInfo], labels: Counter[int]) -> list[dict[str, Any]]:
     """Classes that occur, in the model's order, then what has none."""
-    known = {info.id: info for info in classes}
+    known = {info.id: info for info in infos}
     whole = max(1, labels.total())
     named = [(info.name, f"rgb{info.color}", labels[label]) for label, info in known.items() if labels[label]]
     others = sum(count for label, count in labels.items() if label not in known)
@@ -117,18 +116,18 @@ def _shares(classes: Iterable[ClassInfo], labels: Counter[int]) -> list[dict[str
     ]
 
 
-def _agreement(classes: list[ClassInfo], sums: _Sums) -> Iterable[Table]:
-    """Figures and confusion against each of the columns by which files state classes that the model has."""
+def _agreement(infos: list[ClassInfo], sums: _Sums) -> Iterable[Table]:
+    """Figures and confusion against each of the columns by which files state classes that the answers have."""
     for column, pairs in sums.pairs.items():
-        comparison = reference.comparison(column, classes)
+        comparison = reference.comparison(column, infos)
         if comparison is None or not pairs:
             continue
         codes, labels = np.array(list(pairs), np.int64).T
         found = comparison.confusion(codes, labels, np.array(list(pairs.values())))
         figures = class_table(comparison, found)
         words = (
-            f"{found.judged:,} points compared with the column {column}, {found.ignored:,} of classes that the model "
-            f"does not have; overall accuracy {ratio(found.accuracy)}, Cohen's kappa {ratio(found.kappa)}."
+            f"{found.judged:,} points compared with the column {column}, {found.ignored:,} of classes that no "
+            f"answer has; overall accuracy {ratio(found.accuracy)}, Cohen's kappa {ratio(found.kappa)}."
         )
         yield replace(figures, words=words)
         yield confusion_table(found, "", "Points by class of the file (rows) and of the model (columns):")

@@ -273,6 +273,12 @@ def test_score(pointserve, airborne_models, tile, tmp_path):
     assert twice.returncode == 0, twice.stderr
     assert re.search(row, twice.stdout)
     assert "2 files, all points pooled" in twice.stdout
+    las = laspy.read(tile)
+    las.classification[:10] = 64
+    las.write(tmp_path / "other.laz")
+    kept = pointserve("predict", tile, tmp_path / "other.laz", "--models", airborne_models, "--score", "--preserve", 64)
+    assert kept.returncode == 0, kept.stderr  # though one file has a class that the other one lacks
+    assert len(re.findall(r"user-defined 64 +64 +10 +1\.000", kept.stdout)) == 2
     assert pointserve("predict", tile, "--models", airborne_models).returncode == 2
 
 
@@ -281,6 +287,8 @@ def test_score_needs_codes_and_a_classification(pointserve, airborne_models, til
     assert done.returncode == 1
     assert "ASPRS" in done.stderr
     assert not list(tmp_path.iterdir())
+    stated = ",".join(f"{number}:{2 + number}" for number in range(20))
+    assert pointserve("predict", tile, *MODELS, "--score", "--classes", stated).returncode == 0
     np.save(tmp_path / "bare.npy", np.random.default_rng(0).uniform(0, 3, (50, 3)))
     done = pointserve(
         "predict", tmp_path / "bare.npy", "-o", tmp_path / "out.npz", "--models", airborne_models, "--score"

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from app.clouds import asprs
 from app.clouds.cloud import ClassInfo
 from app.clouds.comparison import Comparison
 from app.confusion import Confusion, pooled
 from app.errors import BadRequest
+from app.evaluate.scheme import Scheme
 
 GREY = (128, 128, 128)
 CLASSES = [
@@ -16,8 +18,8 @@ CLASSES = [
 ]
 
 
-def scored(truth, labels, **options) -> Confusion:
-    return Comparison.of_model(CLASSES, "m", **options).confusion(np.array(truth), np.array(labels, np.int32))
+def scored(truth, labels, classes=CLASSES) -> Confusion:
+    return Comparison.of_model(classes, "m").confusion(np.array(truth), np.array(labels, np.int32))
 
 
 def test_iou_by_hand():
@@ -44,7 +46,6 @@ def test_ignored_codes_do_not_count():
     result = scored([1, 7, 18, 0, 64, 300, 2], [2, 2, 2, 2, 2, 2, 0])
     assert result.ignored == 6
     np.testing.assert_array_equal(result.iou, [1, np.nan, np.nan])
-    assert scored([1, 2], [0, 0], ignored=(2,)).ignored == 2
 
 
 def test_truth_from_a_table_may_hold_what_is_no_code():
@@ -103,3 +104,24 @@ def test_points_of_several_files_are_pooled():
     together = pooled(parts)
     np.testing.assert_allclose(together.iou, [2 / 3, np.nan, 1 / 2])
     assert together.ignored == 1
+
+
+def test_what_refinement_gives_or_keeps_counts_as_an_evaluation_of_the_file_counts_it():
+    classes = [*CLASSES[:4], *(asprs.class_of(code) for code in (1, 7, 64))]
+    truth = np.array([2, 2, 2, 5, 5, 6, 64, 64, 64, 7, 1])
+    labels = np.array([0, 0, 1001, 1, 1007, 2, 1064, 1064, 0, 1007, 1001])
+    ours = scored(truth, labels, classes)
+    codes = asprs.codes_of(labels, classes)
+    judged = np.isin(truth, [*Scheme().judged("a.laz", {*truth.tolist()})])
+    theirs = Scheme().comparison({*truth[judged].tolist()}, {*codes.tolist()})
+    found = theirs.confusion(truth[judged], codes[judged])
+    assert theirs.codes == Comparison.of_model(classes).codes
+    np.testing.assert_array_equal(ours.counts, found.counts)
+    np.testing.assert_array_equal(ours.counts[:, -1], [1, 1, 0, 0])
+    assert ours.names[-1] == theirs.names[-1] == "user-defined 64"
+    np.testing.assert_allclose(ours.iou, [2 / 4, 1 / 2, 1, 2 / 3])
+
+
+def test_labels_of_no_class_alone_cannot_be_compared():
+    with pytest.raises(BadRequest, match="no ASPRS codes"):
+        Comparison.of_model([ClassInfo(0, "wall", GREY), asprs.class_of(1)])

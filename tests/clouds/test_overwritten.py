@@ -4,9 +4,9 @@ import laspy
 import numpy as np
 import pytest
 
-from app.clouds import formats
+from app.clouds import asprs, formats
 from app.clouds.asprs import name_of
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
+from app.clouds.cloud import ClassInfo, Cloud, RefinedStep, Segmentation, SegmentationMeta
 from tests.clouds.las_samples import las_data, to_bytes
 
 AERIAL = [ClassInfo(i, n, (0, 0, 0), code) for i, (n, code) in enumerate([("ground", 2), ("trees", 5), ("roof", 6)])]
@@ -109,3 +109,25 @@ def test_names_of_codes():
         "user-defined",
         "user-defined",
     ]
+
+
+@pytest.mark.parametrize("output", ["las", "laz", "json", "npz", "csv", "view"])
+def test_codes_that_steps_give_and_points_that_keep_theirs_are_no_loss(output):
+    data = las_file(codes=np.array([3] * 4 + [4] * 5 + [9] * 6 + [64] * 7 + [7] * 8, np.uint8))
+    cloud = formats.read(data)
+    labels = np.zeros(len(cloud), np.int32)
+    labels[9:12], labels[15:22] = 1009, 1064
+    meta = SegmentationMeta([*AERIAL, *(asprs.class_of(code) for code in (3, 4, 9, 64))], num_added=4)
+    meta.given_codes, meta.refined = [2, 3, 4, 5, 6], [RefinedStep("vegetation", 0), RefinedStep("kept", 10)]
+    formats.write(output, cloud, Segmentation(labels, meta), data)
+    (warning,) = (said for said in meta.warnings if "gives no such class" in said)
+    assert warning.startswith("8 points of class 7 (low noise), 3 points of class 9 (water) ")
+
+
+@pytest.mark.parametrize("output", ["las", "json"])
+def test_a_class_that_is_kept_gives_a_model_without_codes_none(output):
+    data = las_file(codes=np.array([64] * 5 + [9] * 5, np.uint8))
+    cloud = formats.read(data)
+    meta = SegmentationMeta([*INDOOR, asprs.class_of(64)], num_added=1, refined=[RefinedStep("kept", 5)])
+    formats.write(output, cloud, Segmentation(np.repeat(np.int32([1064, 0]), 5), meta), data)
+    assert not [said for said in meta.warnings if "gives no such class" in said]

@@ -77,6 +77,14 @@ def test_kept_points_have_the_class_of_the_file_in_every_mode(coded):
         assert out.labels[3] == 15
 
 
+def test_an_answer_knows_which_codes_it_can_give(coded):
+    cloud = make_terrain()
+    cloud.extra["classification"] = np.resize(np.array([9, 17, 2], np.uint8), len(cloud))
+    asked = Options(preserve=(17,), noise=True, min_confidence=0.4, classes=("class 5:64",))
+    assert coded.segment(cloud, asked).meta.given_codes == [1, *CODES[:-1], 7, 9, 18]
+    assert coded.segment(cloud, Options(only=(9,))).meta.given_codes == [*CODES]
+
+
 def test_a_cloud_without_classes_cannot_keep_them(coded):
     with pytest.raises(BadRequest, match="preserve and within needs the classes that the file states"):
         coded.segment(make_terrain(), Options(preserve=(9,), within="0,0,5,5"))
@@ -102,8 +110,7 @@ def test_steps_follow_each_other_and_make_a_field(coded, mode):
         mode=mode, smooth=4, sieve=3, noise=True, vegetation_heights=(0.5, 2), fields=("height_above_ground",)
     )
     out = coded.segment(cloud, options)
-    asked = ["smooth", "sieve", "noise", "ground_height", "vegetation"]
-    assert [done.step for done in out.meta.refined] == asked
+    assert [done.step for done in out.meta.refined] == ["smooth", "sieve", "noise", "vegetation"]
     heights = out.fields["height_above_ground"]
     assert (heights.dtype, heights.shape) == (np.float32, (len(cloud),))
     assert np.isnan(heights[3])

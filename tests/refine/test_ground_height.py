@@ -92,10 +92,10 @@ def test_the_raster_stays_small_however_far_apart_ground_is():
 def test_far_from_ground_there_is_no_height_and_a_warning_says_so():
     xyz = np.array([[0, 0, 10], [1, 0, 11], [150, 0, 12], [0, 90, 13], [np.nan, 0, 0], [0, -150, 14]], float)
     scene = make_scene([0, 1, 1, 1, -1, 1], xyz, num_context=1)
-    (done,) = refine(scene, Options(fields=FIELDS))
+    assert refine(scene, Options(fields=FIELDS)) == []  # no step that is there to change labels
     heights = scene.answered_fields()["height_above_ground"]
     np.testing.assert_allclose(heights, [0, 1, np.nan, 3, np.nan], atol=1e-4)
-    assert (done.step, done.changed, heights.dtype) == ("ground_height", 0, torch.float32)
+    assert heights.dtype == torch.float32
     assert scene.warnings == ["1 points have no height above ground: no ground is within about 100 m of them."]
     without = make_scene([1, 1], [[0, 0, 1], [1, 0, 1]])
     refine(without, Options(fields=FIELDS))

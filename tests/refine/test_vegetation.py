@@ -16,6 +16,7 @@ def test_vegetation_gets_the_code_of_its_layer():
     (done,) = refine(scene, Options(vegetation_heights=(0.4, 2)))
     assert codes(scene).tolist() == [2, 3, 3, 4, 4, 5, 5, 6, 5]
     assert (done.step, done.changed) == ("vegetation", 4)
+    assert scene.classes.given_codes == [2, 3, 4, 5, 6]
     assert len(scene.warnings) == 1
     once = scene.labels.clone()
     refine(scene, Options(vegetation_heights=(0.4, 2)))

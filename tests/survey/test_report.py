@@ -146,3 +146,19 @@ def test_files_that_state_ids_are_compared_by_ids(tmp_path):
     text = (tmp_path / report.FILE).read_text(encoding="utf-8")
     assert "8 points compared with the column segment" in text
     assert re.search(r"building</th><td>2</td><td>5</td><td>0\.800", text)
+
+
+def test_codes_of_the_request_and_those_kept_are_compared_as_the_answers_have_them(tmp_path):
+    with Manifest.create(tmp_path) as manifest:
+        manifest.set(model={"name": "aerial", "classes": CLASSES}, options={"classes": ["building:64"]})
+        manifest.plan([tile_of("a.laz")])
+        agreement = [(2, 0, 5), (64, 2, 3), (64, 0, 1), (9, 1009, 2), (9, 0, 2), (6, 2, 1)]
+        counts = {0: 8, 2: 4, 1009: 2}
+        result = result_of(tile_of("a.laz"), agreement=agreement, counts=counts, reference="classification")
+        manifest.finish(next(manifest.rows()).id, result, "basis", 2.0)
+        report.write(manifest, str(tmp_path / report.FILE))
+    text = (tmp_path / report.FILE).read_text(encoding="utf-8")
+    cell = "<td[^>]*>"
+    assert re.search(rf"building</th>{cell}64</td>{cell}4</td>{cell}0\.750", text)
+    assert re.search(rf"water</th>{cell}9</td>{cell}4</td>{cell}0\.500", text)
+    assert "13 points compared with the column classification, 1 of classes that no answer has" in text

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from app.clouds import asprs, catalog
-from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
+from app.clouds import catalog
+from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
 from app.engine.answer import EncodedFile
 from app.engine.body import Storage
@@ -17,8 +17,7 @@ from app.engine.packed import pack_segmentation, unpack_cloud, without
 from app.engine.service import Service
 from app.errors import BadCloud, UnsupportedFormat
 from app.options import Options
-from app.refine.legend import Legend, codes_of
-from app.survey import files
+from app.survey import classes, files
 from app.survey.row import Row
 from app.survey.tile import Tile
 
@@ -50,7 +49,7 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
         request.memory.segmenting(packed)
         cloud = unpack_cloud(packed)
         meta = SegmentationMeta(
-            _classes(model, options, row),
+            classes.answered(model, options.classes, row.counts),
             model=model.get("name", ""),
             warnings=[*row.warnings],
             timings_ms=dict(row.timings_ms),
@@ -63,14 +62,6 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
         file = service.encode(SHOWN, others, segmentation, request)
         file.reservation = request.memory.kept(file.size, "The answer")
         return file
-
-
-def _classes(model: Mapping[str, Any], options: Options, row: Row) -> list[ClassInfo]:
-    """The classes of the answer: the model's with the codes of the request, and those that refinement added."""
-    own = [ClassInfo(**{**each, "color": tuple(each["color"])}) for each in model.get("classes", [])]
-    legend = Legend(own, codes_of(options.classes, own))
-    legend.recode()
-    return [*legend.known, *asprs.added([info.id for info in own], row.counts)]
 
 
 def _labels(cloud: Cloud, meta: SegmentationMeta, column: str, row: Row) -> tuple[str, np.ndarray]:
