@@ -10,51 +10,62 @@ from uuid import uuid4
 import numpy as np
 import ray
 from ray.cluster_utils import Cluster
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from app.options import Options
 from app.settings import Settings
-from app.survey.ray_actor import Decode, Facts, Label
-from app.survey.ray_workers import RayWorkers
+from app.survey.ray_actor import STRIP_THREADS, STRIPS, Decode, Facts, Label, RayActor, fetched
+from app.survey.ray_workers import RayWorkers, options_of_actor
+from app.survey.strips import Window
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, Model, TileResult
-from benchmarks.sleeping_workers import DECODE_S, MODEL, POINT_BYTES, Points, capacity_of, result
+from benchmarks.sleeping_workers import DECODE_S, MODEL, RING_SHARE, Points, capacity_of, result
 
-RING_BYTES = 120_000  # so many that Ray keeps it in its store, not in a message
+STRIP_BYTES = 120_000  # so many that Ray keeps it in its store, not in a message
 NODE = {"num_cpus": 8, "memory": 1 << 30, "object_store_memory": 400 << 20}
 
 
-class SleepingActor:
-    """In place of ``RayActor``."""
+class SleepingActor(RayActor):
+    """``RayActor`` without a service; messages, and strips between actors, are its own."""
 
-    def __init__(self, num_devices: int, tile_s: float):
+    def __init__(self, name: str, num_devices: int, tile_s: float):
+        self._name = name
         self._num_devices = num_devices
         self._devices = threading.Semaphore(num_devices)
         self._tile_s = tile_s
-        self._tiles: dict[str, Points] = {}
+        self._points: dict[str, Points] = {}
 
     def model(self, options: Options) -> tuple[Model, Capacity]:
         """As ``RayActor`` says."""
         return MODEL, capacity_of(self._num_devices)
 
-    def decode(self, asked: Decode) -> tuple[Facts, np.ndarray]:
+    def decode(self, asked: Decode) -> Facts:
         """As ``RayActor`` says."""
-        self._drop(asked.dropped)
         time.sleep(DECODE_S)
-        points, key = asked.tile.num_points or 0, uuid4().hex
-        self._tiles[key] = Points(points)
-        return Facts(key, points, POINT_BYTES * points, points, RING_BYTES), np.zeros(RING_BYTES, np.uint8)
+        num_points = asked.tile.num_points or 0
+        return self._facts(num_points, self._facts(num_points // RING_SHARE))
 
-    def label(self, asked: Label, *rings: np.ndarray) -> TileResult:
+    def _facts(self, num_points: int, ring: Facts | None = None) -> Facts:
+        key, points = uuid4().hex, Points(num_points)
+        self._points[key] = points
+        return Facts(key, num_points, points.num_bytes, ring)
+
+    def label(self, asked: Label) -> TileResult:
         """As ``RayActor`` says."""
-        self._drop(asked.dropped)
+        others = fetched([ring for ring in asked.rings if ring[0] != self._name], (0.0, 0.0, 0.0, 0.0))
+        rings = [Points(len(strip)) for _, strip in others]
         with self._devices:
             time.sleep(self._tile_s)
-        return result(self._tiles[asked.key], [Points(len(ring)) for ring in rings], asked.task, "node")
+        return result(self._points[asked.key], rings, asked.task, "node")
 
-    def _drop(self, keys: Sequence[str]) -> None:
+    @ray.method(concurrency_group=STRIPS)
+    def strips(self, keys: Sequence[str], window: Window) -> list[np.ndarray]:
+        """As ``RayActor`` says."""
+        return [np.zeros(STRIP_BYTES, np.uint8) for key in keys if self._points[key]]
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """As ``RayActor`` says."""
         for key in keys:
-            del self._tiles[key]
+            del self._points[key]
 
     def stop(self) -> None:
         """Nothing is under way."""
@@ -74,11 +85,11 @@ class SleepingRay(RayWorkers):
         self.num_decoded += 1
         return super().decode(tile, ring_m, options)
 
-    def _started(self, node: str, resources: dict[str, float], num_gpus: int) -> Any:
+    def _started(self, name: str, node: str, resources: dict[str, float], num_gpus: int) -> Any:
         capacity = capacity_of(self._arguments[0])
-        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-        options = {"num_cpus": 1, "num_gpus": 1, "max_concurrency": capacity.labels + capacity.decodes}
-        return ray.remote(SleepingActor).options(scheduling_strategy=strategy, **options).remote(*self._arguments)
+        options = options_of_actor(name, node) | {"num_gpus": 1, "max_concurrency": capacity.labels + capacity.decodes}
+        actor = ray.remote(concurrency_groups={STRIPS: STRIP_THREADS})(SleepingActor)
+        return actor.options(**options).remote(name, *self._arguments)
 
 
 @contextmanager

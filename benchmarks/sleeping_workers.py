@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from app.options import Options
+from app.survey.local import HANDLES
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult
 
@@ -102,7 +103,8 @@ class SleepingWorkers:
 def capacity_of(num_devices: int) -> Capacity:
     """What so many devices take, with readers and memory."""
     decodes, memory_bytes = READERS * num_devices, MEMORY_BYTES * num_devices
-    return Capacity(decodes, LANES * num_devices + decodes, memory_bytes // TILE_POINT_BYTES, memory_bytes // 4)
+    labels, points = LANES * num_devices + decodes, memory_bytes // TILE_POINT_BYTES
+    return Capacity(decodes, labels, points, memory_bytes // 4, HANDLES * num_devices)
 
 
 def result(cloud: DecodedTile, rings: Sequence[Ring], task: Task, worker: str) -> TileResult:

@@ -1,12 +1,10 @@
 """Decoded tiles and rings that wait for their use, within a bound of memory."""
 
-from collections import OrderedDict
-from collections.abc import Collection
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
-from app.survey.workers import DecodedTile, Ring
-
-MAX_HANDLES = 250  # each may be two open files
+from app.survey.workers import Capacity, DecodedTile, Ring
 
 Handle = TypeVar("Handle", DecodedTile, Ring)
 
@@ -14,7 +12,7 @@ Handle = TypeVar("Handle", DecodedTile, Ring)
 class Kept:
     """Decoded tiles and rings by the number of their tile; those used last stay longest.
 
-    ``num_bytes`` is what all of them took when they were added.
+    ``num_bytes`` is what all of them took when they were added. What is in use stays open when it is dropped.
     """
 
     def __init__(self) -> None:
@@ -22,6 +20,8 @@ class Kept:
         self.rings: OrderedDict[int, Ring] = OrderedDict()
         self.num_bytes = 0
         self._sizes: dict[DecodedTile | Ring, int] = {}
+        self._users: Counter[DecodedTile | Ring] = Counter()
+        self._dropped: set[DecodedTile | Ring] = set()  # and still in use
 
     def add(self, number: int, decoded: DecodedTile, *, keeps_cloud: bool, keeps_ring: bool) -> None:
         """Keep what is needed of a tile that was just decoded and not there yet; close the rest."""
@@ -42,8 +42,14 @@ class Kept:
 
     def _drop(self, part: OrderedDict[int, Handle], number: int) -> None:
         if each := part.pop(number, None):
-            self.num_bytes -= self._sizes.pop(each)
-            each.close()
+            if self._users[each]:
+                self._dropped.add(each)
+            else:
+                self._close(each)
+
+    def _close(self, each: DecodedTile | Ring) -> None:
+        self.num_bytes -= self._sizes.pop(each)
+        each.close()
 
     def drop(self, number: int) -> None:
         """Close what is kept of a tile."""
@@ -58,26 +64,45 @@ class Kept:
         """Close a ring, if it is kept."""
         self._drop(self.rings, number)
 
-    def shrink(self, most_bytes: int, clouds: Collection[int], rings: Collection[int]) -> None:
-        """Close those not used for longest until at most ``most_bytes`` are left; never those in ``clouds`` and
-        ``rings``. Tiles go before rings, which are smaller."""
-        self._shrink(self.clouds, most_bytes, clouds)
-        self._shrink(self.rings, most_bytes, rings)
+    def exceeds(self, capacity: Capacity) -> bool:
+        """Whether more is kept than workers of ``capacity`` may keep."""
+        return self.num_bytes > capacity.kept_bytes or len(self.clouds) + len(self.rings) > capacity.handles
 
-    def _shrink(self, part: OrderedDict[int, Handle], most_bytes: int, pinned: Collection[int]) -> None:
+    def shrink(self, capacity: Capacity, clouds: Collection[int], rings: Collection[int]) -> None:
+        """Close those not used for longest until no more is kept than ``capacity`` says; never those in ``clouds`` and
+        ``rings``. Tiles go before rings, which are smaller."""
+        self._shrink(self.clouds, capacity, clouds)
+        self._shrink(self.rings, capacity, rings)
+
+    def _shrink(self, part: OrderedDict[int, Handle], capacity: Capacity, pinned: Collection[int]) -> None:
         for number in list(part):
-            if self.num_bytes <= most_bytes and len(self.clouds) + len(self.rings) <= MAX_HANDLES:
+            if not self.exceeds(capacity):
                 return
             if number not in pinned:
                 self._drop(part, number)
 
-    def use(self, number: int, rings: Collection[int]) -> None:
-        """Note that a tile and rings are used now."""
+    def used(self, number: int, rings: Collection[int]) -> tuple[DecodedTile, list[Ring]]:
+        """A tile and rings that are used from now on, until ``free``."""
         self.clouds.move_to_end(number)
         for each in rings:
             self.rings.move_to_end(each)
+        cloud, around = self.clouds[number], [self.rings[each] for each in rings]
+        self._users.update([cloud, *around])
+        return cloud, around
+
+    def free(self, cloud: DecodedTile, rings: Sequence[Ring]) -> None:
+        """Note that they are not used any more by who asked for them."""
+        for each in (cloud, *rings):
+            self._users[each] -= 1
+            if not self._users[each]:
+                del self._users[each]
+                if each in self._dropped:
+                    self._dropped.remove(each)
+                    self._close(each)
 
     def close(self) -> None:
-        """Close everything."""
-        for number in {*self.clouds, *self.rings}:
-            self.drop(number)
+        """Close everything, also what is in use."""
+        self.clouds.clear()
+        self.rings.clear()
+        for each in list(self._sizes):
+            self._close(each)

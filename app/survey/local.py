@@ -27,6 +27,7 @@ READY_S = 600.0  # for loading models
 POINT_BYTES = 1000  # of a point that is labelled, about: its cloud, an engine, and the answer
 KEPT_SHARE = 4  # one part in so many of the memory of requests is for tiles that nobody works on yet
 KEPT_BYTES = 4 << 30  # if that memory has no limit
+HANDLES = 250
 SPOOL_SHARE = 16  # one part in so many may be a file that was fetched; larger ones go to disk
 COPY_BYTES = 1 << 20
 EMPTY = "The file has no points: its answer is a copy of it."
@@ -107,6 +108,7 @@ class LocalWorkers:
             labels=self._lanes + decodes,
             points=memory_bytes // POINT_BYTES or self._settings.queue_points,
             kept_bytes=memory_bytes // KEPT_SHARE or KEPT_BYTES,
+            handles=HANDLES,
         )
 
     def model(self, options: Options) -> Model:

@@ -1,11 +1,12 @@
 """Workers in a Ray cluster: an actor for every GPU of its nodes, or for every node without one.
 
 Each actor is a service as ``LocalWorkers`` uses it, so answers are the same bytes. A tile is labelled where it was
-decoded; rings travel through Ray's object store. Nodes must see sources, answers and models under the paths of the
-driver, and run the same program.
+decoded; actors fetch strips of its neighbours from each other. Nodes must see sources, answers and models under the
+paths of the driver, and run the same program.
 """
 
 import logging
+import pickle
 import threading
 import time
 from collections import deque
@@ -13,8 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -23,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from app.errors import BadModel, NotReady, Problem
 from app.options import Options
 from app.settings import MIB, Settings
-from app.survey.ray_actor import Decode, Facts, Label, RayActor
+from app.survey.ray_actor import NAMESPACE, RETRY_S, STRIP_THREADS, STRIPS, Decode, Facts, Label, RayActor
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, WorkerLost
 
@@ -31,43 +33,36 @@ THREADS = 64  # of an actor: calls that it has at once
 LOOK_S = 10.0  # between two looks for nodes that are new
 MEMORY_SHARE = 0.8  # of what a node says that it has, for the actors there
 WAIT_S = 600.0  # for a node
-RETRY_S = 0.1  # until a tile whose node is gone is decoded again
+NONE = Capacity(
+    decodes=1, labels=1, points=1, kept_bytes=1, handles=1
+)  # what is asked of a cluster without a ready node
 LOST = "The worker that had the tile ended: {error}"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class RayRing:
-    """A ring in the object store."""
-
-    num_points: int
-    num_bytes: int
-    ref: Any
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.ref = None
-
-
-@dataclass(eq=False)
-class RayTile:
-    """A decoded tile that an actor keeps."""
+class RayHandle:
+    """A decoded tile or a ring that an actor keeps."""
 
     worker: "_Worker"
     facts: Facts
-    ring: RayRing | None
     is_closed: bool = False
 
     @property
     def num_points(self) -> int:
-        """Points of the tile."""
+        """Points of it."""
         return self.facts.num_points
 
     @property
     def num_bytes(self) -> int:
-        """What the tile takes in the actor."""
+        """What it takes in the actor."""
         return self.facts.num_bytes
+
+    @cached_property
+    def ring(self) -> "RayHandle | None":
+        """Of a tile, its points along the border."""
+        return RayHandle(self.worker, self.facts.ring) if self.facts.ring else None
 
     def close(self) -> None:
         """Have the actor give the memory back with what it is asked next."""
@@ -78,16 +73,17 @@ class RayTile:
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, its node, what it takes, the bytes of tiles that it keeps or is decoding, keys of those it may drop."""
+    """An actor, its name, its node, what it takes, the bytes of tiles that it works on, keys of what it may drop."""
 
     actor: Any
+    name: str
     node: str
     capacity: Capacity | None = None
     load: int = 0
     dropped: deque[str] = field(default_factory=deque)
 
     def taken_dropped(self) -> tuple[str, ...]:
-        """Keys of tiles that are not needed any more, each once."""
+        """Keys of tiles and rings that are not needed any more, each once."""
         keys = []
         with suppress(IndexError):
             while True:
@@ -103,6 +99,7 @@ class RayWorkers:
         self._settings = settings
         self._workers: dict[Any, _Worker] = {}  # by node and number of the GPU
         self._lock = threading.Lock()
+        self._capacity = NONE
         self._looked_s = float("-inf")
         self._model: Model | None = None
         self._options: Options | None = None
@@ -115,7 +112,7 @@ class RayWorkers:
     def capacity(self) -> Capacity:
         """The sum of what the actors take; nodes that are new get actors meanwhile."""
         self._look()
-        return _sum(tuple(worker.capacity for worker in self._all() if worker.capacity))
+        return self._capacity
 
     def model(self, options: Options) -> Model:
         """The model that ``options`` ask for, once every node has loaded it; BadModel if they have several."""
@@ -137,28 +134,18 @@ class RayWorkers:
         if not ready:
             return _failed(NotReady("No node of the Ray cluster is ready."))
         worker = min(ready, key=lambda each: each.load)
-        worker.load += tile.num_bytes
         asked = Decode(tile, ring_m, options, worker.taken_dropped())
-        facts_ref, ring_ref = worker.actor.decode.options(num_returns=2).remote(asked)
-
-        def finish(facts: Facts) -> DecodedTile:
-            has_ring = facts.ring_points is not None
-            ring = RayRing(facts.ring_points or 0, facts.ring_bytes, ring_ref) if has_ring else None
-            return RayTile(worker, facts, ring)
-
-        return self._future(worker, facts_ref, finish, tile.num_bytes)
+        return self._asked(worker, asked, lambda facts: RayHandle(worker, facts))
 
     def label(self, tile: Tile, cloud: DecodedTile, rings: Sequence[Ring], task: Task) -> "Future[TileResult]":
         """As ``Workers`` says."""
-        assert isinstance(cloud, RayTile)
+        assert isinstance(cloud, RayHandle)
         worker = cloud.worker
         if worker not in self._all():
             return _failed(NotReady("The node that had the tile is gone.", retry_after_s=RETRY_S))
-        worker.load += tile.num_bytes
-        refs = [ring.ref for ring in rings if isinstance(ring, RayRing)]
-        asked = Label(tile, cloud.facts.key, task, worker.taken_dropped())
-        result_ref = worker.actor.label.remote(asked, *refs)
-        return self._future(worker, result_ref, lambda result: result, tile.num_bytes)
+        around = tuple((ring.worker.name, ring.facts.key) for ring in rings if isinstance(ring, RayHandle))
+        asked = Label(tile, cloud.facts.key, around, task, worker.taken_dropped())
+        return self._asked(worker, asked, lambda result: result)
 
     def stop(self) -> None:
         """End all work and the actors; the connection to the cluster stays, as others may use it."""
@@ -185,7 +172,8 @@ class RayWorkers:
             num_gpus = int(resources.get("GPU", 0))
             for number in range(max(1, num_gpus)):
                 if (node, number) not in self._workers and resources.get("CPU", 0) >= 1:
-                    worker = _Worker(self._started(node, resources, num_gpus), node)
+                    name = uuid4().hex
+                    worker = _Worker(self._started(name, node, resources, num_gpus), name, node)
                     with self._lock:
                         self._workers[node, number] = worker
                     if self._model:
@@ -193,7 +181,7 @@ class RayWorkers:
         for place in [place for place in self._workers if place[0] not in alive]:
             self._forget(self._workers[place])
 
-    def _started(self, node: str, resources: dict[str, float], num_gpus: int) -> Any:
+    def _started(self, name: str, node: str, resources: dict[str, float], num_gpus: int) -> Any:
         share = max(1, num_gpus)
         memory_mib = int(MEMORY_SHARE * resources.get("memory", 0.0) / share) // MIB
         settings = self._settings.model_copy(
@@ -203,11 +191,9 @@ class RayWorkers:
                 "memory_mib": self._settings.memory_mib or memory_mib,
             }
         )
-        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-        actor = ray.remote(RayActor).options(
-            num_cpus=1, num_gpus=min(1, num_gpus), max_concurrency=THREADS, scheduling_strategy=strategy
-        )
-        return actor.remote(settings)
+        options = options_of_actor(name, node) | {"num_gpus": min(1, num_gpus)}
+        groups: dict[str, Any] = {"concurrency_groups": {STRIPS: STRIP_THREADS}}
+        return ray.remote(**groups)(RayActor).options(**options).remote(name, settings)
 
     def _greet(self, worker: _Worker) -> None:
         """Wait until an actor has loaded its model; one with another model than the first gets no tile."""
@@ -225,6 +211,12 @@ class RayWorkers:
         if self._model and self._model.digest != model.digest:
             raise BadModel(f"Node {worker.node} has another model named {model.name}, or other settings.")
         self._model, worker.capacity = model, capacity
+        self._add_up()
+
+    def _add_up(self) -> None:
+        """Sum up what the actors take, which the driver asks for several times for each tile."""
+        ready = [astuple(worker.capacity) for worker in self._all() if worker.capacity]
+        self._capacity = Capacity(*(max(1, sum(each)) for each in zip(*ready, strict=True))) if ready else NONE
 
     def _forget(self, worker: _Worker) -> None:
         """Give ``worker`` no more tiles; its node gets another one at the next look, if it is still there."""
@@ -233,15 +225,17 @@ class RayWorkers:
             for place in places:
                 del self._workers[place]
                 self._looked_s = float("-inf")
+        self._add_up()
 
-    def _future(self, worker: _Worker, ref: Any, finish: Callable[[Any], Any], num_bytes: int) -> "Future[Any]":
-        """What ``finish`` makes of the answer ``ref``; a Problem if that is one, WorkerLost if there is none."""
+    def _asked(self, worker: _Worker, asked: Decode | Label, finish: Callable[[Any], Any]) -> "Future[Any]":
+        """What ``finish`` makes of the answer; a Problem if that is one, WorkerLost if there is none."""
         outcome: Future[Any] = Future()
+        worker.load += asked.tile.num_bytes
 
-        def done(answered: "Future[Any]") -> None:
-            worker.load -= num_bytes
+        def done(answered: "Future[bytes]") -> None:
+            worker.load -= asked.tile.num_bytes
             try:
-                answer = answered.result()
+                answer = pickle.loads(answered.result())
                 if isinstance(answer, Problem):
                     raise answer
                 outcome.set_result(finish(answer))
@@ -252,16 +246,18 @@ class RayWorkers:
             except BaseException as error:
                 outcome.set_exception(error)
 
-        ref.future().add_done_callback(done)
+        worker.actor.ask.remote(pickle.dumps(asked)).future().add_done_callback(done)
         return outcome
 
 
-@lru_cache(maxsize=1)  # the driver asks several times for each tile
-def _sum(parts: tuple[Capacity, ...]) -> Capacity:
-    return Capacity(*(max(1, sum(values)) for values in zip(*map(astuple, parts), strict=True))) if parts else NONE
+def options_of_actor(name: str, node: str) -> dict[str, Any]:
+    """How Ray is to run an actor: on ``node``, found by others by its ``name``.
 
-
-NONE = Capacity(decodes=1, labels=1, points=1, kept_bytes=1)  # what a cluster without a ready node is asked for
+    Ray takes no notes of calls, which the manifest does.
+    """
+    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+    place = {"num_cpus": 1, "scheduling_strategy": strategy, "max_concurrency": THREADS}
+    return {"name": name, "namespace": NAMESPACE, "enable_task_events": False, **place}
 
 
 def _failed(problem: Problem) -> "Future[Any]":

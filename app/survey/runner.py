@@ -22,12 +22,13 @@ from app.survey.manifest import Manifest
 from app.survey.plan import Plan
 from app.survey.row import State
 from app.survey.tile import Tile
-from app.survey.workers import DecodedTile, Task, TileResult, WorkerLost, Workers
+from app.survey.workers import DecodedTile, Ring, Task, TileResult, WorkerLost, Workers
 
 MAX_TRIES = 8  # of what could not be done for no fault of the tile
 MAX_LOSSES = 2  # of workers, over one tile
 RETRY_S = 5.0
 LOOK_S = 0.5  # between two reports of progress
+GATHER_S = 1e-5  # a tile under way, for which more may end: each round looks at all that are
 BYTES_A_POINT = 8  # of a file whose header does not tell how many points it has
 MARGIN_M = 0.001
 
@@ -84,6 +85,7 @@ class _Active:
     begin_s: float = field(default_factory=time.monotonic)
     is_asked: bool = False
     lacking: list[int] = field(default_factory=list)
+    used: tuple[DecodedTile, list[Ring]] | None = None
 
 
 class Runner:
@@ -212,13 +214,8 @@ class Runner:
     def _label(self, active: _Active, rings: list[int]) -> None:
         active.is_asked = True
         active.lacking = [number for number in active.neighbours if number in self._broken]
-        self._kept.use(active.number, rings)
-        future = self._workers.label(
-            active.tile,
-            self._kept.clouds[active.number],
-            [self._kept.rings[number] for number in rings],
-            active.task,
-        )
+        active.used = self._kept.used(active.number, rings)
+        future = self._workers.label(active.tile, *active.used, active.task)
         future.add_done_callback(lambda done: self._events.put(("labelled", active.number, done)))
 
     def _next_event(self) -> None:
@@ -227,6 +224,7 @@ class Runner:
             event = self._events.get(timeout=LOOK_S)
         except queue.Empty:
             return
+        time.sleep(GATHER_S * len(self._active))
         while True:
             self._note(*event)
             try:
@@ -234,8 +232,10 @@ class Runner:
             except queue.Empty:
                 break
         active = list(self._active.values())
-        rings = {number for each in active for number in each.neighbours}
-        self._kept.shrink(self._workers.capacity.kept_bytes, {each.number for each in active}, rings)
+        capacity = self._workers.capacity
+        if self._kept.exceeds(capacity):
+            rings = {number for each in active for number in each.neighbours}
+            self._kept.shrink(capacity, {each.number for each in active}, rings)
         self.progress.names = [each.tile.name for each in active]
 
     def _note(self, kind: str, number: int, future: "Future[Any] | None") -> None:
@@ -269,11 +269,14 @@ class Runner:
             return
         self._broken[number] = (state, outcome.detail)
         self._without_ring.add(number)
-        if active := self._active.get(number):
+        active = self._active.get(number)
+        if active and not active.is_asked:
             self._fail(active, outcome.detail, state)
 
     def _note_labelled(self, active: _Active, outcome: TileResult | Problem) -> None:
         active.is_asked = False
+        if active.used:
+            self._kept.free(*active.used)
         if isinstance(outcome, Problem):
             state = self._state_after(active.number, outcome)
             if state is not State.PENDING:

@@ -1,7 +1,8 @@
 """Context between the tiles of a survey: the points along a tile's border, and a tile with those of its neighbours.
 
 ``ring`` is cut from a tile once it is decoded. ``joined`` puts what the rings of the neighbours hold within a buffer
-around a tile behind its points, as context (``Cloud.num_context``), and says where the survey lies (``Cloud.frame``).
+around a tile, its ``window``, behind its points, as context (``Cloud.num_context``), and says where the survey lies
+(``Cloud.frame``). ``within`` is what it takes of a ring, so that the rest of one need not travel.
 The answer then depends on the tile, the rings in the order given, and the frame: on nothing else of how the survey was
 cut, or in which order its tiles were decoded.
 """
@@ -13,11 +14,13 @@ import numpy as np
 
 from app.clouds.cloud import Cloud
 from app.clouds.columns import STRENGTHS
-from app.clouds.units import differ
+from app.clouds.units import Units, differ
 from app.survey.tile import Bounds
 
 CHANNELS = {"rgb": {"color"}, "intensity": {"strength", *STRENGTHS}, "normals": {"normal"}}
 """What models call each channel of a cloud."""
+Window = tuple[float, float, float, float]
+"""Least x and y, and greatest, in the units of a cloud."""
 LAS = ("las", "laz")  # their intensity has the least full scale that holds all values of a file
 
 
@@ -29,7 +32,7 @@ def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str])
     by more than ``width_m``, are left out: those of a damaged file lie anywhere, and would take its neighbours along.
     For neighbours that overlap, the ring must be wider than the buffer by as much as they do.
     """
-    width = _in_units(cloud, width_m)
+    width = _in_units(cloud.units, width_m)
     low, high = np.array(bounds, np.float64).reshape(2, 3)
     is_near, is_inner = np.ones((2, len(cloud)), bool)
     for axis, values in enumerate(cloud.xyz.T):  # comparisons are false for NaN
@@ -58,22 +61,33 @@ def joined(
     that the model does not read are 0 in the context.
     """
     cloud = replace(cloud, warnings=list(cloud.warnings), frame=frame)
-    buffer = _in_units(cloud, buffer_m)[:2]
-    low, high = np.array(bounds, np.float64).reshape(2, 3)[:, :2]
-    (least_x, least_y), (most_x, most_y) = low - buffer, high + buffer
+    around = window(bounds, buffer_m, cloud.units)
     strips = []
     for each in rings:
-        x, y = each.xyz[:, 0], each.xyz[:, 1]
-        rows = np.flatnonzero((x >= least_x) & (x <= most_x) & (y >= least_y) & (y <= most_y))
+        strip = within(each, around)
         lacking = _lacking(cloud, each, columns)
-        if len(rows) and lacking:
+        if len(strip) and lacking:
             cloud.warnings.append(
                 f"A neighbour gives no context, because this tile differs from it in {', '.join(lacking)}: expect "
                 "worse labels along the border."
             )
-        elif len(rows):
-            strips.append(each.taken(rows))
+        elif len(strip):
+            strips.append(strip)
     return _with_context(cloud, strips) if strips else cloud
+
+
+def window(bounds: Bounds, buffer_m: float, units: Units | None) -> Window:
+    """The rectangle within ``buffer_m`` of the ``bounds`` of a tile whose coordinates have ``units``."""
+    buffer = _in_units(units, buffer_m)[:2]
+    low, high = np.array(bounds, np.float64).reshape(2, 3)[:, :2]
+    return (*(low - buffer).tolist(), *(high + buffer).tolist())
+
+
+def within(cloud: Cloud, window: Window) -> Cloud:
+    """The points of ``cloud`` in ``window``, seen from above; a copy."""
+    least_x, least_y, most_x, most_y = window
+    x, y = cloud.xyz[:, 0], cloud.xyz[:, 1]
+    return cloud.taken(np.flatnonzero((x >= least_x) & (x <= most_x) & (y >= least_y) & (y <= most_y)))
 
 
 def _lacking(cloud: Cloud, other: Cloud, columns: Collection[str]) -> list[str]:
@@ -119,8 +133,8 @@ def _with_context(cloud: Cloud, strips: Sequence[Cloud]) -> Cloud:
     )
 
 
-def _in_units(cloud: Cloud, distance_m: float) -> np.ndarray:
-    """float64 (3,), a distance along each axis in the units of the cloud; metres if they are unknown."""
-    if cloud.units is None:
+def _in_units(units: Units | None, distance_m: float) -> np.ndarray:
+    """float64 (3,), a distance along each axis in ``units``; metres if they are unknown."""
+    if units is None:
         return np.full(3, distance_m)
-    return distance_m / np.array([axis.metres for axis in cloud.units.axes])
+    return distance_m / np.array([axis.metres for axis in units.axes])

@@ -48,12 +48,14 @@ class Capacity:
         labels: tiles labelled at once, with those that wait for a device or are being written.
         points: of tiles labelled at once; a tile of more goes alone.
         kept_bytes: of decoded tiles and rings that nobody works on yet.
+        handles: decoded tiles and rings that are open, each of which may be two open files.
     """
 
     decodes: int
     labels: int
     points: int
     kept_bytes: int
+    handles: int
 
 
 class Ring(Protocol):

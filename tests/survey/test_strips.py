@@ -84,6 +84,20 @@ def test_joined_are_the_points_of_the_rings_within_the_buffer_in_their_order():
         assert getattr(answered, name).dtype == getattr(cloud, name).dtype
 
 
+def test_of_a_ring_no_more_is_taken_than_lies_in_the_window_of_the_tile():
+    cloud, rings = make_tile(), [ring_of(make_tile(40, seed=1), 40), ring_of(make_tile(80, seed=2), 80)]
+    for units in (None, Units(*[length(0.3048)] * 3)):
+        cloud.units = units
+        window = strips.window(box(0), 2.0, units)
+        taken = [strips.within(ring, window) for ring in rings]
+        assert 0 < len(taken[0]) < len(rings[0])
+        assert len(taken[1]) == 0
+        whole, some = (strips.joined(cloud, each, box(0), 2.0, READ) for each in (rings, taken))
+        assert whole.num_context == some.num_context == len(taken[0])
+        for name in ("xyz", "rgb", "normals", "intensity"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(some, name))
+
+
 def test_without_neighbours_a_tile_has_no_context():
     cloud = make_tile()
     assert strips.joined(cloud, [], box(0), 5.0, READ).num_context == 0
