@@ -61,4 +61,5 @@ def _parent(pid: int) -> int:
 
 def _children(pid: int) -> Iterator[int]:
     for task in (PROC / str(pid) / "task").glob("*/children"):
-        yield from map(int, task.read_text().split())
+        with suppress(OSError):  # the thread ended meanwhile
+            yield from map(int, task.read_text().split())
