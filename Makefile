@@ -11,6 +11,8 @@ LIB_SOURCES := $(wildcard libs/*/setup.py libs/common/* libs/*/csrc/*/*)
 PYTEST_ARGS ?=
 # more than cores, because servers under test are often waited for
 TEST_WORKERS ?= 3
+# a worker has tests that lie together, so that their servers are started once; who has none left takes over half of another's
+SHARED := --dist worksteal
 FAST_TESTS := tests/clouds tests/networks tests/pickles tests/pipeline tests/zoo tests/test_errors.py tests/test_options.py
 CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 NPM := $(shell command -v npm)
@@ -23,21 +25,21 @@ serve: $(VENV)/.installed
 
 # style, types, import contract, tests; those of the page if there is a Chromium
 test: lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(SHARED) $(PYTEST_ARGS)
 	$(if $(CHROMIUM),$(MAKE) page-test,@echo "no Chromium: the tests of the page were left out")
 
 # what a change breaks most often, in about a minute: without servers, commands and compilers
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(FAST_TESTS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) $(SHARED) $(FAST_TESTS) $(PYTEST_ARGS)
 
 # what seldom breaks and takes long: CUDA code compiled and emulated, sanitizers, damaged files
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(SHARED) -m slow $(PYTEST_ARGS)
 
 # the page in a browser; without the packages of node, axe and the comparison of built files with sources are left out
 page-test: $(VENV)/.installed-dev
 	$(if $(NPM),$(MAKE) viewer-test)
-	$(BIN)/python -m pytest -n 2 -m page tests/page
+	$(BIN)/python -m pytest -n 2 $(SHARED) -m page tests/page
 
 # types, style and unit tests of the page's sources; needs node
 viewer-test: viewer/node_modules
@@ -169,24 +171,25 @@ lock: $(VENV)/.installed-dev
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --upgrade pip setuptools wheel
+	$(PIP_INSTALL) --upgrade pip setuptools wheel ninja
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.python $(LOCK)
 	$(PIP_INSTALL) --constraint $(LOCK) torch numpy
 	touch $@
 
+# ninja, which torch looks for among the programs, compiles on all cores
 $(VENV)/.libs: $(VENV)/.torch $(LIBS) $(LIB_SOURCES)
-	$(PIP_INSTALL) --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
+	PATH=$(abspath $(BIN)):$$PATH $(PIP_INSTALL) --no-build-isolation --no-deps $(addprefix -e ,$(dir $(LIBS)))
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.libs pyproject.toml
 	$(PIP_INSTALL) --constraint $(LOCK) --no-build-isolation -e '.[e57]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.libs pyproject.toml
 	$(PIP_INSTALL) --constraint $(LOCK) --no-build-isolation -e '.[dev,e57]'
-	touch $@
+	touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info libs/*/build libs/*/*.egg-info libs/*/*/*.so

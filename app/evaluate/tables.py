@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from app.clouds.asprs import name_of
 from app.clouds.comparison import Comparison
 from app.confusion import Confusion
 from app.evaluate.calibration import Calibration
-from app.evaluate.evaluation import Evaluation
 from app.evaluate.interval import LEVEL, Interval
+
+if TYPE_CHECKING:
+    from app.evaluate.evaluation import Evaluation  # which takes SciPy; reports of surveys have tables without it
 
 SHOWN_TILES = 200
 NONE = "–"
@@ -31,7 +33,7 @@ class Table:
     shares: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
 
-def tables(found: Evaluation, most_tiles: int = SHOWN_TILES) -> list[Table]:
+def tables(found: "Evaluation", most_tiles: int = SHOWN_TILES) -> list[Table]:
     """All tables of an evaluation, the most important first, with the ``most_tiles`` worst tiles."""
     return [
         class_table(found.comparison, found.points, found.intervals),
@@ -118,7 +120,7 @@ def calibration_table(found: Calibration) -> Table:
     return Table("Calibration", ["confidence", "points", "mean confidence", "accuracy"], rows, words)
 
 
-def _whole_table(found: Evaluation) -> Table:
+def _whole_table(found: "Evaluation") -> Table:
     named = {"mean IoU": "mean_iou", "overall accuracy": "accuracy", "Cohen's kappa": "kappa"}
     spans = {name: _span(each.low, each.high) for name, each in found.intervals.items() if each.low.ndim == 0}
     rows = [
@@ -134,7 +136,7 @@ def _whole_table(found: Evaluation) -> Table:
     return Table("All classes", ["", "by points", *([INTERVAL] if spans else []), "by m²"], rows)
 
 
-def _tile_table(found: Evaluation, most: int) -> Table:
+def _tile_table(found: "Evaluation", most: int) -> Table:
     def mean(tile: tuple[str, Confusion]) -> float:
         return float(np.nan_to_num(tile[1].mean_iou, nan=2.0))
 

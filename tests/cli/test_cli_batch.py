@@ -13,7 +13,7 @@ from tests.small_disk import small_disk
 from tests.survey.survey_files import las
 from tests.survey.survey_runs import TILES, digests, rows, write_land
 
-OPTIONS = ("--device", "cpu", "--threads", 1, "--buffer", 8)
+OPTIONS = ("--device", "cpu", "--threads", 1, "--readers", 1, "--buffer", 8)
 END_S = 120
 SIDE = 5
 

@@ -89,6 +89,12 @@ def test_an_experiment_is_pulled_and_served_and_its_cache_is_enough_later(
     assert json.loads(done.stdout)["sha256"][str(tmp_path / "more" / NAME / "model/model_best.pth")] == SHA256
 
 
+def test_torch_is_not_loaded(pull, rooms, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    done = pull(f"hf://lab/rooms/{NAME}", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_pinned_revision_stays_what_it_was(pull, rooms, tmp_path):
     pinned = rooms.names["main"]
     rooms.names["refs/pr/1"] = pinned

@@ -16,7 +16,7 @@ from tests.survey.survey_store import object_store, use
 
 pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
-OPTIONS = ("--device", "cpu", "--threads", 1, "--buffer", 8)
+OPTIONS = ("--device", "cpu", "--threads", 1, "--readers", 1, "--buffer", 8)
 OUT = "s3://tiles/out put"
 SIDE = 4
 END_S = 120

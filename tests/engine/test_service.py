@@ -325,7 +325,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize(
-    ("module", "unwanted"), [("app.engine.service", {"torch"}), ("app.engine.process", {"flask", "laspy"})]
+    ("module", "unwanted"), [("app.http.gunicorn", {"torch", "scipy"}), ("app.engine.process", {"flask", "laspy"})]
 )
 def test_process_stays_free_of_what_it_must_not_import(module, unwanted):
     code = f"import sys, {module}; sys.exit(bool({unwanted!r} & sys.modules.keys()))"

@@ -48,7 +48,7 @@ class Server:
         self.log = log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        values = {"models": MODEL, "port": self.port, "device": "cpu", "threads": 1} | settings
+        values = {"models": MODEL, "port": self.port, "device": "cpu", "threads": 1, "readers": 1} | settings
         self.environment = {f"POINTSERVE_{name.upper()}": str(value) for name, value in values.items()}
         self.log.write_bytes(b"")
         self.process = self.start()
