@@ -5,7 +5,7 @@ command line into one line and an exit code. Messages say what was wrong, what w
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 DETAIL_CHARS = 2000
 MAX_COLUMNS, COLUMN_CHARS = 256, 100  # of those that a problem lists
@@ -35,18 +35,27 @@ class Problem(Exception):
 
     ``detail`` is shown to the user as it stands; a client's words in it may be long, so it is ``shortened``.
     ``retry_after_s`` is sent as Retry-After if it is set. ``columns`` are those of a file whose names do not
-    say what they hold, ``MAX_COLUMNS`` of them at most.
+    say what they hold, ``MAX_COLUMNS`` of them at most; ``options`` says of each option whose value is refused what was
+    wrong.
     """
 
     status = 500
     title = "Internal error"
 
-    def __init__(self, detail: str, *, retry_after_s: float | None = None, columns: Sequence[str] = ()):
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        columns: Sequence[str] = (),
+        options: Mapping[str, str] | None = None,
+    ):
         detail = shortened(detail)
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.columns = [shortened(name, COLUMN_CHARS) for name in columns[:MAX_COLUMNS]]
+        self.options = dict(options or {})
 
 
 class BadRequest(Problem):

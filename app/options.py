@@ -228,6 +228,7 @@ class Options:
     within: Annotated[str, AfterValidator(_area)] = Field(
         default="",
         max_length=MAX_CHARS,
+        json_schema_extra={"format": "area"},
         description="Points outside keep the file's class: xmin,ymin,xmax,ymax, or a GeoJSON Polygon or MultiPolygon, "
         "in the coordinate system of the file.",
     )
@@ -311,7 +312,8 @@ def parse(
             problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
             found.setdefault(str(item["loc"][0]), problem)
     if unknown or found:
-        raise BadRequest(_sentence(unknown, found, accepted))
+        of_options = {name: problem for name, problem in found.items() if name in NAMES}
+        raise BadRequest(_sentence(unknown, found, accepted), options=of_options)
     return options
 
 

@@ -24,7 +24,7 @@ TO_WEBP = """async (png) => {
 
 
 def main() -> None:
-    """Classes, comparison, channels, a job, a walk in the dark, a phone."""
+    """Classes, comparison, channels, a job, a walk in the dark, refined classes, a phone."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         jobs = Path(folder) / "jobs"
@@ -66,6 +66,18 @@ def main() -> None:
             dark.open("/#sample=forest&color=height&size=4")
             dark.wait_classes()
             save(dark, "page-dark")
+            refined = Driver(browser.new_page(viewport={"width": 1200, "height": 720}, color_scheme="light"), server)
+            refined.open("/#sample=village&option.noise=true&option.vegetation_heights=0.5,2&option.smooth=8")
+            refined.wait_classes()
+            refined.tab.click("#refine summary")
+            refined.tab.click("text=Draw a box")
+            refined.click_at(0.35, 0.45)
+            refined.click_at(0.62, 0.6)
+            refined.tab.click("#again")
+            refined.tab.wait_for_selector("#refined li:has-text('kept')", timeout=600_000)
+            refined.wait_classes()
+            refined.tab.locator("#legend-section").evaluate("(box) => box.scrollIntoView()")
+            save(refined, "page-refine")
             phone = Driver(
                 browser.new_page(viewport={"width": 390, "height": 780}, is_mobile=True, has_touch=True), server
             )

@@ -17,6 +17,8 @@ from app.clouds.principal import principal_colors
 MAGIC = b"PSVIEW\x00\x01"
 BLOCK_POINTS = 1 << 16
 ALIGNMENT = 4  # every column of a block begins at a multiple of so many bytes
+SHOWN = (0.005, 0.995)  # quantiles at which the scale of a field ends, whatever a few strange points have
+MISSING = 0xFFFF  # what a point without a value has as a field of numbers, if any point has none
 FINE_STEP = 0.01  # 16 bits an axis if they give a step of so much or less, in the file's unit; else 32
 
 
@@ -24,7 +26,8 @@ FINE_STEP = 0.01  # 16 bits an axis if they give a step of so much or less, in t
 class StoredColumn:
     """Values (N,) or (N, C) of one name as they are stored; the true value is ``offset + step * stored``.
 
-    ``scale`` says how to show a field of numbers: the ``range`` of its true values and their ``unit``.
+    ``scale`` says how to show a field of numbers: the ``range`` of its true values, their ``unit``, and what stands for
+    none (``missing``).
     """
 
     name: str
@@ -101,14 +104,21 @@ def _columns(
 
 
 def _of_field(declared: OutputField, values: np.ndarray, num_classes: int) -> StoredColumn:
-    """The column of a field of one number a point: ids, or numbers on a scale; a byte for those from 0 to 1."""
+    """The column of a field of one number a point, of points in random order: ids, or numbers on a scale; a byte for
+    those from 0 to 1."""
     if declared.kind == "i":
         return _ids(declared.column_name, values)
-    values = np.nan_to_num(values, posinf=0, neginf=0)
-    limits = [float(values.min(initial=0)), float(values.max(initial=0))]
+    is_known = np.isfinite(values)
+    sample = values[:BLOCK_POINTS][is_known[:BLOCK_POINTS]]
+    limits = np.quantile(sample, SHOWN).tolist() if len(sample) else [0.0, 0.0]
+    values = np.where(is_known, values, 0)
     if declared.greatest:
         limits = [0.0, declared.greatest(num_classes)]
     scale = {"range": limits, "unit": declared.unit}
+    if not is_known.all():
+        stored = _scaled(declared.column_name, values, np.dtype("<u2"), MISSING - 1)
+        stored.values[~is_known] = MISSING
+        return replace(stored, scale={**scale, "missing": MISSING})
     if limits == [0, 1]:
         shares = np.rint(np.clip(values, 0, 1) * 255)
         return StoredColumn(declared.column_name, shares.astype("u1"), 1 / 255, 0, scale)
@@ -138,11 +148,12 @@ def _positions(xyz: np.ndarray, rows: np.ndarray) -> StoredColumn:
     return StoredColumn("position", stored.astype(dtype), step.tolist(), low.tolist())
 
 
-def _scaled(name: str, values: np.ndarray, dtype: np.dtype) -> StoredColumn:
-    """``values`` over the whole range of ``dtype``; whole numbers that fit stay what they are."""
+def _scaled(name: str, values: np.ndarray, dtype: np.dtype, largest: int | None = None) -> StoredColumn:
+    """``values`` over the range of ``dtype``, up to ``largest`` if that is given; whole numbers that fit stay what they
+    are."""
     values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-    largest = np.iinfo(dtype).max
+    largest = largest or int(np.iinfo(dtype).max)
     if low >= 0 and high <= largest and (values == np.rint(values)).all():
         return StoredColumn(name, values.astype(dtype), 1, 0)
     step = (high - low) / largest or 1.0

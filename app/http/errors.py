@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from apiflask import APIFlask
@@ -30,6 +30,7 @@ def problem_response(
     headers: Iterable[tuple[str, str]] = (),
     retry_after_s: float | None = None,
     columns: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
 ) -> Response:
     """The one shape of an error; ``detail`` is ``shortened``."""
     detail = shortened(detail)
@@ -37,6 +38,8 @@ def problem_response(
     body = problem_details(status, title, detail, request_id())
     if columns:
         body["columns"] = list(columns)
+    if options:
+        body["options"] = dict(options)
     text = json.dumps(body, ensure_ascii=False) + "\n"
     response = Response(text.encode("utf-8", "replace"), status, mimetype=MEDIA_TYPE)
     for name, value in headers:
@@ -51,7 +54,12 @@ def from_problem(problem: Problem) -> Response:
     if problem.status == 500:
         log.error("problem", detail=problem.detail, request_id=request_id(), exc_info=problem)
     return problem_response(
-        problem.status, problem.title, problem.detail, retry_after_s=problem.retry_after_s, columns=problem.columns
+        problem.status,
+        problem.title,
+        problem.detail,
+        retry_after_s=problem.retry_after_s,
+        columns=problem.columns,
+        options=problem.options,
     )
 
 

@@ -42,6 +42,7 @@ WHY = {
     504: "The work took longer than allowed",
     507: "The disk is full, jobs take all that they may, or the folder for large bodies is gone",
 }
+WORDS = "x-enumDescriptions"  # what the values of an enum mean, by value
 ANYWHERE = (400, 408, 414, 417, 431, 501, 503)  # before a request reaches its view
 
 
@@ -148,6 +149,7 @@ def complete(spec: Any) -> Any:
     spec["paths"]["/diagnostics"]["get"]["parameters"] = [DEEP]
     predict = spec["paths"]["/predict"]["post"]
     options = properties()
+    options["fields"]["items"][WORDS] = {name: f"{field.text}." for name, field in fields.FIELDS.items()}
     predict["parameters"] = [_parameter(name, schema) for name, schema in options.items()]
     predict["requestBody"] = _body(options)
     describe_jobs(spec, predict)
@@ -166,7 +168,8 @@ def _schemas() -> dict[str, Schema]:
     kinds = [(name, "validation", TypeAdapter(kind)) for name, kind in _bodies.items()]
     found: dict[str, Schema] = TypeAdapter.json_schemas(kinds, ref_template=TEMPLATE)[1]["$defs"]
     found["Prediction"]["properties"] |= {field.array_name: _values(field) for field in fields.OUTPUTS.values()}
-    found["StepCount"]["properties"]["step"]["enum"] = [step.name for step in STEPS]
+    steps = {step.name: step.description for step in STEPS}
+    found["StepCount"]["properties"]["step"] |= {"enum": list(steps), WORDS: steps}
     found["Prediction"]["required"].append(fields.LABELS.array_name)
     return found
 

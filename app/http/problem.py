@@ -20,6 +20,9 @@ class ProblemDetails(TypedDict):
     columns: NotRequired[
         Annotated[list[str], Field(description="Columns of the file, if their names do not say what they hold.")]
     ]
+    options: NotRequired[
+        Annotated[dict[str, str], Field(description="What was wrong with each option whose value is not accepted.")]
+    ]
 
 
 def problem_details(status: int, title: str, detail: str, request_id: str) -> ProblemDetails:

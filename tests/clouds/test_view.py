@@ -68,6 +68,26 @@ def test_every_value_comes_back_under_its_index(num_points: int):
         np.testing.assert_array_equal(codes[columns["reference"]], tile.extra["classification"][index])
 
 
+def test_points_without_a_height_have_none():
+    tile, answer = survey(1000)
+    heights = np.random.default_rng(2).normal(4, 9, 1000).astype(np.float32)
+    heights[::7] = np.nan
+    answer.fields["height_above_ground"] = heights
+    header, columns = take_apart(view.write(tile, answer, None))
+    column = next(each for each in header["columns"] if each["name"] == "height_above_ground")
+    known = np.isfinite(heights[columns["index"]])
+    found = columns["height_above_ground"]
+    np.testing.assert_allclose(found[known], heights[columns["index"]][known], atol=0.01)
+    np.testing.assert_allclose(found[~known], column["offset"] + column["step"] * column["missing"])
+    assert found[known].max() < found[~known].min()
+    assert column["range"] == pytest.approx(np.nanquantile(heights, view.SHOWN).tolist())
+    assert column["unit"] == "m"
+    heights[:] = np.nan
+    header, columns = take_apart(view.write(tile, answer, None))
+    column = next(each for each in header["columns"] if each["name"] == "height_above_ground")
+    assert set(columns["height_above_ground"]) == {column["missing"]}
+
+
 def test_the_first_block_is_an_even_sample():
     tile, answer = survey(140_001)
     _, columns = take_apart(view.write(tile, answer, None))

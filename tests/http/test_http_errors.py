@@ -19,7 +19,7 @@ def problem(response: requests.Response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     body = response.json()
-    assert set(body) == {"type", "title", "status", "detail", "error", "request_id"}
+    assert set(body) - {"options"} == {"type", "title", "status", "detail", "error", "request_id"}
     assert body["status"] == status
     assert body["error"] == body["detail"]
     assert body["request_id"] == response.headers["X-Request-Id"]
@@ -60,6 +60,12 @@ def test_all_bad_options_are_told_at_once_also_from_a_form(server: Server):
     detail = problem(server.post(files={"file": clouds.ply()}, data={"mode": "slow", "wat": "1"}), 400)
     assert "slow" in detail
     assert "'wat'" in detail
+
+
+def test_what_is_wrong_is_told_by_option(server: Server):
+    body = server.post("/predict?smooth=1&within=a&seed=3&nothing=1", data=clouds.ply()).json()
+    assert set(body["options"]) == {"smooth", "within"}
+    assert all(f"{name}: {problem}" in body["detail"] for name, problem in body["options"].items())
 
 
 def test_unknown_model_is_404_and_names_those_there_are(server: Server):

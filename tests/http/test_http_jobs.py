@@ -169,6 +169,9 @@ def test_an_answer_is_shown_with_codes_of_the_request_and_with_what_the_file_kee
     shown = {each["asprs"]: each["count"] for each in header["classes"] if each["count"]}
     assert shown == dict(zip(codes.tolist(), counts.tolist(), strict=True))
     assert max(shown) >= 64
+    alone = service.post("/predict", params=query | {"output": "view"}, data=clouds.laz())
+    assert header["refined"] == view_header(alone.content)["refined"]
+    assert [each["step"] for each in header["refined"]] == ["classes", "kept"]
 
 
 def view_header(data: bytes) -> dict[str, Any]:

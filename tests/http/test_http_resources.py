@@ -120,6 +120,10 @@ def test_openapi_describes_every_path_and_option(server: Server):
     references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(spec)))
     assert references <= set(spec["components"]["schemas"])
     assert server.url not in json.dumps(spec)
+    step = spec["components"]["schemas"]["StepCount"]["properties"]["step"]
+    assert set(step["x-enumDescriptions"]) == set(step["enum"])
+    wanted = next(p["schema"]["items"] for p in predict["parameters"] if p["name"] == "fields")
+    assert set(wanted["x-enumDescriptions"]) == set(wanted["enum"])
 
 
 def test_docs_load_nothing_from_elsewhere_and_run_no_script(server: Server):

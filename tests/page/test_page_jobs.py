@@ -1,6 +1,7 @@
 """Jobs on the page: files become one, it is followed, its files are seen from above and in the picture."""
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -145,6 +146,24 @@ def test_a_finished_file_is_shown_with_the_labels_of_its_answer(page: Driver, su
         page.tab.click(".job a:has-text('Download')")
     names = zipfile.ZipFile(waiting.value.path()).namelist()
     assert {"sw.laz", "se.laz", "report.html"} <= set(names)
+
+
+def test_options_of_refinement_go_for_a_job_and_each_file_tells_what_they_changed(page: Driver, survey: list[Path]):
+    page.tab.click("#refine summary")
+    page.tab.fill("[name=smooth]", "1")
+    page.tab.set_input_files("#file", survey[:2])
+    page.tab.wait_for_selector(".upload .warning")
+    page.errors.clear()  # the browser itself logs answers of 4xx
+    assert "expected 2 or more" in page.tab.inner_text("#fault-smooth")
+    page.tab.fill("[name=smooth]", "8")
+    border = [[548_200 + 4000 * np.cos(angle), 5_803_400 + 4000 * np.sin(angle)] for angle in np.linspace(0, 6, 200)]
+    page.tab.fill("[name=within]", json.dumps({"type": "Polygon", "coordinates": [border]}))
+    page.tab.set_input_files("#file", survey[:2])
+    wait_ended(page, "done")
+    tile(page, "sw.laz").click()
+    page.wait_classes()
+    told = [text.split(":")[0] for text in page.tab.locator("#refined li").all_inner_texts()]
+    assert told == ["smooth", "kept"]
 
 
 def test_keys_reach_every_file_of_the_map(page: Driver, survey: list[Path]):

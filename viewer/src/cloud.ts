@@ -9,8 +9,9 @@ export interface Part extends Block {
   places: Float32Array;
 }
 
-/** Shares of a point: of the chosen field, of intensity, of the comparison. A multiple of 4 bytes is what cards like. */
+/** Shares of a point: of the chosen field, of intensity, of the comparison, and 1 where it has no value of the field. */
 const SHARES = 4;
+const HEIGHTS = 1000; // points that say how high an area lies
 
 export class Cloud {
   readonly parts: Part[] = [];
@@ -61,6 +62,17 @@ export class Cloud {
       if (this.core.containsPoint(place)) out.push(place);
     }
     return out;
+  }
+
+  /** Where `corners` of the file lie, each at the height of the nearest of some points. */
+  laid(corners: [x: number, y: number][]): THREE.Vector3[] {
+    const known = this.sample(HEIGHTS);
+    return corners.map(([x, y]) => {
+      const place = new THREE.Vector3(x, y, 0).sub(this.middle).multiply(this.metres);
+      const away = (other: THREE.Vector3) => (other.x - place.x) ** 2 + (other.y - place.y) ** 2;
+      const nearest = known.reduce((best, other) => (away(other) < away(best) ? other : best), known[0] ?? place);
+      return place.setZ(nearest.z);
+    });
   }
 
   has(name: string): boolean {
@@ -169,7 +181,9 @@ export class Cloud {
     const [low, high] = known.range;
     const stored = block.columns[this.field];
     for (let i = 0; i < stored.length; i++) {
-      shares[SHARES * i] = clamped((255 * (value(known, stored[i]) - low)) / (high - low || 1));
+      const told = value(known, stored[i]);
+      shares[SHARES * i] = clamped((255 * (told - low)) / (high - low || 1));
+      shares[SHARES * i + 3] = Number.isNaN(told) ? 255 : 0;
     }
   }
 }

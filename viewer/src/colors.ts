@@ -2,14 +2,15 @@
 
 import * as THREE from "three";
 import type { Cloud } from "./cloud";
+import { titleOf } from "./declared";
 import { by, options, show } from "./dom";
 import { column, scaled } from "./header";
 import { plain } from "./numbers";
-import { type Color, DIFFERENT, NOT_COMPARED, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
+import { type Color, DIFFERENT, MISSING, NOT_COMPARED, SAME, UNKNOWN, classColors, onScale, safeColors } from "./palette";
 import { MODES, type Mode, shaderMode, table } from "./shader";
 import type { Stage } from "./stage";
 
-/** How modes are called here, if not by their name. */
+/** How modes are called here, if not by the name of their column. */
 const TITLES: Record<Mode, string> = { rgb: "its own color", features: "principal components" };
 const STEPS = 256;
 
@@ -27,6 +28,7 @@ export class Colors {
     uniforms.same.value = vector(SAME);
     uniforms.different.value = vector(DIFFERENT);
     uniforms.notCompared.value = vector(NOT_COMPARED);
+    uniforms.missing.value = vector(MISSING);
     for (const control of [this.mode, this.palette, this.size, this.edges]) {
       control.addEventListener("input", () => this.changed());
     }
@@ -42,7 +44,7 @@ export class Colors {
   offer(cloud: Cloud, wanted: { color: Mode; palette: "safe" | "model"; size: number; edges: boolean }): void {
     const [first, ...others] = MODES.filter((mode) => mode === "class" || mode === "height" || cloud.has(mode));
     const there: Mode[] = [first, ...scaled(cloud.header).map(({ name }) => name), ...others];
-    options(this.mode, there.map((mode) => [mode, TITLES[mode] ?? mode]));
+    options(this.mode, there.map((mode) => [mode, TITLES[mode] ?? titleOf(mode)]));
     this.mode.value = there.includes(wanted.color) ? wanted.color : "class";
     this.palette.value = wanted.palette;
     this.size.value = String(wanted.size);

@@ -42,6 +42,8 @@ export interface Column {
   /** Of a field with a number a point: where its scale begins and ends, and the unit, '' for none. */
   range?: [number, number];
   unit?: string;
+  /** What is stored of points without a value, absent where all have one. */
+  missing?: number;
 }
 
 /** The unit of an axis: so many metres each, and who says so; `assumed` where nobody does. */
@@ -97,8 +99,9 @@ export function scaled(header: Header): Column[] {
   return header.columns.filter((known) => known.range !== undefined);
 }
 
-/** The true value of a stored one. */
+/** The true value of a stored one, NaN where the point has none. */
 export function value(column: Column, stored: number, component = 0): number {
+  if (stored === column.missing) return Number.NaN;
   const of = (given: number | number[] | undefined, otherwise: number) =>
     given === undefined ? otherwise : typeof given === "number" ? given : given[component];
   return of(column.offset, 0) + of(column.step, 1) * stored;

@@ -1,7 +1,7 @@
 /** What the page asks the service about jobs. */
 
 import { eventsIn } from "./events";
-import { type Choices, checked, json, problemOf, queryOf } from "./service";
+import { type Choices, asked, checked, json, problemOf, textsOf } from "./service";
 
 export const STATES = ["pending", "running", "done", "failed", "quarantined", "context"] as const;
 export type FileState = (typeof STATES)[number];
@@ -106,7 +106,8 @@ export async function viewOf(id: string, file: JobFile, signal: AbortSignal): Pr
 
 /** Send `files` as one job; `onSent` follows how much is on its way. Only XMLHttpRequest tells that. */
 export function submitJob(files: File[], choices: Choices, signal: AbortSignal, onSent: (sent: number, all: number) => void): Promise<Job> {
-  const form = new FormData();
+  const { query, form: long } = asked(textsOf(choices));
+  const form = long ?? new FormData();
   for (const file of files) form.append("file", file, file.name);
   const request = new XMLHttpRequest();
   return new Promise((resolve, reject) => {
@@ -120,7 +121,7 @@ export function submitJob(files: File[], choices: Choices, signal: AbortSignal, 
     request.onabort = () => reject(new DOMException("given up", "AbortError"));
     request.onloadend = () => signal.removeEventListener("abort", stop);
     signal.addEventListener("abort", stop);
-    request.open("POST", `jobs?${queryOf(choices)}`);
+    request.open("POST", `jobs?${query}`);
     request.send(form);
   });
 }

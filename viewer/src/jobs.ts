@@ -107,7 +107,9 @@ export class Jobs implements Deeds {
 
   private async submit(files: File[]): Promise<void> {
     show(by("jobs-section"), true);
-    const job = await upload(files, this.session.options.choices);
+    const { options } = this.session;
+    options.absolve();
+    const job = await upload(files, options.choices, (error) => options.refuse(error));
     if (!job) return;
     this.put(job);
     this.select(job);

@@ -4,6 +4,8 @@ import type { Navigation } from "./navigation";
 import type { Choices } from "./service";
 import type { Comparison, Mode } from "./shader";
 
+const OPTION = "option."; // before the name of an option that is one of `Choices.refine`
+
 export interface View {
   /** Name of a sample, or ''. */
   sample: string;
@@ -43,6 +45,7 @@ export function toHash(view: View): string {
   set("units", view.choices.units, "");
   set("crs", view.choices.crs, "");
   set("fields", view.choices.fields.join("."), "confidence");
+  for (const [name, value] of Object.entries(view.choices.refine)) query.set(OPTION + name, value);
   set("color", view.color, "class");
   set("palette", view.palette, "safe");
   set("size", view.size, 3);
@@ -81,6 +84,7 @@ export function fromHash(hash: string): View {
       units: text("units"),
       crs: text("crs"),
       fields: list("fields", ".", "confidence"),
+      refine: Object.fromEntries([...query].flatMap(([name, value]) => (name.startsWith(OPTION) ? [[name.slice(OPTION.length), value]] : []))),
     },
     color: text("color", "class") as Mode,
     palette: text("palette") === "model" ? "model" : "safe",

@@ -23,11 +23,11 @@ function start(): void {
     ["[1-9]", "1 – 9", "hide or show a class", (event) => viewer.toggleClass(Number(event.key) - 1)],
     ["0", "0", "show all classes", () => viewer.showAll()],
     ["v", "V", "next way of comparing with the file", () => viewer.nextComparison()],
-    ["p", "P", "read the point in the middle", () => viewer.pickMiddle()],
+    ["p", "P", "read the point in the middle", () => viewer.probe.pickMiddle()],
     ["m", "M", "measure", () => by("measure").click()],
     ["t", "T", "dark or light", () => switchTheme()],
     ...(jobs ? [["j", "J", "map of the job, or the cloud", () => jobs.toggleMap()] satisfies Command] : []),
-    ["escape", "Esc", "close what was picked or measured", () => (jobs?.isMapShown ? jobs.toggleMap() : viewer.leave())],
+    ["escape", "Esc", "close what was picked or measured", () => (jobs?.isMapShown ? jobs.toggleMap() : viewer.probe.leave())],
   ]);
   void session.start();
 }

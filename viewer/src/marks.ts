@@ -8,6 +8,8 @@ const SVG = "http://www.w3.org/2000/svg";
 export class Marks {
   picked: THREE.Vector3 | null = null;
   line: THREE.Vector3[] = [];
+  /** Borders of an area, each closed. */
+  rings: THREE.Vector3[][] = [];
 
   constructor(
     private root: SVGElement,
@@ -16,7 +18,7 @@ export class Marks {
 
   draw(): void {
     const { clientWidth: width, clientHeight: height } = this.stage.canvas;
-    const shapes: SVGElement[] = [];
+    const shapes: SVGElement[] = this.rings.map((ring) => shape("path", { class: "area", d: this.border(ring, width, height) }));
     const line = this.line.map((place) => this.project(place, width, height));
     for (let i = 1; i < line.length; i++) {
       const [from, to] = [line[i - 1], line[i]];
@@ -30,6 +32,18 @@ export class Marks {
     const picked = this.picked && this.project(this.picked, width, height);
     if (picked) shapes.push(shape("circle", { cx: picked.x, cy: picked.y, r: 8, class: "picked" }));
     this.root.replaceChildren(...shapes);
+  }
+
+  /** A path along `ring` without what lies behind the camera. */
+  private border(ring: THREE.Vector3[], width: number, height: number): string {
+    let isDrawn = false;
+    const steps = [...ring, ring[0]].map((corner) => {
+      const to = this.project(corner, width, height);
+      const step = to ? `${isDrawn ? "L" : "M"}${to.x} ${to.y}` : "";
+      isDrawn = to !== null;
+      return step;
+    });
+    return steps.join("");
   }
 
   private project(place: THREE.Vector3, width: number, height: number): { x: number; y: number } | null {

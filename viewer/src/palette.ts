@@ -9,6 +9,8 @@ export const DIFFERENT: Color = [213, 94, 0];
 export const SAME: Color = [120, 140, 160];
 /** Of points whose class in the file is none that the model knows. */
 export const NOT_COMPARED: Color = [60, 70, 80];
+/** Of points without a value of what is shown; no color of the scale. */
+export const MISSING: Color = [204, 121, 167];
 
 /** After Okabe and Ito: told apart by color-blind eyes. */
 const SAFE: Color[] = [
@@ -26,7 +28,8 @@ const MEANINGS: [RegExp, Color][] = [
   [/high vegetation|medium vegetation|vegetation|tree/, [0, 158, 115]],
   [/building|roof|house/, [213, 94, 0]],
   [/water/, [0, 114, 178]],
-  [/never classified|unclassified|noise|ignored|unlabel/, UNKNOWN],
+  [/noise/, [204, 121, 167]],
+  [/never classified|unclassified|ignored|unlabel/, UNKNOWN],
 ];
 const GOLDEN = 0.6180339887;
 

@@ -1,13 +1,23 @@
-/** Warnings, and where the time went. */
+/** What is told beside a result: what refined the classes, warnings, and where the time went. */
 
-import { by, make } from "./dom";
+import { titleOf } from "./declared";
+import { by, make, show } from "./dom";
 import type { Header } from "./header";
-import { count, milliseconds } from "./numbers";
+import { milliseconds, several, share } from "./numbers";
 
-export function report({ warnings, refined = [] }: Header, timings_ms: Record<string, number>): void {
-  const list = warnings.length ? warnings.map((text) => make("li", { className: "warning" }, text)) : [make("li", {}, "No warnings.")];
-  list.push(...refined.map(({ step, changed }) => make("li", {}, `Refined: ${step} changed ${count(changed)} points.`)));
-  by("warnings").replaceChildren(...list);
+/** Tell what became of the classes; `steps` says what each step does. */
+export function tell({ warnings, refined = [], num_points }: Header, steps: Record<string, string>): void {
+  const done = refined.map(({ step, changed }) => {
+    const what = changed ? `${several(changed, "point")} got another class (${share(changed, num_points)})` : "no point got another class";
+    const title = make("summary", {}, make("strong", {}, titleOf(step)), `: ${what}`);
+    return make("li", {}, make("details", {}, title, make("p", { className: "quiet" }, steps[step] ?? "")));
+  });
+  fill("refined", done);
+  fill("warnings", warnings.map((text) => make("li", { className: "warning" }, text)));
+}
+
+/** Tell milliseconds by stage. */
+export function report(timings_ms: Record<string, number>): void {
   const whole = Object.values(timings_ms).reduce((sum, value) => sum + value, 0);
   const rows = Object.entries(timings_ms).map(([stage, value]) => {
     const bar = make("span", { className: "bar" });
@@ -21,4 +31,9 @@ export function report({ warnings, refined = [] }: Header, timings_ms: Record<st
 export function serverTiming(header: string): Record<string, number> {
   const entries = header.split(",").map((part) => part.trim().match(/^([\w-]+);dur=([\d.]+)$/));
   return Object.fromEntries(entries.flatMap((found) => (found ? [[found[1], Number(found[2])]] : [])));
+}
+
+function fill(id: string, rows: HTMLLIElement[]): void {
+  by(id).replaceChildren(...rows);
+  show(by(id), rows.length > 0);
 }

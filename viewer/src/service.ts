@@ -23,7 +23,7 @@ export interface Sample {
 export interface Choices {
   model: string;
   mode: string;
-  /** Most passes of an exact mode, '' for the server's limit. */
+  /** Most passes of a mode of several, '' for the server's limit. */
   max_passes: string;
   /** Which of the datasets that the model was trained on, '' for the usual one. */
   condition: string;
@@ -34,6 +34,8 @@ export interface Choices {
   /** Their coordinate system, '' for what the file says. */
   crs: string;
   fields: string[];
+  /** Options without a control of their own on the page, by name. */
+  refine: Record<string, string>;
 }
 
 export interface Stage {
@@ -44,15 +46,17 @@ export interface Stage {
 }
 
 const POLL_MS = 400;
+const MOST_QUERY_CHARS = 3000; // servers take addresses of at most 4094
 const CHOSEN = ["model", "mode", "max_passes", "condition", "format", "columns", "units", "crs"] as const;
 
 /** An answer that says in words what went wrong. */
 export class Problem extends Error {
-  /** `columns` are those of a file whose channels could not be told from their names. */
+  /** `columns` are those of a file whose channels could not be told from their names, `options` what was wrong by option. */
   constructor(
     text: string,
     readonly status: number,
     readonly columns: string[] = [],
+    readonly options: Record<string, string> = {},
   ) {
     super(text);
   }
@@ -64,13 +68,6 @@ export async function models(): Promise<Model[]> {
 
 export async function samples(): Promise<Sample[]> {
   return (await json<{ samples: Sample[] }>("samples")).samples;
-}
-
-/** Values that an option of POST /predict may take. */
-export async function accepted(): Promise<Record<string, string[]>> {
-  const spec = await json<Spec>("openapi.json");
-  const parameters = spec.paths["/predict"].post.parameters;
-  return Object.fromEntries(parameters.map(({ name, schema }) => [name, listed(schema)]));
 }
 
 export async function download(url: string, signal: AbortSignal): Promise<Blob> {
@@ -86,25 +83,38 @@ export async function predict(
   signal: AbortSignal,
   onStage: (stage: Stage) => void,
 ): Promise<Response> {
-  const query = queryOf(choices);
-  query.set("output", output);
-  query.set("filename", filename);
+  const { query, form } = asked({ ...textsOf(choices), output, filename });
   const id = identifier();
   const stop = follow(id, onStage);
   try {
-    const headers = { "X-Request-Id": id, "Content-Type": "application/octet-stream" };
-    return await checked(await fetch(`predict?${query}`, { method: "POST", body: file, headers, signal }));
+    const headers = { "X-Request-Id": id, ...(form ? {} : { "Content-Type": "application/octet-stream" }) };
+    form?.append("file", file, filename);
+    return await checked(await fetch(`predict?${query}`, { method: "POST", body: form ?? file, headers, signal }));
   } finally {
     stop();
   }
 }
 
-/** What was chosen, as options of a request. */
-export function queryOf(choices: Choices): URLSearchParams {
-  const query = new URLSearchParams();
-  for (const name of CHOSEN) if (choices[name]) query.set(name, choices[name]);
-  if (choices.fields.length) query.set("fields", choices.fields.join(","));
-  return query;
+/** What was chosen, by the option of a request. */
+export function textsOf(choices: Choices): Record<string, string> {
+  const own = Object.fromEntries(CHOSEN.map((name) => [name, choices[name]]));
+  return { ...own, fields: choices.fields.join(","), ...choices.refine };
+}
+
+/** Options that are given as a query, and those that are too long for an address as a form, null without any. */
+export function asked(texts: Record<string, string>): { query: URLSearchParams; form: FormData | null } {
+  const given = Object.entries(texts).filter(([, text]) => text);
+  const query = new URLSearchParams(given);
+  const long: [string, string][] = [];
+  for (const entry of given.sort(([, a], [, b]) => b.length - a.length)) {
+    if (query.toString().length <= MOST_QUERY_CHARS) break;
+    query.delete(entry[0]);
+    long.push(entry);
+  }
+  if (!long.length) return { query, form: null };
+  const form = new FormData();
+  for (const [name, text] of long) form.append(name, text);
+  return { query, form };
 }
 
 function follow(id: string, onStage: (stage: Stage) => void): () => void {
@@ -123,21 +133,6 @@ function follow(id: string, onStage: (stage: Stage) => void): () => void {
   return () => clearInterval(timer);
 }
 
-interface Schema {
-  enum?: string[];
-  const?: string;
-  anyOf?: Schema[];
-  items?: Schema;
-}
-
-interface Spec {
-  paths: Record<string, { post: { parameters: { name: string; schema: Schema }[] } }>;
-}
-
-function listed(schema: Schema): string[] {
-  return [...(schema.enum ?? []), ...(schema.const ? [schema.const] : []), ...(schema.anyOf ?? []).flatMap(listed), ...(schema.items ? listed(schema.items) : [])];
-}
-
 export async function json<T>(url: string, init: RequestInit = {}): Promise<T> {
   return (await checked(await fetch(url, init))).json() as Promise<T>;
 }
@@ -149,13 +144,13 @@ export async function checked(response: Response): Promise<Response> {
 
 /** What an answer with an error says. */
 export function problemOf(status: number, text: string): Problem {
-  let told: { detail?: string; columns?: string[] } = {};
+  let told: { detail?: string; columns?: string[]; options?: Record<string, string> } = {};
   try {
     told = JSON.parse(text) as typeof told;
   } catch {
     // not one of the service's own answers
   }
-  return new Problem(told.detail ?? `The server answered ${status}.`, status, told.columns);
+  return new Problem(told.detail ?? `The server answered ${status}.`, status, told.columns, told.options);
 }
 
 /** What went wrong, in words. */

@@ -7,7 +7,7 @@ import { type View, fromHash, toHash } from "./link";
 import { bytes } from "./numbers";
 import { Options } from "./options";
 import { Progress } from "./progress";
-import { report, serverTiming } from "./report";
+import { report, serverTiming, tell } from "./report";
 import { save, savedName } from "./saving";
 import { Problem, download, isAbort, predict, samples, wordsOf } from "./service";
 import { find, fingerprint, forget, keep } from "./store";
@@ -34,6 +34,8 @@ export class Session {
   constructor(private viewer: Viewer) {
     this.options.onSubmit = () => void this.again();
     this.files.onPick = (source) => void this.pick(source);
+    this.options.refine.onDraw = (done) => viewer.probe.drawBox(done);
+    this.options.refine.onArea = (area) => viewer.probe.outline(area);
     viewer.onChange = () => this.remember();
     this.progress.onEnd = () => this.remember();
     for (const output of OUTPUTS) {
@@ -149,7 +151,7 @@ export class Session {
   /** Do what the address says. */
   private async follow(): Promise<void> {
     const view = fromHash(location.hash);
-    if (view.choices.model) this.options.choices = view.choices;
+    if (view.sample || view.file) this.options.choices = view.choices;
     if (view.sample) await this.openSample(view.sample, view);
     else if (view.file) await this.attempt(() => this.openKept(view));
   }
@@ -198,7 +200,7 @@ export class Session {
       await this.show(response.body!, view, source);
       const atServer = Object.values(timings).reduce((sum, value) => sum + value, 0);
       const there = { "to the server": Math.max(0, answered - begin - atServer), ...timings };
-      report(this.viewer.cloud!.header, { ...there, "from the server": performance.now() - answered });
+      report({ ...there, "from the server": performance.now() - answered });
     });
     if (key) await keep({ key, name, file, choices, answer: source.answer, kept_ms: Date.now() }).catch(() => undefined);
   }
@@ -222,7 +224,9 @@ export class Session {
         this.shown = source;
         this.viewer.begin(header, view);
         this.options.channels.offer(isAnswer ? [] : (header.file_columns ?? []));
-        report(header, header.timings_ms);
+        this.options.refine.allowDrawing();
+        tell(header, this.options.steps);
+        report(header.timings_ms);
       },
       block: (block) => {
         this.viewer.add(block);
@@ -289,7 +293,10 @@ export class Session {
    * cancelled, null where all went well.
    */
   async attempt(work: () => Promise<void>, quiet = false): Promise<string | null> {
-    if (!quiet) forgive();
+    if (!quiet) {
+      forgive();
+      this.options.absolve();
+    }
     try {
       await work();
       return null;
@@ -297,6 +304,7 @@ export class Session {
       if (isAbort(error)) return "";
       if (!quiet) {
         complain(error, this.asJob);
+        this.options.refuse(error);
         if (error instanceof Problem && error.columns.length) this.options.ask(error.columns);
       }
       return wordsOf(error);

@@ -18,14 +18,14 @@ export type Comparison = (typeof COMPARISONS)[number];
 
 const VERTEX = /* glsl */ `
 in vec2 classes;    // of the model, of the file
-in vec4 shares;     // of the chosen field, of intensity, 1 where model and file differ and 0.5 where they agree
+in vec4 shares;     // of the chosen field, of intensity, 1 where model and file differ and 0.5 where they agree, 1 without a value of the field
 in vec3 rgb, instance, features;
 uniform highp sampler2D ofModel, ofFile, scale;
 uniform int mode, comparison;
 uniform bool fileTurn;
 uniform float divider, size, pixels;
 uniform vec2 heights;
-uniform vec3 same, different, notCompared;
+uniform vec3 same, different, notCompared, missing;
 flat out vec3 color;
 
 vec3 scaled(float share) { return texture(scale, vec2(share, 0.5)).rgb; }
@@ -44,7 +44,7 @@ void main() {
   else if (mode == 3) color = rgb;
   else if (mode == 4) color = instance;
   else if (mode == 5) color = features;
-  else color = scaled(shares.x);
+  else color = shares.w > 0.5 ? missing : scaled(shares.x);
 }`;
 
 const FRAGMENT = /* glsl */ `
@@ -75,6 +75,7 @@ ${VERTEX}`,
       same: { value: new THREE.Vector3(0.5, 0.5, 0.5) },
       different: { value: new THREE.Vector3(1, 0, 0) },
       notCompared: { value: new THREE.Vector3(0.25, 0.25, 0.25) },
+      missing: { value: new THREE.Vector3(0.5, 0.5, 0.5) },
     },
   });
 }

@@ -12,8 +12,8 @@ addEventListener("beforeunload", (event) => {
   if (underWay) event.preventDefault();
 });
 
-/** Send `files` and show how far that is; the job, or null where it was given up or refused. */
-export async function upload(files: File[], choices: Choices): Promise<Job | null> {
+/** Send `files` and show how far that is; the job, or null where it was given up or refused, which `onRefused` is told. */
+export async function upload(files: File[], choices: Choices, onRefused: (error: unknown) => void): Promise<Job | null> {
   const given = new AbortController();
   const what = files.length === 1 ? files[0].name : several(files.length, "file");
   const text = make("p", {}, `Sending ${what}`);
@@ -35,7 +35,10 @@ export async function upload(files: File[], choices: Choices): Promise<Job | nul
     return job;
   } catch (error) {
     if (isAbort(error)) row.remove();
-    else refuse(row, `${what}: ${wordsOf(error)}`);
+    else {
+      refuse(row, `${what}: ${wordsOf(error)}`);
+      onRefused(error);
+    }
     return null;
   } finally {
     underWay--;

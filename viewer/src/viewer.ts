@@ -8,16 +8,13 @@ import { by, make, press, show } from "./dom";
 import type { Block, Header } from "./header";
 import { Legend, swatch } from "./legend";
 import type { View } from "./link";
-import { Marks } from "./marks";
 import { type Navigation, Navigator } from "./navigation";
 import { count, short } from "./numbers";
 import { type Color, DIFFERENT, NOT_COMPARED, SAME } from "./palette";
-import { type Picked, pick } from "./pick";
-import { card, facts, findIndex } from "./point";
+import { Probe } from "./probe";
 import { COMPARISONS, type Comparison, table } from "./shader";
 import { Stage } from "./stage";
 
-const CLICK_PIXELS = 5;
 const TURN_MS = 1000;
 const DIFFERENCES: [string, Color][] = [
   ["model and file agree", SAME],
@@ -29,31 +26,27 @@ export class Viewer {
   readonly stage = new Stage(by<HTMLCanvasElement>("view"));
   readonly navigator = new Navigator(this.stage);
   readonly colors = new Colors(this.stage);
+  readonly probe = new Probe(this.stage, (part, row) => this.isShown(part, row));
   /** Told when anything changed that a link holds. */
   onChange: () => void = () => {};
-  private marks = new Marks(by<SVGSVGElement>("marks"), this.stage);
   private model = new Legend(by("legend").appendChild(make("div")));
   private file = new Legend(by("legend").appendChild(make("div")));
   private comparison = by<HTMLSelectElement>("compare");
   private divider = by<HTMLInputElement>("divider");
   private wanted: View | null = null;
-  private point = -1;
-  private measuring = false;
   private turn = 0;
 
   constructor() {
     this.model.onChange = this.file.onChange = () => this.recolor();
     this.colors.onChange = () => this.relist();
-    this.navigator.onChange = () => this.onChange();
+    this.navigator.onChange = this.probe.onChange = () => this.onChange();
     this.stage.onFrame = () => this.frame();
     this.comparison.oninput = () => this.compare(this.comparison.value as Comparison);
     this.divider.oninput = () => this.compare(this.comparison.value as Comparison);
     by("show-all").onclick = () => this.showAll();
-    by("measure").onclick = () => this.measure(!this.measuring);
     by("whole").onclick = () => this.navigator.whole();
     for (const button of this.navigationButtons) button.onclick = () => this.navigate(button.dataset.navigation as Navigation);
     by("difference-legend").replaceChildren(...DIFFERENCES.map(([name, color]) => make("li", {}, swatch(color), name)));
-    this.listenForClicks();
   }
 
   get cloud(): Cloud | null {
@@ -62,8 +55,7 @@ export class Viewer {
 
   begin(header: Header, view: View): void {
     const cloud = new Cloud(header, this.stage.material);
-    this.unpick();
-    this.measure(false);
+    this.probe.clear();
     this.stage.show(cloud);
     for (const id of ["legend-section", "download-section", "colors-section", "report-section", "share-section"]) show(by(id), true);
     show(by("compare-section"), header.reference !== null);
@@ -78,7 +70,10 @@ export class Viewer {
     const { cloud } = this;
     if (!cloud) return;
     cloud.add(block);
-    if (cloud.parts.length === 1) this.arrange(cloud, this.wanted!);
+    if (cloud.parts.length === 1) {
+      this.arrange(cloud, this.wanted!);
+      this.probe.outline();
+    }
     this.stage.more();
   }
 
@@ -96,8 +91,7 @@ export class Viewer {
   }
 
   end(view: View): void {
-    const found = view.point >= 0 && this.cloud ? findIndex(this.cloud, view.point) : null;
-    if (found) this.tell({ ...found, place: new THREE.Vector3().fromArray(found.part.places, 3 * found.row) });
+    this.probe.find(view.point);
     this.stage.more();
   }
 
@@ -112,7 +106,7 @@ export class Viewer {
       hiddenFile: [...this.file.hidden],
       navigation: this.navigator.mode,
       camera: [...camera.position.toArray(), ...this.navigator.target.toArray()],
-      point: this.point,
+      point: this.probe.point,
     };
   }
 
@@ -120,21 +114,6 @@ export class Viewer {
     for (const button of this.navigationButtons) press(button, button.dataset.navigation === mode);
     this.navigator.choose(mode);
     this.onChange();
-  }
-
-  measure(on: boolean): void {
-    this.measuring = on;
-    press(by("measure"), on);
-    this.marks.line = [];
-    if (on) this.say([["measure", "Click two or more points; Esc ends."]]);
-    else if (this.point < 0) this.unpick();
-    this.marks.draw();
-  }
-
-  /** Escape: first what is measured, then the point. */
-  leave(): void {
-    if (this.measuring) this.measure(false);
-    else this.unpick();
   }
 
   toggleClass(index: number): void {
@@ -216,7 +195,7 @@ export class Viewer {
   }
 
   private frame(): void {
-    this.marks.draw();
+    this.probe.draw();
     if (!this.cloud) return;
     const { drawn, budget, rate } = this.stage.statistics;
     const status = by("status");
@@ -226,83 +205,9 @@ export class Viewer {
     if (status.textContent !== text) status.textContent = text;
   }
 
-  private listenForClicks(): void {
-    const { canvas } = this.stage;
-    let begin: PointerEvent | null = null;
-    canvas.addEventListener("pointerdown", (event) => (begin = event.isPrimary && event.button === 0 ? event : null));
-    canvas.addEventListener("pointerup", (event) => {
-      const near = begin && Math.hypot(event.clientX - begin.clientX, event.clientY - begin.clientY) < CLICK_PIXELS;
-      begin = null;
-      if (near) this.click(event.offsetX, event.offsetY);
-    });
-  }
-
-  private click(x: number, y: number): void {
-    if (!this.cloud) return;
-    const { canvas, camera } = this.stage;
-    const found = pick(this.cloud, camera, x, y, canvas.clientWidth, canvas.clientHeight, (part, row) => this.isShown(part, row));
-    if (!found) return;
-    if (this.measuring) this.extend(found);
-    else this.tell(found);
-  }
-
-  /** Read the point in the middle of the screen, for the keyboard. */
-  pickMiddle(): void {
-    const { canvas } = this.stage;
-    this.click(canvas.clientWidth / 2, canvas.clientHeight / 2);
-  }
-
   private isShown(part: Part, row: number): boolean {
     return this.comparison.value === "file"
       ? !this.file.hidden.has(part.columns.reference[row])
       : !this.model.hidden.has(part.columns.label[row]);
-  }
-
-  private tell(found: Picked): void {
-    this.point = found.part.columns.index[found.row];
-    this.marks.picked = found.place;
-    this.say(facts(this.cloud!, found.part, found.row));
-    this.onChange();
-  }
-
-  private extend(found: Picked): void {
-    const line = this.marks.line;
-    line.push(found.place);
-    const legs = line.slice(1).map((place, index) => place.clone().sub(line[index]));
-    const total = legs.reduce((sum, leg) => sum + leg.length(), 0);
-    const level = legs.reduce((sum, leg) => sum + Math.hypot(leg.x, leg.y), 0);
-    const rise = line[line.length - 1].z - line[0].z;
-    this.say(
-      legs.length
-        ? [
-            ["distance", `${total.toFixed(3)} m`],
-            ["level", `${level.toFixed(3)} m`],
-            ["rise", `${rise.toFixed(3)} m`],
-            ["points", String(line.length)],
-            ...this.doubt(),
-          ]
-        : [["measure", "Now the next point."]],
-    );
-  }
-
-  /** What makes metres uncertain; heights without a stated unit have that of x and y. */
-  private doubt(): [string, string][] {
-    const { units } = this.cloud!.header;
-    const isStated = units && [units.x, units.y].every(({ source }) => source !== "assumed");
-    return isStated ? [] : [["unit", "not stated by the file, taken for metres"]];
-  }
-
-  private say(rows: [string, string][]): void {
-    by("picked").replaceChildren(...card(rows, () => this.leave()));
-    show(by("picked"), true);
-    this.marks.draw();
-  }
-
-  private unpick(): void {
-    this.point = -1;
-    this.marks.picked = null;
-    show(by("picked"), false);
-    this.marks.draw();
-    this.onChange();
   }
 }

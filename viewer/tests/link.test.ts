@@ -15,6 +15,7 @@ const VIEW: View = {
     units: "ft",
     crs: "EPSG:28992",
     fields: ["confidence", "entropy"],
+    refine: { smooth: "8", within: '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1]]]}', size: "an option of this name" },
   },
   color: "height",
   palette: "model",

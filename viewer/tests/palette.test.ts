@@ -4,7 +4,8 @@ import { HEADER } from "./samples";
 
 test("names that mean something have the color of their meaning", () => {
   expect(safeColors(["Ground", "Floor of a room"])[0]).toEqual(safeColors(["terrain"])[0]);
-  expect(safeColors(["noise", "unclassified"])).toEqual([UNKNOWN, UNKNOWN]);
+  expect(safeColors(["never classified", "unclassified"])).toEqual([UNKNOWN, UNKNOWN]);
+  expect(new Set(safeColors(["low noise", "high noise", "unclassified"]).map(String)).size).toBe(3);
 });
 
 test("no two classes have one color as long as there are free ones", () => {

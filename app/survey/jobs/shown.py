@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.clouds import catalog
-from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.cloud import Cloud, RefinedStep, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
 from app.engine.answer import EncodedFile
 from app.engine.body import Storage
@@ -54,6 +54,7 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
             warnings=[*row.warnings],
             timings_ms=dict(row.timings_ms),
             units=cloud.units,
+            refined=[RefinedStep(step, changed) for step, changed in row.refined.items()],
         )
         column, labels = _labels(cloud, meta, options.classification_to, row)
         answer = Segmentation(labels, meta, _fields(cloud, options.fields))
