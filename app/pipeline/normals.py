@@ -1,10 +1,8 @@
 """Normals estimated from neighbours, for clouds without normals of their own."""
 
 import torch
-from pointops import neighbour_moments
+from pointops import knn_query, neighbour_moments
 from torch import Tensor
-
-from app.refine.nearest import nearest
 
 from .least_variance import least_variance
 
@@ -23,7 +21,7 @@ def estimate_normals(coord: Tensor) -> Tensor:
     by a scanner inside. A larger one is taken as a landscape: normals point up (+z).
     """
     neighbours = min(NEIGHBOURS, len(coord))
-    rows, _ = nearest(neighbours, coord)
+    rows, _ = knn_query(neighbours, coord, torch.full((1,), len(coord), device=coord.device))
     axes = coord.T.contiguous()
     normals = torch.empty_like(coord)
     step = CHUNK_POINTS[coord.device.type]

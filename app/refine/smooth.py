@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
+from pointops import knn_query
 from torch import Tensor
 
 from app.options import Options
 
-from .nearest import nearest
 from .scene import Scene
 
 MAX_NEIGHBOURS = 64
@@ -53,7 +53,7 @@ def smoothed(
     if not len(coord):
         return probabilities
     number = min(neighbours, MAX_NEIGHBOURS, len(coord))
-    rows, distance_m = nearest(number, coord.contiguous())
+    rows, distance_m = knn_query(number, coord.contiguous(), torch.full((1,), len(coord), device=coord.device))
     colors = None if colors is None else colors.float()
     total, weights = probabilities.clone(), probabilities.new_ones((len(coord), 1))
     for place in range(number):

@@ -6,9 +6,11 @@ import numpy as np
 import pointops
 import pytest
 import torch
+from effort import rows
 from pointops import reference
 
 pytestmark = pytest.mark.gpu
+OPERATORS = torch.ops.pointops
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIZES = [[70], [0, 1, 0], [33, 0, 900, 31], [5000, 3000]]
 
@@ -86,7 +88,7 @@ def test_the_goldens_of_features():
 def test_knn_query_is_the_reference(sizes, side, lattice, broken, k):
     arguments = *scene(k, sizes, side, lattice, broken), *scene(k + 1, sizes[::-1], side, lattice, broken), k
     expected = reference.knn_query(*arguments)
-    assert_same(torch.ops.pointops.knn_query(*on_device(*arguments)), expected)
+    assert_same(OPERATORS.knn_query(*on_device(*arguments)), expected)
 
 
 @pytest.mark.parametrize("sizes", SIZES[:3])
@@ -98,7 +100,7 @@ def test_ball_query_is_the_reference(sizes, side, lattice, broken, ranked, radii
     rank = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(0)).int() if ranked else None
     arguments = xyz, offset, xyz, offset, 10, *radii, rank
     expected = reference.ball_query(*arguments)
-    assert_same(torch.ops.pointops.ball_query(*on_device(*arguments)), expected)
+    assert_same(OPERATORS.ball_query(*on_device(*arguments)), expected)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -108,7 +110,7 @@ def test_farthest_point_sampling_is_the_reference(sizes, side, lattice, broken):
     counts = torch.tensor([min(size, 300) + (size > 0) for size in sizes])
     arguments = xyz, offset, counts.cumsum(0), int(counts.sum())
     expected = reference.farthest_point_sampling(*arguments)
-    assert_same([torch.ops.pointops.farthest_point_sampling(*on_device(*arguments))], [expected])
+    assert_same([OPERATORS.farthest_point_sampling(*on_device(*arguments))], [expected])
 
 
 def test_large_clouds_are_the_same_on_the_processor_and_every_time():
@@ -129,11 +131,56 @@ def test_large_clouds_are_the_same_on_the_processor_and_every_time():
                 torch.testing.assert_close(found[1].cpu(), expected[1], rtol=1e-6, atol=0)
 
 
+def crowded(number: int, jitter: float, alone: float) -> torch.Tensor:
+    """Points of which all but a share ``alone`` are at one of three places, or nearer to it than ``jitter``."""
+    rng = np.random.default_rng(number)
+    coords = rng.uniform(0, 30, (3, 3))[rng.integers(0, 3, number)] + rng.uniform(0, jitter, (number, 3))
+    is_alone = rng.random(number) < alone
+    coords[is_alone] = rng.uniform(0, 30, (is_alone.sum(), 3))
+    return torch.from_numpy(coords.astype("f4"))
+
+
+@pytest.mark.parametrize(("jitter", "alone"), [(0.0, 0.0), (0.0, 0.3), (1e-6, 0.3), (1e-4, 0.3)])
+@pytest.mark.parametrize("k", [1, 16, 77])
+def test_crowds_have_the_neighbours_of_the_reference(jitter, alone, k):
+    points = crowded(rows(6000), jitter, alone), torch.tensor([rows(6000)])
+    queries = crowded(900, jitter, alone), torch.tensor([900])
+    for arguments in ((*points, *points, k), (*points, *queries, k)):
+        assert_same(OPERATORS.knn_query(*on_device(*arguments)), reference.knn_query(*arguments))
+
+
+@pytest.mark.parametrize("alone", [0.0, 0.3])
+@pytest.mark.parametrize("ranked", [False, True])
+def test_crowds_have_the_balls_of_the_reference(alone, ranked):
+    points, queries = (crowded(700, 0.0, alone), torch.tensor([700])), (crowded(90, 0.0, alone), torch.tensor([90]))
+    rank = torch.randperm(700, generator=torch.Generator().manual_seed(0)).int() if ranked else None
+    for asked in (points, queries):
+        arguments = *points, *asked, 10, 0.1, 5.0, rank
+        assert_same(OPERATORS.ball_query(*on_device(*arguments)), reference.ball_query(*arguments))
+
+
+@pytest.mark.parametrize(("jitter", "alone"), [(0.0, 0.0), (0.0, 0.5), (1e-4, 0.5)])
+def test_large_crowds_are_those_of_the_processor(jitter, alone):
+    xyz, end = crowded(2_000_000, jitter, alone), torch.tensor([2_000_000])
+    for k in (16, 64):
+        arguments = xyz, end, xyz, end, k
+        assert_same(OPERATORS.knn_query(*on_device(*arguments)), OPERATORS.knn_query(*arguments))
+    arguments = xyz, end, end // 100, 20_000
+    expected = OPERATORS.farthest_point_sampling(*arguments)
+    assert_same([OPERATORS.farthest_point_sampling(*on_device(*arguments))], [expected])
+
+
+def test_a_large_ball_around_one_place_is_drawn_from_once():
+    xyz, end = torch.full((200_000, 3), 0.1), torch.tensor([200_000])
+    arguments = xyz, end, xyz, end, 8, 0.0, 1.0, None
+    assert_same(OPERATORS.ball_query(*on_device(*arguments)), OPERATORS.ball_query(*arguments))
+
+
 def test_large_balls_are_drawn_from_in_parts():
     xyz = torch.rand(12_000, 3, generator=torch.Generator().manual_seed(0))
     offset, rank = torch.tensor([12_000]), torch.arange(12_000).flip(0).int()
     arguments = xyz, offset, xyz, offset, 5, 0.0, 9.0, rank
-    idx, _ = torch.ops.pointops.ball_query(*on_device(*arguments))
+    idx, _ = OPERATORS.ball_query(*on_device(*arguments))
     assert torch.equal(idx.cpu(), torch.arange(11_999, 11_994, -1).int().expand(12_000, 5))
 
 

@@ -23,7 +23,7 @@ REASON = "needs the CUDA toolkit and g++"
 MISSING = shutil.which("nvcc") is None or shutil.which("g++") is None
 # cannot be emulated, or is CUB's
 LEFT_OUT = {"conv_hopper.cu"}
-FLAGS = ["-std=c++20", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-DCANDIDATES_AT_ONCE=64"]
+FLAGS = ["-std=c++20", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-DCANDIDATES_AT_ONCE=64", "-DMANY_IN_CELL=64"]
 TORCH = Path(torch.__file__).parent / "lib"
 # its own stand-ins of the CUDA runtime, also if a torch with CUDA has loaded the real one
 LINK = ["-shared", "-Wl,-Bsymbolic", f"-L{TORCH}", f"-Wl,-rpath,{TORCH}", "-lc10", "-ltorch_cpu"]

@@ -46,3 +46,14 @@ def points_of(seed, sizes, side, origin, flat, lattice, broken):
         rows = rng.integers(0, len(coords), 4)
         coords[rows, rng.integers(0, 3, 4)] = [np.nan, np.inf, -np.inf, 3e38]
     return torch.from_numpy(coords.astype("f4")), torch.tensor(sizes).cumsum(0)
+
+
+def crowded(seed, sizes, places, jitter, alone):
+    """Clouds in which all points but a share ``alone`` are at few ``places``, or nearer to them than ``jitter``."""
+    rng = np.random.default_rng(seed)
+    number = sum(sizes)
+    coords = rng.uniform(0, 1, (places, 3))[rng.integers(0, places, number)]
+    coords += rng.uniform(0, jitter, coords.shape)
+    is_alone = rng.random(number) < alone
+    coords[is_alone] = rng.uniform(0, 1, (is_alone.sum(), 3))
+    return torch.from_numpy(coords.astype("f4")), torch.tensor(sizes).cumsum(0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from point_scenes import assert_same
 from pointops import reference
-from pointops_samples import assert_close, golden, points_of
+from pointops_samples import assert_close, crowded, golden, points_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)]
 OPERATORS = torch.ops.pointops_emulated
@@ -63,6 +63,26 @@ def test_farthest_point_sampling_is_the_reference(sizes, side, lattice, broken):
     counts = torch.tensor([min(size, 50) + (size > 0) for size in sizes])
     arguments = xyz, offset, counts.cumsum(0), int(counts.sum())
     assert torch.equal(OPERATORS.farthest_point_sampling(*arguments), reference.farthest_point_sampling(*arguments))
+
+
+@pytest.mark.parametrize(("places", "jitter", "alone"), [(1, 0.0, 0.0), (2, 0.0, 0.2), (2, 1e-7, 0.2)])
+@pytest.mark.parametrize("k", [1, 16, 40])
+def test_crowds_have_the_neighbours_of_the_reference(places, jitter, alone, k):
+    xyz, offset = crowded(k, [700, 0, 100], places, jitter, alone)
+    queries, query_offset = crowded(k, [90, 10, 40], places, jitter, alone)
+    for asked in ((xyz, offset), (queries, query_offset)):
+        assert_same(OPERATORS.knn_query(xyz, offset, *asked, k), reference.knn_query(xyz, offset, *asked, k))
+
+
+@pytest.mark.parametrize(("places", "alone"), [(1, 0.0), (3, 0.2), (1, 1.0)])
+@pytest.mark.parametrize("ranked", [False, True])
+def test_crowds_have_the_balls_of_the_reference(places, alone, ranked):
+    xyz, offset = crowded(places, [300, 0, 100], places, 0.0, alone)
+    rank = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(0)).int() if ranked else None
+    queries, query_offset = crowded(places, [90, 10, 40], places, 0.0, alone)
+    for asked in ((xyz, offset), (queries, query_offset)):
+        arguments = xyz, offset, *asked, 10, 0.05, 0.3, rank
+        assert_same(OPERATORS.ball_query(*arguments), reference.ball_query(*arguments))
 
 
 @pytest.mark.parametrize("offset", [[-5, 9, 3], [200, 100, 1 << 60], [0, 0, 1], [64, -(1 << 60), 100]])

@@ -1,5 +1,5 @@
 // Ball queries. A query with few candidates keeps them in shared memory and is answered at once; those with more are
-// counted, then listed in global memory.
+// counted, then listed in global memory. One at the place of the one before it along the curve has the same answer.
 #include "search/candidates.h"
 #include "search/walk.cuh"
 
@@ -71,20 +71,29 @@ __device__ void sort_few(uint64_t* pairs, int length) {
   __syncwarp();
 }
 
+__device__ bool repeats(const float4* queries, int64_t place, const Clouds& clouds) {
+  if (place == 0) return false;
+  const float4 before = queries[place - 1], query = queries[place];
+  return before.x == query.x && before.y == query.y && before.z == query.z &&
+         cloud_of(clouds, float_bits(before.w)) == cloud_of(clouds, float_bits(query.w));
+}
+
 struct Few {
   Walk walks[kFewThreads / kWarp];
   uint64_t pairs[kLeaf][kFewStride];
-  int found[kLeaf];  // -1: too many
+  int found[kLeaf];  // -1: too many, or not looked for
 };
 
 __global__ void __launch_bounds__(kFewThreads)
     answer_few(const __grid_constant__ Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds,
-               Shell shell, Pairing pairing, Samples samples, int32_t* counts, uint64_t* crowded) {
+               Shell shell, Pairing pairing, Samples samples, int32_t* counts, LeftOver* left) {
   __shared__ Few few;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, part = threadIdx.x % kParts;
   const int number = threadIdx.x / kParts;  // of the lane's query
-  queries += int64_t{blockIdx.x} * kLeaf;
-  const Query query(queries[number], clouds, query_clouds);
+  const int64_t first = int64_t{blockIdx.x} * kLeaf;
+  Query query(queries[first + number], clouds, query_clouds);
+  const bool is_repeated = repeats(queries, first + number, query_clouds);
+  query.active &= !is_repeated;
   uint64_t* own = few.pairs[number];
   int found = 0;
   const auto visit = [&](const LeafPart<kParts>& leaf) {
@@ -100,13 +109,14 @@ __global__ void __launch_bounds__(kFewThreads)
     found += __shfl_sync(kAllLanes, upto, kParts - 1, kParts);
     for (; marks != 0 && place < kFew; marks &= marks - 1) own[place++] = pairing(query, leaf.points[__ffs(marks) - 1]);
   };
-  walk<kParts>(tree, query, few.walks[warp], [&] { return shell.reach2(); }, visit);
+  walk<kParts>(tree, query, few.walks[warp], [&] { return shell.bound(); }, visit);
 
   const bool few_enough = found <= kFew;
   if (part == 0) {
-    counts[int64_t{blockIdx.x} * kLeaf + number] = few_enough ? 0 : found;
-    if (!few_enough) atomicAdd(reinterpret_cast<unsigned long long*>(crowded), static_cast<unsigned long long>(found));
-    few.found[number] = few_enough ? found : -1;
+    counts[first + number] = is_repeated ? -1 : few_enough ? 0 : found;
+    if (!few_enough) atomicAdd(&left->candidates, static_cast<unsigned long long>(found));
+    if (is_repeated) left->has_repeated = 1;
+    few.found[number] = few_enough && !is_repeated ? found : -1;
   }
   __syncwarp();
   for (int other = warp * kQueries; other < (warp + 1) * kQueries; ++other) {
@@ -122,7 +132,7 @@ __global__ void __launch_bounds__(kFewThreads)
   __syncthreads();
   for (int i = lane; i < kQueries * samples.count; i += kWarp) {
     const int other = warp * kQueries + i / samples.count;
-    const float4 asked = queries[other];
+    const float4 asked = queries[first + other];
     if (few.found[other] < 0 || static_cast<int32_t>(float_bits(asked.w)) < 0) continue;
     samples.write(i % samples.count, asked, {few.pairs[other], 1}, few.found[other]);
   }
@@ -153,14 +163,14 @@ __global__ void __launch_bounds__(kManyThreads)
     for (uint32_t marks = leaf.marks(query, [&](float d2) { return shell.holds(d2); }); marks != 0; marks &= marks - 1)
       *next++ = pairing(query, leaf.points[__ffs(marks) - 1]);
   };
-  walk<1>(tree, query, shared[threadIdx.x / kWarp], [&] { return shell.reach2(); }, visit);
+  walk<1>(tree, query, shared[threadIdx.x / kWarp], [&] { return shell.bound(); }, visit);
 }
 
 __global__ void __launch_bounds__(kManyThreads) answer_many(const float4* queries, Samples samples, Part part) {
   const int64_t place = part.first + global_thread();
   if (place >= part.last) return;
   const int64_t found = part.counts[place];
-  if (found == 0) return;
+  if (found <= 0) return;
   const Strided pairs{part.of(place), 1};
   heap_sort(pairs, found);
   if (!samples.ranked) drained_heap(pairs, found);
@@ -170,13 +180,13 @@ __global__ void __launch_bounds__(kManyThreads) answer_many(const float4* querie
 }  // namespace
 
 cudaError_t draw_few(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,
-                     int samples, int32_t* counts, uint64_t* crowded, int32_t* index, float* distance2,
+                     int samples, int32_t* counts, LeftOver* left, int32_t* index, float* distance2,
                      cudaStream_t stream) {
-  const cudaError_t error = cudaMemsetAsync(crowded, 0, sizeof(uint64_t), stream);
+  const cudaError_t error = cudaMemsetAsync(left, 0, sizeof(LeftOver), stream);
   if (error != cudaSuccess) return error;
   return launch(answer_few, blocks_of(query_clouds.rows, kLeaf), kFewThreads, 0, stream, tree, clouds, queries,
                 query_clouds, Shell(ball.min_radius, ball.max_radius), Pairing{ball.rank},
-                Samples{xyz, ball.rank != nullptr, samples, index, distance2}, counts, crowded);
+                Samples{xyz, ball.rank != nullptr, samples, index, distance2}, counts, left);
 }
 
 cudaError_t draw_many(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,

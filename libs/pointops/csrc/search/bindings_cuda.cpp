@@ -63,6 +63,17 @@ std::vector<Part> parts_of(const Tensor& ends, int64_t total) {
   return parts;
 }
 
+// Writes answers (queries, …) of sorted queries with counts below 0: those of the last before them that has its own.
+void repeat_answers(const Tensor& counts, const Tensor& queries, const Tensor& index, const Tensor& distance2) {
+  const Tensor is_repeated = counts.lt(0), rows = queries.select(1, 3).view(at::kInt);
+  const Tensor places = at::arange(counts.size(0), counts.options().dtype(at::kLong));
+  const Tensor answered = std::get<0>(at::cummax(places.masked_fill(is_repeated, 0), 0));
+  const Tensor to = rows.masked_select(is_repeated).to(at::kLong);
+  const Tensor from = rows.index_select(0, answered.masked_select(is_repeated));
+  index.index_copy_(0, to, index.index_select(0, from));
+  distance2.index_copy_(0, to, distance2.index_select(0, from));
+}
+
 Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, const Tensor& query_offset,
                 int64_t samples, double min_radius, double max_radius, const std::optional<Tensor>& rank) {
   const c10::cuda::CUDAGuard guard(xyz.device());
@@ -72,14 +83,16 @@ Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, 
   const gpu::Ball ball{static_cast<float>(min_radius), static_cast<float>(max_radius), ints(rank)};
   const gpu::Clouds asked = clouds(query_offset, queries);
   const Tensor counts = at::empty({search.queries.size(0)}, index.options());
-  Tensor crowded = at::empty({1}, index.options().dtype(at::kLong));
+  const Tensor left = at::empty({2}, index.options().dtype(at::kLong));
   C10_CUDA_CHECK(gpu::draw_few(search.tree(), clouds(offset, xyz), vectors(search.queries), asked, ball, floats(xyz),
                                static_cast<int>(samples), counts.mutable_data_ptr<int32_t>(),
-                               reinterpret_cast<uint64_t*>(crowded.mutable_data_ptr<int64_t>()),
+                               reinterpret_cast<gpu::LeftOver*>(left.mutable_data_ptr<int64_t>()),
                                index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
-  const int64_t candidates = crowded.item<int64_t>();  // waits for the device
-  if (candidates == 0) return {index, distance2};
-  const Tensor ends = at::cumsum(counts, 0, at::kLong);
+  const Tensor told = left.cpu();  // waits for the device
+  const int64_t candidates = longs(told)[0];
+  const bool has_repeated = longs(told)[1] != 0;
+  if (candidates == 0 && !has_repeated) return {index, distance2};
+  const Tensor ends = at::cumsum(counts.clamp_min(0), 0, at::kLong);
   for (const Part& part : parts_of(ends, candidates)) {
     const Tensor pairs = at::empty({part.candidates}, ends.options());
     C10_CUDA_CHECK(gpu::draw_many(
@@ -87,6 +100,7 @@ Pair ball_query(const Tensor& xyz, const Tensor& offset, const Tensor& queries, 
         longs(ends), part.first, part.last, reinterpret_cast<uint64_t*>(pairs.mutable_data_ptr<int64_t>()),
         static_cast<int>(samples), index.mutable_data_ptr<int32_t>(), distance2.mutable_data_ptr<float>(), stream));
   }
+  if (has_repeated) repeat_answers(counts, search.queries, index, distance2);
   return {index, distance2};
 }
 

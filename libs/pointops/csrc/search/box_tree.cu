@@ -6,6 +6,11 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPackThreads = kWarp * kFan;  // a block surrounds kFan leaves
+constexpr int kSplitThreads = 512;
+#ifndef MANY_IN_CELL
+#define MANY_IN_CELL 1024
+#endif
+constexpr int64_t kMany = MANY_IN_CELL;
 
 // Ascends with the float.
 __device__ uint32_t sortable(float value) {
@@ -75,6 +80,81 @@ __global__ void __launch_bounds__(kThreads)
   rows[i] = static_cast<uint32_t>(i);
 }
 
+// The first of the sorted codes that is not below `code`.
+__device__ int64_t first_of(const uint64_t* codes, int64_t count, uint64_t code) {
+  int64_t begin = 0, end = count;
+  while (begin < end) {
+    const int64_t middle = (begin + end) / 2;
+    if (codes[middle] < code) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
+}
+
+// Codes of points and their rows, in global memory.
+struct Coded {
+  uint64_t* codes;
+  uint32_t* rows;
+
+  // Lets the larger come later.
+  __device__ void order(int64_t i, int64_t later) const {
+    const uint64_t code = codes[i], later_code = codes[later];
+    const uint32_t row = rows[i], later_row = rows[later];
+    if (code < later_code || (code == later_code && row < later_row)) return;
+    codes[i] = later_code;
+    codes[later] = code;
+    rows[i] = later_row;
+    rows[later] = row;
+  }
+  // Sorts `count` of them by code and row, by one block: a bitonic network, as if the largest followed.
+  __device__ void sort(int64_t count) const {
+    for (int64_t half = 1; half < count; half *= 2) {
+      for (int64_t stride = half; stride > 0; stride /= 2) {
+        for (int64_t pair = threadIdx.x; 2 * pair < count + stride; pair += blockDim.x) {
+          const int64_t within = pair & (stride - 1), i = 2 * pair - within;
+          const int64_t later = stride == half ? i - within + 2 * stride - 1 - within : i + stride;
+          if (later < count) order(i, later);
+        }
+        __syncthreads();
+      }
+    }
+  }
+};
+
+// Points of a cell that holds many go along a curve through the cell: else leaves in which they lie in the order of
+// their rows would all reach through the cell. A block for every kMany positions sorts the cell that fills them, if it
+// does not fill those before. Points at one place stay in the order of their rows.
+__global__ void __launch_bounds__(kSplitThreads)
+    split_cells(const float* xyz, const uint64_t* codes, int64_t num_points, uint64_t* finer, uint32_t* rows) {
+  __shared__ uint32_t bounds[6];
+  const int64_t place = blockIdx.x * kMany;
+  const uint64_t code = codes[place];
+  if (codes[place + kMany - 1] != code || (place > 0 && codes[place - kMany] == code)) return;  // the whole block
+  const int thread = threadIdx.x;
+  const int64_t begin = first_of(codes, num_points, code), end = first_of(codes, num_points, code + 1);
+  if (thread < 6) bounds[thread] = thread < 3 ? 0xffffffffu : 0u;
+  __syncthreads();
+  for (int64_t i = begin + thread; i < end; i += kSplitThreads) {
+    const float* point = xyz + 3 * int64_t{rows[i]};
+    if (!pointops::is_finite(point)) continue;
+    for (int axis = 0; axis < 3; ++axis) {
+      atomicMin(bounds + axis, sortable(point[axis]));
+      atomicMax(bounds + 3 + axis, sortable(point[axis]));
+    }
+  }
+  __syncthreads();
+  float limits[6];
+  for (int limit = 0; limit < 6; ++limit) limits[limit] = unsortable(bounds[limit]);
+  if (!(limits[0] < limits[3] || limits[1] < limits[4] || limits[2] < limits[5])) return;  // the whole block
+  const Curve curve(limits, 1);
+  for (int64_t i = begin + thread; i < end; i += kSplitThreads) finer[i] = curve.code(xyz + 3 * int64_t{rows[i]}, 0);
+  __syncthreads();
+  Coded{finer + begin, rows + begin}.sort(end - begin);
+}
+
 // A warp packs and surrounds a leaf, a block all leaves of a box of the next level.
 __global__ void __launch_bounds__(kPackThreads)
     pack(const float* xyz, const uint32_t* rows, int64_t num_points, Levels levels, float4* points, Box* boxes) {
@@ -133,6 +213,12 @@ cudaError_t build_tree(const float* xyz, Clouds clouds, Levels levels, CurveScra
   SortedPairs sorted{};
   error = radix_sort(scratch.pairs, static_cast<int>(clouds.rows), Curve::code_bits(clouds.count), scratch.bytes,
                      scratch.num_bytes, stream, &sorted);
+  if (error != cudaSuccess) return error;
+  // what the sort read is free
+  uint64_t* finer = scratch.pairs.keys[sorted.keys == scratch.pairs.keys[0]];
+  uint32_t* rows = scratch.pairs.values[sorted.values == scratch.pairs.values[1]];
+  error =
+      launch(split_cells, clouds.rows / kMany, kSplitThreads, 0, stream, xyz, sorted.keys, clouds.rows, finer, rows);
   if (error != cudaSuccess) return error;
   error = launch(pack, blocks_of(clouds.rows, kPackThreads), kPackThreads, 0, stream, xyz, sorted.values, clouds.rows,
                  levels, points, boxes);

@@ -32,6 +32,7 @@ struct Leaf {
 
 struct Boxes {
   float low[3][kFan], high[3][kFan];  // low > high where there is nothing
+  int32_t first[kFan];  // the least index of a finite point within; the largest number where there is none
 
   // Squared distances to the box from point to corner.
   POINTOPS_INLINE void distance2(const float* point, const float* corner, float* result) const {

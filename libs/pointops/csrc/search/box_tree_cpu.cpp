@@ -15,28 +15,26 @@ int64_t Clouds::of(int64_t row) const { return std::upper_bound(offset, offset +
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kManyInCell = 16 * kLeaf;
 
 struct Placed {
   uint64_t code;
   int32_t index;
 };
 
-std::array<float, 6> bounds_of(const float* xyz, int64_t points) {
-  std::array<float, 6> bounds{kInfinity, kInfinity, kInfinity, -kInfinity, -kInfinity, -kInfinity};
-  for (int64_t i = 0; i < points; ++i) {
-    const float* point = xyz + 3 * i;
-    if (!is_finite(point)) continue;
-    for (int axis = 0; axis < 3; ++axis) {
-      bounds[axis] = std::min(bounds[axis], point[axis]);
-      bounds[3 + axis] = std::max(bounds[3 + axis], point[axis]);
-    }
+std::array<float, 6> no_bounds() { return {kInfinity, kInfinity, kInfinity, -kInfinity, -kInfinity, -kInfinity}; }
+
+void extend(std::array<float, 6>& bounds, const float* point) {
+  if (!is_finite(point)) return;
+  for (int axis = 0; axis < 3; ++axis) {
+    bounds[axis] = std::min(bounds[axis], point[axis]);
+    bounds[3 + axis] = std::max(bounds[3 + axis], point[axis]);
   }
-  return bounds;
 }
 
 // low x, y, z, high x, y, z of the middle of a sample; low > high where it has no finite point.
 std::array<float, 6> middle_of(const float* xyz, int64_t points) {
-  std::array<float, 6> middle{kInfinity, kInfinity, kInfinity, -kInfinity, -kInfinity, -kInfinity};
+  std::array<float, 6> middle = no_bounds();
   std::array<std::vector<float>, 3> sample;
   for (int number = 0; number < kSample && points > 0; ++number) {
     const float* point = xyz + 3 * sampled_row(number, points);
@@ -54,25 +52,45 @@ std::array<float, 6> middle_of(const float* xyz, int64_t points) {
   return middle;
 }
 
-// Stable, by code: eight bits at a time, those left out in which all codes agree.
-void radix_sort(std::vector<Placed>& items) {
-  std::vector<Placed> other(items.size());
+// Stable, by code: eight bits at a time, those left out in which all codes agree. `other` has room for as many.
+void radix_sort(Placed* items, Placed* other, int64_t size) {
   std::array<std::array<int64_t, 256>, 8> counts{};
-  for (const Placed& item : items)
-    for (int byte = 0; byte < 8; ++byte) ++counts[byte][item.code >> (8 * byte) & 255];
+  for (int64_t i = 0; i < size; ++i)
+    for (int byte = 0; byte < 8; ++byte) ++counts[byte][items[i].code >> (8 * byte) & 255];
+  Placed *from = items, *to = other;
   for (int byte = 0; byte < 8; ++byte) {
     auto& count = counts[byte];
-    if (std::any_of(count.begin(), count.end(), [&](int64_t c) { return c == static_cast<int64_t>(items.size()); }))
-      continue;
+    if (std::find(count.begin(), count.end(), size) != count.end()) continue;
     int64_t next = 0;
     for (int64_t& c : count) next += std::exchange(c, next);
-    for (const Placed& item : items) other[count[item.code >> (8 * byte) & 255]++] = item;
-    items.swap(other);
+    for (int64_t i = 0; i < size; ++i) to[count[from[i].code >> (8 * byte) & 255]++] = from[i];
+    std::swap(from, to);
+  }
+  if (from != items) std::copy_n(from, size, items);
+}
+
+// Sorts by code, and points of a cell that holds many along a curve through the cell, and so on: else leaves in which
+// they lie in the order of their indices would all reach through the cell. Points at one place stay in that order.
+void sort_along(Placed* items, Placed* other, int64_t size, const float* xyz) {
+  radix_sort(items, other, size);
+  for (int64_t begin = 0, end; begin < size; begin = end) {
+    for (end = begin + 1; end < size && items[end].code == items[begin].code;) ++end;
+    if (end - begin <= kManyInCell) continue;
+    std::array<float, 6> bounds = no_bounds();
+    for (int64_t i = begin; i < end; ++i) extend(bounds, xyz + 3 * static_cast<int64_t>(items[i].index));
+    const Curve curve(bounds.data(), 1);
+    bool is_split = false;
+    for (int64_t i = begin; i < end; ++i) {
+      items[i].code = curve.code(xyz + 3 * static_cast<int64_t>(items[i].index), 0);
+      is_split |= items[i].code != items[begin].code;
+    }
+    if (is_split) sort_along(items + begin, other, end - begin, xyz);
   }
 }
 
 std::vector<Placed> along_curve(const float* xyz, Clouds clouds, int64_t points) {
-  std::array<float, 6> bounds = bounds_of(xyz, points);
+  std::array<float, 6> bounds = no_bounds();
+  for (int64_t i = 0; i < points; ++i) extend(bounds, xyz + 3 * i);
   draw_in(bounds.data(), middle_of(xyz, points).data());
   const Curve curve(bounds.data(), clouds.count);
   std::vector<Placed> placed(points);
@@ -83,7 +101,8 @@ std::vector<Placed> along_curve(const float* xyz, Clouds clouds, int64_t points)
       placed[i] = {curve.code(xyz + 3 * i, cloud), static_cast<int32_t>(i)};
     }
   });
-  radix_sort(placed);
+  std::vector<Placed> other(points);
+  sort_along(placed.data(), other.data(), points, xyz);
   return placed;
 }
 
@@ -91,6 +110,7 @@ Boxes empty_boxes() {
   Boxes boxes;
   std::fill_n(&boxes.low[0][0], 3 * kFan, kInfinity);
   std::fill_n(&boxes.high[0][0], 3 * kFan, -kInfinity);
+  std::fill_n(boxes.first, kFan, std::numeric_limits<int32_t>::max());
   return boxes;
 }
 
@@ -98,6 +118,7 @@ void surround(Boxes& boxes, int slot, const Leaf& leaf) {
   for (int i = 0; i < kLeaf; ++i) {
     const float point[3] = {leaf.x[i], leaf.y[i], leaf.z[i]};
     if (!is_finite(point)) continue;
+    boxes.first[slot] = std::min(boxes.first[slot], leaf.index[i]);
     for (int axis = 0; axis < 3; ++axis) {
       boxes.low[axis][slot] = std::min(boxes.low[axis][slot], point[axis]);
       boxes.high[axis][slot] = std::max(boxes.high[axis][slot], point[axis]);
@@ -106,6 +127,7 @@ void surround(Boxes& boxes, int slot, const Leaf& leaf) {
 }
 
 void surround(Boxes& boxes, int slot, const Boxes& inner) {
+  boxes.first[slot] = *std::min_element(inner.first, inner.first + kFan);
   for (int axis = 0; axis < 3; ++axis) {
     boxes.low[axis][slot] = *std::min_element(inner.low[axis], inner.low[axis] + kFan);
     boxes.high[axis][slot] = *std::max_element(inner.high[axis], inner.high[axis] + kFan);

@@ -12,6 +12,8 @@ struct Shell {
       : min2(min_radius * min_radius), max2(max_radius * max_radius) {}
   HOST_DEVICE_INLINE bool holds(float d2) const { return d2 <= 1e-5f || (d2 >= min2 && d2 < max2); }
   HOST_DEVICE_INLINE float reach2() const { return max2 > 1e-5f ? max2 : 1e-5f; }
+  // (bits of a squared distance, index) behind all candidates
+  HOST_DEVICE_INLINE uint64_t bound() const { return uint64_t{float_bits(reach2())} << 32 | 0xffffffff; }
 };
 
 // Sequence of packed (high, low) words whose elements lie stride apart.

@@ -83,17 +83,21 @@ __device__ __forceinline__ uint32_t warp_max(uint32_t value) {
 
 __device__ __forceinline__ Box empty_box() {
   const float infinity = bits_float(0x7f800000);
-  return {make_float4(infinity, infinity, infinity, 0), make_float4(-infinity, -infinity, -infinity, 0)};
+  return {make_float4(infinity, infinity, infinity, bits_float(0xffffffffu)),
+          make_float4(-infinity, -infinity, -infinity, 0)};
 }
 
 __device__ __forceinline__ Box join(const Box& a, const Box& b) {
-  return {make_float4(fminf(a.low.x, b.low.x), fminf(a.low.y, b.low.y), fminf(a.low.z, b.low.z), 0),
+  const uint32_t first = float_bits(a.low.w), other_first = float_bits(b.low.w);
+  return {make_float4(fminf(a.low.x, b.low.x), fminf(a.low.y, b.low.y), fminf(a.low.z, b.low.z),
+                      bits_float(first < other_first ? first : other_first)),
           make_float4(fmaxf(a.high.x, b.high.x), fmaxf(a.high.y, b.high.y), fmaxf(a.high.z, b.high.z), 0)};
 }
 
 // The box around the boxes of all lanes.
 __device__ __forceinline__ Box warp_union(const Box& box) {
-  return {make_float4(warp_min(box.low.x), warp_min(box.low.y), warp_min(box.low.z), 0),
+  return {make_float4(warp_min(box.low.x), warp_min(box.low.y), warp_min(box.low.z),
+                      bits_float(~warp_max(~float_bits(box.low.w)))),
           make_float4(warp_max(box.high.x), warp_max(box.high.y), warp_max(box.high.z), 0)};
 }
 

@@ -19,14 +19,14 @@ struct RegisterList {
   }
   __device__ uint64_t last() const { return pairs[kLength - 1]; }
   // As many lanes as share a query hold, each, kLength / kParts pairs within it: kLength in all.
-  __device__ float bound2() const {
-    uint32_t bound = high(pairs[kLength / kParts - 1]);
+  __device__ uint64_t bound() const {
+    uint64_t bound = pairs[kLength / kParts - 1];
 #pragma unroll
     for (int step = 1; step < kParts; step *= 2) {
-      const uint32_t other = __shfl_xor_sync(kAllLanes, bound, step);
+      const uint64_t other = __shfl_xor_sync(kAllLanes, static_cast<unsigned long long>(bound), step);
       bound = other > bound ? other : bound;
     }
-    return bits_float(bound);
+    return bound;
   }
   __device__ void insert(uint64_t pair) {
     bool less = pair < pairs[kLength - 1];
@@ -100,7 +100,7 @@ struct LocalHeap {
     for (int i = 0; i < k; ++i) pairs[i] = kNoNeighbour;
   }
   __device__ uint64_t last() const { return pairs[0]; }
-  __device__ float bound2() const { return bits_float(high(last())); }
+  __device__ uint64_t bound() const { return last(); }
   __device__ void insert(uint64_t pair) {
     pairs[0] = pair;
     sift_down({pairs, 1}, 0, k, Whole{});
@@ -125,10 +125,10 @@ __global__ void __launch_bounds__(kThreads)
   if (place / kQueries * kQueries >= query_clouds.rows) return;  // the whole warp
   const Query query(queries[place], clouds, query_clouds);
   List best(k);
-  const auto bound2 = [&] { return best.bound2(); };
-  walk<List::kParts>(tree, query, shared[threadIdx.x / kWarp], bound2, [&](const LeafPart<List::kParts>& leaf) {
-    const float bound = best.bound2();
-    for (uint32_t marks = leaf.marks(query, [&](float d2) { return d2 <= bound; }); marks != 0; marks &= marks - 1) {
+  const auto bound = [&] { return best.bound(); };
+  walk<List::kParts>(tree, query, shared[threadIdx.x / kWarp], bound, [&](const LeafPart<List::kParts>& leaf) {
+    const float bound2 = bits_float(high(best.bound()));
+    for (uint32_t marks = leaf.marks(query, [&](float d2) { return d2 <= bound2; }); marks != 0; marks &= marks - 1) {
       const float4 point = leaf.points[__ffs(marks) - 1];
       const uint64_t pair = uint64_t{float_bits(query.distance2(point))} << 32 | float_bits(point.w);
       if (pair < best.last()) best.insert(pair);

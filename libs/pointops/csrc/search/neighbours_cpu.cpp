@@ -1,5 +1,6 @@
 // Nearest neighbours and ball queries. Queries go in packets of near ones, which together walk down the boxes that can
-// hold a neighbour of any of them, nearest box first.
+// hold a neighbour of any of them, nearest box first, of those equally near the first along the curve: points at one
+// place ascend along it, so that of many the few that come first are soon found and the rest are passed over.
 #include <ATen/Parallel.h>
 
 #include <atomic>
@@ -23,11 +24,15 @@ template <class Visit>
 POINTOPS_INLINE void walk(const BoxTree& tree, const Packet& packet, Visit visit) {
   Node stack[kFan * 16];
   int height = 0;
-  if (packet.first < packet.last) stack[height++] = {0, static_cast<int32_t>(tree.levels.size()) - 1, 0};
+  const int32_t top = static_cast<int32_t>(tree.levels.size()) - 1;
+  if (packet.first < packet.last) stack[height++] = {0, top, 0};
   while (height > 0) {
     const Node node = stack[--height];
     const float bound2 = packet.largest_bound2();
     if (node.distance2 > bound2) continue;
+    uint32_t near = ~0u;
+    if (node.level < top) near = packet.near(tree.levels[node.level + 1][node.place / kFan], node.place % kFan);
+    if (near == 0) continue;
     if (node.level >= 0) {
       alignas(64) float distance[kFan];
       tree.levels[node.level][node.place].distance2(packet.low, packet.high, distance);
@@ -37,14 +42,14 @@ POINTOPS_INLINE void walk(const BoxTree& tree, const Packet& packet, Visit visit
         const int64_t place = node.place * kFan + child;
         if (!(distance[child] <= bound2) || packet.skips(place, width)) continue;
         int slot = height++;
-        for (; slot > bottom && stack[slot - 1].distance2 < distance[child]; --slot) stack[slot] = stack[slot - 1];
+        for (; slot > bottom && stack[slot - 1].distance2 <= distance[child]; --slot) stack[slot] = stack[slot - 1];
         stack[slot] = {distance[child], node.level - 1, place};
       }
       continue;
     }
     const Leaf& leaf = tree.leaves[node.place];
     const int64_t position = node.place * kLeaf;
-    for (uint32_t near = packet.near(tree.levels[0][node.place / kFan], node.place % kFan); near; near &= near - 1) {
+    for (; near; near &= near - 1) {
       const int query = __builtin_ctz(near);
       const float point[3] = {packet.queries->x[query], packet.queries->y[query], packet.queries->z[query]};
       alignas(64) float d2[kLeaf];
@@ -120,6 +125,7 @@ POINTOPS_INLINE void find_nearest(const BoxTree& tree, Packet& packet, Nearest* 
     }
     __builtin_memcpy(best[query].pairs, list, sizeof list);
     packet.bound2[query] = bits_float(high(list[kSteps - 1][7]));
+    packet.last_index[query] = static_cast<int32_t>(list[kSteps - 1][7] & 0x7fffffff);  // that of none is the largest
   });
 }
 
@@ -165,8 +171,7 @@ void candidates(const BoxTree& tree, const Packet& packet, Shell shell, std::vec
   });
 }
 
-// Calls answer(the packet's leaf of queries, its number in the tree or -1 if it is none of it, scratch) for all
-// packets.
+// Calls answer(leaves of queries, the number of one, whether they are those of the tree, scratch) for all leaves.
 template <class MakeScratch, class Answer>
 void for_packets(const BoxTree& tree, const float* xyz, const float* queries, Clouds query_clouds,
                  MakeScratch make_scratch, Answer answer) {
@@ -182,9 +187,16 @@ void for_packets(const BoxTree& tree, const float* xyz, const float* queries, Cl
   at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
     auto scratch = make_scratch();
     for (int64_t first = next.fetch_add(kPacketsAtOnce); first < num_packets; first = next.fetch_add(kPacketsAtOnce))
-      for (int64_t i = first; i < std::min(first + kPacketsAtOnce, num_packets); ++i)
-        answer(packets[i], self ? i : -1, scratch);
+      for (int64_t i = first; i < std::min(first + kPacketsAtOnce, num_packets); ++i) answer(packets, i, self, scratch);
   });
+}
+
+// Whether the queries at two positions of the leaves are at one place of one cloud, so that they have one answer.
+bool alike(const std::vector<Leaf>& leaves, int64_t position, int64_t other_position, Clouds clouds) {
+  const Leaf &leaf = leaves[position / kLeaf], &other_leaf = leaves[other_position / kLeaf];
+  const int64_t i = position % kLeaf, other = other_position % kLeaf;
+  return leaf.x[i] == other_leaf.x[other] && leaf.y[i] == other_leaf.y[other] && leaf.z[i] == other_leaf.z[other] &&
+         clouds.of(leaf.index[i]) == clouds.of(other_leaf.index[other]);
 }
 
 void draw(std::vector<uint64_t>& found, int samples, const int32_t* rank, int32_t* index, float* distance2) {
@@ -210,9 +222,10 @@ void knn_query(const float* xyz, Clouds clouds, const float* queries, Clouds que
   const Method method = method_for(k);
   for_packets(
       tree, xyz, queries, query_clouds, [] { return std::vector<Nearest>(kLeaf); },
-      [&](const Leaf& leaf, int64_t number, std::vector<Nearest>& best) {
+      [&](const std::vector<Leaf>& packets, int64_t number, bool self, std::vector<Nearest>& best) {
+        const Leaf& leaf = packets[number];
         Packet packet(leaf, clouds, query_clouds, std::numeric_limits<float>::max());
-        if (packet.first < packet.last) packet.draw_in(tree, number < 0 ? leaf_near(tree, packet) : number, k);
+        if (packet.first < packet.last) packet.draw_in(tree, self ? number : leaf_near(tree, packet), k);
         for (int query = 0; query < kLeaf; ++query) best[query].clear(k, method.length, packet.bound2[query]);
         method.nearest(tree, packet, best.data());
         for (int query = 0; query < kLeaf && leaf.index[query] >= 0; ++query) {
@@ -228,12 +241,26 @@ void ball_query(const float* xyz, Clouds clouds, const float* queries, Clouds qu
   const Shell shell(min_radius, max_radius);
   for_packets(
       tree, xyz, queries, query_clouds, [&] { return std::vector<std::vector<uint64_t>>(kLeaf); },
-      [&](const Leaf& leaf, int64_t, std::vector<std::vector<uint64_t>>& found) {
-        for (auto& one : found) one.clear();
-        candidates(tree, Packet(leaf, clouds, query_clouds, shell.reach2()), shell, found.data());
+      [&](const std::vector<Leaf>& packets, int64_t number, bool, std::vector<std::vector<uint64_t>>& found) {
+        const Leaf& leaf = packets[number];
+        const int64_t first = number * kLeaf, end = static_cast<int64_t>(packets.size()) * kLeaf;
+        Packet packet(leaf, clouds, query_clouds, shell.reach2());
+        bool is_repeated[kLeaf];
+        for (int query = 0; query < kLeaf; ++query) {
+          is_repeated[query] = first + query > 0 && alike(packets, first + query - 1, first + query, query_clouds);
+          if (is_repeated[query]) packet.bound2[query] = -1;
+          found[query].clear();
+        }
+        candidates(tree, packet, shell, found.data());
         for (int query = 0; query < kLeaf && leaf.index[query] >= 0; ++query) {
+          if (is_repeated[query]) continue;
           const int64_t place = static_cast<int64_t>(leaf.index[query]) * samples;
           draw(found[query], samples, rank, index + place, distance2 + place);
+          for (int64_t next = first + query + 1; next < end && alike(packets, next - 1, next, query_clouds); ++next) {
+            const int64_t repeated = static_cast<int64_t>(packets[next / kLeaf].index[next % kLeaf]) * samples;
+            std::copy_n(index + place, samples, index + repeated);
+            std::copy_n(distance2 + place, samples, distance2 + repeated);
+          }
         }
       });
 }

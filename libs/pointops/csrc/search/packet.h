@@ -19,6 +19,7 @@ struct Packet {
   const Leaf* queries;
   int32_t begin[kLeaf], end[kLeaf];  // positions of the query's cloud in the tree
   float bound2[kLeaf];               // a neighbour is at most so far away; negative: no query
+  int32_t last_index[kLeaf];         // and one that is so far away has at most this index
   float low[3], high[3];             // around the queries
   int32_t first, last;               // all their positions
 
@@ -28,6 +29,7 @@ struct Packet {
     last = 0;
     std::fill_n(low, 3, infinity);
     std::fill_n(high, 3, -infinity);
+    std::fill_n(last_index, kLeaf, std::numeric_limits<int32_t>::max());
     for (int i = 0; i < kLeaf; ++i) {
       const float point[3] = {leaf.x[i], leaf.y[i], leaf.z[i]};
       bound2[i] = is_finite(point) ? bound : -1;
@@ -53,13 +55,14 @@ struct Packet {
     return bits_float(static_cast<uint32_t>(largest));
   }
 
-  // The queries, as bits, that are within their bound of a box.
+  // The queries, as bits, for which a neighbour can be in a box.
   POINTOPS_INLINE uint32_t near(const Boxes& boxes, int slot) const {
     return bits_where([&](int i) {
       const float x = gap(boxes.low[0][slot] - queries->x[i], queries->x[i] - boxes.high[0][slot]);
       const float y = gap(boxes.low[1][slot] - queries->y[i], queries->y[i] - boxes.high[1][slot]);
       const float z = gap(boxes.low[2][slot] - queries->z[i], queries->z[i] - boxes.high[2][slot]);
-      return squared_length(x, y, z) <= bound2[i];
+      const float d2 = squared_length(x, y, z);
+      return (d2 < bound2[i]) | ((d2 == bound2[i]) & (boxes.first[slot] <= last_index[i]));
     });
   }
 

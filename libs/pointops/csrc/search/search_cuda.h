@@ -24,7 +24,7 @@ struct Clouds {
 };
 
 struct Box {
-  float4 low, high;  // low > high where there is nothing; w is not used
+  float4 low, high;  // low > high where there is nothing; low.w: the bits of the least index of a finite point within
 };
 
 // Boxes of level 0 go around leaves, of level l around kFan boxes of level l - 1; all levels in one array.
@@ -79,10 +79,16 @@ struct Ball {
   const int32_t* rank;  // null: none
 };
 
+// What draw_few leaves to be done.
+struct LeftOver {
+  unsigned long long candidates;    // of queries with many, in all
+  unsigned long long has_repeated;  // whether there are queries at the place of another
+};
+
 // Answers the queries with few candidates. counts (whole leaves of queries): the candidates of each of the others, 0
-// for those answered; crowded (1): their sum.
+// for those answered, -1 for those of which the answer is that of the query before.
 cudaError_t draw_few(Tree tree, Clouds clouds, const float4* queries, Clouds query_clouds, Ball ball, const float* xyz,
-                     int samples, int32_t* counts, uint64_t* crowded, int32_t* index, float* distance2,
+                     int samples, int32_t* counts, LeftOver* left, int32_t* index, float* distance2,
                      cudaStream_t stream);
 // Answers the others of the sorted queries first … last - 1, both whole leaves: the pairs of query i end at
 // ends[i] - ends[first - 1].

@@ -1,5 +1,6 @@
 // A warp takes neighbouring queries down the boxes that can hold a neighbour of any of them, nearest box first, of
-// those equally near the one with the nearest middle. In a leaf, kParts lanes share a query and the points.
+// those equally near the one with the nearest middle, then the first along the curve. In a leaf, kParts lanes share a
+// query and the points.
 #pragma once
 
 #include "search/device.cuh"
@@ -71,10 +72,11 @@ __device__ __forceinline__ float middle_distance2(const Box& a, const Box& b) {
                         (a.low.z + a.high.z) - (b.low.z + b.high.z));
 }
 
-// Calls visit(leaf) for the leaves with points that can be within bound2() of a lane's query; all lanes of a warp
-// together. bound2() only shrinks, and in a visit.
-template <int kParts, typename Bound2, typename Visit>
-__device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk& shared, Bound2 bound2, Visit visit) {
+// Calls visit(leaf) for the leaves with points that can be within the bound of a lane's query; all lanes of a warp
+// together. bound() gives (bits of a squared distance, index), in that order the last that is wanted; it only shrinks,
+// and in a visit. By the index, boxes of many points at one place are passed over once the first of these are found.
+template <int kParts, typename Bound, typename Visit>
+__device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk& shared, Bound bound, Visit visit) {
   const int lane = threadIdx.x % kWarp, part = lane % kParts;
   const float4& own = query.point;
   const Box around = warp_union(query.active ? Box{own, own} : empty_box());
@@ -83,10 +85,11 @@ __device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk&
   const int32_t last = -warp_min(query.active ? -query.end : 0);
   if (first >= last) return;
 
-  float bound, reach;  // of the lane, and the largest
+  uint64_t limit;  // of the lane
+  float reach;     // the largest squared distance
   const auto shrink = [&] {
-    bound = bound2();
-    reach = bits_float(warp_max(query.active ? float_bits(bound) : 0));
+    limit = bound();
+    reach = bits_float(warp_max(query.active ? high(limit) : 0));
   };
   shrink();
   if (lane == 0) shared.stack[0] = {0.0f, tree.levels.count, 0, 0};
@@ -99,6 +102,14 @@ __device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk&
       continue;
     }
     const int64_t child = int64_t{node.place} * kFan + lane;
+    float4 point = own;
+    if (node.level == 0) point = tree.points[child];  // under way with the box
+    bool wants = query.active;
+    if (node.level < tree.levels.count) {
+      const Box box = tree.boxes[tree.levels.first[node.level] + node.place];
+      wants &= (uint64_t{float_bits(box_distance2(own, own, box))} << 32 | float_bits(box.low.w)) <= limit;
+      if (!__any_sync(kAllLanes, wants)) continue;
+    }
     if (node.level > 0) {
       const int level = node.level - 1;
       const int64_t under = Levels::under(level);
@@ -123,10 +134,7 @@ __device__ __forceinline__ void walk(const Tree& tree, const Query& query, Walk&
       __syncwarp();
       continue;
     }
-    const float4 point = tree.points[child];
-    const uint32_t bits = query.active && box_distance2(own, own, tree.boxes[node.place]) <= bound
-                              ? query.own_points(static_cast<int32_t>(child - lane))
-                              : 0;
+    const uint32_t bits = wants ? query.own_points(static_cast<int32_t>(child - lane)) : 0;
     if (!__any_sync(kAllLanes, bits != 0)) continue;
     shared.points[lane] = point;
     __syncwarp();
