@@ -1,9 +1,10 @@
 """What memory it takes to cut a LAZ file into pieces and to put their answers together, by the number of points.
 
-    python -m benchmarks.survey_pieces [--points 1000000 30000000] [--piece-points 1000000] [--folder FOLDER]
+    python -m benchmarks.survey_pieces [--points 1000000 30000000] [--piece-points 1000000] [--buffer-m 86]
 
-makes files of that many points in no order of places, 10 a square metre, and prints seconds, the greatest memory of the
-process (beyond what its imports took), and the greatest size of the folder. The pieces themselves stand for answers.
+makes files of that many points in no order of places, 10 a square metre, and prints seconds of processor, the greatest
+memory of the process (beyond what its imports took), and the greatest size of the folder. The pieces themselves stand
+for answers.
 """
 
 import argparse
@@ -26,7 +27,6 @@ from app.survey import headers, pieces
 from app.survey.tile import Source
 
 MIB = 1 << 20
-BUFFER_M = 86.0
 BLOCK_POINTS = 1 << 20
 
 
@@ -58,19 +58,19 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(folder: Path, num_points: int, piece_points: int) -> None:
+def measure(folder: Path, num_points: int, piece_points: int, buffer_m: float) -> None:
     """Cut and join one file, and print a row."""
     path = folder / "file.laz"
-    begin_bytes, begin = peak_bytes(), time.perf_counter()
+    begin_bytes, begin_s = peak_bytes(), time.process_time()
     tile = headers.tile_of(Source(path.name, str(path)))
-    cut = pieces.cut(tile, str(path), folder, piece_points, BUFFER_M, BUFFER_M)
-    cut_s = time.perf_counter() - begin
+    cut = pieces.cut(tile, str(path), folder, piece_points, buffer_m, buffer_m)
+    cut_s = time.process_time() - begin_s
     on_disk = sum(each.stat().st_size for each in folder.iterdir())
     pieces.join(cut, [piece.tile.path for piece in cut.pieces], folder / "whole.laz", "laz")
-    seconds = time.perf_counter() - begin
+    join_s = time.process_time() - begin_s - cut_s
     beyond = (peak_bytes() - begin_bytes) / MIB
     print(
-        f"| {num_points:,} | {len(cut.pieces):,} | {cut_s:.0f} | {seconds - cut_s:.0f} | {beyond:,.0f} | "
+        f"| {num_points:,} | {len(cut.pieces):,} | {cut_s:.0f} | {join_s:.0f} | {beyond:,.0f} | "
         f"{on_disk / num_points:.0f} |",
         flush=True,
     )
@@ -81,15 +81,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, nargs="+", default=[1_000_000, 30_000_000])
     parser.add_argument("--piece-points", type=int, default=1_000_000)
+    parser.add_argument("--buffer-m", type=float, default=86.0)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    print("| points | pieces | cut, s | join, s | memory, MiB | disk, bytes a point |\n|---:|---:|---:|---:|---:|---:|")
+    print("| points | pieces | cut, CPU s | join, CPU s | memory, MiB | disk, bytes a point |")
+    print("|---:|---:|---:|---:|---:|---:|")
     spawn = multiprocessing.get_context("spawn")
     for num_points in arguments.points:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
             for target, given in (
                 (write_file, (Path(name) / "file.laz", num_points)),
-                (measure, (Path(name), num_points, arguments.piece_points)),
+                (measure, (Path(name), num_points, arguments.piece_points, arguments.buffer_m)),
             ):
                 process = spawn.Process(target=target, args=given)
                 process.start()

@@ -7,6 +7,7 @@ warning if it does not. Offsets follow the ASPRS LAS specification 1.4 R15, tabl
 
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import BinaryIO
@@ -36,6 +37,8 @@ class LasFile:
         record_length: bytes of a point, extra bytes included.
         scale, offset: float64 (3,).
         warnings: where the header was not right, one sentence each.
+        give_back: has the system take the pages of ``data`` that were read, if it is a mapped file that is larger than
+            memory; else does nothing.
     """
 
     data: memoryview
@@ -52,6 +55,7 @@ class LasFile:
     scale: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
     warnings: list[str] = field(default_factory=list)
+    give_back: Callable[[], None] = lambda: None
 
     @cached_property
     def fields(self) -> dict[str, tuple[np.dtype, int]]:

@@ -46,6 +46,7 @@ LAYER_OF = {name: name.upper() for name in ("scan_angle", "user_data", "point_so
 
 Chunk = tuple[int, int]  # points, bytes
 
+CHECKED_CHUNKS = 500  # at a time; each is a page or more of the file
 LEAST_SHARE = 0.15  # of the bytes of chunks, which layers behind those of every point have if halves are worth while
 STARTING_CHUNKS = 4  # of each thread: so many that each gets one
 
@@ -94,6 +95,7 @@ def parts(file: LasFile, num_points: int, chosen: int = lazrs.SELECTIVE_DECOMPRE
         records = decode(file)
         for first in range(0, len(records), num_points):
             yield records[first : first + num_points]
+            file.give_back()
         return
     _, table, _, record_data = chunks_of(file)
     start, group = file.points_start + 8, list[Chunk]()
@@ -101,7 +103,9 @@ def parts(file: LasFile, num_points: int, chosen: int = lazrs.SELECTIVE_DECOMPRE
         group.append(chunk)
         if sum(count for count, _ in group) >= num_points or place == len(table) - 1:
             end = start + sum(size for _, size in group)
-            yield _unpacked(file.data[start:end], group, record_data, file.record_length, chosen)
+            records = _unpacked(file.data[start:end], group, record_data, file.record_length, chosen)
+            file.give_back()
+            yield records
             start, group = end, []
 
 
@@ -317,9 +321,14 @@ def _chunk_table(file: LasFile, laszip: bytes, chunk_size: int, start: int) -> l
 
 def _check_layers(file: LasFile, items: list[Item], table: list[Chunk]) -> None:
     """Every layered chunk must be what it says itself: one raw point, a count, layer sizes, layers."""
-    chunks = chunks_from(file.data, items, file.points_start + 8, len(table))
-    if [(chunk.num_points, len(chunk.raw)) for chunk in chunks] != table:
-        raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
+    start = file.points_start + 8
+    for first in range(0, len(table), CHECKED_CHUNKS):
+        block = table[first : first + CHECKED_CHUNKS]
+        chunks = chunks_from(file.data, items, start, len(block))
+        if [(chunk.num_points, len(chunk.raw)) for chunk in chunks] != block:
+            raise BadCloud("The layers of a compressed chunk do not add up to its points and size: damaged.")
+        start += sum(size for _, size in block)
+        file.give_back()
 
 
 def _walk_layered(file: LasFile, items: list[Item]) -> tuple[list[Chunk], int] | None:

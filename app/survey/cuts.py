@@ -92,6 +92,20 @@ class Cuts:
             num_guests[near] += 1
         return guests
 
+    @cached_property
+    def num_guests(self) -> np.ndarray:
+        """int64 (cells,), how many those are."""
+        return (self.guests >= 0).sum(1)
+
+    def blocks(self, cells: np.ndarray, most: int) -> Iterator[slice]:
+        """The points in ``cells`` (N,), as many at a time as may be context at most ``most`` times, or one."""
+        times = np.cumsum(self.num_guests[cells])
+        first, done = 0, 0
+        while first < len(cells):
+            end = max(first + 1, int(np.searchsorted(times, done + most, side="right")))
+            yield slice(first, end)
+            first, done = end, int(times[end - 1])
+
     def context(self, x: np.ndarray, y: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers (M,) of rectangles, and of points that are context of them, in the order of the points."""
         found = [(np.empty(0, np.int32), np.empty(0, np.int64))]

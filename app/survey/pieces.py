@@ -11,6 +11,7 @@ import mmap
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import lazrs
@@ -100,8 +101,9 @@ def cut(
             numbers = found.owners[cells]
             owners.write(numbers.data)
             _spread(own, numbers, records)
-            others, rows = found.context(x, y, cells)
-            _spread(around, others, records[rows])
+            for block in found.blocks(cells, PART_POINTS):
+                others, rows = found.context(x[block], y[block], cells[block])
+                _spread(around, others, records[block], rows)
             if ring_m > 0:
                 is_inner = (x > inner_low[0]) & (x < inner_high[0]) & (y > inner_low[1]) & (y < inner_high[1])
                 ring.write(records[~is_inner])
@@ -202,12 +204,16 @@ def _in_order(cut: Pieces, answers: Sequence[str], heads: Sequence[LasFile]) -> 
     taken = np.zeros(len(answers), np.int64)
     with open(cut.owners, "rb") as owners:
         while len(numbers := np.fromfile(owners, np.uint16, PART_POINTS)):
-            records = np.empty((len(numbers), length), np.uint8)
-            for number, rows in _groups(numbers):
+            order = np.argsort(numbers, kind="stable")
+            ordered, records = np.empty((2, len(numbers), length), np.uint8)
+            for number, place in _groups(numbers[order]):
+                part = ordered[place]
                 with open(answers[number], "rb") as answer:
                     answer.seek(heads[number].points_start + int(taken[number]) * length)
-                    records[rows] = np.fromfile(answer, np.uint8, len(rows) * length).reshape(-1, length)
-                taken[number] += len(rows)
+                    if answer.readinto(part.data) < part.nbytes:
+                        raise BadCloud("The answer for a piece of the file has fewer points than the piece.")
+                taken[number] += len(part)
+            records[order] = ordered
             yield records
 
 
@@ -266,31 +272,34 @@ def _fits(evlr: Record) -> bool:
     return evlr.key not in (COPC_HIERARCHY, WAVEFORMS) and len(evlr.raw) - EVLR_HEADER <= MAX_VLR_BYTES
 
 
-def _spread(writers: Sequence[_Writer], numbers: np.ndarray, records: np.ndarray) -> None:
-    """Append each of the ``records`` to the file of its number."""
-    for number, rows in _groups(numbers):
-        writers[number].write(records[rows])
+def _spread(
+    writers: Sequence[_Writer], numbers: np.ndarray, records: np.ndarray, rows: np.ndarray | None = None
+) -> None:
+    """Append each of the ``records``, or of those at ``rows``, to the file of its number.
 
-
-def _groups(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each of the ``numbers`` (N,) that occurs, and its places in ascending order."""
-    if not len(numbers):
-        return
+    They are put into order as one array, because many small ones would leave holes in the memory of the process.
+    """
     order = np.argsort(numbers, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-        yield int(numbers[rows[0]]), rows
+    ordered = records[order if rows is None else rows[order]]
+    for number, place in _groups(numbers[order]):
+        writers[number].write(ordered[place])
+
+
+def _groups(numbers: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Each of the ascending ``numbers`` (N,) that occurs, and its places."""
+    bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    for first, end in pairwise(bounds):
+        if end > first:
+            yield int(numbers[first]), slice(first, end)
 
 
 def _parts(
     file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Records of the file, part by part, and their x and y in its units; pages that were read are given back."""
+    """Records of the file, part by part, and their x and y in its units."""
     for records in laz.parts(file, PART_POINTS, chosen):
         x, y = (column(records, 4 * axis, "<i4") * file.scale[axis] + file.offset[axis] for axis in (0, 1))
         yield records, x, y
-        mapped = file.data.obj
-        assert isinstance(mapped, mmap.mmap)
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _bounds(file: LasFile) -> Bounds:
@@ -301,15 +310,20 @@ def _bounds(file: LasFile) -> Bounds:
     return (*low.tolist(), 0.0, *high.tolist(), 0.0)
 
 
+def _mapped(path: str) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def _open(path: str) -> LasFile:
     """The file, mapped as long as somebody holds it."""
-    with open(path, "rb") as file:
-        return parse(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    mapped = _mapped(path)
+    return replace(parse(memoryview(mapped)), give_back=lambda: mapped.madvise(mmap.MADV_DONTNEED))
 
 
 def _head(path: str) -> LasFile:
     """An uncompressed file as its header describes it; nothing of it stays mapped."""
-    found = _open(path)
+    found = parse(memoryview(_mapped(path)))
     vlrs = [replace(vlr, raw=bytes(vlr.raw)) for vlr in found.vlrs]
     scale, offset = found.scale.copy(), found.offset.copy()
     return replace(found, data=memoryview(b""), vlrs=vlrs, evlrs=[], scale=scale, offset=offset)

@@ -1,14 +1,16 @@
 """A file that is cut into pieces, and answers that are put together in its order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import laspy
 import numpy as np
 import pytest
 
-from app.clouds import formats
+from app.clouds import formats, laz
+from app.clouds.las_file import parse
 from app.errors import BadCloud, UnsupportedFormat
-from app.survey import pieces
+from app.survey import cuts, pieces
 from app.survey.headers import tile_of
 from app.survey.pieces import Pieces
 from app.survey.tile import Source
@@ -145,3 +147,42 @@ def test_answers_of_different_dimensions_are_refused_and_waveforms_not_compresse
         pieces.join(cut, answers, folder / "whole", "laz")
     pieces.join(cut, answers, folder / "whole", "las")
     np.testing.assert_array_equal(laspy.read(folder / "whole").points.array, laspy.read(path).points.array)
+
+
+def test_points_are_given_to_those_around_in_blocks_that_are_bounded(tmp_path, small_parts):
+    """Small pieces lie in the context of many others, so a point counts many times."""
+    x, y = 600_000 + 100 * np.random.default_rng(3).random((2, 5000))
+    raster = cuts.Raster((600_000.0, 600_000.0, 0.0, 600_100.0, 600_100.0, 1.0))
+    cells = raster.cells(x, y)
+    found = cuts.cut(raster, np.bincount(cells, minlength=raster.num_cells), 300, 30.0)
+    blocks = list(found.blocks(cells, 4000))
+    assert len(blocks) > 5
+    assert np.concatenate([np.arange(5000)[block] for block in blocks]).tolist() == list(range(5000))
+    parts = [found.context(x[block], y[block], cells[block]) for block in blocks]
+    assert 2000 < max(len(rows) for _, rows in parts) <= 4000
+    numbers, rows = found.context(x, y, cells)
+    np.testing.assert_array_equal(np.concatenate([each for each, _ in parts]), numbers)
+    starts = [block.start for block in blocks]
+    np.testing.assert_array_equal(
+        np.concatenate([start + each for start, (_, each) in zip(starts, parts, strict=True)]), rows
+    )
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_pages_of_a_file_are_given_back_while_it_is_checked_and_read(compressed, monkeypatch):
+    monkeypatch.setattr(laz, "CHECKED_CHUNKS", 1)
+    calls = []
+    data = to_bytes(las_data(7, 120_000), compressed)
+    file = replace(parse(memoryview(data)), give_back=lambda: calls.append(1))
+    read = list(laz.parts(file, 50_000))
+    assert sum(map(len, read)) == 120_000
+    assert len(calls) == len(read) + (3 if compressed else 0)
+
+
+def test_an_answer_of_fewer_points_than_its_piece_is_told(tmp_path, small_parts):
+    cut = cut_file(write_file(tmp_path, True), tmp_path)
+    tiles = sorted((piece.tile for piece in cut.pieces), key=lambda tile: tile.num_points)
+    assert tiles[0].num_points < tiles[-1].num_points
+    answers = [tiles[0].path if piece.tile is tiles[-1] else piece.tile.path for piece in cut.pieces]
+    with pytest.raises(BadCloud, match="fewer points"):
+        pieces.join(cut, answers, tmp_path / "whole.laz", "laz")
