@@ -34,10 +34,13 @@ MAX_CHARS = 1 << 16  # of one option: names of many columns
 MAX_PROBLEMS = 8  # that one message tells
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
 FLAGS = ("withheld", "synthetic", "overlap", "key_point")  # of points in LAS
+HEIGHT_FIELD = "height_above_ground"
 READING = ("filename", "format", "columns", "crs", "units")  # arguments of app.clouds.formats.read
 
 
 Ground = Literal["model", "file"]
+OfModel = Literal["model"]
+OF_MODEL: OfModel = "model"
 
 
 class Mode(str, Enum):
@@ -109,6 +112,9 @@ def _column(value: str) -> str:
     return value
 
 
+Heights = Annotated[
+    tuple[Annotated[float, Field(ge=-1000, le=1000)], ...], BeforeValidator(_split), AfterValidator(_two_ascending)
+]
 Codes = Annotated[
     tuple[Annotated[int, Field(ge=0, le=MAX_CODE)], ...], BeforeValidator(_split), Field(max_length=MAX_CODE + 1)
 ]
@@ -201,12 +207,10 @@ class Options:
     noise: bool = Field(
         default=False, description="Points that hang together with nothing become low (7) or high noise (18)."
     )
-    vegetation_heights: Annotated[
-        tuple[Annotated[float, Field(ge=-1000, le=1000)], ...], BeforeValidator(_split), AfterValidator(_two_ascending)
-    ] = Field(
+    vegetation_heights: Heights | OfModel = Field(
         default=(),
         description="Heights above ground, in metres, from which vegetation is medium (4) and high (5) instead of low "
-        "(3), such as 0.5,2.",
+        "(3), such as 0.5,2; or model for those that the model states.",
     )
     ground: Ground = Field(
         default="model",
@@ -251,6 +255,16 @@ class Options:
         return self.preserve_flags
 
     @property
+    def without_effect(self) -> list[str]:
+        """A sentence for each option that was given and changes nothing, because another was not."""
+        told = []
+        if self.ground != "model" and not self.vegetation_heights and HEIGHT_FIELD not in self.fields:
+            told.append(f"ground={self.ground} changes nothing without vegetation_heights or fields={HEIGHT_FIELD}.")
+        if self.max_passes and self.mode.is_single_pass:
+            told.append(f"max_passes={self.max_passes} changes nothing: mode={self.mode} is one pass.")
+        return told
+
+    @property
     def network(self) -> tuple[str, str]:
         """What clouds that go through the network together have in common."""
         return self.model, self.condition
@@ -271,7 +285,13 @@ def properties() -> dict[str, dict[str, Any]]:
 
 def accepted(option: Mapping[str, Any]) -> str:
     """What an option of this schema takes, for a table or a help text: "fast, exact", "integer, 0 or more"."""
-    schema = option.get("anyOf", [option])[0]
+    kinds = [schema for schema in option.get("anyOf", [option]) if schema["type"] != "null"]
+    return ", or ".join(map(_accepted, kinds))
+
+
+def _accepted(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return str(schema["const"])
     if "array" in schema["type"]:
         items = schema["items"]
         if items["type"] == "integer":

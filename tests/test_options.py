@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.clouds.catalog import READERS, WRITERS
 from app.clouds.fields import FIELDS
 from app.errors import BadRequest
-from app.options import MAX_CHARS, NAMES, READING, Mode, Options, parse, properties
+from app.options import MAX_CHARS, NAMES, READING, Mode, Options, accepted, parse, properties
 
 GIVEN = {
     "model": "m",
@@ -75,6 +75,32 @@ def test_every_option_is_read_from_text():
         classification_to="predicted",
         filename="a.las",
     )
+
+
+def test_heights_of_vegetation_may_be_those_of_the_model_and_go_through_json():
+    options = parse({"vegetation_heights": "model"})
+    assert options.vegetation_heights == "model"
+    adapter = TypeAdapter(Options)
+    for each in (options, parse({"vegetation_heights": "0.5,2"})):
+        assert adapter.validate_json(adapter.dump_json(each)) == each
+    assert accepted(properties()["vegetation_heights"]) == "numbers, or model"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"ground": "file"}, "ground=file changes nothing"),
+        ({"max_passes": "3"}, "max_passes=3 changes nothing: mode=fast is one pass."),
+        ({"ground": "file", "vegetation_heights": "model"}, ""),
+        ({"ground": "file", "fields": "height_above_ground"}, ""),
+        ({"max_passes": "3", "mode": "vote"}, ""),
+        ({}, ""),
+    ],
+)
+def test_options_without_effect_are_told(given, told):
+    found = parse(given).without_effect
+    assert len(found) == bool(told)
+    assert all(sentence.startswith(told) for sentence in found)
 
 
 def test_an_empty_text_means_that_an_option_was_not_given():

@@ -37,8 +37,9 @@ class Writer:
     """How a format is written: names of functions in ``app.clouds.<module>``, and what the files keep.
 
     ``text`` says what is written, for the table of formats. ``write`` makes the file, ``needs`` estimates what memory
-    that takes. With ``keeps_columns`` the file has a place for columns without a meaning. With ``keeps_source`` it is
-    the file that came in, with labels, if the reader of that is in the module too.
+    that takes. With ``keeps_columns`` the file has a place for columns without a meaning; with ``names_labels``, or
+    those, a column of labels with a name. With ``keeps_source`` it is the file that came in, with labels, if the reader
+    of that is in the module too.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Writer:
     needs: str = "writing_needs"
     keeps_columns: bool = False
     keeps_source: bool = False
+    names_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ _DECLARED = (
         "safetensors",
         writer=Writer("Labels and what was asked for, as arrays", "tensors", "application/vnd.safetensors"),
     ),
-    Format("csv", writer=Writer("CSV with coordinates and labels", "points_csv", "text/csv")),
+    Format("csv", writer=Writer("CSV with coordinates and labels", "points_csv", "text/csv", names_labels=True)),
     Format("view", writer=Writer("What the page shows", "view", "application/vnd.pointserve.view")),
 )
 FORMATS = {format.name: format for format in _DECLARED}

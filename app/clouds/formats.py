@@ -95,6 +95,10 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
     segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
     keeps = keeps_source(output, cloud.format) and source is not None
     segmentation.meta.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
+    if segmentation.meta.label_column and not (writer.keeps_columns or writer.names_labels):
+        segmentation.meta.warnings.append(
+            f"classification_to changes nothing in {output}, whose labels have a place of their own."
+        )
     given = utf8(source) if keeps and source is not None else None
     data: bytes = function(writer, writer.write)(cloud, segmentation, given)
     segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)

@@ -41,6 +41,7 @@ class CloudMeta:
 class ModelCard:
     """What is known of one model without its weights; what GET /models shows.
 
+    ``vegetation_heights_m`` are those that ``vegetation_heights=model`` takes, none if it states none;
     ``backend`` is native or upstream, ``precision`` that of its passes (fp32, upstream, fp16 or bf16), empty if it is
     not loaded; ``memory_bytes`` are those of its weights, ``bytes_per_voxel`` an estimate of what a pass takes beside
     them;
@@ -65,6 +66,7 @@ class ModelCard:
     served: bool = True
     reason: str = ""
     backend: str = "native"
+    vegetation_heights_m: list[float] = field(default_factory=list)
     precision: str = ""
     memory_bytes: int = 0
     bytes_per_voxel: int = 0

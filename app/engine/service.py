@@ -233,7 +233,8 @@ class Service:
         if options.max_passes and options.max_passes > max_passes:
             raise BadRequest(f"max_passes {options.max_passes} is not accepted; accepted are 1 to {max_passes}.")
         card = self._model(options.model)
-        options = replace(options, model=card.name, max_passes=options.max_passes or max_passes)
+        most = None if options.mode.is_single_pass else max_passes
+        options = replace(options, model=card.name, max_passes=options.max_passes or most)
         with self.memory.reservation() as reservation:
             memory = RequestMemory(reservation, card, options, deadline)
             yield Request(options, card, deadline, memory, request_id, limit_s if is_background else 0.0)

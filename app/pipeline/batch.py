@@ -98,7 +98,7 @@ def answers_alike(pipeline: Pipeline, clouds: Sequence[Cloud]) -> bool:
 
 def _prepare(pipeline: Pipeline, index: int, request: SegmentationRequest) -> _Waiting | SegmentationOutcome:
     try:
-        warnings = [*request.cloud.warnings, *pipeline.warnings]
+        warnings = [*request.cloud.warnings, *pipeline.warnings, *request.options.without_effect]
         run = RunContext(warnings, request.check_cancelled, device=pipeline.inference.device)
         check_cloud(request.options, request.cloud)
         prepared = pipeline.prepare(request.cloud, request.options.seed, run)

@@ -141,6 +141,7 @@ class Pipeline:
             lambda values: upload(values, device),
             run.warnings,
             run.check_cancelled,
+            self.procedure.vegetation_heights_m,
         )
 
 

@@ -26,6 +26,7 @@ class InferenceProcedure:
         conditions: for a network with a head for each of several datasets, the classes of each.
         remarks: warnings of every answer, on how the model is run.
         unit: of the coordinates that the transforms and the grid are made for.
+        vegetation_heights_m: heights above ground from which vegetation is medium and high; none if it states none.
     """
 
     name: str
@@ -39,3 +40,4 @@ class InferenceProcedure:
     conditions: dict[str, list[ClassInfo]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     unit: Unit = METRE
+    vegetation_heights_m: tuple[float, ...] = ()

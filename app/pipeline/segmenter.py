@@ -8,7 +8,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.fields import CLASSES, FEATURES, FIELDS, INSTANCES, LOGITS, VOTES, made_from
 from app.errors import BadRequest
 from app.networks.registry import types_with
-from app.options import Mode, Options
+from app.options import OF_MODEL, Mode, Options
 from app.refine.check import check, check_cloud
 from app.settings import MAX_PASSES
 
@@ -62,7 +62,7 @@ class Segmenter(Pipeline):
         """
         segmenter = self.for_options(options)
         if not options.mode.is_single_pass:
-            warnings = [*cloud.warnings, *segmenter.warnings]
+            warnings = [*cloud.warnings, *segmenter.warnings, *options.without_effect]
             run = RunContext(warnings, check_cancelled, on_passes, segmenter.inference.device)
             return (segmenter._exact if options.mode is Mode.EXACT else segmenter._vote)(cloud, options, run)
         (outcome,) = segment_batch(segmenter, [SegmentationRequest(cloud, options, check_cancelled)], self.tile_voxels)
@@ -74,6 +74,11 @@ class Segmenter(Pipeline):
         """Raise BadRequest for fields that this network does not give in the mode asked for, and steps that its classes
         do not bear."""
         check(options, self.procedure.classes, self.procedure.ignore_label, self.procedure.name)
+        if options.vegetation_heights == OF_MODEL and not self.procedure.vegetation_heights_m:
+            raise BadRequest(
+                f"model {self.procedure.name} states no heights of vegetation (data.vegetation_heights of its config): "
+                "say them in metres, such as vegetation_heights=0.5,2"
+            )
         mode = options.mode
         of_instances, of_features = (made_from(source, options.fields) for source in (INSTANCES, FEATURES))
         of_classes = [name for source in (CLASSES, LOGITS, VOTES) for name in made_from(source, options.fields)]

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 from app.clouds.asprs import GROUND
-from app.options import Options
+from app.options import HEIGHT_FIELD, Options
 
 from .scene import Scene
 
-FIELD = "height_above_ground"
 GROUND_POINTS = 2  # of a cell, on average
 WIDE_EDGE_M = 32.0  # is taken however few points a cell holds
 EDGES_M = tuple(2.0**power for power in range(-6, 16))
@@ -30,7 +29,7 @@ SWEEPS = 4  # over the gaps, at each resolution
 
 def apply(scene: Scene, options: Options) -> None:
     """Make the field ``height_above_ground``."""
-    scene.fields[FIELD] = heights_of(scene, options)
+    scene.fields[HEIGHT_FIELD] = heights_of(scene, options)
 
 
 def heights_of(scene: Scene, options: Options) -> Tensor:
@@ -38,8 +37,8 @@ def heights_of(scene: Scene, options: Options) -> Tensor:
 
     Raises BadRequest if the file is to say what is ground, and states no classes.
     """
-    if FIELD in scene.fields:
-        return scene.fields[FIELD]
+    if HEIGHT_FIELD in scene.fields:
+        return scene.fields[HEIGHT_FIELD]
     if options.ground == "file":
         is_ground = scene.file_codes("ground=file") == GROUND
         is_ground = torch.cat([is_ground, is_ground.new_zeros(scene.cloud.num_context)])

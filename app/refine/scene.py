@@ -29,6 +29,7 @@ class Scene:
         load: brings an array to the device of ``rows``; nobody writes to what it gives.
         warnings: those of the answer.
         check_cancelled: called between steps, and by those that may take long; an exception of it ends them.
+        vegetation_heights_m: those that the model states.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Scene:
         load: Callable[[np.ndarray], Tensor],
         warnings: list[str],
         check_cancelled: Callable[[], None] = lambda: None,
+        vegetation_heights_m: Sequence[float] = (),
     ):
         self.cloud = cloud
         self.classes = classes
         self.ignore_label = ignore_label
         self.warnings = warnings
         self.check_cancelled = check_cancelled
+        self.vegetation_heights_m = vegetation_heights_m
         self.fields: dict[str, Tensor] = {}
         self._metres = metres
         self._load = load

@@ -14,7 +14,12 @@ from .scene import Scene
 
 def apply(scene: Scene, options: Options) -> None:
     """Give vegetation the class of its layer; where no ground is near it stays as it is."""
-    layer = by_height(heights_of(scene, options), options.vegetation_heights)
+    if not scene.classes.ids_of(*VEGETATION):
+        scene.warnings.append("vegetation_heights changes nothing: the model has no class of vegetation (3, 4, 5).")
+        return
+    stated = options.vegetation_heights
+    limits_m = stated if isinstance(stated, tuple) else scene.vegetation_heights_m
+    layer = by_height(heights_of(scene, options), limits_m)
     is_known = scene.means(*VEGETATION) & (layer >= 0)
     ids = scene.labels.new_tensor([scene.classes.id_of(code) for code in VEGETATION])
     scene.labels = torch.where(is_known, ids[layer.clamp(min=0)], scene.labels)

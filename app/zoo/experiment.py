@@ -84,6 +84,7 @@ class Experiment:
             "served": not reason,
             "reason": reason,
             "backend": "upstream" if self.model.get("type") == UPSTREAM else "native",
+            "vegetation_heights_m": list(self.procedure.vegetation_heights_m),
         }
 
 

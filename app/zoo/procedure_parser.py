@@ -61,7 +61,14 @@ def parse(name: str, config: Mapping[str, Any]) -> InferenceProcedure:
     steps = (
         _stated_steps(config, block) if "test_cfg" in value(config, block, dict, BLOCK) else _cut_steps(config, block)
     )
-    return InferenceProcedure(name=name, classes=classes, ignore_label=ignore_label, unit=_unit(config), **steps)
+    return InferenceProcedure(
+        name=name,
+        classes=classes,
+        ignore_label=ignore_label,
+        unit=_unit(config),
+        vegetation_heights_m=_vegetation_heights_m(config),
+        **steps,
+    )
 
 
 def test_block(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,6 +222,15 @@ def _unit(config: Mapping[str, Any]) -> Unit:
     except ValueError as error:
         raise BadModel(f"config.py: data.unit: {error}") from None
     return unit
+
+
+def _vegetation_heights_m(config: Mapping[str, Any]) -> tuple[float, ...]:
+    """``data.vegetation_heights``, two heights that ascend; none if it is absent."""
+    accepted = "two heights above ground in metres that ascend, such as (0.5, 2.0)"
+    stated = value(config, "data.vegetation_heights", list, accepted, default=[])
+    if stated and not (len(stated) == 2 and all(map(_is_length, stated)) and stated[0] < stated[1]):
+        raise BadModel(f"config.py: data.vegetation_heights {_got(stated)}; accepted is {accepted}")
+    return tuple(map(float, stated))
 
 
 def _is_length(side: Any) -> bool:

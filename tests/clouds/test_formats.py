@@ -441,3 +441,16 @@ def test_nothing_of_the_context_is_written_or_counted(output, keeps_source):
     assert written == expected
     needs = [formats.writing_needs(output, each, segmentation(40), source) for each in (joined, plain)]
     assert needs[0] == needs[1]
+
+
+@pytest.mark.parametrize("output", sorted(catalog.WRITERS))
+def test_a_name_for_labels_is_theirs_or_said_to_change_nothing(output):
+    answer = segmentation(label_column="mine")
+    data = formats.write(output, cloud(), answer)
+    is_told = f"classification_to changes nothing in {output}, whose labels have a place of their own."
+    if output in ("json", "npz", "npy", "safetensors", "view"):
+        assert is_told in answer.meta.warnings
+    else:
+        assert is_told not in answer.meta.warnings
+    if output in ("las", "ply", "pcd", "csv"):
+        assert b"mine" in data

@@ -129,6 +129,28 @@ def test_a_field_of_a_step_has_no_numbers_without_usable_points(coded):
     np.testing.assert_array_equal(out.fields["height_above_ground"], np.full(4, np.nan))
 
 
+def test_heights_of_vegetation_may_be_those_of_the_model(coded):
+    with pytest.raises(BadRequest, match="made-up states no heights of vegetation"):
+        coded.for_options(Options(vegetation_heights="model"))
+    stating = Segmenter(make_network(), replace(coded.procedure, vegetation_heights_m=(0.4, 3.0)))
+    by_model, by_request, others = (
+        stating.segment(make_terrain(), Options(vegetation_heights=heights))
+        for heights in ("model", (0.4, 3), (0.5, 2))
+    )
+    np.testing.assert_array_equal(by_model.labels, by_request.labels)
+    assert (by_model.labels != others.labels).any()
+
+
+@pytest.mark.parametrize("mode", ["fast", "vote"])
+def test_options_without_effect_are_told(coded, mode):
+    cloud = make_terrain()
+    cloud.extra["classification"] = np.full(len(cloud), 2, np.uint8)
+    ground = "ground=file changes nothing without vegetation_heights or fields=height_above_ground."
+    assert coded.segment(cloud, Options(mode=mode, ground="file")).meta.warnings == [ground]
+    used = Options(mode=mode, ground="file", fields=("height_above_ground",))
+    assert coded.segment(cloud, used).meta.warnings == []
+
+
 def test_heights_need_classes_with_codes():
     plain = Segmenter(make_network(), make_procedure())
     assert "height_above_ground" not in plain.fields

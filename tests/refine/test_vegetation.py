@@ -5,7 +5,7 @@ import numpy as np
 from app.options import Options
 from app.refine.runner import refine
 from app.sample.tile import make_tile
-from tests.refine.refine_samples import codes, make_scene
+from tests.refine.refine_samples import AERIAL, codes, make_scene
 
 
 def test_vegetation_gets_the_code_of_its_layer():
@@ -21,6 +21,14 @@ def test_vegetation_gets_the_code_of_its_layer():
     once = scene.labels.clone()
     refine(scene, Options(vegetation_heights=(0.4, 2)))
     np.testing.assert_array_equal(scene.labels, once)
+
+
+def test_a_model_without_vegetation_is_told_so():
+    scene = make_scene([0, 1], [[0, 0, 0], [0, 1, 5]], classes=[AERIAL[0], AERIAL[2]])
+    (done,) = refine(scene, Options(vegetation_heights=(0.5, 2)))
+    assert done.changed == 0
+    assert [info.asprs for info in scene.classes.infos] == [2, 6]
+    assert scene.warnings == ["vegetation_heights changes nothing: the model has no class of vegetation (3, 4, 5)."]
 
 
 def test_layers_of_a_made_up_forest_are_found_again():

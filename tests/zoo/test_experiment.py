@@ -71,6 +71,28 @@ def test_a_unit_that_is_none(folder, stated):
     assert "data.unit" in refused(folder)
 
 
+def stating_heights(folder, stated):
+    edit(
+        folder,
+        r"num_classes=20,\n    ignore_index",
+        f"num_classes=20,\n    vegetation_heights={stated},\n    ignore_index",
+    )
+
+
+def test_heights_of_vegetation_that_the_model_states(folder):
+    assert load(folder).procedure.vegetation_heights_m == ()
+    stating_heights(folder, "(0.5, 2)")
+    experiment = load(folder)
+    assert experiment.procedure.vegetation_heights_m == (0.5, 2.0)
+    assert experiment.card()["vegetation_heights_m"] == [0.5, 2.0]
+
+
+@pytest.mark.parametrize("stated", ["0.5", "(0.5,)", "(2, 0.5)", "('low', 'high')", "(True, 2)", "(0.5, 1, 2)"])
+def test_heights_of_vegetation_that_are_none(folder, stated):
+    stating_heights(folder, stated)
+    assert "data.vegetation_heights" in refused(folder)
+
+
 def test_the_card_has_the_fields_of_the_protocol(golden):
     card = load(golden).card(7, reason="because")
     of_the_engine = {

@@ -17,6 +17,7 @@ data = dict(
     names=['ground', 'low vegetation', 'medium and high vegetation', 'building', 'wire', 'noise'],
     colors=[(170, 121, 66), (154, 205, 50), (34, 139, 34), (214, 69, 65), (255, 215, 0), (128, 128, 128)],
     asprs=[2, 3, 5, 6, 14, 7],
+    vegetation_heights=(0.5, 2.0),
     test=dict(
         type='AerialDataset',
         split='val',

@@ -124,7 +124,7 @@ class Options(TypedDict, total=False):
 
     vegetation_heights: str | Sequence[float] | None
     """Heights above ground, in metres, from which vegetation is medium (4) and high (5) instead of low (3), such as
-    0.5,2."""
+    0.5,2; or model for those that the model states."""
 
     ground: Ground | None
     """What heights are above: points that the model calls ground (2), or those that the file does."""
