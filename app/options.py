@@ -6,7 +6,7 @@ HTTP, the Open Inference protocol and ``pointserve predict`` read them with ``pa
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,7 @@ _BOUNDS = {  # of numbers, by their names in a JSON schema
     "exclusiveMaximum": "less than {exclusiveMaximum:.12g}",
 }
 MAX_TIMEOUT_S = 86400.0
+JOINT = "+"  # between the names of models whose probabilities are averaged
 MAX_CHARS = 1 << 16  # of one option: names of many columns
 MAX_PROBLEMS = 8  # that one message tells
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
@@ -127,7 +128,8 @@ class Options:
     model: str = Field(
         default="",
         max_length=200,
-        description="Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one.",
+        description="Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one. a+b averages the "
+        "probabilities of models with the same classes.",
     )
     mode: Annotated[Mode, WithJsonSchema({"enum": [mode.value for mode in Mode], "type": "string"})] = Field(
         default=Mode.FAST, description="; ".join(f"{mode}: {mode.description}" for mode in Mode) + "."
@@ -275,6 +277,16 @@ class Options:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Options))
+
+
+def models_in(name: str, known: Collection[str]) -> list[str]:
+    """The names that ``name`` joins by ``JOINT``, each once; one of the ``known`` names is a model whatever it holds.
+
+    In a query + stands for a blank, so blanks between known names join them, too.
+    """
+    parts = list(dict.fromkeys(name.split(JOINT if JOINT in name else " ")))
+    is_joined = name not in known and all(parts) and (JOINT in name or all(part in known for part in parts))
+    return parts if is_joined else [name]
 
 
 def properties() -> dict[str, dict[str, Any]]:

@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=DeclaredGroup, help="The models at hand.", no_args_is_help=True)
 
 
-def choose(settings: "Settings") -> Path:
-    """The folder of the model that the settings name, the first one found if they name none.
+def choose(settings: "Settings") -> list[Path]:
+    """The folders of the models that the settings name as one, the first one found if they name none.
 
     Raises:
         NotFound: no model of that name.
         BadModel: a setting names a folder without experiments.
     """
     from app.errors import NotFound
+    from app.options import models_in
     from app.zoo.experiment import find
 
     folders = find(settings.models)
-    wanted = settings.default_model or folders[0].name
-    for folder in folders:
-        if folder.name == wanted:
-            return folder
-    raise NotFound(f"There is no model {wanted!r}; there are {', '.join(folder.name for folder in folders)}.")
+    by_name = {folder.name: folder for folder in reversed(folders)}
+    wanted = models_in(settings.default_model or folders[0].name, by_name)
+    for name in wanted:
+        if name not in by_name:
+            raise NotFound(f"There is no model {name!r}; there are {', '.join(folder.name for folder in folders)}.")
+    return [by_name[name] for name in wanted]
 
 
 @app.command("list")

@@ -63,7 +63,7 @@ def predict(
     with progress() as bar:
         task = bar.add_task("loading the model", total=len(jobs))
         segmenter = _segmenter(settings).for_options(chosen)
-        asked = chosen if chosen.mode.is_single_pass else chosen.or_else(max_passes=lambda: settings.max_passes)
+        limited = chosen if chosen.mode.is_single_pass else chosen.or_else(max_passes=lambda: settings.max_passes)
         if score:
             from app.clouds.comparison import Comparison
             from app.refine.legend import Legend, codes_of
@@ -79,7 +79,7 @@ def predict(
             cloud = _read(data, job, settings, chosen)
             bar.update(task, description=f"segmenting {job.file.name}, {len(cloud):,} points")
             with passes_of(bar) as on_passes:
-                segmentation = segmenter.segment(cloud, asked, on_passes=on_passes)
+                segmentation = segmenter.segment(cloud, limited, on_passes=on_passes)
             if job.path:
                 bar.update(task, description=f"writing {job.path}")
                 write_file(job.path, _encode(job.output, cloud, segmentation, data))
@@ -96,12 +96,13 @@ def predict(
 
 
 def _segmenter(settings: "Settings") -> "Segmenter":
-    folder = choose(settings)
+    folders = choose(settings)
     device = open_device(settings)
 
+    from app.pipeline.ensemble import together
     from app.zoo.loading import load_model
 
-    return load_model(folder, settings).segmenter(device)
+    return together([load_model(folder, settings).segmenter(device) for folder in folders])
 
 
 def _read(data: memoryview, job: FileJob, settings: "Settings", options: "Options") -> "Cloud":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from app.errors import BadRequest
+from app.options import models_in
 
 from .configuration import configure
 from .options import with_settings
@@ -39,7 +40,7 @@ def _check_names(settings: "Settings", names: list[str]) -> None:
     from app.settings import BY_MODEL, models_named
 
     known = f"There are: {', '.join(names)}."
-    if settings.default_model and settings.default_model not in names:
+    if settings.default_model and not set(models_in(settings.default_model, names)) <= set(names):
         raise BadRequest(f"POINTSERVE_DEFAULT_MODEL names a model that POINTSERVE_MODELS does not hold. {known}")
     for setting, field in type(settings).model_fields.items():
         named = models_named(getattr(settings, setting)) if BY_MODEL in field.metadata else set()

@@ -5,12 +5,13 @@ anonymous memory files whose descriptors travel beside the message (``app.engine
 hostile files can therefore send its parent nothing but numbers and text.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.clouds.cloud import SegmentationMeta
 from app.clouds.units import Units
-from app.options import Options
+from app.options import JOINT, Options
 from app.settings import EngineSettings
 
 
@@ -79,6 +80,23 @@ class ModelCard:
     is_unloaded: bool = False
     is_refused: bool = False
     remarks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_several(cls, cards: "Sequence[ModelCard]") -> "ModelCard":
+        """The card of the models of ``cards`` as one, which run one after the other; ``path`` is those of all, as
+        ``POINTSERVE_MODELS`` joins them."""
+        if len(cards) == 1:
+            return cards[0]
+        return replace(
+            cards[0],
+            name=JOINT.join(card.name for card in cards),
+            path=":".join(card.path for card in cards),
+            bytes_per_voxel=max(card.bytes_per_voxel for card in cards),
+            shares_passes=False,
+            columns=sorted({column for card in cards for column in card.columns}),
+            tile_voxels=max(card.tile_voxels for card in cards),
+            halo_m=max(card.halo_m for card in cards),
+        )
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from app.engine.model_set import ModelSet
 from app.engine.packed import Packed, pack_segmentation, unpack_cloud
 from app.engine.protocol import Batch, Failure, Segment, Segmented
 from app.errors import ClientGone, DeadlineExceeded, NotFound, NotReady, Problem
-from app.options import Options
+from app.options import Options, models_in
 from app.pipeline.batch import SegmentationOutcome, SegmentationRequest, segment_batch
+from app.pipeline.ensemble import together
 from app.pipeline.out_of_memory import is_out_of_memory
 from app.pipeline.segmenter import Segmenter
 
@@ -62,7 +63,8 @@ class Runner:
                 options, first = job.options, batch.jobs[0].options
                 segmenter = self._segmenter(options)
                 request = SegmentationRequest(cloud, options, check_cancelled)
-                if options.mode.is_single_pass and options.network == first.network:
+                is_alike = options.mode.is_single_pass and options.network == first.network
+                if is_alike and segmenter.shares_passes:
                     shared.append((job, request))
                     continue
                 outcome = self._with_memory(segmenter, request, _segment(segmenter, request))
@@ -86,13 +88,17 @@ class Runner:
         return check_cancelled
 
     def _segmenter(self, options: Options) -> Segmenter:
-        if options.model in self._models.segmenters:
-            return self._models.segmenters[options.model].for_options(options)
-        reasons = [card.reason for card in self._models.cards if card.name == options.model and not card.is_unloaded]
+        names = models_in(options.model, [card.name for card in self._models.cards])
+        return together([self._member(name) for name in names]).for_options(options)
+
+    def _member(self, name: str) -> Segmenter:
+        if name in self._models.segmenters:
+            return self._models.segmenters[name]
+        reasons = [card.reason for card in self._models.cards if card.name == name and not card.is_unloaded]
         if reasons:  # it was served by the process before this one
-            why = f"Model {options.model!r} is not served: {reasons[0].rstrip('.')}. It is tried again."
+            why = f"Model {name!r} is not served: {reasons[0].rstrip('.')}. It is tried again."
             raise NotReady(why, retry_after_s=MAX_RETRY_S)
-        raise NotFound(f"Model {options.model!r} was unloaded.")
+        raise NotFound(f"Model {name!r} was unloaded.")
 
     def _with_memory(
         self, segmenter: Segmenter, request: SegmentationRequest, outcome: SegmentationOutcome
@@ -158,7 +164,7 @@ class Runner:
 
 def _segment(segmenter: Segmenter, request: SegmentationRequest) -> SegmentationOutcome:
     """What becomes of one request alone."""
-    if request.options.mode.is_single_pass:
+    if request.options.mode.is_single_pass and segmenter.shares_passes:
         (outcome,) = segment_batch(segmenter, [request], segmenter.tile_voxels)
         return outcome
     try:

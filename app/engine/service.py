@@ -29,7 +29,7 @@ from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
-from app.options import MAX_TIMEOUT_S, Mode, Options
+from app.options import MAX_TIMEOUT_S, Mode, Options, models_in
 from app.settings import Settings
 
 __all__ = ["Answer", "Service"]
@@ -133,9 +133,10 @@ class Service:
         default, served = self._settings.default_model, [card.name for card in cards if card.served]
         if not served:
             return nothing_served(cards)
-        if not default or default in served:
+        lacking = [name for name in models_in(default, served) if name not in served] if default else []
+        if not lacking:
             return ""
-        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {absence(default, cards).detail}"
+        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {absence(lacking[0], cards).detail}"
 
     @property
     def is_alive(self) -> bool:
@@ -318,9 +319,11 @@ class Service:
         is_named = is_empty and (name or served)  # the answer below says what is wrong with that one
         if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
-        if wanted in served:
-            return served[wanted]
-        raise absence(wanted, cards)
+        names = models_in(wanted, [card.name for card in cards])
+        for each in names:
+            if each not in served:
+                raise absence(each, cards)
+        return ModelCard.of_several([served[each] for each in names])
 
 
 def absence(name: str, cards: list[ModelCard]) -> Problem:

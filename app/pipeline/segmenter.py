@@ -15,11 +15,20 @@ from app.settings import MAX_PASSES
 from . import exact, instance_tester, prepare, vote
 from .batch import SegmentationRequest, segment_batch
 from .pipeline import Pipeline
+from .predictions import Predictions
+from .prepare import Staged
+from .projection import Projection
 from .run_context import RunContext, ignore_passes, never_cancelled
 
 
 class Segmenter(Pipeline):
-    """A pipeline that answers requests: with the options of each, in every mode."""
+    """A pipeline that answers requests: with the options of each, in every mode.
+
+    Attributes:
+        shares_passes: whether clouds may go through it together, in a mode of a single pass.
+    """
+
+    shares_passes = True
 
     def for_options(self, options: Options) -> "Segmenter":
         """The segmenter that answers with ``options``: this one, or its twin for another condition.
@@ -61,10 +70,12 @@ class Segmenter(Pipeline):
         ``on_passes`` is called with the passes made and wanted. Raises BadRequest as ``for_options``.
         """
         segmenter = self.for_options(options)
-        if not options.mode.is_single_pass:
+        if not (options.mode.is_single_pass and segmenter.shares_passes):
             warnings = [*cloud.warnings, *segmenter.warnings, *options.without_effect]
             run = RunContext(warnings, check_cancelled, on_passes, segmenter.inference.device)
-            return (segmenter._exact if options.mode is Mode.EXACT else segmenter._vote)(cloud, options, run)
+            check_cloud(options, cloud)
+            predictions, projection = segmenter.predicted(cloud, options, run)
+            return segmenter.answer(predictions, projection, cloud, options, run)
         (outcome,) = segment_batch(segmenter, [SegmentationRequest(cloud, options, check_cancelled)], self.tile_voxels)
         if isinstance(outcome.result, Exception):
             raise outcome.result
@@ -120,33 +131,34 @@ class Segmenter(Pipeline):
             return False
         return True
 
-    def _exact(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
-        check_cloud(options, cloud)
-        staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=True)
-        if staged is None:
-            return self.answer_of_nothing(cloud, options, run)
+    def predicted(self, cloud: Cloud, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
+        """What the network says of a cloud in the mode of ``options``, and the projection to all of its points."""
+        is_exact = options.mode is Mode.EXACT
+        if options.mode.is_single_pass:
+            prepared = self.prepare(cloud, options.seed, run)
+            if prepared is not None:
+                return self.predict(prepared, options, run), prepared.projection
+        else:
+            device = str(self.inference.device)
+            staged = prepare.stage(cloud, self.procedure, options.seed, device, run, thin=is_exact)
+            if staged is not None:
+                return (self._exact if is_exact else self._vote)(staged, options, run)
+        return Predictions.of_nothing(len(self.procedure.classes)), Projection.of_nothing(len(cloud))
+
+    def _exact(self, staged: Staged, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
         if self.inference.finds_instances:
             picks = instance_tester.prepare_picks(staged, self.procedure, run)
-            return self.answer(self.predict(picks, options, run), picks.projection, cloud, options, run)
+            return self.predict(picks, options, run), picks.projection
         max_passes = options.max_passes or MAX_PASSES
         votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
-        return self.answer(exact.predictions(votes), staged.projection, cloud, options, run)
+        return exact.predictions(votes), staged.projection
 
-    def _vote(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
-        check_cloud(options, cloud)
-        staged = prepare.stage(cloud, self.procedure, options.seed, str(self.inference.device), run, thin=False)
-        if staged is None:
-            return self.answer_of_nothing(cloud, options, run)
+    def _vote(self, staged: Staged, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
+        max_passes, with_votes = options.max_passes or MAX_PASSES, bool(made_from(VOTES, options.fields))
         predictions = vote.predict(
-            self.inference,
-            staged.sample,
-            self.procedure,
-            self.tile_voxels,
-            options.max_passes or MAX_PASSES,
-            run,
-            with_votes=bool(made_from(VOTES, options.fields)),
+            *(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run), with_votes=with_votes
         )
-        return self.answer(predictions, staged.projection, cloud, options, run)
+        return predictions, staged.projection
 
 
 def _modes_of(field: str) -> list[str]:

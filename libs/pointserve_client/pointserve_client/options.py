@@ -65,7 +65,8 @@ class Options(TypedDict, total=False):
     """What may be asked of a prediction; None leaves an option out, and the server decides."""
 
     model: str | None
-    """Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one."""
+    """Name of the model; by default POINTSERVE_DEFAULT_MODEL, or else the first one. a+b averages the probabilities of
+    models with the same classes."""
 
     mode: Mode | None
     """fast: one pass, a voxel's label for its points; exact: Pointcept's tester, every view and point; vote: the mean
