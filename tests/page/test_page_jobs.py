@@ -5,7 +5,10 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -288,7 +291,11 @@ def test_a_server_without_jobs_is_shown_without_them(browser, server: Server, ti
     context.close()
 
 
-def test_answers_in_an_object_store_are_offered_as_links(browser, tmp_path: Path, survey: list[Path], monkeypatch):
+def is_from(place: str, response: Any) -> bool:
+    return response.url.startswith(place)
+
+
+def test_answers_in_an_object_store_are_seen_and_had_by_links(browser, tmp_path: Path, survey: list[Path], monkeypatch):
     pytest.importorskip("moto.server")
     pytest.importorskip("s3fs")
     with object_store() as endpoint:
@@ -296,16 +303,27 @@ def test_answers_in_an_object_store_are_offered_as_links(browser, tmp_path: Path
         remote.filesystem("s3://").mkdir("answers")
         settings = {"jobs_dir": tmp_path / "jobs", "jobs_store": "s3://answers", "models": ""}
         with Server(tmp_path / "stderr.log", **settings) as server:
-            context = browser.new_context()
+            context = browser.new_context(accept_downloads=True)
             page = Driver(context.new_page(), server.wait_ready()).open()
             page.tab.set_input_files("#file", survey[:2])
             wait_ended(page, "done")
+            page.tab.wait_for_selector(".tile.done >> nth=1")
+            tile(page, "se.laz").click()
+            page.wait_classes()
+            assert page.tab.inner_text("#name") == "se.laz"
+            assert len(page.classes()) > 1
             page.tab.click(".job a:has-text('Download')")
             links = page.tab.locator(".job [aria-label=Answers] a")
             links.first.wait_for()
             found = {link.inner_text(): f"/{link.get_attribute('href')}" for link in links.all()}
             assert [*found] == ["sw.laz", "se.laz", "report.html", "survey.vpc"]
-            assert server.get(found["sw.laz"]).content[:4] == b"LASF"
+            for name in ("sw.laz", "report.html"):
+                whole = server.get(found[name]).content
+                is_there = partial(is_from, f"{endpoint}/answers/")
+                with context.expect_event("response", is_there) as answered:  # the new tab goes to the store itself
+                    page.tab.click(f".job [aria-label=Answers] a:has-text('{name}')")
+                assert (answered.value.status, answered.value.headers["content-length"]) == (200, str(len(whole)))
+            assert {urlsplit(url).netloc for url in page.requested} == {urlsplit(server.url).netloc}  # no CORS needed
             assert not page.errors
             context.close()
 
