@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from app.clouds.cloud import InstanceInfo
-from app.clouds.fields import FIELDS, FLOAT32, INT32, REFINED, UINT8, OutputField
+from app.clouds.fields import CLASSES, FIELDS, FLOAT32, INT32, REFINED, UINT8, VOTES, OutputField
 from app.errors import TooLarge
 from app.refine.unclassified import entropy
 
@@ -53,10 +53,15 @@ MADE: dict[str, Callable[[Predictions], Tensor]] = {
 
 
 def of_points(
-    predictions: Predictions, projection: Projection, names: Sequence[str], refined: Mapping[str, Tensor]
+    predictions: Predictions,
+    of_classes: Projection,
+    projection: Projection,
+    names: Sequence[str],
+    refined: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """The fields ``names`` of every point, by name, in the order of ``FIELDS``, in their dtypes, on the device but for
-    those of more than ``MAX_DEVICE_BYTES``. ``refined`` has the values of every point of those that steps made.
+    those of more than ``MAX_DEVICE_BYTES``. ``of_classes`` projects what is made from classes, ``projection`` all else;
+    ``refined`` has the values of every point of those that steps made.
 
     Raises TooLarge if the features of all points would be.
     """
@@ -69,7 +74,9 @@ def of_points(
         )
     fields = [field for field in FIELDS.values() if field.name in names]
     return {
-        field.name: refined[field.name] if field.source == REFINED else _of_points(predictions, projection, field)
+        field.name: refined[field.name]
+        if field.source == REFINED
+        else _of_points(predictions, of_classes if field.source in (CLASSES, VOTES) else projection, field)
         for field in fields
     }
 

@@ -63,7 +63,7 @@ def _period(procedure: InferenceProcedure, least: float) -> float:
 
 
 def _edges(transform: dict[str, Any]) -> list[Fraction]:
-    edges = [transform.get("cell_m", ())]
+    edges = [value for key, value in transform.items() if key.endswith("cell_m")]
     if transform["type"] == "GridSample":
         edges.append(transform.get("grid_size", 0.05))
     return [_exactly(edge) for each in edges for edge in np.ravel(each).tolist()]

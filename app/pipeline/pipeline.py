@@ -78,15 +78,19 @@ class Pipeline:
     ) -> Segmentation:
         """The answer for the points of ``cloud`` but its context.
 
-        ``projection`` leads from the rows of ``predictions`` to all of its points.
+        ``projection`` leads from the rows of ``predictions`` to all of its points. Its noise is of the class noise for
+        certain, if the model has one; what is not made from classes is that of the point whose row it has.
         """
-        scene, steps = None, list[RefinedStep]()
+        scene, steps, of_classes = None, list[RefinedStep](), projection
+        if self.procedure.noise_column is not None and projection.noise is not None:
+            of_classes = projection.with_noise_at(len(predictions.best))
+            predictions = predictions.with_certain(self.procedure.noise_column)
         if wanted(options):
             with run.stage("refine"):
-                scene = self._scene(predictions, projection, cloud, options, run)
+                scene = self._scene(predictions, of_classes, cloud, options, run)
                 steps = refine(scene, options)
                 predictions = replace(predictions, best=scene.best, probabilities=scene.probabilities)
-        projection = projection.first(cloud.num_answered)
+        projection, of_classes = (each.first(cloud.num_answered) for each in (projection, of_classes))
         with run.stage("project"):
             meta = SegmentationMeta(
                 classes=scene.classes.infos if scene is not None else self.procedure.classes,
@@ -105,10 +109,9 @@ class Pipeline:
             ignored = self.procedure.ignore_label
             ids = [info.id for info in self.procedure.classes] or [ignored]
             of_rows = upload(np.array(ids, np.int32), predictions.best.device).index_select(0, predictions.best)
-            columns = {"labels": scene.answered.int() if scene is not None else projection.project(of_rows, ignored)}
-            columns |= field_values.of_points(
-                predictions, projection, options.fields, scene.answered_fields() if scene is not None else {}
-            )
+            columns = {"labels": scene.answered.int() if scene is not None else of_classes.project(of_rows, ignored)}
+            refined = scene.answered_fields() if scene is not None else {}
+            columns |= field_values.of_points(predictions, of_classes, projection, options.fields, refined)
             if not self.procedure.classes and not made_from(FEATURES, options.fields):
                 run.warnings.append(f"The model {self.procedure.name} knows no classes: ask for fields=features.")
             fields = download(columns)

@@ -1,9 +1,10 @@
 """Predictions of voxels or points, before they are projected to all points of a cloud."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from app.networks.instances import Instances
 
@@ -31,6 +32,14 @@ class Predictions:
     features: Tensor | None = None
     energy: Tensor | None = None
     votes: Tensor | None = None
+
+    def with_certain(self, column: int) -> "Predictions":
+        """With one row more, of which ``column`` is the class for certain, in what is told of classes."""
+        best = self.best.new_full((1,), column)
+        certain = functional.one_hot(best, self.probabilities.shape[1])
+        votes = None if self.votes is None else torch.cat([self.votes, (certain * self.passes).to(self.votes.dtype)])
+        probabilities = torch.cat([self.probabilities, certain.to(self.probabilities.dtype)])
+        return replace(self, best=torch.cat([self.best, best]), probabilities=probabilities, votes=votes)
 
     @classmethod
     def of_probabilities(cls, probabilities: Tensor) -> "Predictions":

@@ -75,17 +75,27 @@ def stage(
         projection = Projection.of_usable(len(cloud), points.rows)
         for transform in procedure.transform:
             if transform["type"] == "GridSample":
-                if thin:
-                    sample = transforms.apply([transform | {"return_inverse": True}], sample, rng)
-                    projection = projection.onto(sample.pop("inverse"))
-                continue
+                if not thin:
+                    continue
+                transform = transform | {"return_inverse": True}
             numbers = torch.arange(len(sample["coord"]), device=device)
             sample = transforms.apply([transform], sample | {"row": numbers}, rng)
-            kept = sample.pop("row")
-            if kept is not numbers:
+            kept, inverse, noise = sample.pop("row"), sample.pop("inverse", None), sample.pop("noise", None)
+            if noise is not None:
+                run.warnings.append(_left_out(len(noise) - len(kept), procedure))
+                projection = projection.with_noise(noise)
+            if inverse is not None:
+                projection = projection.onto(inverse)
+            elif kept is not numbers:
                 place = torch.full_like(numbers, -1).index_copy_(0, kept, numbers[: len(kept)])
                 projection = projection.onto(place, have_gaps=True)
     return Staged(sample, projection, rng)
+
+
+def _left_out(num_points: int, procedure: InferenceProcedure) -> str:
+    column = procedure.noise_column
+    given = "what the lowest point nearby gets" if column is None else f"the class {procedure.classes[column].name}"
+    return f"Noise below the terrain: {num_points:,} points are hidden from the network; they get {given}."
 
 
 def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.clouds.asprs import LOW_NOISE
 from app.clouds.cloud import ClassInfo
 from app.clouds.units import METRE, Unit
 
@@ -41,3 +42,9 @@ class InferenceProcedure:
     remarks: list[str] = field(default_factory=list)
     unit: Unit = METRE
     vegetation_heights_m: tuple[float, ...] = ()
+
+    @property
+    def noise_column(self) -> int | None:
+        """The place among ``classes`` of low noise; None if there is no such class."""
+        codes = [info.asprs for info in self.classes]
+        return codes.index(LOW_NOISE) if LOW_NOISE in codes else None

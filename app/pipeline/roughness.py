@@ -27,8 +27,10 @@ def roughness(sample: Sample, neighbours: Sequence[int]) -> Sample:
     return sample | {"roughness": roughness_of(coord.cpu(), neighbours).to(coord.device)}
 
 
-def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
-    """float32 (N, 4 * len(neighbours)) of one cloud ``coord`` float32 (N, 3): four values a number of neighbours.
+def roughness_of(coord: Tensor, neighbours: Sequence[int], ends: Tensor | None = None) -> Tensor:
+    """float32 (N, 4 * len(neighbours)) of ``coord`` float32 (N, 3): four values a number of neighbours.
+
+    ``ends`` int64 (B,) says where each of B clouds among them ends; without it they are one.
 
     Through the k nearest points (the point itself among them; fewer if the cloud has fewer) lies the plane of least
     squares in z. The values are the standard deviation of their heights over it, the cosine of its slope, the height
@@ -39,7 +41,7 @@ def roughness_of(coord: Tensor, neighbours: Sequence[int]) -> Tensor:
     if not len(coord):
         return values
     most = min(max(neighbours), len(coord))
-    rows, _ = knn_query(most, coord, torch.full((1,), len(coord), device=coord.device))
+    rows, _ = knn_query(most, coord, torch.full((1,), len(coord), device=coord.device) if ends is None else ends)
     step = CHUNK_POINTS[coord.device.type]
     for start in range(0, len(coord), step):
         chunk = slice(start, start + step)

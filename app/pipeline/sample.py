@@ -9,10 +9,10 @@ from torch import Tensor
 Sample = dict[str, Any]
 """``coord`` (N, 3), ``color`` (N, 3), ``normal`` (N, 3), ``strength`` (N, 1) and further columns (N, C), float32 until
 a transform makes them float64; ``grid_coord`` int64 (N, 3); ``inverse`` int64 (M,), the row of each of M earlier
-points; ``frame`` (8, 3), corners as in ``app.pipeline.frame``, if the cloud is a part of a survey. All are on one
-device."""
+points, and ``noise`` bool (M,), which of them were left out as noise; ``frame`` (8, 3), corners as in
+``app.pipeline.frame``, if the cloud is a part of a survey. All are on one device."""
 
-NOT_PER_POINT = frozenset({"inverse", "frame"})
+NOT_PER_POINT = frozenset({"inverse", "noise", "frame"})
 
 
 def per_point(sample: Sample) -> list[str]:

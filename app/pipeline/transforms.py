@@ -12,6 +12,7 @@ from torch import Tensor
 from app.errors import BadModel, BadRequest
 
 from . import aerial, roughness
+from .noise_below import drop_noise_below, noise_below_reach_m
 from .sample import Sample, box, moved, take
 from .support import support, support_reach_m
 from .upload import upload
@@ -245,6 +246,7 @@ TRANSFORMS = {
     "CenterShift": TransformType(center_shift),
     "Collect": TransformType(collect),
     "Copy": TransformType(copy),
+    "DropNoiseBelow": TransformType(drop_noise_below, reach=noise_below_reach_m),
     "GridSample": TransformType(grid_sample, draws=True),
     "HeightAboveLowest": TransformType(aerial.height_above_lowest, reach=aerial.lowest_reach_m),
     "HeightAboveOpening": TransformType(aerial.height_above_opening, reach=aerial.opening_reach_m),

@@ -69,6 +69,20 @@ def test_a_cloud_is_prepared_as_on_the_processor():
     np.testing.assert_allclose(there.feat.cpu(), here.feat, rtol=1e-6, atol=1e-6)
 
 
+def test_noise_is_left_out_as_on_the_processor():
+    cloud = hills(100_000)
+    cloud.xyz[::500, 2] -= np.random.default_rng(1).uniform(5, 60, 200)
+    cells = {"support_cell_m": (8.0, 0.5), "least_support": 0.45, "cell_m": 2.0}
+    drop = {"type": "DropNoiseBelow", **cells, "radius_m": 12.0, "depth_m": 1.1}
+    asked = replace(procedure(), transform=[drop, *TRANSFORMS])
+    here, there = (prepare.prepare(cloud, asked, 0, device, RunContext([])) for device in ("cpu", "cuda"))
+    assert 100 < here.projection.noise.sum() <= 200
+    for name in ("points", "grid_coord", "coord"):
+        assert torch.equal(getattr(there, name).cpu(), getattr(here, name)), name
+    assert torch.equal(there.projection.rows.cpu(), here.projection.rows)
+    assert torch.equal(there.projection.noise.cpu(), here.projection.noise)
+
+
 def test_a_part_of_a_survey_is_prepared_as_on_the_processor():
     low, high = hills(10, has_gaps=False).xyz.min(0) - np.array([1234.5, 99_876.5, 50]), np.array([5.1e5, 4.6e6, 900])
     cloud = replace(hills(100_000), num_context=40_000, frame=(*low.tolist(), *high.tolist()))

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 
 def center_shift(coord, apply_z=True):
@@ -90,6 +91,17 @@ def height_above_opening(coord, cell_m, radii_m, pit_m, is_terrain=True):
         )
         relief.append(np.sign(height) * np.log1p(np.abs(height) / 0.2) / 2)
     return np.stack(relief, 1)
+
+
+def noise_below(coord, support_cell_m, least_support, cell_m, radius_m, depth_m):
+    """Which points DropNoiseBelow leaves out, and of each the nearest of those that lie lowest in their cells."""
+    is_weak = support(coord, support_cell_m)[:, 0] < least_support
+    terrain, cells = lowest_of_cells(coord, cell_m, ~is_weak)
+    height = height_over(eroded(terrain, width(radius_m, cell_m)), cells, coord[:, 2].astype(np.float64))
+    is_noise = is_weak & (height < -depth_m)
+    lowest, cells = lowest_of_cells(coord, cell_m, ~is_noise)
+    kept = np.flatnonzero(~is_noise & (coord[:, 2] == lowest[cells]))
+    return is_noise, kept[cKDTree(coord[kept]).query(coord[is_noise])[1]]
 
 
 def width(radius_m, cell_m):

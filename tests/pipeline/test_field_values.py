@@ -12,6 +12,7 @@ from app.pipeline.projection import Projection
 
 # points 0 and 2 of three are usable
 PROJECTION = Projection(torch.tensor([1, -1, 0]))
+NOTHING = Projection.of_nothing(4)
 
 
 def of_steps(num_points):
@@ -33,7 +34,7 @@ def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_
         votes=torch.tensor([[1, 3], [2, 2]], dtype=torch.uint8),
         passes=4,
     )
-    found = download(of_points(predictions, PROJECTION, tuple(FIELDS), of_steps(3)))
+    found = download(of_points(predictions, PROJECTION, PROJECTION, tuple(FIELDS), of_steps(3)))
     for name, field in FIELDS.items():
         assert found[name].dtype == field.dtype, name
         assert found[name].shape == (3, *field.row_shape(2, 5)), name
@@ -46,10 +47,10 @@ def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_
 
 
 def test_a_cloud_without_a_usable_point_has_the_fields_too():
-    found = of_points(Predictions.of_nothing(2), Projection.of_nothing(4), tuple(FIELDS), of_steps(4))
+    found = of_points(Predictions.of_nothing(2), NOTHING, NOTHING, tuple(FIELDS), of_steps(4))
     assert {name: len(values) for name, values in found.items()} == dict.fromkeys(FIELDS, 4)
 
 
 def test_fields_have_one_order_whatever_that_of_the_request():
-    found = of_points(Predictions.of_nothing(2), Projection.of_nothing(4), tuple(reversed(FIELDS)), of_steps(4))
+    found = of_points(Predictions.of_nothing(2), NOTHING, NOTHING, tuple(reversed(FIELDS)), of_steps(4))
     assert list(found) == list(FIELDS)

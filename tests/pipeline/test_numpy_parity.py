@@ -95,6 +95,22 @@ def test_support_and_heights_over_what_has_it(coord, cell_m):
     assert (relief.numpy() != reference.height_above_opening(coord, **opening)).any()
 
 
+def test_noise_below_is_left_out_and_takes_the_row_of_the_nearest():
+    terrain = make_terrain(20_000, 100.0).xyz
+    rng = np.random.RandomState(3)
+    strewn = np.column_stack([rng.uniform(0, 100, (300, 2)), rng.uniform(-40, 40, 300)])
+    coord = rng.permutation(np.vstack([terrain, strewn])).astype(np.float32)
+    drop = {"support_cell_m": (8.0, 0.5), "least_support": 0.45, "cell_m": 2.0, "radius_m": 12.0, "depth_m": 1.1}
+    is_noise, nearest = reference.noise_below(coord, **drop)
+    assert 60 < is_noise.sum() < 200
+    out = run(coord, type="DropNoiseBelow", **drop)
+    np.testing.assert_array_equal(out["noise"], is_noise)
+    np.testing.assert_array_equal(out["coord"], coord[~is_noise])
+    of_all = np.arange(len(coord))
+    of_all[is_noise] = nearest
+    np.testing.assert_array_equal(out["coord"][out["inverse"]], coord[of_all])
+
+
 def test_returns(coord):
     rng = np.random.RandomState(0)
     number, total = rng.randint(0, 6, (2, len(coord), 1)).astype(np.float32)

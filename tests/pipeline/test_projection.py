@@ -39,3 +39,15 @@ def test_a_cloud_without_a_usable_point(shape):
     values = Projection.of_nothing(2).project(torch.empty(shape, dtype=torch.int32), -1)
     assert values.dtype == torch.int32
     assert values.tolist() == torch.full((2, *shape[1:]), -1).tolist()
+
+
+def test_noise_gets_the_values_of_its_rows_or_those_of_one_for_noise():
+    rows_of_all = KEPT.with_noise(torch.tensor([True, False])).onto(torch.tensor([1, 1]))
+    assert rows_of_all.noise.tolist() == [False, True, False, False, False]
+    values = torch.tensor([5, 6, 7])
+    assert rows_of_all.project(values, -1).tolist() == [-1, 6, -1, -1, 6]
+    assert rows_of_all.with_noise_at(2).project(values, -1).tolist() == [-1, 7, -1, -1, 6]
+    assert rows_of_all.first(2).with_noise_at(2).project(values, -1).tolist() == [-1, 7]
+    twice = rows_of_all.with_noise(torch.tensor([False, True]))
+    assert twice.noise.tolist() == [False, True, False, False, True]
+    assert KEPT.with_noise_at(1) is KEPT

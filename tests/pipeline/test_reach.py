@@ -11,6 +11,14 @@ from tests.pipeline.pipeline_samples import make_procedure, make_terrain, tensor
 LOWEST = {"type": "HeightAboveLowest", "cell_m": 2.0, "radii_m": (10.0, 4.0), "scale_m": 1.0, "clip_m": 500.0}
 OPENING = {"type": "HeightAboveOpening", "cell_m": 1.5, "radii_m": (3.0, 9.0), "pit_m": 3.0}
 SUPPORT = {"type": "Support", "cell_m": (5.0, 0.5)}
+DROP = {
+    "type": "DropNoiseBelow",
+    "support_cell_m": (5.0, 0.5),
+    "least_support": 0.7,
+    "cell_m": 1.5,
+    "radius_m": 8.0,
+    "depth_m": 1.0,
+}
 
 
 def test_the_halo_of_tiles_and_the_widest_look_of_a_transform_are_added():
@@ -19,6 +27,7 @@ def test_the_halo_of_tiles_and_the_widest_look_of_a_transform_are_added():
     assert halo_m(make_procedure(transform=[LOWEST, OPENING])) == 32 + 22.5
     assert halo_m(make_procedure(transform=[SUPPORT])) == 32 + 10
     assert halo_m(make_procedure(transform=[SUPPORT, LOWEST, OPENING])) == 32 + 10 + 22.5
+    assert halo_m(make_procedure(transform=[DROP])) == halo_m(make_procedure(transform=[DROP, LOWEST])) == 32 + 21
     assert halo_m(replace(make_procedure(transform=[LOWEST]), unit=length(0.3048))) == pytest.approx(46 * 0.3048)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness
+from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness, roughness_of
 from tests.pipeline.pipeline_samples import make_terrain
 
 
@@ -33,6 +33,12 @@ def test_each_number_of_neighbours_as_worked_out_point_by_point():
     coord = make_terrain(400, 30.0).xyz
     expected = np.hstack([plainly(coord, 8), plainly(coord, 24)])
     np.testing.assert_allclose(values_of(coord, 8, 24), expected, atol=1e-4)
+
+
+def test_each_of_several_clouds_has_its_own_neighbours():
+    clouds = [make_terrain(size, 30.0, seed=size).xyz.astype(np.float32) for size in (400, 20, 300)]
+    found = roughness_of(torch.from_numpy(np.vstack(clouds)), (8, 24), torch.tensor([400, 420, 720]))
+    np.testing.assert_array_equal(found, np.vstack([values_of(coord, 8, 24) for coord in clouds]))
 
 
 def test_turning_around_z_changes_nothing():

@@ -227,7 +227,7 @@ def augment(tile: Tile, rng: Generator) -> Tile:
         tile = warp(tile, rng)
     if rng.random() < 0.7:
         tile = jitter(tile, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         tile = strew(tile, np.exp(rng.uniform(np.log(LEAST_SHARE), np.log(HIGHEST_SHARE))), rng)
     if rng.random() < 0.35:
         tile = forget_returns(tile)

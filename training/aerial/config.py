@@ -22,6 +22,13 @@ data = dict(
         type='AerialDataset',
         split='val',
         transform=[
+            dict(
+                type='DropNoiseBelow',
+                support_cell_m=(8.0, 0.5),
+                least_support=0.45,
+                cell_m=2.0,
+                radius_m=12.0,
+                depth_m=1.1),
             dict(type='CenterShift', apply_z=True),
             dict(type='Returns'),
             dict(type='Support', cell_m=(8.0, 0.5)),

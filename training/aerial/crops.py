@@ -1,6 +1,6 @@
 """Random crops of tiles, ready for the network but for what a device with many cores works out sooner: roughness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,18 +27,18 @@ class Crops(IterableDataset):
     """
 
     def __init__(self, tiles: list[Tile], test: dict[str, Any], points: int, seed: int):
-        self.tiles = tiles
+        self.tiles = [tile.take(np.argsort(tile.xyz[:, 0])) for tile in tiles]  # so that a square is in a run of them
         self.test = test
         self.post_transform, self.neighbours = _without_roughness(test["test_cfg"]["post_transform"])
         self.points = points
         self.seed = seed
-        weight = np.array([chance_of(tile) for tile in tiles])
+        weight = np.array([chance_of(tile) for tile in self.tiles])
         self.chance = weight / weight.sum()
         self.rows = [
             [np.flatnonzero(tile.label == number) for number in np.unique(tile.label[tile.label >= 0])]
-            for tile in tiles
+            for tile in self.tiles
         ]
-        self.density_per_m2 = [tile.density_per_m2 for tile in tiles]
+        self.density_per_m2 = [tile.density_per_m2 for tile in self.tiles]
 
     def __iter__(self):
         worker = get_worker_info()
@@ -55,19 +55,21 @@ class Crops(IterableDataset):
         index = rng.choice(len(self.tiles), p=self.chance)
         tile, density = self.tiles[index], self.density_per_m2[index]
         target = min(density, density_per_m2 or density)
-        if density_per_m2 is None and rng.random() < 0.5 and density > SPARSEST_PER_M2:
+        if density_per_m2 is None and rng.random() < 0.4 and density > SPARSEST_PER_M2:
             target = np.exp(rng.uniform(np.log(SPARSEST_PER_M2), np.log(density)))
         side_m = np.clip(np.sqrt(self.points * rng.uniform(0.3, 1.2) / target), 30, 700)
         rows = self.rows[index]
         row = rng.choice(rows[rng.integers(len(rows))]) if rng.random() < 0.5 else rng.integers(len(tile))
         centre = tile.xyz[row, :2]
-        inside = (np.abs(tile.xyz[:, :2] - centre) < side_m / 2).all(1)
-        crop = tile.take(inside)
+        first, last = np.searchsorted(tile.xyz[:, 0], centre[0] + np.array([-0.5, 0.5]) * side_m)
+        inside = np.abs(tile.xyz[first:last, 1] - centre[1]) < side_m / 2
+        crop = tile.take(first + np.flatnonzero(inside))
         return thin(crop, target, rng) if len(crop) > 200 else crop
 
     def _tensors(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         config = self.test["test_cfg"]
         sample = apply(self.test["transform"], tile.sample())
+        sample["coord"] += torch.from_numpy(rng.uniform(0, config["voxelize"]["grid_size"], 3)).float()
         picker = np.random.RandomState(rng.integers(1 << 31))
         sample = apply([config["voxelize"] | {"mode": "train"}], sample, picker)
         sample = apply(self.post_transform, sample) | {"segment": sample["segment"]}
@@ -97,31 +99,36 @@ def _without_roughness(transforms: list[dict[str, Any]]) -> tuple[list[dict[str,
 
 @dataclass(frozen=True)
 class Batch:
-    """Voxels int64 (V, 4), their crop's number first; coordinates float32 (V, 3), so many ``sizes`` a crop; features
-    float32 (V, C) and labels int64 (V,)."""
+    """Voxels int64 (V, 4), their crop's number first; coordinates float32 (V, 3); where each crop ends, int64 (B,);
+    features float32 (V, C) and labels int64 (V,)."""
 
     voxels: Tensor
     coord: Tensor
-    sizes: list[int]
+    ends: Tensor
     features: Tensor
     labels: Tensor
 
     def to(self, device: str) -> "Batch":
-        voxels, coord, features, labels = (
-            part.to(device) for part in (self.voxels, self.coord, self.features, self.labels)
-        )
-        return Batch(voxels, coord, self.sizes, features, labels)
+        """The same on ``device``."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self.parts()))
+
+    def pin_memory(self) -> "Batch":
+        """The same where a GPU reads it while the processor goes on; called by the DataLoader."""
+        return Batch(*(part.pin_memory() for part in self.parts()))
+
+    def parts(self) -> list[Tensor]:
+        """All tensors, in their order."""
+        return [getattr(self, field.name) for field in fields(self)]
 
     def with_roughness(self, neighbours: tuple[int, ...]) -> Tensor:
         """All features, as the config's Collect orders them."""
-        values = [roughness_of(coord, neighbours) for coord in self.coord.split(self.sizes)]
-        return torch.cat([self.features, torch.cat(values)], 1)
+        return torch.cat([self.features, roughness_of(self.coord, neighbours, self.ends)], 1)
 
 
 def collate(crops: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Batch:
     """Several crops as one batch."""
     grids, coords, features, labels = zip(*crops, strict=True)
-    sizes = [len(grid) for grid in grids]
-    number = torch.arange(len(grids)).repeat_interleave(torch.tensor(sizes))
+    sizes = torch.tensor([len(grid) for grid in grids])
+    number = torch.arange(len(grids)).repeat_interleave(sizes)
     voxels = torch.cat([number[:, None], torch.cat(grids)], 1)
-    return Batch(voxels, torch.cat(coords), sizes, torch.cat(features), torch.cat(labels))
+    return Batch(voxels, torch.cat(coords), sizes.cumsum(0), torch.cat(features), torch.cat(labels))

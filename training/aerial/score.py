@@ -1,5 +1,6 @@
 """Pooled scores of a network on labelled tiles, through the same steps as the service."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,21 @@ NUM_SCORED = 3  # of these: ground, vegetation, building
 
 @torch.inference_mode()
 def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -> np.ndarray:
-    """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it."""
+    """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it; what is left out is noise."""
     config = test["test_cfg"]
     given = {name: values.to(device) for name, values in tile.sample().items()}
     sample = apply(test["transform"], given)
+    rows_of, is_left_out = (sample.pop(name, None) for name in ("inverse", "noise"))
     voxels = voxelize(sample["coord"], config["voxelize"]["grid_size"])
     rows = voxels.first_points()
     grid = voxels.grid_coord[rows]
     sample = apply(config["post_transform"], take(sample, rows) | {"grid_coord": grid})
     coords = torch.cat([grid.new_zeros(len(grid), 1), grid], 1)
     logits = network(sample["feat"], network.plan(VoxelBatch(coords)))
-    return logits.argmax(1)[voxels.inverse].cpu().numpy()
+    labels = logits.argmax(1)[voxels.inverse]
+    if is_left_out is not None:
+        labels = labels[rows_of].masked_fill_(is_left_out, NOISE)
+    return labels.cpu().numpy()
 
 
 def merged_iou(found: Confusion) -> np.ndarray:
@@ -40,35 +45,38 @@ def merged_iou(found: Confusion) -> np.ndarray:
     return found.grouped(NAMES[:-1], MERGED).iou[:NUM_SCORED]
 
 
-def report(network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: str) -> dict[str, Any]:
-    """Pooled and per-tile scores: as they are, thinned to a sparse survey, without return numbers, with noise."""
+def report(
+    network: nn.Module, test: dict[str, Any], tiles: list[Tile], device: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pooled and per-tile scores, one variant after the other: as they are, sparse, without return numbers, noisy."""
     rng = np.random.default_rng(0)
-    variants = {
-        "as is": tiles,
-        "1 point per m2": [thin(tile, 1.0, rng) for tile in tiles],
-        "no returns": [forget_returns(tile) for tile in tiles],
-        "0.5 % noise": [strew(tile, 0.005, rng) for tile in tiles],
-        "2 % noise": [strew(tile, 0.02, rng) for tile in tiles],
-        "5 % noise": [strew(tile, 0.05, rng) for tile in tiles],
+    variants: dict[str, Callable[[Tile], Tile]] = {
+        "as is": lambda tile: tile,
+        "1 point per m2": lambda tile: thin(tile, 1.0, rng),
+        "no returns": forget_returns,
+        "0.5 % noise": lambda tile: strew(tile, 0.005, rng),
+        "2 % noise": lambda tile: strew(tile, 0.02, rng),
+        "5 % noise": lambda tile: strew(tile, 0.05, rng),
     }
-    scores: dict[str, Any] = {}
-    for name, variant in variants.items():
+    for name, change in variants.items():
+        variant = [change(tile) for tile in tiles]
         found = [predict(network, test, tile, device) for tile in variant]
         each = {
             tile.name: Confusion.of_rows(NAMES, tile.label, labels) for tile, labels in zip(variant, found, strict=True)
         }
         whole = pooled([*each.values()])
-        scores[name] = {
-            "classes": whole.iou.round(4).tolist(),
-            "merged": merged_iou(whole).round(4).tolist(),
-            "miou": round(float(merged_iou(whole).mean()), 4),
-            "confusion": whole.counts[:, :-1].tolist(),
-            "noise": noise_scores(
-                variant, found, [min(len(one), len(tile)) for one, tile in zip(variant, tiles, strict=True)]
-            ),
-            "tiles": {tile: merged_iou(one).round(3).tolist() for tile, one in each.items()},
-        }
-    return scores
+        num_real = [min(len(one), len(tile)) for one, tile in zip(variant, tiles, strict=True)]
+        yield (
+            name,
+            {
+                "classes": whole.iou.round(4).tolist(),
+                "merged": merged_iou(whole).round(4).tolist(),
+                "miou": round(float(merged_iou(whole).mean()), 4),
+                "confusion": whole.counts[:, :-1].tolist(),
+                "noise": noise_scores(variant, found, num_real),
+                "tiles": {tile: merged_iou(one).round(3).tolist() for tile, one in each.items()},
+            },
+        )
 
 
 def noise_scores(tiles: list[Tile], found: list[np.ndarray], num_real: list[int]) -> dict[str, float]:

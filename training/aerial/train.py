@@ -96,6 +96,7 @@ def train(options: argparse.Namespace, config: dict, tiles: list[Tile], device: 
         num_workers=options.workers,
         collate_fn=collate,
         prefetch_factor=4 if options.workers else None,
+        pin_memory=device == "cuda",
     )
     network = build(config["model"]).to(device).train()
     if options.start:
@@ -104,7 +105,9 @@ def train(options: argparse.Namespace, config: dict, tiles: list[Tile], device: 
     loss_of = Loss().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=0.02, fused=device == "cuda")
     start, saved, running = time.monotonic(), 0.0, torch.zeros((), device=device)
+    waited_s, asked = 0.0, start
     for step, batch in enumerate(loader):
+        waited_s += time.monotonic() - asked
         progress = (time.monotonic() - start) / (60 * options.minutes)
         if progress >= 1:
             break
@@ -126,9 +129,10 @@ def train(options: argparse.Namespace, config: dict, tiles: list[Tile], device: 
         if step % PRINT_EVERY == 0:
             print(
                 f"{options.out.name}: step {step}, {progress:.0%}, loss {running.item():.4f}",
-                f"{len(batch.labels)} voxels",
+                f"{len(batch.labels)} voxels, {waited_s:.0f} s of {time.monotonic() - start:.0f} s waited for crops",
                 flush=True,
             )
+        asked = time.monotonic()
     return average
 
 
@@ -164,10 +168,11 @@ def main() -> None:
     network = train(options, config, known, device)
     save(network, options.out, options.config)
     parts = {"val": read_folder(options.data / "val"), "power lines": lines, "held out": held_out}
-    scores = {name: report(network, config["data"]["test"], tiles, device) for name, tiles in parts.items() if tiles}
-    (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
-    for part, variants in scores.items():
-        for variant, score in variants.items():
+    scores: dict[str, dict] = {}
+    for part, tiles in parts.items():
+        for variant, score in report(network, config["data"]["test"], tiles, device) if tiles else ():
+            scores.setdefault(part, {})[variant] = score
+            (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
             print(
                 f"{options.out.name}: {part}, {variant}: mIoU {score['miou']}, {score['merged']},",
                 f"{score['classes']}, noise {score['noise']}",
