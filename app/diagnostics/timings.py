@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.operators.operator import Operator
 
 NUM_POINTS = 10_000
-MAX_REPEATS, ENOUGH_S = 9, 0.3
+MAX_REPEATS, ENOUGH_S = 9, 0.1
 
 
 def time_library(name: str) -> list[dict[str, Any]]:
