@@ -24,8 +24,9 @@ from app.options import Options
 from app.survey import survey
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan, Wanted
+from app.survey.progress import Progress
 from app.survey.row import State
-from app.survey.runner import Progress, Runner
+from app.survey.runner import Runner
 from benchmarks.sleeping_workers import SleepingWorkers
 from benchmarks.survey_plan import made_up
 from benchmarks.table import Table

@@ -11,7 +11,7 @@ from uuid import uuid4
 from pointserve_client import PATIENCE_S, Client, NotFound
 
 from app.errors import BadRequest, Problem, some_of
-from app.survey.brought import Brought
+from app.survey.job_sources import JobSources
 from app.survey.lock import lock_of
 from app.survey.manifest import FILE as MANIFEST
 from app.survey.ticket import Ticket
@@ -42,33 +42,33 @@ def run(
     if (out / MANIFEST).exists():
         raise BadRequest(f"{out} holds a survey that was labelled by this machine: name another folder.")
     with messages.status("looking at the files"):
-        brought = Brought.of(given, out)
+        sources = JobSources.of(given, out)
     lock = lock_of(out)
     try:
         with Client(url, key, on_wait=warn_once(url, PATIENCE_S)) as client:
             about = {"url": url, "options": dict(options), "buffer": buffer_m}
-            errand = Errand(client, out, url, brought, brought.digest(about))
+            survey = RemoteSurvey(client, out, url, sources, sources.digest(about))
             with survey_progress.signals_call(survey_progress.interrupt) as signals:
                 try:
                     with asking():
-                        return errand.run(options, buffer_m, retry_failed, force)
+                        return survey.run(options, buffer_m, retry_failed, force)
                 except KeyboardInterrupt:
-                    errand.say_how_to_go_on()
+                    survey.say_how_to_go_on()
                     return 128 + signals[0]
                 except Problem:
-                    errand.say_how_to_go_on()
+                    survey.say_how_to_go_on()
                     raise
     finally:
         os.close(lock)
 
 
-class Errand:
+class RemoteSurvey:
     """The way of one survey to a server and back."""
 
-    def __init__(self, client: Client, out: Path, url: str, brought: Brought, asked: str):
+    def __init__(self, client: Client, out: Path, url: str, sources: JobSources, asked: str):
         self._client = client
         self._out = out
-        self._brought = brought
+        self._sources = sources
         self._new = Ticket(url, asked, str(uuid4()))
         self._ticket = self._new
 
@@ -105,7 +105,7 @@ class Errand:
             self._keep(num_failed=None, answers={})
         job = self._waited(job["id"])
         answers = fetch(self._client, job["id"], self._out)
-        num_failed = _num_failed(job) + len(self._brought.lost)
+        num_failed = _num_failed(job) + len(self._sources.lost)
         if job["state"] == "done":
             self._keep(num_failed=num_failed, answers=answers)
         self._sum_up(job)
@@ -131,15 +131,15 @@ class Errand:
     def _submitted(self, options: Mapping[str, str], buffer_m: float | None) -> dict[str, Any]:
         about: dict[str, Any] = {**options, "buffer": buffer_m, "idempotency_key": self._ticket.key}
         self._keep(id="", num_failed=None, answers={})
-        if self._brought.urls:
-            job = self._client.submit_sources(self._brought.urls, **about)
+        if self._sources.urls:
+            job = self._client.submit_sources(self._sources.urls, **about)
         else:
             with messages.status("sending") as status:
 
                 def on_sent(sent: int, total: int) -> None:
-                    status.update(f"sending {len(self._brought.paths):,} files, {sent / max(1, total):.0%}")
+                    status.update(f"sending {len(self._sources.paths):,} files, {sent / max(1, total):.0%}")
 
-                job = self._client.submit(self._brought.paths, on_sent=on_sent, **about)
+                job = self._client.submit(self._sources.paths, on_sent=on_sent, **about)
         self._keep(id=job["id"])
         return job
 
@@ -173,7 +173,7 @@ class Errand:
 
     def _sum_up(self, job: dict[str, Any]) -> None:
         """Print what is done, what failed and why."""
-        tiles, lost = job["tiles"], self._brought.lost
+        tiles, lost = job["tiles"], self._sources.lost
         wanted = sum(tiles.values()) + len(lost)
         results.print(f"{tiles['done']:,} of {wanted:,} tiles are labelled.", markup=False)
         failures = [(each["state"], each["name"], each["error"]) for each in job["files"]]

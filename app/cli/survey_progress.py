@@ -8,28 +8,28 @@ from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich import progress as bars
 
 from .terminal import messages, results, warn
 
 if TYPE_CHECKING:
-    from app.survey import runner
     from app.survey.manifest import Manifest
+    from app.survey.progress import Progress
 
 SHOWN = 20  # failed tiles, and tiles under way, that are named
 LINE_S = 60.0  # between two lines where there is no terminal
 
 
 @contextmanager
-def shown() -> "Iterator[Callable[[runner.Progress], None]]":
+def shown() -> "Iterator[Callable[[Progress], None]]":
     """A function that shows how far a run is: as a bar on a terminal, else as a line a minute."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}", markup=False),
+    bar = bars.Progress(
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("{task.fields[rate]}", markup=False),
         console=messages,
         transient=True,
         disable=not messages.is_terminal,
@@ -38,7 +38,7 @@ def shown() -> "Iterator[Callable[[runner.Progress], None]]":
         task = bar.add_task("labelling", total=None, rate="")
         last_s = time.monotonic()
 
-        def show(progress: "runner.Progress") -> None:
+        def show(progress: "Progress") -> None:
             nonlocal last_s
             ended = progress.num_done + progress.num_failed
             words = _rate(progress)
@@ -56,7 +56,7 @@ def shown() -> "Iterator[Callable[[runner.Progress], None]]":
         yield show
 
 
-def _rate(progress: "runner.Progress") -> str:
+def _rate(progress: "Progress") -> str:
     """Points a second in all and by worker, time left, failures."""
     parts = [f"{progress.points_s:,.0f} points/s"]
     if len(progress.points_by_worker) > 1:
@@ -102,9 +102,9 @@ def signals_call(end: Callable[[], None]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def of_job(job: dict[str, Any], names: list[str]) -> "runner.Progress":
+def of_job(job: dict[str, Any], names: list[str]) -> "Progress":
     """How far a job of a server is, of which the tiles ``names`` are under way."""
-    from app.survey.runner import Progress
+    from app.survey.progress import Progress
 
     tiles = job["tiles"]
     done, failed = tiles["done"], tiles["failed"] + tiles["quarantined"]
@@ -128,7 +128,7 @@ def num_failed(manifest: "Manifest") -> int:
     return counts[State.FAILED] + counts[State.QUARANTINED]
 
 
-def sum_up(manifest: "Manifest", done: "runner.Progress", unwritten: Sequence[str]) -> None:
+def sum_up(manifest: "Manifest", done: "Progress", unwritten: Sequence[str]) -> None:
     """Print what is done, what failed and why, and the sentences ``unwritten`` of ``survey.finish``."""
     from app.survey.row import State
 

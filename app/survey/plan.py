@@ -112,8 +112,8 @@ class Plan:
         """Say which tiles are wanted."""
         taken: set[bytes] = set()
         rows = self._unchanged(manifest)
-        looked = ahead.each(_looked_at, rows) if remote.scheme(self.wanted.out) else map(_looked_at, rows)
-        for number, (row, output, is_unchanged) in enumerate(looked):
+        checked = ahead.each(_checked, rows) if remote.scheme(self.wanted.out) else map(_checked, rows)
+        for number, (row, output, is_unchanged) in enumerate(checked):
             if row.state is State.CONTEXT:
                 continue
             place = _digest(output)[:8]
@@ -126,7 +126,7 @@ class Plan:
                 is_wanted = is_lacking and self.wanted.retry_failed
             self.is_wanted[number] = is_wanted or self.wanted.force
 
-    def _unchanged(self, manifest: Manifest) -> "Iterator[_Looked]":
+    def _unchanged(self, manifest: Manifest) -> "Iterator[_Checked]":
         """Every row, the place of its answer, and whether it ended and nothing changed that the answer depends on."""
         for number, row in enumerate(manifest.rows()):
             is_ended = row.state in (State.DONE, State.FAILED, State.QUARANTINED)
@@ -170,10 +170,10 @@ def _frames(manifest: Manifest, found: Index) -> dict[int, Bounds]:
     return {group: (*kept[name],) for group, name in enumerate(names) if name in kept}  # type: ignore[misc]
 
 
-_Looked = tuple[Row, str, bool]
+_Checked = tuple[Row, str, bool]
 
 
-def _looked_at(found: _Looked) -> _Looked:
+def _checked(found: _Checked) -> _Checked:
     """``found``, which is changed also if its answer is not there any more."""
     row, output, is_unchanged = found
     if is_unchanged and row.state is State.DONE:

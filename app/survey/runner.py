@@ -5,7 +5,6 @@ import queue
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
@@ -15,62 +14,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.errors import Busy, DeadlineExceeded, NoRoom, NotReady, Problem, Quarantined
+from app.errors import NoRoom, NotReady, Problem
 from app.survey.answers import PARTIAL
 from app.survey.kept import Kept
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan
+from app.survey.progress import Progress
+from app.survey.retries import Retries
 from app.survey.row import State
+from app.survey.strips import ring_width
 from app.survey.tile import Tile
-from app.survey.workers import DecodedTile, Ring, Task, TileResult, WorkerLost, Workers
+from app.survey.workers import DecodedTile, Ring, Task, TileResult, Workers
 
-MAX_TRIES = 8  # of what could not be done for no fault of the tile
-MAX_LOSSES = 2  # of workers, over one tile
-RETRY_S = 5.0
 LOOK_S = 0.5  # between two reports of progress
 GATHER_S = 1e-5  # a tile under way, for which more may end: each round looks at all that are
 BYTES_A_POINT = 8  # of a file whose header does not tell how many points it has
 MARGIN_M = 0.001
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        num_wanted: tiles to be labelled in this run; ``points_wanted`` their points, as far as headers tell.
-        num_done, num_failed: of them.
-        points_done: labelled in this run.
-        bytes_done: of the answers written in it.
-        seconds: since it began.
-        points_by_worker: labelled, by the worker's name.
-        names: of tiles under way.
-        stopped: why it ended before all were done; '' if it did not.
-    """
-
-    num_wanted: int = 0
-    points_wanted: int = 0
-    num_done: int = 0
-    num_failed: int = 0
-    points_done: int = 0
-    bytes_done: int = 0
-    seconds: float = 0.0
-    points_by_worker: Counter[str] = field(default_factory=Counter)
-    names: list[str] = field(default_factory=list)
-    stopped: str = ""
-
-    @property
-    def points_s(self) -> float:
-        """Points a second, so far."""
-        return self.points_done / self.seconds if self.seconds else 0.0
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to the end at this rate; None if nothing is known yet."""
-        num_left = self.num_wanted - self.num_done - self.num_failed
-        return self.seconds / self.num_done * num_left if self.num_done else None
 
 
 @dataclass(eq=False)
@@ -114,9 +75,7 @@ class Runner:
         self._decoding: set[int] = set()
         self._broken: dict[int, tuple[State, str]] = {}  # tiles that cannot be decoded, and why
         self._without_ring: set[int] = set()  # those, and tiles without points
-        self._tries: Counter[int] = Counter()
-        self._losses: Counter[int] = Counter()
-        self._later: dict[int, float] = {}  # when to ask again
+        self._retries = Retries()
         self._order: Iterator[int] = iter(())
         self._uses = np.zeros(len(plan), np.int32)  # tiles to come that need the ring of each
         self._tile = lru_cache(4096)(self._read_tile)
@@ -188,7 +147,6 @@ class Runner:
     def _ask(self) -> None:
         """Ask for what the tiles under way need next."""
         capacity = self._workers.capacity
-        now = time.monotonic()
         num_asked = sum(each.is_asked for each in self._active.values())
         for active in list(self._active.values()):
             if active.is_asked:
@@ -199,9 +157,9 @@ class Runner:
             for number in needed:
                 if number in self._decoding or len(self._decoding) >= capacity.decodes:
                     continue
-                if self._later.get(number, 0.0) <= now:
+                if self._retries.is_due(number):
                     self._decode(number)
-            if not needed and num_asked < capacity.labels and self._later.get(active.number, 0.0) <= now:
+            if not needed and num_asked < capacity.labels and self._retries.is_due(active.number):
                 self._label(active, rings)
                 num_asked += 1
 
@@ -304,17 +262,7 @@ class Runner:
         if isinstance(problem, NoRoom):
             self.stop(problem.detail)
             return State.PENDING
-        if isinstance(problem, Quarantined):
-            return State.QUARANTINED
-        if isinstance(problem, WorkerLost):
-            self._losses[number] += 1
-            return State.QUARANTINED if self._losses[number] >= MAX_LOSSES else State.PENDING
-        tries = MAX_TRIES if isinstance(problem, (Busy, NotReady)) else isinstance(problem, DeadlineExceeded)
-        if self._tries[number] < tries:
-            self._tries[number] += 1
-            self._later[number] = time.monotonic() + (problem.retry_after_s or RETRY_S)
-            return State.PENDING
-        return State.FAILED
+        return self._retries.state_after(number, problem)
 
     def _fail(self, active: _Active, reason: str, state: State = State.FAILED) -> None:
         basis = self._plan.basis(active.number)
@@ -338,8 +286,8 @@ class Runner:
     def _forget(self, number: int) -> None:
         """A tile is not needed any more, so neither is what was learnt of it."""
         self._without_ring.discard(number)
-        for about in (self._broken, self._tries, self._losses, self._later):
-            about.pop(number, None)
+        self._broken.pop(number, None)
+        self._retries.forget(number)
 
     def _end(self) -> None:
         """End what is under way; what was finished meanwhile counts."""
@@ -356,17 +304,12 @@ class Runner:
 
     def _ring_m(self, number: int) -> float:
         """Width of the ring that holds all points of a tile within the buffer of a neighbour, if they overlap too."""
-        tile = self._tile(number)
-        if not len(self._plan.index.neighbours(number)) or tile.bounds is None:
+        tile, near = self._tile(number), self._plan.index.neighbours(number)
+        if not len(near) or tile.bounds is None:
             return 0.0
         metres = (tile.metres_per_unit or (1.0, 1.0))[0]
-        buffer = self._plan.buffer_m / metres
-        low, high = np.array(tile.bounds).reshape(2, 3)[:, :2]
-        others = np.array([self._tile(int(each)).bounds for each in self._plan.index.neighbours(number)])
-        first, last = np.maximum(low, others[:, :2] - buffer), np.minimum(high, others[:, 3:5] + buffer)
-        middle = np.clip((low + high) / 2, first, last)
-        width = float(np.minimum(middle - low, high - middle).min(1).max())
-        return max(0.0, width) * metres + MARGIN_M
+        others = np.array([self._tile(int(each)).bounds for each in near])
+        return ring_width(tile.bounds, others, self._plan.buffer_m / metres) * metres + MARGIN_M
 
     def _id(self, number: int) -> int:
         return int(self._plan.ids[number])

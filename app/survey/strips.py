@@ -24,6 +24,17 @@ Window = tuple[float, float, float, float]
 LAS = ("las", "laz")  # their intensity has the least full scale that holds all values of a file
 
 
+def ring_width(bounds: Bounds, others: np.ndarray, buffer: float) -> float:
+    """Width of the ring of a tile that has all its points within ``buffer`` of tiles with the bounds ``others``.
+
+    All are in units of the file; ``others`` float64 (N, 6), which may overlap the tile.
+    """
+    low, high = np.array(bounds).reshape(2, 3)[:, :2]
+    first, last = np.maximum(low, others[:, :2] - buffer), np.minimum(high, others[:, 3:5] + buffer)
+    middle = np.clip((low + high) / 2, first, last)
+    return max(0.0, float(np.minimum(middle - low, high - middle).min(1).max()))
+
+
 def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str]) -> Cloud:
     """The points of ``cloud`` within ``width_m`` of the border of ``bounds``, seen from above, as a cloud of its own.
 

@@ -136,7 +136,7 @@ def test_a_part_that_fails_leaves_no_half_object(store, endpoint, monkeypatch, s
 def test_a_store_that_fails_now_and_then_has_every_answer_in_the_end(
     service, tiles, answers, endpoint, monkeypatch, tmp_path, fault
 ):
-    monkeypatch.setattr("app.survey.runner.RETRY_S", 0.1)
+    monkeypatch.setattr("app.survey.retries.RETRY_S", 0.1)
     monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 0.5)
     failed = []
 

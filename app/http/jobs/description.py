@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from app.http.jobs.described import MAX_NUMBER
-from app.survey.brought import MAX_FILES
+from app.survey.job_sources import MAX_FILES
 from app.survey.jobs.shown import SHOWN
 
 BUFFER: dict[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1e6}

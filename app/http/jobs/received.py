@@ -18,7 +18,7 @@ from app.http.inflate import Readable
 from app.http.jobs.description import OWN
 from app.http.upload import body_stream
 from app.options import NAMES, Options
-from app.survey.brought import MAX_FILES
+from app.survey.job_sources import MAX_FILES
 from app.survey.jobs.draft import Draft, DraftFile
 from app.survey.jobs.job import Job
 from app.survey.jobs.once import Once

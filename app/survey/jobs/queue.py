@@ -19,7 +19,8 @@ from app.survey.jobs.store import Store
 from app.survey.local import LocalWorkers
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan, Wanted
-from app.survey.runner import Progress, Runner
+from app.survey.progress import Progress
+from app.survey.runner import Runner
 
 LOOK_S = 0.5
 MEASURE_S = 2.0  # between two looks at the disk while a job runs

@@ -14,7 +14,7 @@ MAX_FILES = 1000  # of one job
 
 
 @dataclass(frozen=True)
-class Brought:
+class JobSources:
     """Either ``paths`` of files by name, or ``urls``; ``lost`` says by name why files of this machine are not sent."""
 
     paths: dict[str, str] = field(default_factory=dict)
@@ -23,30 +23,30 @@ class Brought:
     _versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, given: Sequence[str], out: Path) -> "Brought":
+    def of(cls, given: Sequence[str], out: Path) -> "JobSources":
         """What the sources ``given`` of a survey bring whose answers go to ``out``.
 
         URLs of folders and globs are the server's to search. Raises BadRequest if there is nothing to label, too much,
         or both files and URLs, and what ``sources.find`` raises.
         """
-        brought = cls(urls=[text for text in given if remote.scheme(text)])
+        found = cls(urls=[text for text in given if remote.scheme(text)])
         for source in sources.find([text for text in given if not remote.scheme(text)], str(out)):
             if not source.error and remote.scheme(source.path):
-                brought.urls.append(source.path)
+                found.urls.append(source.path)
             else:
-                brought._add(source.name, source.path, source.error)
-        if brought.paths and brought.urls:
+                found._add(source.name, source.path, source.error)
+        if found.paths and found.urls:
             raise BadRequest(
-                f"A job has files of this machine or URLs that the server reads, not both: {next(iter(brought.paths))} "
-                f"and {brought.urls[0]} need a run each, with folders of their own."
+                f"A job has files of this machine or URLs that the server reads, not both: {next(iter(found.paths))} "
+                f"and {found.urls[0]} need a run each, with folders of their own."
             )
-        if not brought.paths and not brought.urls:
-            name, reason = next(iter(brought.lost.items()))
+        if not found.paths and not found.urls:
+            name, reason = next(iter(found.lost.items()))
             raise BadRequest(f"{name}: {reason}")
-        number = len(brought.paths or brought.urls)
+        number = len(found.paths or found.urls)
         if number > MAX_FILES:
             raise BadRequest(f"A job takes {MAX_FILES:,} files; these are {number:,}: label them in several runs.")
-        return brought
+        return found
 
     def _add(self, name: str, path: str, error: str) -> None:
         try:
