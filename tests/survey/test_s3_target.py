@@ -118,7 +118,7 @@ def refuse():
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_part_that_fails_leaves_no_half_object(store, endpoint, monkeypatch, small_parts, fault, number):
     data = bytes(12 * MIB)
-    monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 0.5)
+    monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 1.0)
     with proxy(endpoint, lambda method, path: f"partNumber={number}" in path and fault) as server:
         use(server.url, monkeypatch)
         with pytest.raises(NotReady, match=r"s3://tiles/a\.bin cannot be written"):
@@ -137,7 +137,7 @@ def test_a_store_that_fails_now_and_then_has_every_answer_in_the_end(
     service, tiles, answers, endpoint, monkeypatch, tmp_path, fault
 ):
     monkeypatch.setattr("app.survey.retries.RETRY_S", 0.1)
-    monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 0.5)
+    monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 1.0)
     failed = []
 
     def once(method, path):
