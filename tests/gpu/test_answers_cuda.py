@@ -54,7 +54,7 @@ def assert_near(there, here, at_least=0.999):
 
 
 @pytest.mark.parametrize("tile_voxels", [400_000, 6000], ids=["whole", "tiled"])
-@pytest.mark.parametrize(("mode", "fields"), [("fast", OF_FEATURES), ("exact", OF_CLASSES)])
+@pytest.mark.parametrize(("mode", "fields"), [("fast", OF_FEATURES), ("exact", OF_CLASSES), ("vote", OF_CLASSES)])
 def test_answers_are_those_of_the_processor(segmenters, monkeypatch, mode, fields, tile_voxels):
     cloud = make_terrain(20_000, extent_m=150)
     cloud.xyz[::777] = np.nan
