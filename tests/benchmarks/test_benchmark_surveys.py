@@ -38,6 +38,12 @@ def test_survey_pieces_puts_together_what_it_cut(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_survey_strips_are_less_than_the_rings_that_they_are_cut_from():
+    (row,) = rows("survey_strips", "--tile-m", 200, "--buffer-m", 20)
+    tile, ring, rings, strips = map(float, row[2:])
+    assert 0 < ring < strips < tile < rings
+
+
 @pytest.mark.parametrize("others", [(), ("--devices", 4, "--tile-s", 0.01)])
 def test_survey_driver_ends_every_tile(others):
     found = rows("survey_driver", "--tiles", 200, "--run", 100, *others)
