@@ -24,8 +24,8 @@ def test_classes_get_codes_by_name_and_id(folder):
 
 
 def test_a_survey_is_done_again_for_other_codes(folder):
-    digests = [model_in(folder, DEFAULTS).digest]
-    digests += [model_in(stated(folder, {"floor": code}), DEFAULTS).digest for code in (2, 11)]
+    digests = [model_in([folder], DEFAULTS).digest]
+    digests += [model_in([stated(folder, {"floor": code})], DEFAULTS).digest for code in (2, 11)]
     assert len(set(digests)) == 3
 
 
