@@ -18,7 +18,7 @@ from pathlib import Path
 import lazrs
 import numpy as np
 
-from app.clouds import laz
+from app.clouds import laz, laz_chunks
 from app.clouds.las_file import head, parse
 from app.clouds.las_records import LASZIP, new_vlr
 from app.clouds.records import column
@@ -34,7 +34,7 @@ def write_file(path: Path, num_points: int) -> None:
     """A LAZ file of points in no order, block by block."""
     like = parse(memoryview(las_bytes(make_tile("village", 0, 20.0, 2.0), compress=False)))
     side = (num_points / 10) ** 0.5
-    laszip = laz.laszip_of(like.point_format, like.record_length)
+    laszip = laz_chunks.laszip_of(like.point_format, like.record_length)
     written = bytearray(head(like, [*like.vlrs, new_vlr(LASZIP, "", laszip)], like.record_length, compressed=True))
     struct.pack_into("<Q", written, 247, num_points)
     low = like.offset

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from app.clouds import laz
+from app.clouds import laz_chunks
 from app.clouds.las_file import LasFile
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO
 from app.clouds.octree import Octree
@@ -36,7 +36,7 @@ def nodes_of(file: LasFile) -> Octree | None:
     if not (np.isfinite([*center, half, spacing]).all() and half > 0):
         return None
     try:
-        _, chunks, _, _ = laz.chunks_of(file)
+        _, chunks, _, _ = laz_chunks.chunks_of(file)
     except BadCloud:
         return None
     counts, sizes = np.array(chunks, np.int64).T

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from app.clouds import asprs, laz, overwritten
+from app.clouds import asprs, laz, laz_chunks, overwritten
 from app.clouds.asprs import LOW_NOISE, MAX_CODE
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
@@ -183,7 +183,7 @@ def _assemble(
     if compressed:
         _check_waveforms(file, records)
         length = records.shape[1]
-        laszip_data = layers.laszip(length) if layers else laz.laszip_of(file.point_format, length)
+        laszip_data = layers.laszip(length) if layers else laz_chunks.laszip_of(file.point_format, length)
         laszip = new_vlr(LASZIP, "https://laszip.org", laszip_data)
         had_one = any(record.key == LASZIP for record in vlrs)
         vlrs = [laszip if record.key == LASZIP else record for record in vlrs] + ([] if had_one else [laszip])

@@ -7,7 +7,7 @@ from itertools import chain
 import lazrs
 import numpy as np
 
-from app.clouds import laz
+from app.clouds import laz, laz_chunks
 from app.clouds.las_file import LasFile
 from app.clouds.las_layout import VARIABLE
 from app.clouds.laz_layers import (
@@ -65,7 +65,7 @@ class KeptLayers:
         laszip = self.laszip(records.shape[1])
         vlr = lazrs.LazVlr(laszip)
         packed = memoryview(lazrs.compress_points(vlr, records.reshape(-1), True))
-        new = chunks_from(packed, laz.parse_items(laszip), 8, len(self._chunks))
+        new = chunks_from(packed, laz_chunks.parse_items(laszip), 8, len(self._chunks))
         parts = [chunk.with_changes(other, self.changed) for chunk, other in zip(self._chunks, new, strict=True)]
         table = [(chunk.num_points, sum(map(len, part))) for chunk, part in zip(self._chunks, parts, strict=True)]
         out.write(struct.pack("<q", out.tell() + 8 + sum(size for _, size in table)))
@@ -78,10 +78,11 @@ def kept_layers(file: LasFile) -> KeptLayers | None:
     small or of sizes of their own. BadCloud as ``laz.decode``."""
     if not file.compressed or file.num_points == 0:
         return None
-    items, table, _, laszip = laz.chunks_of(file)
+    items, table, _, laszip = laz_chunks.chunks_of(file)
     (chunk_size,) = struct.unpack_from("<I", laszip, 12)
     *full, last = (count for count, _ in table)
-    if items[0][0] != POINT14 or items != laz.parse_items(laz.laszip_of(file.point_format, file.record_length)):
+    usual = laz_chunks.parse_items(laz_chunks.laszip_of(file.point_format, file.record_length))
+    if items[0][0] != POINT14 or items != usual:
         return None
     if full and chunk_size < LEAST_CHUNK:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 import lazrs
 import numpy as np
 
-from app.clouds import copc, copc_table, laz
+from app.clouds import copc, copc_table, laz, laz_chunks
 from app.clouds.las_file import LasFile, append_evlrs, head, parse
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, EVLR_HEADER, LASZIP, Record, new_vlr
 from app.clouds.octree import Octree
@@ -150,7 +150,7 @@ def join(
             return
         if compressed and file.point_format >= WAVEFORMS_FROM:
             raise UnsupportedFormat("Points with waveforms are not compressed in pieces: use output=las.")
-        laszip = laz.laszip_of(file.point_format, length)
+        laszip = laz_chunks.laszip_of(file.point_format, length)
         if compressed:
             vlrs.append(new_vlr(LASZIP, "https://laszip.org", laszip))
         out.write(head(file, vlrs, length, compressed=compressed))
