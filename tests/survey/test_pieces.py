@@ -7,7 +7,7 @@ import laspy
 import numpy as np
 import pytest
 
-from app.clouds import formats, laz
+from app.clouds import formats, laz, laz_chunks
 from app.clouds.las_file import parse
 from app.errors import BadCloud, UnsupportedFormat
 from app.survey import cuts, pieces
@@ -170,7 +170,7 @@ def test_points_are_given_to_those_around_in_blocks_that_are_bounded(tmp_path, s
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_pages_of_a_file_are_given_back_while_it_is_checked_and_read(compressed, monkeypatch):
-    monkeypatch.setattr(laz, "CHECKED_CHUNKS", 1)
+    monkeypatch.setattr(laz_chunks, "CHECKED_CHUNKS", 1)
     calls = []
     data = to_bytes(las_data(7, 120_000), compressed)
     file = replace(parse(memoryview(data)), give_back=lambda: calls.append(1))
