@@ -57,10 +57,10 @@ class Body(OwnedFile):
         reading the stream raises; nothing is kept then.
         """
         with Spool(storage, num_bytes) as spool, storage.budget.reservation() as held:
-            piece_bytes = min(num_bytes, _PIECE_BYTES)
-            if piece_bytes <= _CHUNK_BYTES or not held.add(piece_bytes):
-                piece_bytes = _CHUNK_BYTES
-            piece = memoryview(mmap.mmap(-1, piece_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            if num_bytes > _PIECE_BYTES and held.add(_PIECE_BYTES):
+                piece = memoryview(mmap.mmap(-1, _PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            else:
+                piece = memoryview(bytearray(_CHUNK_BYTES))
             while size := stream.readinto(piece[: limit_bytes - spool.size + 1]):
                 if spool.size + size > limit_bytes:
                     raise TooLarge(f"The body is larger than {limit_bytes} bytes, the limit of this server.")

@@ -51,6 +51,7 @@ KINDS = (
 
 _HEADER = struct.Struct("!IBB")  # bytes of the payload, number of descriptors, place in KINDS
 _ADAPTERS: list[TypeAdapter[Any]] = [TypeAdapter(kind) for kind in KINDS]
+_CUT = int(socket.MSG_CTRUNC)  # a plain number, which is compared much faster
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 
 
@@ -153,7 +154,7 @@ class Channel:
                 numbers = array.array("i")
                 numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
                 descriptors.extend(numbers)
-            if not chunk or flags & socket.MSG_CTRUNC:
+            if not chunk or flags & _CUT:
                 raise ChannelError("the other process closed the channel" if not chunk else "too many descriptors")
             data += chunk
         return data

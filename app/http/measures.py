@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import cache
 
 from apiflask import APIFlask
 from flask import Response, request
@@ -48,6 +49,9 @@ class Measures:
         self.batch_clouds = Histogram(
             "pointserve_batch_clouds", "Clouds in the pass of a request.", buckets=CLOUDS, registry=registry
         )
+        # what is counted under given labels, found faster than the library does
+        self._request, self._stage = cache(self.requests.labels), cache(self.stages.labels)
+        self._phase = cache(self.phases.labels)
         self._lock = threading.Lock()
         self._rejections = dict.fromkeys(("key", "rate", "origin"), 0)
         registry.register(EngineCollector(service, self))
@@ -61,9 +65,9 @@ class Measures:
         self.cloud_points.observe(answer.num_points)
         self.batch_clouds.observe(answer.batch_size)
         for stage, ms in answer.timings_ms.items():
-            self.stages.labels(stage).observe(ms / 1000)
+            self._stage(stage).observe(ms / 1000)
         for phase, seconds in phases_s(answer.timings_ms).items():
-            self.phases.labels(phase).observe(seconds)
+            self._phase(phase).observe(seconds)
         self.statistics.answered(answer)
 
     def rejected(self, reason: str) -> None:
@@ -82,7 +86,7 @@ class Measures:
         @app.after_request
         def count(response: Response) -> Response:
             path = request.url_rule.rule if request.url_rule else "none"
-            self.requests.labels(path, response.status_code).inc()
+            self._request(path, response.status_code).inc()
             return response
 
 

@@ -14,6 +14,7 @@ from app.http.openapi import predict_responses
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import answered, request_id
+from app.options import Options
 
 CURL_D = "If curl -d sent this file, it took line ends and zero bytes out: use --data-binary @FILE or -F file=@FILE."
 
@@ -24,14 +25,15 @@ blueprint = APIBlueprint("predict", __name__)
 @blueprint.doc(responses=predict_responses())
 def predict() -> Response:
     """Classify every point of a cloud"""
-    query.parse(request.args)
-    return admitted(_answer)
+    asked = query.parse(request.args)
+    return admitted(lambda progress: _answer(asked, progress))
 
 
-def _answer(progress: Progress) -> Response:
+def _answer(asked: Options, progress: Progress) -> Response:
+    """``asked`` is what the query asks for, without the fields of a form."""
     received = upload.receive(request, state().settings, state().storage, progress.received)
     with received.body as body:
-        options = query.parse(request.args, received.form).or_else(
+        options = (query.parse(request.args, received.form) if received.form else asked).or_else(
             filename=lambda: received.filename,
             output=lambda: negotiation.output_for(request.accept_mimetypes),
             timeout_s=lambda: query.timeout_s(request.headers),

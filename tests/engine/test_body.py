@@ -56,8 +56,11 @@ def test_body_in_pieces_of_any_size_is_whole_wherever_it_is_kept(tmp_path, memor
         assert num_open_files() == before + 1
 
 
-@pytest.mark.parametrize(("total_bytes", "piece_bytes"), [(4 * len(DATA), len(DATA)), (len(DATA), 1 << 18)])
-def test_pieces_are_counted_while_they_are_read_and_small_where_memory_is_short(total_bytes, piece_bytes):
+@pytest.mark.parametrize(("total_bytes", "large"), [(4 * len(DATA), True), (len(DATA), False)])
+def test_large_pieces_are_counted_while_they_are_read_and_not_taken_where_memory_is_short(
+    monkeypatch, total_bytes, large
+):
+    monkeypatch.setattr("app.engine.body._PIECE_BYTES", 2 << 20)
     budget, seen = MemoryBudget(total_bytes), []
 
     class Watched(Trickle):
@@ -69,7 +72,7 @@ def test_pieces_are_counted_while_they_are_read_and_small_where_memory_is_short(
         assert content(body) == DATA
         is_in_memory = "memfd" in file_of(body)
         assert budget.used_bytes == len(DATA) * is_in_memory
-    assert seen[0] == (piece_bytes, len(DATA) * is_in_memory)
+    assert seen[0] == ((2 << 20, 2 << 20) if large else (1 << 18, 0))
     assert budget.used_bytes == 0
 
 

@@ -13,6 +13,8 @@ from gunicorn.http.errors import LimitRequestHeaders
 
 from app.http.front.pace import Crowd, Patience, Transfer
 
+DONTWAIT, WAITALL = int(socket.MSG_DONTWAIT), int(socket.MSG_WAITALL)  # plain numbers, which are joined much faster
+GONE_FLAGS = socket.MSG_PEEK | socket.MSG_DONTWAIT
 LOOK_S = 0.25  # how soon a transfer that waits notices that it is to give way
 
 
@@ -86,7 +88,7 @@ class Stream:
         The kernel waits for all of them in one call, so that the interpreter, which all requests share, is needed
         once and not for every packet.
         """
-        num_bytes = self._once_there(lambda flags: self._sock.recv_into(buffer, 0, flags | socket.MSG_WAITALL))
+        num_bytes = self._once_there(lambda flags: self._sock.recv_into(buffer, 0, flags | WAITALL))
         self._count(num_bytes)
         return num_bytes
 
@@ -109,7 +111,7 @@ class Stream:
     def is_gone(self) -> bool:
         """Whether the client has closed its connection; one that closes only its sending side counts as gone."""
         try:
-            return self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return self._sock.recv(1, GONE_FLAGS) == b""
         except BlockingIOError:
             return False
         except OSError:
@@ -120,7 +122,7 @@ class Stream:
         if self.phase is Phase.HEAD:
             raise LimitRequestHeaders("the head is longer than what was read of it")
         while True:
-            flags = _flags(self._received) if self.phase is Phase.BODY else socket.MSG_DONTWAIT
+            flags = _flags(self._received) if self.phase is Phase.BODY else DONTWAIT
             try:
                 with self._crowd.waiting(self._received):
                     return take(flags)
@@ -150,7 +152,7 @@ class Stream:
 
 def _flags(transfer: Transfer) -> int:
     """Of a call that waits for the client, unless there is no patience for it."""
-    return 0 if transfer.patience.stall_s else socket.MSG_DONTWAIT
+    return 0 if transfer.patience.stall_s else DONTWAIT
 
 
 def _check(transfer: Transfer, words: Words, *, has_moved: bool) -> None:
