@@ -81,17 +81,23 @@ gpu-libs:
 gpu-test: gpu-libs gpu-site
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
 
-# the operators, small clouds and few examples, under the tools that find accesses out of bounds and races within a block,
-# which is slow: by GPU_WORKERS processes (pytest-xdist; 12 and more for 16 cores were slower) and few voxels
-SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)
-gpu-sanitize: gpu-memcheck gpu-racecheck
-
+# under the tools that find accesses out of bounds and races within a block, which is slow: by GPU_WORKERS processes
+# (pytest-xdist; 12 and more for 16 cores were slower) and few voxels, without torch's own attention (fmha_cutlass), in which
+# racecheck reports hazards
 GPU_WORKERS := 8
-# without torch's own attention (fmha_cutlass), in which racecheck reports hazards
+UNDER = GPU_TEST_EXAMPLES=$(1) GPU_TEST_ROWS=$(2) PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
+	compute-sanitizer --tool $(3) --error-exitcode 1 --target-processes all --kernel-name-exclude kns=fmha_cutlass \
+	env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu
+
+# a few tests, which run every kernel, under both
+gpu-sanitize: gpu-libs gpu-site
+	set -e; for tool in memcheck racecheck; do \
+		grep '^test' tests/gpu/one_a_kernel.txt | sed 's|^|tests/gpu/|' | xargs -d '\n' env $(call UNDER,1,300,$$tool) $(PYTEST_ARGS); done
+
+# all tests of the operators with small clouds
+SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)
 gpu-memcheck gpu-racecheck: gpu-%: gpu-libs gpu-site
-	GPU_TEST_EXAMPLES=3 GPU_TEST_ROWS=3000 PYTORCH_NO_CUDA_MEMORY_CACHING=1 OMP_NUM_THREADS=1 \
-		compute-sanitizer --tool $* --error-exitcode 1 --target-processes all --kernel-name-exclude kns=fmha_cutlass \
-		env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu -k "$(SANITIZED)" \
+	$(call UNDER,3,3000,$*) -k "$(SANITIZED)" \
 		--ignore tests/gpu/test_networks_cuda.py --ignore tests/gpu/test_bundled_cuda.py --ignore tests/gpu/test_device_records_cuda.py \
 		--ignore tests/gpu/test_answers_cuda.py tests/gpu $(PYTEST_ARGS)
 

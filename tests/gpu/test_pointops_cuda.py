@@ -131,6 +131,12 @@ def test_large_clouds_are_the_same_on_the_processor_and_every_time():
                 torch.testing.assert_close(found[1].cpu(), expected[1], rtol=1e-6, atol=0)
 
 
+def test_few_queries_in_a_large_cloud():
+    points, queries = scene(0, [20_000, 15_000]), scene(1, [20, 21])
+    for arguments in ((*points, *queries, 4), (*points, *queries, 40)):
+        assert_same(OPERATORS.knn_query(*on_device(*arguments)), reference.knn_query(*arguments))
+
+
 def crowded(number: int, jitter: float, alone: float) -> torch.Tensor:
     """Points of which all but a share ``alone`` are at one of three places, or nearer to it than ``jitter``."""
     rng = np.random.default_rng(number)

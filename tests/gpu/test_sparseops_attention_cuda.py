@@ -66,6 +66,19 @@ def test_a_bias_by_relative_position(dtype, dim, bound):
 
 
 @dtypes
+@pytest.mark.parametrize("dim", [16, 32, 64])
+@pytest.mark.parametrize("is_biased", [False, True])
+def test_few_rows(dtype, dim, is_biased):
+    qkv, cu_seqlens = patches([70, 1, 130], 2, dim, dtype)
+    generator = torch.Generator().manual_seed(dim)
+    table = torch.randn(3 * 9, 2, generator=generator).cuda()
+    voxels = torch.randint(-4, 5, (len(qkv), 3), generator=generator, dtype=torch.int32).cuda()
+    positions = {"table": table, "voxels": voxels} if is_biased else {}
+    found = attend(qkv, cu_seqlens, **positions)
+    assert error(found, qkv, cu_seqlens, dim**-0.5, *positions.values()) < TOLERANCES[dtype]
+
+
+@dtypes
 @settings(max_examples=examples(30), deadline=None)
 @given(
     seed=st.integers(0, 10**6),

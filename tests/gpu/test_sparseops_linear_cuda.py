@@ -37,6 +37,20 @@ def test_linear_layers(kind, in_channels, out_channels, number):
             assert torch.equal(sparse_conv(features.cuda(), packed, own, *extras, activation), found)
 
 
+@pytest.mark.parametrize("out_channels", [32, 64, 96, 128, 256])  # the tiles, which many rows take
+@pytest.mark.parametrize(("kind", "in_channels"), [*((kind, 32) for kind in KINDS), ("float16", 64), ("bfloat16", 64)])
+def test_tiles_of_every_width(kind, in_channels, out_channels):
+    number = 28_000
+    with arithmetic(kind) as dtype:
+        features, weight = normal(1, number, in_channels), normal(2, out_channels, 2, 2, 2, in_channels) / 8
+        features, weight = features.to(dtype), weight.to(dtype)
+        own = KernelMap(torch.arange(number, dtype=torch.int32, device="cuda").expand(8, number).contiguous())
+        poison(number, out_channels, dtype=dtype)
+        found = sparse_conv(features.cuda(), pack_weight(weight.cuda()), own)
+        expected = features.double() @ weight.double().sum((1, 2, 3)).t()
+        assert relative_error(found, expected) < TOLERANCES[kind]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(32, 128), (64, 256), (512, 2048), (2048, 512)])
 def test_a_row_of_a_linear_layer_depends_on_no_other(kind, in_channels, out_channels):
