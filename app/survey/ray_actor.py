@@ -171,7 +171,7 @@ def fetched(rings: Sequence[tuple[str, str]], window: Window) -> Iterator[tuple[
     asked = [_actor(name).strips.remote(each, window) for name, each in keys.items()]
     for each, ref in zip(keys.values(), asked, strict=True):
         try:
-            found = ray.get(ref)
+            found = ref.future().result()  # get would begin anew whenever a call of this actor ends
         except RayError as error:
             raise NotReady(GONE, retry_after_s=RETRY_S) from error
         yield from zip(each, found, strict=True)
