@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from app.errors import BadRequest
-from app.options import models_in
 
 from .configuration import configure
 from .options import with_settings
@@ -37,6 +36,7 @@ def serve(context: typer.Context) -> None:
 
 def _check_names(settings: "Settings", names: list[str]) -> None:
     """Raise BadRequest if the default model is none of ``names``; warn of other settings that name none of them."""
+    from app.options import models_in
     from app.settings import BY_MODEL, models_named
 
     known = f"There are: {', '.join(names)}."
