@@ -11,7 +11,6 @@ from sparseops import (
     ResidualBlocks,
     sort_voxels,
     strided_maps,
-    submanifold_map,
     submanifold_maps,
 )
 from torch import Tensor, nn
@@ -38,18 +37,11 @@ class SpUNetPlan:
 def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
     """Kernel maps of the stem and of ``num_stages`` halvings of the batch's voxels."""
     order, coords = sort_voxels(batch.voxels, check=False)  # strided_maps looks at the values
-    finest: list[KernelMap] = []
-
-    def queue_finest() -> None:
-        stem = submanifold_map(coords, 5)
-        finest.extend([stem, stem.inner(3)])
-        KernelMap.group(finest[1:])
-
-    coarser = strided_maps(coords, num_stages, queue_finest)
-    maps, downs = submanifold_maps([coarse for coarse, _ in coarser], [3] * num_stages), [down for _, down in coarser]
-    KernelMap.group([*maps, *downs, *(down.inverse() for down in downs)])
-    stem, level = finest
-    return SpUNetPlan(stem, [level, *maps], downs, order)
+    coarser = strided_maps(coords, num_stages)
+    stem, *maps = submanifold_maps([coords, *(coarse for coarse, _ in coarser)], [5, *[3] * num_stages])
+    levels, downs = [stem.inner(3), *maps], [down for _, down in coarser]
+    KernelMap.group([*levels, *downs, *(down.inverse() for down in downs)])
+    return SpUNetPlan(stem, levels, downs, order)
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:

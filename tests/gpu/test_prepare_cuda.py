@@ -113,7 +113,7 @@ def test_draws_and_views_are_those_of_the_processor():
 
 
 def test_a_cloud_waits_for_the_device_where_it_must():
-    """For its box, bounds of columns, rasters of two features of heights and of support, and crowds at one place."""
+    """For its box, bounds of columns, rasters of two features of heights and of support."""
     cloud, asked = hills(20_000, has_gaps=False), procedure()
     asked = replace(asked, post_transform=[asked.post_transform[0] | {"feat_keys": (*FEATURES, "normal")}])
     prepare.prepare(cloud, asked, 0, "cuda", RunContext([]))
@@ -125,4 +125,4 @@ def test_a_cloud_waits_for_the_device_where_it_must():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     waits = [str(each.message) for each in found if "synchronizing" in str(each.message)]
-    assert len(waits) == 6, waits
+    assert len(waits) == 5, waits

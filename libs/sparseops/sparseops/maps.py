@@ -1,6 +1,6 @@
 """Kernel maps: public, checked functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -77,13 +77,10 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
     return reference.strided_map(coords)
 
 
-def strided_maps(
-    coords: Tensor, num_levels: int, meanwhile: Callable[[], None] = lambda: None
-) -> list[tuple[Tensor, KernelMap]]:
+def strided_maps(coords: Tensor, num_levels: int) -> list[tuple[Tensor, KernelMap]]:
     """``strided_map`` of the voxels, of its coarser voxels, and so on, ``num_levels`` times, up to 18.
 
     If the rows of ``coords`` ascend, all sizes are read from a GPU at once; else it is waited for at every level.
-    ``meanwhile`` is called once, on a GPU before the sizes are waited for: what it queues keeps it busy until then.
     """
     _check(coords)
     need_values("coords", coords)
@@ -91,13 +88,8 @@ def strided_maps(
     if coords.device.type != "cuda" or not compiled_for(coords):
         for _ in range(num_levels):
             found.append(strided_map(found[-1][0] if found else coords))
-        meanwhile()
         return found
-    told = torch.ops.sparseops.halved_sizes(coords, num_levels).to("cpu", non_blocking=True)  # into page-locked memory
-    written = torch.cuda.current_stream(coords.device).record_event()
-    meanwhile()
-    written.synchronize()
-    *sizes, descents, outside = told.tolist()
+    *sizes, descents, outside = torch.ops.sparseops.halved_sizes(coords, num_levels).tolist()
     for size in sizes:
         if descents or outside:
             coords, kernel_map = strided_map(coords)
