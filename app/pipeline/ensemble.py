@@ -71,7 +71,7 @@ class Ensemble(Segmenter):
             one = RunContext([], run.check_cancelled, _part(run, number, len(self.members)), run.device)
             part = copy.copy(member)
             part.tile_voxels = min(member.tile_voxels, self.tile_voxels)
-            found, projection = part.predicted(cloud, options, one)
+            found, projection = part.with_noise(*part.predicted(cloud, options, one))
             with one.stage("project"):
                 sums += projection.project(found.probabilities, 0).to(device)
                 counts += (projection.rows >= 0)[:, None].to(device)
@@ -81,6 +81,7 @@ class Ensemble(Segmenter):
             run.warnings += [warning for warning in one.warnings if warning not in run.warnings]
             run.add_stages(one)
             run.units = run.units or one.units
+            del found, projection  # their memory is the next member's
         points = counts[:, 0].nonzero().flatten()
         mean = sums.div_(counts.clamp_(min=1)).index_select(0, points)
         return (

@@ -78,13 +78,11 @@ class Pipeline:
     ) -> Segmentation:
         """The answer for the points of ``cloud`` but its context.
 
-        ``projection`` leads from the rows of ``predictions`` to all of its points. Its noise is of the class noise for
-        certain, if the model has one; what is not made from classes is that of the point whose row it has.
+        ``projection`` leads from the rows of ``predictions`` to all of its points. ``with_noise`` says what class its
+        noise is of; what is not made from classes is that of the point whose row it has.
         """
-        scene, steps, of_classes = None, list[RefinedStep](), projection
-        if self.procedure.noise_column is not None and projection.noise is not None:
-            of_classes = projection.with_noise_at(len(predictions.best))
-            predictions = predictions.with_certain(self.procedure.noise_column)
+        scene, steps = None, list[RefinedStep]()
+        predictions, of_classes = self.with_noise(predictions, projection)
         if wanted(options):
             with run.stage("refine"):
                 scene = self._scene(predictions, of_classes, cloud, options, run)
@@ -122,6 +120,14 @@ class Pipeline:
                 )
         run.settle()
         return out
+
+    def with_noise(self, predictions: Predictions, projection: Projection) -> tuple[Predictions, Projection]:
+        """``predictions`` and the projection of what is made from classes: noise is of that class for certain, if the
+        model has one."""
+        column = self.procedure.noise_column
+        if column is None or projection.noise is None:
+            return predictions, projection
+        return predictions.with_certain(column), projection.with_noise_at(len(predictions.best))
 
     def answer_of_nothing(self, cloud: Cloud, options: Options, run: RunContext) -> Segmentation:
         """The answer for a cloud of points that are all unusable."""

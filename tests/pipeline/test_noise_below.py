@@ -8,6 +8,7 @@ import torch
 
 from app.clouds.cloud import ClassInfo
 from app.options import Options
+from app.pipeline.ensemble import together
 from app.pipeline.reach import halo_m
 from app.pipeline.segmenter import Segmenter
 from app.pipeline.transforms import apply
@@ -118,6 +119,17 @@ def test_noise_gets_the_class_noise_for_certain_if_there_is_one(network, mode):
     for name, values in given.arrays.items():
         np.testing.assert_array_equal(out.arrays[name][others], values[others], err_msg=name)
     assert [each for each in out.meta.warnings if each.endswith("they get the class noise.")]
+
+
+@pytest.mark.parametrize("mode", ["fast", "vote"])
+def test_several_models_as_one_give_noise_what_each_gives_it(network, mode):
+    cloud, _, _ = noisy()
+    one = segmenter(network, classes=with_noise_class())
+    options = Options(mode=mode, fields=(*FIELDS, *(("agreement",) if mode == "vote" else ())))
+    alone, out = (each.segment(cloud, options) for each in (one, together([one, one])))
+    assert (out.labels[PLACES] == 12).all()
+    for name, values in alone.arrays.items():
+        np.testing.assert_array_equal(out.arrays[name], values, err_msg=name)
 
 
 def test_steps_see_the_class_of_noise(network):

@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import threading
+from contextlib import suppress
 
 from app.errors import storage_problem
 from app.settings import Settings
@@ -49,16 +50,18 @@ def fitted(settings: Settings) -> Settings:
 def check_left() -> None:
     """Raise NotReady unless descriptors for two requests are left: what an engine sends would be lost without one.
 
-    The kernel gives the lowest number that is free. So if one of so many below the limit is, those above it are, too.
+    The kernel gives the lowest number that is free. So if the one that far below the limit is free, few are in use, and
+    one call shows it; else, as after a crowd of which some at the top have stayed, as many as are needed are tried.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(soft, MOST) - 2 * A_REQUEST
+    wanted = max(0, min(soft, MOST) - 2 * A_REQUEST)
     taken: list[int] = []
     with _looking:
         try:
-            taken.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, max(0, wanted)))
-            if taken[0] > wanted:
-                taken.extend(os.dup(2) for _ in range(2 * A_REQUEST - 1))
+            with suppress(OSError):  # all from there on are in use
+                taken.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, wanted))
+            if taken != [wanted]:
+                taken.extend(os.dup(2) for _ in range(2 * A_REQUEST - len(taken)))
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise storage_problem(error, "this request") from None

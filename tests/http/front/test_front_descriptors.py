@@ -1,11 +1,14 @@
 """Places and connections follow from the limit of descriptors."""
 
+import fcntl
 import logging
+import os
 import resource
 
 import pytest
 
-from app.http.front.descriptors import A_READER, A_REQUEST, ELSE, fitted, raise_limit
+from app.errors import NotReady
+from app.http.front.descriptors import A_READER, A_REQUEST, ELSE, check_left, fitted, raise_limit
 from app.settings import Settings
 
 
@@ -47,4 +50,29 @@ def test_the_limit_is_raised_as_far_as_it_may():
         raise_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], 65536)
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("num_free", [2 * A_REQUEST - 1, 2 * A_REQUEST])
+@pytest.mark.parametrize("stay", ["low", "high"])
+def test_descriptors_for_two_requests_are_needed_wherever_they_are_free(num_free: int, stay: str):
+    before, taken = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 0))
+        for _ in range(num_free):
+            os.close(taken.pop(0 if stay == "high" else -1))
+        if num_free < 2 * A_REQUEST:
+            with pytest.raises(NotReady):
+                check_left()
+        else:
+            check_left()
+        with pytest.raises(OSError, match="Too many open files"):  # it keeps none, and frees none
+            for _ in range(num_free + 1):
+                taken.append(fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 0))
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
