@@ -10,6 +10,7 @@ from typing import NamedTuple
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
 from app.errors import Quarantined
+from app.options import JOINT
 
 STRIKES = 2
 HELD_S = 3600.0
@@ -89,9 +90,9 @@ class Quarantine:
                 self._held.pop(key, None)
 
     def forget(self, model: str) -> None:
-        """Forget the losses of all inputs of ``model``, which has changed."""
+        """Forget the losses of all inputs of ``model``, which has changed, alone or taken as one with others."""
         with self._lock:
-            for key in [key for key in self._held if key.model == model]:
+            for key in [key for key in self._held if model in (key.model, *key.model.split(JOINT))]:
                 del self._held[key]
 
     def _may_hold(self, cloud: Packed[CloudMeta], model: str) -> bool:

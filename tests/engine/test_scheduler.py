@@ -267,6 +267,17 @@ def test_clouds_of_a_lost_engine_go_alone_and_after_those_that_were_in_none():
     assert len(scheduler.quarantine) == 0
 
 
+def test_losses_over_several_models_as_one_are_forgotten_once_one_of_them_changes():
+    scheduler = scheduler_of()
+    submit(scheduler, 1, "some+m")
+    lose(scheduler, 1)
+    assert len(scheduler.quarantine) == 1
+    scheduler.quarantine.forget("so")
+    assert len(scheduler.quarantine) == 1
+    scheduler.quarantine.forget("m")
+    assert len(scheduler.quarantine) == 0
+
+
 def test_between_two_losses_everyone_who_waited_has_a_turn_small_before_large():
     """Large clouds that each lose the engine; one is known by now, the others are as large."""
     scheduler = scheduler_of()
