@@ -271,6 +271,7 @@ def test_losses_over_several_models_as_one_are_forgotten_once_one_of_them_change
     scheduler = scheduler_of()
     submit(scheduler, 1, "some+m")
     lose(scheduler, 1)
+    lose(scheduler, 1)
     assert len(scheduler.quarantine) == 1
     scheduler.quarantine.forget("so")
     assert len(scheduler.quarantine) == 1
