@@ -27,7 +27,7 @@ from app.survey.tile import Tile
 from app.survey.workers import DecodedTile, Ring, Task, TileResult, Workers
 
 LOOK_S = 0.5  # between two reports of progress
-GATHER_S = 1e-5  # a tile under way, for which more may end: each round looks at all that are
+GATHER_S = 1e-5  # for each tile under way: a round waits so long for more to end, because it looks at all of them
 BYTES_A_POINT = 8  # of a file whose header does not tell how many points it has
 MARGIN_M = 0.001
 
