@@ -285,7 +285,10 @@ def models_in(name: str, known: Collection[str]) -> list[str]:
     In a query + stands for a blank, so blanks between known names join them, too.
     """
     parts = list(dict.fromkeys(name.split(JOINT if JOINT in name else " ")))
-    is_joined = name not in known and all(parts) and (JOINT in name or all(part in known for part in parts))
+    whole = next((each for each in (name, JOINT.join(parts)) if each in known), None)
+    if whole is not None:
+        return [whole]
+    is_joined = all(parts) and (JOINT in name or all(part in known for part in parts))
     return parts if is_joined else [name]
 
 

@@ -109,6 +109,8 @@ def test_a_card_of_several_counts_what_the_largest_takes_and_a_survey_knows_all_
         ("a+c", ["a", "c"]),
         ("a c", ["a c"]),
         ("x+y", ["x+y"]),
+        ("x y", ["x+y"]),
+        ("x+y+y", ["x+y"]),
         ("a+", ["a+"]),
         ("", [""]),
     ],

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from app.engine.deadline import STOPPING
 from tests.http import clouds
 from tests.http.server import MODEL, Server, descendants, raw_exchange, runs
 
@@ -19,10 +20,12 @@ def test_sigterm_finishes_what_was_admitted_and_leaves_no_process(tmp_path: Path
         Server(tmp_path / "log") as server,
         ThreadPoolExecutor(2) as pool,
         server.wait_ready().connect() as uploading,
+        server.connect() as beginning,
     ):
         family = descendants(server.process.pid)
         assert len(family) >= 2  # worker and engine
         uploading.sendall(head + cloud[:20000])
+        beginning.sendall(head + cloud[:100])
         while num_admitted(server) == 0:
             pass
         running = pool.submit(server.post, json=clouds.json_cloud())
@@ -35,6 +38,8 @@ def test_sigterm_finishes_what_was_admitted_and_leaves_no_process(tmp_path: Path
         status, _, answer = raw_exchange(uploading, cloud[20000:])
         assert (status, json.loads(answer)["labels"]) == (200, clouds.LABELS.tolist())
         assert running.result().json()["labels"] == clouds.LABELS.tolist()
+        status, _, answer = raw_exchange(beginning, b"")
+        assert (status, json.loads(answer)["detail"]) == (503, STOPPING)
         assert ended.result() == 0
         assert not [pid for pid in family if runs(pid)]
 

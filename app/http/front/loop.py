@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from app.engine.deadline import STOPPING
 from app.http.front.connection import After, Connection, Waiting
 from app.http.front.pace import Crowd
 from app.http.front.pool import Pool
@@ -238,8 +239,9 @@ class Loop:
         else:
             self._drop(connection)
 
-    def _refuse(self, connection: Connection, detail: str) -> None:
-        answer = refuse(408, detail, bytes(connection.data), connection.address)
+    def _refuse(self, connection: Connection, late: str) -> None:
+        status, detail = (503, STOPPING) if self._is_stopping else (408, late)
+        answer = refuse(status, detail, bytes(connection.data), connection.address)
         with suppress(OSError):
             connection.sock.send(answer, socket.MSG_DONTWAIT)
         self._end(connection)
