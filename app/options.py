@@ -31,6 +31,7 @@ _BOUNDS = {  # of numbers, by their names in a JSON schema
 }
 MAX_TIMEOUT_S = 86400.0
 JOINT = "+"  # between the names of models whose probabilities are averaged
+MAX_JOINED = 4  # models, so that there are not endlessly many names of which statistics are kept
 MAX_CHARS = 1 << 16  # of one option: names of many columns
 MAX_PROBLEMS = 8  # that one message tells
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
@@ -282,14 +283,19 @@ NAMES = tuple(field.name for field in dataclasses.fields(Options))
 def models_in(name: str, known: Collection[str]) -> list[str]:
     """The names that ``name`` joins by ``JOINT``, each once; one of the ``known`` names is a model whatever it holds.
 
-    In a query + stands for a blank, so blanks between known names join them, too.
+    In a query + stands for a blank, so blanks between known names join them, too. Raises BadRequest for more than
+    ``MAX_JOINED``.
     """
     parts = list(dict.fromkeys(name.split(JOINT if JOINT in name else " ")))
     whole = next((each for each in (name, JOINT.join(parts)) if each in known), None)
     if whole is not None:
         return [whole]
     is_joined = all(parts) and (JOINT in name or all(part in known for part in parts))
-    return parts if is_joined else [name]
+    if not is_joined:
+        return [name]
+    if len(parts) > MAX_JOINED:
+        raise BadRequest(f"model={quoted(name)} joins {len(parts)} models; at most {MAX_JOINED} are taken as one.")
+    return parts
 
 
 def properties() -> dict[str, dict[str, Any]]:

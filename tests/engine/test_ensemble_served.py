@@ -117,3 +117,9 @@ def test_a_card_of_several_counts_what_the_largest_takes_and_a_survey_knows_all_
 )
 def test_names_that_are_joined(name, names):
     assert models_in(name, ["a", "b", "x+y"]) == names
+
+
+def test_more_than_four_models_are_not_joined():
+    assert models_in("a+b+c+d+a", list("abcd")) == list("abcd")
+    with pytest.raises(BadRequest, match="joins 5 models; at most 4"):
+        models_in("a+b+c+d+e", list("abcde"))
