@@ -1,6 +1,6 @@
 """Whether a survey's answer shows how it was cut: a file cut into tiles, each labelled with strips of its neighbours.
 
-    python -m benchmarks.survey_cut FILE… [--tile-m 125] [--buffer-m 0 32 86] [--models FOLDER]
+    python -m benchmarks.survey_cut FILE… [--tile-m 125] [--buffer-m 0 32 102] [--models FOLDER]
 
 prints, for every file and buffer, the share of points whose label is that of the uncut cloud. Tiles are cut at the
 multiples of their size in the file's coordinates. Without a frame, each tile lays out its grids by itself. Buffers are

@@ -20,8 +20,8 @@ def test_list_fits_into_80_columns_with_whole_names(pointserve):
     done = pointserve("models", "list", COLUMNS="80")
     assert done.stdout.splitlines() == [
         "aerial-semseg-spunet-v1m1",
-        "  SpUNet-v1m1, 4 classes, voxels of 0.5 m",
-        "  reads occupancy, offset, height, returns, relief, roughness",
+        "  SpUNet-v1m1, 6 classes, voxels of 0.5 m",
+        "  reads occupancy, offset, height, returns, relief, support, roughness",
         f"  weights: not checked; pointserve models check {ROOT / 'app/bundled/aerial-semseg-spunet-v1m1'}",
     ]
 

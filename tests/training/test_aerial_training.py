@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import score
 from augment import graft, ground_height_m, middle_of_buildings, string
 from noise import KINDS, strew
 from tiles import BUILDING, NOISE, WIRE, Tile, halves, join
@@ -64,6 +65,18 @@ def test_a_training_scores_val_and_what_was_held_out(trained):
     assert list(scores["held out"]["no returns"]["tiles"]) == ["village_2"]
     assert 0 <= scores["val"]["1 point per m2"]["miou"] <= 1
     assert "step 0" in printed
+
+
+def test_an_experiment_is_scored_by_itself_as_at_the_end_of_its_training(trained, monkeypatch, capsys):
+    folder, _ = trained
+    ended = json.loads((folder / "scores.json").read_text())["val"]
+    monkeypatch.setattr(sys, "argv", ["score.py", "--data", str(folder.parent), "--model", str(folder)])
+    score.main()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    found = {row[1]: row[2:] for row in rows if row[:1] == ["val"]}
+    assert {*found} == {*ended}
+    for variant, row in found.items():  # of weights in half precision
+        assert float(row[0]) == pytest.approx(ended[variant]["merged"][0], abs=0.02)
 
 
 def test_a_graft_takes_the_place_of_what_was_there():

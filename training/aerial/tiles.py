@@ -1,6 +1,7 @@
 """Labelled airborne tiles, read once and kept as arrays."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ BUILDING, WIRE, NOISE = 3, 4, 5
 NUM_CLASSES = 6
 CLASS_OF_ASPRS = {2: 0, 3: 1, 4: 2, 5: 2, 6: BUILDING, 14: WIRE}
 ARTEFACTS = (7, 65)  # noise where they are far from all other points
+KEPT_M = 150  # of each power line
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,19 @@ def halves(tile: Tile, kept_m: float) -> tuple[Tile, Tile]:
     """The tile without its north end, and the end of ``kept_m``, which a strip of 20 m separates."""
     from_end_m = tile.xyz[:, 1].max() - tile.xyz[:, 1]
     return tile.take(from_end_m > kept_m + 20), tile.take(from_end_m < kept_m)
+
+
+def parts(folder: Path, without: Sequence[str] = ()) -> tuple[list[Tile], dict[str, list[Tile]]]:
+    """The tiles to train with, and by part those to score: val, ends of power lines, tiles named like ``without``."""
+    known: list[Tile] = []
+    scored: dict[str, list[Tile]] = {"val": read_folder(folder / "val"), "power lines": [], "held out": []}
+    for tile in read_folder(folder / "train"):
+        if any(word in tile.name for word in without):
+            scored["held out"].append(tile)
+        elif (tile.label == WIRE).any():
+            rest, end = halves(tile, KEPT_M)
+            known.append(rest)
+            scored["power lines"].append(end)
+        else:
+            known.append(tile)
+    return known, {part: tiles for part, tiles in scored.items() if tiles}

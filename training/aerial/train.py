@@ -19,7 +19,7 @@ import torch
 from crops import Crops, collate
 from loss import Loss
 from score import report
-from tiles import WIRE, Tile, halves, read_folder
+from tiles import Tile, parts
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -33,7 +33,6 @@ AVERAGE_EVERY = 10  # steps
 SAVE_EVERY_S = 60
 PRINT_EVERY = 200  # steps
 ROUGHNESS = 8  # inputs
-KEPT_M = 150  # of each power line
 
 
 def arguments() -> argparse.Namespace:
@@ -155,22 +154,12 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = True  # sparse convolutions too, by tensor cores
     config = evaluate(options.config)
-    known, held_out, lines = [], [], []
-    for tile in read_folder(options.data / "train"):
-        if any(word in tile.name for word in options.without):
-            held_out.append(tile)
-        elif (tile.label == WIRE).any():
-            rest, end = halves(tile, KEPT_M)
-            known.append(rest)
-            lines.append(end)
-        else:
-            known.append(tile)
+    known, held_back = parts(options.data, options.without)
     network = train(options, config, known, device)
     save(network, options.out, options.config)
-    parts = {"val": read_folder(options.data / "val"), "power lines": lines, "held out": held_out}
     scores: dict[str, dict] = {}
-    for part, tiles in parts.items():
-        for variant, score in report(network, config["data"]["test"], tiles, device) if tiles else ():
+    for part, tiles in held_back.items():
+        for variant, score in report(network, config["data"]["test"], tiles, device):
             scores.setdefault(part, {})[variant] = score
             (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
             print(
