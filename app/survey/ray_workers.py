@@ -37,6 +37,7 @@ NONE = Capacity(
     decodes=1, labels=1, points=1, kept_bytes=1, handles=1
 )  # what is asked of a cluster without a ready node
 LOST = "The worker that had the tile ended: {error}"
+GONE = "The node that had the tile is gone."
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class RayWorkers:
         assert isinstance(cloud, RayHandle)
         worker = cloud.worker
         if worker not in self._all():
-            return _failed(NotReady("The node that had the tile is gone.", retry_after_s=RETRY_S))
+            return _failed(NotReady(GONE, retry_after_s=RETRY_S))
         around = tuple((ring.worker.name, ring.facts.key) for ring in rings if isinstance(ring, RayHandle))
         asked = Label(tile, cloud.facts.key, around, task, worker.taken_dropped())
         return self._asked(worker, asked, lambda result: result)
@@ -242,7 +243,7 @@ class RayWorkers:
             except RayError as error:
                 if isinstance(error, RayActorError):
                     self._forget(worker)
-                outcome.set_exception(WorkerLost(LOST.format(error=type(error).__name__)))
+                outcome.set_exception(_loss(worker, error))
             except BaseException as error:
                 outcome.set_exception(error)
 
@@ -258,6 +259,15 @@ def options_of_actor(name: str, node: str) -> dict[str, Any]:
     strategy = NodeAffinitySchedulingStrategy(node, soft=False)
     place = {"num_cpus": 1, "scheduling_strategy": strategy, "max_concurrency": THREADS}
     return {"name": name, "namespace": NAMESPACE, "enable_task_events": False, **place}
+
+
+def _loss(worker: _Worker, error: RayError) -> Problem:
+    """What a tile ended with whose worker ended; none is blamed for the loss of a node."""
+    with suppress(RayError, RuntimeError):  # the cluster itself is gone
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        if any(node["Alive"] for node in nodes if node["NodeID"] == worker.node):
+            return WorkerLost(LOST.format(error=type(error).__name__))
+    return NotReady(GONE, retry_after_s=RETRY_S)
 
 
 def _failed(problem: Problem) -> "Future[Any]":

@@ -40,7 +40,7 @@ def test_a_field_that_is_declared_is_in_formats_of_arrays_and_on_the_page(answer
     header, columns = take_apart(formats.write("view", cloud(), answer))
     np.testing.assert_allclose(columns["margin"], VALUES[columns["index"]], atol=1e-5)
     told = next(column for column in header["columns"] if column["name"] == "margin")
-    assert (told["range"], told["unit"]) == ([0, 0.5], "made up")
+    assert (told["range"], told["unit"]) == ([0.0025, 0.4975], "made up")  # but for 0.5 % at either end
 
 
 def test_a_field_that_is_declared_goes_between_processes(answer):
