@@ -1,5 +1,6 @@
 """Bodies, clocks and looks at processes that the tests of the engine share."""
 
+import gc
 import io
 import os
 import time
@@ -69,6 +70,8 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 
 def num_open_files() -> int:
+    """Of this process, once what earlier tests left to the collector of garbage is gone."""
+    gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
 
