@@ -127,9 +127,11 @@ def test_a_job_outlasts_the_command_and_is_waited_for_by_the_next(server, tmp_pa
     while not (out / "survey-job.json").exists() or not Ticket.read(out).id:
         assert time.monotonic() < end_s
         time.sleep(0.02)
+    process.send_signal(signal.SIGSTOP)  # so that it has not ended before the next one looks
     second = pointserve(*options)
     assert (second.returncode, f"process {process.pid}" in second.stderr) == (1, True)
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     _, errors = process.communicate(timeout=END_S)
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
