@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.clouds.rows import by_blocks, empty, joined
+from app.clouds.rows import by_blocks, empty, filler, joined
 from app.errors import BadCloud
 
 DEPTHS = {255: 8, 1023: 10, 4095: 12, 65535: 16}
@@ -56,12 +56,12 @@ def _scaled(channels: Sequence[np.ndarray], full_scale: int) -> tuple[np.ndarray
     them holds; the colors are right if none is beyond ``full_scale``."""
     rgb = empty((len(channels[0]), 3), np.uint8)
     factor = np.float32(255 / full_scale)
+    fill, block_rows = filler(channels)
 
     @np.errstate(over="ignore", invalid="ignore")
     def scale(block: slice) -> _Found:
         values = np.empty((block.stop - block.start, 3), np.float32)
-        for place, channel in enumerate(channels):
-            values[:, place] = channel[block]
+        fill(values, block)
         lowest, highest = float(values.min()), float(values.max())
         unset = None
         if not (np.isfinite(lowest) and np.isfinite(highest)):
@@ -71,7 +71,7 @@ def _scaled(channels: Sequence[np.ndarray], full_scale: int) -> tuple[np.ndarray
         rgb[block] = np.rint(np.multiply(values, factor, out=values), out=values)
         return _Found(min(lowest, 0.0), max(highest, 0.0), 0 if unset is None else int(np.count_nonzero(unset)))
 
-    return rgb, by_blocks(len(rgb), scale)
+    return rgb, by_blocks(len(rgb), scale, block_rows)
 
 
 def packed_bits(values: np.ndarray) -> np.ndarray | None:

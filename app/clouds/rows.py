@@ -4,12 +4,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 BLOCK_ROWS = 8192
-LEAST_BLOCKS = 4  # of a thread; less is not worth waking it
+LARGE_BLOCK_ROWS = 65536  # for work that goes over a block once or twice
+LEAST_ROWS = 32768  # of a thread; fewer are not worth waking it
 STACK_BYTES = 1 << 20
 
 Result = TypeVar("Result")
@@ -55,23 +58,52 @@ def start_threads(num_threads: int) -> None:
     _Threads.pool, _Threads.count = pool, num_threads
 
 
-def by_blocks(num_rows: int, work: Callable[[slice], Result]) -> list[Result]:
-    """What ``work`` gives for every block of ``num_rows`` rows, in order; numpy's error state does not reach it."""
-    num_blocks = -(-num_rows // BLOCK_ROWS)
-    num_parts = min(_Threads.count, num_blocks // LEAST_BLOCKS)
-    if _Threads.pool is None or num_parts < 2:
-        return [work(block) for block in _blocks(0, num_blocks, num_rows)]
-    ends = [num_blocks * part // num_parts for part in range(num_parts + 1)]
+def by_blocks(num_rows: int, work: Callable[[slice], Result], block_rows: int = BLOCK_ROWS) -> list[Result]:
+    """What ``work`` gives for every block of ``num_rows`` rows, ``block_rows`` of them at most, in order.
+
+    Each thread has a part of the rows, this one too.
+    """
+    num_parts = max(1, min(_Threads.count, num_rows // LEAST_ROWS))
+    ends = [num_rows * part // num_parts for part in range(num_parts + 1)]
 
     def work_on(part: int) -> list[Result]:
-        return [work(block) for block in _blocks(ends[part], ends[part + 1], num_rows)]
+        begin, end = ends[part : part + 2]
+        return [work(slice(row, min(row + block_rows, end))) for row in range(begin, end, block_rows)]
 
-    return [result for results in _Threads.pool.map(work_on, range(num_parts)) for result in results]
+    if _Threads.pool is None or num_parts < 2:
+        return work_on(0)
+    others = _Threads.pool.map(work_on, range(1, num_parts))
+    try:
+        first = work_on(0)
+    finally:
+        rest = list(others)
+    return [*first, *chain(*rest)]
 
 
-def _blocks(first: int, end: int, num_rows: int) -> Iterator[slice]:
-    for block in range(first, end):
-        yield slice(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, num_rows))
+def filler(columns: Sequence[np.ndarray]) -> tuple[Callable[[np.ndarray, slice], None], int]:
+    """A function that puts a block of ``columns`` (N,), side by side, into an array (M, C), and the rows of a block
+    that suit it.
+
+    Columns that lie side by side in the rows of a table are put there by one call, which needs the interpreter once:
+    threads that each make many short calls wait for it, and for each other, most of the time.
+    """
+    first, size = columns[0], columns[0].dtype.itemsize
+    begin = first.__array_interface__["data"][0]
+    are_beside = all(
+        values.dtype == first.dtype
+        and values.strides == first.strides
+        and values.__array_interface__["data"][0] == begin + place * size
+        for place, values in enumerate(columns)
+    )
+    if are_beside:
+        table = as_strided(first, (len(first), len(columns)), (*first.strides, size), writeable=False)
+        return lambda into, block: np.copyto(into, table[block], casting="unsafe"), LARGE_BLOCK_ROWS
+
+    def fill(into: np.ndarray, block: slice) -> None:
+        for place, values in enumerate(columns):
+            into[:, place] = values[block]
+
+    return fill, BLOCK_ROWS
 
 
 def joined(columns: Sequence[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
@@ -80,13 +112,13 @@ def joined(columns: Sequence[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
     What ``dtype`` cannot hold becomes what numpy's ``astype`` makes of it, without a warning.
     """
     table = empty((len(columns[0]), len(columns)), dtype)
+    fill, block_rows = filler(columns)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def fill(block: slice) -> None:
-        for place, values in enumerate(columns):
-            table[block, place] = values[block]
+    def fill_block(block: slice) -> None:
+        fill(table[block], block)
 
-    by_blocks(len(table), fill)
+    by_blocks(len(table), fill_block, block_rows)
     return table
 
 

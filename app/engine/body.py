@@ -15,7 +15,7 @@ from app.errors import BadRequest, TooLarge, storage_problem
 
 IN_MEMORY = ("tmpfs", "ramfs")
 _CHUNK_BYTES = 1 << 18
-_PIECE_BYTES = 4 << 20  # of a large body, read and written at once: each time takes the interpreter, which all share
+_PIECE_BYTES = 1 << 20  # of a large body, read and written at once: the cache of a core holds it
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """Admission of requests that bring a cloud: before the body is read, until the answer is sent."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from flask import Response, request
 
-from app.http.connection import make_room
+from app.errors import NotReady
+from app.http.connection import awaits_continue, make_room
 from app.http.front.descriptors import check_left
 from app.http.progress import Progress
 from app.http.state import state
 from app.http.trace import request_id
+from app.options import Options
 
 
 def admitted(answer: Callable[[Progress], Response]) -> Response:
@@ -28,3 +31,13 @@ def admitted(answer: Callable[[Progress], Response]) -> Response:
         state().under_way.pop(request_id(), None)
     response.call_on_close(admission.close)
     return response
+
+
+def check_early(asked: Options) -> None:
+    """Raise what is wrong with the model and the passes that ``asked`` states, if the client can still keep its body.
+
+    Others hear of it once their body is here: if they were answered while they send, they might miss the answer.
+    """
+    if awaits_continue(request.environ):
+        with suppress(NotReady), state().service.request(asked):  # it may be ready once the body is here
+            pass

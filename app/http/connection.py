@@ -9,7 +9,12 @@ class BodyIsLate(BaseException):
 
 
 def await_body(environ: Mapping[str, Any]) -> None:
-    """Give the thread, and all else that this request holds, to others until the first bytes of its body are here."""
+    """Give the thread, and all else that this request holds, to others until the first bytes of its body are here.
+
+    A client that waits for 100 Continue gets it now.
+    """
+    if (client := environ.get("pointserve.client")) is not None:
+        client.say_continue()
     if environ.get("pointserve.body_is_late"):
         raise BodyIsLate
 
@@ -17,6 +22,11 @@ def await_body(environ: Mapping[str, Any]) -> None:
 def was_asked(environ: Mapping[str, Any]) -> bool:
     """Whether this request was here before, and waited for its body since."""
     return bool(environ.get("pointserve.was_asked"))
+
+
+def awaits_continue(environ: Mapping[str, Any]) -> bool:
+    """Whether the client sends its body only once it is told 100 Continue, or after a moment."""
+    return bool(environ.get("HTTP_EXPECT")) and not was_asked(environ)
 
 
 def hung_up(environ: Mapping[str, Any]) -> Callable[[], bool]:

@@ -8,7 +8,7 @@ from flask import Response, request
 from app.engine.service import Answer
 from app.errors import BadCloud, UnsupportedFormat
 from app.http import negotiation, query, upload
-from app.http.admission import admitted
+from app.http.admission import admitted, check_early
 from app.http.connection import hung_up
 from app.http.openapi import predict_responses
 from app.http.progress import Progress
@@ -31,6 +31,8 @@ def predict() -> Response:
 
 def _answer(asked: Options, progress: Progress) -> Response:
     """``asked`` is what the query asks for, without the fields of a form."""
+    if request.mimetype != "multipart/form-data":
+        check_early(asked)
     received = upload.receive(request, state().settings, state().storage, progress.received)
     with received.body as body:
         options = (query.parse(request.args, received.form) if received.form else asked).or_else(

@@ -70,6 +70,7 @@ class Stream:
     def __init__(self, sock: socket.socket, receiving: Patience, sending: Patience, crowd: Crowd):
         self.phase = Phase.HEAD
         self.says_continue = True
+        self._owed = b""  # what is to be said before the body is waited for
         self._sock = sock
         self._received = Transfer(receiving)
         self._sent = Transfer(sending)
@@ -104,9 +105,15 @@ class Stream:
                 _check(self._sent, SENDING, has_moved=num_sent > 0)
 
     def send(self, data: bytes) -> None:
-        """What gunicorn says 100 Continue by."""
+        """What gunicorn says 100 Continue by: it is kept until the body is wanted."""
         if self.says_continue:
-            self.sendall(data)
+            self._owed = data
+
+    def say_continue(self) -> None:
+        """Ask for the body, if the client waits for that and was not asked before; raises TooSlow."""
+        owed, self._owed = self._owed, b""
+        if owed:
+            self.sendall(owed)
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection; one that closes only its sending side counts as gone."""
@@ -121,6 +128,8 @@ class Stream:
         """What ``take``, a call with these flags, gives once something is there."""
         if self.phase is Phase.HEAD:
             raise LimitRequestHeaders("the head is longer than what was read of it")
+        if self.phase is Phase.BODY:
+            self.say_continue()
         while True:
             flags = _flags(self._received) if self.phase is Phase.BODY else DONTWAIT
             try:

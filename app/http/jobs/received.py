@@ -13,6 +13,7 @@ from werkzeug.sansio.multipart import Field, File
 
 from app.errors import BadRequest, quoted
 from app.http import query
+from app.http.connection import awaits_continue
 from app.http.form import CHUNK_BYTES, FIELDS_BYTES, FILENAME_CHARS, Form
 from app.http.inflate import Readable
 from app.http.jobs.description import OWN
@@ -60,6 +61,8 @@ def receive(request: Request, draft: Draft) -> Wish:
     """
     is_form = request.mimetype == "multipart/form-data"
     is_json = request.mimetype == "application/json"
+    if awaits_continue(request.environ):
+        Wish.of(request.args)  # what is wrong with them is told before the body comes
     with body_stream(request, FIELDS_BYTES if is_json else NO_LIMIT) as stream:
         if is_form:
             form = FilesForm(draft)

@@ -13,7 +13,7 @@ from app.engine.body import Body, Spool
 from app.engine.deadline import Deadline
 from app.engine.service import Answer
 from app.errors import BadRequest, quoted
-from app.http.admission import admitted
+from app.http.admission import admitted, check_early
 from app.http.connection import hung_up
 from app.http.negotiation import refined_header
 from app.http.openapi import responses
@@ -92,6 +92,7 @@ def _answer(name: str, progress: Progress) -> Response:
 
 
 def _receive(name: str, progress: Progress) -> Asked:
+    check_early(Options(model=name))
     limit_bytes = state().settings.max_body_mib * MIB
     with body_stream(request, limit_bytes, progress.received) as stream:
         body = Body.from_stream(stream, limit_bytes, state().storage, request.content_length or 0)
