@@ -89,10 +89,13 @@ UNDER = GPU_TEST_EXAMPLES=$(1) GPU_TEST_ROWS=$(2) PYTORCH_NO_CUDA_MEMORY_CACHING
 	compute-sanitizer --tool $(3) --error-exitcode 1 --target-processes all --kernel-name-exclude kns=fmha_cutlass \
 	env $(GPU_PYTHON) -m pytest -n $(GPU_WORKERS) -m gpu
 
-# a few tests, which run every kernel, under both
+# a few tests, which run every kernel, under both, or a part of them: make gpu-sanitize TOOLS=racecheck SHARD=1/3
+TOOLS := memcheck racecheck
+SHARD := 1/1
+SHARD_TESTS = awk '/^test/ && n++ % $(word 2,$(subst /, ,$(SHARD))) == $(word 1,$(subst /, ,$(SHARD))) - 1 { print "tests/gpu/" $$0 }'
 gpu-sanitize: gpu-libs gpu-site
-	set -e; for tool in memcheck racecheck; do \
-		grep '^test' tests/gpu/one_a_kernel.txt | sed 's|^|tests/gpu/|' | xargs -d '\n' env $(call UNDER,1,300,$$tool) $(PYTEST_ARGS); done
+	set -e; for tool in $(TOOLS); do \
+		$(SHARD_TESTS) tests/gpu/one_a_kernel.txt | xargs -d '\n' env $(call UNDER,1,300,$$tool) $(PYTEST_ARGS); done
 
 # all tests of the operators with small clouds
 SANITIZED := not large and not sizes3 and not many_voxels and not three_hundred and not many_points and not (ball_query and sizes2)

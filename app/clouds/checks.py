@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from app.clouds.cloud import Cloud
-from app.clouds.rows import LARGE_BLOCK_ROWS, by_blocks
+from app.clouds.rows import LARGE_BLOCK_ROWS, LEAST_NUMBERS, by_blocks
 from app.errors import BadCloud, TooLarge, shortened
 
 MAX_COLUMNS, MAX_NAME_CHARS = 4096, 256
@@ -77,7 +77,7 @@ def check_cloud(cloud: Cloud) -> Cloud:
 def _check_places(xyz: np.ndarray) -> None:
     """Raise BadCloud if more than half of the points with finite coordinates lie beyond ``MAX_COORDINATE``."""
     num_finite, num_far, greatest = 0, 0, 0.0
-    found = by_blocks(len(xyz), lambda block: _places(xyz[block]), LARGE_BLOCK_ROWS)
+    found = by_blocks(len(xyz), lambda block: _places(xyz[block]), LARGE_BLOCK_ROWS, LEAST_NUMBERS)
     for block_finite, block_far, block_greatest in found:
         num_finite, num_far = num_finite + block_finite, num_far + block_far
         greatest = max(greatest, block_greatest)

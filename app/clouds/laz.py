@@ -28,7 +28,7 @@ from app.clouds.laz_layers import (
 )
 from app.clouds.needs import MAX_UNPACKING, UNPACKING_BYTES
 from app.clouds.records import column
-from app.clouds.rows import by_blocks
+from app.clouds.rows import LEAST_NUMBERS, by_blocks
 from app.errors import BadCloud
 
 ALWAYS = ("XY_RETURNS_CHANNEL", "Z", "CLASSIFICATION", "FLAGS", "INTENSITY", "RGB")  # layers by lazrs's names
@@ -137,7 +137,7 @@ def _decode_halves(
         column(front, POINT_BYTES, behind)[block] = column(back, POINT_BYTES, behind)[block]
         return not np.bitwise_and(channels[block] ^ channels[0], CHANNEL_BITS).any()
 
-    return front if all(by_blocks(file.num_points, join)) else None
+    return front if all(by_blocks(file.num_points, join, least_rows=LEAST_NUMBERS)) else None
 
 
 def _leaves_idle(num_chunks: int) -> bool:

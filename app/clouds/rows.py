@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 BLOCK_ROWS = 8192
 LARGE_BLOCK_ROWS = 65536  # for work that goes over a block once or twice
 LEAST_ROWS = 32768  # of a thread; fewer are not worth waking it
+LEAST_NUMBERS = 131072  # of a thread, if they are only copied or compared
 STACK_BYTES = 1 << 20
 
 Result = TypeVar("Result")
@@ -58,12 +59,14 @@ def start_threads(num_threads: int) -> None:
     _Threads.pool, _Threads.count = pool, num_threads
 
 
-def by_blocks(num_rows: int, work: Callable[[slice], Result], block_rows: int = BLOCK_ROWS) -> list[Result]:
+def by_blocks(
+    num_rows: int, work: Callable[[slice], Result], block_rows: int = BLOCK_ROWS, least_rows: int = LEAST_ROWS
+) -> list[Result]:
     """What ``work`` gives for every block of ``num_rows`` rows, ``block_rows`` of them at most, in order.
 
-    Each thread has a part of the rows, this one too.
+    Each thread has a part of the rows, at least ``least_rows``, this one too.
     """
-    num_parts = max(1, min(_Threads.count, num_rows // LEAST_ROWS))
+    num_parts = max(1, min(_Threads.count, num_rows // least_rows))
     ends = [num_rows * part // num_parts for part in range(num_parts + 1)]
 
     def work_on(part: int) -> list[Result]:
@@ -118,7 +121,7 @@ def joined(columns: Sequence[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
     def fill_block(block: slice) -> None:
         fill(table[block], block)
 
-    by_blocks(len(table), fill_block, block_rows)
+    by_blocks(len(table), fill_block, block_rows, -(-LEAST_NUMBERS // len(columns)))
     return table
 
 

@@ -43,7 +43,6 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app = APIFlask("app", "pointserve", _version(), docs_path=None, json_errors=False, static_folder=static)
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
-    app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # none is a coroutine; to look takes time
     jobs = JobQueue(service, settings, settings.jobs_dir) if settings.jobs_dir else None
     measures = Measures(service, jobs)
     reports = DiagnosticsReport(settings), DiagnosticsReport(settings, deep=True)

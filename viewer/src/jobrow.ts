@@ -6,7 +6,8 @@ import { bytes, count, duration, several, share, short } from "./numbers";
 
 const REASONS_SHOWN = 50;
 
-export interface Deeds {
+/** What can be done with a job. */
+export interface JobActions {
   choose(job: Job): void;
   map(job: Job): void;
   download(job: Job): void;
@@ -33,17 +34,17 @@ export class JobRow {
 
   constructor(
     public job: Job,
-    deeds: Deeds,
+    actions: JobActions,
   ) {
-    const button = (text: string, deed: keyof Deeds) => make("button", { type: "button", onclick: () => deeds[deed](this.job) }, text);
-    this.head = make("button", { type: "button", className: "file", onclick: () => deeds.choose(this.job) }, make("span", { className: "name" }, this.title, this.made), this.state);
+    const button = (text: string, action: keyof JobActions) => make("button", { type: "button", onclick: () => actions[action](this.job) }, text);
+    this.head = make("button", { type: "button", className: "file", onclick: () => actions.choose(this.job) }, make("span", { className: "name" }, this.title, this.made), this.state);
     this.again = button("Retry what failed", "retry");
     this.remove = button("Delete", "remove");
     this.download.href = `jobs/${job.id}/result`;
     this.download.setAttribute("download", "");
     this.download.onclick = (event) => {
       event.preventDefault();
-      deeds.download(this.job);
+      actions.download(this.job);
     };
     const row = make("div", { className: "row" }, button("Map", "map"), this.download, this.again, this.remove);
     this.details = make("div", { className: "details" }, this.about, this.problem, row, this.answers, this.reasons);

@@ -2,7 +2,7 @@
 
 import { by, make, show } from "./dom";
 import { type Job, type JobFile, answersInStore, filesOf, isEnded, listJobs, numTiles, removeJob, retryJob, viewOf, watchJob } from "./job";
-import { type Deeds, JobRow, endOf, titleOf } from "./jobrow";
+import { type JobActions, JobRow, endOf, titleOf } from "./jobrow";
 import { Problem, wordsOf } from "./service";
 import type { Session } from "./session";
 import { isView } from "./stream";
@@ -19,7 +19,7 @@ export function largestWithJobs(): number | null {
   return jobs === undefined ? null : Number(maxBodyBytes);
 }
 
-export class Jobs implements Deeds {
+export class Jobs implements JobActions {
   private rows = new Map<string, JobRow>();
   private tiles = new TileMap();
   /** Id of the job that is looked at. */
