@@ -15,7 +15,7 @@ from app.clouds import catalog
 from app.clouds.fields import OUTPUTS, OutputField
 from app.http.v2.tensors import DATATYPES
 from app.http.v2.tensors import OUTPUTS as TENSORS
-from app.options import accepted, properties
+from app.option_text import accepted, properties
 from app.refine.steps import STEPS
 from app.settings import Settings
 

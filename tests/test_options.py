@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from app.clouds.catalog import READERS, WRITERS
 from app.clouds.fields import FIELDS
 from app.errors import BadRequest
-from app.options import MAX_CHARS, NAMES, READING, Mode, Options, accepted, parse, properties
+from app.option_text import accepted, parse, properties
+from app.options import MAX_CHARS, NAMES, READING, Mode, Options
 
 GIVEN = {
     "model": "m",

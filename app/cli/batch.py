@@ -100,7 +100,8 @@ def batch(
     does not end the others; the exit code is 1 then.
     """
     from app.errors import BadRequest
-    from app.options import NAMES, parse
+    from app.option_text import parse
+    from app.options import NAMES
     from app.survey import remote, target
     from app.survey.manifest import Manifest
     from app.survey.plan import Wanted

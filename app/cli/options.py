@@ -88,7 +88,7 @@ def _settings(names: tuple[str, ...], of_models: bool) -> Iterator[inspect.Param
 
 
 def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
-    from app.options import accepted, properties
+    from app.option_text import accepted, properties
 
     for name, schema in properties().items():
         if name not in but:

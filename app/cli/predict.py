@@ -46,7 +46,8 @@ def predict(
 
     A cloud that cannot be read does not end the others: what failed is summed up at the end, with exit code 1.
     """
-    from app.options import NAMES, parse
+    from app.option_text import parse
+    from app.options import NAMES
 
     if out is None and not score:
         raise typer.BadParameter("say where the clouds go, or ask for --score.", param_hint="-o")

@@ -61,7 +61,7 @@ def predict(jobs: Sequence[FileJob], url: str, key: str, options: Mapping[str, s
 def _score(job: FileJob, found: "Prediction", options: Mapping[str, str], scores: Scores) -> None:
     from app.clouds import formats
     from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
-    from app.options import parse
+    from app.option_text import parse
 
     classes = [ClassInfo(each.id, each.name, each.color or (0, 0, 0), each.asprs) for each in found.classes]
     cloud = formats.read(job.read(), **parse(options).reading | {"filename": job.filename})

@@ -15,7 +15,7 @@ from app.http.jobs.description import describe as describe_jobs
 from app.http.problem import MEDIA_TYPE, ProblemDetails
 from app.http.v2.description import describe
 from app.http.v2.request import InferenceRequest
-from app.options import properties
+from app.option_text import properties
 from app.refine.steps import STEPS
 
 Schema = dict[str, Any]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from werkzeug.datastructures import Headers, MultiDict
 
-from app import options
+from app import option_text
 from app.errors import BadRequest, quoted
-from app.options import MAX_TIMEOUT_S, Options
+from app.options import MAX_TIMEOUT_S, NAMES, Options
 
 
-def parse(*sources: MultiDict[str, str], accepted: Sequence[str] = options.NAMES) -> Options:
-    """The options that ``sources`` (query, form) give together; ``accepted`` is as in ``options.parse``.
+def parse(*sources: MultiDict[str, str], accepted: Sequence[str] = NAMES) -> Options:
+    """The options that ``sources`` (query, form) give together; ``accepted`` is as in ``option_text.parse``.
 
     Raises:
         BadRequest: unknown options, options given twice, values of the wrong kind; names every one of them.
@@ -21,9 +21,9 @@ def parse(*sources: MultiDict[str, str], accepted: Sequence[str] = options.NAMES
     for name, value in ((name, value.strip()) for source in sources for name, value in source.items(multi=True)):
         if given.get(name, value) != value:
             problems.setdefault(name, f"given as {quoted(given[name])} and as {quoted(value)}: give it once")
-        if value or name not in options.NAMES:
+        if value or name not in NAMES:
             given[name] = value
-    return options.parse(given, problems, accepted)
+    return option_text.parse(given, problems, accepted)
 
 
 def timeout_s(headers: Headers) -> float | None:

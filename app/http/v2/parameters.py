@@ -5,7 +5,8 @@ from typing import Any
 from app import options
 from app.errors import BadRequest, quoted
 from app.http.v2.tensors import OUTPUTS
-from app.options import MAX_TIMEOUT_S, Options, parse
+from app.option_text import parse
+from app.options import MAX_TIMEOUT_S, Options
 
 OF_PROTOCOL = (
     "binary_data_output",
