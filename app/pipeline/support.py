@@ -25,11 +25,13 @@ def support(sample: Sample, cell_m: Sequence[float]) -> Sample:
     corner = box(sample)[0].double()
     cells = Cells.of(coord, edge_m, edge_m, corner, MAX_CELLS)
     height = coord.new_full((), layer_m)  # a GPU would multiply by 1 / a Python number
-    layers = ((coord[:, 2] - corner[2]) / height).floor_().long().remainder_(LAYERS)
-    places = cells.places * LAYERS + layers
-    counts = torch.zeros(cells.shape[0] * cells.shape[1] * LAYERS, dtype=torch.int32, device=coord.device)
+    layers = ((coord[:, 2] - corner[2]) / height).floor_().long()
+    low, high = layers.aminmax()
+    num_layers = min(int(high - low) + 2, LAYERS)  # with an empty one between the highest and the lowest
+    places = cells.places * num_layers + layers.remainder_(num_layers)
+    counts = torch.zeros(cells.shape[0] * cells.shape[1] * num_layers, dtype=torch.int32, device=coord.device)
     counts.scatter_add_(0, places, torch.ones_like(counts[:1]).expand(len(places)))
-    counts = counts.view(*cells.shape, LAYERS)
+    counts = counts.view(*cells.shape, num_layers)
     slabs = windowed_sum(counts, 3, 2)
     slabs[..., 0] += counts[..., -1]
     slabs[..., -1] += counts[..., 0]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import score
+import surveys
 from augment import graft, ground_height_m, middle_of_buildings, string
 from noise import KINDS, strew
 from tiles import BUILDING, NOISE, WIRE, Tile, halves, join
@@ -77,6 +78,25 @@ def test_an_experiment_is_scored_by_itself_as_at_the_end_of_its_training(trained
     assert {*found} == {*ended}
     for variant, row in found.items():  # of weights in half precision
         assert float(row[0]) == pytest.approx(ended[variant]["merged"][0], abs=0.02)
+
+
+def test_surveys_left_out_are_scored_by_those_that_saw_them_too(trained, tmp_path, monkeypatch, capsys):
+    data = trained[0].parent
+    monkeypatch.setattr(surveys, "SURVEYS", {"Towns": ["town"], "Villages": ["village"]})
+    paths = [ROOT, *(each.parent for each in ROOT.glob("libs/*/pyproject.toml"))]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+    arguments = ["--data", str(data), "--out", str(tmp_path), "--minutes", "0.01", "--workers", "0"]
+    monkeypatch.setattr(sys, "argv", ["surveys.py", *arguments])
+    surveys.main()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    rows = [row for row in rows if row[2:3] in (["no"], ["yes"])]
+    assert [row[:3] for row in rows] == [
+        ["Towns", "1 of val", "no"],
+        ["", "", "yes"],
+        ["Villages", "1 of train", "no"],
+        ["", "", "yes"],
+    ]
+    assert all(0 <= float(row[3]) <= 1 for row in rows)
 
 
 def test_a_graft_takes_the_place_of_what_was_there():

@@ -12,9 +12,12 @@ Generator = np.random.Generator
 LEAST_DENSITY_OF_WIRES = 1.5  # points per m2; of a thinner tile's wires so few points are left that nothing tells them
 
 
-def thin(tile: Tile, density_per_m2: float, rng: Generator) -> Tile:
-    """Fewer points: by chance, or one a cell as a minimum spacing leaves them."""
-    keep = density_per_m2 / tile.density_per_m2
+def thin(tile: Tile, density_per_m2: float, rng: Generator, own_per_m2: float | None = None) -> Tile:
+    """Fewer points: by chance, or one a cell as a minimum spacing leaves them.
+
+    ``own_per_m2`` is the density of the tile, which is measured if it is not given.
+    """
+    keep = density_per_m2 / (own_per_m2 or tile.density_per_m2)
     if keep >= 1:
         return tile
     if density_per_m2 < LEAST_DENSITY_OF_WIRES:
@@ -29,11 +32,16 @@ def thin(tile: Tile, density_per_m2: float, rng: Generator) -> Tile:
 
 
 def turn(tile: Tile, rng: Generator) -> Tile:
-    """Any heading, mirrored or not, stretched by up to a fifth along the ground and a quarter in height."""
+    """Any heading, mirrored or not, stretched by up to a fifth along the ground and a quarter in height.
+
+    Of tiles with buildings one in five is stretched more along the ground, up to 2.5 times: halls and wide flat roofs.
+    """
     angle = rng.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     rotation[:, 0] *= rng.choice([-1, 1])
     plane = tile.xyz[:, :2] @ rotation.T * rng.uniform(0.8, 1.2)
+    if rng.random() < 0.2 and (tile.label == BUILDING).mean() > 0.05:
+        plane *= rng.uniform(1, 2.5)
     return replace(tile, xyz=np.column_stack([plane, tile.xyz[:, 2] * rng.uniform(0.8, 1.25)]))
 
 
@@ -125,10 +133,11 @@ def forget_returns(tile: Tile) -> Tile:
 
 def hide(tile: Tile, rng: Generator) -> Tile:
     """A few gaps of 2 to 15 m, as shadows and missed strips leave them."""
-    keep = np.ones(len(tile), bool)
+    keep, (x, y) = np.ones(len(tile), bool), tile.xyz[:, :2].T
     for _ in range(rng.integers(0, 4)):
         centre = tile.xyz[rng.integers(len(tile)), :2]
-        keep &= np.abs(tile.xyz[:, :2] - centre).max(1) > rng.uniform(1, 7.5)
+        least_m = rng.uniform(1, 7.5)
+        keep &= (np.abs(x - centre[0]) > least_m) | (np.abs(y - centre[1]) > least_m)
     return tile.take(keep) if keep.sum() > 100 else tile
 
 

@@ -14,6 +14,7 @@ from app.pipeline.roughness import roughness_of
 from app.pipeline.transforms import apply
 
 SPARSEST_PER_M2 = 0.08
+POINTS_A_CELL = 6  # of which thinning keeps one; more would cost time and change nothing
 
 
 class Crops(IterableDataset):
@@ -63,8 +64,12 @@ class Crops(IterableDataset):
         centre = tile.xyz[row, :2]
         first, last = np.searchsorted(tile.xyz[:, 0], centre[0] + np.array([-0.5, 0.5]) * side_m)
         inside = np.abs(tile.xyz[first:last, 1] - centre[1]) < side_m / 2
-        crop = tile.take(first + np.flatnonzero(inside))
-        return thin(crop, target, rng) if len(crop) > 200 else crop
+        rows = first + np.flatnonzero(inside)
+        if target < density and len(rows) > 200:
+            share = min(1.0, POINTS_A_CELL * target / density)
+            crop = tile.take(rows[rng.random(len(rows)) < share])
+            return thin(crop, target, rng, density * share)
+        return tile.take(rows)
 
     def _tensors(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         config = self.test["test_cfg"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-CLASS_WEIGHTS = (1.0, 2.5, 1.6, 1.3, 2.0, 1.0)
+CLASS_WEIGHTS = (1.0, 2.0, 1.6, 1.3, 2.0, 1.0)
 SHARE_OF_KINDS = 0.3
 
 

@@ -35,6 +35,14 @@ MERGED = (0, 1, 1, 2, 3, 4)  # by class, with low, medium and high vegetation as
 NUM_SCORED = 3  # of these: ground, vegetation, building
 
 
+def loaded(folder: Path, device: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of an experiment folder, and how its config has tiles prepared."""
+    config = evaluate(folder / "config.py")
+    network = build(config["model"])
+    network.load_state_dict(checkpoint.read(folder / "model" / "model_best.pth"))
+    return network.to(device).eval(), config["data"]["test"]
+
+
 @torch.inference_mode()
 def predict(network: nn.Module, test: dict[str, Any], tile: Tile, device: str) -> np.ndarray:
     """Labels int64 (N,) of one tile: one pass, the first point of a voxel speaks for it; what is left out is noise."""
@@ -124,14 +132,10 @@ def main() -> None:
     parser.add_argument("--model", default="", help="experiment folder; the bundled model without it")
     given = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = find(given.model)[0]
-    config = evaluate(folder / "config.py")
-    network = build(config["model"])
-    network.load_state_dict(checkpoint.read(folder / "model" / "model_best.pth"))
-    network.to(device).eval()
+    network, test = loaded(find(given.model)[0], device)
     rows = []
     for part, tiles in parts(given.data)[1].items():
-        for variant, score in report(network, config["data"]["test"], tiles, device):
+        for variant, score in report(network, test, tiles, device):
             noise = score["noise"]
             precision = noise["precision"] if noise["recall"] > 0 else np.nan
             scores = [*score["merged"], score["miou"], score["classes"][WIRE], noise["recall"], precision]

@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--without", nargs="*", default=[], help="tiles to leave out and to score")
+    parser.add_argument("--unscored", action="store_true", help="end once the weights are written")
     return parser.parse_args()
 
 
@@ -120,7 +121,7 @@ def train(options: argparse.Namespace, config: dict, tiles: list[Tile], device: 
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         if step % AVERAGE_EVERY == 0:
-            follow(average, network, max(0.01, AVERAGE_EVERY / (step + AVERAGE_EVERY)))
+            follow(average, network, max(0.02, AVERAGE_EVERY / (step + AVERAGE_EVERY)))
         if time.monotonic() - start > saved + SAVE_EVERY_S:
             saved = time.monotonic() - start
             save(average, options.out, options.config)
@@ -157,6 +158,8 @@ def main() -> None:
     known, held_back = parts(options.data, options.without)
     network = train(options, config, known, device)
     save(network, options.out, options.config)
+    if options.unscored:
+        return
     scores: dict[str, dict] = {}
     for part, tiles in held_back.items():
         for variant, score in report(network, config["data"]["test"], tiles, device):

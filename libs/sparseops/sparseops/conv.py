@@ -15,6 +15,7 @@ from .values import needs_gradient
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}  # numbers as in csrc/conv/activation.h
 PACK_BYTES = 16  # that a GPU reads at a time
 GATHERED_BYTES = 1 << 28  # of features that are gathered for gradients at a time
+PART_ROWS = 2048  # of the output, whose products are summed first
 COMPILED_DTYPES = {
     "cpu": (torch.float32, torch.bfloat16),
     "cuda": (torch.float32, torch.float16, torch.bfloat16),
@@ -202,13 +203,28 @@ def _pair_products(features: Tensor, gradient: Tensor, kernel_map: KernelMap) ->
 
 
 def _dense_products(features: Tensor, gradient: Tensor, kernel_map: KernelMap) -> Tensor:
-    """(K, C_out, C_in), zeros in the place of voxels that are absent: few launches, and no wait for the device."""
-    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-    absent = (kernel_map.forwards < 0) | (kernel_map.forwards >= len(features))
-    rows = kernel_map.forwards.masked_fill(absent, len(features))
-    bytes_an_offset = max(rows.shape[1] * features.shape[1] * features.element_size(), 1)
-    parts = [gradient.t() @ padded[part] for part in rows.split(max(GATHERED_BYTES // bytes_an_offset, 1))]
-    return torch.cat(parts)
+    """(K, C_out, C_in), zeros in the place of voxels that are absent: few launches, and no wait for the device.
+
+    The rows of the output are cut into parts, whose products are summed: work for all processors, while one product
+    over a hundred thousand rows would be long work for few.
+    """
+    (num_offsets, num_out), num_in, in_channels = kernel_map.forwards.shape, *features.shape
+    num_parts = -(-num_out // PART_ROWS)
+    missing = num_parts * PART_ROWS - num_out
+    # a row more for the absent; a column more, as torch takes a block of threads for each row that begins at 16 bytes
+    padded = nn.functional.pad(features, (0, 1, 0, 1))[:, :in_channels]
+    rows = kernel_map.forwards.masked_fill((kernel_map.forwards < 0) | (kernel_map.forwards >= num_in), num_in)
+    rows = nn.functional.pad(rows, (0, missing), value=num_in).t().reshape(num_parts, PART_ROWS * num_offsets)
+    gradients = nn.functional.pad(gradient, (0, 0, 0, missing)).view(num_parts, PART_ROWS, gradient.shape[1]).mT
+    bytes_a_part = max(rows.shape[1] * in_channels * features.element_size(), 1)
+    sums = torch.promote_types(gradient.dtype, torch.float32)
+    width = num_offsets * in_channels
+    total = features.new_zeros(gradient.shape[1], width, dtype=sums)
+    step = max(GATHERED_BYTES // bytes_a_part, 1)
+    for some_rows, some_gradients in zip(rows.split(step), gradients.split(step), strict=True):
+        gathered = padded.index_select(0, some_rows.flatten()).view(len(some_rows), PART_ROWS, width)
+        total += (some_gradients @ gathered).sum(0, dtype=sums)
+    return total.to(gradient.dtype).unflatten(1, (num_offsets, in_channels)).transpose(0, 1)
 
 
 def has_kernel(tensor: Tensor) -> bool:
