@@ -23,7 +23,7 @@ from app.clouds.las_file import head, parse
 from app.clouds.las_records import LASZIP, new_vlr
 from app.clouds.records import column
 from app.sample.tile import las_bytes, make_tile
-from app.survey import headers, pieces
+from app.survey import headers, pieces, whole
 from app.survey.tile import Source
 
 MIB = 1 << 20
@@ -66,11 +66,15 @@ def measure(folder: Path, num_points: int, piece_points: int, buffer_m: float) -
     cut = pieces.cut(tile, str(path), folder, piece_points, buffer_m, buffer_m)
     cut_s = time.process_time() - begin_s
     on_disk = sum(each.stat().st_size for each in folder.iterdir())
-    pieces.join(cut, [piece.tile.path for piece in cut.pieces], folder / "whole.laz", "laz")
-    join_s = time.process_time() - begin_s - cut_s
+    for number in range(len(cut.pieces)):
+        pieces.write_context(cut, number, folder / "context")
+        (folder / "context").unlink(missing_ok=True)
+    context_s = time.process_time() - begin_s - cut_s
+    whole.join(cut, [piece.path for piece in cut.pieces], folder / "whole.laz", "laz")
+    join_s = time.process_time() - begin_s - cut_s - context_s
     beyond = (peak_bytes() - begin_bytes) / MIB
     print(
-        f"| {num_points:,} | {len(cut.pieces):,} | {cut_s:.0f} | {join_s:.0f} | {beyond:,.0f} | "
+        f"| {num_points:,} | {len(cut.pieces):,} | {cut_s:.1f} | {context_s:.1f} | {join_s:.1f} | {beyond:,.0f} | "
         f"{on_disk / num_points:.0f} |",
         flush=True,
     )
@@ -84,8 +88,8 @@ def main() -> None:
     parser.add_argument("--buffer-m", type=float, default=86.0)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    print("| points | pieces | cut, CPU s | join, CPU s | memory, MiB | disk, bytes a point |")
-    print("|---:|---:|---:|---:|---:|---:|")
+    print("| points | pieces | cut, CPU s | context, CPU s | join, CPU s | memory, MiB | disk, bytes a point |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
     spawn = multiprocessing.get_context("spawn")
     for num_points in arguments.points:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:

@@ -1,5 +1,6 @@
 """What ``pointserve batch --dry-run`` says."""
 
+import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from .terminal import results, warn
 
 if TYPE_CHECKING:
     from app.settings import Settings
+    from app.survey.manifest import Manifest
     from app.survey.plan import Plan, Wanted
 
 
@@ -35,6 +37,7 @@ def show(
             plan = Plan(manifest, model, wanted)
             counts = manifest.counts()
             points_s = manifest.get("points_s")
+            pieces = _pieces(manifest, manifest_folder, plan, settings)
             errors = [row for row in manifest.rows() if row.tile.error and not row.tile.is_context]
     num_context = counts[State.CONTEXT]
     num_wanted = int(plan.is_wanted.sum())
@@ -42,7 +45,7 @@ def show(
     line = f"{num_wanted:,} of {len(plan) - num_context:,} tiles are to be labelled by {model.name}"
     line += f", {left:,} are done or failed before" if left else ""
     results.print(f"{line}; {num_context:,} give context only.", markup=False, soft_wrap=True)
-    for line in (_points(plan), _context(plan), _memory(plan, settings), _time(plan, points_s)):
+    for line in (_points(plan), _context(plan), _memory(plan, settings), *pieces, _time(plan, points_s)):
         results.print(line, markup=False, soft_wrap=True)
     for warning in plan.index.warnings():
         warn(warning)
@@ -77,14 +80,39 @@ def _context(plan: "Plan") -> str:
 
 def _memory(plan: "Plan", settings: "Settings") -> str:
     """What the largest tile takes, and what there is."""
-    from app.engine import devices
-    from app.engine.memory_plan import MemoryPlan
     from app.survey.local import POINT_BYTES
 
-    memory = MemoryPlan.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
-    there = memory.request_bytes(memory.pass_bytes * memory.num_cpu_engines)
+    there = _bytes_for_tiles(settings)
     largest = int(plan.num_points[plan.is_wanted].max(initial=0)) * POINT_BYTES
     return f"memory: about {largest / 1e9:.1f} GB for the largest tile; there are {there / 1e9:.1f} GB for tiles"
+
+
+def _pieces(manifest: "Manifest", folder: Path, plan: "Plan", settings: "Settings") -> list[str]:
+    """What the largest tile that does not fit into memory takes on the disk, and what there is; no line without one."""
+    from app.survey.big_tiles import disk_bytes, is_big
+    from app.survey.local import POINT_BYTES
+
+    points_at_once = _bytes_for_tiles(settings) // POINT_BYTES
+    wanted = (row.tile for number, row in enumerate(manifest.rows()) if plan.is_wanted[number])
+    sizes = [disk_bytes(tile) for tile in wanted if is_big(tile, points_at_once)]
+    if not sizes:
+        return []
+    free = shutil.disk_usage(
+        next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    ).free
+    return [
+        f"disk: {len(sizes):,} of the tiles are larger than memory and go in pieces, which take about "
+        f"{max(sizes) / 1e9:.1f} GB for the largest; there are {free / 1e9:.1f} GB"
+    ]
+
+
+def _bytes_for_tiles(settings: "Settings") -> int:
+    """Memory that there is for tiles."""
+    from app.engine import devices
+    from app.engine.memory_plan import MemoryPlan
+
+    memory = MemoryPlan.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
+    return memory.request_bytes(memory.pass_bytes * memory.num_cpu_engines)
 
 
 def _time(plan: "Plan", points_s: float | None) -> str:

@@ -7,10 +7,12 @@ cut in two.
 import io
 import logging
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
 from operator import or_
+from typing import BinaryIO
 
 import lazrs
 import numpy as np
@@ -75,25 +77,51 @@ def decode(file: LasFile, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> np.nd
     return records
 
 
-def parts(file: LasFile, num_points: int, chosen: int = lazrs.SELECTIVE_DECOMPRESS_ALL) -> Iterator[np.ndarray]:
-    """All records of ``file`` in its order, as ``decode`` has them, about ``num_points`` at a time: whole chunks, if it
-    is compressed."""
+@dataclass(frozen=True)
+class Part:
+    """Some records of a file that follow each other: whole chunks, if it is compressed.
+
+    Attributes:
+        num_points: of it.
+        unpack: gives the records (num_points, record_length), with the layers asked for as ``decode`` has them.
+    """
+
+    num_points: int
+    unpack: Callable[[int], np.ndarray]
+
+
+def parts(file: LasFile, num_points: int) -> list[Part]:
+    """All records of ``file`` in its order, about ``num_points`` in a part. Pages of the file are given back."""
     if not file.compressed or not file.num_points:
-        records = decode(file)
-        for first in range(0, len(records), num_points):
-            yield records[first : first + num_points]
-            file.give_back()
-        return
+        firsts = range(0, file.num_points, num_points)
+        return [_copied(file, first, min(first + num_points, file.num_points)) for first in firsts]
     _, table, _, record_data = chunks_of(file)
-    start, group = file.points_start + 8, list[Chunk]()
+    start, found, group = file.points_start + 8, list[Part](), list[Chunk]()
     for place, chunk in enumerate(table):
         group.append(chunk)
         if sum(count for count, _ in group) >= num_points or place == len(table) - 1:
-            end = start + sum(size for _, size in group)
-            records = _unpacked(file.data[start:end], group, record_data, file.record_length, chosen)
-            file.give_back()
-            yield records
-            start, group = end, []
+            found.append(_packed(file, start, group, record_data))
+            start, group = start + sum(size for _, size in group), []
+    return found
+
+
+def _copied(file: LasFile, first: int, end: int) -> Part:
+    def unpack(chosen: int) -> np.ndarray:
+        records = decode(file)[first:end].copy()
+        file.give_back()
+        return records
+
+    return Part(end - first, unpack)
+
+
+def _packed(file: LasFile, start: int, table: list[Chunk], record_data: bytes) -> Part:
+    def unpack(chosen: int) -> np.ndarray:
+        chunks = file.data[start : start + sum(size for _, size in table)]
+        records = _unpacked(chunks, table, record_data, file.record_length, chosen)
+        file.give_back()
+        return records
+
+    return Part(sum(count for count, _ in table), unpack)
 
 
 def _unpacked(
@@ -176,7 +204,36 @@ def start_threads(num_threads: int) -> None:
 def encode(out: io.BytesIO, laszip: bytes, records: np.ndarray) -> None:
     """Write the chunks of ``records`` and their table at the position of ``out``, as the LASzip record says."""
     start = out.tell()
-    packed = memoryview(lazrs.compress_points(lazrs.LazVlr(laszip), records.reshape(-1), True))
-    (table,) = struct.unpack_from("<q", packed)  # as if the points began at 0
+    packed, table = _compressed(laszip, records)
     out.write(struct.pack("<q", start + table))
     out.write(packed[8:])
+
+
+def encode_parts(out: BinaryIO, laszip: bytes, parts: Iterable[tuple[memoryview, list[Chunk]]]) -> None:
+    """Write chunks that ``packed`` made, and their table, as ``encode`` does."""
+    start = out.tell()
+    out.write(bytes(8))
+    table: list[Chunk] = []
+    for chunks, added in parts:
+        out.write(chunks)
+        table += added
+    end = out.tell()
+    lazrs.write_chunk_table(out, table, lazrs.LazVlr(laszip))
+    out.seek(start)
+    out.write(struct.pack("<q", end))
+
+
+def packed(laszip: bytes, records: np.ndarray) -> tuple[memoryview, list[Chunk]]:
+    """Chunks of ``records``, and points and bytes of each."""
+    packed, table = _compressed(laszip, records)
+    sizes = lazrs.read_chunk_table_only(io.BytesIO(packed[table:]), lazrs.LazVlr(laszip))
+    (most,) = struct.unpack_from("<I", laszip, 12)
+    counts = [min(most, len(records) - first) for first in range(0, len(records), most)]
+    return packed[8:table], [(count, size) for count, (_, size) in zip(counts, sizes, strict=True)]
+
+
+def _compressed(laszip: bytes, records: np.ndarray) -> tuple[memoryview, int]:
+    """What the compressor makes of ``records``, as if the points began at 0, and where the table of chunks is."""
+    packed = memoryview(lazrs.compress_points(lazrs.LazVlr(laszip), records.reshape(-1), True))
+    (table,) = struct.unpack_from("<q", packed)
+    return packed, table

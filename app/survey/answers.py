@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,14 @@ def place(chunks: Iterable[bytes], task: Task, tile: Tile) -> target.Written:
 
     Raises what that raises, and BadCloud if the file of ``tile`` has changed since the survey was planned.
     """
-    return target.write(task.output, chunks, task.partial, lambda: files.check_version(tile))
+    return target.write(
+        task.output, chunks, task.partial, lambda: files.check_version(tile), is_passing=task.is_passing
+    )
+
+
+def place_file(file: Path, task: Task, tile: Tile) -> target.Written:
+    """Have ``file``, in ``task.partial``, appear as ``task.output``; raises what ``place`` does."""
+    return target.place(task.output, file, lambda: files.check_version(tile))
 
 
 @dataclass(frozen=True)

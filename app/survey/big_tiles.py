@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,17 +21,18 @@ from uuid import uuid4
 
 from app.clouds.area import NONE_WITHIN
 from app.engine.body import Storage
-from app.errors import BadRequest, Busy, NotReady, storage_problem
+from app.errors import BadRequest, Busy, NoRoom, NotReady, storage_problem
 from app.options import Options
-from app.survey import answers, files, pieces
-from app.survey.pieces import Piece, Pieces
+from app.survey import answers, changes, files, pieces, whole
+from app.survey.changes import Changes
+from app.survey.pieces import Pieces
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, Workers
 
 CUT = ("las", "laz")  # formats of files that are cut
 FORMATS = (*CUT, "copc")  # of their answers
 LEAST_POINTS = 10_000  # of a piece
-COPY_BYTES = 1 << 22
+POINT_BYTES = 40  # of a point on disk, about: its record in a piece, what the answer changes in it, and its block
 TRIES, RETRY_S = 8, 5.0  # of a piece for which there is no room at the moment
 ALL_M = 1e9  # width of a ring that holds all points of a file
 
@@ -46,12 +47,13 @@ class BigTile:
     cut: Pieces
     held: ExitStack
     ring: Ring | None = None
+    cut_ms: float = 0.0
     num_bytes: int = field(default=0, init=False)  # of memory
 
     @property
     def num_points(self) -> int:
         """Points of the tile."""
-        return sum(piece.tile.num_points or 0 for piece in self.cut.pieces)
+        return sum(piece.num_points or 0 for piece in self.cut.pieces)
 
     def close(self) -> None:
         """Remove the files."""
@@ -76,7 +78,7 @@ class BigTiles:
 
     @property
     def _points_at_once(self) -> int:
-        return max(LEAST_POINTS, self.capacity.points // 2)  # the other half is for their context
+        return self.capacity.points
 
     def model(self, options: Options) -> Model:
         """As ``Workers`` says."""
@@ -84,7 +86,7 @@ class BigTiles:
 
     def decode(self, tile: Tile, ring_m: float, options: Options) -> "Future[DecodedTile]":
         """As ``Workers`` says."""
-        if tile.format in CUT and (tile.num_points or 0) > self._points_at_once:
+        if is_big(tile, self._points_at_once):
             return self._threads.submit(self._cut, tile, ring_m, options)
         return self._workers.decode(tile, ring_m, options)
 
@@ -105,12 +107,14 @@ class BigTiles:
             raise NotReady("The survey was stopped.")
 
     def _cut(self, tile: Tile, ring_m: float, options: Options) -> DecodedTile:
+        begin = time.perf_counter()
         folder = self._folder / uuid4().hex
         max_points = max(LEAST_POINTS, self._points_at_once // max(1, self.capacity.labels))
         with ExitStack() as held:
             held.callback(shutil.rmtree, folder, ignore_errors=True)
             try:
                 folder.mkdir(parents=True)
+                _check_room(tile, folder)
                 body = held.enter_context(files.open_local(tile, Storage(0, folder)))
                 path = f"/proc/self/fd/{body.fd}"
                 cut = pieces.cut(tile, path, folder, max_points, self._buffer_m, ring_m, self._check_stopped)
@@ -118,7 +122,7 @@ class BigTiles:
                 raise storage_problem(error, "the pieces of the file") from error
             files.check_version(tile)
             ring = self._ring(cut.ring, options) if cut.ring else None
-            return BigTile(cut, held.pop_all(), ring)
+            return BigTile(cut, held.pop_all(), ring, 1e3 * (time.perf_counter() - begin))
         raise AssertionError
 
     def _ring(self, tile: Tile, options: Options) -> Ring | None:
@@ -135,23 +139,26 @@ class BigTiles:
                 f"A file as large as this is labelled in pieces, and its answer is one of {', '.join(FORMATS)}."
             )
         if task.format == "copc":
-            pieces.kept_nodes(big.cut)  # or there is none, which better shows now
-        folder = Path(big.cut.owners).parent
+            whole.kept_nodes(big.cut)  # or there is none, which better shows now
+        folder = Path(big.cut.block_of).parent
+        begin = time.perf_counter()
         with ThreadPoolExecutor(max(1, self.capacity.labels), "piece") as pool:
-            asked = [pool.submit(self._piece, piece, rings, task, folder) for piece in big.cut.pieces]
+            asked = [
+                pool.submit(self._piece, big.cut, number, rings, task, folder) for number in range(len(big.cut.pieces))
+            ]
             try:
-                found = [each.result() for each in asked]
+                found, changed = zip(*(each.result() for each in asked), strict=True)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        begin = time.perf_counter()
-        whole = folder / "whole"
+        labelled = time.perf_counter()
+        joined = folder / "whole"
         try:
-            pieces.join(big.cut, [each.output for each in found], whole, task.format, self._check_stopped)
+            whole.join(big.cut, changed, joined, task.format, self._check_stopped)
         except OSError as error:
             raise storage_problem(error, "the answer") from error
-        placed = answers.place(_chunks(whole), task, tile)
-        timings_ms = _added(each.timings_ms for each in found)
+        placed = answers.place_file(joined, task, tile)
+        timings_ms = {"cut": big.cut_ms, "pieces": 1e3 * (labelled - begin)} | _added(each.timings_ms for each in found)
         return replace(
             found[0],
             num_points=big.num_points,
@@ -165,44 +172,66 @@ class BigTiles:
             agreement=_agreement(found),
             refined=_added(each.refined for each in found),
             warnings=_warnings([each.warnings for each in found]),
-            timings_ms=timings_ms | {"join": 1e3 * (time.perf_counter() - begin)},
+            timings_ms=timings_ms | {"join": 1e3 * (time.perf_counter() - labelled)},
         )
 
-    def _piece(self, piece: Piece, rings: Sequence[Ring], task: Task, folder: Path) -> TileResult:
-        """Label a piece; its answer goes to ``folder``, and its own files are removed."""
+    def _piece(
+        self, cut: Pieces, number: int, rings: Sequence[Ring], task: Task, folder: Path
+    ) -> tuple[TileResult, Changes]:
+        """Label a piece; of its answer its changes stay in ``folder``."""
+        tile = cut.pieces[number]
         options = replace(task.options, output="las")
-        own = replace(task, output=f"{piece.tile.path}.answer", partial=str(folder), format="las", options=options)
+        own = Task(f"{tile.path}.answer", str(folder), "las", options, task.buffer_m, task.frame, is_passing=True)
+        around = folder / f"{number}-context.las"
+        try:
+            context = pieces.write_context(cut, number, around)
+        except OSError as error:
+            raise storage_problem(error, "the points around a piece") from error
         for attempt in range(TRIES):
             try:
-                return self._labelled(piece, rings, own)
+                result = self._labelled(tile, context, rings, own)
+                break
             except (Busy, NotReady) as problem:
                 if attempt == TRIES - 1 or self._stopping.wait(problem.retry_after_s or RETRY_S):
                     raise
-        raise AssertionError
+        around.unlink(missing_ok=True)
+        try:
+            return result, changes.taken(tile.path, result.output)
+        except OSError as error:
+            raise storage_problem(error, "the answer for a piece") from error
 
-    def _labelled(self, piece: Piece, rings: Sequence[Ring], task: Task) -> TileResult:
+    def _labelled(self, tile: Tile, context: Tile | None, rings: Sequence[Ring], task: Task) -> TileResult:
         options = task.options
         with ExitStack() as stack:
             around = list(rings)
-            if piece.context:
-                context = self._workers.decode(piece.context, ALL_M, options).result()
-                stack.callback(context.close)
-                if context.ring:
-                    stack.callback(context.ring.close)
-                    around.insert(0, context.ring)
-            cloud = self._workers.decode(piece.tile, 0.0, options).result()
+            if context:
+                decoded = self._workers.decode(context, ALL_M, options).result()
+                stack.callback(decoded.close)
+                if decoded.ring:
+                    stack.callback(decoded.ring.close)
+                    around.insert(0, decoded.ring)
+            cloud = self._workers.decode(tile, 0.0, options).result()
             stack.callback(cloud.close)
-            result = self._workers.label(piece.tile, cloud, around, task).result()
-        for each in (piece.tile, piece.context):
-            if each:
-                os.unlink(each.path)
-        return result
+            return self._workers.label(tile, cloud, around, task).result()
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(COPY_BYTES):
-            yield chunk
+def is_big(tile: Tile, points_at_once: int) -> bool:
+    """Whether workers that take ``points_at_once`` get a ``tile`` in pieces; half of them are for what is around it."""
+    return tile.format in CUT and (tile.num_points or 0) > max(LEAST_POINTS, points_at_once // 2)
+
+
+def disk_bytes(tile: Tile) -> int:
+    """What the pieces and answers of a ``tile`` take on disk at most, about."""
+    return POINT_BYTES * (tile.num_points or 0) + tile.num_bytes
+
+
+def _check_room(tile: Tile, folder: Path) -> None:
+    needed, free = disk_bytes(tile), shutil.disk_usage(folder).free
+    if needed > free:
+        raise NoRoom(
+            f"{tile.name} goes in pieces, which take about {needed / 1e9:.1f} GB beside its answers; the disk has "
+            f"{free / 1e9:.1f} GB left."
+        )
 
 
 def _added(parts: Iterable[Mapping[Key, Number]]) -> dict[Key, Number]:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from app.survey.tile import Bounds
 
-SIDE = 512  # cells of the longer side
+SIDE = 1024  # cells of the longer side
 MAX_RECTANGLES = (1 << 16) - 1
+NARROW = 1 << 16  # blocks that two bytes number
 
 
 class Raster:
@@ -26,6 +28,10 @@ class Raster:
         """Of all."""
         return self.shape[0] * self.shape[1]
 
+    def reach(self, buffer: float) -> int:
+        """How many cells around a cell may have points within ``buffer`` of it."""
+        return int(np.ceil(buffer / self.edge)) + 1 if buffer > 0 else 0
+
     def cells(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """int64 (N,), the cell that each point lies in, counted along y."""
         places = [
@@ -37,7 +43,10 @@ class Raster:
 
 @dataclass(frozen=True)
 class Cuts:
-    """R rectangles that cover all cells of a raster that have points.
+    """R rectangles that cover all cells of a raster that have points, each cut into up to nine blocks.
+
+    A block is the middle of a rectangle, or what lies at one of its edges or corners, so near that it may be context of
+    what is beyond. The B blocks are numbered one rectangle after the other.
 
     Attributes:
         raster: the cells.
@@ -62,82 +71,75 @@ class Cuts:
         return [(*low, bounds[2], *high, bounds[5]) for low, high in self.places.tolist()]
 
     @cached_property
+    def _numbered_blocks(self) -> np.ndarray:
+        """int64 (B, 5), rectangle, first column and row, and those behind the last."""
+        reach = self.raster.reach(self.buffer)
+        found = [
+            (number, left, low, right, high)
+            for number, (first, end) in enumerate(self.corners.tolist())
+            for left, right in pairwise(_lines(first[0], end[0], reach))
+            for low, high in pairwise(_lines(first[1], end[1], reach))
+        ]
+        return np.array(found, np.int64).reshape(-1, 5)
+
+    @property
     def owners(self) -> np.ndarray:
-        """uint16 (cells,), the rectangle of each cell that has points."""
-        owners = np.zeros(self.raster.shape, np.uint16)
-        for number, (low, high) in enumerate(self.corners):
-            owners[low[0] : high[0], low[1] : high[1]] = number
-        return owners.reshape(-1)
+        """int64 (B,), the rectangle of each block, ascending."""
+        return self._numbered_blocks[:, 0]
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """int64 (B, 2, 2), as ``corners``."""
+        return self._numbered_blocks[:, 1:].reshape(-1, 2, 2)
 
     @cached_property
-    def guests(self) -> np.ndarray:
-        """int32 (cells, K), the other rectangles whose context the points of each cell may be; -1 for none."""
-        reach = int(np.ceil(self.buffer / self.raster.edge)) + 1
-        places = np.arange(len(self.owners)).reshape(self.raster.shape)
+    def block_of(self) -> np.ndarray:
+        """uint16 or uint32 (cells,), the block of each cell that has points."""
+        found = np.zeros(self.raster.shape, np.uint16 if len(self.blocks) <= NARROW else np.uint32)
+        for number, (low, high) in enumerate(self.blocks.tolist()):
+            found[low[0] : high[0], low[1] : high[1]] = number
+        return found.reshape(-1)
 
-        def around(number: int) -> np.ndarray:
-            low, high = self.corners[number]
-            first, last = np.maximum(low - reach, 0), high + reach
-            near = places[first[0] : last[0], first[1] : last[1]].reshape(-1)
-            return near[self.owners[near] != number]
+    def around(self, number: int) -> np.ndarray:
+        """int64 (K,), the blocks of other rectangles that may have context of the rectangle ``number``."""
+        if self.buffer <= 0:
+            return np.empty(0, np.int64)
+        reach = self.raster.reach(self.buffer)
+        low, high = self.corners[number]
+        is_near = ((self.blocks[:, 1] > low - reach) & (self.blocks[:, 0] < high + reach)).all(1)
+        return np.flatnonzero(is_near & (self.owners != number))
 
-        num_guests = np.zeros(len(self.owners), np.int64)
-        for number in range(len(self)):
-            num_guests[around(number)] += 1
-        guests = np.full((len(self.owners), num_guests.max(initial=0)), -1, np.int32)
-        num_guests[:] = 0
-        for number in range(len(self)):
-            near = around(number)
-            guests[near, num_guests[near]] = number
-            num_guests[near] += 1
-        return guests
-
-    @cached_property
-    def num_guests(self) -> np.ndarray:
-        """int64 (cells,), how many those are."""
-        return (self.guests >= 0).sum(1)
-
-    def blocks(self, cells: np.ndarray, most: int) -> Iterator[slice]:
-        """The points in ``cells`` (N,), as many at a time as may be context at most ``most`` times, or one."""
-        times = np.cumsum(self.num_guests[cells])
-        first, done = 0, 0
-        while first < len(cells):
-            end = max(first + 1, int(np.searchsorted(times, done + most, side="right")))
-            yield slice(first, end)
-            first, done = end, int(times[end - 1])
-
-    def context(self, x: np.ndarray, y: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers (M,) of rectangles, and of points that are context of them, in the order of the points."""
-        found = [(np.empty(0, np.int32), np.empty(0, np.int64))]
-        for numbers in self.guests.T:
-            rows = np.flatnonzero(numbers[cells] >= 0)
-            others = numbers[cells[rows]]
-            low, high = self.places[others, 0] - self.buffer, self.places[others, 1] + self.buffer
-            places = np.column_stack([x[rows], y[rows]])
-            near = ((places >= low) & (places <= high)).all(1)
-            found.append((others[near], rows[near]))
-        numbers, rows = (np.concatenate(each) for each in zip(*found, strict=True))
-        order = np.argsort(rows, kind="stable")
-        return numbers[order], rows[order]
+    def is_near(self, number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """bool (N,), whether points are within the buffer of the rectangle ``number``."""
+        (low_x, low_y), (high_x, high_y) = self.places[number] + [[-self.buffer], [self.buffer]]
+        return (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y)
 
 
 def cut(raster: Raster, counts: np.ndarray, most: int, buffer: float) -> Cuts:
-    """Rectangles of at most ``most`` points each, as far as cells allow, by the ``counts`` (cells,) of points.
+    """Rectangles that have at most about ``most`` points with their context, as far as cells allow, by the ``counts``
+    (cells,) of points; or a quarter of that, however many are around it.
 
     All is halved across its longer side, where half of its points are on either side, and so are the halves.
     """
     table = counts.reshape(raster.shape)
-    corners = list(_halved(table, np.zeros(2, int), np.array(raster.shape), most))
+    corners = list(_halved(table, np.zeros(2, int), np.array(raster.shape), most, buffer / raster.edge))
     return Cuts(raster, np.array(corners).reshape(-1, 2, 2), buffer)
 
 
+def _lines(first: int, end: int, reach: int) -> list[int]:
+    """Where cells from ``first`` to ``end`` are cut into those within ``reach`` of either end, and the rest."""
+    near = min(first + reach, end)
+    return sorted({first, near, max(near, end - reach), end})
+
+
 def _halved(
-    counts: np.ndarray, low: np.ndarray, high: np.ndarray, most: int
+    counts: np.ndarray, low: np.ndarray, high: np.ndarray, most: int, buffer: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     inside = counts[low[0] : high[0], low[1] : high[1]]
-    if not inside.any():
+    num_points = inside.sum()
+    if not num_points:
         return
-    if inside.sum() <= most or inside.size == 1:
+    if num_points <= most // 4 or _within(counts, low, high, buffer) <= most or inside.size == 1:
         yield low, high
         return
     axis = int(np.argmax(high - low))
@@ -146,5 +148,16 @@ def _halved(
     at[axis] += np.clip(np.searchsorted(below, below[-1] / 2) + 1, 1, len(below) - 1)
     middle_high, middle_low = high.copy(), low.copy()
     middle_high[axis] = middle_low[axis] = at[axis]
-    yield from _halved(counts, low, middle_high, most)
-    yield from _halved(counts, middle_low, high, most)
+    yield from _halved(counts, low, middle_high, most, buffer)
+    yield from _halved(counts, middle_low, high, most, buffer)
+
+
+def _within(counts: np.ndarray, low: np.ndarray, high: np.ndarray, buffer: float) -> float:
+    """How many points are within ``buffer`` of a rectangle, all in cells, if points are alike all over a cell."""
+
+    def inside(reach: int) -> float:
+        first, last = np.maximum(low - reach, 0), high + reach
+        return float(counts[first[0] : last[0], first[1] : last[1]].sum())
+
+    whole = int(buffer)
+    return inside(whole) + (buffer - whole) * (inside(whole + 1) - inside(whole))

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,7 @@ from app.errors import SHORT, BadRequest, Conflict, NoRoom, NotReady
 from app.survey import remote
 
 TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # a file is where a folder should be, or a folder where a file
+BLOCK_BYTES = 1 << 22
 
 
 def unchecked() -> None:
@@ -40,12 +42,19 @@ class Written:
     version: str = ""
 
 
-def write(path: str, chunks: Iterable[bytes], partial: str = "", check: Callable[[], None] = unchecked) -> Written:
+def write(
+    path: str,
+    chunks: Iterable[bytes],
+    partial: str = "",
+    check: Callable[[], None] = unchecked,
+    *,
+    is_passing: bool = False,
+) -> Written:
     """Write ``chunks`` to ``path``, an absolute path or a URL, whole or not at all; what is there now.
 
     What ``check`` raises before the file appears keeps it from that. A file of this machine is written into the folder
     ``partial``, of the same file system, by default into its own, and then renamed. An object store shows an upload
-    once it is complete.
+    once it is complete. What is ``is_passing`` need not be on the disk before it appears.
 
     Raises NoRoom if it cannot be written, NotReady if that may be otherwise in a moment, Conflict if a file would
     have to be a folder, too.
@@ -56,8 +65,32 @@ def write(path: str, chunks: Iterable[bytes], partial: str = "", check: Callable
         if stat.num_bytes != counted.num_bytes:
             raise NotReady(f"{path} has {stat.num_bytes:,} bytes after {counted.num_bytes:,} were written.")
         return Written(counted.num_bytes, counted.digest.hexdigest(), stat.version)
-    _write_here(Path(path), counted, Path(partial) if partial else Path(path).parent, check)
+    _write_here(Path(path), counted, Path(partial) if partial else Path(path).parent, check, is_passing)
     return Written(counted.num_bytes, counted.digest.hexdigest())
+
+
+def place(path: str, source: Path, check: Callable[[], None] = unchecked) -> Written:
+    """Have the file ``source`` appear as ``path``, as ``write`` does: renamed in this machine, where both are on one
+    file system, or uploaded."""
+    if remote.scheme(path):
+        return write(path, _blocks(source), check=check)
+    counted = _Counted(_blocks(source))
+    for _ in counted:
+        pass
+    target = Path(path)
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        check()
+        source.replace(target)
+    return Written(counted.num_bytes, counted.digest.hexdigest())
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
 
 
 class _Counted:
@@ -75,9 +108,11 @@ class _Counted:
             yield chunk
 
 
-def _write_here(target: Path, chunks: Iterable[bytes], folder: Path, check: Callable[[], None]) -> None:
+def _write_here(
+    target: Path, chunks: Iterable[bytes], folder: Path, check: Callable[[], None], is_passing: bool
+) -> None:
     part = folder / f".{uuid4().hex}"
-    try:
+    with _explained(target):
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -85,11 +120,19 @@ def _write_here(target: Path, chunks: Iterable[bytes], folder: Path, check: Call
                 for chunk in chunks:
                     file.write(chunk)
                 file.flush()
-                os.fsync(file.fileno())
+                if not is_passing:
+                    os.fsync(file.fileno())
             check()
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turns what the operating system says of ``target`` into a Problem."""
+    try:
+        yield
     except OSError as error:
         kind = NotReady if error.errno in SHORT else Conflict if error.errno in TAKEN else NoRoom
         raise kind(f"{target} cannot be written: {error.strerror or error}.") from error

@@ -104,6 +104,7 @@ class Task:
         buffer_m: metres around the tile within which points of neighbours give context.
         frame: box of the survey, in the units of the tile, by which grids are laid out (``Cloud.frame``); None for that
             of the tile.
+        is_passing: the answer is read at once and need not outlive a power cut.
     """
 
     output: str
@@ -112,6 +113,7 @@ class Task:
     options: Options
     buffer_m: float = 0.0
     frame: Bounds | None = None
+    is_passing: bool = False
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,14 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(survey, tmp_path, 
     assert "2 of 2 tiles are to be labelled" in done.stdout
     assert "2 give context only" in done.stdout
     assert "context: 8 m, 3.0 neighbours a tile" in done.stdout
+    assert "go in pieces" not in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_pieces_of_a_file_that_is_larger_than_memory_take_on_the_disk(tmp_path, pointserve):
+    (tmp_path / "large.las").write_bytes(las(num_points=25_000))
+    done = pointserve("batch", tmp_path, "-o", tmp_path / "out", *OPTIONS, "--memory-mib", 8, "--dry-run")
+    assert "disk: 1 of the tiles are larger than memory and go in pieces, which take about 0.0 GB" in done.stdout
 
 
 def test_a_dry_run_over_a_survey_knows_what_is_done_and_how_fast(survey, pointserve):

@@ -1,5 +1,7 @@
 """Tiles that are larger than memory are labelled in pieces."""
 
+import re
+
 import laspy
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from app.clouds import formats, octree
 from app.clouds.area import NONE_WITHIN
 from app.options import Options
 from app.sample.tile import las_bytes, make_tile
-from app.survey import big_tiles, pieces
+from app.survey import big_tiles, piece_file, pieces
+from app.survey import whole as joined_whole
 from app.survey.answers import PARTIAL
 from app.survey.big_tiles import BigTiles
 from app.survey.row import State
@@ -28,7 +31,7 @@ def whole():
 @pytest.fixture
 def small_memory(monkeypatch):
     monkeypatch.setattr(big_tiles, "LEAST_POINTS", 500)
-    monkeypatch.setattr(BigTiles, "_points_at_once", 3000)
+    monkeypatch.setattr(BigTiles, "_points_at_once", 6000)
     monkeypatch.setattr(pieces, "PART_POINTS", 2000)
 
 
@@ -42,9 +45,9 @@ def test_a_file_in_pieces_has_the_labels_that_it_has_at_once(service, whole, tmp
     file = tmp_path / "in" / f"a.{suffix}"
     file.write_bytes(las_bytes(whole, compress=suffix == "laz"))
     options = Options(fields=("confidence",))
-    run(service, [file], tmp_path / "at_once", options=options, buffer_m=40.0)
+    run(service, [file], tmp_path / "at_once", options=options, buffer_m=50.0)
     request.getfixturevalue("small_memory")
-    done = run(service, [file], tmp_path / "out", options=options, buffer_m=40.0)
+    done = run(service, [file], tmp_path / "out", options=options, buffer_m=50.0)
     assert (done.num_done, done.num_failed, done.points_done) == (1, 0, len(whole))
     expected, found = (laspy.read(tmp_path / out / file.name) for out in ("at_once", "out"))
     np.testing.assert_array_equal(found.xyz, expected.xyz)
@@ -132,8 +135,41 @@ def test_a_disk_without_room_for_the_pieces_ends_the_run(service, whole, tmp_pat
 
     file = tmp_path / "a.laz"
     file.write_bytes(las_bytes(whole, compress=True))
-    monkeypatch.setattr(pieces, "_spread", fail)
+    monkeypatch.setattr(piece_file, "_write_all", fail)
     done = run(service, [file], tmp_path / "out")
     assert "disk is full" in done.stopped
     assert rows(tmp_path / "out")["a.laz"].state is State.PENDING
     assert not (tmp_path / "out" / PARTIAL).exists()
+
+
+def test_of_answers_only_changes_are_kept_and_nothing_once_they_are_joined(
+    service, whole, tmp_path, small_memory, monkeypatch
+):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    seen = []
+
+    def look(cut, answers, target, *others):
+        seen.append({path.name for path in target.parent.iterdir()})
+        join(cut, answers, target, *others)
+        seen.append({path.name for path in target.parent.iterdir()})
+
+    join = joined_whole.join
+    monkeypatch.setattr(joined_whole, "join", look)
+    assert run(service, [file], tmp_path / "out", buffer_m=10.0).num_done == 1
+    before, after = seen
+    assert len(before) > 4
+    names = [f"{number}.las" for number in range(len(before) // 2)]
+    assert before == {*names, *(f"{name}.answer.changes" for name in names), "blocks"}
+    assert after == {"blocks", "whole"}
+    timings_ms = rows(tmp_path / "out")["a.laz"].timings_ms
+    assert all(timings_ms[stage] > 0 for stage in ("cut", "pieces", "join"))
+
+
+def test_a_file_whose_pieces_have_no_room_on_the_disk_is_not_begun(service, whole, tmp_path, small_memory, monkeypatch):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(whole, compress=True))
+    monkeypatch.setattr(big_tiles, "POINT_BYTES", 10**12)
+    done = run(service, [file], tmp_path / "out")
+    assert re.match(r"a.laz goes in pieces, .* about [\d.]+ GB .* the disk has [\d.]+ GB left", done.stopped)
+    assert rows(tmp_path / "out")["a.laz"].state is State.PENDING
