@@ -8,11 +8,9 @@ import pointops
 import torch
 from torch import Generator, Tensor
 
+from . import pointops_expected as expected
 from .operator import Arguments, Golden, Operator
-
-NEIGHBOURS = 8
-CHANNELS, HEADS, WIDTH = 32, 4, 4
-RADIUS_M = 0.6
+from .pointops_expected import CHANNELS, HEADS, NEIGHBOURS, RADIUS_M, WIDTH
 
 
 def _points(generator: Generator, number: int) -> Tensor:
@@ -36,29 +34,10 @@ def _queries(generator: Generator, number: int, **others: Any) -> Arguments:
     }
 
 
-def _distances(given: Arguments) -> Tensor:
-    """(queries, points), infinite between clouds."""
-    queries, points = (
-        torch.searchsorted(given[offset], torch.arange(len(given[xyz]), device=given[xyz].device), right=True)
-        for xyz, offset in (("new_xyz", "new_offset"), ("xyz", "offset"))
-    )
-    distance = (given["new_xyz"].double()[:, None] - given["xyz"].double()).norm(dim=2)
-    return distance.masked_fill(queries[:, None] != points, torch.inf)
-
-
-def _nearest(given: Arguments) -> Tensor:
-    return _distances(given).topk(NEIGHBOURS, largest=False).values.nan_to_num(posinf=1e5)
-
-
-def _in_ball(given: Arguments) -> Tensor:
-    """How many points are taken of those around each query."""
-    return (_distances(given) < RADIUS_M).sum(1).clamp(max=NEIGHBOURS)
-
-
 def _taken(result: Any, given: Arguments) -> Tensor:
     """The number of neighbors, or -1 if one is not at the distance that was given for it."""
     idx, distance = result
-    true = _distances(given).gather(1, idx.long().clamp(min=0))
+    true = expected.distances(given).gather(1, idx.long().clamp(min=0))
     wrong = ((true - distance).abs() > 1e-4) & (idx >= 0)
     return torch.where(wrong.any(1), -1, (idx >= 0).sum(1))
 
@@ -89,38 +68,15 @@ def _features(generator: Generator, number: int, *shape: int) -> Tensor:
     return torch.randn(number, *shape, generator=generator)
 
 
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of ``table`` at ``index``, zeros at -1."""
-    return torch.cat([table, torch.zeros_like(table[:1])])[index.long()]
-
-
 def _grouping_arguments(generator: Generator, number: int) -> Arguments:
     idx, feat = _edges(generator, number), _features(generator, number, CHANNELS)
     xyz, new_xyz = _points(generator, number), _points(generator, number)
     return {"idx": idx, "feat": feat, "xyz": xyz, "new_xyz": new_xyz, "with_xyz": True}
 
 
-def _grouping_expected(given: Arguments) -> Tensor:
-    relative = (_rows(given["xyz"], given["idx"]) - given["new_xyz"][:, None]) * (given["idx"] >= 0)[..., None]
-    return torch.cat([relative, _rows(given["feat"], given["idx"])], 2)
-
-
 def _moments_arguments(generator: Generator, number: int) -> Arguments:
     idx, xyz = _edges(generator, number), _points(generator, number)
     return {"idx": idx, "nsample": NEIGHBOURS - 1, "xyz": xyz, "new_xyz": _points(generator, number)}
-
-
-def _moments_expected(given: Arguments) -> Tensor:
-    """Of each query by itself, from its neighbours' places in float64."""
-    is_one = (given["idx"] >= 0)[:, : given["nsample"], None]
-    places = _rows(given["xyz"], given["idx"][:, : given["nsample"]]).double() - given["new_xyz"][:, None].double()
-    count = is_one.sum(1).clamp(min=1)
-    mean = (places * is_one).sum(1) / count
-    centred = (places - mean[:, None]) * is_one
-    covariance = centred.mT @ centred / count[..., None]
-    lowest = places[..., 2].masked_fill(~is_one[..., 0], torch.inf).amin(1).nan_to_num(posinf=0)
-    entries = torch.triu_indices(3, 3, device=covariance.device)
-    return torch.cat([mean.T, covariance[:, entries[0], entries[1]].T, lowest[None]])
 
 
 def _subtraction_arguments(generator: Generator, number: int) -> Arguments:
@@ -137,19 +93,6 @@ def _aggregation_arguments(generator: Generator, number: int) -> Arguments:
     }
 
 
-def _aggregation_expected(given: Arguments) -> Tensor:
-    weight = given["weight"].repeat(1, 1, CHANNELS // WIDTH) * (given["idx"] >= 0)[..., None]
-    return ((_rows(given["input"], given["idx"]) + given["position"]) * weight).sum(1)
-
-
-def _interpolation_expected(given: Arguments) -> Tensor:
-    distance, index = _distances(given).topk(3, largest=False)
-    weight = 1 / (distance.nan_to_num(posinf=1e5) + 1e-8)
-    weight = (weight / weight.sum(1, keepdim=True)).float()
-    index = index.masked_fill(distance.isinf(), -1)
-    return (_rows(given["feat"], index) * weight[..., None]).sum(1)
-
-
 def _with_features(generator: Generator, number: int, **others: Any) -> Arguments:
     return {**_queries(generator, number), "feat": _features(generator, number, CHANNELS), **others}
 
@@ -161,19 +104,10 @@ def _relation_arguments(generator: Generator, number: int) -> Arguments:
     return {"query": query, "key": key, "weight": weight, "index_target": target, "index_refer": refer}
 
 
-def _relation_expected(given: Arguments) -> Tensor:
-    return (given["query"][given["index_target"]] * given["key"][given["index_refer"]] * given["weight"]).sum(2)
-
-
 def _fusion_arguments(generator: Generator, number: int) -> Arguments:
     target, refer = torch.randint(0, number, (2, NEIGHBOURS * number), generator=generator).unbind(0)
     weight, value = _features(generator, len(target), HEADS), _features(generator, number, HEADS, CHANNELS // HEADS)
     return {"weight": weight, "value": value, "index_target": target, "index_refer": refer}
-
-
-def _fusion_expected(given: Arguments) -> Tensor:
-    terms = given["weight"][..., None] * given["value"][given["index_refer"]]
-    return torch.zeros_like(given["value"]).index_add(0, given["index_target"], terms)
 
 
 def _grouped(result: Any, given: Arguments) -> Tensor:
@@ -195,13 +129,13 @@ OPERATORS = [
     _operator(
         "knn_query",
         partial(_queries, nsample=NEIGHBOURS),
-        _nearest,
+        expected.nearest,
         lambda result, given: result[1],
         tolerance=1e-4,
         linear=False,
     ),
-    _operator("ball_query", partial(_queries, **BALL), _in_ball, _taken, linear=False),
-    _operator("random_ball_query", partial(_queries, **BALL), _in_ball, _taken, linear=False, repeats=False),
+    _operator("ball_query", partial(_queries, **BALL), expected.in_ball, _taken, linear=False),
+    _operator("random_ball_query", partial(_queries, **BALL), expected.in_ball, _taken, linear=False, repeats=False),
     _operator(
         "farthest_point_sampling",
         _sampling_arguments,
@@ -210,46 +144,44 @@ OPERATORS = [
         tolerance=1e-4,
         linear=False,
     ),
-    _operator("neighbour_moments", _moments_arguments, _moments_expected, tolerance=1e-9),
-    _operator(
-        "grouping", _grouping_arguments, _grouping_expected, tolerance=1e-5, gradients=("feat", "xyz", "new_xyz")
-    ),
+    _operator("neighbour_moments", _moments_arguments, expected.moments, tolerance=1e-9),
+    _operator("grouping", _grouping_arguments, expected.grouping, tolerance=1e-5, gradients=("feat", "xyz", "new_xyz")),
     _operator(
         "grouping2",
         lambda generator, number: {"input": _features(generator, number, 7), "idx": _edges(generator, number)},
-        lambda given: _rows(given["input"], given["idx"]),
+        lambda given: expected.rows_at(given["input"], given["idx"]),
         gradients=("input",),
     ),
     _operator(
         "subtraction",
         _subtraction_arguments,
-        lambda given: given["input1"][:, None] - _rows(given["input2"], given["idx"]),
+        lambda given: given["input1"][:, None] - expected.rows_at(given["input2"], given["idx"]),
         gradients=("input1", "input2"),
     ),
     _operator(
         "aggregation",
         _aggregation_arguments,
-        _aggregation_expected,
+        expected.aggregation,
         tolerance=1e-4,
         gradients=("input", "position", "weight"),
     ),
     _operator(
-        "interpolation", _with_features, _interpolation_expected, tolerance=1e-4, linear=False, gradients=("feat",)
+        "interpolation", _with_features, expected.interpolation, tolerance=1e-4, linear=False, gradients=("feat",)
     ),
     _operator(
         "attention_relation_step",
         _relation_arguments,
-        _relation_expected,
+        expected.relation,
         tolerance=1e-4,
         gradients=("query", "key", "weight"),
     ),
     _operator(
-        "attention_fusion_step", _fusion_arguments, _fusion_expected, tolerance=1e-4, gradients=("weight", "value")
+        "attention_fusion_step", _fusion_arguments, expected.fusion, tolerance=1e-4, gradients=("weight", "value")
     ),
     _operator(
         "knn_query_and_group",
         partial(_with_features, nsample=NEIGHBOURS, with_xyz=True),
-        _nearest,
+        expected.nearest,
         _grouped,
         tolerance=1e-4,
         linear=False,
@@ -257,14 +189,14 @@ OPERATORS = [
     _operator(
         "ball_query_and_group",
         partial(_with_features, nsample=NEIGHBOURS, max_radio=RADIUS_M, with_xyz=True),
-        _in_ball,
+        expected.in_ball,
         _grouped_sizes,
         linear=False,
     ),
     _operator(
         "query_and_group",
         partial(_with_features, nsample=NEIGHBOURS, idx=None),
-        _nearest,
+        expected.nearest,
         _grouped,
         tolerance=1e-4,
         linear=False,

@@ -8,12 +8,11 @@ import sparseops
 import torch
 from torch import Generator, Tensor
 
+from . import sparseops_expected as expected
 from .operator import Arguments, Golden, Operator
+from .sparseops_expected import PATCH_SIZE, RELATIVE_BOUND
 
-LIMIT = 1 << 18  # of a coordinate
 CHANNELS = 32
-PATCH_SIZE = 64
-RELATIVE_BOUND = 8
 
 
 def _voxels(generator: Generator, number: int) -> Tensor:
@@ -35,42 +34,6 @@ def _grid_arguments(generator: Generator, number: int) -> Arguments:
     return {"coord": coord, "grid_size": 0.1, "hash_type": "ravel"}
 
 
-def _grid_expected(given: Arguments) -> Any:
-    cells = (given["coord"].double() / given["grid_size"]).floor().long()
-    cells = cells - cells.amin(0)
-    _, inverse, counts = cells.unique(dim=0, return_inverse=True, return_counts=True)
-    return cells, inverse, counts
-
-
-def _map_expected(given: Arguments) -> Tensor:
-    coords, half = given["coords"], given["kernel_size"] // 2
-    steps = torch.arange(-half, half + 1, device=coords.device)
-    shifts = torch.nn.functional.pad(torch.cartesian_prod(steps, steps, steps), (1, 0))
-    equal = ((coords + shifts[:, None])[:, :, None] == coords).all(3)  # (K, V, V)
-    rows = equal.int().argmax(2).int()
-    return torch.where(equal.any(2), rows, -1)
-
-
-def _strided_expected(given: Arguments) -> Any:
-    coords = given["coords"]
-    halved = torch.cat([coords[:, :1], coords[:, 1:] // 2], 1)
-    coarse, parent = halved.unique(dim=0, return_inverse=True)
-    remainder = coords[:, 1:] % 2
-    offset = remainder[:, 0] * 4 + remainder[:, 1] * 2 + remainder[:, 2]
-    children = coarse.new_full((8, len(coarse)), -1)
-    parents = coarse.new_full((8, len(coords)), -1)
-    rows = torch.arange(len(coords), device=coords.device)
-    children[offset, parent], parents[offset, rows] = rows, parent
-    return coarse, children, parents
-
-
-def _all_strided_expected(given: Arguments) -> Any:
-    found: list[Any] = []
-    for _ in range(given["num_levels"]):
-        found.append(_strided_expected({"coords": found[-1][0] if found else given["coords"]}))
-    return tuple(found)
-
-
 def _conv_arguments(generator: Generator, number: int, kind: str) -> Arguments:
     coords = _voxels(generator, number)
     kernel_map = sparseops.submanifold_map(coords, 3) if kind == "submanifold" else sparseops.strided_map(coords)[1]
@@ -85,15 +48,6 @@ def _conv_arguments(generator: Generator, number: int, kind: str) -> Arguments:
     }
 
 
-def _conv_expected(given: Arguments) -> Tensor:
-    features, rows = given["features"], given["kernel_map"].forwards.long()
-    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])  # the row -1
-    out = given["bias"] + given["residual"]
-    for row, kernel in zip(rows, given["weight"].flatten(1, 3).unbind(1), strict=True):
-        out = out + padded[row] @ kernel.t()
-    return out
-
-
 def _linear_arguments(generator: Generator, number: int) -> Arguments:
     weight = torch.randn(CHANNELS, 1, 1, 1, CHANNELS, generator=generator) / 6
     return {
@@ -106,25 +60,10 @@ def _linear_arguments(generator: Generator, number: int) -> Arguments:
     }
 
 
-def _linear_expected(given: Arguments) -> Tensor:
-    out = given["features"] @ given["weight"].flatten(1).t() + given["bias"] + given["residual"]
-    return out * (1 + torch.erf(out * 0.5**0.5)) / 2
-
-
 def _norm_arguments(generator: Generator, number: int, twice: bool) -> Arguments:
     affine = ("weight", "bias", "next_weight", "next_bias") if twice else ("weight", "bias")
     given = {name: torch.randn(CHANNELS, generator=generator) for name in affine}
     return {name: _features(generator, number, CHANNELS) for name in ("x", "residual")} | given
-
-
-def _normed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    centred = x - x.mean(1, keepdim=True)
-    return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * weight + bias
-
-
-def _norm_expected(given: Arguments) -> Any:
-    out = given["residual"] + _normed(given["x"], given["weight"], given["bias"])
-    return (out, _normed(out, given["next_weight"], given["next_bias"])) if "next_weight" in given else out
 
 
 def _cube_arguments(generator: Generator, number: int) -> Arguments:
@@ -145,11 +84,6 @@ def _codes_arguments(generator: Generator, number: int) -> Arguments:
     return {"codes": torch.randint(0, max(number // 2, 2), (2, number), generator=generator), "num_bits": 40}
 
 
-def _codes_expected(given: Arguments) -> Any:
-    orders = given["codes"].argsort(stable=True, dim=1)
-    return orders, orders.argsort(1)
-
-
 def _along_z(coords: Tensor) -> Tensor:
     """The order of int64 (V, 4) by cloud and then along the z curve."""
     bits = coords[:, 1:, None] >> torch.arange(9) & 1  # (V, 3, bits)
@@ -162,19 +96,6 @@ def _levels_arguments(generator: Generator, number: int) -> Arguments:
     orders = torch.stack([torch.arange(len(coords)), _along_z(coords[:, [0, 2, 1, 3]])]).int()
     ends = coords[:, 0].bincount().cumsum(0).tolist()
     return {"coords": coords, "ends": ends, "shifts": [[1, 1], [1, 3], [4, 3]], "orders": orders}
-
-
-def _levels_expected(given: Arguments) -> Any:
-    finer, orders, before, found = given["coords"], given["orders"].long(), [0, 0], []
-    for shifts in given["shifts"]:
-        by = finer.new_tensor([high - low for low, high in zip(before, shifts, strict=True)])[finer[:, 0]]
-        halved = torch.cat([finer[:, :1], finer[:, 1:] >> by[:, None]], 1)
-        finer, parents, counts = halved.unique_consecutive(dim=0, return_inverse=True, return_counts=True)
-        orders = torch.stack([order.unique_consecutive() for order in parents[orders]])
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        found.append((finer, finer[:, 0].bincount().cumsum(0), parents, starts, orders, orders.argsort(1)))
-        before = shifts
-    return tuple(found)
 
 
 def _levels_compared(result: Any, given: Arguments) -> Any:
@@ -195,22 +116,6 @@ def _padding_arguments(generator: Generator, number: int) -> Arguments:
     return {"offset": torch.tensor([number // 3, number // 3, number]), "patch_size": PATCH_SIZE}
 
 
-def _padding_expected(given: Arguments) -> Any:
-    size, begin = given["patch_size"], 0
-    pad: list[int] = []
-    unpad: list[int] = []
-    starts = [0]
-    for end in given["offset"].tolist():
-        points = list(range(begin, end))
-        missing = -len(points) % size if len(points) > size else 0
-        unpad += range(len(pad), len(pad) + len(points))
-        # the last patch is filled up with the points that stand a patch before the missing ones
-        pad += points + [points[len(points) - size + place] for place in range(missing)]
-        starts += range(starts[-1] + size, len(pad) + 1, size) if len(points) > size else [len(pad)] * bool(points)
-        begin = end
-    return torch.tensor(pad), torch.tensor(unpad), torch.tensor(starts)
-
-
 def _attention_arguments(generator: Generator, number: int) -> Arguments:
     patches = max(number // PATCH_SIZE, 1)
     qkv = _features(generator, patches * PATCH_SIZE, 3, 2, 16)
@@ -218,25 +123,6 @@ def _attention_arguments(generator: Generator, number: int) -> Arguments:
     table = torch.randn(3 * (2 * RELATIVE_BOUND + 1), 2, generator=generator)
     voxels = torch.randint(-10, 10, (len(qkv), 3), generator=generator, dtype=torch.int32)
     return {"qkv": qkv, "cu_seqlens": starts, "table": table, "voxels": voxels}
-
-
-def _attention_expected(given: Arguments) -> Tensor:
-    query, key, value = given["qkv"].unflatten(0, (-1, PATCH_SIZE)).permute(2, 0, 3, 1, 4)  # (P, H, L, D) each
-    places = given["voxels"].unflatten(0, (-1, PATCH_SIZE))
-    distance = (places[:, :, None] - places[:, None]).clamp(-RELATIVE_BOUND, RELATIVE_BOUND) + RELATIVE_BOUND
-    bias = sum(along[distance[..., axis]] for axis, along in enumerate(given["table"].chunk(3)))  # (P, L, L, H)
-    scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5 + bias.permute(0, 3, 1, 2)
-    return (scores.softmax(3) @ value).transpose(1, 2).flatten(0, 1).flatten(1)
-
-
-def _keys(given: Arguments) -> Tensor:
-    batch, x, y, z = given["coords"].unbind(1)
-    return ((batch * LIMIT + x) * LIMIT + y) * LIMIT + z
-
-
-def _sorted_expected(given: Arguments) -> tuple[Tensor, Tensor]:
-    order = _keys(given).argsort(stable=True)
-    return order, given["coords"][order]
 
 
 def _coords(generator: Generator, number: int, **others: Any) -> Arguments:
@@ -248,30 +134,30 @@ OPERATORS = [
     _operator(
         "grid_sample",
         _grid_arguments,
-        _grid_expected,
+        expected.grid_sample,
         lambda result, given: (result.grid_coord, result.inverse, result.offsets.diff()),
         sized_by_values=True,
     ),
-    _operator("pack_keys", _coords, _keys, gapped=frozenset({"coords"})),
-    _operator("sort_voxels", _coords, _sorted_expected),
+    _operator("pack_keys", _coords, expected.pack_keys, gapped=frozenset({"coords"})),
+    _operator("sort_voxels", _coords, expected.sort_voxels),
     _operator(
         "submanifold_map",
         partial(_coords, kernel_size=3),
-        _map_expected,
+        expected.submanifold_map,
         lambda result, given: result.forwards,
         linear=False,
     ),
     _operator(
         "strided_map",
         _coords,
-        _strided_expected,
+        expected.strided_map,
         lambda result, given: (result[0], result[1].forwards, result[1].backwards),
         sized_by_values=True,
     ),
     _operator(
         "strided_maps",
         lambda generator, number: {"coords": _voxels(generator, number).unique(dim=0), "num_levels": 3},
-        _all_strided_expected,
+        expected.strided_maps,
         lambda result, given: tuple((coarse, each.forwards, each.backwards) for coarse, each in result),
         sized_by_values=True,
     ),
@@ -286,7 +172,7 @@ OPERATORS = [
         _operator(
             "sparse_conv",
             partial(_conv_arguments, kind=kind),
-            _conv_expected,
+            expected.sparse_conv,
             tolerance=1e-4,
             gradients=("features", "weight", "bias", "residual"),
             gapped=frozenset({"weight"}),
@@ -297,7 +183,7 @@ OPERATORS = [
     _operator(
         "sparse_conv",
         _linear_arguments,
-        _linear_expected,
+        expected.linear,
         tolerance=1e-5,
         gradients=("features", "weight", "bias", "residual"),
         gapped=frozenset({"weight"}),
@@ -306,14 +192,14 @@ OPERATORS = [
     _operator(
         "layer_norm",
         partial(_norm_arguments, twice=False),
-        _norm_expected,
+        expected.residual_norm,
         tolerance=1e-5,
         gradients=("x", "residual", "weight", "bias"),
     ),
     _operator(
         "residual_norm",
         partial(_norm_arguments, twice=True),
-        _norm_expected,
+        expected.residual_norm,
         tolerance=1e-4,
         gradients=("x", "residual", "weight", "bias"),
     ),
@@ -328,7 +214,7 @@ OPERATORS = [
     _operator(
         "serialize", _cube_arguments, lambda given: given["batch"].new_ones(2, len(given["batch"]) // 2 - 1), _steps
     ),
-    _operator("sort_codes", _codes_arguments, _codes_expected),
+    _operator("sort_codes", _codes_arguments, expected.sort_codes),
     _operator(
         "cloud_extents",
         _coords,
@@ -336,7 +222,7 @@ OPERATORS = [
         lambda result, given: tuple(map(torch.tensor, result)),
         sized_by_values=True,
     ),
-    _operator("coarse_levels", _levels_arguments, _levels_expected, _levels_compared, sized_by_values=True),
+    _operator("coarse_levels", _levels_arguments, expected.coarse_levels, _levels_compared, sized_by_values=True),
     _operator(
         "segment_reduce",
         _segments_arguments,
@@ -347,12 +233,14 @@ OPERATORS = [
     _operator(
         "patch_padding",
         _padding_arguments,
-        _padding_expected,
+        expected.patch_padding,
         lambda result, given: tuple(result),
         gapped=frozenset({"offset"}),
         sized_by_values=True,
     ),
-    _operator("patch_attention", _attention_arguments, _attention_expected, tolerance=1e-4, gradients=("qkv", "table")),
+    _operator(
+        "patch_attention", _attention_arguments, expected.patch_attention, tolerance=1e-4, gradients=("qkv", "table")
+    ),
 ]
 
 
