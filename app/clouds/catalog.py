@@ -36,10 +36,10 @@ class Reader:
 class Writer:
     """How a format is written: names of functions in ``app.clouds.<module>``, and what the files keep.
 
-    ``text`` says what is written, for the table of formats. ``write`` makes the file, ``needs`` estimates what memory
-    that takes. With ``keeps_columns`` the file has a place for columns without a meaning; with ``names_labels``, or
-    those, a column of labels with a name. With ``keeps_source`` it is the file that came in, with labels, if the reader
-    of that is in the module too.
+    ``text`` says what is written, for the table of formats. ``write`` makes the file, as bytes or in parts, ``needs``
+    estimates what memory that takes. With ``keeps_columns`` the file has a place for columns without a meaning; with
+    ``names_labels``, or those, a column of labels with a name. With ``keeps_source`` it is the file that came in, with
+    labels, if the reader of that is in the module too.
     """
 
     text: str

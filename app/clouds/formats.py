@@ -3,7 +3,7 @@
 import logging
 import pickle
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from app.clouds import overwritten, zip_directory
@@ -84,9 +84,18 @@ def read(
 
 
 def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None) -> bytes:
+    """As ``write_parts``, in one piece."""
+    parts = write_parts(output, cloud, segmentation, source)
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+
+
+def write_parts(
+    output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None
+) -> Sequence[bytes | memoryview]:
     """``segmentation`` of ``cloud`` in the format ``output``, a key of ``WRITERS``; nothing of its context.
 
-    ``source`` is the file that the cloud was read from; it is kept if ``keeps_source`` says so, else not looked at.
+    The file is the parts one after the other, so arrays that are in memory already need no copy. ``source`` is the file
+    that the cloud was read from; it is kept if ``keeps_source`` says so, else not looked at.
     """
     if output not in WRITERS:
         raise UnsupportedFormat(f"Unknown output '{output:.40}'; known are {', '.join(WRITERS)}.")
@@ -100,9 +109,9 @@ def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryv
             f"classification_to changes nothing in {output}, whose labels have a place of their own."
         )
     given = utf8(source) if keeps and source is not None else None
-    data: bytes = function(writer, writer.write)(cloud, segmentation, given)
+    written: bytes | Sequence[bytes | memoryview] = function(writer, writer.write)(cloud, segmentation, given)
     segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
-    return data
+    return [written] if isinstance(written, bytes) else written
 
 
 def reading_needs(

@@ -55,7 +55,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     return cloud_from_array("npy", header.array(data[header.size :]), columns)
 
 
-def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> list[bytes | memoryview]:
     """The labels, int32 (N,), or the features, float32 (N, C), if they were asked for.
 
     What else was asked for is left out, which is said in a warning.
@@ -68,7 +68,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
         segmentation.meta.warnings.append(f"NPY gets no {' or '.join(missing)}: ask for another output, such as npz.")
     header = io.BytesIO()
     npy_format.write_array_header_1_0(header, npy_format.header_data_from_array_1_0(array))
-    return b"".join([header.getvalue(), np.ascontiguousarray(array).data])
+    return [header.getvalue(), np.ascontiguousarray(array).data]
 
 
 def read_header(head: memoryview, what: str) -> ArrayHeader:

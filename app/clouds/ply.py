@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def read(data: memoryview, columns: Wanted | None = None, max_points: int | None
     return cloud
 
 
-def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> Sequence[bytes | memoryview]:
     """The points with ``label`` (int32) and the fields that were asked for, as far as they have columns.
 
     With ``source`` the file that came in, in its own encoding: these are added to its vertices (``predicted_label``
@@ -45,7 +46,9 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     return _extended(source, added) if source is not None else _built(cloud, segmentation, added)
 
 
-def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]) -> bytes:
+def _built(
+    cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.ndarray]]
+) -> Sequence[bytes | memoryview]:
     columns: list[tuple[str, np.ndarray]] = []
     xyz = cloud.xyz.astype("<f4" if float32_error(cloud.xyz) == 0 else "<f8")
     columns += zip(("x", "y", "z"), xyz.T, strict=True)
@@ -71,7 +74,7 @@ def _built(cloud: Cloud, segmentation: Segmentation, added: list[tuple[str, np.n
     lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.meta.classes]
     lines += [f"element vertex {len(cloud)}"]
     lines += [_property(name, values) for name, values in columns]
-    return "\n".join([*lines, "end_header", ""]).encode() + rows.tobytes()
+    return ["\n".join([*lines, "end_header", ""]).encode(), rows.view(np.uint8).data]
 
 
 def _typed(name: str, values: np.ndarray, warnings: list[str]) -> np.ndarray:
@@ -92,15 +95,16 @@ def _property(name: str, values: np.ndarray) -> str:
     return f"property {TYPE_NAMES[values.dtype.str[1:]]} {name}"
 
 
-def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> bytes:
+def _extended(source: memoryview, added: list[tuple[str, np.ndarray]]) -> Sequence[bytes | memoryview]:
     header = read_header(source)
     vertex = header.vertex
     added = _named(added, {prop.name for prop in vertex.properties})
     start, end = find_rows(source, header, vertex)
-    rows = _longer_lines(source[start:end], header.eol, added) if header.is_ascii else b""
-    if not header.is_ascii:
+    if header.is_ascii:
+        rows: bytes | memoryview = _longer_lines(source[start:end], header.eol, added)
+    else:
         rows = _longer_rows(source[start:end], header, vertex, added)
-    return b"".join([_longer_header(header, vertex, added), source[header.size : start], rows, source[end:]])
+    return [_longer_header(header, vertex, added), source[header.size : start], rows, source[end:]]
 
 
 def _named(added: list[tuple[str, np.ndarray]], taken: set[str]) -> list[tuple[str, np.ndarray]]:
@@ -121,7 +125,9 @@ def _longer_header(header: Header, vertex: Element, added: list[tuple[str, np.nd
     return header.eol.join([*lines, "end_header", ""]).encode("utf-8", "surrogateescape")
 
 
-def _longer_rows(rows: memoryview, header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]) -> bytes:
+def _longer_rows(
+    rows: memoryview, header: Header, vertex: Element, added: list[tuple[str, np.ndarray]]
+) -> bytes | memoryview:
     kinds = [(name, BYTE_ORDERS[header.format] + values.dtype.str[1:]) for name, values in added]
     tails = np.empty(vertex.count, kinds)
     for name, values in added:
@@ -134,7 +140,7 @@ def _longer_rows(rows: memoryview, header: Header, vertex: Element, added: list[
     longer = np.empty(vertex.count, [("kept", f"V{width}"), ("added", tails.dtype)])
     longer["kept"] = np.frombuffer(rows, f"V{width}")
     longer["added"] = tails
-    return longer.tobytes()
+    return longer.view(np.uint8).data
 
 
 def _longer_lines(rows: memoryview, eol: str, added: list[tuple[str, np.ndarray]]) -> bytes:

@@ -11,7 +11,7 @@ from app.clouds.needs import arrays_needs
 DTYPES = {"int32": "I32", "float32": "F32", "uint8": "U8"}
 
 
-def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> bytes:
+def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> list[bytes | memoryview]:
     """``labels`` int32 (N,), in input order, and the fields that were asked for, by ``OutputField.array_name``.
 
     With instances come ``instance_labels`` and ``instance_scores``, a value an instance. The metadata are strings:
@@ -35,7 +35,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     return _packed(dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize)), metadata)
 
 
-def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> list[bytes | memoryview]:
     """``arrays``, the widest numbers first, after a header of a multiple of 8 bytes, so that all are aligned.
 
     The library's own writer puts the metadata in another order each time.
@@ -51,7 +51,7 @@ def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
         offset += array.nbytes
     text = orjson.dumps(header)
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(array.data for array in arrays.values())])
+    return [len(text).to_bytes(8, "little"), text, *(array.data for array in arrays.values())]
 
 
 writing_needs = arrays_needs

@@ -62,10 +62,11 @@ class ArrayFile:
             layout.append(ArraySpec(name, dtype, values.shape, offset))
         return layout
 
-    def add_bytes(self, data: bytes | mmap.mmap) -> None:
-        """Append ``data``."""
-        with memoryview(data) as view:
-            self._write(view, self._grow(len(data), 1))
+    def add_bytes(self, data: bytes | memoryview | mmap.mmap) -> None:
+        """Append the bytes of ``data``, which is contiguous."""
+        offset = self._grow(memoryview(data).nbytes, 1)
+        if offset < self._size:
+            self._write(np.frombuffer(data, np.uint8).data, offset)
 
     def seal(self) -> int:
         """The descriptor of the finished file, the caller's to close.
@@ -138,10 +139,11 @@ def pack(arrays: Mapping[str, np.ndarray]) -> tuple[int, list[ArraySpec]]:
         return file.seal(), layout
 
 
-def pack_bytes(data: bytes) -> int:
-    """Copy a finished file into a new sealed memory file; returns its descriptor, the caller's to close."""
+def pack_bytes(parts: Iterable[bytes | memoryview]) -> int:
+    """Copy the parts of a finished file into a new sealed memory file; its descriptor is the caller's to close."""
     with ArrayFile() as file:
-        file.add_bytes(data)
+        for part in parts:
+            file.add_bytes(part)
         return file.seal()
 
 

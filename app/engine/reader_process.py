@@ -160,10 +160,11 @@ def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded | Encoded, lis
         work_bytes, result_bytes = formats.writing_needs(request.output, cloud, segmentation, source)
         if work_bytes + result_bytes > request.max_bytes:
             return MemoryNeeded(len(cloud), work_bytes, result_bytes), [], source
-    data = formats.write(request.output, cloud, segmentation, source)
+    parts = formats.write_parts(request.output, cloud, segmentation, source)
+    num_bytes = sum(memoryview(part).nbytes for part in parts)
     media_type, suffix = catalog.WRITERS[request.output].media_type, catalog.FORMATS[request.output].suffix
-    encoded = Encoded(len(data), media_type, suffix, segmentation.meta.warnings)
-    return encoded, [arrays.pack_bytes(data)], (cloud, segmentation, source, data)
+    encoded = Encoded(num_bytes, media_type, suffix, segmentation.meta.warnings)
+    return encoded, [arrays.pack_bytes(parts)], (cloud, segmentation, source, parts)
 
 
 def view(fd: int) -> memoryview:

@@ -112,6 +112,16 @@ def test_large_array_beyond_the_memory_is_a_memory_error():
         file.empty((1 << 47,), np.dtype(np.uint8))
 
 
+def test_parts_of_a_file_follow_each_other_whatever_they_are():
+    table = np.arange(12, dtype=">f4").reshape(4, 3)
+    records = np.zeros(3, [("a", "<i2"), ("b", "u1")])
+    parts = [b"head", table.data, b"", np.zeros((0, 3)).data, records.data, memoryview(b"tail")[1:]]
+    fd = arrays.pack_bytes(parts)
+    whole = os.pread(fd, 1000, 0)
+    os.close(fd)
+    assert whole == b"head" + table.tobytes() + records.tobytes() + b"ail"
+
+
 @pytest.mark.parametrize("values", [np.array(["a"]), np.array([{}]), np.array([1j]), np.zeros(2, [("x", "f4")])])
 def test_only_numbers_can_be_packed(values):
     with pytest.raises(ValueError, match="expected integers"):
