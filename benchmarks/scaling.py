@@ -12,6 +12,9 @@ takes the first 1, 2, 4 … of all GPUs, and prints tables in Markdown, which it
   context" counts the points of neighbours that the networks saw as well. If Ray is installed, again on a cluster of
   this machine. 500 tiles of 1 million points are the full run.
 
+With ``--against ../before`` surveys run in another checkout, too, in turns. With ``--light`` networks see voxels of 8 m
+and read little of the points, so that a machine without a GPU shows what driver and readers take for a million points.
+
 "times one" compares with one device. "network" is the share of the time in which networks run on each device, as the
 service measures it. "cores" of web process (or driver), readers, engines and clients are seconds of processor a second;
 "cores busy" is the mean of all cores with the least and the most.
@@ -57,6 +60,12 @@ def main() -> None:
     survey.add_argument("--density", type=float, default=8.0, help="points a square metre")
     survey.add_argument("--survey-s", type=float, default=600.0, help="end each run after so long")
     survey.add_argument("--without-ray", action="store_true")
+    survey.add_argument(
+        "--against", type=Path, help="another checkout, whose surveys are measured beside those of this"
+    )
+    survey.add_argument("--light", action="store_true", help="networks take next to nothing")
+    survey.add_argument("--buffers-m", type=float, nargs="+", default=[None], help="(default: what the model needs)")
+    survey.add_argument("--repeats", type=int, default=1, help="of each survey")
     arguments = parser.parse_args()
     num_devices = torch.cuda.device_count() if arguments.devices == "cuda" else 1
     arguments.counts = arguments.counts or counts(num_devices)

@@ -41,26 +41,29 @@ CLASSES = (
 )
 
 
-def experiment(name: str, folder: Path, grid_size_m: float = GRID_SIZE_M) -> Path:
+def experiment(name: str, folder: Path, grid_size_m: float = GRID_SIZE_M, features: tuple[str, ...] = FEATURES) -> Path:
     """An experiment folder below ``folder`` with the network ``name`` and the test procedure of ScanNet.
 
-    Its exact mode looks from four sides at three scales, and once at the mirrored cloud.
+    The network reads ``features``, each of three channels. Its exact mode looks from four sides at three scales, and
+    once at the mirrored cloud.
     """
     import torch
 
     from app.networks.registry import build
 
+    backbone = NETWORKS[name]["backbone"] | {"in_channels": 3 * len(features)}
+    model = NETWORKS[name] | {"backbone": backbone}
     home = folder / f"scannet-semseg-{NETWORKS[name]['backbone']['type'].lower()}"
     (home / "model").mkdir(parents=True)
-    (home / "config.py").write_text(f"model = {NETWORKS[name]!r}\ndata = {_data(grid_size_m)!r}\n")
+    (home / "config.py").write_text(f"model = {model!r}\ndata = {_data(grid_size_m, features)!r}\n")
     torch.manual_seed(0)
-    weights = {f"module.{key}": value for key, value in build(NETWORKS[name]).state_dict().items()}
+    weights = {f"module.{key}": value for key, value in build(model).state_dict().items()}
     torch.save({"state_dict": weights}, home / "model/model_best.pth")
     return home
 
 
-def _data(grid_size_m: float) -> dict[str, Any]:
-    collect = {"type": "Collect", "keys": ("coord", "grid_coord", "index"), "feat_keys": FEATURES}
+def _data(grid_size_m: float, features: tuple[str, ...]) -> dict[str, Any]:
+    collect = {"type": "Collect", "keys": ("coord", "grid_coord", "index"), "feat_keys": features}
     views = [
         [
             {"type": "RandomRotateTargetAngle", "angle": [angle], "axis": "z", "center": [0, 0, 0], "p": 1},

@@ -11,11 +11,11 @@ import numpy as np
 import ray
 from ray.cluster_utils import Cluster
 
+from app.clouds.strips import Window
 from app.options import Options
 from app.settings import Settings
 from app.survey.ray_actor import STRIP_THREADS, STRIPS, Decode, Facts, Label, RayActor, fetched
 from app.survey.ray_workers import RayWorkers, options_of_actor
-from app.survey.strips import Window
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, Model, TileResult
 from benchmarks.sleeping_workers import DECODE_S, MODEL, RING_SHARE, Points, capacity_of, result

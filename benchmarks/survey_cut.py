@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from app.clouds import formats
-from app.clouds.cloud import Cloud
+from app.clouds import formats, strips
+from app.clouds.cloud import Bounds, Cloud
 from app.options import Options
 from app.pipeline.features import read_columns
 from app.pipeline.reach import halo_m
 from app.pipeline.segmenter import Segmenter
 from app.settings import ModelSettings
-from app.survey import strips
-from app.survey.tile import Bounds
 from app.zoo import experiment
 from app.zoo.loading import load_model
 

@@ -9,12 +9,12 @@ neighbours, and of the strips of these that the tile needs, which alone travel b
 import argparse
 from itertools import product
 
+from app.clouds import strips
 from app.clouds.cloud import Cloud
 from app.engine.packed import pack_cloud
 from app.pipeline.features import read_columns
 from app.sample.tile import make_tile
 from app.settings import ModelSettings
-from app.survey import strips
 from app.zoo import experiment
 from app.zoo.loading import load_model
 

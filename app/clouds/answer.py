@@ -7,6 +7,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
+from app.clouds import occurrences
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import FIELDS, LABELS
 from app.clouds.needs import FLOAT_BYTES, SORTED_BYTES
@@ -90,7 +91,7 @@ def body(cloud: Cloud, segmentation: Segmentation) -> dict[str, Any]:
 def summary(cloud: Cloud, segmentation: Segmentation) -> Prediction:
     """The answer without the values of points; ``count`` is the points of a class or an instance."""
     meta = segmentation.meta
-    ids, counts = np.unique(segmentation.labels, return_counts=True)
+    ids, counts = occurrences.of(segmentation.labels)
     count_of = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     answer: Prediction = {
         "model": meta.model,

@@ -213,6 +213,11 @@ def keeps_source(output: str, format: str) -> bool:
     return WRITERS[output].keeps_source and format in READERS and READERS[format].module == WRITERS[output].module
 
 
+def keeps_whole(output: str, format: str) -> bool:
+    """Whether ``output`` keeps it by copying the points as they are in the file, so that no column need be decoded."""
+    return keeps_source(output, format) and READERS[format].takes_keep
+
+
 def reader_named(format: str) -> str | None:
     """The key of ``READERS`` that ``format``, a key or a suffix in letters of either case, stands for."""
     name = format.lower()

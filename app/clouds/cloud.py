@@ -8,6 +8,8 @@ import numpy as np
 from app.clouds.fields import FIELDS, LABELS, OutputField
 from app.clouds.units import Units
 
+Bounds = tuple[float, float, float, float, float, float]
+"""Least x, y, z and greatest x, y, z."""
 UNUSED = ("gps_time", "ring")  # columns with a meaning that only models use which ask for them
 
 
@@ -45,7 +47,7 @@ class Cloud:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
-    frame: tuple[float, float, float, float, float, float] | None = None
+    frame: Bounds | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from app.clouds import overwritten, zip_directory
 from app.clouds.bindings import parse_wanted
-from app.clouds.catalog import READERS, WRITERS, function, keeps_source
+from app.clouds.catalog import READERS, WRITERS, function, keeps_source, keeps_whole
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import is_kept
@@ -37,13 +37,16 @@ def read(
     crs: str = "",
     units: str = "",
     keep: Collection[str] | None = None,
+    output: str = "",
 ) -> Cloud:
     """The cloud in ``data``, N points in the file's order.
 
     The content shows the format; if it does not, ``format`` (a key of ``READERS`` or a suffix), then ``filename``, then
     ``columns`` (a raw sweep) say it. ``crs`` and ``units`` are those of the coordinates, whatever the
     file says: a coordinate system as pyproj takes it, and units as ``app.clouds.units.parse_units`` does. ``keep`` are
-    the columns wanted beside those that are used anyway (``columns.is_kept``); None for all of them.
+    the columns wanted beside those that are used anyway (``columns.is_kept``); None for all of them. ``output``, a key
+    of ``WRITERS``, says what the answer will be: if that has a place for all columns, ``keep`` applies only if it is
+    the file itself.
 
     Raises:
         UnsupportedFormat: not a format of ``READERS``, or the content is another format than ``format`` says.
@@ -54,7 +57,7 @@ def read(
     wanted = parse_wanted(columns) if columns else None
     data = utf8(data)
     name = find_format(data, filename, format, wanted)
-    reader = READERS[name]
+    reader, keep = READERS[name], kept(keep, name, output)
     if isinstance(wanted, tuple) and not reader.takes_columns:
         raise BadRequest(
             f"columns= does not apply to {name}: the format names its own columns. Leave it out, or say which of them "
@@ -81,6 +84,11 @@ def read(
     if keep is not None:
         cloud.extra = {name: values for name, values in cloud.extra.items() if is_kept(name, keep)}
     return check_cloud(cloud)
+
+
+def kept(keep: Keep, name: str, output: str) -> Keep:
+    """Which columns are wanted of a file in format ``name``, as ``read`` says."""
+    return None if output and WRITERS[output].keeps_columns and not keeps_whole(output, name) else keep
 
 
 def write(output: str, cloud: Cloud, segmentation: Segmentation, source: memoryview | None = None) -> bytes:
@@ -122,6 +130,7 @@ def reading_needs(
     columns: tuple[str, ...] | None = None,
     max_points: int | None = None,
     keep: Keep = None,
+    output: str = "",
     **others: str,
 ) -> Needs:
     """What ``read`` of these arguments will take; raises what it raises, as far as that shows at once.
@@ -131,9 +140,10 @@ def reading_needs(
     wanted = parse_wanted(columns) if columns else None
     is_encoded = utf8(data[:SHOWN_BYTES]) not in (data[:SHOWN_BYTES], data[len(UTF8_MARK) : SHOWN_BYTES])
     # text of two or four bytes a character holds the marks of ASCII, too
-    reader = READERS["text" if is_encoded else find_format(data, filename, format, wanted)]
+    name = "text" if is_encoded else find_format(data, filename, format, wanted)
+    reader = READERS[name]
     try:
-        needs: Needs = function(reader, reader.needs)(data, wanted, keep)
+        needs: Needs = function(reader, reader.needs)(data, wanted, kept(keep, name, output))
     except DAMAGE:
         return Needs(0, 0, 0)  # the reader says what is wrong with it
     if is_encoded:

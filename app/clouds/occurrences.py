@@ -1,12 +1,29 @@
-"""How often characters occur in a file, counted a part at a time, so that little memory is taken."""
+"""How often values occur: numbers of a column, and characters of a file."""
 
 import numpy as np
 
 CHUNK_BYTES = 1 << 24
+MAX_COUNTED = 1 << 22  # numbers that are counted in an array
+
+
+def of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each of ``values`` (N,) once, ascending, and int64 how often it occurs, as ``np.unique`` has them.
+
+    That sorts, which for whole numbers near each other takes ten times as long.
+    """
+    if values.dtype.kind in "iu" and len(values):
+        values = np.ascontiguousarray(values)
+        least, most = (0, 255) if values.dtype == np.uint8 else (int(values.min()), int(values.max()))
+        if most - least < MAX_COUNTED and most < 1 << 63:
+            is_place = least == 0 and values.dtype.itemsize < 8
+            counts = np.bincount(values if is_place else np.subtract(values, least, dtype=np.int64))
+            found = np.flatnonzero(counts)
+            return (found + least).astype(values.dtype), counts[found]
+    return np.unique(values, return_counts=True)
 
 
 def count(data: memoryview, characters: bytes) -> int:
-    """How often one of ``characters`` occurs in ``data``."""
+    """How often one of ``characters`` occurs in ``data``, a part at a time, so that little memory is taken."""
     table = np.zeros(256, bool)
     table[list(characters)] = True
     view = np.frombuffer(data, np.uint8)

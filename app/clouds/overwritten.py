@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.clouds import asprs
+from app.clouds import asprs, occurrences
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.records import fits
 
@@ -48,7 +48,7 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
 
 def _counts(values: np.ndarray, known: set[int]) -> list[tuple[int, int]]:
     """Whole numbers among ``values`` that are not ``known`` and how many there are of each, the most first."""
-    found, counts = np.unique(values, return_counts=True)
+    found, counts = occurrences.of(values)
     whole = np.isfinite(found) & (found == np.floor(found))
     pairs = zip(found[whole].tolist(), counts[whole].tolist(), strict=True)
     return sorted(((int(code), count) for code, count in pairs if code not in known), key=lambda pair: -pair[1])

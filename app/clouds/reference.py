@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.clouds import asprs
+from app.clouds import asprs, occurrences
 from app.clouds.cloud import ClassInfo, Cloud
 from app.clouds.comparison import Comparison
 
@@ -53,7 +53,7 @@ def find(cloud: Cloud) -> Reference | None:
     for name in COLUMNS:
         if name not in cloud.extra:
             continue
-        unique, counts = np.unique(cloud.extra[name], return_counts=True)
+        unique, counts = occurrences.of(cloud.extra[name])
         whole = np.isfinite(unique) & (unique == np.floor(unique))
         if 1 < np.count_nonzero(whole) < 1 << 16:
             return Reference(name, unique[whole].astype(np.int64).tolist(), counts[whole].tolist())

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from app.clouds.cloud import RefinedStep
+from app.clouds.summary import Summary
 from app.engine.owned_file import OwnedFile
 
 _CHUNK_BYTES = 1 << 20
@@ -12,18 +13,21 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(eq=False)
 class EncodedFile(OwnedFile):
-    """A finished file in a sealed memory file.
+    """A finished file in a sealed memory file, or in a file of who asked for it: then the descriptor is -1.
 
     Attributes:
         size: in bytes.
         media_type, extension: of the format asked for; the extension begins with a dot.
         warnings: one sentence each.
+        sha256, summary: of the file, and of what is in it; empty if they were not asked for.
     """
 
     size: int
     media_type: str
     extension: str
     warnings: list[str]
+    sha256: str = field(default="", kw_only=True)
+    summary: Summary = field(default_factory=Summary, kw_only=True)
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its beginning, in pieces of at most 1 MiB; independent of other readers of it."""

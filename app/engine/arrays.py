@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import prod
 from types import TracebackType
 
@@ -58,9 +59,19 @@ class ArrayFile:
             offset = self._place(values)
             if offset is None:
                 offset = self._grow(values.nbytes, ALIGNMENT_BYTES)
-                self._write(np.ascontiguousarray(values, dtype).reshape(-1).view(np.uint8).data, offset)
+                self._write(_bytes_of(values, dtype), offset)
             layout.append(ArraySpec(name, dtype, values.shape, offset))
         return layout
+
+    def add_pieces(self, spec: ArraySpec, pieces: Iterable[np.ndarray]) -> ArraySpec:
+        """Append an array that comes piece by piece along its first axis; ``spec`` with its place."""
+        end = offset = self._grow(prod(spec.shape) * np.dtype(spec.dtype).itemsize, ALIGNMENT_BYTES)
+        for piece in pieces:
+            self._write(_bytes_of(piece, spec.dtype), end)
+            end += piece.size * np.dtype(spec.dtype).itemsize
+        if end != self._size:
+            raise ValueError(f"column {spec.name!r} has {end - offset} bytes, expected were {self._size - offset}")
+        return replace(spec, offset=offset)
 
     def add_bytes(self, data: bytes | memoryview | mmap.mmap) -> None:
         """Append the bytes of ``data``, which is contiguous."""
@@ -120,6 +131,11 @@ class ArrayFile:
         while data:
             written = os.pwrite(self._fd, data, offset)
             data, offset = data[written:], offset + written
+
+
+def _bytes_of(values: np.ndarray, dtype: str) -> memoryview:
+    """``values`` as ``dtype`` in order, as bytes."""
+    return np.ascontiguousarray(values, dtype).reshape(-1).view(np.uint8).data
 
 
 class _Region(mmap.mmap):

@@ -10,13 +10,15 @@ import numpy as np
 
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
 from app.clouds.fields import OUTPUTS
+from app.clouds.strips import Window
 from app.engine import arrays
 from app.engine.owned_file import OwnedFile
 from app.engine.protocol import ArraySpec, CloudMeta
 
 Meta = TypeVar("Meta", CloudMeta, SegmentationMeta)
 
-_EXTRA = "extra/"
+EXTRA = "extra/"
+"""What names of columns of ``Cloud.extra`` begin with in a memory file."""
 _CLOUD = {"xyz": ("<f8", (3,)), "rgb": ("|u1", (3,)), "intensity": ("<f4", ()), "normals": ("<f4", (3,))}
 
 
@@ -42,6 +44,13 @@ class Packed(OwnedFile, Generic[Meta]):
         return Packed(os.dup(self.fd), self.layout, self.meta)
 
 
+@dataclass(eq=False)
+class PackedRing(Packed[CloudMeta]):
+    """The ring of a tile (``app.clouds.strips``), with its ``SIDES`` if its ``inner`` is known."""
+
+    inner: Window | None = None
+
+
 def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
     """Copy a cloud into a memory file; ValueError for an extra column that is not numeric."""
     columns, meta = parts(cloud)
@@ -51,7 +60,7 @@ def pack_cloud(cloud: Cloud) -> Packed[CloudMeta]:
 def parts(cloud: Cloud) -> tuple[dict[str, np.ndarray], CloudMeta]:
     """The arrays of a cloud as a memory file has them, and the rest of it."""
     columns = {name: getattr(cloud, name) for name in _CLOUD}
-    columns |= {_EXTRA + name: values for name, values in cloud.extra.items()}
+    columns |= {EXTRA + name: values for name, values in cloud.extra.items()}
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
     warnings = [str(warning) for warning in cloud.warnings]
     meta = CloudMeta(cloud.format, scale, warnings, cloud.columns, cloud.units, cloud.num_context, cloud.frame)
@@ -62,21 +71,21 @@ def unpack_cloud(packed: Packed[CloudMeta]) -> Cloud:
     """The cloud as views of the memory file; ValueError if ``check_cloud`` raises it."""
     check_cloud(packed)
     columns = arrays.unpack(packed.fd, packed.layout)
-    extra = {name.removeprefix(_EXTRA): columns.pop(name) for name in list(columns) if name.startswith(_EXTRA)}
+    extra = {name.removeprefix(EXTRA): columns.pop(name) for name in list(columns) if name.startswith(EXTRA)}
     given: dict[str, Any] = columns | vars(packed.meta) | {"warnings": [*packed.meta.warnings], "extra": extra}
     return Cloud(**given)
 
 
 def without(packed: Packed[CloudMeta], names: Collection[str]) -> Packed[CloudMeta]:
     """A second owner of the file of a cloud, as one that has no extra columns ``names``."""
-    layout = [spec for spec in packed.layout if spec.name.removeprefix(_EXTRA) not in names or spec.name in _CLOUD]
+    layout = [spec for spec in packed.layout if spec.name.removeprefix(EXTRA) not in names or spec.name in _CLOUD]
     return Packed(os.dup(packed.fd), layout, packed.meta)
 
 
 def check_cloud(packed: Packed[CloudMeta]) -> None:
     """Raise ValueError unless the memory file holds a cloud as ``Cloud`` describes it."""
     arrays.check(packed.fd, packed.layout)
-    _check_columns(packed.layout, "xyz", _CLOUD, _EXTRA)
+    _check_columns(packed.layout, "xyz", _CLOUD, EXTRA)
     if not 0 <= packed.meta.num_context <= packed.num_points:
         raise ValueError(f"{packed.meta.num_context} of {packed.num_points} points are context")
     if packed.meta.frame is not None and not all(map(math.isfinite, packed.meta.frame)):

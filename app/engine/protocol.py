@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.clouds.cloud import SegmentationMeta
+from app.clouds.cloud import Bounds, SegmentationMeta
+from app.clouds.strips import Window
+from app.clouds.summary import Summary
 from app.clouds.units import Units
 from app.options import JOINT, Options
 from app.settings import EngineSettings
@@ -35,7 +37,7 @@ class CloudMeta:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
-    frame: tuple[float, float, float, float, float, float] | None = None
+    frame: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -111,17 +113,28 @@ class Idle:
 
 
 @dataclass(frozen=True)
-class Decode:
-    """Parent to reader, one descriptor: the file. Answer: ``Decoded`` (one descriptor), ``MemoryNeeded``, ``Failure``.
+class Border:
+    """What ring is cut of a tile: arguments of ``strips.ring``."""
 
-    ``keep`` are the columns wanted beside those with a meaning, None for all; ``max_bytes`` what the reader may take in
-    memory, cloud included, 0 for what it needs.
+    bounds: Bounds
+    width_m: float
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Parent to reader, one descriptor: the file. Answer: ``Decoded``, ``MemoryNeeded``, ``Failure``.
+
+    ``keep`` are the columns wanted beside those with a meaning, None for all, as ``formats.read`` says for the output
+    of the options. ``max_bytes`` is what the reader may take in memory, cloud included, 0 for what it needs. With
+    ``border`` the ring of the cloud is cut, too.
     """
 
     options: Options
     max_points: int
     keep: tuple[str, ...] | None = None
     max_bytes: int = 0
+    border: Border | None = None
 
 
 @dataclass(frozen=True)
@@ -137,19 +150,44 @@ class MemoryNeeded:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Reader to parent, one descriptor: the cloud's arrays in ``layout``; ``meta`` is the rest of the Cloud."""
+class CloudFile:
+    """A cloud whose arrays are in a memory file, which travels beside the message: their ``layout``, and the rest."""
 
-    num_points: int
     layout: list[ArraySpec]
     meta: CloudMeta
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """Reader to parent, one descriptor: the cloud's arrays in ``layout``; ``meta`` is the rest of the Cloud. A second
+    one if its ``ring`` was asked for."""
+
+    num_points: int
+    layout: list[ArraySpec]
+    meta: CloudMeta
+    ring: CloudFile | None = None
+
+
+@dataclass(frozen=True)
+class Join:
+    """Parent to reader: put what ``rings`` have around a tile behind it. Descriptors: the tile, and each ring. Answer:
+    ``Decoded``, ``Failure``. The others are arguments of ``strips.joined`` and ``strips.taken``."""
+
+    cloud: CloudFile
+    rings: list[CloudFile]
+    inners: list[Window | None]
+    bounds: Bounds
+    buffer_m: float
+    columns: tuple[str, ...]
+    frame: Bounds | None = None
+
+
+@dataclass(frozen=True)
 class Encode:
-    """Parent to reader, two or three descriptors: the cloud's arrays, the segmentation's arrays, and the file that came
-    in if the output is to keep what it holds. Answer: ``Encoded`` with one descriptor, ``MemoryNeeded``, or
-    ``Failure``. ``max_bytes`` is as in ``Decode``.
+    """Parent to reader: write the answer. Descriptors: the cloud's arrays, the segmentation's arrays, with
+    ``has_source`` the file that came in, whose content the output keeps, and with ``has_target`` the file that the
+    answer goes into. Answer: ``Encoded``, with one descriptor if there is no target, ``MemoryNeeded``, or ``Failure``.
+    ``max_bytes`` is as in ``Decode``. With ``sums_up`` the answer says what is in it.
     """
 
     output: str
@@ -158,16 +196,24 @@ class Encode:
     layout: list[ArraySpec]
     meta: SegmentationMeta
     max_bytes: int = 0
+    has_source: bool = False
+    has_target: bool = False
+    sums_up: bool = False
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Reader to parent, one descriptor: the finished file of ``size`` bytes; ``warnings`` with the writer's own."""
+    """Reader to parent: the finished file of ``size`` bytes, in a descriptor or in the target; ``warnings`` with the
+    writer's own. ``errno`` says why the target could not be written, 0 if it was. ``sha256`` and ``summary`` of the
+    answer are there if it was to be summed up."""
 
     size: int
     media_type: str
     extension: str
     warnings: list[str]
+    errno: int = 0
+    sha256: str = ""
+    summary: Summary | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from app.diagnostics.machine import usable_cores
 from app.engine.channel import ChannelError, MessageTooLarge, close_all
 from app.engine.child import ChildProcess
 from app.engine.environment import plain_environment
-from app.engine.protocol import Decode, Encode, Idle
+from app.engine.protocol import Decode, Encode, Idle, Join
 from app.errors import DeadlineExceeded, NotReady
 from app.settings import MIB, Settings
 
@@ -96,7 +96,7 @@ class ReaderSlot:
                 log.exception("a reader process could not be started; the next request tries again")
 
     def exchange(
-        self, message: Decode | Encode, fds: Sequence[int], limit_s: float, deadline_s: float
+        self, message: Decode | Join | Encode, fds: Sequence[int], limit_s: float, deadline_s: float
     ) -> tuple[Any, list[int]]:
         """Send a request, return its answer and the descriptors that came with it, which are the caller's to close.
 

@@ -7,6 +7,7 @@ import argparse
 import ctypes
 import errno
 import gc
+import hashlib
 import logging
 import mmap
 import os
@@ -14,16 +15,23 @@ import resource
 import socket
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from app.clouds import catalog, formats, laz, rows
+from app.clouds.summary import Summary
 from app.diagnostics.machine import resident_bytes
-from app.engine import arrays
+from app.engine import arrays, joining
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.child import READER_OOM_SCORE, tie_to_parent
-from app.engine.packed import Packed, parts, unpack_cloud, unpack_segmentation
+from app.engine.packed import Packed, PackedRing, parts, unpack_cloud, unpack_segmentation
 from app.engine.protocol import (
     ArraySpec,
+    Border,
+    CloudFile,
     CloudMeta,
     Decode,
     Decoded,
@@ -31,10 +39,15 @@ from app.engine.protocol import (
     Encoded,
     Failure,
     Idle,
+    Join,
     MemoryNeeded,
 )
 from app.errors import BadCloud, Problem, TooLarge, storage_problem
 from app.settings import MIB
+
+Answer = Decoded | Encoded | MemoryNeeded | Failure
+Handled = tuple[Answer, list[int], object]
+"""An answer, the descriptors that go with it, and what to hold until it is sent."""
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +97,11 @@ def limit_memory(memory_mib: int) -> None:
 def serve(channel: Channel, memory_mib: int) -> None:
     """Answer one request; raises ChannelError if the parent is gone."""
     request, fds = channel.receive()
-    answer: Decoded | Encoded | MemoryNeeded | Failure
+    answer: Answer
     results: list[int] = []
     held: object = None  # large arrays and mappings: to give them back takes time, which nobody need wait for
     try:
-        answer, results, held = decode(request, fds[0]) if isinstance(request, Decode) else encode(request, fds)
+        answer, results, held = HANDLERS[type(request)](request, fds)
     except Problem as problem:
         answer = failure(problem)
     except (MemoryError, OSError) as error:
@@ -111,11 +124,13 @@ def serve(channel: Channel, memory_mib: int) -> None:
         del held
 
 
-def out_of_memory(request: Decode | Encode, memory_mib: int) -> Problem:
+def out_of_memory(request: Decode | Join | Encode, memory_mib: int) -> Problem:
     """What it means that the limit of memory was reached."""
     much = f"needs more than the {memory_mib} MiB of memory that one file may take on this server."
     if isinstance(request, Decode):
         return BadCloud(f"The file {much}")
+    if isinstance(request, Join):
+        return TooLarge(f"Joining the tile with its neighbours {much} Cut the survey into smaller tiles.")
     return TooLarge(f"Writing the answer as {request.output} {much} Ask for less, or cut the cloud into tiles.")
 
 
@@ -124,47 +139,91 @@ def failure(problem: Problem) -> Failure:
     return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
-def decode(request: Decode, fd: int) -> tuple[MemoryNeeded | Decoded, list[int], object]:
-    """Read the file ``fd`` and put the cloud into a new memory file, if there is enough memory for it.
-
-    Gives the answer, the descriptors that go with it, and what to hold until it is sent.
-    """
-    options, data = request.options, view(fd)
-    limits: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep}
+def decode(request: Decode, fds: list[int]) -> Handled:
+    """Read the file and put the cloud into a new memory file, if there is enough memory for it; so its ring."""
+    options, data = request.options, view(fds[0])
+    how: dict[str, Any] = {"max_points": request.max_points, "keep": request.keep, "output": options.output or ""}
     if request.max_bytes:
-        needs = formats.reading_needs(data, **options.reading, **limits)
-        if needs.work_bytes + needs.cloud_bytes > request.max_bytes:
-            return MemoryNeeded(needs.num_points, needs.work_bytes, needs.cloud_bytes), [], data
+        needs = formats.reading_needs(data, **options.reading, **how)
+        work_bytes = needs.work_bytes + (needs.cloud_bytes if request.border else 0)
+        if work_bytes + needs.cloud_bytes > request.max_bytes:
+            return MemoryNeeded(needs.num_points, work_bytes, needs.cloud_bytes), [], data
     with arrays.ArrayFile() as file:
-        layout, meta = _read(data, file, **options.reading, **limits)
-        return Decoded(layout[0].shape[0], layout, meta), [file.seal()], data
+        layout, meta, ring = _read(data, file, request.border, **options.reading, **how)
+        found = [file.seal()]
+    if ring is None:
+        return Decoded(layout[0].shape[0], layout, meta), found, data
+    found.append(ring.detach())
+    return Decoded(layout[0].shape[0], layout, meta, CloudFile(ring.layout, ring.meta)), found, data
 
 
-def _read(data: memoryview, file: arrays.ArrayFile, **how: Any) -> tuple[list[ArraySpec], CloudMeta]:
-    """The cloud in ``data``, of which nothing but what is in ``file`` is left."""
+def _read(
+    data: memoryview, file: arrays.ArrayFile, border: Border | None, **how: Any
+) -> tuple[list[ArraySpec], CloudMeta, PackedRing | None]:
+    """The cloud in ``data``, of which nothing but what is in ``file`` is left, and its ring."""
     with rows.made_by(file.empty):
         cloud = formats.read(data, **how)
     columns, meta = parts(cloud)
-    return file.add(columns), meta
+    layout = file.add(columns)
+    return layout, meta, joining.cut(cloud, border) if border else None
 
 
-def encode(request: Encode, fds: list[int]) -> tuple[MemoryNeeded | Encoded, list[int], object]:
-    """Write the answer into a new memory file, if there is enough memory for it; ``fds`` are those of ``Encode``.
+def join(request: Join, fds: list[int]) -> Handled:
+    """Put tile and context into a new memory file."""
+    tile = Packed(fds[0], request.cloud.layout, request.cloud.meta)
+    rings = [
+        PackedRing(fd, ring.layout, ring.meta, inner)
+        for fd, ring, inner in zip(fds[1:], request.rings, request.inners, strict=True)
+    ]
+    whole = joining.join(tile, rings, request)
+    return Decoded(whole.num_points, whole.layout, whole.meta), [whole.detach()], None
 
-    Gives what ``decode`` does.
-    """
+
+def encode(request: Encode, fds: list[int]) -> Handled:
+    """Write the answer into its target or into a new memory file, if there is enough memory for it."""
     cloud = unpack_cloud(Packed(fds[0], request.cloud_layout, request.cloud_meta))
     segmentation = unpack_segmentation(Packed(fds[1], request.layout, request.meta))
-    source = view(fds[2]) if len(fds) == 3 else None
+    source = view(fds[2]) if request.has_source else None
     if request.max_bytes:
         work_bytes, result_bytes = formats.writing_needs(request.output, cloud, segmentation, source)
         if work_bytes + result_bytes > request.max_bytes:
             return MemoryNeeded(len(cloud), work_bytes, result_bytes), [], source
     parts = formats.write_parts(request.output, cloud, segmentation, source)
-    num_bytes = sum(memoryview(part).nbytes for part in parts)
+    held = cloud, segmentation, source, parts
+    blocks = [np.frombuffer(part, np.uint8).data for part in parts if memoryview(part).nbytes]
     media_type, suffix = catalog.WRITERS[request.output].media_type, catalog.FORMATS[request.output].suffix
-    encoded = Encoded(num_bytes, media_type, suffix, segmentation.meta.warnings)
-    return encoded, [arrays.pack_bytes(parts)], (cloud, segmentation, source, parts)
+    encoded = Encoded(sum(map(len, blocks)), media_type, suffix, segmentation.meta.warnings)
+    if request.sums_up:
+        summary = Summary.of(cloud, segmentation.labels)
+        encoded = replace(encoded, sha256=digest(blocks), summary=summary)
+    if request.has_target:
+        return replace(encoded, errno=written(blocks, fds[-1])), [], held
+    return encoded, [arrays.pack_bytes(blocks)], held
+
+
+def digest(blocks: Sequence[memoryview]) -> str:
+    """SHA-256 of the file of ``blocks``."""
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()
+
+
+def written(blocks: Sequence[memoryview], fd: int) -> int:
+    """0 once the file ``fd`` holds nothing but ``blocks``, else the number of the error that kept it from that."""
+    end = 0
+    try:
+        os.ftruncate(fd, 0)
+        for block in blocks:
+            while block:
+                num_bytes = os.pwrite(fd, block, end)
+                block, end = block[num_bytes:], end + num_bytes
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+HANDLERS: dict[type, Callable[[Any, list[int]], Handled]] = {Decode: decode, Join: join, Encode: encode}
 
 
 def view(fd: int) -> memoryview:

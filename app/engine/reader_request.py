@@ -1,17 +1,33 @@
-"""What a reader process can be asked: to decode a file, or to encode an answer."""
+"""What a reader process can be asked: to decode a file, to join a tile with its neighbours, or to encode an answer."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from app.clouds.cloud import SegmentationMeta
+from app.clouds import strips
+from app.clouds.cloud import Bounds, SegmentationMeta
+from app.clouds.summary import Summary
 from app.engine import arrays
 from app.engine.answer import EncodedFile
 from app.engine.body import Body
-from app.engine.packed import Packed, check_cloud
-from app.engine.protocol import CloudMeta, Decode, Decoded, Encode, Encoded, MemoryNeeded
+from app.engine.channel import MAX_DESCRIPTORS
+from app.engine.packed import Packed, PackedRing, check_cloud
+from app.engine.protocol import (
+    Border,
+    CloudFile,
+    CloudMeta,
+    Decode,
+    Decoded,
+    Encode,
+    Encoded,
+    Join,
+    MemoryNeeded,
+)
 from app.errors import TooLarge
 from app.options import Options
+
+MAX_RINGS = MAX_DESCRIPTORS - 1
 
 Result = TypeVar("Result", covariant=True)
 
@@ -35,7 +51,7 @@ class ReaderRequest(Protocol[Result]):
     def fds(self) -> list[int]:
         """Descriptors to send; they stay their owners'."""
 
-    def message(self, max_bytes: int) -> Decode | Encode:
+    def message(self, max_bytes: int) -> Decode | Join | Encode:
         """The message to send; the reader may take ``max_bytes`` of memory, 0 for no limit."""
 
     def result(self, answer: object, fds: list[int]) -> Result:
@@ -44,12 +60,14 @@ class ReaderRequest(Protocol[Result]):
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """Read ``body`` into a cloud of at most ``max_points``; ``keep`` are columns as in ``Decode``."""
+    """Read ``body`` into a cloud of at most ``max_points``, and cut its ring if there is a ``border``; ``keep`` are
+    columns as in ``Decode``."""
 
     body: Body
     options: Options
     max_points: int
     keep: tuple[str, ...] | None = None
+    border: Border | None = None
     what = "Reading the file"
 
     @property
@@ -59,29 +77,74 @@ class DecodeRequest:
 
     def message(self, max_bytes: int) -> Decode:
         """The message to send."""
-        return Decode(self.options, self.max_points, self.keep, max_bytes)
+        return Decode(self.options, self.max_points, self.keep, max_bytes, self.border)
 
-    def result(self, answer: object, fds: list[int]) -> Packed[CloudMeta]:
-        """The cloud."""
-        if not isinstance(answer, Decoded) or len(fds) != 1:
-            raise ValueError(f"{type(answer).__name__} with {len(fds)} descriptors")
-        cloud = Packed(fds[0], answer.layout, answer.meta)
-        check_cloud(cloud)
-        if cloud.num_points != answer.num_points:
-            raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
+    def result(self, answer: object, fds: list[int]) -> tuple[Packed[CloudMeta], PackedRing | None]:
+        """The cloud, and its ring."""
+        cloud = _decoded(answer, fds[:1])
         if cloud.num_points > self.max_points:
             raise TooLarge(f"The cloud has {cloud.num_points} points, at most {self.max_points} fit.")
-        return cloud
+        if not self.border and len(fds) == 1:
+            return cloud, None
+        if not self.border or not isinstance(answer, Decoded) or not answer.ring or len(fds) != 2:
+            raise ValueError(f"{len(fds)} descriptors")
+        inner = strips.inner(self.border.bounds, self.border.width_m, cloud.meta.units)
+        ring = PackedRing(fds[1], answer.ring.layout, answer.ring.meta, inner)
+        check_cloud(ring)
+        return cloud, ring
+
+
+def _decoded(answer: object, fds: list[int]) -> Packed[CloudMeta]:
+    if not isinstance(answer, Decoded) or len(fds) != 1:
+        raise ValueError(f"{type(answer).__name__} with {len(fds)} descriptors")
+    cloud = Packed(fds[0], answer.layout, answer.meta)
+    check_cloud(cloud)
+    if cloud.num_points != answer.num_points:
+        raise ValueError(f"{answer.num_points} points announced, {cloud.num_points} sent")
+    return cloud
+
+
+@dataclass(frozen=True)
+class JoinRequest:
+    """Put what at most ``MAX_RINGS`` rings have around the tile ``cloud`` behind it; the others are as in ``Join``."""
+
+    cloud: Packed[CloudMeta]
+    rings: Sequence[PackedRing]
+    bounds: Bounds
+    buffer_m: float
+    columns: tuple[str, ...]
+    frame: Bounds | None = None
+    what = "Joining the tile with its neighbours"
+
+    @property
+    def fds(self) -> list[int]:
+        """The tile, and each ring."""
+        return [self.cloud.fd, *(ring.fd for ring in self.rings)]
+
+    def message(self, max_bytes: int) -> Join:
+        """The message to send."""
+        cloud, *rings = (CloudFile(each.layout, each.meta) for each in (self.cloud, *self.rings))
+        inners = [ring.inner for ring in self.rings]
+        return Join(cloud, rings, inners, self.bounds, self.buffer_m, self.columns, self.frame)
+
+    def result(self, answer: object, fds: list[int]) -> Packed[CloudMeta]:
+        """The tile with its context."""
+        return _decoded(answer, fds)
 
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept."""
+    """Write the answer in format ``output``; ``source`` is the file that came in, if its content is to be kept.
+
+    It goes into the file ``target``, a descriptor, or into a new one; with ``sums_up`` as in ``Encode``.
+    """
 
     output: str
     cloud: Packed[CloudMeta]
     segmentation: Packed[SegmentationMeta]
     source: Body | None = None
+    target: int | None = None
+    sums_up: bool = False
 
     @property
     def what(self) -> str:
@@ -90,19 +153,40 @@ class EncodeRequest:
 
     @property
     def fds(self) -> list[int]:
-        """Cloud, segmentation, and the file that came in."""
-        return [file.fd for file in (self.cloud, self.segmentation, self.source) if file]
+        """Cloud, segmentation, the file that came in, and that of the answer."""
+        fds = [file.fd for file in (self.cloud, self.segmentation, self.source) if file]
+        return fds if self.target is None else [*fds, self.target]
 
     def message(self, max_bytes: int) -> Encode:
         """The message to send."""
         cloud, segmentation = self.cloud, self.segmentation
-        return Encode(self.output, cloud.layout, cloud.meta, segmentation.layout, segmentation.meta, max_bytes)
+        return Encode(
+            self.output,
+            cloud.layout,
+            cloud.meta,
+            segmentation.layout,
+            segmentation.meta,
+            max_bytes,
+            has_source=self.source is not None,
+            has_target=self.target is not None,
+            sums_up=self.sums_up,
+        )
 
     def result(self, answer: object, fds: list[int]) -> EncodedFile:
-        """The finished file."""
-        if not isinstance(answer, Encoded) or len(fds) != 1:
+        """The finished file; OSError if the target could not be written."""
+        if not isinstance(answer, Encoded) or len(fds) != (self.target is None):
             raise ValueError(f"{type(answer).__name__} with {len(fds)} descriptors")
-        size = arrays.check_sealed(fds[0])
-        if size != answer.size:
+        if answer.errno and self.target is not None:
+            raise OSError(answer.errno, os.strerror(answer.errno))
+        size = arrays.check_sealed(fds[0]) if self.target is None else os.fstat(self.target).st_size
+        if size != answer.size or bool(answer.summary) != self.sums_up:
             raise ValueError(f"{answer.size} bytes announced, {size} sent")
-        return EncodedFile(fds[0], size, answer.media_type, answer.extension, answer.warnings)
+        return EncodedFile(
+            fds[0] if fds else -1,
+            size,
+            answer.media_type,
+            answer.extension,
+            answer.warnings,
+            sha256=answer.sha256,
+            summary=answer.summary or Summary(),
+        )

@@ -9,7 +9,7 @@ from typing import TypeVar
 from app.engine.channel import close_all
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.idle import Idle
-from app.engine.protocol import Decode, Encode, Failure, MemoryNeeded
+from app.engine.protocol import Decode, Encode, Failure, Join, MemoryNeeded
 from app.engine.reader import LossCause, ReaderError, ReaderSlot
 from app.engine.reader_request import MemoryGrant, ReaderRequest
 from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
@@ -106,7 +106,7 @@ class ReaderPool:
                     ) from None
 
     def _ask(
-        self, request: ReaderRequest[Result], message: Decode | Encode, deadline: Deadline, is_background: bool
+        self, request: ReaderRequest[Result], message: Decode | Join | Encode, deadline: Deadline, is_background: bool
     ) -> Result | MemoryNeeded:
         """One exchange with the next idle reader; raises what ``ReaderSlot.exchange`` raises."""
         reader = self._idle.take(deadline, LATE, is_background=is_background)

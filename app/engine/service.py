@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Literal
 
 from app.clouds import catalog
-from app.clouds.cloud import SegmentationMeta
+from app.clouds.cloud import Bounds, SegmentationMeta
 from app.engine import devices
 from app.engine.admission import Admission
 from app.engine.answer import Answer, EncodedFile
@@ -19,9 +19,9 @@ from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.job_queue import BatchLimits
 from app.engine.memory_plan import MemoryPlan
 from app.engine.missing_models import MAX_RETRY_S
-from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
-from app.engine.reader_request import DecodeRequest, EncodeRequest
+from app.engine.packed import Packed, PackedRing
+from app.engine.protocol import Border, CloudMeta, LoadModel, ModelCard, UnloadModel
+from app.engine.reader_request import MAX_RINGS, DecodeRequest, EncodeRequest, JoinRequest
 from app.engine.readers import ReaderPool
 from app.engine.request import Request
 from app.engine.request_memory import RequestMemory, point_bytes
@@ -240,16 +240,45 @@ class Service:
             memory = RequestMemory(reservation, card, options, deadline)
             yield Request(options, card, deadline, memory, request_id, limit_s if is_background else 0.0)
 
-    def decode(self, body: Body, request: Request) -> Packed[CloudMeta]:
-        """The cloud in ``body``, with what is needed of it for ``request.options.output``; it is the caller's to close.
+    def decode(self, body: Body, request: Request, *, all_columns: bool = False) -> Packed[CloudMeta]:
+        """The cloud in ``body``, the caller's to close: what is needed of it for ``request.options.output``, or all.
 
         Raises what ``predict`` says of the file.
         """
-        keeps_columns = catalog.WRITERS[request.options.output or "json"].keeps_columns
-        keep = None if keeps_columns else (*request.card.columns, *request.options.columns_read)
-        decode = DecodeRequest(body, request.options, self._settings.max_points, keep)
+        return self._decode(body, request, all_columns=all_columns)[0]
+
+    def decode_with_ring(
+        self, body: Body, request: Request, bounds: Bounds, width_m: float
+    ) -> tuple[Packed[CloudMeta], PackedRing | None]:
+        """As ``decode``, and the ring of ``width_m`` along ``bounds`` (``strips.ring``), the caller's to close, too."""
+        return self._decode(body, request, Border(bounds, width_m, tuple(request.card.columns)))
+
+    def _decode(
+        self, body: Body, request: Request, border: Border | None = None, *, all_columns: bool = False
+    ) -> tuple[Packed[CloudMeta], PackedRing | None]:
+        keep = None if all_columns else (*request.card.columns, *request.options.columns_read)
+        decode = DecodeRequest(body, request.options, self._settings.max_points, keep, border)
         grant = request.memory.decoding(body)
         return self._readers.run(decode, request.deadline, grant, is_background=request.is_background)
+
+    def join(
+        self,
+        cloud: Packed[CloudMeta],
+        rings: Sequence[PackedRing],
+        request: Request,
+        bounds: Bounds,
+        buffer_m: float,
+        frame: Bounds | None,
+    ) -> Packed[CloudMeta]:
+        """The tile ``cloud`` with the points of ``rings`` around it (``strips.joined``), the caller's to close."""
+        with ExitStack() as stack:
+            whole = cloud.share()
+            for start in range(0, len(rings), MAX_RINGS):
+                stack.push(whole)
+                some = rings[start : start + MAX_RINGS]
+                join = JoinRequest(whole, some, bounds, buffer_m, tuple(request.card.columns), frame)
+                whole = self._readers.run(join, request.deadline, is_background=request.is_background)
+            return whole
 
     def submit(self, cloud: Packed[CloudMeta], request: Request) -> CloudJob:
         """Queue ``cloud``, which stays the caller's, for an engine; ``result`` waits for it.
@@ -292,13 +321,17 @@ class Service:
         segmentation: Packed[SegmentationMeta],
         request: Request,
         source: Body | None = None,
+        target: int | None = None,
+        *,
+        sums_up: bool = False,
     ) -> EncodedFile:
         """The answer in the format ``output``, the caller's to close.
 
-        ``source`` is the file that came in, if the answer keeps what it holds.
-        Raises TooLarge, Busy, DeadlineExceeded, ClientGone, NotReady.
+        ``source`` is the file that came in, if the answer keeps what it holds. It goes into the file ``target``, a
+        descriptor, if there is one. With ``sums_up`` it comes with its summary and SHA-256.
+        Raises TooLarge, Busy, DeadlineExceeded, ClientGone, NotReady, and OSError if ``target`` cannot be written.
         """
-        encode = EncodeRequest(output, cloud, segmentation, source)
+        encode = EncodeRequest(output, cloud, segmentation, source, target, sums_up)
         grant = request.memory.encoding(cloud, segmentation)
         return self._readers.run(encode, request.deadline, grant, is_background=request.is_background)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from app.survey.tile import Bounds
+from app.clouds.cloud import Bounds
 
 SIDE = 1024  # cells of the longer side
 MAX_RECTANGLES = (1 << 16) - 1

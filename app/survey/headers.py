@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from app.clouds import formats, las_crs
 from app.clouds.catalog import FORMATS, READERS, by_suffix
+from app.clouds.cloud import Bounds
 from app.clouds.crs import MAX_CHARS, BadCrs, short, units_of
 from app.clouds.georeference import metres_per_radian
 from app.clouds.las_file import LasFile, parse
@@ -20,7 +21,7 @@ from app.clouds.las_records import EVLR_HEADER, Record
 from app.clouds.units import Units, differ
 from app.errors import BadCloud, Problem
 from app.survey import ahead, files, remote
-from app.survey.tile import Bounds, Source, Stat, Tile
+from app.survey.tile import Source, Stat, Tile
 
 HEAD_BYTES = 1 << 16
 MAX_RECORDS_BYTES = 8 << 20  # before the points

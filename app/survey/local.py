@@ -9,16 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from app.clouds import catalog
-from app.engine import arrays, devices
+from app.clouds.cloud import SegmentationMeta
+from app.engine import devices
+from app.engine.answer import EncodedFile
 from app.engine.body import Body, Storage
-from app.engine.packed import Packed, pack_cloud, unpack_cloud
+from app.engine.packed import Packed, PackedRing
 from app.engine.protocol import CloudMeta
 from app.engine.request import Request
 from app.engine.service import Service
 from app.errors import BadCloud
 from app.options import Options
 from app.settings import MIB, Settings
-from app.survey import answers, files, remote, strips
+from app.survey import answers, files, remote, target
 from app.survey.models import model_of
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult
@@ -37,7 +39,7 @@ EMPTY = "The file has no points: its answer is a copy of it."
 class LocalRing:
     """A ring in a memory file."""
 
-    cloud: Packed[CloudMeta]
+    cloud: PackedRing
 
     @property
     def num_points(self) -> int:
@@ -146,24 +148,30 @@ class LocalWorkers:
             body = stack.enter_context(files.open_local(tile, self._storage))
             with self._request(options) as request:
                 try:
-                    cloud = stack.enter_context(self._service.decode(body, request))
+                    cloud, cut = self._read(tile, body, ring_m, request)
                 except BadCloud:
                     _check_unchanged(tile)  # that would be why
                     if tile.num_points == 0:
                         return LocalTile(body, None, held=stack.pop_all())
                     raise
-                _check_unchanged(tile)
-                ring = _ring(tile, cloud, ring_m, request)
-                ring_bytes = ring.num_bytes if ring else 0
-                try:
+                stack.enter_context(cloud)
+                with ExitStack() as of_ring:
+                    ring = of_ring.enter_context(cut) if cut else None
+                    _check_unchanged(tile)
+                    ring_bytes = ring.num_bytes if ring else 0
                     cloud.reservation = request.memory.kept(cloud.num_bytes + ring_bytes, "The cloud")
-                except BaseException:
                     if ring:
-                        ring.close()
-                    raise
-                if ring:
-                    ring.cloud.reservation = cloud.reservation.moved(ring_bytes)
-            return LocalTile(body, cloud, ring, 1e3 * (time.perf_counter() - begin), stack.pop_all())
+                        ring.reservation = cloud.reservation.moved(ring_bytes)
+                    of_ring.pop_all()
+            decode_ms = 1e3 * (time.perf_counter() - begin)
+            return LocalTile(body, cloud, LocalRing(ring) if ring else None, decode_ms, stack.pop_all())
+
+    def _read(
+        self, tile: Tile, body: Body, ring_m: float, request: Request
+    ) -> tuple[Packed[CloudMeta], PackedRing | None]:
+        if ring_m <= 0 or tile.bounds is None:
+            return self._service.decode(body, request), None
+        return self._service.decode_with_ring(body, request, tile.bounds, ring_m)
 
     def _label(self, tile: Tile, decoded: LocalTile, rings: list[LocalRing], task: Task) -> TileResult:
         if decoded.cloud is None:
@@ -172,58 +180,66 @@ class LocalWorkers:
         with ExitStack() as stack:
             request = stack.enter_context(self._request(task.options))
             begin = time.perf_counter()
-            whole = stack.enter_context(_with_context(tile, cloud, rings, task, request))
+            whole = stack.enter_context(self._with_context(tile, cloud, rings, task, request))
             joined = time.perf_counter()
             job = self._service.submit(whole, request)
             segmentation = stack.enter_context(self._service.result(job, request).segmentation)
-            labels = arrays.unpack(segmentation.fd, segmentation.layout)["labels"]
-            summary = answers.Summary.of(unpack_cloud(cloud), labels)
             encode = time.perf_counter()
-            source = decoded.body if catalog.keeps_source(task.format, cloud.meta.format) else None
-            file = stack.enter_context(self._service.encode(task.format, cloud, segmentation, request, source))
-            written = time.perf_counter()
-            placed = answers.place(file.chunks(), task, tile)
+            file, placed = self._written(tile, decoded.body, cloud, segmentation, task, request)
             timings_ms = {"decode": decoded.decode_ms, "context": 1e3 * (joined - begin)}
-            timings_ms |= segmentation.meta.timings_ms
-            timings_ms |= {"encode": 1e3 * (written - encode), "place": 1e3 * (time.perf_counter() - written)}
+            timings_ms |= segmentation.meta.timings_ms | {"encode": 1e3 * (time.perf_counter() - encode)}
             return TileResult(
                 num_points=cloud.num_points,
                 output=task.output,
                 num_bytes=placed.num_bytes,
                 sha256=placed.sha256,
                 version=placed.version,
-                counts=summary.counts,
+                counts=file.summary.counts,
                 num_context=whole.meta.num_context,
-                reference=summary.reference,
-                agreement=summary.agreement,
+                reference=file.summary.reference,
+                agreement=file.summary.agreement,
                 refined={done.step: done.changed for done in segmentation.meta.refined},
                 warnings=list(dict.fromkeys([*whole.meta.warnings, *file.warnings])),
                 timings_ms=timings_ms,
                 worker=job.engine,
             )
 
+    def _written(
+        self,
+        tile: Tile,
+        body: Body,
+        cloud: Packed[CloudMeta],
+        segmentation: Packed[SegmentationMeta],
+        task: Task,
+        request: Request,
+    ) -> tuple[EncodedFile, target.Written]:
+        """The answer, closed, and what is in its place; a reader writes it there if that is on this machine."""
+        source = body if catalog.keeps_source(task.format, cloud.meta.format) else None
+
+        def encode(part: int | None = None) -> EncodedFile:
+            return self._service.encode(task.format, cloud, segmentation, request, source, part, sums_up=True)
+
+        if remote.scheme(task.output):
+            with encode() as file:
+                return file, answers.place(file.chunks(), task, tile)
+        with answers.appearing(task, tile) as part:
+            file = encode(part)
+        return file, target.Written(file.size, file.sha256)
+
+    def _with_context(
+        self, tile: Tile, cloud: Packed[CloudMeta], rings: list[LocalRing], task: Task, request: Request
+    ) -> Packed[CloudMeta]:
+        """The cloud with the frame of the survey and what ``rings`` hold around it; the caller's to close."""
+        if not rings or tile.bounds is None:
+            return Packed(os.dup(cloud.fd), cloud.layout, replace(cloud.meta, frame=task.frame))
+        around = [ring.cloud for ring in rings]
+        return self._service.join(cloud, around, request, tile.bounds, task.buffer_m, task.frame)
+
 
 def _check_unchanged(tile: Tile) -> None:
     """Raise BadCloud if a file of this machine changed; one from elsewhere was checked as it came."""
     if not remote.scheme(tile.path):
         files.check_version(tile)
-
-
-def _ring(tile: Tile, cloud: Packed[CloudMeta], ring_m: float, request: Request) -> LocalRing | None:
-    if ring_m <= 0 or tile.bounds is None:
-        return None
-    return LocalRing(pack_cloud(strips.ring(unpack_cloud(cloud), tile.bounds, ring_m, request.card.columns)))
-
-
-def _with_context(
-    tile: Tile, cloud: Packed[CloudMeta], rings: list[LocalRing], task: Task, request: Request
-) -> Packed[CloudMeta]:
-    """The cloud with the frame of the survey and what ``rings`` hold around it; the caller's to close."""
-    if not rings or tile.bounds is None:
-        return Packed(os.dup(cloud.fd), cloud.layout, replace(cloud.meta, frame=task.frame))
-    neighbours = [unpack_cloud(ring.cloud) for ring in rings]
-    columns = request.card.columns
-    return pack_cloud(strips.joined(unpack_cloud(cloud), neighbours, tile.bounds, task.buffer_m, columns, task.frame))
 
 
 def _copied(tile: Tile, body: Body, task: Task) -> TileResult:

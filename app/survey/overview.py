@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from app.clouds.cloud import Bounds
 from app.errors import shortened
 from app.survey.row import Row, State
-from app.survey.tile import Bounds
 
 MOST_CELLS = 10_000  # rectangles of all maps; of more tiles some share one
 MOST_MAPS = 12

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from app.clouds.cloud import Bounds
 from app.clouds.las_file import LasFile, head, parse
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, EVLR_HEADER, LASZIP, Record, new_vlr
 from app.clouds.records import column
 from app.survey import files
-from app.survey.tile import Bounds, Tile
+from app.survey.tile import Tile
 
 MAX_VLR_BYTES = 0xFFFF
 WAVEFORMS = ("LASF_Spec", 65535)

@@ -20,13 +20,14 @@ import lazrs
 import numpy as np
 
 from app.clouds import laz
+from app.clouds.cloud import Bounds
 from app.clouds.las_file import LasFile
 from app.diagnostics.machine import usable_cores
 from app.errors import TooLarge
 from app.survey import ahead, cuts
 from app.survey.cuts import Cuts
 from app.survey.piece_file import PieceFile, horizontal, opened
-from app.survey.tile import Bounds, Tile
+from app.survey.tile import Tile
 
 PART_POINTS = 1 << 18  # read at a time by each thread
 MAX_THREADS = 16

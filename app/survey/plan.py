@@ -11,13 +11,14 @@ from string import Formatter
 import numpy as np
 
 from app.clouds.catalog import FORMATS, WRITERS, stem, written_as
+from app.clouds.cloud import Bounds
 from app.errors import BadRequest, Forbidden, NotFound
 from app.options import Options
 from app.survey import ahead, files, remote
 from app.survey.index import Index, index
 from app.survey.manifest import Manifest
 from app.survey.row import Row, State
-from app.survey.tile import Bounds, Tile
+from app.survey.tile import Tile
 from app.survey.workers import Model
 
 FALLBACK = "laz"  # for formats that are not written

@@ -14,15 +14,15 @@ from uuid import uuid4
 import ray
 from ray.exceptions import RayError
 
+from app.clouds import strips
 from app.clouds.cloud import Cloud
-from app.engine.packed import pack_cloud, unpack_cloud
+from app.clouds.strips import Window
+from app.engine.packed import PackedRing, pack_cloud, unpack_cloud
 from app.engine.service import Service
 from app.errors import NotReady, Problem
 from app.options import Options
 from app.settings import Settings
-from app.survey import strips
 from app.survey.local import LocalRing, LocalTile, LocalWorkers
-from app.survey.strips import Window
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, Model, Task, TileResult
 
@@ -133,13 +133,15 @@ class RayActor:
         window = strips.window(asked.tile.bounds, asked.task.buffer_m, decoded.cloud.meta.units)
         others = {}
         for key, strip in fetched([ring for ring in asked.rings if ring[0] != self._name], window):
-            others[key] = LocalRing(stack.enter_context(pack_cloud(strip)))
+            packed = stack.enter_context(pack_cloud(strip))
+            others[key] = LocalRing(PackedRing(packed.fd, packed.layout, packed.meta))
         return [others.get(key) or self._rings[key] for _, key in asked.rings]
 
     @ray.method(concurrency_group=STRIPS)
     def strips(self, keys: Sequence[str], window: Window) -> list[Cloud]:
         """What the rings kept as ``keys`` have in ``window``."""
-        return [strips.within(unpack_cloud(self._rings[key].cloud), window) for key in keys]
+        rings = [self._rings[key].cloud for key in keys]
+        return [strips.within(unpack_cloud(ring), window, ring.inner) for ring in rings]
 
     def drop(self, keys: Sequence[str]) -> None:
         """Give the memory of tiles and rings back."""

@@ -6,7 +6,8 @@ from enum import Enum
 
 import orjson
 
-from app.survey.tile import Bounds, Tile
+from app.clouds.cloud import Bounds
+from app.survey.tile import Tile
 
 PLACED = ("min_x", "min_y", "min_z", "max_x", "max_y", "max_z")
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.clouds.strips import ring_width
 from app.errors import NoRoom, NotReady, Problem
 from app.survey.answers import PARTIAL
 from app.survey.kept import Kept
@@ -22,7 +23,6 @@ from app.survey.plan import Plan
 from app.survey.progress import Progress
 from app.survey.retries import Retries
 from app.survey.row import State
-from app.survey.strips import ring_width
 from app.survey.tile import Tile
 from app.survey.workers import DecodedTile, Ring, Task, TileResult, Workers
 

@@ -65,7 +65,9 @@ def write(
         if stat.num_bytes != counted.num_bytes:
             raise NotReady(f"{path} has {stat.num_bytes:,} bytes after {counted.num_bytes:,} were written.")
         return Written(counted.num_bytes, counted.digest.hexdigest(), stat.version)
-    _write_here(Path(path), counted, Path(partial) if partial else Path(path).parent, check, is_passing)
+    how = Path(path), Path(partial or Path(path).parent), check
+    with appearing(*how, is_passing=is_passing) as fd, open(fd, "wb", closefd=False) as file:
+        file.writelines(counted)
     return Written(counted.num_bytes, counted.digest.hexdigest())
 
 
@@ -108,18 +110,21 @@ class _Counted:
             yield chunk
 
 
-def _write_here(
-    target: Path, chunks: Iterable[bytes], folder: Path, check: Callable[[], None], is_passing: bool
-) -> None:
+@contextmanager
+def appearing(
+    target: Path, folder: Path, check: Callable[[], None] = unchecked, *, is_passing: bool = False
+) -> Iterator[int]:
+    """The descriptor of an empty file, to be written, which is ``target`` at the end of the context, as ``write`` says.
+
+    OSErrors of who writes it become what ``write`` raises, too.
+    """
     part = folder / f".{uuid4().hex}"
     with _explained(target):
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
+                yield file.fileno()
                 if not is_passing:
                     os.fsync(file.fileno())
             check()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-Bounds = tuple[float, float, float, float, float, float]
+from app.clouds.cloud import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import Any
 
 import orjson
 
+from app.clouds.cloud import Bounds
 from app.clouds.crs import system_of
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile
 from app.errors import Problem
 from app.survey import ahead, files, headers, remote, target
-from app.survey.tile import Bounds, Tile
+from app.survey.tile import Tile
 
 STAC_VERSION = "1.0.0"
 EXTENSIONS = (

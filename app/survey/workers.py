@@ -8,9 +8,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from app.clouds.cloud import Bounds
 from app.errors import Problem
 from app.options import Options
-from app.survey.tile import Bounds, Tile
+from app.survey.tile import Tile
 
 
 class WorkerLost(Problem):

@@ -15,7 +15,7 @@ import pytest
 
 from app.clouds import formats
 from app.errors import TooLarge
-from tests.clouds.las_samples import las_data
+from tests.clouds.las_samples import las_bytes, las_data
 
 N = 250_000
 SLACK_BYTES = 12 << 20  # what libraries take once
@@ -191,6 +191,23 @@ def test_columns_that_nobody_wants_are_neither_unpacked_nor_counted():
     bound = formats.read(data, columns=("intensity:e5",), keep=())
     assert bound.intensity is not None
     assert not bound.intensity.any()
+
+
+@pytest.mark.parametrize(
+    ("output", "is_kept"),
+    [("", False), ("json", False), ("las", False), ("laz", False), ("copc", False), ("ply", True)],
+)
+def test_columns_that_nobody_wants_are_kept_for_answers_that_are_made_of_them(output, is_kept):
+    data = memoryview(las_bytes(True, point_format=6))
+    how = {"keep": (), "output": output}
+    assert ("gps_time" in formats.read(data, **how).extra) == is_kept
+    assert ("gps_time" in formats.read(data, **how | {"keep": ("gps_time",)}).extra) is True
+    assert "gps_time" in formats.read(data, **how | {"keep": None}).extra
+    assert "classification" in formats.read(data, **how).extra
+    needed = formats.reading_needs(data, keep=None if is_kept else ())
+    assert formats.reading_needs(data, **how) == needed
+    head = ply("ascii", b"1 2 3 4 5 6 7\n").replace(b"element vertex %d" % N, b"element vertex 1")
+    assert ("quality" in formats.read(memoryview(head), **how).extra) == (output in ("las", "laz", "copc", "ply"))
 
 
 def test_more_points_than_are_taken_are_too_many_at_once():

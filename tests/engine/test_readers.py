@@ -1,3 +1,5 @@
+import fcntl
+import hashlib
 import io
 import os
 import resource
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from app.clouds.cloud import ClassInfo, Segmentation, SegmentationMeta
+from app.clouds.summary import Summary
 from app.engine import channel, reader_process
 from app.engine.body import Body, Storage
 from app.engine.channel import Channel
@@ -65,7 +68,8 @@ def become_ready(pool: ReaderPool) -> None:
 
 
 def decode(pool: ReaderPool, body: Body, timeout_s: float = 60.0, max_points: int = MAX_POINTS, **options) -> Packed:
-    return pool.run(DecodeRequest(body, Options(**options), max_points), within(timeout_s))
+    cloud, _ = pool.run(DecodeRequest(body, Options(**options), max_points), within(timeout_s))
+    return cloud
 
 
 def num_points(pool: ReaderPool, data: bytes, timeout_s: float = 60.0, **options) -> int:
@@ -138,7 +142,11 @@ def test_answer_that_no_message_can_hold_ends_no_process(monkeypatch):
     before = num_open_files()
     with body_of(npy_bytes()) as body:
         ours.send(Decode(Options(), MAX_POINTS), [body.fd])
-        monkeypatch.setattr(reader_process, "decode", lambda request, fd: (Failure(422, "x" * 900), [os.dup(fd)], None))
+
+        def fail(request, fds):
+            return Failure(422, "x" * 900), [os.dup(fds[0])], None
+
+        monkeypatch.setitem(reader_process.HANDLERS, Decode, fail)
         monkeypatch.setattr(channel, "MAX_MESSAGE_BYTES", 900)
         reader_process.serve(theirs, 100)
     answer, fds = ours.receive(within(10).at_s)
@@ -366,6 +374,42 @@ def test_answer_is_written_with_or_without_the_source(pool):
             assert (b"keep me" in content) == (output == "ply")
 
 
+@pytest.fixture
+def answer(pool):
+    """A cloud of three points and labels for it."""
+    classes = [ClassInfo(0, "a", (1, 2, 3)), ClassInfo(1, "b", (4, 5, 6))]
+    segmentation = Segmentation(np.array([0, 1, 1], np.int32), SegmentationMeta(classes))
+    with body_of(npy_bytes(3)) as body, decode(pool, body) as cloud, pack_segmentation(segmentation) as packed:
+        yield cloud, packed
+
+
+def test_answer_is_written_into_a_file_of_who_asks_and_summed_up(pool, answer, tmp_path):
+    with pool.run(EncodeRequest("json", *answer), within(60)) as file:
+        expected = b"".join(file.chunks())
+        assert (file.sha256, file.summary) == ("", Summary())
+    with (tmp_path / "answer").open("w+b") as target:
+        target.write(bytes(10 * len(expected)))  # of a process that was lost over it
+        target.flush()
+        before = num_open_files()
+        with pool.run(EncodeRequest("json", *answer, target=target.fileno(), sums_up=True), within(60)) as file:
+            assert (file.fd, file.size, file.media_type) == (-1, len(expected), "application/json")
+        assert num_open_files() == before
+    assert (tmp_path / "answer").read_bytes() == expected
+    assert file.sha256 == hashlib.sha256(expected).hexdigest()
+    assert file.summary == Summary({0: 1, 1: 2})
+
+
+def test_file_that_cannot_be_written_is_an_error_of_who_asks_and_costs_no_process(pool, answer):
+    full = os.memfd_create("full", os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(full, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+    pids = pool.pids
+    with pytest.raises(PermissionError):
+        pool.run(EncodeRequest("json", *answer, target=full, sums_up=True), within(60))
+    os.close(full)
+    assert num_points(pool, npy_bytes()) == 500
+    assert pool.pids == pids
+
+
 def test_readers_outlive_the_thread_that_started_them(settings):
     pool = ReaderPool(settings, settings.reader_memory_mib or 4096)
     thread = threading.Thread(target=pool.start)
@@ -400,7 +444,7 @@ pool.start()
 print(pool.pids[0], flush=True)
 with Body.from_stream(open(sys.argv[1], "rb"), 1 << 30, Storage(1 << 30)) as body:
     while True:
-        pool.run(DecodeRequest(body, Options(filename="a.xyz"), 10**9), Deadline.after(60)).close()
+        pool.run(DecodeRequest(body, Options(filename="a.xyz"), 10**9), Deadline.after(60))[0].close()
 """
     (tmp_path / "long.xyz").write_bytes(LONG_TEXT)
     command = [sys.executable, "-c", script, str(tmp_path / "long.xyz")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from app.clouds.cloud import Cloud
 from app.engine.answer import Answer
 from app.engine.budget import MemoryBudget
 from app.engine.deadline import Deadline
-from app.engine.packed import pack_cloud
+from app.engine.packed import pack_cloud, unpack_cloud
 from app.engine.request_memory import POINT_BYTES, RequestMemory
 from app.engine.service import Service
 from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, NotFound, NotReady, Problem, TooLarge
 from app.options import Options
 from app.refine.steps import STEPS
 from app.settings import Settings
+from tests.engine import test_joining
 from tests.engine.engine_samples import (
     EXPERIMENT,
     body_of,
@@ -330,3 +332,16 @@ time.sleep(600)
 def test_process_stays_free_of_what_it_must_not_import(module, unwanted):
     code = f"import sys, {module}; sys.exit(bool({unwanted!r} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_of_more_rings_than_a_message_takes_all_are_joined(service, monkeypatch):
+    monkeypatch.setattr("app.engine.service.MAX_RINGS", 2)
+    places = (40, -40, 33, -33, 20)
+    rings = [test_joining.ring(test_joining.tile(west_m, seed), west_m) for seed, west_m in enumerate(places)]
+    cloud = test_joining.tile()
+    before = num_open_files()
+    with service.request(Options()) as request, pack_cloud(cloud) as packed:
+        request = replace(request, card=replace(request.card, columns=[*test_joining.COLUMNS]))
+        with service.join(packed, rings, request, test_joining.box(0), 5.0, test_joining.FRAME) as whole:
+            test_joining.assert_same(unpack_cloud(whole), test_joining.join(cloud, rings)[1])
+    assert num_open_files() == before

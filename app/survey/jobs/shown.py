@@ -45,7 +45,7 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
         body = stack.enter_context(files.open_local(place, storage))
         asked = replace(own, output=format, format=None, filename=name)
         request = stack.enter_context(service.request(asked))
-        packed = stack.enter_context(service.decode(body, request))
+        packed = stack.enter_context(service.decode(body, request, all_columns=True))
         request.memory.segmenting(packed)
         cloud = unpack_cloud(packed)
         meta = SegmentationMeta(

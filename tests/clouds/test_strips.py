@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.clouds import strips
 from app.clouds.cloud import Cloud
 from app.clouds.units import DEGREE, METRE, Unit, Units, length
 from app.options import Options
 from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
-from app.survey import strips
 from tests.pipeline.pipeline_samples import make_network, make_terrain
 from tests.pipeline.test_frame import AT, aerial_procedure
 
