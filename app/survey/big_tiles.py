@@ -142,7 +142,8 @@ class BigTiles:
             whole.kept_nodes(big.cut)  # or there is none, which better shows now
         folder = Path(big.cut.block_of).parent
         begin = time.perf_counter()
-        with ThreadPoolExecutor(max(1, self.capacity.labels), "piece") as pool:
+        at_once = self.capacity.labels + self.capacity.decodes  # as many as the driver has of other tiles
+        with ThreadPoolExecutor(max(1, at_once), "piece") as pool:
             asked = [
                 pool.submit(self._piece, big.cut, number, rings, task, folder) for number in range(len(big.cut.pieces))
             ]

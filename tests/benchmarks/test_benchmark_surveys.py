@@ -1,5 +1,6 @@
 """The measurements of surveys, as trials: cut files, pieces of large ones, and the driver."""
 
+import re
 import subprocess
 import sys
 
@@ -36,6 +37,18 @@ def test_survey_pieces_puts_together_what_it_cut(tmp_path):
     assert row[0] == "50,000"
     assert int(row[1]) >= 3
     assert not list(tmp_path.iterdir())
+
+
+def test_billion_labels_one_file_in_pieces_and_knows_what_its_answer_must_be(tmp_path):
+    sizes = ("--points", 100_000, "--tile-points", 20_000, "--tiles", 2, "--places", 1, "--memory-mib", 1200)
+    (row,) = rows("billion", *sizes, "--folder", tmp_path, "--output", tmp_path)
+    points, with_context = (int(cell.replace(",", "")) for cell in row[:2])
+    assert 100_000 <= points < with_context < 6 * points
+    assert 0.3 < float(row[4]) < 1.2
+    notes = (tmp_path / "billion.md").read_text()
+    (share,) = re.findall(r"At 1 places ([\d.]+)% of them", notes)
+    assert float(share) > 97
+    assert [path.name for path in tmp_path.iterdir()] == ["billion.md"]
 
 
 def test_survey_strips_are_less_than_the_rings_that_they_are_cut_from():
