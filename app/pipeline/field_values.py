@@ -36,7 +36,8 @@ def _energy(predictions: Predictions) -> Tensor:
 def _agreement(predictions: Predictions) -> Tensor:
     if predictions.votes is None:
         return predictions.probabilities.new_empty(0)
-    return predictions.votes.gather(1, predictions.best[:, None])[:, 0].float() / predictions.passes
+    ours = predictions.votes.gather(1, predictions.best[:, None])[:, 0]
+    return ours.float() / predictions.votes.sum(1)  # a pass that could not use a point has no vote on it
 
 
 MADE: dict[str, Callable[[Predictions], Tensor]] = {

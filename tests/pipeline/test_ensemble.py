@@ -78,6 +78,21 @@ def test_what_one_model_cannot_use_has_what_the_other_says():
     np.testing.assert_array_equal(nothing.labels, np.full(4, -1))
 
 
+def test_agreement_is_among_the_views_that_could_use_a_point():
+    cloud, members = make_terrain(), make_members(transform=[NEAREST, *make_procedure().transform])
+    options = Options(mode="vote", fields=("agreement",))
+    first, second = (member.segment(cloud, options) for member in members)
+    found = together(members).segment(cloud, options).fields["agreement"]
+    is_left_out = second.labels == -1
+    assert is_left_out.sum() == 1000
+    np.testing.assert_array_equal(found[is_left_out], first.fields["agreement"][is_left_out])
+    assert first.fields["agreement"][is_left_out].max() == 1
+    both = members[0].segment(cloud, options).labels == second.labels
+    both &= ~is_left_out & (first.fields["agreement"] == 1) & (second.fields["agreement"] == 1)
+    assert both.any()
+    np.testing.assert_array_equal(found[both], np.ones(both.sum(), np.float32))
+
+
 def test_steps_refine_the_means():
     cloud, members = make_terrain(), make_members()
     plain = together(members).segment(cloud, Options(fields=FIELDS))
