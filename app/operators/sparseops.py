@@ -34,6 +34,15 @@ def _grid_arguments(generator: Generator, number: int) -> Arguments:
     return {"coord": coord, "grid_size": 0.1, "hash_type": "ravel"}
 
 
+def _component_arguments(generator: Generator, number: int) -> Arguments:
+    """Voxels that have up to three of four labels each."""
+    neighbours = sparseops.submanifold_map(_voxels(generator, number), 3).forwards[:13].contiguous()
+    has_label = torch.rand(neighbours.shape[1], 4, generator=generator).argsort(1) < torch.arange(4)
+    has_label = has_label[:, torch.randperm(4, generator=generator)]
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), has_label.sum(1).cumsum(0)])
+    return {"neighbours": neighbours, "offsets": offsets, "labels": has_label.nonzero()[:, 1].contiguous()}
+
+
 def _conv_arguments(generator: Generator, number: int, kind: str) -> Arguments:
     coords = _voxels(generator, number)
     kernel_map = sparseops.submanifold_map(coords, 3) if kind == "submanifold" else sparseops.strided_map(coords)[1]
@@ -147,6 +156,7 @@ OPERATORS = [
         lambda result, given: result.forwards,
         linear=False,
     ),
+    _operator("connected_components", _component_arguments, expected.connected_components, linear=False),
     _operator(
         "strided_map",
         _coords,

@@ -30,6 +30,20 @@ def submanifold_map(given: Arguments) -> Tensor:
     return torch.where(equal.any(2), rows, -1)
 
 
+def connected_components(given: Arguments) -> Tensor:
+    """The lowest node of each component."""
+    neighbours, labels, number = given["neighbours"], given["labels"], len(given["labels"])
+    place = torch.repeat_interleave(given["offsets"].diff())
+    meets = (neighbours[:, place, None] == place).any(0) & (labels[:, None] == labels)
+    meets |= meets.t() | torch.eye(number, dtype=torch.bool, device=labels.device)
+    lowest = torch.arange(number, device=labels.device)
+    while True:
+        further = torch.where(meets, lowest, number).amin(1)
+        if torch.equal(further, lowest):
+            return lowest
+        lowest = further
+
+
 def strided_map(given: Arguments) -> Any:
     """The halved voxels, their eight children, and the parent of each voxel at its offset."""
     coords = given["coords"]

@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
-from sparseops import COORD_LIMIT, grid_sample, submanifold_map
+from sparseops import COORD_LIMIT, connected_components, grid_sample, submanifold_map
 from torch import Tensor
 
 FINEST_EDGE_M = 2.0**-9
@@ -75,57 +74,44 @@ class Cells:
         counts = self.counts.new_zeros(len(keys)).index_add_(0, of_cube, self.counts)
         return Cells(self.edge_m, places, of_cube.index_select(0, self.of_point), counts)
 
-    @cached_property
     def around(self) -> Tensor:
-        """int32 (27, V), the cubes beside each one, itself at 13; -1 where there is none."""
-        return beside(self.places, torch.zeros_like(self.counts))
+        """int32 (27, V), the cubes beside each one, itself at 13; -1 where there is none. Of a grid wider than
+        ``COORD_LIMIT``, even without what is empty, what lies beyond meets nothing."""
+        coords = self.places.new_zeros((len(self.places), 4))  # of one batch
+        for axis, along in enumerate(self.places.unbind(1), 1):
+            coords[:, axis] = _fitted(along)
+        if not len(coords) or int(coords.amax()) < COORD_LIMIT:
+            return submanifold_map(coords, 3).forwards
+        around = torch.full((27, len(coords)), -1, dtype=torch.int32, device=coords.device)
+        around[13] = torch.arange(len(coords), device=coords.device)
+        rows = (coords < COORD_LIMIT).all(1).nonzero().flatten()
+        found = submanifold_map(coords[rows], 3).forwards
+        around[:, rows] = torch.where(found >= 0, rows[found.long()].int(), -1)
+        return around
 
     def sums_around(self, values: Tensor) -> Tensor:
         """The sums (V,) of ``values`` int64 (V,) over each cube and those beside it."""
         padded = torch.cat([values, values.new_zeros(1)])
         total = torch.zeros_like(values)
-        for row in self.around:
+        for row in self.around():
             total += padded[row.long()]
         return total
 
 
-def beside(places: Tensor, group: Tensor) -> Tensor:
-    """int32 (27, V), for cubes at ``places`` int64 (V, 3) those beside them of the same ``group`` int64 (V,); -1 for
-    none. Of a grid wider than ``COORD_LIMIT``, even without what is empty, what lies beyond meets nothing."""
-    near = torch.stack([_fitted(axis) for axis in places.unbind(1)], 1)
-    inside = (near < COORD_LIMIT).all(1)
-    if bool(inside.all()):
-        return submanifold_map(torch.cat([group[:, None], near], 1), 3).forwards
-    around = group.new_full((27, len(group)), -1, dtype=torch.int32)
-    rows = inside.nonzero().flatten()
-    found = beside(places[rows], group[rows])
-    around[13] = torch.arange(len(group), device=group.device)
-    around[:, rows] = torch.where(found >= 0, rows[found.long()].int(), -1)
-    return around
+def pieces(around: Tensor, offsets: Tensor, labels: Tensor) -> Tensor:
+    """int64 (M,), the lowest of all nodes that hang together with each one, by cubes ``around`` int32 (27, V).
 
-
-def piece_sizes(cells: Cells) -> tuple[Tensor, Tensor]:
-    """The piece of each cube, as ``pieces`` says it, and how many points it holds, both int64 (V,)."""
-    piece = pieces(cells.around)
-    return piece, torch.zeros_like(cells.counts).index_add_(0, piece, cells.counts)[piece]
-
-
-def pieces(around: Tensor) -> Tensor:
-    """int64 (V,), the lowest of all cubes that hang together with each one by ``around`` int32 (27, V).
-
-    In each round every piece joins the lowest piece beside it, and the chains that this makes are followed to their
-    ends, so rounds are few however long a piece is.
+    A node is what one cube has of one label: cube v has the nodes ``offsets[v]`` to ``offsets[v + 1]``, int64 (V + 1,),
+    of ``labels`` int64 (M,), ascending in each cube.
     """
-    lowest = _followed(torch.where(around < 0, around.shape[1], around).amin(0).long())
-    offset, ours = (around[:13] >= 0).nonzero().unbind(1)  # the other half says the same the other way round
-    theirs = around[offset, ours].long()
-    while True:
-        one, other = lowest[ours], lowest[theirs]
-        is_open = one != other
-        ours, theirs, one, other = ours[is_open], theirs[is_open], one[is_open], other[is_open]
-        if not len(ours):
-            return lowest
-        lowest = _followed(lowest.scatter_reduce_(0, torch.maximum(one, other), torch.minimum(one, other), "amin"))
+    return connected_components(around[:13], offsets, labels)  # the other half says the same the other way round
+
+
+def piece_sizes(around: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest cube of the piece that each cube belongs to, and the sum of ``counts`` int64 (V,) of that, int64 (V,),
+    by cubes ``around`` int32 (27, V)."""
+    piece = pieces(around, torch.arange(len(counts) + 1, device=counts.device), torch.zeros_like(counts))
+    return piece, torch.zeros_like(counts).index_add_(0, piece, counts).index_select(0, piece)
 
 
 def edge_holding(xyz: Tensor, num_points: int) -> float:
@@ -153,13 +139,6 @@ def _mean_of_squares(xyz: Tensor, low: Tensor, high: Tensor, edge_m: float) -> f
         return len(xyz) / len(squares.unique())
     taken = torch.zeros(columns * rows, dtype=torch.bool, device=xyz.device)
     return len(xyz) / int(taken.index_fill_(0, squares, True).count_nonzero())
-
-
-def _followed(lower: Tensor) -> Tensor:
-    """int64 (V,), where each cube ends that goes on to ``lower`` int64 (V,), to the one of that, and so on."""
-    while not torch.equal(further := lower[lower], lower):
-        lower = further
-    return lower
 
 
 def _fitted(places: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from app.clouds.asprs import HIGH_NOISE, LOW_NOISE
 from app.options import Options
 
-from .cells import Cells, piece_sizes
+from .cells import Cells, edge_holding, piece_sizes
 from .scene import Scene
 
 UNIT_POINTS = 4
@@ -39,10 +39,10 @@ def find_noise(xyz: Tensor) -> tuple[Tensor, Tensor]:
     if not len(xyz):
         none = torch.zeros(0, dtype=torch.bool, device=xyz.device)
         return none, none
-    near = Cells.holding(xyz, UNIT_POINTS).doubled()
+    near = Cells.of(xyz, 2 * edge_holding(xyz, UNIT_POINTS))
     far = near.doubled()
     z = xyz[:, 2]
-    piece, size = piece_sizes(near)
+    piece, size = piece_sizes(near.around(), near.counts)
     is_loose = (size <= MOST_BURIED_POINTS)[near.of_point]
     lowest_far = _lowest_around(z, far, is_loose)
     top = z.new_full((len(piece),), -torch.inf)
@@ -56,11 +56,13 @@ def find_noise(xyz: Tensor) -> tuple[Tensor, Tensor]:
 
 def _hang(cells: Cells) -> Tensor:
     """bool (P,), whether each point belongs to a small piece that hangs among few others."""
-    _, size = piece_sizes(cells)
+    around = cells.around()
+    _, size = piece_sizes(around, cells.counts)
     is_small = size <= MOST_POINTS
     is_held = torch.cat([~is_small, is_small.new_zeros(1)])
-    below = cells.around.view(3, 3, 3, -1)[:, :, 0].flatten(0, 1).long()
-    hangs = ~is_held[below].any(0)
+    hangs = torch.ones_like(is_small)
+    for below in around.view(9, 3, -1)[:, 0]:
+        hangs &= ~is_held[below.long()]
     slabs = cells.merged(SLAB, 1)
     hanging = torch.zeros_like(slabs.counts).index_add_(0, slabs.of_point, cells.counts * hangs)
     is_lonely = (slabs.sums_around(hanging) <= MOST_HANGING)[slabs.of_point]
@@ -74,6 +76,6 @@ def _lowest_around(z: Tensor, cells: Cells, left_out: Tensor) -> Tensor:
     lowest = z.new_full((len(columns.counts) + 1,), torch.inf)
     lowest[:-1].scatter_reduce_(0, columns.of_point, z.masked_fill(left_out, torch.inf), "amin")
     least = lowest[:-1].clone()
-    for row in columns.around:
+    for row in columns.around():
         least = torch.minimum(least, lowest[row.long()])
     return least[columns.of_point]

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from app.options import Options
 
-from .cells import Cells, beside, pieces
+from .cells import Cells, pieces
 from .scene import Scene
 
 UNIT_POINTS = 4
@@ -34,15 +35,16 @@ def sieved(xyz: Tensor, labels: Tensor, least_points: int, least_m2: float = 0.0
         return_inverse=True, return_counts=True
     )  # a node is what one cube has of one label; nodes are sorted by cube
     cube = keys.div(span, rounding_mode="floor")
-    known, label = (keys - cube * span).unique(return_inverse=True)
-    piece = pieces(beside(cells.places.index_select(0, cube), label))
+    label = keys - cube * span
+    offsets = pad(cube.bincount(minlength=len(cells.places)).cumsum(0), (1, 0))
+    around = cells.around()
+    piece = pieces(around, offsets, label)
     is_small = torch.zeros_like(counts).index_add_(0, piece, counts) < least_points
     if least_m2:
         is_small |= _areas_m2(cells, cube, piece) < least_m2
-    is_small = is_small[piece]
     if bool(is_small.any()):
-        label = _taken_up(cells.around, cube, label, counts, piece, is_small, len(known))
-    return (known[label] + first)[node_of_point]
+        label = _taken_up(around, cube, offsets, label, counts, piece, is_small)
+    return (label + first).index_select(0, node_of_point)
 
 
 def _areas_m2(cells: Cells, cube: Tensor, piece: Tensor) -> Tensor:
@@ -53,36 +55,40 @@ def _areas_m2(cells: Cells, cube: Tensor, piece: Tensor) -> Tensor:
 
 
 def _taken_up(
-    around: Tensor, cube: Tensor, label: Tensor, counts: Tensor, piece: Tensor, is_small: Tensor, num_labels: int
+    around: Tensor, cube: Tensor, offsets: Tensor, label: Tensor, counts: Tensor, piece: Tensor, is_small: Tensor
 ) -> Tensor:
-    """``label`` (M,) of the nodes, those of small pieces replaced where a piece that is not small is beside them."""
-    touching, touched = _contacts(around, cube, is_small.nonzero().flatten())
+    """``label`` (M,) of the nodes, those of small pieces replaced where a piece that is not small is beside them.
+
+    ``is_small`` says it at the first node of each piece.
+    """
+    touching, touched = _contacts(around, cube, offsets, is_small[piece].nonzero().flatten())
     pairs = (piece[touching] * len(cube) + touched).unique()  # each node once, however many of the piece touch it
-    ours, theirs = pairs.div(len(cube), rounding_mode="floor"), pairs % len(cube)
-    label, is_small = label.clone(), is_small.clone()
+    ours, touched = pairs.div(len(cube), rounding_mode="floor"), pairs % len(cube)
+    theirs, weight = piece[touched], counts[touched]
+    known = label[theirs].unique()
+    ranks = torch.arange(len(known), device=label.device)
+    label = label.clone()  # from now on read at the first node of a piece
     while True:
         is_open = is_small[ours]
-        ours, theirs = ours[is_open], theirs[is_open]
+        ours, theirs, weight = ours[is_open], theirs[is_open], weight[is_open]
         is_vote = ~is_small[theirs]
         if not bool(is_vote.any()):
-            return label
-        voting, place = ours[is_vote].unique(return_inverse=True)
-        votes = counts.new_zeros(len(voting) * num_labels)
-        votes.index_add_(0, place * num_labels + label[theirs[is_vote]], counts[theirs[is_vote]])
-        ranks = votes.view(-1, num_labels) * num_labels + torch.arange(num_labels, device=votes.device).flip(0)
-        winner = num_labels - 1 - ranks.amax(1) % num_labels
-        new = torch.full_like(label, -1).index_copy_(0, voting, winner)[piece]
-        label = torch.where(new >= 0, new, label)
-        is_small &= new < 0
+            return label[piece]
+        voting, place = ours[is_vote].unique_consecutive(return_inverse=True)
+        votes = weight.new_zeros(len(voting) * len(known))
+        elected = torch.searchsorted(known, label[theirs[is_vote]])
+        votes.index_add_(0, place * len(known) + elected, weight[is_vote])
+        winner = (votes.view(-1, len(known)) * len(known) + ranks.flip(0)).amax(1) % len(known)
+        label[voting] = known[len(known) - 1 - winner]
+        is_small = is_small.index_fill(0, voting, False)
 
 
-def _contacts(around: Tensor, cube: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def _contacts(around: Tensor, cube: Tensor, offsets: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """Every pair of one of ``nodes`` and a node in its cube or in one beside it."""
-    begins = torch.searchsorted(cube, torch.arange(around.shape[1] + 1, device=cube.device))
     beside_it = around[:, cube[nodes]].long()  # (27, S)
     offset, place = (beside_it >= 0).nonzero().unbind(1)
     near = beside_it[offset, place]
-    number = begins[near + 1] - begins[near]
+    number = offsets[near + 1] - offsets[near]
     ends = number.cumsum(0)
     within = torch.arange(int(number.sum()), device=cube.device) - (ends - number).repeat_interleave(number)
-    return nodes[place].repeat_interleave(number), begins[near].repeat_interleave(number) + within
+    return nodes[place].repeat_interleave(number), offsets[near].repeat_interleave(number) + within

@@ -1,5 +1,6 @@
 """``smooth``: the probabilities of a row become the mean of those of the rows around it."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,7 @@ from app.options import Options
 from .scene import Scene
 
 MAX_NEIGHBOURS = 64
+FEW = 16  # are looked for first where a radius says how many count
 STEP_SCALE_M = 0.2  # of height
 COLOR_SCALE = 30.0  # of 255, over all three channels
 TURN_SCALE = 0.1  # of 1 - cos between normals: half the weight at 21 degrees
@@ -52,21 +54,43 @@ def smoothed(
     """
     if not len(coord):
         return probabilities
-    number = min(neighbours, MAX_NEIGHBOURS, len(coord))
-    rows, distance_m = knn_query(number, coord.contiguous(), torch.full((1,), len(coord), device=coord.device))
     colors = None if colors is None else colors.float()
-    total, weights = probabilities.clone(), probabilities.new_ones((len(coord), 1))
-    for place in range(number):
-        check_cancelled()
-        row = rows[:, place].long()
-        is_other = row != torch.arange(len(row), device=row.device)
-        weight = (is_other & (row >= 0) & (distance_m[:, place] <= radius_m)).float()
-        row = row.clamp_(min=0)
-        weight *= (coord[row, 2] - coord[:, 2]).square_().div_(-2 * STEP_SCALE_M**2).exp_()
-        if colors is not None:
-            weight *= (colors[row] - colors).square_().sum(1).div_(-2 * COLOR_SCALE**2).exp_()
-        if normals is not None:
-            weight *= (normals[row] * normals).sum(1).abs_().clamp_(max=1).sub_(1).div_(TURN_SCALE).exp_()
-        total.addcmul_(probabilities[row], weight[:, None])
-        weights += weight[:, None]
-    return total.div_(weights)
+    mean = torch.empty_like(probabilities)
+    for rows, near, distance_m in _neighbours(
+        coord.contiguous(), min(neighbours, MAX_NEIGHBOURS, len(coord)), radius_m
+    ):
+        number = torch.searchsorted(distance_m, distance_m.new_full((len(rows), 1), radius_m), right=True)[:, 0]
+        order = number.argsort(descending=True, stable=True)  # so that those with one more are the first
+        ends = (len(rows) - number.bincount(minlength=near.shape[1] + 1).cumsum(0)).tolist()  # waits for the device
+        rows = rows[order]
+        total, weights = probabilities[rows], probabilities.new_ones((len(rows), 1))
+        z = coord[rows, 2]
+        own_colors, own_normals = (None if each is None else each[rows] for each in (colors, normals))
+        for place, end in enumerate(ends[:-1]):
+            check_cancelled()
+            theirs = near[order[:end], place].long()
+            weight = (theirs != rows[:end]).float()
+            weight *= (coord[theirs, 2] - z[:end]).square_().div_(-2 * STEP_SCALE_M**2).exp_()
+            if colors is not None and own_colors is not None:
+                weight *= (colors[theirs] - own_colors[:end]).square_().sum(1).div_(-2 * COLOR_SCALE**2).exp_()
+            if normals is not None and own_normals is not None:
+                turned = (normals[theirs] * own_normals[:end]).sum(1).abs_().clamp_(max=1)
+                weight *= turned.sub_(1).div_(TURN_SCALE).exp_()
+            total[:end].addcmul_(probabilities[theirs], weight[:, None])
+            weights[:end] += weight[:, None]
+        mean[rows] = total.div_(weights)
+    return mean
+
+
+def _neighbours(coord: Tensor, number: int, radius_m: float) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Parts of the rows of ``coord`` (R, 3): int64 (S,), the nearest rows of each (S, K), nearest first, and how far
+    they are (S, K). K is ``number``, or less where no more are within ``radius_m``."""
+    rows, ends = torch.arange(len(coord), device=coord.device), torch.full((1,), len(coord), device=coord.device)
+    if number > FEW and math.isfinite(radius_m):
+        near, distance_m = knn_query(FEW, coord, ends)
+        is_crowded = distance_m[:, -1] <= radius_m
+        few, many = (~is_crowded).nonzero().flatten(), is_crowded.nonzero().flatten()
+        if len(few) > len(many):
+            more = knn_query(number, coord, ends, coord[many], torch.full_like(ends, len(many)))
+            return [(few, near[few], distance_m[few]), (many, *more)]
+    return [(rows, *knn_query(number, coord, ends))]

@@ -72,14 +72,14 @@ STEPS = (
         "edges stay.",
         ("smooth", "smooth_radius_m"),
         needs_codes=False,
-        point_bytes=720,
+        point_bytes=730,
     ),
     Step(
         "sieve",
         "Connected pieces of a class that are too small take the class of most points around them.",
         ("sieve", "sieve_m2"),
         needs_codes=False,
-        point_bytes=1300,
+        point_bytes=1200,
     ),
     Step(
         "unclassified",
@@ -93,7 +93,7 @@ STEPS = (
         "Single points and small pieces far above everything become high noise (18), those below the ground low noise "
         "(7).",
         ("noise",),
-        point_bytes=220,
+        point_bytes=330,
     ),
     Step(
         "ground_height",

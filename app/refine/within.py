@@ -20,13 +20,26 @@ def within(xy: Tensor, area: Area, check_cancelled: Callable[[], None] = lambda:
     y, order = xy[:, 1].masked_fill(xy[:, 1].isnan(), torch.inf).sort()
     x = xy[:, 0].index_select(0, order)
     is_inside = torch.zeros(len(xy), dtype=torch.bool, device=xy.device)
-    for polygon in area.polygons:
-        is_odd = torch.zeros_like(is_inside)
+    extents = y.new_tensor([_extent(polygon) for polygon in area.polygons]).t().contiguous()
+    firsts = torch.searchsorted(y, extents[1]).tolist()  # waits for the device
+    lasts = torch.searchsorted(y, extents[3], right=True).tolist()
+    for polygon, low_x, high_x, first, last in zip(area.polygons, *extents[::2].tolist(), firsts, lasts, strict=True):
+        check_cancelled()
+        part = x[first:last]
+        rows = first + ((part >= low_x) & (part <= high_x)).nonzero().flatten()
+        if not len(rows):
+            continue
+        near_x, near_y, is_odd = x[rows], y[rows], torch.zeros_like(rows, dtype=torch.bool)
         for ring in polygon:
-            _cross(x, y, ring, is_odd, check_cancelled)
-        is_inside |= is_odd
-    is_inside &= x.isfinite() & y.isfinite()
+            _cross(near_x, near_y, ring, is_odd, check_cancelled)
+        is_inside[rows] |= is_odd
     return torch.zeros_like(is_inside).index_copy_(0, order, is_inside)
+
+
+def _extent(polygon: list[Ring]) -> tuple[float, float, float, float]:
+    """Least x and y, greatest x and y of ``polygon``, none of whose points are beyond."""
+    x, y = zip(*(point for ring in polygon for point in ring), strict=True)
+    return min(x), min(y), max(x), max(y)
 
 
 def _cross(x: Tensor, y: Tensor, ring: Ring, is_odd: Tensor, check_cancelled: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from app.refine import cells as module
-from app.refine.cells import Cells, beside, pieces
+from app.refine.cells import Cells, piece_sizes
 
 
 def scatter(count, size_m, seed=0, height_m=1.0):
@@ -42,26 +42,33 @@ def test_pieces_are_connected_components(seed):
     cells = Cells.of(scatter(400, 16, seed, 6), 1.0)
     apart = (cells.places[:, None] - cells.places).abs().amax(2)
     count, number = connected_components(coo_matrix((apart <= 1).numpy()), directed=False)
-    piece = pieces(cells.around)
+    piece, size = piece_sizes(cells.around(), cells.counts)
     assert len(piece.unique()) == count > 1
     for group in range(count):
         members = np.flatnonzero(number == group)
         np.testing.assert_array_equal(piece[members], members.min())
+        np.testing.assert_array_equal(size[members], cells.counts[members].sum())
     np.testing.assert_array_equal(cells.sums_around(cells.counts), ((apart <= 1) * cells.counts).sum(1))
+
+
+def pieces_at(places):
+    """The lowest cube of the piece of each cube at ``places`` int64 (V, 3)."""
+    ones = torch.ones(len(places), dtype=torch.int64)
+    around = Cells(1.0, places, torch.arange(len(places)), ones).around()
+    return piece_sizes(around, ones)[0].tolist()
 
 
 def test_a_long_chain_is_one_piece():
     places = torch.zeros((5000, 3), dtype=torch.int64)
     places[:, 0] = torch.from_numpy(np.random.default_rng(0).permutation(5000))
-    np.testing.assert_array_equal(pieces(beside(places, torch.zeros(5000, dtype=torch.int64))), np.zeros(5000))
+    assert pieces_at(places) == [0] * 5000
 
 
 def test_what_is_wider_than_a_grid_meets_nothing_beyond_it(monkeypatch):
     places = torch.tensor([[0, 0, 0], [1, 0, 0], [10**7, 0, 0], [10**7 + 1, 0, 0]])
-    group = torch.zeros(4, dtype=torch.int64)
-    assert pieces(beside(places, group)).tolist() == [0, 0, 2, 2]
+    assert pieces_at(places) == [0, 0, 2, 2]
     monkeypatch.setattr(module, "COORD_LIMIT", 3)
-    assert pieces(beside(places, group)).tolist() == [0, 0, 2, 3]
+    assert pieces_at(places) == [0, 0, 2, 3]
 
 
 def test_no_points_have_no_cells():

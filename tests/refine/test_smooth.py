@@ -22,7 +22,7 @@ def tensors(*arrays):
     return [torch.from_numpy(array) for array in arrays]
 
 
-@pytest.mark.parametrize(("neighbours", "radius_m"), [(8, np.inf), (64, 0.7), (5, 0.4)])
+@pytest.mark.parametrize(("neighbours", "radius_m"), [(8, np.inf), (64, 0.7), (64, 1.1), (64, 3.0), (5, 0.4)])
 def test_means_are_those_of_a_plain_loop(neighbours, radius_m):
     shares, coord = random_rows()
     rng = np.random.default_rng(1)

@@ -2,6 +2,7 @@
 
 from .attention import patch_attention
 from .block import AttentionBlock, AttentionBlocks, LinearWeights, NormWeights, ResidualBlock, ResidualBlocks
+from .components import connected_components
 from .conv import PackedWeight, pack_weight, sparse_conv
 from .extension import ARCHITECTURES
 from .grid import GridSample, grid_sample
@@ -52,6 +53,7 @@ __all__ = [
     "UnpoolingStep",
     "cloud_extents",
     "coarse_levels",
+    "connected_components",
     "grid_sample",
     "layer_norm",
     "level_patches",

@@ -152,6 +152,11 @@ def _segment_reduce(values: Tensor, offsets: Tensor, reduction: int) -> Tensor:
     return values.new_empty(offsets.shape[0] - 1, values.shape[1])
 
 
+@register_fake("sparseops::connected_components")
+def _connected_components(neighbours: Tensor, offsets: Tensor, labels: Tensor) -> Tensor:
+    return torch.empty_like(labels)
+
+
 @register_fake("sparseops::patch_padding")
 def _patch_padding(
     offset: Tensor, patch_size: int, num_points: int, num_padded: int, num_patches: int

@@ -1,4 +1,6 @@
-// Kernel maps and convolutions on the CPU against plain loops, on arrays of exactly the size they need.
+// Kernel maps, connected components and convolutions on the CPU against plain loops, on arrays of exactly the size they
+// need.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -8,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "components/components_cpu.h"
 #include "conv/conv_cpu.h"
 #include "maps/maps_cpu.h"
 
@@ -59,6 +62,34 @@ std::vector<int32_t> check_submanifold(const std::vector<int64_t>& coords, int64
           require(rows[offset * num + i] == (found == row_of.end() ? -1 : found->second), "submanifold table");
         }
   return rows;
+}
+
+// Voxels beside each other by `rows`, each with up to two nodes; joined again and again until nothing changes.
+void check_components(const std::vector<int32_t>& rows, int64_t num) {
+  const int64_t half = num > 0 ? static_cast<int64_t>(rows.size()) / num / 2 : 0;
+  std::vector<int64_t> offsets{0}, labels;
+  for (int64_t place = 0; place < num; ++place) {
+    for (int64_t label = 0; label < 2; ++label)
+      if (uniform(0, 2) > 0) labels.push_back(label);
+    offsets.push_back(static_cast<int64_t>(labels.size()));
+  }
+  const auto num_nodes = static_cast<int64_t>(labels.size());
+  std::vector<int64_t> found(num_nodes), expected(num_nodes);
+  connected_components_cpu({rows.data(), offsets.data(), labels.data(), num, num_nodes}, half, found.data());
+  for (int64_t node = 0; node < num_nodes; ++node) expected[node] = node;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int64_t entry = 0; entry < half * num; ++entry) {
+      if (rows[entry] < 0) continue;
+      for (int64_t one = offsets[entry % num]; one < offsets[entry % num + 1]; ++one)
+        for (int64_t other = offsets[rows[entry]]; other < offsets[rows[entry] + 1]; ++other) {
+          if (labels[one] != labels[other] || expected[one] == expected[other]) continue;
+          expected[one] = expected[other] = std::min(expected[one], expected[other]);
+          changed = true;
+        }
+    }
+  }
+  require(found == expected, "connected components");
 }
 
 void check_strided(const std::vector<int64_t>& coords) {
@@ -168,10 +199,12 @@ int main() {
   for (const int64_t low : {int64_t{0}, int64_t{7}, COORD_LIMIT - 6})
     for (const int num : {0, 1, 2, 40, 400}) {
       const std::vector<int64_t> coords = random_voxels(num, low, 6);
-      for (const int64_t kernel_size : {1, 3, 5, 7}) check_submanifold(coords, kernel_size);
+      for (const int64_t kernel_size : {1, 3, 5, 7})
+        check_components(check_submanifold(coords, kernel_size), static_cast<int64_t>(coords.size()) / 4);
       check_strided(coords);
     }
-  check_submanifold(random_voxels(10000, 0, 24), 3);  // for several threads
+  const std::vector<int64_t> many = random_voxels(10000, 0, 24);  // for several threads
+  check_components(check_submanifold(many, 3), static_cast<int64_t>(many.size()) / 4);
 
   std::vector<int64_t> corners;  // of all that can be: keys of 63 bits
   for (const int64_t batch : {int64_t{0}, BATCH_LIMIT - 1})
