@@ -73,8 +73,13 @@ def parse(
         options = Options(**values)
     except ValidationError as error:
         for item in error.errors(include_url=False):
+            name, place = str(item["loc"][0]), item["loc"][1:]
+            if name in found and item["type"] == "literal_error" and isinstance(place[-1], str):
+                found[str(name)] += (
+                    f", or {item['ctx']['expected']}"  # the word that may stand for a value of another kind
+                )
             problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
-            found.setdefault(str(item["loc"][0]), problem)
+            found.setdefault(name, problem)
     if unknown or found:
         of_options = {name: problem for name, problem in found.items() if name in NAMES}
         raise BadRequest(_sentence(unknown, found, accepted), options=of_options)

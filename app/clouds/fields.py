@@ -18,6 +18,7 @@ VOTES: Source = "votes"
 INSTANCES: Source = "instances"
 FEATURES: Source = "features"
 REFINED: Source = "refined"
+OF_SEVERAL = (CLASSES, VOTES, REFINED)  # what several models together give, too
 
 
 @dataclass(frozen=True)

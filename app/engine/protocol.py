@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.clouds.cloud import Bounds, SegmentationMeta
+from app.clouds.cloud import Bounds, ClassInfo, SegmentationMeta
+from app.clouds.fields import FIELDS, OF_SEVERAL
 from app.clouds.strips import Window
 from app.clouds.summary import Summary
 from app.clouds.units import Units
 from app.options import JOINT, Options
+from app.refine.legend import check_alike
 from app.settings import EngineSettings
 
 
@@ -83,18 +85,26 @@ class ModelCard:
     is_refused: bool = False
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def class_infos(self) -> list[ClassInfo]:
+        """``classes``, as they are elsewhere."""
+        return [ClassInfo(each["id"], each["name"], tuple(each["color"]), each["asprs"]) for each in self.classes]
+
     @classmethod
     def of_several(cls, cards: "Sequence[ModelCard]") -> "ModelCard":
         """The card of the models of ``cards`` as one, which run one after the other; ``path`` is those of all, as
-        ``POINTSERVE_MODELS`` joins them."""
+        ``POINTSERVE_MODELS`` joins them. Raises BadRequest if their classes differ."""
         if len(cards) == 1:
             return cards[0]
+        check_alike([(card.name, card.class_infos) for card in cards])
+        shared = set.intersection(*(set(card.fields) for card in cards))
         return replace(
             cards[0],
             name=JOINT.join(card.name for card in cards),
             path=":".join(card.path for card in cards),
             bytes_per_voxel=max(card.bytes_per_voxel for card in cards),
             shares_passes=False,
+            fields=[name for name in cards[0].fields if name in shared and FIELDS[name].source in OF_SEVERAL],
             columns=sorted({column for card in cards for column in card.columns}),
             tile_voxels=max(card.tile_voxels for card in cards),
             halo_m=max(card.halo_m for card in cards),

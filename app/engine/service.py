@@ -352,11 +352,20 @@ class Service:
         is_named = is_empty and (name or served)  # the answer below says what is wrong with that one
         if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
             raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
-        names = models_in(wanted, [card.name for card in cards])
-        for each in names:
-            if each not in served:
-                raise absence(each, cards)
-        return ModelCard.of_several([served[each] for each in names])
+        return card_of(wanted, cards)
+
+
+def card_of(name: str, cards: list[ModelCard]) -> ModelCard:
+    """The card of the model ``name``, or of those that it joins, as one.
+
+    Raises what ``absence`` gives for one that is not served, BadRequest if models cannot be joined.
+    """
+    served = {card.name: card for card in cards if card.served}
+    names = models_in(name, [card.name for card in cards])
+    for each in names:
+        if each not in served:
+            raise absence(each, cards)
+    return ModelCard.of_several([served[each] for each in names])
 
 
 def absence(name: str, cards: list[ModelCard]) -> Problem:

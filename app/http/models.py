@@ -6,7 +6,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from app.engine.protocol import ModelCard
-from app.engine.service import absence
+from app.engine.service import card_of
 from app.http.control import changed
 from app.http.openapi import responses
 from app.http.state import state
@@ -29,14 +29,12 @@ def models() -> dict[str, Any]:
 
 
 @blueprint.get("/models/<path:name>")
-@blueprint.doc(responses=responses(ModelCard, 404))
+@blueprint.doc(responses=responses(ModelCard, 400, 404))
 def model(name: str) -> dict[str, Any]:
-    """One model"""
+    """One model, or several as one"""
     cards = state().service.models()
     found = next((card for card in cards if card.name == name), None)
-    if found is None:
-        raise absence(name, cards)
-    return asdict(found)
+    return asdict(found or card_of(name, cards))
 
 
 @blueprint.post("/models/<path:name>/load")

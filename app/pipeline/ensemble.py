@@ -3,23 +3,19 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 
 import torch
 
-from app.clouds.cloud import ClassInfo, Cloud
-from app.clouds.fields import CLASSES, FIELDS, REFINED, VOTES, made_from
+from app.clouds.cloud import Cloud
+from app.clouds.fields import FIELDS, OF_SEVERAL, VOTES, made_from
 from app.errors import BadRequest
 from app.options import JOINT, Options
-from app.refine.legend import key
+from app.refine.legend import check_alike
 
 from .predictions import Predictions
-from .procedure import InferenceProcedure
 from .projection import Projection
 from .run_context import RunContext
 from .segmenter import Segmenter
-
-SOURCES = (CLASSES, VOTES, REFINED)
 
 
 def together(segmenters: Sequence[Segmenter]) -> Segmenter:
@@ -37,9 +33,8 @@ class Ensemble(Segmenter):
     shares_passes = False
 
     def __init__(self, members: Sequence[Segmenter]):
-        first, *others = members
-        for other in others:
-            _check_alike(first.procedure, other.procedure)
+        first = members[0]
+        check_alike([(member.procedure.name, member.procedure.classes) for member in members])
         self.members = list(members)
         self.inference = first.inference
         self.tile_voxels = max(member.tile_voxels for member in members)
@@ -52,7 +47,7 @@ class Ensemble(Segmenter):
         return twin
 
     def _check(self, options: Options) -> None:
-        of_one = [name for name in options.fields if FIELDS[name].source not in SOURCES]
+        of_one = [name for name in options.fields if FIELDS[name].source not in OF_SEVERAL]
         if of_one:
             raise BadRequest(
                 f"fields={','.join(of_one)} is of one network, and {self.procedure.name} are {len(self.members)}: "
@@ -98,20 +93,3 @@ class Ensemble(Segmenter):
 def _part(run: RunContext, number: int, num_members: int) -> Callable[[float, int], None]:
     """Tells ``run`` of the passes of its member ``number`` as if all members made as many."""
     return lambda passes, wanted: run.on_passes(number * wanted + passes, num_members * wanted)
-
-
-def _check_alike(first: InferenceProcedure, other: InferenceProcedure) -> None:
-    """Raise BadRequest, which says what differs, unless both have the same classes in the same order."""
-    for number, (one, two) in enumerate(zip_longest(first.classes, other.classes)):
-        if one is None or two is None or (key(one.name), one.asprs) != (key(two.name), two.asprs):
-            raise BadRequest(
-                f"models {first.name} and {other.name} cannot be averaged, because their classes differ: "
-                f"{len(first.classes)} and {len(other.classes)} of them, and the class of place {number} is "
-                f"{_told(one)} in the first and {_told(two)} in the second"
-            )
-
-
-def _told(info: ClassInfo | None) -> str:
-    if info is None:
-        return "missing"
-    return f"'{info.name:.40}'" + ("" if info.asprs is None else f" (code {info.asprs})")

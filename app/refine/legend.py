@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 from app.clouds import asprs
 from app.clouds.cloud import ClassInfo
@@ -90,6 +91,26 @@ def codes_of(stated: Sequence[str], classes: Sequence[ClassInfo]) -> dict[int, i
 def ids_by_name(classes: Sequence[ClassInfo]) -> dict[str, int]:
     """Ids of ``classes`` by the ``key`` of their names, and by themselves as text."""
     return {str(info.id): info.id for info in classes} | {key(info.name): info.id for info in classes}
+
+
+def check_alike(models: Sequence[tuple[str, Sequence[ClassInfo]]]) -> None:
+    """Raise BadRequest, which says what differs, unless ``models``, names with classes, have the same classes in one
+    order."""
+    name, classes = models[0]
+    for other, others in models[1:]:
+        for number, (one, two) in enumerate(zip_longest(classes, others)):
+            if one is None or two is None or (key(one.name), one.asprs) != (key(two.name), two.asprs):
+                raise BadRequest(
+                    f"models {name} and {other} cannot be averaged, because their classes differ: {len(classes)} and "
+                    f"{len(others)} of them, and the class of place {number} is {_told(one)} in the first and "
+                    f"{_told(two)} in the second"
+                )
+
+
+def _told(info: ClassInfo | None) -> str:
+    if info is None:
+        return "missing"
+    return f"'{info.name:.40}'" + ("" if info.asprs is None else f" (code {info.asprs})")
 
 
 def key(name: str) -> str:

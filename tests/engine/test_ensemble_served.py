@@ -71,9 +71,11 @@ def test_a_model_that_is_not_served_is_named(service):
         answered(service, "a+c")
 
 
-def test_other_classes_are_refused_with_what_differs(service):
+def test_other_classes_are_refused_with_what_differs_before_the_cloud_is_read(service):
     with pytest.raises(BadRequest, match="'wall' in the first and 'wainscot' in the second"):
         answered(service, "a+fewer")
+    with pytest.raises(BadRequest, match="'wall' in the first"), body_of(b"no cloud") as body:
+        service.predict(body, Options("a+fewer"))
 
 
 def test_one_that_was_unloaded_is_named_and_the_service_is_ready_again_with_it(service):
@@ -92,6 +94,7 @@ def test_a_card_of_several_counts_what_the_largest_takes_and_a_survey_knows_all_
     card = ModelCard.of_several([cards["a"], cards["b"]])
     assert card.bytes_per_voxel == max(cards[name].bytes_per_voxel for name in "ab")
     assert not card.shares_passes
+    assert set(cards["a"].fields) - set(card.fields) == {"energy", "features", "features_rgb"}
     settings = Settings(models=str(root))
     whole, first = model_of(card, settings), model_of(cards["a"], settings)
     assert (whole.name, whole.classes, whole.halo_m) == ("a+b", first.classes, first.halo_m)

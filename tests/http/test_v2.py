@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import shutil
 import struct
 import zlib
 
@@ -76,6 +77,38 @@ def test_server_and_model_are_described(client, server):
     assert config["input"][0] == {"name": "coord", "data_type": "TYPE_FP64", "dims": [-1, 3], "optional": True}
     with pytest.raises(InferenceServerException, match="does not exist"):
         client.get_model_metadata("nobody")
+
+
+def test_several_models_as_one_are_described_as_they_answer(tmp_path):
+    shutil.copytree(MODEL, tmp_path / "second")
+    shutil.copytree(MODEL, tmp_path / "unlike")
+    config = tmp_path / "unlike/config.py"
+    config.write_text(config.read_text().replace("'wall'", "'wainscot'"))
+    joined = f"{NAME}+second"
+    models = f"{MODEL}:{tmp_path / 'second'}:{tmp_path / 'unlike'}"
+    with (
+        Server(tmp_path / "log", models=models).wait_ready() as server,
+        triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        assert client.is_model_ready(joined)
+        described = client.get_model_metadata(joined)
+        outputs = [output["name"] for output in described["outputs"]]
+        assert described["name"] == client.get_model_config(joined)["name"] == joined
+        assert {"labels", "probabilities"} < set(outputs)
+        assert "energy" in [output["name"] for output in client.get_model_metadata(NAME)["outputs"]]
+        asked = [triton.InferRequestedOutput(name) for name in outputs]  # all of them, as clients do
+        answer = client.infer(joined, inputs(), outputs=asked)
+        assert answer.get_response()["model_name"] == joined
+        alone = client.infer(NAME, inputs()).as_numpy("probabilities")
+        np.testing.assert_allclose(answer.as_numpy("probabilities"), alone, atol=1e-6)
+        (counted,) = client.get_inference_statistics(joined)["model_stats"]
+        assert (counted["name"], counted["inference_count"]) == (joined, 1)
+        with pytest.raises(InferenceServerException, match="'wall' in the first and 'wainscot' in the second"):
+            client.get_model_metadata(f"{NAME}+unlike")
+        with pytest.raises(InferenceServerException, match="'nobody' does not exist"):
+            client.get_model_metadata(f"{NAME}+nobody")
+        card = requests.get(f"{server.url}/models/{joined}", timeout=10).json()
+        assert (card["name"], "energy" in card["fields"]) == (joined, False)
 
 
 def test_default_outputs_are_binary_and_right(client):

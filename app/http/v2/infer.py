@@ -31,7 +31,7 @@ from app.http.v2.answer import (
     slices,
     write_json,
 )
-from app.http.v2.models import VERSION, check_version, default_outputs, is_served, possible_outputs
+from app.http.v2.models import VERSION, check_version, default_outputs, name_served, possible_outputs
 from app.http.v2.parameters import options_of
 from app.http.v2.request import HEADER_LENGTH, Tensors, opened
 from app.options import Options
@@ -81,8 +81,8 @@ def _answer(name: str, progress: Progress) -> Response:
                 asked.cloud, asked.options, request_id(), progress.enter, is_gone=hung_up(request.environ)
             )
     except Exception:
-        if is_served(name):
-            state().measures.statistics.failed(name, time.perf_counter() - begin_s)
+        if counted := name_served(name):
+            state().measures.statistics.failed(counted, time.perf_counter() - begin_s)
         raise
     try:
         return _response(answer, asked)

@@ -1,5 +1,6 @@
 """GET /v2…: metadata, health and statistics of the server and its models by the Open Inference protocol."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from apiflask import APIBlueprint
@@ -9,8 +10,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.fields import FEATURES, FIELDS, LABELS, OutputField
 from app.engine.protocol import ModelCard
-from app.engine.service import absence
-from app.errors import NotFound, quoted
+from app.engine.service import card_of
+from app.errors import BadRequest, NotFound, Problem, quoted
 from app.http.health import check_alive, check_ready
 from app.http.openapi import responses
 from app.http.state import state
@@ -122,7 +123,7 @@ def ready() -> ServerReady:
 
 
 @blueprint.get("/models/<name>")
-@blueprint.doc(responses=responses(ModelMetadata, 401, 404))
+@blueprint.doc(responses=responses(ModelMetadata, 400, 401, 404))
 def metadata(name: str) -> ModelMetadata:
     """Inputs and outputs of a model"""
     card = served(name)
@@ -142,7 +143,7 @@ def metadata(name: str) -> ModelMetadata:
 
 
 @blueprint.get("/models/<name>/ready")
-@blueprint.doc(responses=responses(ModelReady, 401, 404, 503))
+@blueprint.doc(responses=responses(ModelReady, 400, 401, 404, 503))
 def model_ready(name: str) -> ModelReady:
     """200 if the model can be asked"""
     served(name)
@@ -151,7 +152,7 @@ def model_ready(name: str) -> ModelReady:
 
 
 @blueprint.get("/models/<name>/config")
-@blueprint.doc(responses=responses(ModelConfig, 401, 404))
+@blueprint.doc(responses=responses(ModelConfig, 400, 401, 404))
 def config(name: str) -> ModelConfig:
     """Configuration of a model: types, sizes, classes"""
     card, settings = served(name), state().settings
@@ -181,7 +182,7 @@ def config(name: str) -> ModelConfig:
 
 
 @blueprint.get("/models/<name>/stats")
-@blueprint.doc(responses=responses(StatisticsReport, 401, 404))
+@blueprint.doc(responses=responses(StatisticsReport, 400, 401, 404))
 def model_stats(name: str) -> StatisticsReport:
     """Requests of one model and the time that they took, since the start"""
     return {"model_stats": [state().measures.statistics.of(served(name).name)]}
@@ -215,15 +216,20 @@ def check_version(version: str) -> None:
 
 
 def served(name: str) -> ModelCard:
-    """The card of a model that is served; raises NotFound for any other."""
-    if found := _found(name):
-        return found
-    raise NotFound(absence(name, state().service.models()).detail)
+    """The card of a model that is served, or of several as one; raises NotFound for any other, BadRequest for several
+    that cannot be one."""
+    try:
+        return card_of(name, state().service.models())
+    except BadRequest:
+        raise
+    except Problem as problem:
+        raise NotFound(problem.detail) from None
 
 
-def is_served(name: str) -> bool:
-    """Whether there is such a model and it can be asked."""
-    return _found(name) is not None
+def name_served(name: str) -> str:
+    """The name under which the model ``name`` is counted; empty if there is none that can be asked."""
+    found = _found(name)
+    return found.name if found else ""
 
 
 def default_outputs(name: str) -> list[str]:
@@ -239,7 +245,9 @@ def possible_outputs(name: str) -> list[str]:
 
 
 def _found(name: str) -> ModelCard | None:
-    return next((card for card in state().service.models() if card.name == name and card.served), None)
+    with suppress(Problem):
+        return served(name)
+    return None
 
 
 def _given(card: ModelCard) -> list[OutputField]:
