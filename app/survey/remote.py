@@ -16,6 +16,7 @@ from app.survey.tile import Stat
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "https": "https", "http": "https"}
 WEB = ("http", "https")
 S3_CONNECTIONS = 64
+MEDIA_TYPE = {"s3": "ContentType", "gs": "content_type"}  # what fsspec's classes call it
 BLOCK_BYTES = 32 << 20
 MISSING = "pip install 'pointserve[{extra}]' makes it possible"
 _WEB_OPTIONS: dict[str, Any] = {}  # of every request to a web server
@@ -133,7 +134,7 @@ def blocks(path: str) -> Iterator[tuple[bytes, Stat]]:
         yield block, found
 
 
-def upload(path: str, chunks: Iterable[bytes], check: Callable[[], None]) -> Stat:
+def upload(path: str, chunks: Iterable[bytes], check: Callable[[], None], media_type: str) -> Stat:
     """Write ``chunks`` as the object ``path`` of a store, whole or not at all; what it is then.
 
     It appears when its upload is completed, after ``check``, whose Problem ends the upload, as that of a chunk does.
@@ -141,7 +142,8 @@ def upload(path: str, chunks: Iterable[bytes], check: Callable[[], None]) -> Sta
     """
     try:
         # A file that is closed, or forgotten, is completed as it is then: one that fails must be discarded first.
-        file = filesystem(path).open(path, "wb", block_size=BLOCK_BYTES)
+        how = {MEDIA_TYPE[EXTRAS[scheme(path)]]: media_type}
+        file = filesystem(path).open(path, "wb", block_size=BLOCK_BYTES, **how)
         try:
             for chunk in chunks:
                 file.write(chunk)

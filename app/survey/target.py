@@ -6,14 +6,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
+from app.clouds import catalog
 from app.errors import SHORT, BadRequest, Conflict, NoRoom, NotReady
 from app.survey import remote
 
+BESIDE = {".html": "text/html; charset=utf-8", ".vpc": "application/geo+json"}
+"""Media types of what is beside the answers."""
 TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # a file is where a folder should be, or a folder where a file
 BLOCK_BYTES = 1 << 22
+
+
+def media_type(name: str) -> str:
+    """That of a file of a survey: an answer, ``report.html`` or ``survey.vpc``."""
+    format = catalog.written_as(name)
+    if format:
+        return catalog.WRITERS[format].media_type
+    return BESIDE.get(PurePosixPath(name).suffix, "application/octet-stream")
 
 
 def unchecked() -> None:
@@ -61,7 +72,7 @@ def write(
     """
     counted = _Counted(chunks)
     if remote.scheme(path):
-        stat = remote.upload(path, counted, check)
+        stat = remote.upload(path, counted, check, media_type(path))
         if stat.num_bytes != counted.num_bytes:
             raise NotReady(f"{path} has {stat.num_bytes:,} bytes after {counted.num_bytes:,} were written.")
         return Written(counted.num_bytes, counted.digest.hexdigest(), stat.version)

@@ -274,6 +274,39 @@ def test_what_is_no_job_is_refused_in_words(service: Server, request_: dict[str,
     assert words in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"model": "nothing"}, 404),
+        ({"fields": "instances"}, 400),
+        ({"vegetation_heights": "model"}, 400),
+        ({"condition": "elsewhere"}, 400),
+        ({"max_passes": "1000", "mode": "exact"}, 400),
+        ({"within": "1,2,3", "preserve": "6"}, 400),
+    ],
+)
+def test_options_with_which_no_file_can_be_labelled_are_refused_as_by_predict(
+    service: Server, roots: Path, options: dict[str, str], status: int
+):
+    before = service.get("/jobs").json()
+    ways = (
+        service.post("/predict", params=options, data=clouds.laz(TILES["b.laz"])),
+        service.post("/jobs", params=options, data=clouds.laz(TILES["b.laz"])),
+        uploaded(service, {"a.laz": clouds.laz(TILES["b.laz"])}, data=options),
+        service.post("/jobs", json={"sources": [f"{roots}/open/*.laz"], **options}),
+    )
+    assert {answer.status_code for answer in ways} == {status}
+    assert len({answer.json()["detail"] for answer in ways}) == 1
+    assert service.get("/jobs").json() == before
+
+
+def test_options_that_some_files_can_be_labelled_with_are_accepted(service: Server):
+    options = {"smooth": "4", "sieve": "3", "mode": "exact", "max_passes": "1", "fields": "confidence"}
+    job = uploaded(service, {"a.laz": clouds.laz(TILES["b.laz"])}, params=options)
+    assert job.status_code == 201, job.text
+    assert ended(service, job.json()["id"])["state"] == "done"
+
+
 def test_jobs_take_no_more_disk_than_they_may(service: Server):
     answer = uploaded(service, {"a.laz": bytes(5 << 20)})
     assert answer.status_code == 507

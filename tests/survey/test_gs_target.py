@@ -34,9 +34,11 @@ class Handler(BaseHTTPRequestHandler):
         elif query["uploadType"] == "multipart":
             _, about, data = body.split(b"\n\n", 2)
             name = json.loads(about.partition(b"\n--")[0])["name"]
+            self.server.media_types[name] = about.rpartition(b"Content-Type: ")[2].decode()
             self.publish(name, data.removesuffix(b"\n--==0==--"))
         elif "session" not in query:
             self.server.sessions[query["name"]] = b""
+            self.server.media_types[query["name"]] = self.headers["X-Upload-Content-Type"]
             self.answer(200, {}, Location=f"{self.server.url}{self.path}&session=1")
         elif self.server.fails:
             self.answer(403, {"error": {"code": 403, "message": "not now"}})
@@ -80,7 +82,7 @@ def served():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.url = f"http://127.0.0.1:{server.server_port}"
-    server.objects, server.sessions, server.fails = {}, {}, False
+    server.objects, server.media_types, server.sessions, server.fails = {}, {}, {}, False
     with running(server):
         yield server
 
@@ -116,6 +118,7 @@ def test_an_object_appears_whole_or_not_at_all(store, size):
     assert not store.sessions
     written = target.write("gs://tiles/a.laz", [data[: size // 2], data[size // 2 :]])
     assert store.objects["a.laz"][0] == data
+    assert store.media_types["a.laz"] == "application/vnd.laszip"
     assert written.version == remote.stat("gs://tiles/a.laz").version
     assert re.match(rf"{size}-\S", written.version)
 

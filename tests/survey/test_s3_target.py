@@ -16,6 +16,11 @@ pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")
 MIB = 1 << 20
 OUT = "s3://tiles/land/labelled"
+MEDIA_TYPES = {
+    "t_0_0.laz": "application/vnd.laszip",
+    "report.html": "text/html; charset=utf-8",
+    "survey.vpc": "application/geo+json",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,8 @@ def test_a_survey_from_a_store_to_a_store(service, tiles, answers, tmp_path):
     found = rows(tmp_path)
     assert {row.output for row in found.values()} == {f"{OUT}/{name}" for name in TILES}
     assert all(row.output_bytes == tiles.size(row.output) for row in found.values())
+    for name, media_type in MEDIA_TYPES.items():
+        assert tiles.info(f"{OUT}/{name}")["ContentType"] == media_type
     report = tiles.cat_file(f"{OUT}/report.html").decode()
     assert "<h1>labelled</h1>" in report
     assert "t_0_0" in report

@@ -1,6 +1,7 @@
 """What POST /jobs brings: files, as they are or as the parts of a form, or the sources that a JSON names."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -54,10 +55,11 @@ class Wish:
         return cls(query.parse(*rest, accepted=(*NAMES, *OWN)), _metres(own.get("buffer", "").strip()), sources)
 
 
-def receive(request: Request, draft: Draft) -> Wish:
+def receive(request: Request, draft: Draft, check: Callable[[Options], None]) -> Wish:
     """Put the files that ``request`` brings into ``draft``; what is wanted of them.
 
-    Raises BadRequest if it brings nothing, Problem as ``upload.receive`` does, NoRoom if there is no room for it.
+    Raises what ``check`` does of the options, if all of them are in the query before the body is read. Raises
+    BadRequest if it brings nothing, Problem as ``upload.receive`` does, NoRoom if there is no room for it.
     """
     is_form = request.mimetype == "multipart/form-data"
     is_json = request.mimetype == "application/json"
@@ -73,11 +75,14 @@ def receive(request: Request, draft: Draft) -> Wish:
             wish = Wish.of(request.args, _from_json(stream))
         else:
             wish = Wish.of(request.args)
+            check(wish.options)
             _receive_raw(request, stream, draft, wish.options.filename)
     if draft.files and wish.sources:
         raise BadRequest("A job has files or sources, not both.")
     if not draft.files and not wish.sources:
         raise BadRequest(f"The request holds no file, and names none. {HOW_TO_SEND}")
+    if is_form or is_json:
+        check(wish.options)
     return wish
 
 

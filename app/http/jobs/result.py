@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flask import Response, jsonify, send_file
 
-from app.clouds.catalog import WRITERS, written_as
 from app.errors import NotFound
 from app.http.jobs.answers import BESIDE, listed
 from app.survey import remote
@@ -17,6 +16,7 @@ from app.survey.jobs.job import Job
 from app.survey.jobs.store import NotEnded, Store
 from app.survey.manifest import Manifest
 from app.survey.row import State
+from app.survey.target import media_type
 
 CHUNK_BYTES = 1 << 18
 
@@ -56,7 +56,7 @@ def sent_from(place: str, link_s: float) -> Response:
 
 def sent(path: Path) -> Response:
     """The file ``path`` as it is."""
-    return send_file(path, _media_type(path), as_attachment=True, download_name=path.name)
+    return send_file(path, media_type(path.name), as_attachment=True, download_name=path.name)
 
 
 def zipped(folder: Path, paths: list[Path]) -> Iterator[bytes]:
@@ -89,8 +89,3 @@ class _Sink(io.RawIOBase):
     def taken(self) -> bytes:
         data, self._chunks = b"".join(self._chunks), []
         return data
-
-
-def _media_type(path: Path) -> str:
-    name = written_as(path.name)
-    return WRITERS[name].media_type if name else "application/octet-stream"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -22,6 +23,7 @@ from app.http.jobs.shown import is_asked, shown
 from app.http.openapi import files, job_responses, problems, responses, result_responses
 from app.http.state import LONG_REQUESTS, state
 from app.http.trace import note
+from app.survey.jobs import refusal
 from app.survey.jobs.job import Job
 from app.survey.jobs.once import Once
 from app.survey.jobs.queue import JobQueue
@@ -50,7 +52,7 @@ def _received(jobs: JobQueue, once: Once | None) -> Job:
     """The job that the request at hand asks for, which waits from now on."""
     jobs.store.check_room(request.content_length or 1)
     with _place(), jobs.store.draft() as draft:
-        wish = receive(request, draft)
+        wish = receive(request, draft, partial(refusal.check, state().service))
         for source in wish.sources:
             jobs.allowed.check_source(source)
         job = job_of(draft, wish, g.owner, once, time.time())
