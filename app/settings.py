@@ -187,7 +187,12 @@ class Settings(EngineSettings, BaseSettings):
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
-    readers: int = Field(2, gt=0, le=256, description="processes that decode and encode files")
+    readers: int = Field(
+        2,
+        gt=0,
+        le=256,
+        description="processes that decode and encode files; pointserve batch has one for two cores by itself",
+    )
     memory_mib: int = Field(
         0,
         ge=0,

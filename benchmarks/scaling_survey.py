@@ -17,6 +17,7 @@ from pathlib import Path
 
 from app.bench.processes import with_children
 from app.sample.tile import las_bytes, make_tile
+from app.survey.local import readers_for
 from app.survey.manifest import FILE as MANIFEST
 from app.survey.manifest import Manifest
 from app.survey.row import Row, State
@@ -160,8 +161,8 @@ def finished(out: Path) -> list[Row]:
 
 
 def num_readers() -> int:
-    """As the service has them in ``benchmarks.service``."""
-    return max(2, (os.cpu_count() or 2) // 4)
+    """As ``pointserve batch`` has them, in any checkout."""
+    return readers_for(os.cpu_count() or 2)
 
 
 @contextmanager

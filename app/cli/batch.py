@@ -185,9 +185,12 @@ def _workers(settings: "Settings", ray: str) -> "Iterator[Workers]":
             ) from None
         yield RayWorkers(ray, settings)
         return
+    from app.diagnostics.machine import usable_cores
     from app.engine.service import Service
-    from app.survey.local import LocalWorkers
+    from app.survey.local import LocalWorkers, readers_for
 
+    if "readers" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"readers": readers_for(usable_cores())})
     service = Service(settings)
     service.start()
     try:

@@ -25,6 +25,7 @@ from app.survey.models import model_of
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult
 
+LEAST_READERS = 2
 READY_S = 600.0  # for loading models
 POINT_BYTES = 1000  # of a point that is labelled, about: its cloud, an engine, and the answer
 KEPT_SHARE = 4  # one part in so many of the memory of requests is for tiles that nobody works on yet
@@ -33,6 +34,12 @@ HANDLES = 250
 SPOOL_SHARE = 16  # one part in so many may be a file that was fetched; larger ones go to disk
 COPY_BYTES = 1 << 20
 EMPTY = "The file has no points: its answer is a copy of it."
+
+
+def readers_for(num_cores: int) -> int:
+    """Readers of workers with so many cores, unless somebody says how many: they do all work on points but the
+    networks', a file at a time."""
+    return max(LEAST_READERS, num_cores // 2)
 
 
 @dataclass(eq=False)

@@ -25,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from app.errors import BadModel, NotReady, Problem
 from app.options import Options
 from app.settings import MIB, Settings
+from app.survey.local import readers_for
 from app.survey.ray_actor import NAMESPACE, RETRY_S, STRIP_THREADS, STRIPS, Decode, Facts, Label, RayActor
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, WorkerLost
@@ -185,8 +186,10 @@ class RayWorkers:
     def _started(self, name: str, node: str, resources: dict[str, float], num_gpus: int) -> Any:
         share = max(1, num_gpus)
         memory_mib = int(MEMORY_SHARE * resources.get("memory", 0.0) / share) // MIB
+        num_readers = readers_for(int(resources["CPU"]) // share)
         settings = self._settings.model_copy(
             update={
+                "readers": self._settings.readers if "readers" in self._settings.model_fields_set else num_readers,
                 "device": "cuda" if num_gpus else "cpu",
                 "threads": 0 if num_gpus else int(resources["CPU"]),
                 "memory_mib": self._settings.memory_mib or memory_mib,

@@ -1,22 +1,19 @@
 """The driver of a survey: it has workers decode, label and write one tile after the other, and keeps the manifest."""
 
-import logging
-import queue
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
 
 import numpy as np
 
 from app.clouds.strips import ring_width
-from app.errors import NoRoom, NotReady, Problem
+from app.errors import NoRoom, Problem
 from app.survey.answers import PARTIAL
+from app.survey.inbox import Done, Inbox
 from app.survey.kept import Kept
 from app.survey.manifest import Manifest
 from app.survey.plan import Plan
@@ -30,8 +27,6 @@ LOOK_S = 0.5  # between two reports of progress
 GATHER_S = 1e-5  # for each tile under way: a round waits so long for more to end, because it looks at all of them
 BYTES_A_POINT = 8  # of a file whose header does not tell how many points it has
 MARGIN_M = 0.001
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -66,8 +61,7 @@ class Runner:
         self._workers = workers
         self._on_progress = on_progress
         self._partial = manifest.folder / PARTIAL
-        self._events: queue.SimpleQueue[tuple[Literal["decoded", "labelled", "wake"], int, Future[Any] | None]]
-        self._events = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._stopping = threading.Event()
         self._kept = Kept()
         self._active: dict[int, _Active] = {}
@@ -93,7 +87,7 @@ class Runner:
                 self._ask()
                 if not self._active:
                     break
-                self._next_event()
+                self._hear()
                 self.progress.seconds = time.monotonic() - begin_s
                 self._on_progress(self.progress)
         except NoRoom as problem:
@@ -108,7 +102,7 @@ class Runner:
         """End the run soon: what is done stays done, what is under way is pending again."""
         self.progress.stopped = self.progress.stopped or reason
         self._stopping.set()
-        self._events.put(("wake", -1, None))
+        self._inbox.wake()
 
     def _activate(self) -> None:
         """Begin the next tiles, as many as the workers have room for."""
@@ -167,28 +161,19 @@ class Runner:
         tile = self._tile(number)
         self._decoding.add(number)
         future = self._workers.decode(tile, self._ring_m(number), self._plan.options_for(tile))
-        future.add_done_callback(lambda done: self._events.put(("decoded", number, done)))
+        self._inbox.watch("decoded", number, tile.name, future)
 
     def _label(self, active: _Active, rings: list[int]) -> None:
         active.is_asked = True
         active.lacking = [number for number in active.neighbours if number in self._broken]
         active.used = self._kept.used(active.number, rings)
         future = self._workers.label(active.tile, *active.used, active.task)
-        future.add_done_callback(lambda done: self._events.put(("labelled", active.number, done)))
+        self._inbox.watch("labelled", active.number, active.tile.name, future)
 
-    def _next_event(self) -> None:
+    def _hear(self) -> None:
         """Wait for what ends next, and note it with all that ended meanwhile."""
-        try:
-            event = self._events.get(timeout=LOOK_S)
-        except queue.Empty:
-            return
-        time.sleep(GATHER_S * len(self._active))
-        while True:
-            self._note(*event)
-            try:
-                event = self._events.get_nowait()
-            except queue.Empty:
-                break
+        for done in self._inbox.wait(LOOK_S, GATHER_S * len(self._active)):
+            self._note(done)
         active = list(self._active.values())
         capacity = self._workers.capacity
         if self._kept.exceeds(capacity):
@@ -196,24 +181,12 @@ class Runner:
             self._kept.shrink(capacity, {each.number for each in active}, rings)
         self.progress.names = [each.tile.name for each in active]
 
-    def _note(self, kind: str, number: int, future: "Future[Any] | None") -> None:
-        if future is None:
-            return
-        problem = None
-        try:
-            result = future.result()
-        except Problem as error:
-            problem = error
-        except CancelledError:
-            problem = NotReady("The survey is being stopped.")
-        except BaseException as error:
-            log.exception("tile %s", self._tile(number).name, exc_info=error)
-            problem = Problem(f"{type(error).__name__}: {error}")
-        if kind == "decoded":
-            self._decoding.discard(number)
-            self._note_decoded(number, problem or result)
+    def _note(self, done: Done) -> None:
+        if done.work == "decoded":
+            self._decoding.discard(done.number)
+            self._note_decoded(done.number, done.outcome)
         else:
-            self._note_labelled(self._active[number], problem or result)
+            self._note_labelled(self._active[done.number], done.outcome)
 
     def _note_decoded(self, number: int, outcome: DecodedTile | Problem) -> None:
         if not isinstance(outcome, Problem):
@@ -293,9 +266,9 @@ class Runner:
         """End what is under way; what was finished meanwhile counts."""
         self._workers.stop()
         self._stopping.set()
-        while not self._events.empty():
+        for done in self._inbox.rest():
             with suppress(NoRoom):
-                self._note(*self._events.get_nowait())
+                self._note(done)
         self._kept.close()
         shutil.rmtree(self._partial, ignore_errors=True)
         self._manifest.reset(self._id(number) for number in self._active)

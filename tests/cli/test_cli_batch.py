@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from app.cli import batch
+from app.settings import Settings
 from app.survey.manifest import Manifest
 from app.survey.row import State
 from tests.cli.cli_samples import ROOT, command, environment
@@ -197,3 +199,10 @@ def test_sources_that_are_not_there_are_refused(tmp_path, pointserve):
     done = pointserve("batch", tmp_path / "nothing", "-o", tmp_path / "out", *OPTIONS)
     assert done.returncode == 1
     assert "does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "num_readers"), [({}, 4), ({"readers": 3}, 3)])
+def test_a_survey_has_a_reader_for_two_cores_unless_told(monkeypatch, given, num_readers):
+    monkeypatch.setattr("app.diagnostics.machine.usable_cores", lambda: 9)
+    with batch._workers(Settings(device="cpu", threads=1, **given), "") as workers:
+        assert workers.capacity.decodes == num_readers
