@@ -7,7 +7,7 @@ where it is, so a copy elsewhere costs no compressing. What is measured: seconds
 processes together, and the greatest growth of the disk. Where this process may make a cgroup, the kernel ends what
 takes more than ``--memory-mib``. The answer must have the points of the file in its order, with their coordinates; for
 a sample of places its classes are compared with those of the tile there labelled alone. Prints Markdown, and writes it
-as billion.md into ``--output``.
+as billion-cpu.md or billion-gpu.md into ``--output``.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from benchmarks.table import Table
 from benchmarks.timing import machine
 
 MIB = 1 << 20
+PROGRESS_S = 60.0
 PHASES = ("cut", "pieces", "join")
 
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--density", type=float, default=4.0, help="points a square metre")
     parser.add_argument("--places", type=int, default=4, help="whose tile is labelled alone, too")
     parser.add_argument("--memory-mib", type=int, default=8192)
+    parser.add_argument("--tiles-mib", type=int, help="of that for tiles (default: what batch takes by itself)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--buffer-m", type=float, default=32.0)
@@ -59,7 +61,8 @@ def main() -> None:
         table = measure(arguments, Path(name))
     print(table, flush=True)
     if arguments.output:
-        (arguments.output / "billion.md").write_text(f"# One file of a billion points\n\n{machine()}\n\n{table}")
+        name = f"billion-{'cpu' if arguments.device == 'cpu' else 'gpu'}.md"
+        (arguments.output / name).write_text(f"# One file that is larger than memory\n\n{machine()}\n\n{table}")
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Table:
@@ -69,13 +72,16 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Table:
         given = (arguments.points, arguments.tile_points, arguments.tiles, arguments.density)
         file = billion_file.made(folder / "in.laz", *given, pool)
     clock.took("make")
-    out, peaks = folder / "out", Peaks(folder)
+    out, peaks, begin_s = folder / "out", Peaks(folder), time.monotonic()
     with limited_or_not(arguments.memory_mib) as (put, limit_text):
         batch = subprocess.Popen(command(arguments, [file.path], out), preexec_fn=put, start_new_session=True)
         with peaks.watching(batch.pid):
-            code = batch.wait()
-    if code:
-        raise SystemExit(f"pointserve batch ended with {code}")
+            while batch.poll() is None:
+                print(progress(out, peaks, time.monotonic() - begin_s), flush=True)
+                with suppress(subprocess.TimeoutExpired):
+                    batch.wait(PROGRESS_S)
+    if batch.returncode:
+        raise SystemExit(f"pointserve batch ended with {batch.returncode}")
     clock.took("label")
     with Manifest.read(out) as manifest:
         (row,) = manifest.rows()
@@ -110,6 +116,15 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Table:
     return Table("pointserve batch", [head, cells], notes)
 
 
+def progress(out: Path, peaks: Peaks, seconds: float) -> str:
+    """What ``batch`` has done until now."""
+    pieces, answers = (len(list(out.glob(f".partial/*/*.{suffix}"))) for suffix in ("las", "changes"))
+    return (
+        f"{seconds:,.0f} s: {pieces:,} files of points, {answers:,} pieces are labelled, at most "
+        f"{peaks.memory / 2**30:.2f} GiB of memory and {peaks.disk / 1e9:.1f} GB of the disk"
+    )
+
+
 def command(arguments: argparse.Namespace, sources: Sequence[Path], out: Path) -> list[str]:
     """What labels ``sources``."""
     others = memory_plan.WEB_BYTES + arguments.readers * memory_plan.READER_BYTES
@@ -117,7 +132,8 @@ def command(arguments: argparse.Namespace, sources: Sequence[Path], out: Path) -
     left_mib = int((1 - memory_plan.SPARE) * arguments.memory_mib) - others // MIB
     words = [sys.executable, "-m", "app.cli", "batch", *map(str, sources), "-o", str(out), "--device", arguments.device]
     words += ["--buffer", f"{arguments.buffer_m:g}", "--readers", str(arguments.readers)]
-    return [*words, "--memory-mib", str(left_mib // (2 if arguments.device == "cpu" else 1))]
+    tiles_mib = arguments.tiles_mib or left_mib // (2 if arguments.device == "cpu" else 1)
+    return [*words, "--memory-mib", str(tiles_mib)]
 
 
 @contextmanager
@@ -128,7 +144,8 @@ def started_places(
     tiles, out = folder / "tiles", folder / "tiles-out"
     tiles.mkdir()
     places = np.linspace(0, file.count - 1, arguments.places + 1).astype(int)[1:].tolist()
-    for place in sorted({*places, *chain.from_iterable(map(file.around, places))}):
+    others = [*file.ends, *chain.from_iterable(map(file.around, places))]  # so they have the frame of the whole file
+    for place in sorted({*places, *others}):
         (tiles / f"{'tile' if place in places else 'around'}-{place}.laz").write_bytes(file.alone(place))
     words = [*command(arguments, [tiles], out), "--buffer-only", "around-*"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as batch:

@@ -94,6 +94,16 @@ class BigFile:
         """The tile at a place as a file of its own."""
         return moved(self.tile(place).data, *self.corner_m(place))
 
+    @property
+    def ends(self) -> list[int]:
+        """Places that together lie in the box of the whole file, as far as tiles and their heights go."""
+        return [
+            *range(min(len(self.tiles), self.count)),
+            self.width - 1,
+            self.count - 1,
+            (self.count - 1) // self.width * self.width,
+        ]
+
     def around(self, place: int) -> list[int]:
         """The places beside a place, and at its corners."""
         row, column = divmod(place, self.width)

@@ -60,7 +60,8 @@ class Peaks:
                 parts["files"] += kib["Pss_File"] << 10
         if sum(parts.values()) > self.memory:
             self.memory, self.parts = sum(parts.values()), parts
-        for kind, seconds in processor_s(with_children(pid)).items():
+        children = {each: kind for each, kind in with_children(pid).items() if each == pid or kind != "web"}
+        for kind, seconds in processor_s(children).items():
             self.processor_s[kind] = max(seconds, self.processor_s.get(kind, 0.0))
         self.disk = max(self.disk, shutil.disk_usage(self.folder).used - used)
 

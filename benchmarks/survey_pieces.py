@@ -3,16 +3,18 @@
     python -m benchmarks.survey_pieces [--points 1000000 30000000] [--piece-points 1000000] [--buffer-m 86]
 
 makes files of that many points in no order of places, 10 a square metre, and prints seconds of processor, the greatest
-memory of the process (beyond what its imports took), and the greatest size of the folder. The pieces themselves stand
-for answers.
+memory of the process (beyond what its imports took), and the size of the folder once the file is cut. Copies of the
+pieces stand for answers.
 """
 
 import argparse
 import multiprocessing
 import resource
+import shutil
 import struct
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import lazrs
@@ -23,7 +25,7 @@ from app.clouds.las_file import head, parse
 from app.clouds.las_records import LASZIP, new_vlr
 from app.clouds.records import column
 from app.sample.tile import las_bytes, make_tile
-from app.survey import headers, pieces, whole
+from app.survey import changes, headers, pieces, whole
 from app.survey.tile import Source
 
 MIB = 1 << 20
@@ -61,22 +63,23 @@ def peak_bytes() -> int:
 def measure(folder: Path, num_points: int, piece_points: int, buffer_m: float) -> None:
     """Cut and join one file, and print a row."""
     path = folder / "file.laz"
-    begin_bytes, begin_s = peak_bytes(), time.process_time()
+    begin_bytes, moments_s = peak_bytes(), [time.process_time()]
     tile = headers.tile_of(Source(path.name, str(path)))
     cut = pieces.cut(tile, str(path), folder, piece_points, buffer_m, buffer_m)
-    cut_s = time.process_time() - begin_s
+    moments_s.append(time.process_time())
     on_disk = sum(each.stat().st_size for each in folder.iterdir())
     for number in range(len(cut.pieces)):
         pieces.write_context(cut, number, folder / "context")
         (folder / "context").unlink(missing_ok=True)
-    context_s = time.process_time() - begin_s - cut_s
-    whole.join(cut, [piece.path for piece in cut.pieces], folder / "whole.laz", "laz")
-    join_s = time.process_time() - begin_s - cut_s - context_s
+    moments_s.append(time.process_time())
+    answers = [changes.taken(piece.path, shutil.copy(piece.path, f"{piece.path}.answer")) for piece in cut.pieces]
+    moments_s.append(time.process_time())
+    whole.join(cut, answers, folder / "whole.laz", "laz")
+    moments_s.append(time.process_time())
+    phases = " | ".join(f"{end - begin:.1f}" for begin, end in pairwise(moments_s))
     beyond = (peak_bytes() - begin_bytes) / MIB
     print(
-        f"| {num_points:,} | {len(cut.pieces):,} | {cut_s:.1f} | {context_s:.1f} | {join_s:.1f} | {beyond:,.0f} | "
-        f"{on_disk / num_points:.0f} |",
-        flush=True,
+        f"| {num_points:,} | {len(cut.pieces):,} | {phases} | {beyond:,.0f} | {on_disk / num_points:.0f} |", flush=True
     )
 
 
@@ -88,8 +91,9 @@ def main() -> None:
     parser.add_argument("--buffer-m", type=float, default=86.0)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    print("| points | pieces | cut, CPU s | context, CPU s | join, CPU s | memory, MiB | disk, bytes a point |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    phases = " | ".join(f"{phase}, CPU s" for phase in ("cut", "context", "changes", "join"))
+    print(f"| points | pieces | {phases} | memory, MiB | disk, bytes a point |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     spawn = multiprocessing.get_context("spawn")
     for num_points in arguments.points:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:

@@ -1,6 +1,6 @@
 """A LAS, LAZ or COPC file that is larger than memory, cut into files of its pieces.
 
-``cut`` goes through the file twice, some hundred thousand points at a time on each core: to count where points lie, and
+``cut`` goes through the file twice, some chunks at a time, which all cores unpack: to count where points lie, and
 to put each into the file of its piece. LAZ is in no order of places in general, and chunks of COPC come in that of its
 octree, so all are read alike. There a point lies in its block: of the points around a piece, which ``write_context``
 puts into a file when the piece is labelled, those of a few blocks of its neighbours are looked at. ``whole.join`` puts
@@ -19,7 +19,7 @@ from typing import TypeVar
 import lazrs
 import numpy as np
 
-from app.clouds import laz
+from app.clouds import laz, laz_chunks
 from app.clouds.cloud import Bounds
 from app.clouds.las_file import LasFile
 from app.diagnostics.machine import usable_cores
@@ -29,8 +29,9 @@ from app.survey.cuts import Cuts
 from app.survey.piece_file import PieceFile, horizontal, opened
 from app.survey.tile import Tile
 
-PART_POINTS = 1 << 18  # read at a time by each thread
-MAX_THREADS = 16
+CHUNKS = max(4, min(16, usable_cores()))  # unpacked or packed at a time: lazrs has a core for each, and keeps the GIL
+PART_POINTS = CHUNKS * laz_chunks.USUAL_CHUNK
+THREADS = 6  # have a part each: while one unpacks, the others sort
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 XY = lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL
@@ -164,8 +165,8 @@ def groups(numbers: np.ndarray) -> Iterator[tuple[int, slice]]:
 
 
 def in_threads(call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """What ``call`` returns for each of ``items``, in their order; a thread a core, which computes."""
-    return ahead.each(call, items, min(MAX_THREADS, usable_cores()), rounds=2)
+    """What ``call`` returns for each of ``items``, in their order; those that threads have at work are taken."""
+    return ahead.each(call, items, THREADS, rounds=1)
 
 
 class _Spread:

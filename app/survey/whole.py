@@ -17,9 +17,9 @@ from app.clouds.octree import Octree
 from app.errors import BadCloud, UnsupportedFormat
 from app.survey.changes import Changes
 from app.survey.piece_file import fits, head_of, opened
-from app.survey.pieces import Pieces, groups, in_threads, never_cancelled
+from app.survey.pieces import CHUNKS, Pieces, groups, in_threads, never_cancelled
 
-PART_POINTS = 5 * laz_chunks.USUAL_CHUNK  # written at a time by each thread
+PART_POINTS = CHUNKS * laz_chunks.USUAL_CHUNK  # written at a time
 WAVEFORMS_FROM = 9  # point format
 Made = TypeVar("Made")
 

@@ -45,10 +45,10 @@ def test_billion_labels_one_file_in_pieces_and_knows_what_its_answer_must_be(tmp
     points, with_context = (int(cell.replace(",", "")) for cell in row[:2])
     assert 100_000 <= points < with_context < 6 * points
     assert 0.3 < float(row[4]) < 1.2
-    notes = (tmp_path / "billion.md").read_text()
+    notes = (tmp_path / "billion-cpu.md").read_text()
     (share,) = re.findall(r"At 1 places ([\d.]+)% of them", notes)
     assert float(share) > 97
-    assert [path.name for path in tmp_path.iterdir()] == ["billion.md"]
+    assert [path.name for path in tmp_path.iterdir()] == ["billion-cpu.md"]
 
 
 def test_survey_strips_are_less_than_the_rings_that_they_are_cut_from():
