@@ -5,6 +5,7 @@ command line into one line and an exit code. Messages say what was wrong, what w
 """
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
 
 DETAIL_CHARS = 2000
@@ -190,6 +191,11 @@ def storage_problem(error: OSError, what: str) -> Problem:
         "its operator finds the folder in POINTSERVE_SPOOL_DIR.",
         retry_after_s=30.0,
     )
+
+
+def no_descriptors() -> Problem:
+    """What it means that this process could not take the file of a request."""
+    return storage_problem(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "this request")
 
 
 def by_status(status: int) -> type[Problem]:

@@ -187,6 +187,13 @@ class Settings(EngineSettings, BaseSettings):
     send_stall_s: float = Field(60.0, gt=0, description="time without a byte taken before a client is dropped")
     upload_stall_s: float = Field(60.0, gt=0, description="time without a byte of the body before a request gets 408")
 
+    web_processes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="processes that talk to clients: beyond the first, which has the queue, each takes predictions; "
+        "0: one, or with several GPUs one more than there are GPUs, at most five",
+    )
     readers: int = Field(
         2,
         gt=0,

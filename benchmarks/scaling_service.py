@@ -13,7 +13,7 @@ from benchmarks.client_processes import ClientProcesses
 from benchmarks.process_times import processor_s
 from benchmarks.service import Subject, serving
 
-PROCESSES = ("web", "readers", "engines", "clients")
+PROCESSES = ("web", "fronts", "readers", "engines", "clients")
 HEAD = [
     "model",
     "in",
@@ -27,7 +27,7 @@ HEAD = [
     "bad",
     "network",
 ]
-HEAD += ["cores: web", "readers", "engines", "clients", *CELLS]
+HEAD += ["cores: web", "fronts", "readers", "engines", "clients", *CELLS]
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> tuple[list[list[str]], list[str]]:

@@ -46,7 +46,7 @@ CHECKED = 3
 ROOM_PASSES = 256
 WARNINGS_SHOWN = 5
 LOAD = ["model", "in", "points", "clients", "answers", "other", "wrong", "p50, ms", "p90, ms", "requests/s", "points/s"]
-LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "readers", "engines", "host, ms"]
+LOAD += ["clouds a pass", "device busy", "NVML", "cores: web", "fronts", "readers", "engines", "host, ms"]
 ONE = ["model", "in", "points", "clouds", "new, ms", "again, ms"]
 ROOMS = ["model", "points", "passes", "s"]
 SHORT = ["model", "in", "points", "p50 of one, ms", "requests/s of {}", "NVML"]
@@ -178,7 +178,7 @@ def load(subject: Subject, clouds: FreshClouds, num_clients: int, seconds: float
         f"{num_clouds / batches:.1f}" if batches else "–",
         f"{busy_s / elapsed_s / len(engines):.0%}",
         f"{statistics.mean(gpus):.0%}" if gpus else "–",
-        *(f"{by_kind.get(kind, 0.0):.1f}" for kind in ("web", "readers", "engines")),
+        *(f"{by_kind.get(kind, 0.0):.1f}" for kind in ("web", "fronts", "readers", "engines")),
         f"{host:.1f}",
     ]
 

@@ -5,11 +5,15 @@ from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
-KINDS = {"app.engine.process": "engines", "app.engine.reader_process": "readers"}
+KINDS = {
+    "app.engine.process": "engines",
+    "app.engine.reader_process": "readers",
+    "app.http.front_process": "fronts",
+}
 
 
 def family(engine_pid: int) -> dict[int, str]:
-    """The kind (web, readers, engines) of each process of the service that has the engine ``engine_pid``.
+    """The kind (web, fronts, readers, engines) of each process of the service that has the engine ``engine_pid``.
 
     Empty if no such engine runs here: the service is on another machine or in a container of its own.
     """
@@ -20,8 +24,12 @@ def family(engine_pid: int) -> dict[int, str]:
 
 
 def with_children(pid: int) -> dict[int, str]:
-    """The kind of a process that has engines and readers, which is web, and of those."""
-    return {pid: "web"} | {child: _kind(child) for child in _children(pid)}
+    """The kind of a process that has engines and readers, which is web, and of those; fronts have readers, too."""
+    found = {pid: "web"}
+    for child in _children(pid):
+        found[child] = _kind(child)
+        found |= {reader: _kind(reader) for reader in _children(child)}
+    return found
 
 
 def memory_bytes(processes: dict[int, str]) -> dict[str, int]:

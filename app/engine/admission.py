@@ -2,45 +2,56 @@
 
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 
+from app.engine.counts import Counts, Each, Shared
 from app.engine.deadline import STOPPING
 from app.engine.forecast import Throughput
 from app.errors import Busy, NotReady
 
 ROOM_S = 2.0  # for slow clients that give way to be gone
 MAX_RETRY_AFTER_S = 60.0
+OTHERS_LOOK_S = 0.05  # how soon it is noticed that another process has room
 
 
 class Admission:
     """Bounds requests, the points of their clouds, and the device memory that these need. For any number of threads.
 
+    Requests are counted over all processes that share ``counts``; clouds come to the owner of the queue only.
+
     A request counts from before its body is read until its answer is sent. Its cloud counts while it waits for an
     engine or is in one; a cloud that is alone is always accepted.
 
     Attributes:
+        counts: as given.
         max_device_bytes: bound of the device memory; 0 for no limit.
-        refusals: requests that were refused, by what was full: requests, points or memory.
     """
 
-    def __init__(self, max_requests: int, max_points: int):
+    def __init__(self, max_requests: int, max_points: int, counts: Counts | None = None):
         self.max_device_bytes = 0
-        self.refusals: Counter[str] = Counter()
         self.num_points = 0
+        self.counts = counts or Counts()
+        self._refused_clouds: Counter[str] = Counter()
         self._max_requests = max_requests
         self._max_points = max_points
         self._changed = threading.Condition()
         self._requests: set[AdmittedRequest] = set()
         self._device_bytes = 0
         self._throughput = Throughput()
-        self._is_closed = False
 
     @property
     def num_requests(self) -> int:
         """Requests that are admitted and not closed."""
-        return len(self._requests)
+        return self.counts.total(Each.REQUESTS)
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """Requests that were refused, by what was full: requests, points or memory."""
+        requests = self.counts.total(Each.REFUSED)
+        return self._refused_clouds + Counter(requests=requests)
 
     def admit(self, make_room: Callable[[], bool] = lambda: False) -> "AdmittedRequest":
         """Admit one request; the caller closes it when the answer is sent.
@@ -49,14 +60,14 @@ class Admission:
         ``ROOM_S``. Raises Busy if the service stays full, NotReady after ``close``.
         """
         wait_s = ROOM_S if self._is_full and make_room() else 0.0
+        request = AdmittedRequest(self)
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or not self._is_full, wait_s)
-            if self._is_closed:
-                raise NotReady(STOPPING)
-            if self._is_full:
-                raise self._busy("requests", "As many requests as the queue may hold are being received or answered.")
-            request = AdmittedRequest(self)
-            self._requests.add(request)
+            self._wait_for(lambda: self._is_closed or self._enter(request), wait_s)
+            if request not in self._requests:
+                if self._is_closed:
+                    raise NotReady(STOPPING)
+                self.counts.add(Each.REFUSED, 1)
+                raise self._busy("As many requests as the queue may hold are being received or answered.")
         return request
 
     def add_cloud(self, num_points: int, device_bytes: int) -> None:
@@ -64,39 +75,65 @@ class Admission:
         with self._changed:
             if self.num_points and self.num_points + num_points > self._max_points:
                 here = f"{self.num_points} points wait or are being segmented, too many to add this cloud."
-                raise self._busy("points", here)
+                self._refused_clouds["points"] += 1
+                raise self._busy(here)
             if self._device_bytes and self._device_bytes + device_bytes > self.max_device_bytes > 0:
-                raise self._busy("memory", "Clouds that wait or are being segmented need all of the device's memory.")
-            self.num_points += num_points
-            self._device_bytes += device_bytes
+                self._refused_clouds["memory"] += 1
+                raise self._busy("Clouds that wait or are being segmented need all of the device's memory.")
+            self._count(num_points, device_bytes)
 
     def remove_cloud(self, num_points: int, device_bytes: int, took_s: float | None = None) -> None:
         """Count a cloud no more; ``took_s`` are the seconds of an engine that it took, if it was segmented."""
         with self._changed:
-            self.num_points -= num_points
-            self._device_bytes -= device_bytes
             if took_s is not None:
                 self._throughput.add(num_points, took_s)
+            self._count(-num_points, -device_bytes)
 
     def close(self, grace_s: float = 0.0) -> None:
         """Admit nothing more, and wait up to ``grace_s`` until every request that was admitted is closed."""
         with self._changed:
-            self._is_closed = True
+            self.counts.share(Shared.CLOSED, 1)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._requests, grace_s)
+            self._wait_for(lambda: not self.num_requests, grace_s)
+
+    @property
+    def _is_closed(self) -> bool:
+        return bool(self.counts.shared(Shared.CLOSED))
 
     @property
     def _is_full(self) -> bool:
         return self.num_requests >= self._max_requests
 
-    def _busy(self, reason: str, why: str) -> Busy:
-        self.refusals[reason] += 1
-        retry_after_s = min(MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._throughput.seconds(self.num_points))))
+    def _enter(self, request: "AdmittedRequest") -> bool:
+        """Admit ``request`` unless the service is full; whether it was."""
+        with self.counts.locked():
+            if self._is_full:
+                return False
+            self._requests.add(request)
+            self.counts.add(Each.REQUESTS, 1)
+            return True
+
+    def _wait_for(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Return once it ``is_over``, of which other processes give no notice, or after so many seconds."""
+        until_s = time.monotonic() + seconds
+        look_s = OTHERS_LOOK_S if self.counts.num_processes > 1 else math.inf
+        while not is_over() and (left_s := until_s - time.monotonic()) > 0:
+            self._changed.wait(min(left_s, look_s))
+
+    def _count(self, num_points: int, device_bytes: int) -> None:
+        self.num_points += num_points
+        self._device_bytes += device_bytes
+        self.counts.share(Shared.WAIT_S, math.ceil(self._throughput.seconds(self.num_points)))
+
+    def _busy(self, why: str) -> Busy:
+        retry_after_s = min(MAX_RETRY_AFTER_S, max(1.0, self.counts.shared(Shared.WAIT_S)))
         return Busy(f"{why} Try again in {retry_after_s:.0f} s.", retry_after_s=retry_after_s)
 
     def _leave(self, request: "AdmittedRequest") -> None:
         with self._changed:
-            self._requests.discard(request)
+            if request in self._requests:
+                self._requests.discard(request)
+                self.counts.add(Each.REQUESTS, -1)
             self._changed.notify_all()
 
 

@@ -1,4 +1,4 @@
-"""Messages of ``app.engine.protocol`` and descriptors over one socket pair."""
+"""Messages of ``app.engine.protocol`` and ``web_protocol``, and descriptors, over one socket pair."""
 
 import array
 import json
@@ -29,6 +29,18 @@ from app.engine.protocol import (
     Segmented,
     UnloadModel,
 )
+from app.engine.web_protocol import (
+    Abandon,
+    Ask,
+    ConfigureFront,
+    FrontReady,
+    Leave,
+    MakeRoom,
+    Outcome,
+    Refusal,
+    Submit,
+    Told,
+)
 from app.errors import TooLarge
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -49,6 +61,16 @@ KINDS = (
     LoadModel,
     UnloadModel,
     ModelCards,
+    ConfigureFront,
+    FrontReady,
+    Submit,
+    Abandon,
+    Outcome,
+    Refusal,
+    Ask,
+    Told,
+    Leave,
+    MakeRoom,
 )
 
 _HEADER = struct.Struct("!IBB")  # bytes of the payload, number of descriptors, place in KINDS
@@ -66,15 +88,19 @@ class MessageTooLarge(TooLarge):
 
 
 class Channel:
-    """One end of a socket pair. Not thread-safe but for ``shutdown``.
+    """One end of a socket pair. For one thread that sends and one that receives; ``shutdown`` is for any.
 
     A message is a header (payload length, number of descriptors, kind), which the descriptors travel with, and a
     payload, the fields that differ from their defaults as JSON, which is checked against the dataclass. Deadlines are
     in seconds of ``time.monotonic``; one that passes raises TimeoutError and leaves the channel unusable.
+
+    If this process has no descriptors left for those of a message, that ends the channel, unless ``may_lack`` says that
+    messages are taken without them.
     """
 
-    def __init__(self, sock: socket.socket):
+    def __init__(self, sock: socket.socket, *, may_lack: bool = False):
         sock.setblocking(False)
+        self.may_lack = may_lack
         self._socket = sock
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
@@ -117,7 +143,8 @@ class Channel:
         descriptors: list[int] = []
         try:
             size, expected, kind = _HEADER.unpack(self._receive_header(descriptors, deadline_s))
-            if size > MAX_MESSAGE_BYTES or len(descriptors) != expected:
+            is_whole = len(descriptors) == expected or (self.may_lack and len(descriptors) < expected)
+            if size > MAX_MESSAGE_BYTES or not is_whole:
                 raise ChannelError(f"bad header: {size} bytes, {len(descriptors)} of {expected} descriptors")
             return _parse(kind, self._receive_payload(size, deadline_s)), descriptors
         except BaseException as error:
@@ -129,6 +156,11 @@ class Channel:
     def wait(self, seconds: float) -> bool:
         """Whether a message, or the end of the channel, arrives within so many seconds."""
         return bool(self._readable.poll(1000 * seconds))
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether a small message can be sent without waiting, or the channel has ended."""
+        return bool(self._writable.poll(0))
 
     def shutdown(self) -> None:
         """End both directions, which wakes whoever waits in ``receive`` here or there."""
@@ -156,7 +188,7 @@ class Channel:
                 numbers = array.array("i")
                 numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
                 descriptors.extend(numbers)
-            if not chunk or flags & _CUT:
+            if not chunk or (flags & _CUT and not self.may_lack):
                 raise ChannelError("the other process closed the channel" if not chunk else "too many descriptors")
             data += chunk
         return data

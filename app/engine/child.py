@@ -14,8 +14,8 @@ from app.engine.channel import Channel
 
 KILL_S = 10.0
 # As if it held so many thousandths of the memory more than it does: if the machine runs out of memory, readers go
-# first, whose files can be read once more, then engines, and the web process last.
-ENGINE_OOM_SCORE, READER_OOM_SCORE = 500, 800
+# first, whose files can be read once more, then engines, and web processes last.
+FRONT_OOM_SCORE, ENGINE_OOM_SCORE, READER_OOM_SCORE = 200, 500, 800
 
 # A child gets its parent-death signal when the thread that started it ends, so one thread that stays starts them all.
 _starter = ThreadPoolExecutor(1, "pointserve-starter")

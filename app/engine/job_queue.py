@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.engine.counts import Counts, Each
 from app.engine.forecast import VoxelDensity
 from app.engine.job import CloudJob, JobStatus
 
@@ -50,15 +51,14 @@ class JobQueue:
 
     Attributes:
         limits: as given.
-        num_coming: clouds that are being read and will be added soon.
     """
 
-    def __init__(self, limits: BatchLimits) -> None:
-        self.num_coming = 0
+    def __init__(self, limits: BatchLimits, counts: Counts | None = None) -> None:
         self.limits = limits
+        self._counts = counts or Counts()
         self._density = VoxelDensity()
         self._jobs: list[CloudJob] = []
-        self._running: list[CloudJob] = []
+        self._running: dict[str, list[CloudJob]] = {}  # by engine
         self._suspect: CloudJob | None = None  # in an engine, and in one that was lost before
         self._is_loss_new = False
         self._overtaken_until_s = -math.inf  # jobs queued before it are ordered by losses and size
@@ -68,6 +68,11 @@ class JobQueue:
 
     def __iter__(self) -> Iterator[CloudJob]:
         return iter(self._jobs)
+
+    @property
+    def num_coming(self) -> int:
+        """Clouds that are being read and will be added soon."""
+        return self._counts.total(Each.COMING)
 
     def add(self, job: CloudJob) -> None:
         """Let ``job`` wait."""
@@ -79,10 +84,12 @@ class JobQueue:
 
     def running(self, engine: str) -> list[CloudJob]:
         """Jobs that the engine of this name has."""
-        return [job for job in self._running if job.engine == engine]
+        return self._running.setdefault(engine, [])
 
     def ready(self, taker: Taker) -> list[CloudJob]:
         """Jobs that ``taker`` may take now, in the order in which they are taken."""
+        if not self._jobs:
+            return []
         beside = self.running(taker.name)
         jobs = sorted((job for job in self._jobs if not (job.losses and self._suspect)), key=self._rank)
         if jobs and beside:
@@ -120,15 +127,15 @@ class JobQueue:
                 job.deadline_s = now_s + job.background_s
             if job.losses:
                 self._suspect = job
-        self._running += batch
+        self.running(taker.name).extend(batch)
         return batch
 
     def release(self, job: CloudJob) -> None:
         """``job`` is in no engine any more."""
         if self._suspect is job:
             self._suspect = None
-        if job in self._running:
-            self._running.remove(job)
+        if job in (beside := self.running(job.engine)):
+            beside.remove(job)
 
     def note_loss(self) -> None:
         """An engine was lost."""

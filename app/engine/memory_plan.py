@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.diagnostics.machine import available_bytes, memory_limit_bytes
+from app.engine.web_processes import readers
 from app.settings import MIB, Settings
 
 SPARE = 0.1  # of all: what nobody counts, such as sockets, pages of tables, and buffers of threads
@@ -26,12 +27,15 @@ class MemoryPlan:
     fixed_bytes: int = 0
 
     @classmethod
-    def of(cls, settings: Settings, devices: list[str]) -> "MemoryPlan":
-        """This machine or container as it is before any process is started; ``devices`` are torch's, one an engine."""
+    def of(cls, settings: Settings, devices: list[str], num_web: int = 1) -> "MemoryPlan":
+        """This machine or container as it is before any process is started; ``devices`` are torch's, one an engine;
+        there are ``num_web`` web processes."""
         total_bytes = min(memory_limit_bytes(), available_bytes() or memory_limit_bytes())
         num_cuda = sum(device.startswith("cuda") for device in devices)
         num_cpu = len(devices) - num_cuda
-        processes = WEB_BYTES + settings.readers * READER_BYTES + num_cpu * ENGINE_BYTES + num_cuda * CUDA_ENGINE_BYTES
+        owners, each = readers(settings, num_web)
+        processes = num_web * WEB_BYTES + (owners + (num_web - 1) * each) * READER_BYTES
+        processes += num_cpu * ENGINE_BYTES + num_cuda * CUDA_ENGINE_BYTES
         shared = max(2 * LEAST_BYTES, int((1 - SPARE) * total_bytes) - processes)
         return cls(shared, num_cpu, settings.memory_mib * MIB)
 

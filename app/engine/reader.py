@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -54,8 +54,9 @@ class ReaderError(Exception):
 class ReaderSlot:
     """Keeps one reader process running, and replaces it when it is lost. For one thread at a time, except ``stop``."""
 
-    def __init__(self, settings: Settings, memory_mib: int):
-        """``memory_mib`` is what one file may take."""
+    def __init__(self, settings: Settings, memory_mib: int, note_lost: Callable[[], None] = lambda: None):
+        """``memory_mib`` is what one file may take; ``note_lost`` is called for every process that is lost."""
+        self._note_lost = note_lost
         self._memory_mib = memory_mib
         cores = usable_cores()
         self._arguments = ["--memory-mib", str(memory_mib), "--log-level", settings.log_level]
@@ -74,7 +75,6 @@ class ReaderSlot:
         self._idle_until = 0.0
         self._stopped = False
         self._lock = threading.Lock()  # between ``start`` and ``stop``
-        self.num_lost = 0
 
     @property
     def pid(self) -> int | None:
@@ -141,7 +141,7 @@ class ReaderSlot:
             if not self._stopped:
                 ended = f"{why}, so it {how}" if why else how
                 log.warning("The reader process %d %s. Another is started.", self._child.pid, ended)
-        self.num_lost += 1
+        self._note_lost()
         self.start()
         return how
 

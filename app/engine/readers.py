@@ -7,6 +7,7 @@ with a limit of memory and of time; one that is lost is replaced at once, and th
 from typing import TypeVar
 
 from app.engine.channel import close_all
+from app.engine.counts import Counts, Each
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.idle import Idle
 from app.engine.protocol import Decode, Encode, Failure, Join, MemoryNeeded
@@ -24,11 +25,12 @@ Result = TypeVar("Result")
 class ReaderPool:
     """``settings.readers`` processes, each serving one file at a time; for any number of threads."""
 
-    def __init__(self, settings: Settings, memory_mib: int):
+    def __init__(self, settings: Settings, memory_mib: int, counts: Counts | None = None):
         """``memory_mib`` is what one file may take."""
         self._settings = settings
         self._memory_mib = memory_mib
-        self._readers = [ReaderSlot(settings, memory_mib) for _ in range(settings.readers)]
+        self._counts = counts or Counts()
+        self._readers = [ReaderSlot(settings, memory_mib, self._note_lost) for _ in range(settings.readers)]
         self._idle: Idle[ReaderSlot] = Idle(kept=settings.readers >= LEAST_KEPT)
         self._stopping = False
 
@@ -51,8 +53,11 @@ class ReaderPool:
 
     @property
     def num_lost(self) -> int:
-        """How many processes had to be replaced so far."""
-        return sum(reader.num_lost for reader in self._readers)
+        """How many processes had to be replaced so far, in all pools that share the counts."""
+        return self._counts.total(Each.READERS_LOST)
+
+    def _note_lost(self) -> None:
+        self._counts.add(Each.READERS_LOST, 1)
 
     def run(
         self,

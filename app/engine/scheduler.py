@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from app.engine.admission import Admission
+from app.engine.counts import Each
 from app.engine.deadline import LATE, LOOK_S, STOPPING, Deadline
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.job_queue import BatchLimits, JobQueue, Taker
@@ -22,11 +24,15 @@ ANY_ENGINE = Taker()
 
 @dataclass(eq=False)
 class Waiter:
-    """A thread that waits for a job for ``taker``, until ``is_due``; ``changed`` has the scheduler's lock."""
+    """A thread that waits for a job for ``taker``, until ``is_due``; ``changed`` has the scheduler's lock.
+
+    ``grows`` says that there is a job, and that it waits for others to go with it.
+    """
 
     taker: Taker
     is_due: Callable[[], bool]
     changed: threading.Condition
+    grows: bool = False
 
 
 class Scheduler:
@@ -41,7 +47,7 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._lock = threading.RLock()
         self._emptied = threading.Condition(self._lock)  # an engine may have nothing any more
-        self._queue = JobQueue(limits)
+        self._queue = JobQueue(limits, admission.counts)
         self._waiters: list[Waiter] = []
         self._held: set[str] = set()  # engines that get nothing
         self._is_stopped = False
@@ -54,6 +60,11 @@ class Scheduler:
         return len(self._queue)
 
     @property
+    def num_quarantined(self) -> int:
+        """Inputs that are not run any more."""
+        return len(self.quarantine)
+
+    @property
     def num_idle(self) -> int:
         """Engines that wait for a cloud, of those that have the fewest."""
         loads = [self._load(name) for name in {waiter.taker.name for waiter in self._waiters}]
@@ -62,13 +73,12 @@ class Scheduler:
     @contextmanager
     def arriving(self) -> Iterator[None]:
         """While a cloud is being read that will be submitted: batches that have room wait for it."""
-        with self._lock:
-            self._queue.num_coming += 1
+        self.admission.counts.add(Each.COMING, 1)
         try:
             yield
         finally:
+            self.admission.counts.add(Each.COMING, -1)
             with self._lock:
-                self._queue.num_coming -= 1
                 self._notify()
 
     def submit(
@@ -115,8 +125,19 @@ class Scheduler:
                 try:
                     deadline.check(LATE)
                 except Problem as problem:
-                    self._abandon(job, problem)
+                    self.abandon(job, problem)
                     raise
+
+    def abandon(self, job: CloudJob, problem: Problem) -> None:
+        """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""
+        with self._lock:
+            if job.status is JobStatus.WAITING:
+                self._queue.remove(job)
+                self._end(job, problem)
+            elif job.status is JobStatus.RUNNING:
+                job.status = JobStatus.ABANDONED
+            elif job.result.exception() is None:  # it was done a moment ago
+                job.result.result().segmentation.close()
 
     def take(
         self, timeout_s: float, woken: Callable[[], bool] = lambda: False, taker: Taker = ANY_ENGINE
@@ -132,6 +153,7 @@ class Scheduler:
             try:
                 changed.wait_for(waiter.is_due, timeout_s)
                 if self._may_take(taker) and self._queue.may_grow(self.num_idle, taker):
+                    waiter.grows = True
                     waiter.is_due = lambda: not self._queue.may_grow(self.num_idle, taker)
                     changed.wait_for(waiter.is_due, self._queue.limits.delay_s)
                 self._end_late()
@@ -167,7 +189,8 @@ class Scheduler:
         if isinstance(outcome, SegmentedCloud) and job.losses:
             self.quarantine.pardon(job.cloud, job.options.model)
         with self._lock:
-            self._end(job, outcome)
+            deliver = self._settle(job, outcome)
+        deliver()  # which may take the time of sending it
 
     def lost(self, jobs: Sequence[CloudJob], was_begun: bool, how: str) -> None:
         """An engine died with ``jobs``, as ``how`` says: each runs again, alone and after all others, but for one that
@@ -223,25 +246,35 @@ class Scheduler:
         """Whether there is a job for this engine, and none with fewer waits for it."""
         if taker.name in self._held or not self._queue.ready(taker):
             return False
-        takers = {waiter.taker for waiter in self._waiters}
-        others = {other for other in takers if self._load(other.name) < self._load(taker.name)}
-        return not any(other.name not in self._held and self._queue.ready(other) for other in others)
+        if not (load := self._load(taker.name)):
+            return True
+        takers = {waiter.taker.name: waiter.taker for waiter in self._waiters}
+        others = (other for name, other in takers.items() if self._load(name) < load and name not in self._held)
+        return not any(self._queue.ready(other) for other in others)
 
     def _notify(self) -> None:
         """Something has changed: wake those whose wait is over.
 
-        Of an engine one thread is woken, which wakes the next if it leaves anything: each takes of the interpreter,
-        which all requests share.
+        No more are woken than there are jobs, and of an engine one thread, which wakes the next if it leaves anything:
+        each takes of the interpreter, which all requests share.
         """
         self._emptied.notify_all()
+        num_jobs = len(self._queue)
         woken: set[str] = set()
         for waiter in self._waiters:
-            if waiter.taker.name not in woken and waiter.is_due():
+            if waiter.grows:
+                if waiter.is_due():
+                    waiter.changed.notify()
+            elif len(woken) < num_jobs and waiter.taker.name not in woken and waiter.is_due():
                 woken.add(waiter.taker.name)
                 waiter.changed.notify()
 
     def _end(self, job: CloudJob, outcome: SegmentedCloud | Problem) -> None:
         """``job``, which does not wait any more, ends in ``outcome``."""
+        self._settle(job, outcome)()
+
+    def _settle(self, job: CloudJob, outcome: SegmentedCloud | Problem) -> Callable[[], None]:
+        """Count ``job`` no more; what is returned hands ``outcome`` to whoever waits for it."""
         was_abandoned, job.status = job.status is JobStatus.ABANDONED, JobStatus.DONE
         num_beside = self._load(job.engine)
         self._queue.release(job)
@@ -252,24 +285,10 @@ class Scheduler:
         if not job.background_s:
             self.admission.remove_cloud(job.num_points, job.need_bytes, took_s)
         job.cloud.close()
-        if isinstance(outcome, Problem):
-            job.result.set_exception(outcome)
-        elif was_abandoned:
-            outcome.segmentation.close()
-        else:
-            job.result.set_result(outcome)
         self._notify()
-
-    def _abandon(self, job: CloudJob, problem: Problem) -> None:
-        """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""
-        with self._lock:
-            if job.status is JobStatus.WAITING:
-                self._queue.remove(job)
-                self._end(job, problem)
-            elif job.status is JobStatus.RUNNING:
-                job.status = JobStatus.ABANDONED
-            elif job.result.exception() is None:  # it was done a moment ago
-                job.result.result().segmentation.close()
+        if isinstance(outcome, Problem):
+            return partial(job.result.set_exception, outcome)
+        return outcome.segmentation.close if was_abandoned else partial(job.result.set_result, outcome)
 
     def _end_late(self) -> None:
         """End the jobs whose deadline passed before an engine took them."""

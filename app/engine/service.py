@@ -9,25 +9,19 @@ from typing import Literal
 
 from app.clouds import catalog
 from app.clouds.cloud import Bounds, SegmentationMeta
-from app.engine import devices
-from app.engine.admission import Admission
 from app.engine.answer import Answer, EncodedFile
 from app.engine.body import Body
-from app.engine.budget import MemoryBudget
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.job import CloudJob, SegmentedCloud
-from app.engine.job_queue import BatchLimits
-from app.engine.memory_plan import MemoryPlan
 from app.engine.missing_models import MAX_RETRY_S
 from app.engine.packed import Packed, PackedRing
+from app.engine.parts import Parts
 from app.engine.protocol import Border, CloudMeta, LoadModel, ModelCard, UnloadModel
 from app.engine.reader_request import MAX_RINGS, DecodeRequest, EncodeRequest, JoinRequest
 from app.engine.readers import ReaderPool
 from app.engine.request import Request
 from app.engine.request_memory import RequestMemory, point_bytes
-from app.engine.scheduler import Scheduler
 from app.engine.status import ServiceState, ServiceStatus, Stage
-from app.engine.supervisor import Supervisor
 from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
 from app.options import MAX_TIMEOUT_S, Mode, Options, models_in
 from app.settings import Settings
@@ -41,17 +35,19 @@ class Service:
     Attributes:
         admission: admits requests; whoever calls ``predict`` has been admitted.
         memory: the machine's memory that requests share.
+        parts: what it is made of.
     """
 
-    def __init__(self, settings: Settings):
-        plan = MemoryPlan.of(settings, [choice.torch_device for choice in devices.choose(settings.device)])
-        self.memory = MemoryBudget(plan.request_bytes(plan.pass_bytes * plan.num_cpu_engines))
+    def __init__(self, settings: Settings, parts: Parts | None = None):
+        """``parts`` are made from ``settings`` if they are not given."""
+        parts = parts or Parts.own(settings)
+        self.parts = parts
+        self.memory = parts.memory
+        self.admission = parts.admission
         self._settings = settings
-        self._readers = ReaderPool(settings, plan.reader_mib(settings))
-        self.admission = Admission(settings.queue_requests, settings.queue_points)
-        batches = BatchLimits(settings.batch_requests, settings.shared_voxels, settings.batch_delay_ms / 1000)
-        self._scheduler = Scheduler(self.admission, batches)
-        self._supervisor = Supervisor(settings, self._scheduler, plan, self.memory)
+        self._readers = ReaderPool(settings, parts.reader_mib, parts.counts)
+        self._scheduler = parts.scheduler
+        self._supervisor = parts.supervisor
         self._phase: Literal["stopped", "started", "stopping"] = "stopped"
 
     def start(self) -> None:
@@ -125,7 +121,7 @@ class Service:
             retry_after_s=self._retry_after_s(state, cards),
             refusals=dict(self.admission.refusals + self.memory.refusals),
             request_memory_bytes={"total": self.memory.total_bytes, "used": self.memory.used_bytes},
-            num_quarantined=len(self._scheduler.quarantine),
+            num_quarantined=self._scheduler.num_quarantined,
         )
 
     def _missing(self, cards: list[ModelCard]) -> str:

@@ -90,6 +90,7 @@ class Supervisor:
                 self._unloaded.update(before)
                 raise
             self._scheduler.quarantine.forget(message.name)
+            self._scheduler.admission.counts.note_view()
         finally:
             self._changing.release()
 
@@ -156,6 +157,7 @@ class Supervisor:
         self._budget.total_bytes = self._plan.request_bytes(sum(engine.pass_bytes for engine in self._engines))
         total = sum(status.memory.total for status in self.engines)
         self._scheduler.admission.max_device_bytes = self._settings.queue_memory_mib * MIB or QUEUE_MEMORIES * total
+        self._scheduler.admission.counts.note_view()
         with self._changed:
             self._changed.notify_all()
 

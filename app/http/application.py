@@ -21,9 +21,11 @@ from app.http import (
     trace,
 )
 from app.http.environ import Environ
+from app.http.fronts import Fronts
 from app.http.guard import Guard
 from app.http.jobs import views
 from app.http.measures import Measures
+from app.http.rate import Rate, RateLimit
 from app.http.report import DiagnosticsReport
 from app.http.state import KEY, State
 from app.http.telemetry import Telemetry
@@ -35,8 +37,14 @@ from app.survey.jobs.queue import JobQueue
 DESCRIPTION = "Takes a point cloud and gives back a class for every point, with networks trained in Pointcept."
 
 
-def build(settings: Settings | None, service: Service | None) -> APIFlask:
-    """The application over ``service``; both are made from the environment if they are not given."""
+def build(
+    settings: Settings | None, service: Service | None, fronts: Fronts | None = None, rate: Rate | None = None
+) -> APIFlask:
+    """The application over ``service``; both are made from the environment if they are not given.
+
+    ``fronts`` are other processes that answer predictions, if there are any. ``rate`` is where requests are counted, if
+    another process does it.
+    """
     settings = settings or Settings()
     service = service or Service(settings)
     static: Any = None
@@ -44,12 +52,13 @@ def build(settings: Settings | None, service: Service | None) -> APIFlask:
     app.config.update(AUTO_SERVERS=False, AUTO_404_RESPONSE=False, DESCRIPTION=DESCRIPTION)
     app.url_map.merge_slashes = False
     jobs = JobQueue(service, settings, settings.jobs_dir) if settings.jobs_dir else None
-    measures = Measures(service, jobs)
+    measures = Measures(service, jobs, fronts)
     reports = DiagnosticsReport(settings), DiagnosticsReport(settings, deep=True)
-    app.extensions[KEY] = State(settings, service, measures, *reports, {}, jobs)
+    app.extensions[KEY] = State(settings, service, measures, *reports, {}, jobs, fronts)
     trace.register(app, Telemetry(settings.traces))
     errors.register(app)
-    Guard(settings, measures).register(app)
+    rate = rate or (fronts.rate if fronts else RateLimit(settings.rate_limit))
+    Guard(settings, measures, rate).register(app)
     app.wsgi_app = Environ(app.wsgi_app, settings)  # type: ignore[method-assign]
     measures.register(app)
     app.spec_processor(openapi.complete)

@@ -9,7 +9,7 @@ from app.http.connection import was_asked
 from app.http.hosts import Hosts, is_origin_of
 from app.http.keys import CHALLENGES, OPEN_PATHS, Keys
 from app.http.measures import Measures
-from app.http.rate import RateLimit
+from app.http.rate import Rate
 from app.http.trace import note
 from app.settings import Settings
 
@@ -39,9 +39,9 @@ HEADERS = {
 class Guard:
     """The rules of one app, as its settings state them."""
 
-    def __init__(self, settings: Settings, measures: Measures):
+    def __init__(self, settings: Settings, measures: Measures, rate: Rate):
         self._keys = Keys(settings.api_keys)
-        self._rate = RateLimit(settings.rate_limit)
+        self._rate = rate
         self._origins = {origin.strip().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()}
         self._hosts = Hosts(settings.allowed_hosts, settings.host)
         self._proxies = settings.proxies

@@ -1,17 +1,20 @@
-"""Prometheus metrics: requests, stages, points, queue and engines of one web process."""
+"""Prometheus metrics: requests, stages, points, queue and engines."""
 
 import threading
 from collections.abc import Iterator
 from functools import cache
+from typing import Protocol
 
 from apiflask import APIFlask
 from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.engine.service import Answer, Service
-from app.http.statistics import Statistics, phases_s
+from app.http.measured import Measured
+from app.http.statistics import ModelReport, Statistics, phases_s
 from app.survey.jobs.job import JobState
 from app.survey.jobs.queue import JobQueue
 
@@ -22,11 +25,29 @@ FULL = ("requests", "points", "memory", "host_memory")  # what ran out
 RESTARTS = ("killed", "hung", "device", "exit", "start")
 
 
-class Measures:
-    """Counters and gauges in a registry of their own, and the statistics of each model."""
+class Others(Protocol):
+    """Other web processes."""
 
-    def __init__(self, service: Service, jobs: JobQueue | None = None):
-        self.registry = registry = CollectorRegistry()
+    @property
+    def num_ready(self) -> int:
+        """Those that take requests."""
+
+    def measured(self) -> Measured:
+        """What all of them have counted so far."""
+
+
+class Measures:
+    """Counters and gauges in a registry of their own, and the statistics of each model.
+
+    Attributes:
+        registry: the measures of all web processes.
+    """
+
+    def __init__(self, service: Service, jobs: JobQueue | None = None, others: Others | None = None):
+        """``others`` are other web processes that answer predictions."""
+        registry = CollectorRegistry()
+        self.registry = JoinedRegistry(registry, others)
+        self._others = others
         self.statistics = Statistics()
         self.requests = Counter(
             "pointserve_requests", "Requests by path and status.", ["path", "status"], registry=registry
@@ -74,6 +95,24 @@ class Measures:
         """Count one request refused for ``reason``: key, rate, origin."""
         with self._lock:
             self._rejections[reason] += 1
+
+    def of_model(self, name: str) -> ModelReport:
+        """The statistics of the model ``name``."""
+        return self.statistics.of(name, self._others.measured().models.get(name) if self._others else None)
+
+    def told(self) -> Measured:
+        """What was counted in this process."""
+        counted = (
+            self.requests,
+            self.stages,
+            self.phases,
+            self.points,
+            self.voxels,
+            self.cloud_points,
+            self.batch_clouds,
+        )
+        families = [family for each in counted for family in each.collect()]
+        return Measured.of_families([*families, _rejections(self.rejections)], self.statistics.models)
 
     @property
     def rejections(self) -> dict[str, int]:
@@ -134,12 +173,7 @@ class EngineCollector(Collector):
         yield CounterMetricFamily(
             "pointserve_readers_lost", "Reader processes that had to be replaced.", value=status.num_readers_lost
         )
-        rejections = CounterMetricFamily(
-            "pointserve_rejections", "Requests refused before any work, by reason.", labels=["reason"]
-        )
-        for reason, count in (dict.fromkeys(FULL, 0) | status.refusals | self.measures.rejections).items():
-            rejections.add_metric([reason], count)
-        yield rejections
+        yield _rejections(dict.fromkeys(FULL, 0) | status.refusals | self.measures.rejections)
         ready = GaugeMetricFamily("pointserve_engine_ready", "1 if the engine can take work.", labels=["device"])
         restarts = CounterMetricFamily(
             "pointserve_engine_restarts", "Restarts of the engine, by reason.", labels=["device", "reason"]
@@ -170,3 +204,29 @@ class EngineCollector(Collector):
         yield busy
         yield device_busy
         yield memory
+
+
+class JoinedRegistry(Collector):
+    """The measures of a registry, with what ``others`` have counted."""
+
+    def __init__(self, registry: CollectorRegistry, others: Others | None):
+        self._registry = registry
+        self._others = others
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them at this moment."""
+        others = self._others.measured() if self._others else Measured()
+        for family in self._registry.collect():
+            others.add_to(family)
+            yield family
+        num_processes = 1 + (self._others.num_ready if self._others else 0)
+        yield GaugeMetricFamily("pointserve_web_processes", "Web processes that take requests.", num_processes)
+
+
+def _rejections(counts: dict[str, int]) -> CounterMetricFamily:
+    rejections = CounterMetricFamily(
+        "pointserve_rejections", "Requests refused before any work, by reason.", labels=["reason"]
+    )
+    for reason, count in counts.items():
+        rejections.add_metric([reason], count)
+    return rejections

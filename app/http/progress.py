@@ -52,6 +52,7 @@ class Progress:
 def progress(request_id: str) -> dict[str, Any] | tuple[str, int]:
     """How far the prediction that was sent with this X-Request-Id has come; 204 before and after"""
     found = state().under_way.get(request_id)
-    if found is None:
-        return "", 204
-    return asdict(found.report())
+    if found is not None:
+        return asdict(found.report())
+    fronts = state().fronts
+    return (fronts and fronts.progress(request_id)) or ("", 204)

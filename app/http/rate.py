@@ -2,10 +2,18 @@
 
 import threading
 import time
+from typing import Protocol
 
 from app.errors import Busy
 
 MAX_CLIENTS = 10_000
+
+
+class Rate(Protocol):
+    """A limit of requests."""
+
+    def take(self, client: str) -> None:
+        """Count one request; raises Busy if ``client`` has sent too many."""
 
 
 class RateLimit:

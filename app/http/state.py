@@ -14,6 +14,7 @@ from app.settings import MIB, Settings
 from app.survey.jobs.queue import JobQueue
 
 if TYPE_CHECKING:
+    from app.http.fronts import Fronts
     from app.http.progress import Progress
 
 KEY = "pointserve"
@@ -24,7 +25,7 @@ LEAST_SPOOL_MIB, SPOOL_SHARE = 64, 8  # of a body: so much may be in memory, or 
 @dataclass(frozen=True)
 class State:
     """Settings, engine and measures of an app; ``under_way`` is the progress of each prediction by its request id,
-    ``jobs`` are those of POST /jobs, if there are any."""
+    ``jobs`` are those of POST /jobs, and ``fronts`` other processes that answer predictions, if there are any."""
 
     settings: Settings
     service: Service
@@ -33,6 +34,7 @@ class State:
     deep_report: DiagnosticsReport
     under_way: dict[str, "Progress"]
     jobs: JobQueue | None = None
+    fronts: "Fronts | None" = None
 
     @cached_property
     def storage(self) -> Storage:

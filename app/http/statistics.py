@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -21,6 +22,7 @@ PHASES = {
     "project": "postprocess",
     "encode": "encode",
 }
+BY_SIZE = ("batches", "batch_infer_s")  # of ModelStatistics: by the number of clouds in a pass
 EXTENSION_NAMES = {
     "queue": ("queue",),
     "compute_input": ("preprocess",),
@@ -76,6 +78,28 @@ class ModelStatistics:
     batches: Counter[int] = field(default_factory=Counter)
     batch_infer_s: Counter[int] = field(default_factory=Counter)
 
+    def told(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "ModelStatistics":
+        """From what ``told`` gave."""
+        by_size = {name: Counter({int(size): n for size, n in told[name].items()}) for name in BY_SIZE}
+        return cls(**told | {"seconds": Counter(told["seconds"])} | by_size)
+
+    def plus(self, other: "ModelStatistics") -> "ModelStatistics":
+        """Both together."""
+        return ModelStatistics(
+            self.num_answered + other.num_answered,
+            self.num_failed + other.num_failed,
+            self.failed_s + other.failed_s,
+            max(self.last_unix_s, other.last_unix_s),
+            self.seconds + other.seconds,
+            self.batches + other.batches,
+            self.batch_infer_s + other.batch_infer_s,
+        )
+
 
 class Statistics:
     """Of every model, for any number of threads."""
@@ -102,10 +126,17 @@ class Statistics:
             model.num_failed += 1
             model.failed_s += seconds
 
-    def of(self, name: str) -> ModelReport:
-        """What is known of the model ``name``; times are nanoseconds, ``execution_count`` counts passes."""
+    @property
+    def models(self) -> dict[str, ModelStatistics]:
+        """All of them at this moment, by name."""
         with self._lock:
-            model = self._models.get(name, ModelStatistics())
+            return {name: model.plus(ModelStatistics()) for name, model in self._models.items()}
+
+    def of(self, name: str, others: ModelStatistics | None = None) -> ModelReport:
+        """What is known of the model ``name``, here and by ``others``; times are nanoseconds, ``execution_count``
+        counts passes."""
+        with self._lock:
+            model = self._models.get(name, ModelStatistics()).plus(others or ModelStatistics())
             passes = {size: -(-count // size) for size, count in model.batches.items()}
             total_s = sum(model.seconds.values())
             return {

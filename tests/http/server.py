@@ -84,6 +84,14 @@ class Server:
             time.sleep(0.1)
         raise AssertionError(f"the server was not ready in {limit_s} s:\n{self.log.read_text()}")
 
+    def wait_processes(self, number: int, limit_s: float = 60) -> "Server":
+        """Until so many web processes take requests."""
+        deadline_s = time.monotonic() + limit_s
+        while f"pointserve_web_processes {number}.0" not in self.get("/metrics").text:
+            assert time.monotonic() < deadline_s, f"{number} processes were not there:\n{self.log.read_text()}"
+            time.sleep(0.05)
+        return self
+
     def wait_logged(self, limit_s: float = 30, **fields: object) -> list[dict[str, object]]:
         """The lines of the log with these values, as soon as there are any: a line may follow its answer."""
         deadline_s = time.monotonic() + limit_s

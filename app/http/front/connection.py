@@ -133,6 +133,11 @@ class Connection:
         words = bytes(self.data).split(b" ", 2)
         return len(words) == 3 and words[0] in (b"GET", b"HEAD") and words[1].partition(b"?")[0].endswith(paths)
 
+    def posts_to(self, paths: tuple[bytes, ...]) -> bool:
+        """Whether the head is of a POST to a path that ends in one of ``paths``."""
+        words = bytes(self.data[:HEAD_BYTES]).split(b" ", 2)
+        return len(words) == 3 and words[0] == b"POST" and words[1].partition(b"?")[0].endswith(paths)
+
 
 class Waiting:
     """Connections that wait for one kind of event, each for ``patience_s``; the oldest comes first."""

@@ -1,6 +1,7 @@
 """One request: parsed by gunicorn, answered by the application, in the thread that waits for its client."""
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import wsgi
@@ -31,16 +32,25 @@ class Exchange:
     - ``pointserve.client``: the Stream
     - ``pointserve.close``: a function that ends the connection after the answer, which then says so
     - ``pointserve.receive``: a function that puts the next bytes of the body into a buffer; None if it is in chunks
-    - ``pointserve.make_room``: ``Crowd.make_room``
+    - ``pointserve.make_room``: a function that has slow clients give way, and says whether there are any
     - ``pointserve.was_asked``: whether this is the second time, after BodyIsLate
     - ``pointserve.body_is_late``: whether its first bytes are not here yet, so that BodyIsLate may be raised
     """
 
-    def __init__(self, cfg: Any, application: "WSGIApplication", crowd: Crowd, settings: Settings):
+    def __init__(
+        self,
+        cfg: Any,
+        application: "WSGIApplication",
+        crowd: Crowd,
+        settings: Settings,
+        make_room: Callable[[], bool] | None = None,
+    ):
+        """``make_room`` has clients give way that are slow, by default those of ``crowd``."""
         self.is_last = False  # whether every answer says that its connection ends
         self._cfg = cfg
         self._application = application
         self._crowd = crowd
+        self._make_room = make_room or crowd.make_room
         self._receiving = Patience(settings.upload_stall_s, settings.min_rate_bytes_s)
         self._sending = Patience(settings.send_stall_s, settings.min_rate_bytes_s)
 
@@ -91,7 +101,7 @@ class Exchange:
             environ["pointserve.client"] = stream
             environ["pointserve.receive"] = receiver(request.body)
             environ["pointserve.close"] = request.force_close
-            environ["pointserve.make_room"] = self._crowd.make_room
+            environ["pointserve.make_room"] = self._make_room
             if self.is_last:
                 response.force_close()
             chunks = self._application(environ, response.start_response)

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.engine.deadline import STOPPING
 from app.http.front.connection import After, Connection, Waiting
+from app.http.front.handover import Beside, Handover, Nobody
 from app.http.front.pace import Crowd
 from app.http.front.pool import Pool
 from app.http.front.refusal import refuse
@@ -41,7 +42,8 @@ class Loop:
     """Hands connections with a whole head to ``serve``, in a thread; all else happens in the thread that steps.
 
     Probes of health have threads of their own, so that nothing else can keep them waiting. Where ``max_connections``
-    are open, or no descriptors are left, those that wait without having asked for anything go first.
+    are open, or no descriptors are left, those that wait without having asked for anything go first. Requests that are
+    for another web process go to it with their connections.
     """
 
     def __init__(
@@ -51,8 +53,11 @@ class Loop:
         crowd: Crowd,
         num_threads: int,
         settings: Settings,
+        beside: Beside | None = None,
     ):
         self.num_open = 0
+        self.num_received = 0  # connections, from other processes
+        self._beside = beside or Nobody()
         self._listeners = listeners
         self._serve = serve
         self._crowd = crowd
@@ -64,6 +69,7 @@ class Loop:
         # in the order in which they make room
         self._rooms = (self._new, self._begun, self._body, self._ending, self._idle, self._soon)
         self._served: queue.SimpleQueue[tuple[Connection, After]] = queue.SimpleQueue()
+        self._to_watch: queue.SimpleQueue[Handover] = queue.SimpleQueue()
         self._accepts = False
         self._accept_at_s = -TELL_S
         self._is_stopping = False
@@ -85,11 +91,28 @@ class Loop:
             key.data(key.fileobj)
         while not self._served.empty():
             self._release(*self._served.get())
+        while not self._to_watch.empty():
+            handover = self._to_watch.get()
+            self._selector.register(handover.sock, selectors.EVENT_READ, lambda _, of=handover: self._adopt(of))
         for room in self._rooms:
             for connection in room.expired():
                 self._expire(connection, room)
         if self._threads.num_waiting:
             self._crowd.make_room()
+
+    def watch(self, handover: Handover) -> None:
+        """Take the connections that come from another process; from any thread."""
+        self._to_watch.put(handover)
+        self.wake()
+
+    def make_room(self) -> bool:
+        """Close the connection that would be missed least; whether there is one."""
+        for room in self._rooms:
+            if connection := room.oldest():
+                self._leave(connection, room)
+                self._drop(connection)
+                return True
+        return False
 
     def stop(self, patience_s: float) -> None:
         """Close the port, and connections that still wait after ``patience_s``; requests under way go on."""
@@ -129,8 +152,9 @@ class Loop:
         for _ in range(ACCEPTS):
             if not _is_waited_for(listener):  # so that nobody gives way to nobody
                 return
-            if self.num_open >= self._max_connections and not self._make_room():
-                self._pause(f"{self.num_open} connections are open, as many as may be, and all are in use")
+            num_open = self.num_open + self._beside.num_connections
+            if num_open >= self._max_connections and not self._make_room():
+                self._pause(f"{num_open} connections are open, as many as may be, and all are in use")
                 return
             try:
                 sock, address = listener.accept()
@@ -151,13 +175,23 @@ class Loop:
         self._crowd.make_room()
 
     def _make_room(self) -> bool:
-        """Close the connection that would be missed least; whether there is one."""
-        for room in self._rooms:
-            if connection := room.oldest():
-                self._leave(connection, room)
-                self._drop(connection)
-                return True
+        """Close a connection of this process; if there is none to close, another process is asked to, and the answer
+        is no."""
+        if self.make_room():
+            return True
+        self._beside.make_room()
         return False
+
+    def _adopt(self, handover: Handover) -> None:
+        """Take the connections that have come."""
+        try:
+            while connection := handover.receive():
+                self.num_open += 1
+                self.num_received += 1
+                self._read(connection, None)
+        except EOFError:
+            self._selector.unregister(handover.sock)
+            handover.close()
 
     def _read(self, connection: Connection, room: Waiting | None) -> None:
         """Take what has arrived on a connection that waits in ``room``, or in none yet."""
@@ -165,6 +199,11 @@ class Loop:
             connection.receive()
         except OSError:
             connection.has_ended = True
+        if connection.has_head and not connection.was_asked and self._beside.take_over(connection):
+            if room is not None:
+                self._leave(connection, room)
+            self._drop(connection)  # the other process has a descriptor of its own
+            return
         is_over = connection.has_ended and not connection.has_head
         goes_to = self._room_for(connection)
         if room is goes_to and not connection.is_due and not is_over:

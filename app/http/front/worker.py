@@ -14,6 +14,7 @@ from app.engine.service import Service
 from app.http.front.exchange import Exchange
 from app.http.front.loop import Loop
 from app.http.front.pace import Crowd
+from app.http.fronts import Fronts
 from app.processes import signal_with_parent
 from app.settings import Settings
 
@@ -31,11 +32,12 @@ log = logging.getLogger(__name__)
 class Worker(GunicornWorker):  # type: ignore[misc]
     """A thread for each request with a whole head; all other waits for clients are in the loop.
 
-    ``settings`` and ``service`` are given by the server before requests come.
+    ``settings``, ``service`` and ``fronts`` are given by the server before requests come.
     """
 
     settings: Settings
     service: Service
+    fronts: Fronts | None
     wsgi: "WSGIApplication"
     is_draining = False
     loop: Loop | None = None
@@ -59,8 +61,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until SIGTERM, or until the master is gone; called by gunicorn."""
         crowd = Crowd()
-        exchange = Exchange(self.cfg, self.wsgi, crowd, self.settings)
-        self.loop = Loop(self.sockets, exchange.serve, crowd, self.cfg.threads, self.settings)
+        make_room = self.fronts.make_way if self.fronts else None
+        exchange = Exchange(self.cfg, self.wsgi, crowd, self.settings, make_room)
+        self.loop = Loop(self.sockets, exchange.serve, crowd, self.cfg.threads, self.settings, self.fronts)
+        if self.fronts:
+            self.fronts.start(self.loop, crowd)
         while self.alive and not self._is_orphan():
             self.notify()
             self.loop.step(STEP_S)
@@ -71,8 +76,10 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             threading.Thread(target=self.service.drain, args=(self.settings.grace_s,), daemon=True).start()
         exchange.is_last = True
         self.loop.stop(leave_s)
+        if self.fronts:
+            self.fronts.leave(leave_s)
         until_s = time.monotonic() + self.cfg.graceful_timeout
-        while self.loop.num_open and time.monotonic() < until_s:
+        while (self.loop.num_open or (self.fronts and self.fronts.num_running)) and time.monotonic() < until_s:
             self.notify()
             self.loop.step(STEP_S)
 

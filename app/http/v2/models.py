@@ -185,7 +185,7 @@ def config(name: str) -> ModelConfig:
 @blueprint.doc(responses=responses(StatisticsReport, 400, 401, 404))
 def model_stats(name: str) -> StatisticsReport:
     """Requests of one model and the time that they took, since the start"""
-    return {"model_stats": [state().measures.statistics.of(served(name).name)]}
+    return {"model_stats": [state().measures.of_model(served(name).name)]}
 
 
 @blueprint.get("/models/stats")
@@ -193,7 +193,7 @@ def model_stats(name: str) -> StatisticsReport:
 def stats() -> StatisticsReport:
     """Requests of every model and the time that they took, since the start"""
     names = [card.name for card in state().service.models() if card.served]
-    return {"model_stats": [state().measures.statistics.of(name) for name in names]}
+    return {"model_stats": [state().measures.of_model(name) for name in names]}
 
 
 for _view, _suffix in ((metadata, ""), (model_ready, "/ready"), (config, "/config"), (model_stats, "/stats")):
