@@ -24,6 +24,7 @@ from app.errors import BadRequest, quoted
 
 MAX_TIMEOUT_S = 86400.0
 JOINT = "+"  # between the names of models whose probabilities are averaged
+JOINED_CLASS_BYTES = 5  # of a class of a point beside its mode's: the sums over models, and of their votes
 MAX_JOINED = 4  # models, so that there are not endlessly many names of which statistics are kept
 MAX_CHARS = 1 << 16  # of one option: names of many columns
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
@@ -38,15 +39,21 @@ OF_MODEL: OfModel = "model"
 
 
 class Mode(str, Enum):
-    """How often a cloud goes through the network, and from what that finds fields can be made (``sources``)."""
+    """How often a cloud goes through the network, and from what that finds fields can be made (``sources``).
+
+    ``class_bytes`` are those of memory that a class of a point takes at most, beside a pass and the answer: logits,
+    probabilities, sums, votes.
+    """
 
     description: str
+    class_bytes: int
     sources: tuple[Source, ...]
 
-    def __new__(cls, value: str, description: str, *sources: Source) -> "Mode":
+    def __new__(cls, value: str, description: str, class_bytes: int, *sources: Source) -> "Mode":
         mode = str.__new__(cls, value)
         mode._value_ = value
         mode.description = description
+        mode.class_bytes = class_bytes
         mode.sources = (CLASSES, *sources, REFINED)
         return mode
 
@@ -57,9 +64,9 @@ class Mode(str, Enum):
 
     __str__ = str.__str__
 
-    FAST = "fast", "one pass, a voxel's label for its points", LOGITS, INSTANCES, FEATURES
-    EXACT = "exact", "Pointcept's tester, every view and point", INSTANCES
-    VOTE = "vote", "the mean of several passes, each over another view and grid", VOTES
+    FAST = "fast", "one pass, a voxel's label for its points", 12, LOGITS, INSTANCES, FEATURES
+    EXACT = "exact", "Pointcept's tester, every view and point", 12, INSTANCES
+    VOTE = "vote", "the mean of several passes, each over another view and grid", 17, VOTES
 
 
 class OneOf:

@@ -86,6 +86,11 @@ class ModelCard:
     remarks: list[str] = field(default_factory=list)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether it is of several models as one."""
+        return ":" in self.path
+
+    @property
     def class_infos(self) -> list[ClassInfo]:
         """``classes``, as they are elsewhere."""
         return [ClassInfo(each["id"], each["name"], tuple(each["color"]), each["asprs"]) for each in self.classes]

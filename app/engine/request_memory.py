@@ -8,18 +8,23 @@ from app.engine.deadline import Deadline
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, MemoryNeeded, ModelCard
 from app.engine.reader_request import MemoryGrant
-from app.options import Options
+from app.options import JOINED_CLASS_BYTES, Options
 from app.refine.steps import wanted
 
 AT_ONCE_BYTES, AT_ONCE_TIMES = 4 << 20, 16  # granted before a file was looked at: so much, and so many times its size
 AT_ONCE_SHARE = 16  # one part in so many of all memory at most
 POINT_BYTES = 288  # of a point in an engine beside its pass: coordinates, voxels, transforms, neighbours
-CLASS_BYTES = 12  # of a class of a point there: logits, probabilities, sums
 
 
 def point_bytes(options: Options) -> int:
     """Bytes of a point in an engine beside its pass and its answer, with ``options``."""
     return POINT_BYTES + max((step.point_bytes for step in wanted(options)), default=0)
+
+
+def class_bytes(card: ModelCard, options: Options) -> int:
+    """Bytes of a class of a point there, with the model of ``card``."""
+    of_mode = options.mode.class_bytes + (JOINED_CLASS_BYTES if card.is_joined else 0)
+    return max([of_mode, *(step.class_bytes for step in wanted(options))])
 
 
 class RequestMemory:
@@ -33,7 +38,7 @@ class RequestMemory:
         self._deadline = deadline
         asked = (OUTPUTS[name] for name in ("labels", *options.fields))
         row_bytes = sum(field.row_bytes(card.num_classes, card.num_features) for field in asked)
-        answer_bytes = CLASS_BYTES * card.num_classes + 2 * row_bytes  # once more as a memory file
+        answer_bytes = class_bytes(card, options) * card.num_classes + 2 * row_bytes  # once more as a memory file
         self._point_bytes = point_bytes(options) + answer_bytes
 
     def decoding(self, body: Body) -> MemoryGrant:

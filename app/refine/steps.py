@@ -28,6 +28,7 @@ class Step(NamedTuple):
         fields: output fields that it makes, and that ask for it, too.
         reads_codes: whether it needs the classes that the file states.
         point_bytes: the most that it takes for a point, as measured on a million of them (labels by chance).
+        class_bytes: the most that it takes for a class of a point, the probabilities that it is given among it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     fields: tuple[str, ...] = ()
     reads_codes: bool = False
     point_bytes: int = 128
+    class_bytes: int = 0
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -73,6 +75,7 @@ STEPS = (
         ("smooth", "smooth_radius_m"),
         needs_codes=False,
         point_bytes=730,
+        class_bytes=16,
     ),
     Step(
         "sieve",

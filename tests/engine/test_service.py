@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,19 +112,32 @@ def test_memory_of_a_cloud_on_the_device_is_that_of_its_pass_and_of_its_points(s
     ]
 
 
+def reserved_bytes(card, options, num_points):
+    """What a request reserves for segmenting so many points."""
+    cloud = pack_cloud(Cloud(np.zeros((num_points, 3)), "npy"))
+    with closing(cloud), MemoryBudget().reservation() as reservation:
+        RequestMemory(reservation, card, options, Deadline.after(60)).segmenting(cloud)
+        return reservation.num_bytes
+
+
 def test_memory_of_a_cloud_counts_the_step_of_refinement_that_takes_most(service):
     (card,) = [card for card in service.models() if card.served]
-    cloud = pack_cloud(Cloud(np.zeros((1000, 3)), "npy"))
-    reserved = {}
-    for options in (Options(), Options(smooth=8), Options(smooth=8, sieve=10)):
-        with MemoryBudget().reservation() as reservation:
-            RequestMemory(reservation, card, options, Deadline.after(60)).segmenting(cloud)
-            reserved[options] = reservation.num_bytes
-    cloud.close()
-    plain, smoothed, both = reserved.values()
-    steps = {step.name: step.point_bytes for step in STEPS}
-    assert smoothed - plain == 1000 * steps["smooth"]
-    assert both - plain == 1000 * steps["sieve"] > smoothed - plain
+    plain, smoothed, both = (
+        reserved_bytes(card, options, 1000) for options in (Options(), Options(smooth=8), Options(smooth=8, sieve=10))
+    )
+    steps = {step.name: step for step in STEPS}
+    of_classes = (steps["smooth"].class_bytes - Options().mode.class_bytes) * card.num_classes
+    assert smoothed - plain == 1000 * (steps["smooth"].point_bytes + of_classes)
+    assert both - smoothed == 1000 * (steps["sieve"].point_bytes - steps["smooth"].point_bytes) > 0
+
+
+def test_memory_of_a_cloud_counts_what_classes_take_in_a_mode(service):
+    (card,) = [replace(card, num_classes=200) for card in service.models() if card.served]
+    fast, exact, vote = (reserved_bytes(card, Options(mode=mode), 1000) for mode in ("fast", "exact", "vote"))
+    assert vote - fast == 1000 * 200 * 5
+    assert exact == fast
+    joined = replace(card, path=f"{card.path}:{card.path}")
+    assert reserved_bytes(joined, Options(mode="vote"), 1000) - vote == 1000 * 200 * 5
 
 
 @pytest.mark.parametrize(("max_passes", "passes"), [(None, 10), (4, 4)])
