@@ -9,6 +9,7 @@ from typing import Literal
 
 from app.clouds import catalog
 from app.clouds.cloud import Bounds, SegmentationMeta
+from app.engine import model_choice
 from app.engine.answer import Answer, EncodedFile
 from app.engine.body import Body
 from app.engine.deadline import STOPPING, Deadline
@@ -22,8 +23,8 @@ from app.engine.readers import ReaderPool
 from app.engine.request import Request
 from app.engine.request_memory import RequestMemory, point_bytes
 from app.engine.status import ServiceState, ServiceStatus, Stage
-from app.errors import BadModel, BadRequest, NotFound, NotReady, Problem, quoted
-from app.options import MAX_TIMEOUT_S, Mode, Options, models_in
+from app.errors import BadRequest, NotReady
+from app.options import MAX_TIMEOUT_S, Mode, Options
 from app.settings import Settings
 
 __all__ = ["Answer", "Service"]
@@ -108,8 +109,8 @@ class Service:
         state: ServiceState = self._supervisor.state if self._phase == "started" else self._phase
         reason = "" if state == "ready" else next((status.reason for status in engines if status.reason), "")
         cards = self.models()
-        if state == "ready" and (missing := self._missing(cards)):
-            state, reason = "empty", missing
+        if state == "ready" and (lacking := model_choice.lacking(self._settings.default_model, cards)):
+            state, reason = "empty", lacking
         return ServiceStatus(
             state,
             reason,
@@ -123,16 +124,6 @@ class Service:
             request_memory_bytes={"total": self.memory.total_bytes, "used": self.memory.used_bytes},
             num_quarantined=self._scheduler.num_quarantined,
         )
-
-    def _missing(self, cards: list[ModelCard]) -> str:
-        """Why a request that names no model finds none; empty if it does."""
-        default, served = self._settings.default_model, [card.name for card in cards if card.served]
-        if not served:
-            return nothing_served(cards)
-        lacking = [name for name in models_in(default, served) if name not in served] if default else []
-        if not lacking:
-            return ""
-        return f"The model of POINTSERVE_DEFAULT_MODEL is not there. {absence(lacking[0], cards).detail}"
 
     @property
     def is_alive(self) -> bool:
@@ -338,51 +329,8 @@ class Service:
         wanted = name or self._settings.default_model or next(iter(served), "")
         if self._phase == "started" and self._supervisor.state == "ready" and wanted in served:
             return served[wanted]
-        status = self.status()
-        is_back_soon = status.state == "starting" and cards  # a lost engine is being replaced
-        if status.state == "stopped" or (status.state == "stopping" and not served):
-            raise NotReady(STOPPING)
-        is_empty = status.state == "empty"
-        if is_empty and not name and not served and cards and all(card.is_refused for card in cards):
-            raise BadModel(status.reason)
-        is_named = is_empty and (name or served)  # the answer below says what is wrong with that one
-        if status.state not in ("ready", "stopping") and not is_back_soon and not is_named:
-            raise NotReady(status.reason or "The models are being loaded.", retry_after_s=status.retry_after_s)
-        return card_of(wanted, cards)
-
-
-def card_of(name: str, cards: list[ModelCard]) -> ModelCard:
-    """The card of the model ``name``, or of those that it joins, as one.
-
-    Raises what ``absence`` gives for one that is not served, BadRequest if models cannot be joined.
-    """
-    served = {card.name: card for card in cards if card.served}
-    names = models_in(name, [card.name for card in cards])
-    for each in names:
-        if each not in served:
-            raise absence(each, cards)
-    return ModelCard.of_several([served[each] for each in names])
-
-
-def absence(name: str, cards: list[ModelCard]) -> Problem:
-    """The error of a request for the model ``name``, which is not served."""
-    served = ", ".join(card.name for card in cards if card.served) or "none"
-    card = next((card for card in cards if card.name == name), None)
-    why = f"is not served: {card.reason.rstrip('.')}" if card else "does not exist"
-    detail = f"Model {quoted(name)} {why}. Served are: {served}."
-    if card and card.is_refused:
-        return BadModel(detail)
-    if card and not card.is_unloaded:
-        return NotReady(detail, retry_after_s=MAX_RETRY_S)  # it is tried again that often
-    return NotFound(detail)
-
-
-def nothing_served(cards: list[ModelCard]) -> str:
-    """What to do if none of ``cards`` is served: load what was unloaded, or repair what is broken."""
-    unloaded = [card.name for card in cards if card.is_unloaded]
-    if unloaded:
-        return f"No model is loaded. POST /models/NAME/load loads one; NAME can be: {', '.join(unloaded)}."
-    return "No model is served. " + "; ".join(f"{card.name}: {card.reason.rstrip('.')}" for card in cards) + "."
+        model_choice.check(self.status(), name, cards)
+        return model_choice.card_of(wanted, cards)
 
 
 def _elapsed_ms(begin: float) -> float:
