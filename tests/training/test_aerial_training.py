@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import limits
 import numpy as np
 import pytest
 import score
@@ -158,6 +159,17 @@ def test_a_short_building_has_one_place_and_all_else_its_own():
     assert np.ptp(plane[inside], axis=0).max() == 0
     np.testing.assert_allclose(plane[inside][0], [30, 30], atol=0.5)
     np.testing.assert_array_equal(plane[~inside], tile.xyz[~inside, :2])
+
+
+def test_height_and_voxels_allow_what_they_can():
+    tile = hill(20_000, 10.0, 1)
+    tile.label[tile.label == 2] = 1
+    assert limits.by_height(tile)[0] == 1  # it is 5 m high
+    tile.xyz[tile.label == 1, 2] -= 4.8
+    best, limit_m = limits.by_height(tile)
+    assert best == 1
+    assert 0 < limit_m < 0.2
+    assert limits.by_voxel(tile).iou[1] < 0.9  # ground lies in the same voxels, and is more
 
 
 def test_the_end_of_a_tile_lies_apart_from_the_rest():
