@@ -95,7 +95,9 @@ def main(what: str, place: str, *rest: str) -> None:
 
         def write() -> None:
             answer = formats.write(rest[0], cloud, segmentation(len(cloud)), data)
-            os.close(arrays.pack_bytes(answer))
+            with arrays.ArrayFile() as file:
+                file.add_bytes(answer)
+                os.close(file.seal())
 
         print(json.dumps(figures(write)))
 
