@@ -10,6 +10,9 @@ from torch import Tensor
 FINEST_EDGE_M = 2.0**-9
 COARSEST_EDGE_M = 128.0
 MOST_SQUARES = 32  # of a raster, a point
+FEW_ALIKE = 0.9  # places a point: files hold a few points twice
+LEAST_SLOTS = 1 << 16  # so that few points seldom share one
+FACTORS = 6364136223846793005, 2862933555777941757, 3202034522624059733  # odd, of a hash
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,13 @@ def piece_sizes(around: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     return piece, torch.zeros_like(counts).index_add_(0, piece, counts).index_select(0, piece)
 
 
-def edge_holding(xyz: Tensor, num_points: int) -> float:
+def edge_holding(xyz: Tensor, num_points: float) -> float:
     """The least edge, a power of two in metres, of squares of which those that hold any of the points ``xyz`` float32
-    (P, 3), seen from above, hold ``num_points`` on average."""
+    (P, 3), seen from above, hold ``num_points`` on average; points at one place count as one, if they are many."""
     if not len(xyz):
         return COARSEST_EDGE_M
+    share = share_of_places(xyz)
+    num_points = num_points if share > FEW_ALIKE else num_points / share
     low, high = torch.aminmax(xyz[:, :2].double(), dim=0)
     least_m = math.sqrt(float((high - low).prod()) * num_points / len(xyz))  # if points fill all of their box
     edge_m = 2.0 ** math.floor(math.log2(min(max(least_m, FINEST_EDGE_M), COARSEST_EDGE_M)))
@@ -127,6 +132,17 @@ def edge_holding(xyz: Tensor, num_points: int) -> float:
     while edge_m > FINEST_EDGE_M and _mean_of_squares(xyz, low, high, edge_m / 2) >= num_points:
         edge_m /= 2
     return edge_m
+
+
+def share_of_places(xyz: Tensor) -> float:
+    """About how many places the points ``xyz`` (P, 3), P > 0, have, as a share of P, by how many slots, four times
+    as many, they fall into (linear counting: Whang et al., ACM Trans. Database Syst. 15 (1990) 208)."""
+    bits = xyz.float().contiguous().view(torch.int32).long()
+    keys = (bits * bits.new_tensor(FACTORS)).sum(1)
+    keys = (keys ^ keys >> 29) * FACTORS[0]
+    slots = 4 * len(xyz) + LEAST_SLOTS
+    taken = torch.zeros(slots, dtype=torch.bool, device=xyz.device).index_fill_(0, (keys >> 24) % slots, True)
+    return -math.log1p(-float(taken.count_nonzero()) / slots) * slots / len(xyz)
 
 
 def _mean_of_squares(xyz: Tensor, low: Tensor, high: Tensor, edge_m: float) -> float:

@@ -41,7 +41,7 @@ def kept(codes: Tensor, scene: Scene, options: Options) -> Tensor:
         elif name == "overlap":  # point formats below 6 have a class for it
             is_kept |= codes == OVERLAP
         else:
-            scene.warnings.append(f"preserve_flags={name} changes nothing: the file has no such flags.")
+            scene.warnings.append(f"preserve_flags={name} changes nothing: no point of the file has this flag.")
     if options.within:
         is_inside = within(scene.answered_xy(), parse(options.within), scene.check_cancelled)
         if len(is_inside) and not is_inside.any():  # waits for the device

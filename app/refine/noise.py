@@ -8,7 +8,8 @@ four units hang together. Noise is a piece of at most ``MOST_POINTS`` points tha
   at most ``MOST_HANGING`` are within about 24 units at its height. What a wire is broken into is among more; or
 - lies below the ground: lower than every other point within about eight units, two units at least below those nearby.
 
-So cliffs and steep terrain, which are pieces of many points, and sparse surveys are left alone.
+Where all pieces are small there is nothing that they could be apart from. Cliffs and steep terrain, which are pieces of
+many points, and sparse surveys are left alone.
 """
 
 import torch
@@ -66,7 +67,7 @@ def _hang(cells: Cells) -> Tensor:
     slabs = cells.merged(SLAB, 1)
     hanging = torch.zeros_like(slabs.counts).index_add_(0, slabs.of_point, cells.counts * hangs)
     is_lonely = (slabs.sums_around(hanging) <= MOST_HANGING)[slabs.of_point]
-    return (is_small & hangs & is_lonely)[cells.of_point]
+    return (is_small & hangs & is_lonely & ~is_small.all())[cells.of_point]
 
 
 def _lowest_around(z: Tensor, cells: Cells, left_out: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from app.refine import cells as module
-from app.refine.cells import Cells, piece_sizes
+from app.refine.cells import Cells, edge_holding, piece_sizes, share_of_places
 
 
 def scatter(count, size_m, seed=0, height_m=1.0):
@@ -22,6 +22,18 @@ def test_the_edge_follows_the_density_also_of_plots_far_apart(density, edge_m):
     assert Cells.holding(points, 8 if density < 0.1 else 4).edge_m == edge_m
     apart = torch.cat([points, points + torch.tensor([100 * size_m, 0, 0]), points + torch.tensor([0, 90 * size_m, 0])])
     assert Cells.holding(apart, 8 if density < 0.1 else 4).edge_m == edge_m
+
+
+@pytest.mark.parametrize("times", [2, 5, 50])
+def test_points_at_one_place_count_as_one_for_the_edge(times):
+    points = scatter(20_000, 40)
+    again = points.repeat(times, 1)[torch.randperm(times * len(points), generator=torch.Generator().manual_seed(0))]
+    assert share_of_places(points) == pytest.approx(1, abs=0.01)
+    assert share_of_places(again) == pytest.approx(1 / times, rel=0.01)
+    assert edge_holding(again, 4) == edge_holding(points, 4)
+    some = torch.cat([points, points[::20]])
+    assert edge_holding(some, 4) == edge_holding(points, 4)
+    assert edge_holding(points[:1].repeat(times, 1), 4) == 128.0
 
 
 @pytest.mark.parametrize("seed", range(4))

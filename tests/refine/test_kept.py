@@ -66,7 +66,7 @@ def test_flagged_points_keep_their_class():
     assert codes(scene).tolist() == [2, 9, 6, 2]
     refine(scene, Options(preserve_flags=("withheld", "synthetic", "key_point", "overlap")))
     assert codes(scene).tolist() == [2, 9, 17, 12]  # the last is overlap by its class, as below point format 6
-    assert scene.warnings == ["preserve_flags=key_point changes nothing: the file has no such flags."]
+    assert scene.warnings == ["preserve_flags=key_point changes nothing: no point of the file has this flag."]
 
 
 def test_points_outside_an_area_keep_their_class_in_the_coordinates_of_the_file():

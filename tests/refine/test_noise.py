@@ -70,6 +70,17 @@ def test_sparse_surveys_with_trees_have_no_noise(density):
     assert found(ground, trees) == [(0, 0)] * 2
 
 
+def test_points_that_a_file_holds_several_times_are_no_noise():
+    rng = np.random.default_rng(5)
+    ground, bird = slope(10, 30, rng), np.array([[15, 15, 40.0]])
+    assert found(np.repeat(ground, 5, 0), np.repeat(bird, 5, 0)) == [(0, 0), (0, 5)]
+
+
+@pytest.mark.parametrize("number", [1, 3, 8])
+def test_a_few_points_alone_are_no_noise(number):
+    assert found(np.random.default_rng(6).random((number, 3)) * [1, 1, 100]) == [(0, 0)]
+
+
 def test_order_and_place_do_not_matter():
     tile = make_tile("village", seed=1, size_m=50)
     xyz = local(tile.xyz).double().mul(1024).round().div(1024)  # so that moving it is exact in float32
