@@ -74,7 +74,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Table:
     clock.took("make")
     out, peaks, begin_s = folder / "out", Peaks(folder), time.monotonic()
     with limited_or_not(arguments.memory_mib) as (put, limit_text):
-        batch = subprocess.Popen(command(arguments, [file.path], out), preexec_fn=put, start_new_session=True)
+        batch = subprocess.Popen(
+            command(arguments, [file.path], out, arguments.buffer_m), preexec_fn=put, start_new_session=True
+        )
         with peaks.watching(batch.pid):
             while batch.poll() is None:
                 print(progress(out, peaks, time.monotonic() - begin_s), flush=True)
@@ -104,14 +106,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Table:
     parts = ", ".join(f"{what} {num_bytes / 2**30:.2f}" for what, num_bytes in peaks.parts.items())
     notes = [
         f"{file.count:,} places with {len(file.tiles)} tiles, {arguments.density:g} points a square metre; "
-        f"`{' '.join(command(arguments, [Path('in.laz')], Path('out'))[2:])}`.",
+        f"`{' '.join(command(arguments, [Path('in.laz')], Path('out'), arguments.buffer_m)[2:])}`.",
         f"Memory: {limit_text}. At its greatest, in GiB: {parts}.",
         f"Seconds of processor: {clock.processor()}; of `batch` "
         + ", ".join(f"{kind} {seconds:,.0f}" for kind, seconds in peaks.processor_s.items())
         + " (web is the driver).",
         "The points of the answer are those of the file, in its order, by their coordinates. "
         f"At {len(shares)} places {', '.join(shares)} of them have the class that they have if the tile that is there "
-        "is labelled as a file of its own, with its neighbours.",
+        "is labelled as a file of its own, with all around it that the model sees.",
     ]
     return Table("pointserve batch", [head, cells], notes)
 
@@ -125,13 +127,13 @@ def progress(out: Path, peaks: Peaks, seconds: float) -> str:
     )
 
 
-def command(arguments: argparse.Namespace, sources: Sequence[Path], out: Path) -> list[str]:
-    """What labels ``sources``."""
+def command(arguments: argparse.Namespace, sources: Sequence[Path], out: Path, buffer_m: float | None) -> list[str]:
+    """What labels ``sources``, with the halo of the model around each if no buffer is given."""
     others = memory_plan.WEB_BYTES + arguments.readers * memory_plan.READER_BYTES
     others += memory_plan.ENGINE_BYTES if arguments.device == "cpu" else memory_plan.CUDA_ENGINE_BYTES
     left_mib = int((1 - memory_plan.SPARE) * arguments.memory_mib) - others // MIB
     words = [sys.executable, "-m", "app.cli", "batch", *map(str, sources), "-o", str(out), "--device", arguments.device]
-    words += ["--buffer", f"{arguments.buffer_m:g}", "--readers", str(arguments.readers)]
+    words += ["--readers", str(arguments.readers)] + ([] if buffer_m is None else ["--buffer", f"{buffer_m:g}"])
     tiles_mib = arguments.tiles_mib or left_mib // (2 if arguments.device == "cpu" else 1)
     return [*words, "--memory-mib", str(tiles_mib)]
 
@@ -147,7 +149,7 @@ def started_places(
     others = [*file.ends, *chain.from_iterable(map(file.around, places))]  # so they have the frame of the whole file
     for place in sorted({*places, *others}):
         (tiles / f"{'tile' if place in places else 'around'}-{place}.laz").write_bytes(file.alone(place))
-    words = [*command(arguments, [tiles], out), "--buffer-only", "around-*"]
+    words = [*command(arguments, [tiles], out, None), "--buffer-only", "around-*"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as batch:
 
         def labelled() -> list[tuple[int, Path]]:

@@ -1,5 +1,6 @@
 """The file of ``benchmarks.billion``, and what its answer must be."""
 
+import math
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from tests.survey.survey_files import moved
 Item = TypeVar("Item")
 KINDS = ("town", "village")
 PLACE = lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL | lazrs.SELECTIVE_DECOMPRESS_Z
+AROUND_M = 128.0  # models see no farther
 PART_POINTS = 1 << 18
 CLASS_BYTE = 16  # of a record of point format 6
 RETURNS = "<15Q"  # at byte 255 of the header
@@ -105,12 +107,13 @@ class BigFile:
         ]
 
     def around(self, place: int) -> list[int]:
-        """The places beside a place, and at its corners."""
+        """The places around a place that its labels may depend on."""
         row, column = divmod(place, self.width)
+        reach = math.ceil(AROUND_M / self.size_m)
         places = [
             y * self.width + x
-            for y in range(row - 1, row + 2)
-            for x in range(column - 1, column + 2)
+            for y in range(row - reach, row + reach + 1)
+            for x in range(column - reach, column + reach + 1)
             if y >= 0 and 0 <= x < self.width
         ]
         return [each for each in places if each != place and each < self.count]
