@@ -59,7 +59,9 @@ class Admission:
         If the service is full, ``make_room`` is called; if it says that others give way, they are awaited for
         ``ROOM_S``. Raises Busy if the service stays full, NotReady after ``close``.
         """
-        wait_s = ROOM_S if self._is_full and make_room() else 0.0
+        wait_s = OTHERS_LOOK_S if self.counts.num_processes > 1 else 0.0  # others may leave a place this moment
+        if self._is_full and make_room():
+            wait_s = ROOM_S
         request = AdmittedRequest(self)
         with self._changed:
             self._wait_for(lambda: self._is_closed or self._enter(request), wait_s)

@@ -162,6 +162,10 @@ class Channel:
         """Whether a small message can be sent without waiting, or the channel has ended."""
         return bool(self._writable.poll(0))
 
+    def fileno(self) -> int:
+        """Its descriptor, for a selector."""
+        return self._socket.fileno()
+
     def shutdown(self) -> None:
         """End both directions, which wakes whoever waits in ``receive`` here or there."""
         try:

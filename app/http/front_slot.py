@@ -4,10 +4,11 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.engine.back_off import BackOff
-from app.engine.channel import ChannelError, close_all
+from app.engine.channel import close_all
 from app.engine.child import ChildProcess
 from app.engine.counts import Each
 from app.engine.front_jobs import FrontJobs
@@ -86,16 +87,15 @@ class FrontSlot:
             child = ChildProcess("app.http.front_process", arguments, os.environ, descriptors)
         child.channel.may_lack = True
         self.jobs = jobs = FrontJobs(child.channel, self._fronts.scheduler)
+        gone = self._fronts.hub.add(child.channel, partial(self._take, jobs, handover))
         how = ""
         try:
             jobs.send(self._fronts.configuration(self.place))
-            how = self._serve(child, jobs, handover)
-        except ChannelError:
-            pass
-        except Exception:
-            log.exception("what a web process for predictions sent met a bug")
+            how = self._watch(gone)
         finally:
             was_ready, self.is_ready = self.is_ready, False
+            child.channel.shutdown()
+            gone.wait()
             ended = child.end(0.0 if how else END_S)
             jobs.stop()
             self._fronts.forget(self)
@@ -105,30 +105,32 @@ class FrontSlot:
             self.num_given = 0
         return f"{how}, so it {ended}" if how else ended
 
-    def _serve(self, child: ChildProcess, jobs: FrontJobs, handover: Handover) -> str:
-        """Serve the process until it is gone, which raises ChannelError, or silent; says what it did then."""
+    def _watch(self, gone: threading.Event) -> str:
+        """Wait until the process is gone, silent, or not needed any more; says what it did, but for the first."""
         start_s = time.monotonic()
         while not self._fronts.is_over:
-            if not child.channel.wait(LOOK_S):
-                if self._fronts.leaving.is_set() and not self.is_ready:
-                    break  # it may have started too late to hear of it
-                if self.is_ready and self.silence_s > SILENT_S:
-                    return f"gave no sign of life for {SILENT_S:g} s"
-                if not self.is_ready and time.monotonic() - start_s > START_S:
-                    return f"did not start within {START_S:g} s"
-                continue
-            message, fds = child.channel.receive(time.monotonic() + SILENT_S)
-            if isinstance(message, Submit):
-                jobs.submit(message, fds)
-                continue
-            close_all(fds)
-            if isinstance(message, Abandon):
-                jobs.abandon(message)
-            elif isinstance(message, Ask):
-                self._fronts.asked(message, jobs)
-            elif isinstance(message, Told):
-                self._fronts.told(self.place, message)
-            elif isinstance(message, FrontReady):
-                self._back_off.reset()
-                self._fronts.joined(self, handover)
+            if gone.wait(LOOK_S):
+                return ""
+            if self._fronts.leaving.is_set() and not self.is_ready:
+                break  # it may have started too late to hear of it
+            if self.is_ready and self.silence_s > SILENT_S:
+                return f"gave no sign of life for {SILENT_S:g} s"
+            if not self.is_ready and time.monotonic() - start_s > START_S:
+                return f"did not start within {START_S:g} s"
         return "was not needed any more"
+
+    def _take(self, jobs: FrontJobs, handover: Handover, message: object, fds: list[int]) -> None:
+        """Do what the process asks for."""
+        if isinstance(message, Submit):
+            jobs.submit(message, fds)
+            return
+        close_all(fds)
+        if isinstance(message, Abandon):
+            jobs.abandon(message)
+        elif isinstance(message, Ask):
+            self._fronts.asked(message, jobs)
+        elif isinstance(message, Told):
+            self._fronts.told(self.place, message)
+        elif isinstance(message, FrontReady):
+            self._back_off.reset()
+            self._fronts.joined(self, handover)

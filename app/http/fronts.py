@@ -10,6 +10,7 @@ from typing import Any
 
 from app.engine.counts import Counts, Each
 from app.engine.front_jobs import FrontJobs
+from app.engine.hub import Hub
 from app.engine.scheduler import Scheduler
 from app.engine.service import Service
 from app.engine.web_processes import readers
@@ -47,6 +48,7 @@ class Fronts:
         self.service = service
         self.scheduler = service.parts.scheduler
         self.rate = RateLimit(settings.rate_limit)
+        self.hub = Hub("from-fronts")
         self.leaving = threading.Event()  # no more processes are started, and no connections handed over
         self.is_over = False
         self._settings = settings
@@ -68,6 +70,7 @@ class Fronts:
     def start(self, loop: Loop, crowd: Crowd) -> None:
         """Start every process; connections come from ``loop``, and some come back. ``crowd`` is of this process."""
         self._loop, self._crowd = loop, crowd
+        self.hub.start()
         for front in self._fronts:
             front.start()
 
@@ -87,6 +90,7 @@ class Fronts:
         self.is_over = True
         for front in self._fronts:
             front.join(None)
+        self.hub.stop()
 
     @property
     def num_running(self) -> int:
