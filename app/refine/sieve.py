@@ -41,17 +41,23 @@ def sieved(xyz: Tensor, labels: Tensor, least_points: int, least_m2: float = 0.0
     piece = pieces(around, offsets, label)
     is_small = torch.zeros_like(counts).index_add_(0, piece, counts) < least_points
     if least_m2:
-        is_small |= _areas_m2(cells, cube, piece) < least_m2
+        is_small |= _is_narrow(cells, cube, piece, least_m2)
     if bool(is_small.any()):
         label = _taken_up(around, cube, offsets, label, counts, piece, is_small)
     return (label + first).index_select(0, node_of_point)
 
 
-def _areas_m2(cells: Cells, cube: Tensor, piece: Tensor) -> Tensor:
-    """float64 (M,), at the first node of each piece the square metres of its columns."""
-    column = cells.column_keys()[cube].unique(return_inverse=True)[1]
-    of_piece = (piece * len(cube) + column).unique().div(len(cube), rounding_mode="floor")
-    return of_piece.bincount(minlength=len(cube)) * cells.edge_m**2
+def _is_narrow(cells: Cells, cube: Tensor, piece: Tensor, least_m2: float) -> Tensor:
+    """bool (M,), at the first node of each piece whether its columns cover less than ``least_m2``."""
+    cell_m2 = cells.edge_m**2
+    most_m2 = piece.bincount(minlength=len(cube)) * cell_m2  # if no node is above another
+    low, high = torch.aminmax(cells.places[:, 2])
+    is_open = (most_m2 >= least_m2) & (most_m2 <= least_m2 * (1 + high - low))  # of others the nodes tell
+    nodes = is_open[piece].nonzero().flatten()
+    column = cells.column_keys()[cube[nodes]].unique(return_inverse=True)[1]
+    of_piece = (piece[nodes] * len(cube) + column).unique().div(len(cube), rounding_mode="floor")
+    area_m2 = of_piece.bincount(minlength=len(cube)) * cell_m2
+    return torch.where(is_open, area_m2, most_m2) < least_m2
 
 
 def _taken_up(
