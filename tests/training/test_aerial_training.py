@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import average
 import limits
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from noise import KINDS, strew
 from tiles import BUILDING, NOISE, WIRE, Tile, halves, join
 
 from app.sample.tile import las_bytes, make_tile
+from app.zoo import checkpoint
 from app.zoo.loading import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +81,16 @@ def test_an_experiment_is_scored_by_itself_as_at_the_end_of_its_training(trained
     assert {*found} == {*ended}
     for variant, row in found.items():  # of weights in half precision
         assert float(row[0]) == pytest.approx(ended[variant]["merged"][0], abs=0.02)
+
+
+def test_the_mean_of_one_experiment_is_itself_but_for_what_is_added_to_noise(trained, tmp_path):
+    folder, _ = trained
+    average.average([folder, folder], tmp_path, noise=-3)
+    before, after = (checkpoint.read(each / "model" / "model_best.pth") for each in (folder, tmp_path))
+    bias = "backbone.final.bias"
+    assert after[bias][NOISE] == pytest.approx(before[bias][NOISE] - 3, abs=0.01)
+    assert [name for name in before if not before[name].equal(after[name])] == [bias]
+    assert after[bias][:NOISE].equal(before[bias][:NOISE])
 
 
 def test_surveys_left_out_are_scored_by_those_that_saw_them_too(trained, tmp_path, monkeypatch, capsys):
