@@ -88,7 +88,7 @@ def test_the_mean_of_one_experiment_is_itself_but_for_what_is_added_to_noise(tra
     average.average([folder, folder], tmp_path, noise=-3)
     before, after = (checkpoint.read(each / "model" / "model_best.pth") for each in (folder, tmp_path))
     bias = "backbone.final.bias"
-    assert after[bias][NOISE] == pytest.approx(before[bias][NOISE] - 3, abs=0.01)
+    assert float(after[bias][NOISE]) == pytest.approx(float(before[bias][NOISE]) - 3, abs=0.01)
     assert [name for name in before if not before[name].equal(after[name])] == [bias]
     assert after[bias][:NOISE].equal(before[bias][:NOISE])
 
