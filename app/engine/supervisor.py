@@ -90,8 +90,8 @@ class Supervisor:
                 self._unloaded.update(before)
                 raise
             self._scheduler.quarantine.forget(message.name)
-            self._scheduler.admission.counts.note_view()
         finally:
+            self._scheduler.admission.counts.note_view()  # also if one engine has made it and another could not
             self._changing.release()
 
     def _remember(self, message: LoadModel | UnloadModel) -> None:

@@ -113,7 +113,7 @@ class Leave:
 
 @dataclass(frozen=True)
 class MakeRoom:
-    """Owner to front: close a connection that has not asked for anything."""
+    """Owner to front: close connections that have not asked for anything; new ones wait."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from app.http.state import KEY, State
 from app.settings import Settings
 
 STEP_S = 1.0
+ROOMS = 16  # connections that are closed at a time for new ones
 TELL_S = 5.0  # between what it tells of its measures unasked
 
 
@@ -81,7 +82,7 @@ class FrontProcess:
         self._loop.watch(handover)
         self._is_owner_gone = False
         self._leave_s: float | None = None
-        self._rooms_wanted = 0
+        self._is_room_wanted = False
 
     def run(self) -> None:
         """Serve until the owner is gone, or has said that this is to end and all is answered."""
@@ -96,9 +97,10 @@ class FrontProcess:
             if self._leave_s is not None and not is_leaving:
                 is_leaving = self._exchange.is_last = True
                 self._loop.stop(self._leave_s)
-            if self._rooms_wanted:
-                self._rooms_wanted = 0
-                self._loop.make_room()
+                self._loop.step(0.0)  # takes what was handed over before
+            if self._is_room_wanted:
+                self._is_room_wanted = False
+                self._make_room()
             if time.monotonic() - told_s > TELL_S:
                 told_s = time.monotonic()
                 self._tell()
@@ -109,6 +111,12 @@ class FrontProcess:
         self._counts.set(Each.ALIVE, time.monotonic_ns())
         self._counts.set(Each.RECEIVED, self._loop.num_received)
         self._counts.set(Each.CONNECTIONS, self._loop.num_open)
+
+    def _make_room(self) -> None:
+        """Close connections, several because nobody is told how many clients wait at the port."""
+        for _ in range(ROOMS):
+            if not self._loop.make_room():
+                return
 
     def _tell(self) -> None:
         with suppress(Problem):
@@ -138,7 +146,7 @@ class FrontProcess:
         if isinstance(message, Leave):
             self._leave_s = message.patience_s
         elif isinstance(message, MakeRoom):
-            self._rooms_wanted += 1
+            self._is_room_wanted = True
         self._loop.wake()
 
 

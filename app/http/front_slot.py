@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.http.fronts import Fronts
 
 LOOK_S = 0.5
+LIVELY_S = 3.0  # without a sign of life, before it gets no more connections
 SILENT_S = 30.0  # without a sign of life, before it is ended
 START_S = 120.0
 FIRST_REST_S, MAX_REST_S = 0.5, 30.0  # before the next one is started
@@ -62,6 +63,11 @@ class FrontSlot:
         return (time.monotonic_ns() - self._fronts.service.parts.counts.of(self.place, Each.ALIVE)) / 1e9
 
     @property
+    def is_lively(self) -> bool:
+        """Whether it takes connections, and answers."""
+        return self.is_ready and self.silence_s < LIVELY_S
+
+    @property
     def runs(self) -> bool:
         """Whether there is a process, or will be."""
         return self._thread.is_alive()
@@ -86,16 +92,17 @@ class FrontSlot:
             descriptors = [theirs.fileno(), counts.fd]
             child = ChildProcess("app.http.front_process", arguments, os.environ, descriptors)
         child.channel.may_lack = True
-        self.jobs = jobs = FrontJobs(child.channel, self._fronts.scheduler)
+        jobs = FrontJobs(child.channel, self._fronts.scheduler)
         gone = self._fronts.hub.add(child.channel, partial(self._take, jobs, handover))
         how = ""
         try:
-            jobs.send(self._fronts.configuration(self.place))
+            jobs.send(self._fronts.configuration(self.place))  # before anything else can be
+            self.jobs = jobs
             how = self._watch(gone)
         finally:
-            was_ready, self.is_ready = self.is_ready, False
             child.channel.shutdown()
-            gone.wait()
+            gone.wait()  # no message of it comes any more
+            was_ready, self.is_ready = self.is_ready, False
             ended = child.end(0.0 if how else END_S)
             jobs.stop()
             self._fronts.forget(self)
@@ -131,6 +138,6 @@ class FrontSlot:
             self._fronts.asked(message, jobs)
         elif isinstance(message, Told):
             self._fronts.told(self.place, message)
-        elif isinstance(message, FrontReady):
+        elif isinstance(message, FrontReady) and not self._fronts.leaving.is_set():
             self._back_off.reset()
             self._fronts.joined(self, handover)

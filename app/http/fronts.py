@@ -35,7 +35,6 @@ from app.settings import Settings
 
 ANSWER_S = 1.0  # for a question
 LEAVE_S = 1.0
-LIVELY_S = 3.0  # of silence, before a front gets no more connections
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +110,7 @@ class Fronts:
         """Hand a connection that asks for a prediction to the front that has the fewest."""
         if self.leaving.is_set() or not connection.posts_to(PREDICTIONS):
             return False
-        lively = (front for front in self._fronts if front.is_ready and front.silence_s < LIVELY_S)
-        for front in sorted(lively, key=self._load):
+        for front in sorted((front for front in self._fronts if front.is_lively), key=self._load):
             if front.handover and front.handover.send(connection):
                 front.num_given += 1
                 return True
@@ -140,13 +138,14 @@ class Fronts:
     def measured(self) -> Measured:
         """What all of them have counted so far."""
         self._ask("measures")
-        return self._lasting.plus(*list(self._measured.values()))
+        with self._lock:
+            return self._lasting.plus(*self._measured.values())
 
     def _ask(self, what: str, argument: str = "") -> dict[int, Any]:
         """What each of them answers, by its place; of those that answer in time."""
         asked: dict[int, Future[Any]] = {}
         for front in self._fronts:
-            if front.is_ready and front.jobs:
+            if front.is_lively and front.jobs:
                 with self._lock:
                     self._number += 1
                     number, asked[front.place] = self._number, Future()
@@ -189,11 +188,10 @@ class Fronts:
     def told(self, place: int, message: Told) -> None:
         """What a front answers; number 0 are its measures, which it tells when it is asked, and now and then."""
         with self._lock:
-            asked = self._asked.get(message.number)
-        if asked:
-            asked.set_result(message.value)
-        elif not message.number:
-            self._measured[place] = Measured.of(message.value)
+            if asked := self._asked.get(message.number):
+                asked.set_result(message.value)
+            elif not message.number:
+                self._measured[place] = Measured.of(message.value)
 
     def joined(self, front: FrontSlot, handover: Handover) -> None:
         """A front takes connections from now on, and gives others back."""
@@ -204,8 +202,9 @@ class Fronts:
 
     def forget(self, front: FrontSlot) -> None:
         """A front has ended; what it had counted stays."""
-        if measured := self._measured.pop(front.place, None):
-            self._lasting = self._lasting.plus(measured)
+        with self._lock:  # so that no sum is without them
+            if measured := self._measured.pop(front.place, None):
+                self._lasting = self._lasting.plus(measured)
 
     def _load(self, front: FrontSlot) -> int:
         """Connections that a front has, or that are on their way to it."""

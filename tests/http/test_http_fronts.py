@@ -328,3 +328,4 @@ def test_connections_of_all_processes_are_bounded_together(tmp_path: Path) -> No
         assert raw_exchange(probe, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 200
         closed = select.select(kept, [], [], 0)[0]  # which fronts have had
         assert {connection.recv(1) for connection in closed} == {b""}
+        assert len(closed) > 1  # so that a crowd of new ones does not come in one by one

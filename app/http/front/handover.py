@@ -10,6 +10,7 @@ from typing import Protocol
 from app.http.front.connection import Connection
 
 MOST_BYTES = 1 << 18  # of a message
+WAITING_BYTES = 1 << 20  # on their way, if the kernel allows it; its default is for ten connections with much of a body
 PREDICTIONS = (b"/predict", b"/infer")
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Handover:
 
     def __init__(self, sock: socket.socket):
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WAITING_BYTES)
         self.sock = sock
 
     @classmethod

@@ -154,7 +154,7 @@ class Loop:
                 return
             num_open = self.num_open + self._beside.num_connections
             if num_open >= self._max_connections and not self._make_room():
-                self._pause(f"{num_open} connections are open, as many as may be, and all are in use")
+                self._pause(f"{num_open} connections are open, as many as may be, and none can be closed at once")
                 return
             try:
                 sock, address = listener.accept()

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from app.http.front.connection import Connection
+from app.http.front.connection import FIRST_BYTES, Connection
 from app.http.front.handover import PREDICTIONS, Handover
 
 
@@ -62,6 +62,16 @@ def test_other_end_that_is_gone_takes_nothing(client, ends):
     assert not ends[0].send(connection)
     with pytest.raises(EOFError):
         ends[0].receive()
+
+
+def test_crowd_of_connections_with_much_of_their_bodies_finds_room(client, ends):
+    ours, connection = client
+    ours.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + bytes(FIRST_BYTES))
+    while len(connection.data) < FIRST_BYTES:
+        connection.receive()
+    assert [ends[0].send(connection) for _ in range(16)] == [True] * 16
+    for _ in range(16):
+        ends[1].receive().sock.close()
 
 
 def test_end_that_is_full_takes_no_more(client, ends):
