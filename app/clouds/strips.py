@@ -41,9 +41,9 @@ def ring(cloud: Cloud, bounds: Bounds, width_m: float, columns: Collection[str])
     """The points of ``cloud`` within ``width_m`` of the border of ``bounds``, seen from above, as a cloud of its own.
 
     ``bounds`` have the unit of ``Cloud.xyz``. Of channels and further columns the ring has those among ``columns``, the
-    names that the model reads (``ModelCard.columns``). Points whose coordinates are not finite, or outside ``bounds``
-    by more than ``width_m``, are left out: those of a damaged file lie anywhere, and would take its neighbours along.
-    For neighbours that overlap, the ring must be wider than the buffer by as much as they do.
+    names that the model (``ModelCard.columns``) and the steps on labels read. Points whose coordinates are not finite,
+    or outside ``bounds`` by more than ``width_m``, are left out: those of a damaged file lie anywhere, and would take
+    its neighbours along. For neighbours that overlap, the ring must be wider than the buffer by as much as they do.
     """
     return read_by(cloud, columns).taken(rows_of_ring(cloud, bounds, width_m))
 
@@ -141,10 +141,10 @@ def joined(
 ) -> Cloud:
     """``cloud`` with those points of ``rings`` as context that lie within ``buffer_m`` of its ``bounds``, from above.
 
-    ``rings`` are those of its neighbours, of its coordinate system, always in the same order; ``columns`` as in
-    ``ring``; ``frame`` is the box around the whole survey. What the cloud lacks is left out of the context. A ring that
-    lacks what the cloud has and the model reads is left out, with a warning, as any stand-in would be wrong. Columns
-    that the model does not read are 0 in the context.
+    ``rings`` are those of its neighbours, of its coordinate system, always in the same order; ``columns`` are those
+    that the model reads; ``frame`` is the box around the whole survey. What the cloud lacks is left out of the context.
+    A ring that lacks what the cloud has and the model reads is left out, with a warning, as any stand-in would be
+    wrong. Other columns that a ring lacks are 0 in the context.
     """
     whole, strips = taken(cloud, rings, bounds, buffer_m, columns)
     near, rows = [rings[strip.place] for strip in strips], [strip.rows for strip in strips]

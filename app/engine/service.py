@@ -25,6 +25,7 @@ from app.engine.request_memory import RequestMemory, point_bytes
 from app.engine.status import ServiceState, ServiceStatus, Stage
 from app.errors import BadRequest, NotReady
 from app.options import MAX_TIMEOUT_S, Mode, Options
+from app.refine.steps import wanted
 from app.settings import Settings
 
 __all__ = ["Answer", "Service"]
@@ -238,7 +239,8 @@ class Service:
         self, body: Body, request: Request, bounds: Bounds, width_m: float
     ) -> tuple[Packed[CloudMeta], PackedRing | None]:
         """As ``decode``, and the ring of ``width_m`` along ``bounds`` (``strips.ring``), the caller's to close, too."""
-        return self._decode(body, request, Border(bounds, width_m, tuple(request.card.columns)))
+        read_by_steps = [name for step in wanted(request.options) for name in step.context_columns]
+        return self._decode(body, request, Border(bounds, width_m, (*request.card.columns, *read_by_steps)))
 
     def _decode(
         self, body: Body, request: Request, border: Border | None = None, *, all_columns: bool = False

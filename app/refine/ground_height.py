@@ -41,7 +41,6 @@ def heights_of(scene: Scene, options: Options) -> Tensor:
         return scene.fields[HEIGHT_FIELD]
     if options.ground == "file":
         is_ground = scene.file_codes("ground=file") == GROUND
-        is_ground = torch.cat([is_ground, is_ground.new_zeros(scene.cloud.num_context)])
         is_ground = is_ground if scene.places is None else is_ground[scene.places]
     else:
         is_ground = scene.means(GROUND)

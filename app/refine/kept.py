@@ -14,7 +14,7 @@ from .within import within
 
 def apply(scene: Scene, options: Options) -> None:
     """Give every point that an option keeps the file's own class, usable or not."""
-    codes = scene.file_codes("preserve, only, preserve_flags or within")
+    codes = scene.file_codes("preserve, only, preserve_flags or within")[: scene.cloud.num_answered]
     is_kept = kept(codes, scene, options)
     found = codes[is_kept]
     own = torch.unique(found)  # waits for the device

@@ -129,12 +129,11 @@ class Scene:
         return torch.isin(self.labels, self.labels.new_tensor(self.classes.ids_of(*codes)))
 
     def file_codes(self, option: str) -> Tensor:
-        """int64 (N - context,), the classes that the file states for the points that are answered.
+        """int64 (N,), the classes that the file states, those of neighbours for the context.
 
         Raises BadRequest, which names ``option``, if it states none.
         """
-        values = stated_codes(self.cloud, option)
-        return self._load(values[: self.cloud.num_answered]).long()
+        return self._load(stated_codes(self.cloud, option)).long()
 
     def answered_column(self, name: str) -> Tensor | None:
         """(N - context,), the file's column ``name`` of the points that are answered, usable or not."""

@@ -27,6 +27,7 @@ class Step(NamedTuple):
         needs_codes: whether it needs the ASPRS codes of the model's classes.
         fields: output fields that it makes, and that ask for it, too.
         reads_codes: whether it needs the classes that the file states.
+        context_columns: what it reads of points of context beside coordinates, as in ``ModelCard.columns``.
         point_bytes: the most that it takes for a point, as measured on a million of them (labels by chance).
         class_bytes: the most that it takes for a class of a point, the probabilities that it is given among it.
     """
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     needs_codes: bool = True
     fields: tuple[str, ...] = ()
     reads_codes: bool = False
+    context_columns: tuple[str, ...] = ()
     point_bytes: int = 128
     class_bytes: int = 0
 
@@ -74,6 +76,7 @@ STEPS = (
         "edges stay.",
         ("smooth", "smooth_radius_m"),
         needs_codes=False,
+        context_columns=("color", "normal"),
         point_bytes=730,
         class_bytes=16,
     ),
@@ -103,11 +106,13 @@ STEPS = (
         "Heights above the ground, which is interpolated where it was not seen.",
         (),
         fields=("height_above_ground",),
+        context_columns=("classification",),
     ),
     Step(
         "vegetation",
         "Vegetation (3, 4, 5) becomes low, medium or high by its height above ground.",
         ("vegetation_heights",),
+        context_columns=("classification",),
     ),
     Step(
         "classes",

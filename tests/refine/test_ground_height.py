@@ -108,5 +108,8 @@ def test_the_file_may_say_what_is_ground():
     scene = make_scene([0, 1, 1, -1, 0], xyz, classification=[1, 2, 1, 2, 0], num_context=1)
     refine(scene, Options(fields=FIELDS, ground="file"))
     np.testing.assert_allclose(scene.answered_fields()["height_above_ground"], [-1, 0, 2, np.nan], atol=1e-4)
+    scene = make_scene([0, 0, 0], [[0, 0, 11], [2, 0, 12], [4, 0, 10]], classification=[1, 1, 2], num_context=1)
+    refine(scene, Options(fields=FIELDS, ground="file"))  # the neighbour's ground counts
+    np.testing.assert_allclose(scene.answered_fields()["height_above_ground"], [1, 2], atol=1e-4)
     with pytest.raises(BadRequest, match="ground=file needs the classes"):
         refine(make_scene([0]), Options(fields=FIELDS, ground="file"))

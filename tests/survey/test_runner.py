@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.clouds.cloud import Cloud
+from app.engine.packed import EXTRA
 from app.errors import BadRequest
 from app.options import Options
 from app.sample.tile import las_bytes
@@ -15,7 +16,7 @@ from app.settings import Settings
 from app.survey.answers import PARTIAL
 from app.survey.plan import Wanted
 from app.survey.row import State
-from tests.engine.engine_samples import EXPERIMENT, faulty_service, npz_bytes
+from tests.engine.engine_samples import EXPERIMENT, body_of, faulty_service, npz_bytes
 from tests.small_disk import small_disk
 from tests.survey.survey_runs import TILES, digests, land, rows, run, write_land
 
@@ -115,6 +116,25 @@ def test_answers_are_refined_and_the_report_says_how(service, labelled, tmp_path
     text = (tmp_path / "out/report.html").read_text()
     assert f"unclassified</td><td>{in_all:,}</td>" in text
     assert "unclassified</td><td>" in text.partition("<h2>Classes</h2>")[2].partition("<h2>")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "has_color", "has_classes"),
+    [
+        (Options(), False, False),
+        (Options(smooth=8), True, False),
+        (Options(fields=("height_above_ground",), ground="file"), False, True),
+        (Options(smooth_radius_m=1.0, vegetation_heights=(0.5, 2.0)), True, True),
+    ],
+)
+def test_rings_have_what_steps_read_of_their_points(service, options, has_color, has_classes):
+    file = io.BytesIO()
+    np.savez(file, coord=np.eye(9, 3), color=np.ones((9, 3), np.uint8), classification=np.full(9, 2))
+    with body_of(file.getvalue()) as body, service.request(options) as request:
+        cloud, ring = service.decode_with_ring(body, request, (0, 0, 0, 1, 1, 1), 1.0)
+        with cloud, ring:
+            names = {spec.name for spec in ring.layout}
+            assert ("rgb" in names, f"{EXTRA}classification" in names) == (has_color, has_classes)
 
 
 def test_a_damaged_tile_is_a_row_with_its_reason_and_its_neighbours_go_on(service, labelled, tmp_path):
