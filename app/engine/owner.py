@@ -1,7 +1,6 @@
 """The owner of the queue, seen from another web process: what ``Service`` needs of a scheduler and a supervisor."""
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +26,6 @@ ANSWER_S = 10.0  # for a question
 SEND_S = 10.0
 
 _VIEW = TypeAdapter(View)
-
-log = logging.getLogger(__name__)
 
 
 class Owner:

@@ -1,7 +1,7 @@
 """A front: a web process that takes predictions and hands all else, and its clouds, to the owner of the queue.
 
-``app.http.fronts`` runs it as ``python -m app.http.front_process --fd N --handover-fd N --counts-fd N``; it ends with
-its parent.
+``app.http.front_slot`` runs it as ``python -m app.http.front_process --fd N --handover-fd N --counts-fd N``; it ends
+with its parent.
 """
 
 import argparse

@@ -41,7 +41,7 @@ class FrontSlot:
     def __init__(self, fronts: "Fronts", place: int):
         self.place = place
         self.is_ready = False
-        self.num_given = 0  # connections, to this process
+        self.num_given = 0
         self.jobs: FrontJobs | None = None
         self.handover: Handover | None = None
         self._fronts = fronts

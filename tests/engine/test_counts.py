@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,8 +94,6 @@ def test_whoever_waits_for_memory_first_in_any_process_gets_it_first(both, threa
 
 @pytest.fixture
 def threads():
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(2) as threads:
         yield threads
 
