@@ -75,9 +75,7 @@ def parse(
         for item in error.errors(include_url=False):
             name, place = str(item["loc"][0]), item["loc"][1:]
             if name in found and item["type"] == "literal_error" and isinstance(place[-1], str):
-                found[str(name)] += (
-                    f", or {item['ctx']['expected']}"  # the word that may stand for a value of another kind
-                )
+                found[name] += f", or {item['ctx']['expected']}"  # the word that may stand for a value of another kind
             problem = f"{quoted(str(item['input']))} is not accepted: {explain(item)}"
             found.setdefault(name, problem)
     if unknown or found:
