@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 
-from app.engine.counts import Counts, Each, Shared
+from app.engine.counts import OTHERS_LOOK_S, Counts, Each, Shared
 from app.engine.deadline import STOPPING
 from app.engine.forecast import Throughput
 from app.errors import Busy, NotReady
 
 ROOM_S = 2.0  # for slow clients that give way to be gone
 MAX_RETRY_AFTER_S = 60.0
-OTHERS_LOOK_S = 0.05  # how soon it is noticed that another process has room
 
 
 class Admission:

@@ -6,13 +6,12 @@ import time
 from collections import Counter, deque
 from types import TracebackType
 
-from app.engine.counts import Counts, Each, Shared
+from app.engine.counts import OTHERS_LOOK_S, Counts, Each, Shared
 from app.engine.deadline import Deadline
 from app.errors import Busy, TooLarge
 from app.settings import MIB
 
 PATIENCE_S = 60.0
-OTHERS_LOOK_S = 0.05  # how soon memory that another process gives back is noticed
 RETRY_AFTER_S = 5.0
 FILES_SHARE = 2  # one part in so many of the budget is for files as they came; the rest is for reading them
 SMALL_SHARE = 64  # what takes less than one part in so many does not wait behind what takes more

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
+OTHERS_LOOK_S = 0.05  # between looks of who waits for what another process may give back: nobody tells it
 NUMBER_BYTES = 8
 HEAD = 8  # numbers before the first process's
 
