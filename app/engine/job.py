@@ -2,14 +2,18 @@
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from enum import Enum
 from uuid import uuid4
 
 from app.clouds.cloud import SegmentationMeta
+from app.engine.deadline import LATE, Deadline
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta
+from app.errors import Problem
 from app.options import Options
 
 
@@ -81,3 +85,18 @@ class CloudJob:
     def num_answered(self) -> int:
         """Points that the answer has a row for."""
         return self.cloud.num_points - self.cloud.meta.num_context
+
+    def await_result(self, deadline: Deadline, abandon: Callable[[Problem], None]) -> SegmentedCloud:
+        """Wait for the result; the segmentation is the caller's to close.
+
+        Raises the problem that the job ended in, and DeadlineExceeded or ClientGone, which ``abandon`` gets first.
+        """
+        while True:
+            try:
+                return self.result.result(deadline.poll_s)
+            except FutureTimeoutError:
+                try:
+                    deadline.check(LATE)
+                except Problem as problem:
+                    abandon(problem)
+                    raise

@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.counts import Counts, Each, Shared
-from app.engine.deadline import LATE, STOPPING, Deadline
+from app.engine.deadline import STOPPING, Deadline
 from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.packed import Packed
 from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
 from app.engine.status import EngineState, EngineStatus
 from app.engine.web_protocol import Abandon, Ask, Outcome, Refusal, Submit, Told, View
-from app.errors import NotReady, Problem, no_descriptors
+from app.errors import NotReady, no_descriptors
 from app.options import Options
 
 ANSWER_S = 10.0  # for a question
@@ -151,15 +151,7 @@ class RemoteScheduler:
 
     def result(self, job: CloudJob, deadline: Deadline) -> SegmentedCloud:
         """As that of ``Scheduler``."""
-        while True:
-            try:
-                return job.result.result(deadline.poll_s)
-            except FutureTimeoutError:
-                try:
-                    deadline.check(LATE)
-                except Problem:
-                    self._owner.abandon(job)
-                    raise
+        return job.await_result(deadline, lambda problem: self._owner.abandon(job))
 
     @property
     def num_waiting(self) -> int:

@@ -3,14 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from app.engine.admission import Admission
 from app.engine.counts import Each
-from app.engine.deadline import LATE, LOOK_S, STOPPING, Deadline
+from app.engine.deadline import LOOK_S, STOPPING, Deadline
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
 from app.engine.job_queue import BatchLimits, JobQueue, Taker
 from app.engine.packed import Packed
@@ -118,15 +117,7 @@ class Scheduler:
 
         Raises DeadlineExceeded, ClientGone, Quarantined, NotReady after ``refuse``, or the problem of the cloud.
         """
-        while True:
-            try:
-                return job.result.result(deadline.poll_s)
-            except FutureTimeoutError:
-                try:
-                    deadline.check(LATE)
-                except Problem as problem:
-                    self.abandon(job, problem)
-                    raise
+        return job.await_result(deadline, lambda problem: self.abandon(job, problem))
 
     def abandon(self, job: CloudJob, problem: Problem) -> None:
         """Nobody waits for ``job`` any more: take it from the queue, or drop what the engine makes of it."""

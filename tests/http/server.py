@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -154,3 +156,26 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
         return False
+
+
+def engine_pid(server: Server) -> int:
+    return server.get("/health").json()["engines"][0]["pid"]
+
+
+@contextmanager
+def stopped_engine(server: Server) -> Iterator[int]:
+    pid = engine_pid(server)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        if runs(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def wait_until(server: Server, limit_s: float = 30, **queue: int) -> None:
+    """Until so many requests and points wait or are being segmented."""
+    deadline_s = time.monotonic() + limit_s
+    while not queue.items() <= server.get("/health").json()["queue"].items():
+        assert time.monotonic() < deadline_s, server.get("/health").json()
+        time.sleep(0.02)

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import requests
 from app import create_app
 from app.settings import Settings
 from tests.http import clouds
-from tests.http.server import MODEL, Server, descendants, raw_exchange, runs
+from tests.http.server import MODEL, Server, descendants, raw_exchange, runs, stopped_engine, wait_until
 
 PLACES = 8
 
@@ -38,35 +37,12 @@ def clients() -> Iterator[ThreadPoolExecutor]:
         yield clients
 
 
-def engine_pid(server: Server) -> int:
-    return server.get("/health").json()["engines"][0]["pid"]
-
-
-@contextmanager
-def stopped_engine(server: Server) -> Iterator[int]:
-    pid = engine_pid(server)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield pid
-    finally:
-        if runs(pid):
-            os.kill(pid, signal.SIGCONT)
-
-
-def wait_for(server: Server, num_points: int, limit_s: float = 30) -> None:
-    """Until so many points wait or are being segmented."""
-    deadline_s = time.monotonic() + limit_s
-    while server.get("/health").json()["queue"]["points"] != num_points:
-        assert time.monotonic() < deadline_s, server.get("/health").json()
-        time.sleep(0.02)
-
-
 def test_engine_killed_under_eight_clients_costs_none_of_them_its_answer(
     frail: Server, clients: ThreadPoolExecutor
 ) -> None:
     with stopped_engine(frail) as pid:
         running = [clients.submit(frail.post, data=clouds.ply()) for _ in range(PLACES)]
-        wait_for(frail, PLACES * len(clouds.LABELS))
+        wait_until(frail, points=PLACES * len(clouds.LABELS))
         os.kill(pid, signal.SIGKILL)
         for request in running:
             assert request.result().status_code == 200, request.result().text
@@ -79,7 +55,7 @@ def test_engine_killed_under_eight_clients_costs_none_of_them_its_answer(
 def test_full_queue_answers_at_once_and_so_does_health(frail: Server, clients: ThreadPoolExecutor) -> None:
     with stopped_engine(frail):
         running = [clients.submit(frail.post, data=clouds.ply()) for _ in range(PLACES)]
-        wait_for(frail, PLACES * len(clouds.LABELS))
+        wait_until(frail, points=PLACES * len(clouds.LABELS))
         for _ in range(20):
             refused = frail.post(data=clouds.ply())
             assert refused.status_code == 429
@@ -105,10 +81,10 @@ def test_client_that_hangs_up_leaves_the_queue(frail: Server) -> None:
         with frail.connect() as connection:
             head = f"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: gone\r\nContent-Length: {len(data)}\r\n\r\n"
             connection.sendall(head.encode() + data)
-            wait_for(frail, 701)
+            wait_until(frail, points=701)
         (line,) = frail.wait_logged(id="gone")
         assert line["status"] == 499
-    wait_for(frail, 0)
+    wait_until(frail, points=0)
 
 
 def test_client_that_takes_nothing_is_dropped(frail: Server) -> None:
@@ -278,7 +254,7 @@ def test_sigterm_under_load_first_says_not_ready_then_finishes_then_ends(
         with stopped_engine(server), requests.Session() as kept:
             kept.get(server.url + "/health/live")
             running = [clients.submit(server.post, data=clouds.ply()) for _ in range(4)]
-            wait_for(server, 4 * len(clouds.LABELS))
+            wait_until(server, points=4 * len(clouds.LABELS))
             server.process.send_signal(signal.SIGTERM)
             deadline_s = time.monotonic() + 10
             while server.get("/health/ready").status_code != 503:
@@ -301,7 +277,7 @@ def test_sigterm_does_not_wait_longer_than_the_grace(tmp_path: Path) -> None:
         with stopped_engine(server), server.connect() as connection:
             connection.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode())
             connection.sendall(data)
-            wait_for(server, len(clouds.LABELS))
+            wait_until(server, points=len(clouds.LABELS))
             begin_s = time.monotonic()
             assert server.stop(limit_s=30) == 0
             assert time.monotonic() - begin_s < 20

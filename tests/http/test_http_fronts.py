@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from tests.http import clouds
-from tests.http.server import MODEL, Server, descendants, raw_exchange, runs
+from tests.http.server import MODEL, Server, descendants, raw_exchange, runs, stopped_engine, wait_until
 
 PROCESSES = 3
 PLACES = 6
@@ -68,25 +68,6 @@ def _target(link: Path) -> str:
         return os.readlink(link)
     except OSError:
         return ""
-
-
-@contextmanager
-def stopped_engine(server: Server) -> Iterator[int]:
-    pid = server.get("/health").json()["engines"][0]["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield pid
-    finally:
-        if runs(pid):
-            os.kill(pid, signal.SIGCONT)
-
-
-def wait_until(server: Server, limit_s: float = 30, **queue: int) -> None:
-    """Until so many requests and points wait or are being segmented."""
-    deadline_s = time.monotonic() + limit_s
-    while not queue.items() <= server.get("/health").json()["queue"].items():
-        assert time.monotonic() < deadline_s, server.get("/health").json()
-        time.sleep(0.02)
 
 
 def measures(server: Server) -> dict[str, float]:
