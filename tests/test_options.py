@@ -132,7 +132,7 @@ def test_a_format_may_be_named_by_an_extension():
         ("vegetation_heights", "2,0.5", ["two numbers that ascend"]),
         ("vegetation_heights", "0.5", ["two numbers that ascend, or 'model'."]),
         ("vegetation_heights", "modell", ["expected a number, or 'model'."]),
-        ("preserve_flags", "witheld,sinthetic", ["'witheld' is not accepted", "'overlap' or 'key_point'."]),
+        ("preserve_flags", "hidden,sinthetic", ["'hidden' is not accepted", "'overlap' or 'key_point'."]),
         ("vegetation_heights", "0.5,high", ["a number"]),
         ("vegetation_heights", "0.5,inf", ["1000 or less"]),
         ("ground", "water", ["model", "file"]),
