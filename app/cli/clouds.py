@@ -55,18 +55,17 @@ def _files(source: Path, out: Path | None) -> Iterator[tuple[Path, Path]]:
     if not source.is_dir():
         yield source, Path()
         return
-    from app.clouds.catalog import FORMATS, READERS
+    from app.clouds.catalog import SUFFIXES
 
-    endings = tuple(ending for name in READERS for ending in FORMATS[name].suffixes)
     skipped = out.resolve() if out else None
     found = [
         path
         for path in sorted(source.rglob("*"))
-        if path.name.lower().endswith(endings) and path.is_file() and skipped not in path.resolve().parents
+        if path.name.lower().endswith(SUFFIXES) and path.is_file() and skipped not in path.resolve().parents
     ]
     if not found:
         raise typer.BadParameter(
-            f"there is no cloud in the folder {source}; expected files ending in {', '.join(endings)}."
+            f"there is no cloud in the folder {source}; expected files ending in {', '.join(SUFFIXES)}."
         )
     scenes = {path.parent for path in found if path.name == SCENE}
     clouds = dict.fromkeys(path.parent if path.suffix == ".npy" and path.parent in scenes else path for path in found)

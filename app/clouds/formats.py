@@ -111,7 +111,7 @@ def write_parts(
     cloud = cloud.answered()
     segmentation.meta.warnings[:] = bounded(segmentation.meta.warnings)
     keeps = keeps_source(output, cloud.format) and source is not None
-    segmentation.meta.warnings += overwritten.of_cloud(output, cloud, segmentation, keeps_source=keeps)
+    segmentation.meta.warnings += overwritten.of_cloud(output, cloud, segmentation)
     if segmentation.meta.label_column and not (writer.keeps_columns or writer.names_labels):
         segmentation.meta.warnings.append(
             f"classification_to changes nothing in {output}, whose labels have a place of their own."

@@ -3,8 +3,8 @@
 import numpy as np
 
 from app.clouds import asprs, occurrences
+from app.clouds.catalog import WRITERS
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
-from app.clouds.records import fits
 
 MAX_LISTED = 8
 COLUMNS = ("classification", "segment", "label")
@@ -20,20 +20,24 @@ def of_classification(codes: np.ndarray, meta: SegmentationMeta, loss: str = OVE
     return _told([(f"class {code} ({asprs.name_of(code)})", count) for code, count in counts], loss)
 
 
-def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_source: bool) -> list[str]:
-    """As ``of_classification``, for the column of ``cloud`` that states classes, in the format ``output``.
+def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation) -> list[str]:
+    """As ``of_column``, for the first column of ``cloud`` that states classes, in the format ``output``.
 
-    Nothing of PLY and PCD, which keep every column, but for the ``label`` of a PCD that is overwritten; nothing of LAS,
-    whose writer knows what it overwrites.
+    Nothing of formats that keep the columns of a cloud: their writers say what they overwrite.
     """
+    writer = WRITERS[output]
+    name = next((name for name in COLUMNS if name in cloud.extra), "")
+    if writer.keeps_columns or not name:
+        return []
+    return of_column(name, cloud, segmentation, OVERWRITTEN if writer.names_labels else REPLACED)
+
+
+def of_column(name: str, cloud: Cloud, segmentation: Segmentation, loss: str = OVERWRITTEN) -> list[str]:
+    """As ``of_classification``, for the column ``name`` of ``cloud``: of ASPRS codes if it is called classification,
+    else of class ids."""
     classes = segmentation.meta.classes
-    label = segmentation.label_column
-    if not classes or output in ("las", "laz", "ply") or (output == "pcd" and not keeps_source):
+    if not classes:
         return []
-    name = next((name for name in ((label,) if keeps_source else COLUMNS) if name in cloud.extra), "")
-    if keeps_source and name and not fits(segmentation.labels, cloud.extra[name].dtype):
-        return []
-    loss = OVERWRITTEN if keeps_source or output == "csv" else REPLACED
     if name == "classification":
         if all(info.asprs is None for info in segmentation.meta.known_classes):
             return []
@@ -42,8 +46,7 @@ def of_cloud(output: str, cloud: Cloud, segmentation: Segmentation, *, keeps_sou
             codes = codes[codes != asprs.codes_of(segmentation.labels, classes)]
         return of_classification(codes, segmentation.meta, loss)
     known = {info.id for info in classes} | {segmentation.meta.ignore_label, -1}
-    counts = _counts(cloud.extra[name], known) if name else []
-    return _told([(f"{name} {code}", count) for code, count in counts], loss)
+    return _told([(f"{name} {code}", count) for code, count in _counts(cloud.extra[name], known)], loss)
 
 
 def _counts(values: np.ndarray, known: set[int]) -> list[tuple[int, int]]:

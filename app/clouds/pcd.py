@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from app.clouds import overwritten
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.color import are_missing, unpacked
 from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
@@ -92,8 +93,10 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     columns = [(segmentation.label_column, segmentation.labels, np.dtype(LABELS.dtype))]
     columns += [(name, values, np.dtype(field.dtype)) for field, name, values in segmentation.columns("PCD")]
     own = fields if source is not None else []
-    fields, records, overwritten = _with_columns(fields, records, own, columns)
-    segmentation.meta.warnings += [f"The file's own field {name} was overwritten." for name in overwritten]
+    fields, records, replaced = _with_columns(fields, records, own, columns)
+    if segmentation.label_column in replaced:
+        segmentation.meta.warnings += overwritten.of_column(segmentation.label_column, cloud, segmentation)
+    segmentation.meta.warnings += [f"The file's own field {name} was overwritten." for name in replaced]
     return compose(fields, records, width, height, viewpoint, others)
 
 
@@ -103,11 +106,11 @@ def _with_columns(
     """Fields and records with ``columns``. Each replaces the ``own`` field of its name if that can hold it, else it is
     added behind."""
     fields = list(fields)
-    targets, overwritten = [], []
+    targets, replaced = [], []
     for name, values, dtype in columns:
         target = next((field for field in own if field.name == name), None)
         if target is not None and target.count == 1 and fits(values, target.dtype):
-            overwritten.append(name)
+            replaced.append(name)
         else:
             offset = fields[-1].offset + fields[-1].num_bytes
             target = Field(free_name(name, {field.name for field in fields}), dtype, 1, offset)
@@ -116,7 +119,7 @@ def _with_columns(
     records = widen(records, fields[-1].offset + fields[-1].num_bytes - records.shape[1])
     for target, (_, values, _) in zip(targets, columns, strict=True):
         column(records, target.offset, target.dtype)[:] = values
-    return fields, records, overwritten
+    return fields, records, replaced
 
 
 def _from_cloud(cloud: Cloud, warnings: list[str]) -> tuple[list[Field], np.ndarray]:

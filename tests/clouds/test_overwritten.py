@@ -4,7 +4,7 @@ import laspy
 import numpy as np
 import pytest
 
-from app.clouds import asprs, formats
+from app.clouds import asprs, catalog, formats
 from app.clouds.asprs import name_of
 from app.clouds.cloud import ClassInfo, Cloud, RefinedStep, Segmentation, SegmentationMeta
 from tests.clouds.las_samples import las_data, to_bytes
@@ -98,6 +98,12 @@ def test_a_classification_in_a_table_that_becomes_las():
     expected = "2 points of class 9 (water), 1 point of class 26 (reserved) were overwritten"
     assert expected in warnings_of("las", data)[0][0]
     assert expected in warnings_of("csv", data)[0][0]
+
+
+@pytest.mark.parametrize("output", catalog.WRITERS)
+def test_a_loss_is_told_once(output):
+    warnings, _ = warnings_of(output, memoryview(b"x,y,z,class\n1,2,3,9\n2,2,3,9\n3,2,3,2\n"))
+    assert len(warnings) == (0 if output in ("ply", "pcd") else 1)
 
 
 def test_names_of_codes():
