@@ -199,5 +199,13 @@ def no_descriptors() -> Problem:
 
 
 def by_status(status: int) -> type[Problem]:
-    """The class that carries ``status`` over a process boundary; ``Problem`` for an unknown one."""
-    return next((kind for kind in Problem.__subclasses__() if kind.status == status), Problem)
+    """The class of what another service answered with ``status``; ``Problem`` for an unknown one."""
+    return next((kind for kind in PROBLEMS.values() if kind.status == status), Problem)
+
+
+def _with_subclasses(kind: type[Problem]) -> list[type[Problem]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in _with_subclasses(below))]
+
+
+PROBLEMS = {kind.__name__: kind for kind in _with_subclasses(Problem)}
+"""The classes above by their names, by which they cross from one process to another."""

@@ -19,7 +19,8 @@ from app.engine import arrays
 from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.child import tie_to_parent
 from app.engine.heartbeat import Heartbeat, Lane, Memory
-from app.engine.protocol import Batch, ModelCard, Ready, Segmented
+from app.engine.model_card import ModelCard
+from app.engine.protocol import Batch, Ready, Segmented
 
 CLASSES = [ClassInfo(number, f"class {number}", (9 * number, 99, 199)) for number in range(20)]
 CARD = ModelCard(

@@ -37,7 +37,6 @@ from app.engine.web_protocol import (
     Leave,
     MakeRoom,
     Outcome,
-    Refusal,
     Submit,
     Told,
 )
@@ -66,7 +65,6 @@ KINDS = (
     Submit,
     Abandon,
     Outcome,
-    Refusal,
     Ask,
     Told,
     Leave,

@@ -8,20 +8,20 @@ from typing import Any
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.heartbeat import Heartbeat
 from app.engine.job import CloudJob, JobStatus, SegmentedCloud
+from app.engine.model_card import ModelCard
 from app.engine.packed import Packed, check_segmentation
 from app.engine.protocol import (
     Batch,
     Configure,
     Failure,
     LoadModel,
-    ModelCard,
     ModelCards,
     Ready,
     Segment,
     Segmented,
     UnloadModel,
 )
-from app.errors import BadModel, NotReady, Problem, by_status
+from app.errors import NotReady, Problem
 
 LOOK_S = 0.1  # how soon an engine hears that a job is cancelled
 TAKE_S = 10.0  # for a message that has begun to arrive
@@ -104,8 +104,7 @@ class EngineConnection:
         self.channel.send(message, deadline_s=time.monotonic() + TAKE_S)
         answer, _ = self._receive(time.monotonic() + LOAD_S, "load or unload a model")
         if isinstance(answer, Failure):
-            kind = BadModel if answer.status == BadModel.status else by_status(answer.status)
-            raise kind(answer.detail)
+            raise answer.problem
         if not isinstance(answer, ModelCards):
             raise ChannelError(f"sent {type(answer).__name__} instead of ModelCards")
         return answer.models
@@ -179,7 +178,7 @@ class EngineConnection:
 def _outcome(answer: object, fds: list[int], job: CloudJob) -> SegmentedCloud | Problem:
     """What ``answer`` says of ``job``; a segmentation owns its descriptor. Raises ChannelError if it is none."""
     if isinstance(answer, Failure) and not fds:
-        return by_status(answer.status)(answer.detail, retry_after_s=answer.retry_after_s)
+        return answer.problem
     if not isinstance(answer, Segmented) or len(fds) != 1:
         raise ChannelError(f"sent {type(answer).__name__} with {len(fds)} descriptors")
     segmentation = Packed(fds[0], answer.layout, answer.meta)

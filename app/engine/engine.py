@@ -20,9 +20,10 @@ from app.engine.environment import open_environment
 from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.job_queue import Taker
 from app.engine.missing_models import MissingModels
+from app.engine.model_card import ModelCard
 from app.engine.model_changes import ModelChanges
 from app.engine.process_exit import DEVICE_LOST
-from app.engine.protocol import Configure, LoadModel, ModelCard, UnloadModel
+from app.engine.protocol import Configure, LoadModel, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineState, EngineStatus
 from app.engine.threads import thread_environment

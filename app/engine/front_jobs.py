@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from app.engine.channel import Channel, ChannelError, MessageTooLarge, close_all
 from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.packed import Packed
+from app.engine.protocol import Failure
 from app.engine.scheduler import Scheduler
-from app.engine.web_protocol import Abandon, Outcome, Refusal, Submit
+from app.engine.web_protocol import Abandon, Outcome, Submit
 from app.errors import ClientGone, Problem, no_descriptors, storage_problem
 
 SEND_S = 10.0
@@ -49,10 +50,10 @@ class FrontJobs:
                 need_bytes=message.need_bytes,
             )
         except Problem as problem:
-            self.send(Refusal.of(problem, message.job_id))
+            self.send(Failure.of(problem, message.job_id))
             return
         except OSError as error:
-            self.send(Refusal.of(storage_problem(error, "this request"), message.job_id))
+            self.send(Failure.of(storage_problem(error, "this request"), message.job_id))
             return
         finally:
             close_all(fds)
@@ -89,7 +90,7 @@ class FrontJobs:
     def _answer(self, name: str, job: CloudJob, result: "Future[SegmentedCloud]") -> None:
         problem = result.exception()
         if problem is not None:
-            self._send(Refusal.of(problem if isinstance(problem, Problem) else Problem(str(problem)), name))
+            self._send(Failure.of(problem if isinstance(problem, Problem) else Problem(str(problem)), name))
             return
         done = result.result()
         with done.segmentation as segmentation:
@@ -99,7 +100,7 @@ class FrontJobs:
             try:
                 self._send(outcome, (segmentation.fd,))
             except MessageTooLarge as large:
-                self._send(Refusal.of(large, name))
+                self._send(Failure.of(large, name))
 
     def _send(self, message: object, fds: tuple[int, ...] = ()) -> None:
         try:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from app.engine.back_off import BackOff
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 
 FIRST_RETRY_S, MAX_RETRY_S = 1.0, 30.0
 REST = 20

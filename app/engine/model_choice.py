@@ -2,7 +2,7 @@
 
 from app.engine.deadline import STOPPING
 from app.engine.missing_models import MAX_RETRY_S
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.engine.status import ServiceStatus
 from app.errors import BadModel, NotFound, NotReady, Problem, quoted
 from app.options import models_in

@@ -10,7 +10,7 @@ import torch
 
 from app.clouds.cloud import Cloud
 from app.engine.device_memory import memory, peak_bytes, release
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.errors import BadModel, NotFound, Problem, UnreadableModel
 from app.options import Options
 from app.pipeline.batch import answers_alike

@@ -15,10 +15,11 @@ from app.engine.channel import Channel, ChannelError, close_all
 from app.engine.counts import Counts, Each, Shared
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.job import CloudJob, SegmentedCloud
+from app.engine.model_card import ModelCard
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, LoadModel, ModelCard, UnloadModel
+from app.engine.protocol import CloudMeta, Failure, LoadModel, UnloadModel
 from app.engine.status import EngineState, EngineStatus
-from app.engine.web_protocol import Abandon, Ask, Outcome, Refusal, Submit, Told, View
+from app.engine.web_protocol import Abandon, Ask, Outcome, Submit, Told, View
 from app.errors import NotReady, no_descriptors
 from app.options import Options
 
@@ -44,7 +45,7 @@ class Owner:
         with suppress(ChannelError):
             while True:
                 message, fds = self._channel.receive()
-                if isinstance(message, Outcome | Refusal):
+                if isinstance(message, Outcome | Failure):
                     self._end(message, fds)
                 elif isinstance(message, Told):
                     if told := self._asked.pop(message.number, None):
@@ -73,8 +74,8 @@ class Owner:
             raise NotReady("The process that has the queue does not answer.", retry_after_s=5.0) from None
         finally:
             self._asked.pop(number, None)
-        if answer.refusal:
-            raise answer.refusal.problem
+        if answer.failure:
+            raise answer.failure.problem
         return answer.value
 
     def submit(self, job: CloudJob, message: Submit, fd: int) -> None:
@@ -93,11 +94,11 @@ class Owner:
         elif job.result.exception() is None:  # it was done a moment ago
             job.result.result().segmentation.close()
 
-    def _end(self, message: Outcome | Refusal, fds: list[int]) -> None:
+    def _end(self, message: Outcome | Failure, fds: list[int]) -> None:
         job = self._jobs.pop(message.job_id, None)
         if job is None:
             close_all(fds)
-        elif isinstance(message, Refusal):
+        elif isinstance(message, Failure):
             job.result.set_exception(message.problem)
         elif not fds:
             job.result.set_exception(no_descriptors())

@@ -50,7 +50,7 @@ def main() -> None:
             models = ModelSet(settings, device, configuration.pass_bytes)
             models.load_all(configuration.unloaded)
         except Problem as problem:
-            channel.send(Failure(problem.status, problem.detail))
+            channel.send(Failure.of(problem))
             return
         company = Company(settings.batches_in_flight(device))
         pairs = [Channel.pair() for _ in range(company.max_batches - 1)]
@@ -140,7 +140,7 @@ class EngineServer:
             else:
                 self.models.unload(message.name)
         except Problem as problem:
-            return Failure(problem.status, problem.detail)
+            return Failure.of(problem)
         return ModelCards(self.models.cards)
 
     def _weigh(self) -> None:

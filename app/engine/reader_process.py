@@ -103,22 +103,22 @@ def serve(channel: Channel, memory_mib: int) -> None:
     try:
         answer, results, held = HANDLERS[type(request)](request, fds)
     except Problem as problem:
-        answer = failure(problem)
+        answer = Failure.of(problem)
     except (MemoryError, OSError) as error:
         log.exception("%s failed", type(request).__name__)
         if isinstance(error, OSError) and error.errno != errno.ENOMEM:
-            answer = failure(storage_problem(error, "the cloud"))
+            answer = Failure.of(storage_problem(error, "the cloud"))
         else:
-            answer = failure(out_of_memory(request, memory_mib))
+            answer = Failure.of(out_of_memory(request, memory_mib))
     except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         log.exception("%s failed", type(request).__name__)
-        answer = Failure(Problem.status, f"The file could not be handled ({type(error).__name__}).")
+        answer = Failure.of(Problem(f"The file could not be handled ({type(error).__name__})."))
     finally:
         close_all(fds)
     try:
         channel.send(answer, results)
     except MessageTooLarge as problem:
-        channel.send(failure(problem))
+        channel.send(Failure.of(problem))
     finally:
         close_all(results)
         del held
@@ -132,11 +132,6 @@ def out_of_memory(request: Decode | Join | Encode, memory_mib: int) -> Problem:
     if isinstance(request, Join):
         return TooLarge(f"Joining the tile with its neighbours {much} Cut the survey into smaller tiles.")
     return TooLarge(f"Writing the answer as {request.output} {much} Ask for less, or cut the cloud into tiles.")
-
-
-def failure(problem: Problem) -> Failure:
-    """``problem`` as a message."""
-    return Failure(problem.status, problem.detail, columns=problem.columns, retry_after_s=problem.retry_after_s)
 
 
 def decode(request: Decode, fds: list[int]) -> Handled:

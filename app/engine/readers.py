@@ -13,7 +13,7 @@ from app.engine.idle import Idle
 from app.engine.protocol import Decode, Encode, Failure, Join, MemoryNeeded
 from app.engine.reader import LossCause, ReaderError, ReaderSlot
 from app.engine.reader_request import MemoryGrant, ReaderRequest
-from app.errors import BadCloud, DeadlineExceeded, NotReady, by_status
+from app.errors import BadCloud, DeadlineExceeded, NotReady
 from app.settings import Settings
 
 LEAST_KEPT = 3  # readers, of which one is kept for requests that somebody waits for
@@ -121,9 +121,7 @@ class ReaderPool:
             answer, fds = reader.exchange(message, request.fds, self._settings.reader_timeout_s, deadline.at_s)
             try:
                 if isinstance(answer, Failure):
-                    raise by_status(answer.status)(
-                        answer.detail, columns=answer.columns, retry_after_s=answer.retry_after_s
-                    )
+                    raise answer.problem
                 if isinstance(answer, MemoryNeeded) and not fds:
                     return answer
                 return request.result(answer, fds)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.engine.deadline import Deadline
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.engine.request_memory import RequestMemory
 from app.options import Options
 

@@ -5,8 +5,9 @@ from app.clouds.fields import OUTPUTS
 from app.engine.body import Body
 from app.engine.budget import Reservation
 from app.engine.deadline import Deadline
+from app.engine.model_card import ModelCard
 from app.engine.packed import Packed
-from app.engine.protocol import CloudMeta, MemoryNeeded, ModelCard
+from app.engine.protocol import CloudMeta, MemoryNeeded
 from app.engine.reader_request import MemoryGrant
 from app.options import JOINED_CLASS_BYTES, Options
 from app.refine.steps import wanted

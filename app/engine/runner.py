@@ -149,17 +149,17 @@ class Runner:
             message = Segmented(job.job_id, packed.layout, packed.meta, outcome.num_voxels, outcome.batch_size)
             return message, [packed.fd]
         if isinstance(result, Problem):
-            return Failure(result.status, result.detail, job.job_id, retry_after_s=result.retry_after_s), []
+            return Failure.of(result, job.job_id), []
         log.error("job %s failed", job.job_id, exc_info=result)
         if is_out_of_memory(result):
             result.__traceback__ = None
             release(self._device)
             detail = "The memory of the server did not suffice for this cloud; a lower POINTSERVE_TILE_VOXELS may help."
-            return Failure(NotReady.status, detail, job.job_id), []
+            return Failure.of(NotReady(detail), job.job_id), []
         if is_device_lost(result):
             raise DeviceLost(str(result)) from result
         detail = f"Segmenting the cloud failed; the server's log says why, under job {job.job_id}."
-        return Failure(Problem.status, detail, job.job_id), []
+        return Failure.of(Problem(detail), job.job_id), []
 
 
 def _segment(segmenter: Segmenter, request: SegmentationRequest) -> SegmentationOutcome:

@@ -15,9 +15,10 @@ from app.engine.body import Body
 from app.engine.deadline import STOPPING, Deadline
 from app.engine.job import CloudJob, SegmentedCloud
 from app.engine.missing_models import MAX_RETRY_S
+from app.engine.model_card import ModelCard
 from app.engine.packed import Packed, PackedRing
 from app.engine.parts import Parts
-from app.engine.protocol import Border, CloudMeta, LoadModel, ModelCard, UnloadModel
+from app.engine.protocol import Border, CloudMeta, LoadModel, UnloadModel
 from app.engine.reader_request import MAX_RINGS, DecodeRequest, EncodeRequest, JoinRequest
 from app.engine.readers import ReaderPool
 from app.engine.request import Request

@@ -16,7 +16,8 @@ from app.engine.connection import LOAD_S, START_S, HangLimits
 from app.engine.devices import DeviceChoice, choose
 from app.engine.engine import Engine
 from app.engine.memory_plan import MemoryPlan
-from app.engine.protocol import LoadModel, ModelCard, UnloadModel
+from app.engine.model_card import ModelCard
+from app.engine.protocol import LoadModel, UnloadModel
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineState, EngineStatus
 from app.errors import NotReady

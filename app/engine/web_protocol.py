@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.clouds.cloud import SegmentationMeta
-from app.engine.protocol import ArraySpec, CloudMeta, ModelCard
+from app.engine.model_card import ModelCard
+from app.engine.protocol import ArraySpec, CloudMeta, Failure
 from app.engine.status import EngineState, EngineStatus
-from app.errors import Problem
 from app.options import Options
 
 
@@ -34,7 +34,7 @@ class FrontReady:
 class Submit:
     """Front to owner, one descriptor: a cloud for the queue, as ``Scheduler.submit`` takes it.
 
-    Answer: ``Outcome`` with one descriptor, or ``Refusal``, at any time.
+    Answer: ``Outcome`` with one descriptor, or ``Failure``, at any time.
     """
 
     job_id: str
@@ -66,27 +66,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Owner to front: the problem that a cloud ended in, or that ``Told`` tells; ``kind`` is the name of its class."""
-
-    kind: str
-    detail: str
-    retry_after_s: float | None = None
-    job_id: str = ""
-
-    @classmethod
-    def of(cls, problem: Problem, job_id: str = "") -> "Refusal":
-        """``problem`` as a message."""
-        return cls(type(problem).__name__, problem.detail, problem.retry_after_s, job_id)
-
-    @property
-    def problem(self) -> Problem:
-        """What this message carries."""
-        kind = next((kind for kind in _problems(Problem) if kind.__name__ == self.kind), Problem)
-        return kind(self.detail, retry_after_s=self.retry_after_s)
-
-
-@dataclass(frozen=True)
 class Ask:
     """Either to the other: a question, with its number and what it is about. Answer: ``Told``."""
 
@@ -101,7 +80,7 @@ class Told:
 
     number: int
     value: Any = None
-    refusal: Refusal | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +103,3 @@ class View:
     engines: list[EngineStatus] = field(default_factory=list)
     models: list[ModelCard] = field(default_factory=list)
     resumes_in_s: float = 0.0
-
-
-def _problems(kind: type[Problem]) -> list[type[Problem]]:
-    return [kind, *(each for below in kind.__subclasses__() for each in _problems(below))]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from flask import request
 
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.errors import Forbidden, UnsupportedFormat
 from app.http.state import state
 

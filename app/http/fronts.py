@@ -11,6 +11,7 @@ from typing import Any
 from app.engine.counts import Counts, Each
 from app.engine.front_jobs import FrontJobs
 from app.engine.hub import Hub
+from app.engine.protocol import Failure
 from app.engine.scheduler import Scheduler
 from app.engine.service import Service
 from app.engine.web_processes import readers
@@ -19,7 +20,6 @@ from app.engine.web_protocol import (
     ConfigureFront,
     Leave,
     MakeRoom,
-    Refusal,
     Told,
     View,
 )
@@ -170,7 +170,7 @@ class Fronts:
             try:
                 by.send(Told(message.number, self._answer(message)))
             except Problem as problem:
-                by.send(Told(message.number, refusal=Refusal.of(problem)))
+                by.send(Told(message.number, failure=Failure.of(problem)))
 
         if message.what == "room":
             threading.Thread(target=answer, name="room", daemon=True).start()

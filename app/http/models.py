@@ -5,8 +5,8 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
+from app.engine.model_card import ModelCard
 from app.engine.model_choice import card_of
-from app.engine.protocol import ModelCard
 from app.http.control import changed
 from app.http.openapi import responses
 from app.http.state import state

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.options import JOINT
 from app.settings import ModelSettings
 from app.survey.workers import Model

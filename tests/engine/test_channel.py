@@ -7,8 +7,18 @@ import threading
 
 import pytest
 
-from app.engine.channel import KINDS, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, Channel, ChannelError, close_all
-from app.engine.protocol import CloudMeta, Decode, Decoded, Failure, ModelCard, Ready
+from app.engine.channel import (
+    KINDS,
+    MAX_DESCRIPTORS,
+    MAX_MESSAGE_BYTES,
+    Channel,
+    ChannelError,
+    MessageTooLarge,
+    close_all,
+)
+from app.engine.model_card import ModelCard
+from app.engine.protocol import CloudMeta, Decode, Decoded, Failure, Ready
+from app.errors import PROBLEMS, Problem, TooLarge
 from app.options import Options
 from tests.engine.engine_samples import in_seconds, num_open_files
 
@@ -40,6 +50,25 @@ def test_message_and_descriptors_arrive_as_they_were_sent(ends):
     close_all([*files, *fds])
 
 
+@pytest.mark.parametrize("kind", PROBLEMS.values())
+def test_problem_arrives_as_what_it_was(ends, kind):
+    ours, theirs = ends
+    problem = kind("what", retry_after_s=1.5, columns=["a", "b"], options={"mode": "why"})
+    ours.send(Failure.of(problem, "7"))
+    received, _ = theirs.receive(in_seconds(5))
+    assert received.job_id == "7"
+    assert type(received.problem) is kind
+    assert vars(received.problem) == vars(problem)
+
+
+def test_problem_of_one_part_of_the_program_arrives_as_what_all_know(ends):
+    ours, theirs = ends
+    ours.send(Failure.of(MessageTooLarge("what")))
+    ours.send(Failure("Unheard", "of"))
+    assert type(theirs.receive(in_seconds(5))[0].problem) is TooLarge
+    assert type(theirs.receive(in_seconds(5))[0].problem) is Problem
+
+
 @pytest.mark.parametrize("number", [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, float("inf"), float("-inf")])
 def test_numbers_arrive_to_the_last_bit(ends, number):
     ours, theirs = ends
@@ -68,11 +97,11 @@ def test_message_larger_than_the_socket_buffer_arrives_whole(ends):
 
 def test_message_in_small_pieces_arrives_whole(ends):
     ours, theirs = ends
-    payload = b'{"status": 422, "detail": "broken"}'
+    payload = b'{"kind": "BadCloud", "detail": "broken"}'
     data = struct.pack("!IBB", len(payload), 0, KINDS.index(Failure)) + payload
     for i in range(len(data)):
         ours._socket.send(data[i : i + 1])
-    assert theirs.receive(in_seconds(5))[0] == Failure(422, "broken")
+    assert theirs.receive(in_seconds(5))[0] == Failure("BadCloud", "broken")
 
 
 @pytest.mark.parametrize(
@@ -82,13 +111,13 @@ def test_message_in_small_pieces_arrives_whole(ends):
         (KINDS.index(Failure), b"[]"),
         (len(KINDS), b"{}"),
         (255, b"{}"),
-        (KINDS.index(Failure), b'{"status": "no number", "detail": "x"}'),
+        (KINDS.index(Failure), b'{"kind": 7, "detail": "x"}'),
         (KINDS.index(Failure), b'{"detail": "x"}'),
         (KINDS.index(Decode), b'{"options": {"mode": "slow"}, "max_points": 1}'),
         (KINDS.index(Decoded), b'{"num_points": 1, "layout": [{"name": "xyz"}], "meta": {"format": "las"}}'),
         (KINDS.index(Failure), b"[" * 100_000),
         (KINDS.index(Failure), b"\xff\xfe"),
-        (KINDS.index(Failure), b'{"status": 422, "detail": "\xff"}'),
+        (KINDS.index(Failure), b'{"kind": "BadCloud", "detail": "\xff"}'),
         (KINDS.index(Failure), b""),
     ],
 )
@@ -130,7 +159,7 @@ def test_other_side_gone(ends):
     with pytest.raises(ChannelError):
         theirs.receive(in_seconds(5))
     with pytest.raises(ChannelError):
-        theirs.send(Failure(500, "x"))
+        theirs.send(Failure("Problem", "x"))
 
 
 def test_silence_ends_at_the_deadline(ends):

@@ -55,7 +55,7 @@ def answer_all(theirs: Channel, lane: Lane, sizes: list[int]) -> None:
         lane.count_begun()
         sizes.append(len(message.jobs))
         for job in message.jobs:
-            theirs.send(Failure(BadCloud.status, "as asked", job.job_id))
+            theirs.send(Failure.of(BadCloud("as asked"), job.job_id))
 
 
 @pytest.mark.parametrize(

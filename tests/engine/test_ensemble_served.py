@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.engine.service import Service
 from app.errors import BadRequest, NotFound
 from app.options import Options, models_in

@@ -39,7 +39,7 @@ def test_messages_of_all_channels_arrive_until_each_ends(hub):
     file = os.memfd_create("test")
     os.write(file, b"content")
     for number in (2, 0, 2):
-        ends[number][1].send(Failure(500, str(number)), [file])
+        ends[number][1].send(Failure("Problem", str(number)), [file])
     os.close(file)
     assert sorted(found.get(timeout=30) for _ in range(3)) == [
         (0, "0", b"content"),
@@ -49,7 +49,7 @@ def test_messages_of_all_channels_arrive_until_each_ends(hub):
     ends[2][1].close()
     assert gone[2].wait(30)
     ends[2][0].close()
-    ends[1][1].send(Failure(500, "still"))
+    ends[1][1].send(Failure("Problem", "still"))
     assert found.get(timeout=30) == (1, "still", b"")
     assert not gone[1].is_set()
     for ours, _ in ends[:2]:
@@ -72,12 +72,12 @@ def test_message_that_does_not_go_on_and_one_that_meets_a_bug_end_their_channels
 
     ends = [channels() for _ in range(3)]
     gone = [hub.add(ours, take) for (ours, _), take in zip(ends, (fail, keep, keep), strict=True)]
-    ends[0][1].send(Failure(500, "bug"))
+    ends[0][1].send(Failure("Problem", "bug"))
     assert gone[0].wait(30)
     ends[1][1]._socket.send(b"\x00")
     assert gone[1].wait(30)
-    ends[2][1].send(Failure(500, "well"))
-    wait_until(lambda: taken == [Failure(500, "well")])
+    ends[2][1].send(Failure("Problem", "well"))
+    wait_until(lambda: taken == [Failure("Problem", "well")])
     assert not gone[2].is_set()
     for ours, theirs in ends:
         theirs.close()

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from app.engine.missing_models import FIRST_RETRY_S, MAX_RETRY_S, REST, MissingModels
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 
 
 def card(name: str, served: bool) -> ModelCard:

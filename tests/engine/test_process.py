@@ -136,12 +136,12 @@ def test_bytes_of_an_answer_are_the_same_alone_and_in_a_batch(models, lane):
 
 def test_job_past_its_deadline_or_cancelled_is_not_run(models, lane):
     ((message, fds),) = answer_to(models, lane, [cloud_of(1)], time.time() - 1)
-    assert (message.status, fds) == (504, [])
+    assert (message.kind, fds) == ("DeadlineExceeded", [])
     lane.cancel(1)
     (first, second) = answer_to(models, lane, [cloud_of(300), cloud_of(301)], time.time() + 60)
     close_all(first[1])
     assert isinstance(first[0], Segmented)
-    assert (second[0].status, second[1]) == (499, [])
+    assert (second[0].kind, second[1]) == ("ClientGone", [])
 
 
 def test_one_bad_cloud_costs_its_batch_nothing(models, lane):
@@ -150,7 +150,7 @@ def test_one_bad_cloud_costs_its_batch_nothing(models, lane):
     close_all(good[1])
     assert isinstance(good[0], Segmented)
     assert isinstance(broken[0], Failure)
-    assert broken[0].status == 422
+    assert broken[0].kind == "BadCloud"
 
 
 def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, lane, monkeypatch):
@@ -163,7 +163,7 @@ def test_error_of_the_device_ends_the_process_and_no_other_error_does(models, la
         answer_to(models, lane, [cloud_of(300)], time.time() + 60)
     what = "anything else"
     ((message, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60)
-    assert message.status == 500
+    assert message.kind == "Problem"
 
 
 def test_memory_that_torch_cannot_have_is_told_from_other_errors():
@@ -206,7 +206,7 @@ def test_want_of_memory_costs_the_cloud_that_has_it_and_not_the_process(models, 
     small, large = answer_to(models, lane, clouds, time.time() + 60, mode=mode, max_passes=1, fields=fields)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
-    assert (large[0].status, large[1]) == (503, [])
+    assert (large[0].kind, large[1]) == ("NotReady", [])
     assert "memory" in large[0].detail
 
 
@@ -252,16 +252,16 @@ def test_answer_for_which_there_is_no_memory_costs_that_cloud_alone(models, lane
     small, large = answer_to(models, lane, [cloud_of(300), cloud_of(5000)], time.time() + 60)
     close_all(small[1])
     assert isinstance(small[0], Segmented)
-    assert large[0].status == 503
+    assert large[0].kind == "NotReady"
 
 
 def test_model_that_was_not_loaded_is_not_ready_and_one_that_was_unloaded_is_not_there(models, lane):
     ((absent, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60, model="empty")
-    assert absent.status == 503
+    assert absent.kind == "NotReady"
     assert absent.retry_after_s > 0
     assert "no weights" in absent.detail
     ((unknown, _),) = answer_to(models, lane, [cloud_of(300)], time.time() + 60, model="unknown")
-    assert unknown.status == 404
+    assert unknown.kind == "NotFound"
 
 
 def test_unloaded_model_gives_its_memory_back_and_can_be_loaded_again(tmp_path):

@@ -144,13 +144,13 @@ def test_answer_that_no_message_can_hold_ends_no_process(monkeypatch):
         ours.send(Decode(Options(), MAX_POINTS), [body.fd])
 
         def fail(request, fds):
-            return Failure(422, "x" * 900), [os.dup(fds[0])], None
+            return Failure("BadCloud", "x" * 900), [os.dup(fds[0])], None
 
         monkeypatch.setitem(reader_process.HANDLERS, Decode, fail)
         monkeypatch.setattr(channel, "MAX_MESSAGE_BYTES", 900)
         reader_process.serve(theirs, 100)
     answer, fds = ours.receive(within(10).at_s)
-    assert (answer.status, fds, num_open_files()) == (TooLarge.status, [], before)
+    assert (answer.kind, fds, num_open_files()) == ("TooLarge", [], before)
     ours.close()
     theirs.close()
 

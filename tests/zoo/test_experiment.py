@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.clouds.cloud import ClassInfo
-from app.engine.protocol import ModelCard
+from app.engine.model_card import ModelCard
 from app.errors import BadModel
 from app.zoo.experiment import BUNDLED, find, load
 

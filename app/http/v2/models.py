@@ -9,8 +9,8 @@ from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from app.clouds.fields import FEATURES, FIELDS, LABELS, OutputField
+from app.engine.model_card import ModelCard
 from app.engine.model_choice import card_of
-from app.engine.protocol import ModelCard
 from app.errors import BadRequest, NotFound, Problem, quoted
 from app.http.health import check_alive, check_ready
 from app.http.openapi import responses
