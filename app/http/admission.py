@@ -39,5 +39,5 @@ def check_early(asked: Options) -> None:
     Others hear of it once their body is here: if they were answered while they send, they might miss the answer.
     """
     if awaits_continue(request.environ):
-        with suppress(NotReady), state().service.request(asked):  # it may be ready once the body is here
+        with suppress(NotReady), state().service.stages.request(asked):  # it may be ready once the body is here
             pass

@@ -143,7 +143,7 @@ class LocalWorkers:
             pool.shutdown(cancel_futures=True)
 
     def _request(self, options: Options) -> AbstractContextManager[Request]:
-        return self._service.request(options, is_gone=self._is_gone, is_background=self._is_background)
+        return self._service.stages.request(options, is_gone=self._is_gone, is_background=self._is_background)
 
     def _is_gone(self) -> bool:
         return self._is_stopping
@@ -177,8 +177,8 @@ class LocalWorkers:
         self, tile: Tile, body: Body, ring_m: float, request: Request
     ) -> tuple[Packed[CloudMeta], PackedRing | None]:
         if ring_m <= 0 or tile.bounds is None:
-            return self._service.decode(body, request), None
-        return self._service.decode_with_ring(body, request, tile.bounds, ring_m)
+            return self._service.stages.decode(body, request), None
+        return self._service.stages.decode_with_ring(body, request, tile.bounds, ring_m)
 
     def _label(self, tile: Tile, decoded: LocalTile, rings: list[LocalRing], task: Task) -> TileResult:
         if decoded.cloud is None:
@@ -189,8 +189,8 @@ class LocalWorkers:
             begin = time.perf_counter()
             whole = stack.enter_context(self._with_context(tile, cloud, rings, task, request))
             joined = time.perf_counter()
-            job = self._service.submit(whole, request)
-            segmentation = stack.enter_context(self._service.result(job, request).segmentation)
+            job = self._service.stages.submit(whole, request)
+            segmentation = stack.enter_context(self._service.stages.result(job, request).segmentation)
             encode = time.perf_counter()
             file, placed = self._written(tile, decoded.body, cloud, segmentation, task, request)
             timings_ms = {"decode": decoded.decode_ms, "context": 1e3 * (joined - begin)}
@@ -224,7 +224,7 @@ class LocalWorkers:
         source = body if catalog.keeps_source(task.format, cloud.meta.format) else None
 
         def encode(part: int | None = None) -> EncodedFile:
-            return self._service.encode(task.format, cloud, segmentation, request, source, part, sums_up=True)
+            return self._service.stages.encode(task.format, cloud, segmentation, request, source, part, sums_up=True)
 
         if remote.scheme(task.output):
             with encode() as file:
@@ -240,7 +240,7 @@ class LocalWorkers:
         if not rings or tile.bounds is None:
             return Packed(os.dup(cloud.fd), cloud.layout, replace(cloud.meta, frame=task.frame))
         around = [ring.cloud for ring in rings]
-        return self._service.join(cloud, around, request, tile.bounds, task.buffer_m, task.frame)
+        return self._service.stages.join(cloud, around, request, tile.bounds, task.buffer_m, task.frame)
 
 
 def _check_unchanged(tile: Tile) -> None:

@@ -189,9 +189,9 @@ def test_a_request_is_answered_while_tiles_of_a_job_wait_in_the_engine(service, 
         data = npz_bytes(size, "wait_for_go")
         with (
             body_of(data) as body,
-            service.request(Options(), is_background=True) as request,
-            service.decode(body, request) as cloud,
-            service.result(service.submit(cloud, request), request).segmentation as labelled,
+            service.stages.request(Options(), is_background=True) as request,
+            service.stages.decode(body, request) as cloud,
+            service.stages.result(service.stages.submit(cloud, request), request).segmentation as labelled,
         ):
             return labelled.num_points
 

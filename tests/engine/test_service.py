@@ -243,7 +243,7 @@ def test_threads_of_the_engine_sleep_while_they_wait(service):
 def test_time_of_a_request_is_bounded_and_the_queue_too(service, monkeypatch):
     before = num_open_files()
     os.kill(engine_pid(service), signal.SIGSTOP)
-    monkeypatch.setattr(service, "_settings", service._settings.model_copy(update={"request_timeout_s": 2.0}))
+    monkeypatch.setattr(service.stages, "_settings", service._settings.model_copy(update={"request_timeout_s": 2.0}))
     with ThreadPoolExecutor(3) as threads:
         requests = [threads.submit(labels, service, npy_bytes()) for _ in range(3)]
         wait_until(lambda: service.status().num_requests == 3)
@@ -353,8 +353,8 @@ def test_of_more_rings_than_a_message_takes_all_are_joined(service, monkeypatch)
     rings = [test_joining.ring(test_joining.tile(west_m, seed), west_m) for seed, west_m in enumerate(places)]
     cloud = test_joining.tile()
     before = num_open_files()
-    with service.request(Options()) as request, pack_cloud(cloud) as packed:
+    with service.stages.request(Options()) as request, pack_cloud(cloud) as packed:
         request = replace(request, card=replace(request.card, columns=[*test_joining.COLUMNS]))
-        with service.join(packed, rings, request, test_joining.box(0), 5.0, test_joining.FRAME) as whole:
+        with service.stages.join(packed, rings, request, test_joining.box(0), 5.0, test_joining.FRAME) as whole:
             test_joining.assert_same(unpack_cloud(whole), test_joining.join(cloud, rings)[1])
     assert num_open_files() == before

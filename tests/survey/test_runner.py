@@ -130,8 +130,8 @@ def test_answers_are_refined_and_the_report_says_how(service, labelled, tmp_path
 def test_rings_have_what_steps_read_of_their_points(service, options, has_color, has_classes):
     file = io.BytesIO()
     np.savez(file, coord=np.eye(9, 3), color=np.ones((9, 3), np.uint8), classification=np.full(9, 2))
-    with body_of(file.getvalue()) as body, service.request(options) as request:
-        cloud, ring = service.decode_with_ring(body, request, (0, 0, 0, 1, 1, 1), 1.0)
+    with body_of(file.getvalue()) as body, service.stages.request(options) as request:
+        cloud, ring = service.stages.decode_with_ring(body, request, (0, 0, 0, 1, 1, 1), 1.0)
         with cloud, ring:
             names = {spec.name for spec in ring.layout}
             assert ("rgb" in names, f"{EXTRA}classification" in names) == (has_color, has_classes)

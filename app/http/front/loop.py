@@ -1,23 +1,21 @@
-"""The thread that accepts connections, reads request heads and keeps idle connections; it never blocks on one."""
+"""The thread that reads request heads and keeps idle connections; it never blocks on one."""
 
-import errno
 import logging
 import os
 import queue
-import select
 import selectors
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from app.engine.deadline import STOPPING
 from app.http.front.connection import After, Connection, Waiting
 from app.http.front.handover import Beside, Handover, Nobody
 from app.http.front.pace import Crowd
 from app.http.front.pool import Pool
+from app.http.front.port import Port
 from app.http.front.refusal import refuse
 from app.settings import Settings
 
@@ -25,13 +23,9 @@ IDLE_S = 75.0  # more than the 60 s of most proxies, so that they close unused c
 SOON_S = 0.05  # for a body that comes right after its head
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
-ACCEPT_PAUSE_S = 0.2
-TELL_S = 10.0  # without a pause, before the next one is worth a line in the log
 CROWD_LOOK_S = 0.25
-ACCEPTS = 64  # in one step
 PROBES = (b"/health/live", b"/health/ready")
 NUM_PROBE_THREADS = 2
-OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 LATE = "The request's headers did not arrive within {:g} s, the time allowed. Send them at once."
 LATE_BODY = "Next to nothing of the body arrived within {:g} s, the time allowed. Send it again."
 
@@ -58,7 +52,6 @@ class Loop:
         self.num_open = 0
         self.num_received = 0  # connections, from other processes
         self._beside = beside or Nobody()
-        self._listeners = listeners
         self._serve = serve
         self._crowd = crowd
         self._max_connections = settings.max_connections
@@ -70,10 +63,9 @@ class Loop:
         self._rooms = (self._new, self._begun, self._body, self._ending, self._idle, self._soon)
         self._served: queue.SimpleQueue[tuple[Connection, After]] = queue.SimpleQueue()
         self._to_watch: queue.SimpleQueue[Handover] = queue.SimpleQueue()
-        self._accepts = False
-        self._accept_at_s = -TELL_S
         self._is_stopping = False
         self._selector = selectors.DefaultSelector()
+        self._port = Port(listeners, self._selector, self._take, self._full, self._make_room)
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._woken, selectors.EVENT_READ, self._wake)
         self._threads: Pool[Connection] = Pool("request", num_threads, lambda it: self._work(it, False))
@@ -86,7 +78,7 @@ class Loop:
 
     def step(self, timeout_s: float) -> None:
         """Do what there is to do, or wait for it so long at most."""
-        self._may_accept()
+        self._port.watch()
         for key, _ in self._selector.select(self._until(timeout_s)):
             key.data(key.fileobj)
         while not self._served.empty():
@@ -117,15 +109,12 @@ class Loop:
     def stop(self, patience_s: float) -> None:
         """Close the port, and connections that still wait after ``patience_s``; requests under way go on."""
         self._is_stopping = True
-        self._may_accept()
-        for listener in self._listeners:
-            listener.close()
+        self._port.close()
         for room in self._rooms:
             room.hurry(patience_s)
 
     def _until(self, timeout_s: float) -> float:
-        if not self._accepts and not self._is_stopping:
-            timeout_s = min(timeout_s, ACCEPT_PAUSE_S)
+        timeout_s = min(timeout_s, self._port.rest_s)
         if self._threads.num_waiting:
             timeout_s = min(timeout_s, CROWD_LOOK_S)
         first_s = min((oldest.deadline_s for room in self._rooms if (oldest := room.oldest())), default=float("inf"))
@@ -135,60 +124,31 @@ class Loop:
         with suppress(BlockingIOError):
             os.read(pipe, 4096)
 
-    def _may_accept(self) -> None:
-        """Watch the port, or not."""
-        accepts = not self._is_stopping and time.monotonic() >= self._accept_at_s
-        if accepts == self._accepts:
-            return
-        self._accepts = accepts
-        for listener in self._listeners:
-            if accepts:
-                listener.setblocking(False)
-                self._selector.register(listener, selectors.EVENT_READ, self._accept)
-            else:
-                self._selector.unregister(listener)
-
-    def _accept(self, listener: Any) -> None:
-        for _ in range(ACCEPTS):
-            if not _is_waited_for(listener):  # so that nobody gives way to nobody
-                return
-            num_open = self.num_open + self._beside.num_connections
-            if num_open >= self._max_connections and not self._make_room():
-                self._pause(f"{num_open} connections are open, as many as may be, and none can be closed at once")
-                return
-            try:
-                sock, address = listener.accept()
-            except OSError as error:
-                if error.errno in OUT_OF and not self._make_room():
-                    self._pause(f"no connection can be accepted ({error.strerror})")
-                return
-            self.num_open += 1
-            self._read(Connection(sock, address, listener.getsockname()), None)
-
-    def _pause(self, why: str) -> None:
-        """Accept nothing for a moment."""
-        now_s = time.monotonic()
-        if now_s - self._accept_at_s > TELL_S:
-            log.warning("%s; new ones wait.", why)
-        self._accept_at_s = now_s + ACCEPT_PAUSE_S
-        self._may_accept()
-        self._crowd.make_room()
+    def _full(self) -> str:
+        """Why there may be no connection more; '' if there may."""
+        num_open = self.num_open + self._beside.num_connections
+        return f"{num_open} connections are open, as many as may be" if num_open >= self._max_connections else ""
 
     def _make_room(self) -> bool:
-        """Close a connection of this process; if there is none to close, another process is asked to, and the answer
-        is no."""
+        """Close a connection of this process; if there is none to close, other processes and slow clients are asked for
+        room, and the answer is no."""
         if self.make_room():
             return True
         self._beside.make_room()
+        self._crowd.make_room()
         return False
+
+    def _take(self, connection: Connection) -> None:
+        """A connection that is new here."""
+        self.num_open += 1
+        self._read(connection, None)
 
     def _adopt(self, handover: Handover) -> None:
         """Take the connections that have come."""
         try:
             while connection := handover.receive():
-                self.num_open += 1
                 self.num_received += 1
-                self._read(connection, None)
+                self._take(connection)
         except EOFError:
             self._selector.unregister(handover.sock)
             handover.close()
@@ -314,10 +274,3 @@ class Loop:
         with suppress(OSError):
             connection.sock.close()
         self.num_open -= 1
-
-
-def _is_waited_for(listener: socket.socket) -> bool:
-    """Whether a client waits at the port; without a descriptor left, ``accept`` fails before it looks."""
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    return bool(poll.poll(0))

@@ -24,9 +24,9 @@ def check(service: Service, options: Options) -> None:
     """
     try:
         with (
-            service.request(replace(options, timeout_s=WAIT_S)) as request,
+            service.stages.request(replace(options, timeout_s=WAIT_S)) as request,
             pack_cloud(NOWHERE) as cloud,
-            service.result(service.submit(cloud, request), request).segmentation,
+            service.stages.result(service.stages.submit(cloud, request), request).segmentation,
         ):
             return
     except (NotFound, BadModel, BadRequest):

@@ -32,7 +32,7 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
     points get the first of them. ``storage`` is for an answer that is in an object store.
 
     Raises UnsupportedFormat for an answer in a format that keeps no points, BadCloud if the file does not hold the
-    answer any more, and what ``files.open_local``, ``Service.decode`` and ``Service.encode`` raise.
+    answer any more, and what ``files.open_local``, ``Stages.decode`` and ``Stages.encode`` raise.
     """
     name = PurePosixPath(row.output).name
     format = catalog.written_as(name)
@@ -44,8 +44,8 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
         place = Tile(name, row.output, format, now.num_bytes, now.version)
         body = stack.enter_context(files.open_local(place, storage))
         asked = replace(own, output=format, format=None, filename=name)
-        request = stack.enter_context(service.request(asked))
-        packed = stack.enter_context(service.decode(body, request, all_columns=True))
+        request = stack.enter_context(service.stages.request(asked))
+        packed = stack.enter_context(service.stages.decode(body, request, all_columns=True))
         request.memory.segmenting(packed)
         cloud = unpack_cloud(packed)
         meta = SegmentationMeta(
@@ -60,7 +60,7 @@ def view_of(service: Service, storage: Storage, row: Row, options: Options, mode
         answer = Segmentation(labels, meta, _fields(cloud, options.fields))
         segmentation = stack.enter_context(pack_segmentation(answer))
         others = stack.enter_context(without(packed, {column}))
-        file = service.encode(SHOWN, others, segmentation, request)
+        file = service.stages.encode(SHOWN, others, segmentation, request)
         file.reservation = request.memory.kept(file.size, "The answer")
         return file
 
