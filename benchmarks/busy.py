@@ -2,12 +2,13 @@
 
 import os
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmarks.looking import looking
 
 STEP_S = 0.25
 VIRTUAL = ("loop", "ram", "zram")  # block devices that are none
@@ -56,21 +57,12 @@ class Busy:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at the machine while the block runs."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(over,))
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _watch(self, over: threading.Event) -> None:
         handles = _handles(self.num_gpus)
-        while True:
-            self.moments.append(Moment(time.monotonic(), _percents(handles), _cores(), _disks()))
-            if over.wait(STEP_S):
-                return
+        with looking(lambda: self._look(handles), STEP_S):
+            yield
+
+    def _look(self, handles: list[object]) -> None:
+        self.moments.append(Moment(time.monotonic(), _percents(handles), _cores(), _disks()))
 
     def shares(self, begin_s: float, end_s: float) -> Shares:
         """Of the time between two moments of ``time.monotonic``, or of all if it saw too little of that."""

@@ -1,13 +1,13 @@
 """The greatest memory of some processes together, and the greatest size of what they write."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.bench.processes import with_children
+from benchmarks.looking import looking
 from benchmarks.process_times import processor_s
 
 STEP_S = 0.2
@@ -35,20 +35,9 @@ class Peaks:
     @contextmanager
     def watching(self, pid: int) -> Iterator[None]:
         """Look at the process ``pid`` while the block runs."""
-        over = threading.Event()
         shared, used = _shared_bytes(), shutil.disk_usage(self.folder).used
-
-        def watch() -> None:
-            while not over.wait(STEP_S):
-                self._look(pid, shared, used)
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
+        with looking(lambda: self._look(pid, shared, used), STEP_S):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def _look(self, pid: int, shared: int, used: int) -> None:
         parts = {"anonymous": 0, "files": 0, "memory files": max(0, _shared_bytes() - shared)}

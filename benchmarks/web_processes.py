@@ -4,7 +4,7 @@
 
 starts the service with ``--engines`` engines that answer each batch after ``--sleep-ms`` without computing, for each
 number of web processes, and has ``--clients`` of several processes send clouds as fast as they are answered. So no
-device bounds the requests a second: cores, readers and web processes do. Writes web-processes.md into ``--output``.
+device bounds the requests a second: cores, readers and web processes do. Writes web-processes-cpu.md into ``--output``.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def main() -> None:
     table = str(Table("Web processes before devices that sleep", [HEAD, *sorted(rows)], notes))
     print(table)
     if arguments.output:
-        (arguments.output / "web-processes.md").write_text(table)
+        (arguments.output / "web-processes-cpu.md").write_text(table)
 
 
 if __name__ == "__main__":

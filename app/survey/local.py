@@ -93,8 +93,8 @@ class LocalWorkers:
     """The workers of a service in this process, which its owner starts and stops. For one driver."""
 
     def __init__(self, service: Service, settings: Settings, *, is_background: bool = False):
-        """``settings`` are those of ``service``. In the background, tiles leave the engines to requests that come, and
-        half of readers and memory."""
+        """``settings`` are those of ``service``. In the background, tiles leave the engines to requests that come,
+        half of the memory, and half of the readers, unless the requests are read in other processes."""
         self._service = service
         self._is_background = is_background
         self._settings = settings
@@ -111,7 +111,8 @@ class LocalWorkers:
         """A tile a lane of the engines, and one a reader beside those."""
         share = 2 if self._is_background else 1
         memory_bytes = self._service.memory.total_bytes // share
-        decodes = max(1, self._settings.readers // share)
+        has_readers_alone = self._service.parts.counts.num_processes > 1  # requests have those of the fronts
+        decodes = max(1, self._settings.readers // (1 if has_readers_alone else share))
         return Capacity(
             decodes=decodes,
             labels=self._lanes + decodes,

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load
-from test_view import take_apart
 
 from app.clouds import fields, formats
 from app.clouds.cloud import Segmentation
@@ -14,6 +13,7 @@ from app.clouds.fields import CLASSES, FIELDS, OUTPUTS, OutputField
 from app.clouds.las_dimensions import NAME_BYTES
 from app.engine.packed import pack_segmentation, unpack_segmentation
 from tests.clouds.cloud_samples import cloud, segmentation
+from tests.clouds.view_samples import take_apart
 
 MARGIN = OutputField("margin", "<f4", CLASSES, "Lead of the label", unit="made up")
 VALUES = np.array([0.5, 0.25, 0], np.float32)

@@ -11,26 +11,9 @@ from app.clouds.units import DEGREE, METRE, Unit, Units, length
 from app.options import Options
 from app.pipeline.features import read_columns
 from app.pipeline.segmenter import Segmenter
+from tests.clouds.strip_samples import READ, box, make_tile, ring_of
+from tests.pipeline.aerial_samples import AT, aerial_procedure
 from tests.pipeline.pipeline_samples import make_network, make_terrain
-from tests.pipeline.test_frame import AT, aerial_procedure
-
-READ = {"color", "normal", "strength", "return_number"}
-
-
-def make_tile(west_m=0.0, num_points=2000, seed=0, extent_m=40.0):
-    cloud = make_terrain(num_points, extent_m, seed)
-    cloud.xyz += [west_m, 0, 0]
-    rng = np.random.RandomState(seed)
-    cloud.extra = {"return_number": rng.randint(1, 4, num_points).astype(np.uint8), "gps_time": rng.rand(num_points)}
-    return cloud
-
-
-def box(west_m, extent_m=40.0):
-    return west_m, 0.0, -9.0, west_m + extent_m, extent_m, 99.0
-
-
-def ring_of(cloud, west_m, width_m=8.0, columns=READ):
-    return strips.ring(cloud, box(west_m), width_m, columns)
 
 
 def test_a_ring_is_what_lies_near_the_border_with_the_columns_that_are_read():

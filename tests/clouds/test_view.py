@@ -1,7 +1,5 @@
 """What the page reads: an independent reader of the format takes it apart."""
 
-import json
-import struct
 from dataclasses import replace
 
 import numpy as np
@@ -12,27 +10,7 @@ from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
 from app.clouds.comparison import Comparison
 from app.clouds.principal import principal_colors
 from tests.clouds.cloud_samples import CLASSES, RGB, cloud, segmentation
-
-
-def take_apart(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
-    assert data[:8] == b"PSVIEW\x00\x01"
-    (length,) = struct.unpack_from("<I", data, 8)
-    header = json.loads(data[12 : 12 + length])
-    at = 12 + length
-    assert at % 8 == 0
-    parts: dict[str, list[np.ndarray]] = {column["name"]: [] for column in header["columns"]}
-    for start in range(0, header["num_shown"], header["block_points"]):
-        count = min(header["block_points"], header["num_shown"] - start)
-        for column in header["columns"]:
-            values = np.frombuffer(data, column["type"], count * column["components"], at)
-            at += -(-values.nbytes // 4) * 4
-            shape = (count, column["components"]) if column["components"] > 1 else count
-            values = values.reshape(shape)
-            if "step" in column:
-                values = values * np.array(column["step"]) + np.array(column["offset"])
-            parts[column["name"]].append(values)
-    assert at == len(data)
-    return header, {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
+from tests.clouds.view_samples import take_apart
 
 
 def survey(num_points: int) -> tuple[Cloud, Segmentation]:

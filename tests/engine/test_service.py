@@ -24,7 +24,7 @@ from app.errors import BadCloud, BadModel, BadRequest, Busy, DeadlineExceeded, N
 from app.options import Options
 from app.refine.steps import STEPS
 from app.settings import Settings
-from tests.engine import test_joining
+from tests.engine import joining_samples
 from tests.engine.engine_samples import (
     EXPERIMENT,
     body_of,
@@ -350,11 +350,11 @@ def test_process_stays_free_of_what_it_must_not_import(module, unwanted):
 def test_of_more_rings_than_a_message_takes_all_are_joined(service, monkeypatch):
     monkeypatch.setattr("app.engine.service.MAX_RINGS", 2)
     places = (40, -40, 33, -33, 20)
-    rings = [test_joining.ring(test_joining.tile(west_m, seed), west_m) for seed, west_m in enumerate(places)]
-    cloud = test_joining.tile()
+    rings = [joining_samples.ring(joining_samples.tile(west_m, seed), west_m) for seed, west_m in enumerate(places)]
+    cloud = joining_samples.tile()
     before = num_open_files()
     with service.stages.request(Options()) as request, pack_cloud(cloud) as packed:
-        request = replace(request, card=replace(request.card, columns=[*test_joining.COLUMNS]))
-        with service.stages.join(packed, rings, request, test_joining.box(0), 5.0, test_joining.FRAME) as whole:
-            test_joining.assert_same(unpack_cloud(whole), test_joining.join(cloud, rings)[1])
+        request = replace(request, card=replace(request.card, columns=[*joining_samples.COLUMNS]))
+        with service.stages.join(packed, rings, request, joining_samples.box(0), 5.0, joining_samples.FRAME) as whole:
+            joining_samples.assert_same(unpack_cloud(whole), joining_samples.join(cloud, rings)[1])
     assert num_open_files() == before

@@ -17,10 +17,8 @@ from app.pipeline.principal import principal_colors
 from app.pipeline.segmenter import Segmenter
 from app.settings import ModelSettings
 from app.zoo.loading import load_model
-from tests.pipeline.pipeline_samples import make_network, make_procedure, make_terrain
-from tests.pipeline.test_exact import Positions
-from tests.pipeline.test_half_precision import make_overflowing
-from tests.pipeline.test_instances import Passing, ball, scene
+from tests.pipeline.instance_samples import Passing, ball, scene
+from tests.pipeline.pipeline_samples import Positions, make_network, make_overflowing, make_procedure, make_terrain
 
 pytestmark = pytest.mark.gpu
 FOLDER = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1"

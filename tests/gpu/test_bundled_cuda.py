@@ -9,24 +9,17 @@ import torch
 
 pytest.importorskip("pydantic", reason="needs the wheels of make gpu-wheels")
 
-from app.clouds.cloud import Cloud
 from app.options import Options
 from app.pipeline import roughness as module
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.roughness import CHUNK_POINTS, roughness
 from app.pipeline.run_context import never_cancelled
 from app.zoo.loading import load_model
+from tests.gpu.cloud_samples import hills
 
 pytestmark = pytest.mark.gpu
 FOLDER = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1"
 FIELDS = ("probabilities",)
-
-
-def hills(num_points: int, seed: int) -> Cloud:
-    rng = np.random.default_rng(seed)
-    x, y = rng.uniform(0, 100, (2, num_points))
-    above_m = np.where(rng.random(num_points) < 0.2, rng.uniform(0, 8, num_points), 0)
-    return Cloud(xyz=np.column_stack([x, y, 5 * np.sin(x / 20) * np.cos(y / 30) + above_m]), format="npy")
 
 
 def test_roughness_is_that_of_the_processor(monkeypatch):

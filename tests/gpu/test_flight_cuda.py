@@ -19,7 +19,7 @@ from app.engine.protocol import Batch, Segment, Segmented
 from app.engine.runner import Runner
 from app.options import Options
 from app.settings import ModelSettings
-from tests.gpu.test_bundled_cuda import hills
+from tests.gpu.cloud_samples import hills
 
 pytestmark = pytest.mark.gpu
 FOLDER = Path(__file__).parents[2] / "app/bundled/aerial-semseg-spunet-v1m1"

@@ -19,7 +19,7 @@ from sparseops import (
     steps,
     submanifold_map,
 )
-from test_sparseops_cuda import voxels
+from sparseops_samples import voxels
 
 pytestmark = pytest.mark.gpu
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-8, torch.bfloat16: 2**-5}

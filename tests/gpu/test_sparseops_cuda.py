@@ -1,8 +1,5 @@
 """Kernel maps and sparse convolution on a CUDA device: maps as the reference has them, sums against float64."""
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 import sparseops
 import torch
@@ -10,32 +7,9 @@ from effort import examples, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparseops import COORD_LIMIT, KernelMap, reference, sparse_conv, strided_map, strided_maps, submanifold_map
+from sparseops_samples import KINDS, TOLERANCES, arithmetic, poison, relative_error, voxels
 
 pytestmark = pytest.mark.gpu
-
-# of the norm: outputs are rounded to 11 and 8 bits, tf32 operands to 11, sums of 7,000 products in float32
-TOLERANCES = {"float16": 4e-4, "bfloat16": 3e-3, "tf32": 5e-4, "float32": 3e-6}
-KINDS = list(TOLERANCES)
-
-
-@contextlib.contextmanager
-def arithmetic(kind: str) -> Iterator[torch.dtype]:
-    """The dtype of the features of a kind, with float32 as exact or as tf32."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
-    try:
-        yield torch.float32 if kind == "tf32" else getattr(torch, kind)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def voxels(seed: int, number: int, size: int, batches: int = 2) -> torch.Tensor:
-    """About `number` of them, no two alike, in no order."""
-    generator = torch.Generator().manual_seed(seed)
-    coords = torch.randint(0, size, (number, 4), generator=generator)
-    coords[:, 0] %= batches
-    coords = coords.unique(dim=0)
-    return coords[torch.randperm(len(coords), generator=generator)].contiguous()
 
 
 def assert_same_map(found: KernelMap, expected: KernelMap) -> None:
@@ -43,11 +17,6 @@ def assert_same_map(found: KernelMap, expected: KernelMap) -> None:
     assert (found.backwards is None) == (expected.backwards is None)
     if expected.backwards is not None:
         assert torch.equal(found.backwards.cpu(), expected.backwards)
-
-
-def poison(*shape: int, dtype: torch.dtype) -> None:
-    """Leaves NaN in the memory that the next tensor of this size gets."""
-    torch.full(shape, float("nan"), dtype=dtype, device="cuda")
 
 
 def exact(features, weight, kernel_map, bias=None, residual=None, activation="none") -> torch.Tensor:
@@ -65,11 +34,6 @@ def operands(kernel_map: KernelMap, in_channels: int, out_channels: int, kernel_
     weight = normal(out_channels, *[kernel_size] * 3, in_channels) / (kernel_size**3 * in_channels) ** 0.5
     features, residual = normal(kernel_map.num_in, in_channels), normal(kernel_map.num_out, out_channels)
     return features.to(dtype), weight.to(dtype), normal(out_channels), residual.to(dtype)
-
-
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return float((found.cpu().double() - expected).norm() / expected.norm().clamp(min=1e-30))
 
 
 def check(kind: str, kernel_map: KernelMap, in_channels: int, out_channels: int, kernel_size: int) -> None:

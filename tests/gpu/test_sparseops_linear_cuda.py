@@ -4,7 +4,7 @@ import pytest
 import torch
 from effort import rows
 from sparseops import KernelMap, layer_norm, pack_weight, residual_norm, sparse_conv
-from test_sparseops_cuda import KINDS, TOLERANCES, arithmetic, poison, relative_error
+from sparseops_samples import KINDS, TOLERANCES, arithmetic, poison, relative_error
 
 pytestmark = pytest.mark.gpu
 ROUNDING = {torch.float32: 2e-6, torch.float16: 2**-10, torch.bfloat16: 2**-7}

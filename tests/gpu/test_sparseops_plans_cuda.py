@@ -4,7 +4,7 @@ import pytest
 import torch
 from effort import rows
 from sparseops import KernelMap, level_patches, ordered_voxels, submanifold_map, submanifold_maps
-from test_sparseops_cuda import voxels
+from sparseops_samples import voxels
 
 pytestmark = pytest.mark.gpu
 NUMBERS = (rows(20_000), 700, 1)

@@ -5,9 +5,7 @@ import io
 import json
 import os
 import signal
-import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -19,9 +17,8 @@ import requests
 
 from app.http.keys import hashed
 from tests.http import clouds
+from tests.http.jobs import TILES, ended, until, uploaded
 from tests.http.server import MODEL, Server, descendants
-
-TILES = {"west/a.laz": slice(0, 700), "b.laz": slice(700, 1400)}
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +46,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, roots: Path):
     }
     with Server(folder / "stderr.log", **settings) as started:
         yield started.wait_ready()
-
-
-def uploaded(service: Server, tiles: dict[str, bytes], **kwargs: Any) -> requests.Response:
-    return service.post("/jobs", files=[("file", each) for each in tiles.items()], **kwargs)
-
-
-def ended(service: Server, job_id: str, **kwargs: Any) -> dict[str, Any]:
-    return until(
-        lambda: service.get(f"/jobs/{job_id}", **kwargs).json(), lambda job: job["state"] in ("done", "failed")
-    )
-
-
-def until(look: Callable[[], Any], is_it: Callable[[Any], bool], limit_s: float = 120.0) -> Any:
-    end_s = time.monotonic() + limit_s
-    while not is_it(found := look()):
-        assert time.monotonic() < end_s, found
-        time.sleep(0.1)
-    return found
 
 
 def events(service: Server, job_id: str) -> list[tuple[str, dict[str, Any]]]:

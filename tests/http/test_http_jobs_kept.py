@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from tests.http import clouds
+from tests.http.jobs import ended, until, uploaded
 from tests.http.server import Server, raw_exchange
-from tests.http.test_http_jobs import ended, until, uploaded
 
 BOUNDARY = "b0undary"
 HEAVY_BYTES = 500  # of a point that has as many bytes beside its coordinates

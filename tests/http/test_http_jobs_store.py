@@ -12,8 +12,8 @@ from pointserve_client import Client
 from app.cli.survey_fetch import fetch
 from app.survey import remote
 from tests.http import clouds
+from tests.http.jobs import TILES, ended, until, uploaded
 from tests.http.server import Server
-from tests.http.test_http_jobs import TILES, ended, until, uploaded
 from tests.survey.survey_store import object_store, use
 
 pytest.importorskip("moto.server")

@@ -1,7 +1,5 @@
 """Ball query and clustering: the golden, and the compiled operators against the reference."""
 
-from pathlib import Path
-
 import numpy as np
 import pointgroup_ops
 import pointgroup_ops_cuda
@@ -9,26 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from point_scenes import assert_same, scattered
+from point_scenes import assert_same
 from pointgroup_ops import ballquery_batch_p, bfs_cluster, reference
+from pointgroup_samples import MEAN_ACTIVE, RADIUS, THRESHOLD, clouds_of, golden, points_of
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-GOLDEN = Path(__file__).parents[1] / "golden/op_ballquery_bfs_cluster"
-RADIUS, MEAN_ACTIVE, THRESHOLD = 0.55, 4, 3
 OPERATORS = torch.ops.pointgroup_ops if pointgroup_ops.ARCHITECTURES else reference
 IMPLEMENTATIONS = [pytest.param(reference, id="reference"), pytest.param(OPERATORS, id="compiled")]
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as arrays:
-        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-
-
-def clouds_of(sizes):
-    """``batch_idxs`` and ``batch_offsets`` of clouds of ``sizes`` points."""
-    batch_idxs = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.int64)).int()
-    return batch_idxs, torch.tensor([0, *np.cumsum(sizes)], dtype=torch.int32)
 
 
 # side is that of the space of the points: all in one ball, dense, sparse, cells much larger than the ball
@@ -43,17 +29,6 @@ SCENES = st.fixed_dictionaries(
         "broken": st.booleans(),
     }
 )
-
-
-def points_of(seed, sizes, side, origin, flat, lattice, broken):
-    """Points with duplicates, in space or with ``flat`` constant axes, with equal distances, NaN."""
-    rng = np.random.default_rng(seed)
-    coords = scattered(rng, sizes, side, origin, flat, lattice)
-    if len(coords):
-        coords[rng.integers(0, len(coords), len(coords) // 4)] = coords[0]
-    if broken:
-        coords[rng.random(coords.shape) < 0.03] = rng.choice([np.nan, np.inf, -np.inf])
-    return torch.from_numpy(coords.astype(np.float32))
 
 
 def test_ball_query_meets_the_golden():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from point_scenes import assert_same
 from pointgroup_ops import reference
-from test_pointgroup_ops import RADIUS, clouds_of, golden, points_of
+from pointgroup_samples import RADIUS, clouds_of, golden, points_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(emulation.MISSING, reason=emulation.REASON)]
 OPERATORS = torch.ops.pointgroup_ops_emulated

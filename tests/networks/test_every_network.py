@@ -1,74 +1,22 @@
 """Every type that is served natively: the same bytes for a cloud twice, alone or beside strangers, on any threads."""
 
-import json
-
 import pytest
-import test_oacnns
-import test_prompts
-import test_ptv1
-import test_ptv2
-import test_ptv3
-import test_sonata
 import torch
 
 from app.networks.fold import fold
 from app.networks.precision import PRECISIONS, in_precision
 from app.networks.registry import NETWORKS
 from app.pipeline.batch import MIN_SHARED_VOXELS
-from tests.networks.network_samples import SPUNET, make_network
-from tests.networks.point_samples import GOLDEN, join, make_cloud
+from tests.networks.models.every import MODELS, in_channels
+from tests.networks.network_samples import make_network
+from tests.networks.point_samples import join, make_cloud
 
-
-def golden_models() -> dict[str, dict]:
-    """By type the model of a golden case that has it, as the segmentor or below it."""
-    found = {}
-    for path in sorted(GOLDEN.glob("*/config.json")):
-        model = part = json.loads(path.read_text()).get("model")
-        while part:
-            found.setdefault(part["type"], model)
-            part = part.get("backbone")
-    return found
-
-
-WITH_HEAD = {"num_classes": 5, "backbone_out_channels": 8, "backbone": SPUNET}
-BACKBONES = {
-    "LitePT-v1": test_sonata.model(test_sonata.LITE),
-    "OACNNs": test_oacnns.model(),
-    "PT-v2m1": test_ptv2.model(type="PT-v2m1"),
-    "PT-v2m2": test_ptv2.model(),
-    "PT-v2m3": test_ptv2.model(**test_ptv2.PROMPTED),
-    "PT-v3m1": test_ptv3.model(),
-    "PT-v3m2": test_sonata.model(test_sonata.SONATA),
-    "PT-v3m3": test_sonata.model(test_sonata.UTONIA),
-    "PointTransformer-Seg26": test_ptv1.model(26),
-    "PointTransformer-Seg38": test_ptv1.model(38),
-    "PointTransformer-Seg50": test_ptv1.model(50),
-    "SpUNet-v1m1": {"type": "DefaultSegmentor", "backbone": SPUNET | {"num_classes": 5}},
-    "SpUNet-v1m3": test_prompts.DECOUPLED,
-}
-SEGMENTORS = {
-    "CAC-v1m1": {"type": "CAC-v1m1", **WITH_HEAD},
-    "DefaultLORASegmentorV2": {"type": "DefaultLORASegmentorV2", **WITH_HEAD},
-    "DefaultSegmentor": BACKBONES["SpUNet-v1m1"],
-    "DefaultSegmentorV2": {"type": "DefaultSegmentorV2", **WITH_HEAD},
-    "Encoder": {"type": "Encoder", "backbone": SPUNET},
-    "PG-v1m1": {"type": "PG-v1m1", "semantic_num_classes": 5, "backbone_out_channels": 8, "backbone": SPUNET},
-    "PG-v1m2": {"type": "PG-v1m2", "semantic_num_classes": 5, "backbone_out_channels": 8, "backbone": SPUNET},
-    "PPT-v1m1": test_prompts.LANGUAGE,
-    "PPT-v1m2": test_prompts.DECOUPLED,
-    "PPT-v1m3": test_prompts.JOINT,
-}
-MODELS = golden_models() | BACKBONES | SEGMENTORS
 HALVES = ["LitePT-v1", "PT-v3m1", "PT-v3m2", "PT-v3m3", "SpUNet-v1m1"]
 HALVES += ["DefaultLORASegmentorV2", "DefaultSegmentor", "DefaultSegmentorV2", "Encoder"]
 
 
 def test_no_type_is_left_out():
     assert set(MODELS) == set(NETWORKS)
-
-
-def in_channels(model: dict) -> int:
-    return in_channels(model["backbone"]) if "backbone" in model else model["in_channels"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from app.errors import BadModel
 from app.networks.oacnns import halved
 from app.networks.registry import build
+from tests.networks.models.oacnns import model
 from tests.networks.network_samples import make_network
 from tests.networks.point_samples import (
     assert_folding_keeps_answers,
@@ -14,23 +15,6 @@ from tests.networks.point_samples import (
     join,
     make_cloud,
 )
-
-BACKBONE = {
-    "type": "OACNNs",
-    "in_channels": 4,
-    "num_classes": 5,
-    "embed_channels": 6,
-    "enc_channels": (8, 8),
-    "groups": (2, 2),
-    "enc_depth": (1, 1),
-    "dec_channels": (8, 8),
-    "point_grid_size": ((4, 8), (2, 3)),
-    "dec_depth": (2, 2),
-}
-
-
-def model(**changes) -> dict:
-    return {"type": "DefaultSegmentor", "backbone": BACKBONE | changes}
 
 
 def test_logits_are_upstreams():

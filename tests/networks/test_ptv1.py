@@ -7,6 +7,7 @@ from app.errors import BadModel
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
 from app.zoo import loading
+from tests.networks.models.ptv1 import model
 from tests.networks.network_samples import make_network
 from tests.networks.point_samples import (
     assert_folding_keeps_answers,
@@ -15,13 +16,6 @@ from tests.networks.point_samples import (
     join,
     make_cloud,
 )
-
-PLANES = (8, 16, 16, 16, 24)
-
-
-def model(size: int = 26, **changes) -> dict:
-    backbone = {"type": f"PointTransformer-Seg{size}", "in_channels": 4, "num_classes": 5, "planes": PLANES}
-    return {"type": "DefaultSegmentor", "backbone": backbone | changes}
 
 
 def test_logits_are_upstreams():

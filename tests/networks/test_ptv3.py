@@ -12,35 +12,12 @@ from app.networks.ptv3.geometry import Cut, SerializedLevel, clouds_of, make_pat
 from app.networks.ptv3.norm import Prompt
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.models.ptv3 import model
 from tests.networks.network_samples import make_network, make_voxels, strangers
 
-BACKBONE = {
-    "type": "PT-v3m1",
-    "in_channels": 4,
-    "order": ("z", "hilbert", "z-trans", "hilbert-trans"),
-    "stride": (2, 4),
-    "enc_depths": (2, 1, 2),
-    "enc_channels": (16, 16, 32),
-    "enc_num_head": (2, 2, 4),
-    "enc_patch_size": (48, 48, 48),
-    "dec_depths": (1, 2),
-    "dec_channels": (16, 16),
-    "dec_num_head": (2, 2),
-    "dec_patch_size": (48, 48),
-}
 WITHOUT_FLASH = {"enable_flash": False}
 WITH_RPE = {"enable_flash": False, "enable_rpe": True, "upcast_attention": True, "upcast_softmax": True}
 CURVES = ("z", "hilbert")
-
-
-def model(**changes) -> dict:
-    return {
-        "type": "DefaultSegmentorV2",
-        "num_classes": 5,
-        "backbone_out_channels": 16,
-        "backbone": BACKBONE | changes,
-        "criteria": [{"type": "CrossEntropyLoss"}],
-    }
 
 
 @pytest.mark.parametrize("changes", [{}, WITHOUT_FLASH, WITH_RPE, {"pre_norm": False}], ids=str)

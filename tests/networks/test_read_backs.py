@@ -5,9 +5,9 @@ import torch
 
 from app.networks.fold import fold
 from app.networks.registry import build
+from tests.networks.models.every import BACKBONES, in_channels
 from tests.networks.point_samples import join, make_cloud
 from tests.networks.read_backs import ReadBacks
-from tests.networks.test_every_network import BACKBONES, in_channels
 
 # of every type how often; SpUNet, which has two halvings here, reads a GPU once for all of them
 READ_BACKS = {

@@ -4,10 +4,9 @@ import subprocess
 import sys
 
 import pytest
-import test_prompts
-import test_ptv1
 
 from app.networks.registry import NETWORKS, build, completed, is_native
+from tests.networks.models import prompts, ptv1
 from tests.networks.network_samples import SPUNET
 
 
@@ -28,22 +27,22 @@ def without(config, argument):
 
 
 def test_widths_that_only_the_weights_tell_are_completed():
-    whole = test_ptv1.model(38)
+    whole = ptv1.model(38)
     lacking = whole | {"backbone": without(whole["backbone"], "planes")}
-    assert completed(lacking, build(whole).state_dict())["backbone"]["planes"] == list(test_ptv1.PLANES)
+    assert completed(lacking, build(whole).state_dict())["backbone"]["planes"] == list(ptv1.PLANES)
     assert completed(lacking, {}) == lacking
 
 
 def test_arguments_that_a_config_states_stay():
-    weights = build(test_prompts.LANGUAGE).state_dict()
-    assert completed(without(test_prompts.LANGUAGE, "embedding_channels"), weights)["embedding_channels"] == 7
-    assert completed(test_prompts.LANGUAGE | {"embedding_channels": 9}, weights)["embedding_channels"] == 9
+    weights = build(prompts.LANGUAGE).state_dict()
+    assert completed(without(prompts.LANGUAGE, "embedding_channels"), weights)["embedding_channels"] == 7
+    assert completed(prompts.LANGUAGE | {"embedding_channels": 9}, weights)["embedding_channels"] == 9
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind.startswith("Default")])
 def test_a_wrapper_declares_what_its_backbone_does(kind):
     head = {"num_classes": 5, "backbone_out_channels": 8} if kind != "DefaultSegmentor" else {}
-    for backbone in (SPUNET, test_ptv1.model(26)["backbone"] | {"num_classes": 8}):
+    for backbone in (SPUNET, ptv1.model(26)["backbone"] | {"num_classes": 8}):
         network = build({"type": kind, "backbone": backbone, **head})
         inner = network.backbone
         assert network.plans_positions == inner.plans_positions

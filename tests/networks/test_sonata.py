@@ -9,32 +9,9 @@ from app.networks.ptv3.norm import Prompt
 from app.networks.ptv3.rope import Rope
 from app.networks.registry import build
 from app.networks.voxel_batch import VoxelBatch
+from tests.networks.models.sonata import LITE, SONATA, UTONIA, model
 from tests.networks.network_samples import make_network, make_voxels, strangers
 
-STAGES = {
-    "in_channels": 4,
-    "order": ("z", "hilbert", "z-trans", "hilbert-trans"),
-    "stride": (2, 4),
-    "enc_depths": (2, 1, 2),
-    "enc_channels": (12, 12, 24),
-    "enc_num_head": (2, 2, 4),
-    "enc_patch_size": (48, 48, 48),
-    "dec_depths": (1, 2),
-    "dec_channels": (12, 12),
-    "dec_num_head": (2, 2),
-    "dec_patch_size": (48, 48),
-}
-LITE = {
-    "type": "LitePT-v1",
-    "enc_conv": (True, True, False),
-    "enc_attn": (False, True, True),
-    "enc_rope_freq": (100.0, 100.0, 100.0),
-    "dec_conv": (True, False),
-    "dec_attn": (False, True),
-    "dec_rope_freq": (100.0, 100.0),
-}
-SONATA = {"type": "PT-v3m2", "layer_scale": 0.5, "mask_token": True, "traceable": True}
-UTONIA = {"type": "PT-v3m3", "rope_base": 10}
 WITHOUT_FLASH = {"enable_flash": False}
 KINDS = [
     SONATA,
@@ -45,18 +22,6 @@ KINDS = [
     LITE,
     LITE | {"pre_norm": False},
 ]
-
-
-def model(kind: dict, **changes) -> dict:
-    backbone = STAGES | kind | changes
-    width = sum(STAGES["enc_channels"]) if backbone.get("enc_mode") else 12
-    return {
-        "type": "DefaultSegmentorV2",
-        "num_classes": 5,
-        "backbone_out_channels": width,
-        "backbone": backbone,
-        "freeze_backbone": True,
-    }
 
 
 @pytest.mark.parametrize("kind", [*KINDS, UTONIA | {"enc_mode": True}], ids=lambda kind: "-".join(map(str, kind)))

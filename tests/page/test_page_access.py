@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from tests.http.server import ROOT
+from tests.page.axe import AXE, VIEWER, violations
 from tests.page.driver import Driver
 
-VIEWER = ROOT / "viewer"
-AXE = VIEWER / "node_modules/axe-core/axe.min.js"
 BUILT = ROOT / "app/page"
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
 BLINDNESS = {
@@ -24,13 +23,6 @@ BLINDNESS = {
     "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
 }
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-
-
-def violations(page: Driver) -> list[str]:
-    page.tab.evaluate(AXE.read_text())
-    found = page.tab.evaluate("axe.run()")["violations"]
-    serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
-    return [f"{violation['id']}: {violation['nodes'][0]['html']}" for violation in serious]
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="no viewer/node_modules: run npm ci in viewer/")

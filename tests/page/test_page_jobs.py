@@ -19,9 +19,9 @@ from app.http.keys import hashed
 from app.sample.tile import las_bytes, make_tile
 from app.survey import remote
 from tests.http.server import Server
+from tests.page.axe import AXE, violations
 from tests.page.clouds import halves, ply
 from tests.page.driver import WAIT_MS, Driver
-from tests.page.test_page_access import AXE, violations
 from tests.survey.survey_store import object_store, use
 
 BROKEN = b"LASF" + bytes(400)

@@ -7,8 +7,8 @@ import laspy
 import numpy as np
 import pytest
 
+from tests.page.axe import AXE, violations
 from tests.page.driver import WAIT_MS, Driver
-from tests.page.test_page_access import AXE, violations
 
 SAID_BY_THE_PAGE = {"output", "filename", "seed", "timeout_s"}
 NOISE_AND_HEIGHTS = {"smooth": "8", "vegetation_heights": "0.5,2"}

@@ -12,9 +12,8 @@ from app.options import Options
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
-from tests.pipeline.pipeline_samples import make_procedure, make_terrain
-from tests.pipeline.test_described import PROBE
-from tests.pipeline.test_instances import ball, make_segmenter, scene
+from tests.pipeline.instance_samples import ball, make_segmenter, scene
+from tests.pipeline.pipeline_samples import PROBE, make_procedure, make_terrain
 
 NUM_CONTEXT = 1100
 OF_CLASSES = ("confidence", "probabilities", "entropy")

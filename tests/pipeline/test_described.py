@@ -14,24 +14,7 @@ from app.pipeline import field_values
 from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
-from tests.pipeline.pipeline_samples import make_procedure, make_terrain
-
-PROBE = {
-    "type": "DefaultSegmentorV2",
-    "num_classes": 4,
-    "backbone_out_channels": 24,
-    "backbone": {
-        "type": "PT-v3m2",
-        "in_channels": 6,
-        "stride": (2,),
-        "enc_depths": (1, 1),
-        "enc_channels": (8, 16),
-        "enc_num_head": (1, 2),
-        "enc_patch_size": (64, 64),
-        "enc_mode": True,
-    },
-}
-
+from tests.pipeline.pipeline_samples import PROBE, make_procedure, make_terrain
 
 HEADS = [
     {"type": "CAC-v1m1", "num_classes": 4},

@@ -7,7 +7,6 @@ from torch import nn
 
 from app.clouds.cloud import Cloud
 from app.errors import BadModel, DeadlineExceeded
-from app.networks.network import Network
 from app.networks.voxel_batch import VoxelBatch
 from app.options import Options
 from app.pipeline import exact, features, transforms, views
@@ -16,29 +15,12 @@ from app.pipeline.segmenter import Segmenter
 from app.pipeline.usable_points import points_at
 from app.pipeline.views import View, allot
 from app.pipeline.voxelize import voxelize
-from tests.pipeline.pipeline_samples import make_procedure, make_terrain
+from tests.pipeline.pipeline_samples import Positions, make_procedure, make_terrain
 
 QUARTERS = [[{"type": "RandomRotateTargetAngle", "angle": [0.5 * i], "center": [0, 0, 0], "p": 1}] for i in range(4)]
 SMALLER = [{"type": "RandomScale", "scale": [0.9, 0.9]}]
 FLIPPED = [{"type": "RandomFlip", "p": 1}]
 PRE_GRID = {"type": "GridSample", "grid_size": 0.3, "mode": "train", "return_inverse": True}
-
-
-class Positions(Network):
-    """A network that plans for positions within voxels: of every point, its voxel's and its neighbours in the list."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.head = nn.Linear(9, 6)
-
-    def plan(self, batch):
-        num_clouds = int(batch.voxels[-1, 0]) + 1
-        parts = [batch.coord[batch.voxels[:, 0] == number] for number in range(num_clouds)]
-        return torch.cat([batch.coord / 10, torch.cat([part.roll(1, 0) for part in parts])], 1)
-
-    def forward(self, features, plan):
-        return self.head(torch.cat([features[:, :3], plan], 1))
 
 
 def with_views(procedure, *found):

@@ -10,15 +10,10 @@ from app.clouds.cloud import Cloud
 from app.clouds.units import Units, length
 from app.options import Options
 from app.pipeline.segmenter import Segmenter
-from tests.pipeline.pipeline_samples import make_procedure, make_terrain
+from tests.pipeline.aerial_samples import AT, aerial_procedure
+from tests.pipeline.pipeline_samples import make_terrain
 
-HEIGHTS = [
-    {"type": "Support", "cell_m": (3.0, 0.5)},
-    {"type": "HeightAboveLowest", "cell_m": 2.0, "radii_m": (4.0,), "scale_m": 10.0, "clip_m": 50.0},
-    {"type": "HeightAboveOpening", "cell_m": 1.5, "radii_m": (3.0,), "pit_m": 3.0, "least_support": 0.6},
-]
 REACH_M = 19  # of all, and of a voxel
-AT = np.array([652_345.67, 6_861_234.5, 321.0])
 
 
 def box_of(xyz):
@@ -30,13 +25,6 @@ def make_survey(extent_m=120.0, num_points=40_000):
     cloud = make_terrain(num_points, extent_m)
     cloud.xyz = np.rint((cloud.xyz + AT) * 100) / 100
     return cloud
-
-
-def aerial_procedure(feat_keys=("offset", "height", "relief", "occupancy"), views=()):
-    procedure = make_procedure(feat_keys)
-    post = [{"type": "VoxelOffset", "grid_size": 0.5}, {"type": "Occupancy"}, *procedure.post_transform]
-    transform = [{"type": "CenterShift", "apply_z": True}, *HEIGHTS]
-    return replace(procedure, transform=transform, post_transform=post, aug_transform=list(views))
 
 
 @pytest.fixture

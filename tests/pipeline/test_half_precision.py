@@ -1,7 +1,5 @@
 """The pipeline with a network in half precision: what overflows runs in float32, for that cloud alone."""
 
-import copy
-
 import numpy as np
 import pytest
 
@@ -10,21 +8,12 @@ from app.pipeline.batch import SegmentationRequest, segment_batch
 from app.pipeline.inference import OVERFLOW
 from app.pipeline.run_context import never_cancelled
 from app.pipeline.segmenter import Segmenter
-from tests.pipeline.pipeline_samples import make_terrain
+from tests.pipeline.pipeline_samples import make_overflowing, make_terrain
 
 
 @pytest.fixture(scope="module")
 def overflowing(network):
     return make_overflowing(network)
-
-
-def make_overflowing(network):
-    """Activations of bright points are past what float16 holds, those of dark ones are not."""
-    scaled = copy.deepcopy(network)
-    scaled.backbone.conv_input[0].weight.data *= 3e4
-    scaled.backbone.conv_input[1].bias.data.zero_()
-    scaled.backbone.conv_input[1].running_mean.zero_()
-    return scaled
 
 
 def dark():

@@ -174,3 +174,10 @@ def check_found_and_read(store, scheme, monkeypatch):
     monkeypatch.setattr(remote, "BLOCK_BYTES", 100_000)
     with open_local(listed) as body:
         assert os.pread(body.fd, body.size + 1, 0) == data
+
+
+async def bucket_type(files, bucket):
+    """As a service that the server does not have would tell."""
+    from gcsfs.extended_gcsfs import BucketType
+
+    return BucketType.NON_HIERARCHICAL

@@ -14,8 +14,7 @@ from app.survey.sources import find
 from tests.http.server import free_port
 from tests.survey.survey_files import las
 from tests.survey.survey_runs import digests, land, rows, run, write_land
-from tests.survey.survey_store import check_found_and_read
-from tests.survey.test_gs_target import bucket_type
+from tests.survey.survey_store import bucket_type, check_found_and_read
 
 emulator = pytest.importorskip("gcp_storage_emulator.server")
 gcsfs = pytest.importorskip("gcsfs.extended_gcsfs")

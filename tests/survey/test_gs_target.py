@@ -13,6 +13,7 @@ import pytest
 from app.errors import NoRoom, NotReady, Problem
 from app.survey import remote, target
 from tests.survey.survey_files import running
+from tests.survey.survey_store import bucket_type
 
 gcsfs = pytest.importorskip("gcsfs.extended_gcsfs")
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp says so of what gcsfs does
@@ -85,11 +86,6 @@ def served():
     server.objects, server.media_types, server.sessions, server.fails = {}, {}, {}, False
     with running(server):
         yield server
-
-
-async def bucket_type(files, bucket):
-    """As a service that the server does not have would tell."""
-    return gcsfs.BucketType.NON_HIERARCHICAL
 
 
 @pytest.fixture
