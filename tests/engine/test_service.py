@@ -348,7 +348,7 @@ def test_process_stays_free_of_what_it_must_not_import(module, unwanted):
 
 
 def test_of_more_rings_than_a_message_takes_all_are_joined(service, monkeypatch):
-    monkeypatch.setattr("app.engine.service.MAX_RINGS", 2)
+    monkeypatch.setattr("app.engine.stages.MAX_RINGS", 2)
     places = (40, -40, 33, -33, 20)
     rings = [joining_samples.ring(joining_samples.tile(west_m, seed), west_m) for seed, west_m in enumerate(places)]
     cloud = joining_samples.tile()
