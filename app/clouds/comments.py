@@ -1,10 +1,13 @@
-"""Coordinate systems and units in the comments of PLY, PCD and text files: "crs: EPSG:2263", "units: us-ft"."""
+"""Coordinate systems and units in comments of PLY, PCD and text files: "crs: EPSG:2263", "units: us-ft"."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
-from app.clouds.crs import BadCrs, units_of
-from app.clouds.units import METRE, Unit, Units, parse_unit
+from app.clouds.crs import BadCrs, short, units_of
+from app.clouds.units import METRE, SHORT, Unit, Units, alike, parse_unit
+
+MAX_WRITTEN = 1000  # characters of a comment: programs read headers line by line, into buffers of 1024
 
 KINDS = {
     "system": "crs|srs|epsg|wkt2?|proj4?|projection|coordinate system|coordinate reference system",
@@ -32,8 +35,28 @@ def units_in(comments: Iterable[str]) -> Units | None:
         return Units(METRE, METRE, METRE, doubts=tuple(doubts)) if doubts else None
     base = system or Units(METRE, METRE, METRE)
     if flat is not None:
-        base = Units(flat, flat, flat.of_height, base.crs)
-    return Units(base.x, base.y, height or base.z, base.crs, (*base.doubts, *doubts))
+        base = replace(base, x=flat, y=flat, z=flat.of_height, doubts=())
+    return replace(base, z=height or base.z, doubts=(*base.doubts, *doubts))
+
+
+def of_units(units: Units | None, output: str, warnings: list[str]) -> list[str]:
+    """Comments, without their mark, in which ``units_in`` finds what is stated by ``units``.
+
+    ``warnings`` say if the coordinate system has no room in a comment of the format ``output``.
+    """
+    if units is None:
+        return []
+    comments = []
+    system = " ".join(short(units.system).split()) if units.crs else ""
+    if system and system.isascii() and len(system) <= MAX_WRITTEN:
+        comments.append(f"crs: {system}")
+    elif units.crs:
+        warnings.append(f"The coordinate system {units.crs} is left out: a comment of {output} has no room for it.")
+    for name, unit, place in (("units", units.x, 0), ("vertical units", units.z, 2)):
+        found = units_in(comments)
+        if unit.source != "assumed" and not (found and alike(unit, found.axes[place])):
+            comments.append(f"{name}: {unit.name if unit.name in SHORT else repr(unit.metres)}")
+    return comments
 
 
 def _first(comments: Iterable[str]) -> dict[str, Statement]:

@@ -7,6 +7,7 @@ state its units, which are then read from the text of the WKT.
 import math
 import re
 import warnings
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -55,7 +56,7 @@ def units_of(text: str, source: UnitSource = "file") -> Units:
         return _scanned(text, source)
     if found is None:
         raise BadCrs(f"'{' '.join(text.split()):.80}' is not known")
-    units = _from_axes(found, source)
+    units = replace(_from_axes(found, source), system=text)
     return units if units.z.source != "assumed" else _with_heights(units, text, source)
 
 
@@ -94,7 +95,7 @@ def _with_heights(flat: Units, text: str, source: UnitSource) -> Units:
     except BadCrs:
         return flat
     name = f"{flat.crs} + {height.crs}" if flat.crs and height.crs else flat.crs or height.crs
-    return Units(flat.x, flat.y, height.z, shown(name), (*flat.doubts, *height.doubts))
+    return Units(flat.x, flat.y, height.z, shown(name), (*flat.doubts, *height.doubts), text)
 
 
 @cache

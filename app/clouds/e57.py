@@ -6,6 +6,7 @@ import struct
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -163,7 +164,7 @@ def _units(file: "pye57.E57") -> Units:
             f"The coordinate system of the E57 file is in {stated.described()}, but E57 has metres by its standard: "
             "they were taken for metres. units= says otherwise.",
         )
-    return Units(metre, metre, metre, stated.crs, doubts)
+    return replace(stated, x=metre, y=metre, z=metre, doubts=doubts)
 
 
 def _warn_of_invalid(tables: list[Table], warnings: list[str]) -> None:

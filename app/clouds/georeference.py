@@ -47,7 +47,8 @@ def _asked(crs: str, units: str) -> Units | None:
                 "name, WKT, PROJJSON or a PROJ string."
             ) from None
     if units:
-        found = Units(*parse_units(units), crs=found.crs if found else "")
+        x, y, z = parse_units(units)
+        found = replace(found, x=x, y=y, z=z) if found else Units(x, y, z)
     return found
 
 
@@ -57,7 +58,7 @@ def _completed(asked: Units, stated: Units) -> Units:
         theirs if ours.source == "assumed" and theirs.source != "assumed" and not theirs.radians else ours
         for ours, theirs in zip(asked.axes, stated.axes, strict=True)
     )
-    return Units(x, y, z, asked.crs, asked.doubts)
+    return replace(asked, x=x, y=y, z=z)
 
 
 def _placed(units: Units, cloud: Cloud) -> Units:

@@ -58,7 +58,8 @@ def units_of_keys(keys: Keys) -> tuple[Units | None, list[str]]:
         return flat, faults
     crs, of_height = flat.crs, height.crs
     name = f"{crs} + {of_height}" if crs and of_height else crs or of_height
-    return Units(flat.x, flat.y, height.z, name, (*flat.doubts, *height.doubts)), faults
+    system = codes_of_keys(keys) if flat.system else ""
+    return Units(flat.x, flat.y, height.z, name, (*flat.doubts, *height.doubts), system), faults
 
 
 def codes_of_keys(keys: Keys) -> str:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from app.clouds import geotiff
-from app.clouds.crs import MAX_CHARS, BadCrs, units_of
+from app.clouds.crs import MAX_CHARS, BadCrs, system_of, units_of
 from app.clouds.las_file import LasFile
-from app.clouds.units import METRE, Units, differ
+from app.clouds.units import METRE, Unit, Units, alike, differ
 
 PROJECTION = "LASF_Projection"
 WKT = ((PROJECTION, 2112), ("liblas", 2112))
 GEO_KEYS, GEO_DOUBLES, GEO_TEXTS = (PROJECTION, 34735), (PROJECTION, 34736), (PROJECTION, 34737)
 SYSTEMS = (*WKT, GEO_KEYS, GEO_DOUBLES, GEO_TEXTS)
+MAX_RECORD = 0xFFFF  # bytes of a VLR's data
 WKT_BIT = 0x10  # of the global encoding: the WKT holds, not the keys
 
 Found = tuple[Units | None, list[str]]
@@ -46,6 +48,47 @@ def system(file: LasFile) -> str:
     if file.header[6] & WKT_BIT:
         texts.reverse()
     return texts[0] or texts[1]
+
+
+def wkt_data(system: Any) -> bytes:
+    """The data of a record with the WKT of ``system``, a ``pyproj.CRS``."""
+    wkt: str = system.to_wkt("WKT1_GDAL") or system.to_wkt()
+    return wkt.encode() + b"\0"
+
+
+def new_wkt(units: Units | None, warnings: list[str]) -> bytes:
+    """The data of a record that states ``units``, for a new file; empty if metres of no system are stated, or nothing.
+
+    ``warnings`` say if the coordinate system itself cannot be stated.
+    """
+    if units is None:
+        return b""
+    found = system_of(units.system)
+    data = wkt_data(found) if found is not None and units.crs else b""
+    if data and len(data) <= MAX_RECORD and _states(data, units):
+        return data
+    if units.crs:
+        warnings.append(f"The coordinate system {units.crs} is left out: LAS has no room for what is known of it.")
+    return _of_lengths(units.x, units.z)
+
+
+def _states(wkt: bytes, units: Units) -> bool:
+    """Whether the axes of ``wkt`` have these ``units``."""
+    try:
+        read = units_of(wkt.decode())
+    except BadCrs:
+        return False
+    return all(alike(ours, theirs) for ours, theirs in zip(units.axes, read.axes, strict=True))
+
+
+def _of_lengths(flat: Unit, height: Unit) -> bytes:
+    """The WKT of a system of which only the units are known; empty for metres and for angles."""
+    if flat.radians or (alike(flat, METRE) and alike(height, METRE)):
+        return b""
+    level, up = (f'UNIT["{unit.name.replace(chr(34), "")}",{unit.metres!r}]' for unit in (flat, height))
+    datum, axes = 'LOCAL_DATUM["unknown",0]', 'AXIS["x",EAST],AXIS["y",NORTH]'
+    vertical = f'VERT_CS["unknown",VERT_DATUM["unknown",2005],{up},AXIS["Up",UP]]'
+    return f'COMPD_CS["unknown",LOCAL_CS["unknown",{datum},{level},{axes}],{vertical}]'.encode() + b"\0"
 
 
 def _epsg(file: LasFile) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import laspy
 import numpy as np
 
+from app.clouds import las_crs
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud
 from app.clouds.columns import key
@@ -70,6 +71,9 @@ def las_from(cloud: Cloud) -> NewLas:
     header.offsets, header.scales = _frame(cloud.xyz[~lost], warnings)
     header.generating_software = "pointserve"
     header.global_encoding.wkt = True
+    wkt = las_crs.new_wkt(cloud.units, warnings)
+    if wkt:
+        header.vlrs.append(laspy.VLR(*las_crs.WKT[0], "", wkt))
     las = laspy.LasData(header, laspy.ScaleAwarePointRecord.zeros(len(cloud), header=header))
     raw = np.zeros(cloud.xyz.shape, np.int32)
     raw[~lost] = np.rint((cloud.xyz[~lost] - header.offsets) / header.scales)

@@ -59,8 +59,7 @@ def upgraded(file: LasFile, warnings: list[str]) -> LasFile:
                 "The coordinate system is stated by GeoTIFF keys that have no WKT; they were kept as they are."
             )
         else:
-            wkt = system.to_wkt("WKT1_GDAL") or system.to_wkt()
-            vlrs.append(new_vlr(las_crs.WKT[0], "", wkt.encode() + b"\0"))
+            vlrs.append(new_vlr(las_crs.WKT[0], "", las_crs.wkt_data(system)))
             header[ENCODING] |= las_crs.WKT_BIT
             warnings.append("The coordinate system of the GeoTIFF keys is there as WKT too, which COPC asks for.")
     length = file.record_length - standard_length(file.point_format) + standard_length(target)

@@ -8,7 +8,7 @@ from app.clouds import overwritten
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.color import are_missing, unpacked
 from app.clouds.columns import PACKED, Column, Wanted, cloud_from_columns
-from app.clouds.comments import units_in
+from app.clouds.comments import of_units, units_in
 from app.clouds.fields import LABELS
 from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, GROWTH, Keep, Needs, of_table
 from app.clouds.pcd_file import MAX_LZF_RATIO, compose, read_records
@@ -82,7 +82,7 @@ def write(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -
     if source is None:
         fields, records = _from_cloud(cloud, segmentation.meta.warnings)
         width, height, viewpoint = len(cloud), 1, DEFAULT_VIEWPOINT
-        others: tuple[str, ...] = ()
+        others = tuple(f"# {line}" for line in of_units(cloud.units, "PCD", segmentation.meta.warnings))
     else:
         header = parse_header(source)
         fields, records = header.fields, read_records(source, header, None)

@@ -9,7 +9,7 @@ import numpy as np
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted, cloud_from_columns
-from app.clouds.comments import units_in
+from app.clouds.comments import of_units, units_in
 from app.clouds.fields import LABELS
 from app.clouds.memory_file import MemoryFile
 from app.clouds.needs import ADDED_BYTES, BUILT_BYTES, FLOAT_BYTES, GROWTH, ROW_OBJECT_BYTES, Keep, Needs, of_table
@@ -70,6 +70,7 @@ def _built(
     for name, values in columns:
         rows[name] = values
     lines = ["ply", "format binary_little_endian 1.0"]
+    lines += [f"comment {line}" for line in of_units(cloud.units, "PLY", segmentation.meta.warnings)]
     lines += [f"comment refined {done.step} {done.changed}" for done in segmentation.meta.refined]
     lines += [f"comment label {c.id} {' '.join(c.name.split())}" for c in segmentation.meta.classes]
     lines += [f"element vertex {len(cloud)}"]

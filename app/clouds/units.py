@@ -1,7 +1,7 @@
 """The units of coordinates: what a file, a request or a model says of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from app.errors import BadRequest
@@ -73,13 +73,15 @@ class Unit:
 @dataclass(frozen=True)
 class Units:
     """The units of x, y and z, the name of the coordinate system, '' if it has none, and what is doubtful in what
-    a file says of them, one sentence each."""
+    a file says of them, one sentence each. ``system`` is the coordinate system as ``app.clouds.crs.units_of`` takes
+    it, '' if it has none that is known in full."""
 
     x: Unit
     y: Unit
     z: Unit
     crs: str = ""
     doubts: tuple[str, ...] = ()
+    system: str = field(default="", compare=False)
 
     @property
     def axes(self) -> tuple[Unit, Unit, Unit]:
@@ -158,10 +160,14 @@ def parse_units(text: str) -> tuple[Unit, Unit, Unit]:
     return x, y, z
 
 
+def alike(first: Unit, second: Unit) -> bool:
+    """Whether both are one unit, whoever says so."""
+    if bool(first.radians) != bool(second.radians):
+        return False
+    return abs((first.radians or first.metres) / (second.radians or second.metres) - 1) <= SAME
+
+
 def differ(first: Units, second: Units) -> bool:
     """Whether both state units of one axis, and different ones."""
     said = [(a, b) for a, b in zip(first.axes, second.axes, strict=True) if "assumed" not in (a.source, b.source)]
-    return any(
-        bool(a.radians) != bool(b.radians) or abs((a.radians or a.metres) / (b.radians or b.metres) - 1) > SAME
-        for a, b in said
-    )
+    return not all(alike(a, b) for a, b in said)
