@@ -89,20 +89,27 @@ def _memory(plan: "Plan", settings: "Settings") -> str:
 
 def _pieces(manifest: "Manifest", folder: Path, plan: "Plan", settings: "Settings") -> list[str]:
     """What the largest tile that does not fit into memory takes on the disk, and what there is; no line without one."""
-    from app.survey.big_tiles import disk_bytes, is_big
+    from app.survey import headers
+    from app.survey.big_tiles import is_big
+    from app.survey.disk import needed_bytes
     from app.survey.local import POINT_BYTES
 
     points_at_once = _bytes_for_tiles(settings) // POINT_BYTES
     wanted = (row.tile for number, row in enumerate(manifest.rows()) if plan.is_wanted[number])
-    sizes = [disk_bytes(tile) for tile in wanted if is_big(tile, points_at_once)]
-    if not sizes:
+    num_big, largest = 0, None
+    for tile in wanted:
+        if is_big(tile, points_at_once):
+            num_big += 1
+            largest = max(largest or tile, tile, key=lambda each: each.num_points or 0)
+    if not largest:
         return []
+    needed = needed_bytes(headers.las_file(largest), plan.options_for(largest), points_at_once)
     free = shutil.disk_usage(
         next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     ).free
     return [
-        f"disk: {len(sizes):,} of the tiles are larger than memory and go in pieces, which take about "
-        f"{max(sizes) / 1e9:.1f} GB for the largest; there are {free / 1e9:.1f} GB"
+        f"disk: {num_big:,} of the tiles are larger than memory and go in pieces, which take about "
+        f"{needed / 1e9:.1f} GB with its answer for the largest; there are {free / 1e9:.1f} GB"
     ]
 
 

@@ -1,6 +1,7 @@
 """LAS and LAZ with classes: everything of a source file is kept, or a new file is built from a Cloud."""
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from app.clouds import asprs, laz, laz_chunks, overwritten
 from app.clouds.asprs import LOW_NOISE, MAX_CODE
 from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud, Segmentation
-from app.clouds.fields import LABELS, OutputField
+from app.clouds.fields import FIELDS, LABELS, OutputField
 from app.clouds.las_dimensions import Column, Descriptors
 from app.clouds.las_file import LasFile, append_evlrs, head, parse
 from app.clouds.las_new import las_from
@@ -20,6 +21,8 @@ from app.errors import UnsupportedFormat
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
 CHANNEL_BITS = 0x30
 RESERVED_DIMENSIONS = 16  # for what a segmentation adds
+SHORT = np.dtype("<u2")  # of values in steps
+SMALL_IDS = np.dtype("<i2")  # of class ids
 
 
 def classified(cloud: Cloud, segmentation: Segmentation, source: memoryview | None, *, compressed: bool) -> bytes:
@@ -88,9 +91,19 @@ def _column(field: OutputField, name: str, values: np.ndarray) -> Column:
     """The column ``name`` of a field, of the smallest type for it if it is stored in steps."""
     dtype = np.dtype(field.dtype)
     if field.step is not None:
-        fits_short = np.nanmax(values, initial=0) <= np.iinfo(np.uint16).max * field.step
-        dtype = np.dtype("<u2" if fits_short else "<u4")
+        dtype = SHORT if np.nanmax(values, initial=0) <= np.iinfo(SHORT).max * field.step else np.dtype("<u4")
     return Column(name, values, dtype, field.step, field.text)
+
+
+def added_bytes(names: Iterable[str]) -> int:
+    """What the fields ``names``, and labels whose codes do not fit, add to a record at most.
+
+    Values in steps take two bytes, as they do with up to 700 classes.
+    """
+    asked = [FIELDS[name] for name in names]
+    sizes = [SHORT.itemsize if field.step is not None else np.dtype(field.dtype).itemsize for field in asked]
+    counts = [1 if field.width is None else len(field.parts) for field in asked]
+    return SMALL_IDS.itemsize + sum(count * size for count, size in zip(counts, sizes, strict=True))
 
 
 def _as_many_as_fit(columns: list[Column], descriptors: Descriptors, warnings: list[str]) -> list[Column]:
@@ -128,8 +141,7 @@ def _label_column(segmentation: Segmentation) -> Column:
     codes = _asprs_codes(segmentation) if segmentation.meta.label_column else None
     if codes is not None:
         return Column(segmentation.label_column, codes, np.dtype("|u1"), None, "ASPRS code of the label")
-    small, large = np.dtype("<i2"), np.dtype("<i4")
-    dtype = small if fits(segmentation.labels, small) else large
+    dtype = SMALL_IDS if fits(segmentation.labels, SMALL_IDS) else np.dtype("<i4")
     return Column(segmentation.label_column, segmentation.labels, dtype, None, LABELS.text)
 
 

@@ -63,6 +63,13 @@ def by_name(path: str) -> str:
     return next(filter(None, (by_suffix(name[dot.start() :]) for dot in re.finditer(r"\.", name))), "")
 
 
+def las_file(tile: Tile) -> LasFile:
+    """The file of a ``tile``, LAS, LAZ or COPC, as ``las_header`` gives it; a Problem if it is gone or has changed."""
+    head, stat = files.piece(tile.path, 0, HEAD_BYTES, Stat(tile.num_bytes, tile.version))
+    files.check_version(tile, stat)
+    return las_header(tile.path, stat, head)
+
+
 def las_header(path: str, stat: Stat, head: bytes) -> LasFile:
     """A LAS file without its points, which are zeros; ``head`` are its first bytes. A Problem if it is none.
 

@@ -91,7 +91,7 @@ def place(path: str, source: Path, check: Callable[[], None] = unchecked) -> Wri
     for _ in counted:
         pass
     target = Path(path)
-    with _explained(target):
+    with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
             os.fsync(file.fileno())
@@ -130,7 +130,7 @@ def appearing(
     OSErrors of who writes it become what ``write`` raises, too.
     """
     part = folder / f".{uuid4().hex}"
-    with _explained(target):
+    with explained(target):
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,7 +145,7 @@ def appearing(
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def explained(target: Path) -> Iterator[None]:
     """Turns what the operating system says of ``target`` into a Problem."""
     try:
         yield

@@ -1,3 +1,7 @@
+import shutil
+from collections import namedtuple
+from contextlib import suppress
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -7,6 +11,8 @@ from app.survey import remote
 from tests.survey.survey_files import web_server
 from tests.survey.survey_runs import SETTINGS
 from tests.survey.survey_store import object_store, use
+
+Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +52,20 @@ def store(endpoint, monkeypatch):
     yield files
     for path in files.find("tiles"):
         files.rm_file(path)
+
+
+@pytest.fixture
+def free_bytes(monkeypatch):
+    """The disk has so many bytes beside what the folders in it take, which are counted here."""
+
+    def have(num_bytes: int) -> None:
+        def usage(folder: Path) -> Usage:
+            used = 0
+            for path in folder.rglob("*"):
+                with suppress(FileNotFoundError):  # others remove files meanwhile
+                    used += path.stat().st_blocks * 512 * path.is_file()
+            return Usage(num_bytes, used, num_bytes - used)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    return have

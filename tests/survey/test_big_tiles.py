@@ -1,6 +1,7 @@
 """Tiles that are larger than memory are labelled in pieces."""
 
 import re
+from contextlib import suppress
 
 import laspy
 import numpy as np
@@ -8,15 +9,18 @@ import pytest
 
 from app.clouds import formats, octree
 from app.clouds.area import NONE_WITHIN
+from app.clouds.las_file import parse
 from app.options import Options
 from app.sample.tile import las_bytes, make_tile
-from app.survey import big_tiles, piece_file, pieces
+from app.survey import big_tiles, changes, disk, piece_file, pieces
 from app.survey import whole as joined_whole
 from app.survey.answers import PARTIAL
 from app.survey.big_tiles import BigTiles
+from app.survey.disk import needed_bytes
 from app.survey.row import State
 from tests.fuzz.seeds import labelled
-from tests.survey.survey_runs import rows, run
+from tests.small_disk import small_disk
+from tests.survey.survey_runs import digests, rows, run
 
 EXTENT_M = 60.0
 
@@ -137,7 +141,7 @@ def test_a_disk_without_room_for_the_pieces_ends_the_run(service, whole, tmp_pat
     file.write_bytes(las_bytes(whole, compress=True))
     monkeypatch.setattr(piece_file, "_write_all", fail)
     done = run(service, [file], tmp_path / "out")
-    assert "disk is full" in done.stopped
+    assert "No space left on device" in done.stopped
     assert rows(tmp_path / "out")["a.laz"].state is State.PENDING
     assert not (tmp_path / "out" / PARTIAL).exists()
 
@@ -169,7 +173,52 @@ def test_of_answers_only_changes_are_kept_and_nothing_once_they_are_joined(
 def test_a_file_whose_pieces_have_no_room_on_the_disk_is_not_begun(service, whole, tmp_path, small_memory, monkeypatch):
     file = tmp_path / "a.laz"
     file.write_bytes(las_bytes(whole, compress=True))
-    monkeypatch.setattr(big_tiles, "POINT_BYTES", 10**12)
+    monkeypatch.setattr(disk, "BLOCK_BYTES", 10**12)
     done = run(service, [file], tmp_path / "out")
     assert re.match(r"a.laz goes in pieces, .* about [\d.]+ GB .* the disk has [\d.]+ GB left", done.stopped)
     assert rows(tmp_path / "out")["a.laz"].state is State.PENDING
+
+
+def test_neighbours_in_pieces_take_turns_if_the_disk_has_room_for_one(
+    service, whole, tmp_path, small_memory, free_bytes
+):
+    (tmp_path / "in").mkdir()
+    x = whole.xyz[:, 0] - whole.xyz[:, 0].min()
+    for name, rows_of in {"a.laz": x < EXTENT_M / 2, "b.laz": x >= EXTENT_M / 2}.items():
+        (tmp_path / "in" / name).write_bytes(las_bytes(whole.taken(np.flatnonzero(rows_of)), compress=True))
+    run(service, [tmp_path / "in"], tmp_path / "expected", buffer_m=10.0)
+    files = [parse(memoryview(path.read_bytes())) for path in (tmp_path / "in").iterdir()]
+    assert min(file.num_points for file in files) > 3000
+    free_bytes(int(1.5 * max(needed_bytes(file, Options(output="laz"), 6000) for file in files)))
+    done = run(service, [tmp_path / "in"], tmp_path / "out", buffer_m=10.0)
+    assert (done.num_done, done.stopped) == (2, "")
+    assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(pieces, "cut"), (pieces, "write_context"), (changes, "taken"), (joined_whole, "join")],
+)
+def test_a_disk_that_fills_up_is_told_leaves_nothing_and_the_survey_goes_on(
+    service, whole, tmp_path, small_memory, monkeypatch, module, name
+):
+    file, out = tmp_path / "a.las", tmp_path / "out"
+    file.write_bytes(las_bytes(whole, compress=False))
+    works = getattr(module, name)
+    monkeypatch.setattr(joined_whole, "PART_POINTS", 2000)
+
+    def works_without_room(*about):
+        with suppress(OSError), filler.open("ab", 0) as more:
+            while True:
+                more.write(bytes(4096))
+        return works(*about)
+
+    with small_disk(out, 4000, 4096) as filler:
+        monkeypatch.setattr(module, name, works_without_room)
+        done = run(service, [file], out, buffer_m=10.0)
+        told = rf"a.las goes in pieces: {out}/{PARTIAL}/\S+ cannot be written: No space left on device\."
+        assert re.fullmatch(told, done.stopped)
+        assert not [path for path in out.iterdir() if path != filler and not path.name.startswith("survey.")]
+        filler.unlink()
+        monkeypatch.setattr(module, name, works)
+        assert run(service, [file], out, buffer_m=10.0).num_done == 1
