@@ -83,6 +83,7 @@ class FrontProcess:
         self._is_owner_gone = False
         self._leave_s: float | None = None
         self._is_room_wanted = False
+        self._telling = threading.Lock()
 
     def run(self) -> None:
         """Serve until the owner is gone, or has said that this is to end and all is answered."""
@@ -119,7 +120,8 @@ class FrontProcess:
                 return
 
     def _tell(self) -> None:
-        with suppress(Problem):
+        """Tell the owner what was counted; one thread at a time, so that nothing older comes after."""
+        with self._telling, suppress(Problem):
             self._owner.send(Told(0, self._state.measures.told().told()))
 
     @property
