@@ -34,8 +34,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="CODES",
-            help="Codes of the truth that are not judged, as 0,1,64-255; PATTERN:CODES for files of that name, which "
-            "are labelled in part. Repeatable. Default: 0,1,7,12,18 of LAS and -1, but for those that --map names.",
+            help="Codes of the truth that are not judged, as 9,64-255; PATTERN:CODES for files of that name, which are "
+            "labelled in part. Repeatable. Points without a class (0,1,7,12,18 of LAS and -1) never are, unless --map "
+            "names their code.",
         ),
     ] = None,
     name: Annotated[
@@ -61,7 +62,7 @@ def evaluate(
     from app.evaluate.tables import tables
     from app.evaluate.tally import Tally
 
-    from .tables import shown
+    from .tables import print_table
 
     for path in out or ():
         if path.suffix.lower() not in REPORTS:
@@ -75,12 +76,12 @@ def evaluate(
             f"{name!r} is no pattern for names, such as {{stem}}_classified is one.", param_hint="--name"
         ) from None
     try:
-        scheme = Scheme.parse(maps or (), ignore)
+        scheme = Scheme.parse(maps or (), ignore or ())
     except Problem as problem:
         raise typer.BadParameter(problem.detail) from None
     pairs, failures = partners(predicted, truth, name)
-    for file, reason in failures.items():
-        warn(f"{file}: {reason}")
+    for pattern in scheme.unused(pair.name for pair in pairs):
+        warn(f"--ignore {pattern}: no file of TRUTH has such a name.")
     tallies = []
     with progress() as bar:
         task = bar.add_task("", total=len(pairs))
@@ -90,17 +91,18 @@ def evaluate(
                 tallies.append(Tally.of(read(pair, Columns(column, truth_column), scheme), scheme, cell_m))
             except Problem as problem:
                 failures[pair.name] = problem.detail
-                warn(f"{pair.name}: {problem.detail}")
             bar.advance(task)
     if tallies:
         found = evaluation(tallies, scheme, cell_m, resamples, seed, failures)
-        results.print(found.words, markup=False, soft_wrap=True)
-        for table in tables(found)[:SHOWN_TABLES]:
-            results.print()
-            results.print(shown(table))
-        results.print()
         for path in out or ():
             write_file(path, REPORTS[path.suffix.lower()](found).encode())
+        results.print(found.words, markup=False, soft_wrap=True)
+        for note in found.note_lines:
+            results.print(note, markup=False, soft_wrap=True)
+        for table in tables(found)[:SHOWN_TABLES]:
+            results.print()
+            print_table(table)
+        results.print()
     results.print(f"{len(tallies):,} of {len(pairs):,} pairs were compared.", markup=False)
     for file, reason in failures.items():
         results.print(f"failed: {file}: {reason}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 
 from app.errors import BadCloud, BadRequest, Problem
 
-from .terminal import results, warn
+from .terminal import results
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ def work_through(jobs: Sequence[FileJob], work: Callable[[FileJob], None]) -> No
         except Exception as error:  # a bug in one cloud's way must not take the others' answers
             reason = error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
             reasons[job.file] = " ".join(reason.split()).removeprefix(f"{job.file}: ")
-            warn(f"{job.file}: {reasons[job.file]}")
     results.print(f"{len(jobs) - len(reasons)} of {len(jobs)} clouds were classified.", markup=False)
     if reasons:
         for file, reason in reasons.items():

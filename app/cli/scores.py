@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .job import FileJob
-from .terminal import results, warn
+from .terminal import warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,11 +54,11 @@ def _print(title: str, comparison: "Comparison", pairs: "np.ndarray", counts: "n
     """The figures of each class, and with all vegetation as one class, for so many points of each of ``pairs``."""
     from app.evaluate.tables import class_table
 
-    from .tables import shown
+    from .tables import print_table
 
     confusion = comparison.confusion(pairs[:, 0], pairs[:, 1], counts)
     table = class_table(comparison, confusion, title=title)
-    results.print(shown(replace(table, words=f"{confusion.ignored:,} points are of no class that is compared.")))
+    print_table(replace(table, words=f"{confusion.ignored:,} points are of no class that is compared."))
     merged = comparison.vegetation_as_one(confusion)
     if merged:
-        results.print(shown(class_table(*merged, title="with vegetation as one class")))
+        print_table(class_table(*merged, title="with vegetation as one class"))

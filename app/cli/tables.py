@@ -8,9 +8,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from .terminal import results
+
 if TYPE_CHECKING:
     from app.clouds.cloud import Segmentation
     from app.evaluate.tables import Table as FigureTable
+
+GAP = 2  # between columns
 
 
 def counts_table(title: str, segmentation: "Segmentation") -> Table:
@@ -49,23 +53,22 @@ def refined_words(steps: Sequence[Refined]) -> str:
     return ", ".join(f"{done.step} changed {done.changed:,} points" for done in steps)
 
 
-def shown(table: "FigureTable") -> Table:
-    """A table of figures as the terminal shows it."""
-    made = Table(
-        title=escape(table.title),
-        title_justify="left",
-        caption=escape(table.words),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for place, name in enumerate(table.header):
-        made.add_column(escape(name), justify="right" if place else "left", overflow="fold")
+def print_table(table: "FigureTable") -> None:
+    """Print a table of figures. Only names of columns are broken, so many columns can be wider than the terminal."""
+    columns = list(zip(table.header, *table.rows, strict=True))
+    widths = [max(map(len, cells)) for cells in columns]
+    if sum(widths) + GAP * (len(widths) - 1) > results.width:
+        widths = [max(map(len, (*name.split(), *cells))) for name, *cells in columns]
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made.width = sum(widths) + GAP * (len(widths) - 1)
+    for place, (name, width) in enumerate(zip(table.header, widths, strict=True)):
+        made.add_column(escape(name), justify="right" if place else "left", width=width)
     for row in table.rows:
         made.add_row(*map(escape, row))
-    return made
+    results.print(table.title, style="italic", markup=False, soft_wrap=True)
+    results.print(made, crop=False)
+    if table.words:
+        results.print(table.words, style="dim", markup=False, soft_wrap=True)
 
 
 def _count(chosen: np.ndarray) -> tuple[str, str]:

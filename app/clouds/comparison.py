@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.clouds import asprs
+from app.clouds import asprs, occurrences
 from app.clouds.cloud import ClassInfo
 from app.clouds.lookup import looked_up
 from app.confusion import Confusion
@@ -96,7 +96,7 @@ class Comparison:
 
 def paired(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pairs (P, 2) of true code and label that occur, and the place among them of each of N points."""
-    (codes, rows), (labels, columns) = (np.unique(each, return_inverse=True) for each in (truth, predicted))
-    cells, places = np.unique(rows.reshape(-1) * max(1, len(labels)) + columns.reshape(-1), return_inverse=True)
+    (codes, rows), (labels, columns) = map(occurrences.places, (truth, predicted))
+    cells, places = occurrences.places(rows * max(1, len(labels)) + columns)
     row, column = np.divmod(cells, max(1, len(labels)))
-    return np.column_stack([codes[row], labels[column]]), places.reshape(-1)
+    return np.column_stack([codes[row], labels[column]]), places

@@ -14,18 +14,18 @@ Base = Literal["above ground, as stated", "above the true ground", "above the lo
 
 
 def heights_m(tile: Tile) -> tuple[np.ndarray, Base]:
-    """Height of every point, float64 (N,), and above what.
+    """Height of every point, float64 (N,), NaN for one without finite coordinates, and above what.
 
     The ground is the mean height of its points in cells of 1 m, that of the nearest such cell where there is none, and
     bilinear between the middles of cells.
     """
-    z = tile.xyz_m[:, 2]
     if tile.height_m is not None:
         return tile.height_m.astype(np.float64), "above ground, as stated"
     finite = np.isfinite(tile.xyz_m).all(1)
+    z = np.where(finite, tile.xyz_m[:, 2], np.nan)
     is_ground = np.isin(tile.truth, GROUND) & finite if tile.is_asprs else np.zeros(len(tile), bool)
     if not is_ground.any():
-        return z - np.min(z, where=np.isfinite(z), initial=np.inf), "above the lowest point"
+        return z - np.min(z, where=finite, initial=np.inf), "above the lowest point"
     ground, low, edge_m = _raster(tile.xyz_m[is_ground])
     middles = ((tile.xyz_m[:, :2] - low) / edge_m - 0.5).T
     return z - map_coordinates(ground, np.nan_to_num(middles), order=1, mode="nearest"), "above the true ground"

@@ -1,19 +1,22 @@
 """An evaluation as Markdown."""
 
+import re
 from collections.abc import Iterable
 
 from app.evaluate.evaluation import Evaluation
 from app.evaluate.tables import Table, tables
 
+SPECIAL = re.compile(r"[|<*]|\b_|_\b")
+
 
 def markdown(found: Evaluation) -> str:
     """All tables, and what failed."""
-    parts = ["# Evaluation", found.words, *map(table, tables(found))]
-    if found.notes:
-        parts.append("\n".join(["## Notes", "", *(f"- {_plain(note)}" for note in found.notes)]))
+    parts = ["# Evaluation", _plain(found.words)]
     if found.failures:
-        rows = [[file, reason] for file, reason in found.failures.items()]
-        parts.append(table(Table("Not compared", ["file", "reason"], rows)))
+        parts.append(_list("Not compared", [f"{file}: {reason}" for file, reason in found.failures.items()]))
+    parts += map(table, tables(found))
+    if found.notes:
+        parts.append(_list("Notes", found.note_lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -24,10 +27,14 @@ def table(given: Table, level: int = 2) -> str:
     return "\n".join([*lines, *map(_row, given.rows)])
 
 
+def _list(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"## {title}", "", *(f"- {_plain(line)}" for line in lines)])
+
+
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(map(_plain, cells))} |"
 
 
 def _plain(text: str) -> str:
-    """``text`` in one line, without what Markdown would take for the border of a cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """``text`` in one line, without what Markdown would take for the border of a cell, a tag or emphasis."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

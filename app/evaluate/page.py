@@ -24,7 +24,7 @@ def page(found: Evaluation) -> str:
         plots=drawn,
         width=plots.WIDTH,
         tables=tables(found),
-        notes=found.notes,
+        notes=found.note_lines,
         failures=found.failures,
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from app.clouds import occurrences
+
 ROUNDING = 1e-6  # of a cell: a point on the border of two is in the second, however its coordinates are rounded
 
 
@@ -11,18 +13,24 @@ def cells(xyz_m: np.ndarray, edge_m: float) -> tuple[np.ndarray, int]:
     Cells begin at the least x and y, so moving a tile changes nothing. Points without finite coordinates share one.
     """
     finite = np.isfinite(xyz_m[:, :2]).all(1)
-    xy = np.where(finite[:, None], xyz_m[:, :2], np.nan)
-    low = xy[finite].min(0) if finite.any() else np.zeros(2)
-    column, row = np.nan_to_num(np.floor((xy - low) / edge_m + ROUNDING), nan=-1).astype(np.int64).T
-    occupied, places = np.unique((column << 32) + row, return_inverse=True)
-    return places.reshape(-1), len(occupied)
+    column, row = (_steps(xyz_m[:, axis], finite, edge_m) for axis in (0, 1))
+    occupied, places = occurrences.places(column * (row.max(initial=0) + 1) + row)
+    return places, len(occupied)
+
+
+def _steps(values: np.ndarray, finite: np.ndarray, edge_m: float) -> np.ndarray:
+    """How many ends of cells lie below each of N coordinates, int64 (N,); 0 for one that is not ``finite``."""
+    steps = np.zeros(len(values), np.int64)
+    steps[finite] = 1 + np.floor((values[finite] - values[finite].min(initial=np.inf)) / edge_m + ROUNDING)
+    return steps
 
 
 def edge_distance_m(xyz_m: np.ndarray) -> np.ndarray:
-    """Distance of each of N points to the nearest side of the box around all of them, seen from above, float64 (N,)."""
-    xy = xyz_m[:, :2]
-    finite = np.isfinite(xy).all(1)
-    if not finite.any():
-        return np.full(len(xy), np.nan)
-    low, high = xy[finite].min(0), xy[finite].max(0)
-    return np.minimum(xy - low, high - xy).min(1)
+    """Distance of each of N points to the nearest side of the box around all of them, seen from above, float64 (N,);
+    NaN for one without finite coordinates."""
+    finite = np.isfinite(xyz_m[:, :2]).all(1)
+    distance = np.full(len(xyz_m), np.nan)
+    xy = xyz_m[finite, :2]
+    low, high = xy.min(0, initial=np.inf), xy.max(0, initial=-np.inf)
+    distance[finite] = np.minimum(xy - low, high - xy).min(1)
+    return distance

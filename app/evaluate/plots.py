@@ -11,12 +11,16 @@ from app.evaluate.calibration import Calibration
 from app.evaluate.interval import Interval
 from app.evaluate.tables import amount, ratio
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a0177", "#6b7785")
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 640.0, 150.0, 20.0, 10.0, 34.0
+COLORS = (
+    *("#2f7ed8", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#9a57d3", "#7f8c99"),
+    *("#e6375a", "#7cae00", "#00a6a6", "#a0602c", "#e69f00", "#6f6fe0", "#8f9e3f", "#c94fb5"),
+)
+WIDTH, SIDE, TOP, BOTTOM = 440.0, 12.0, 10.0, 40.0
 TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-ROW = 26.0
+ROW = 38.0  # a line of words above a bar
+LINE = 15.0  # of words
 MOST_DOTS = 2000  # of tiles
-AXIS = 44.0  # left of what stands on an axis
+AXIS = 34.0  # left of what stands on an axis
 SHARES = "Bars: share of the points."
 
 
@@ -52,13 +56,14 @@ def color(place: int) -> str:
 
 def class_bars(confusion: Confusion, intervals: dict[str, Interval]) -> Plot:
     """A bar of IoU for each class, with its interval."""
-    plot = _across("IoU by class", confusion.names, "Whiskers: 95 % interval over tiles." if intervals else "")
-    for place, name in enumerate(confusion.names):
-        y, iou = _row(place), float(confusion.iou[place])
+    words = "Whiskers: 95 % interval over tiles." if intervals else ""
+    plot = _across("IoU by class", [f"{name} {ratio(iou)}" for name, iou in _ious(confusion)], words)
+    for place, (name, iou) in enumerate(_ious(confusion)):
+        y = _row(place)
         if np.isnan(iou):
             continue
         plot.add(
-            "rect", title=f"{name}: {ratio(iou)}", x=LEFT, y=y - 8, width=_x(iou) - LEFT, height=16, fill=color(place)
+            "rect", title=f"{name}: {ratio(iou)}", x=SIDE, y=y - 7, width=_x(iou) - SIDE, height=14, fill=color(place)
         )
         if "iou" in intervals:
             low, high = _x(float(intervals["iou"].low[place])), _x(float(intervals["iou"].high[place]))
@@ -69,11 +74,11 @@ def class_bars(confusion: Confusion, intervals: dict[str, Interval]) -> Plot:
 def tile_dots(tiles: Sequence[tuple[str, Confusion]]) -> Plot:
     """A dot of IoU for each class and tile."""
     names = tiles[0][1].names
+    ious = np.array([confusion.iou for _, confusion in tiles])
     plot = _across("IoU by tile", names, "A dot is a tile; the line is the median.")
     step = max(1, -(-len(tiles) // MOST_DOTS))
-    for place in range(len(names)):
+    for place, values in enumerate(ious.T):
         y = _row(place)
-        values = np.array([confusion.iou[place] for _, confusion in tiles])
         for tile, value in list(zip((tile for tile, _ in tiles), values, strict=True))[::step]:
             if not np.isnan(value):
                 plot.add(
@@ -87,14 +92,18 @@ def tile_dots(tiles: Sequence[tuple[str, Confusion]]) -> Plot:
 
 def view_lines(title: str, views: Sequence[tuple[str, Confusion]]) -> Plot:
     """IoU of each class along ``views``, with the share of points as bars."""
-    plot = _upright(title, 260.0, SHARES, WIDTH - RIGHT)
-    step = (WIDTH - RIGHT - AXIS) / max(1, len(views))
+    right = WIDTH - SIDE
+    plot = _upright(title, 270.0, SHARES, right)
+    step = (right - AXIS) / max(1, len(views))
     whole = sum(confusion.judged for _, confusion in views)
     for place, (word, confusion) in enumerate(views):
         share = float(confusion.judged / whole)
         where = f"{word}: {amount(confusion.judged)} points, {share:.1%}"
         _bar(plot, where, AXIS + step * (place + 0.2), 0.6 * step, share)
-        plot.add("text", word, x=AXIS + step * (place + 0.5), y=plot.y(0) + 18, text_anchor="middle")
+        parts = word.split()
+        for line, part in enumerate((parts[:-2], parts[-2:])):  # "-0.5 to" over "0.5 m"
+            y = plot.y(0) + LINE * (line + 1)
+            plot.add("text", " ".join(part), x=AXIS + step * (place + 0.5), y=y, text_anchor="middle")
     for row, name in enumerate(views[0][1].names if views else ()):
         ious = [float(confusion.iou[row]) for _, confusion in views]
         points = [
@@ -111,14 +120,14 @@ def view_lines(title: str, views: Sequence[tuple[str, Confusion]]) -> Plot:
 def reliability(found: Calibration) -> Plot:
     """Accuracy over confidence, with the share of points in each bin as bars."""
     words = (
-        f"Share of right labels by confidence; on the dashed line both are equal. Expected calibration error "
-        f"{found.expected_error:.3f}. {SHARES}"
+        f"Share of right labels (up) by confidence (right); on the dashed line both are equal. Expected calibration "
+        f"error {found.expected_error:.3f}. {SHARES}"
     )
-    right = 400.0 - RIGHT
-    plot = _upright("Calibration", 300.0, words, right)
+    right = WIDTH - SIDE
+    plot = _upright("Calibration", 330.0, words, right)
     width, bottom = right - AXIS, plot.y(0)
     for tick in TICKS:
-        plot.add("text", f"{tick:.1f}", x=AXIS + width * tick, y=bottom + 18, text_anchor="middle")
+        plot.add("text", f"{tick:.1f}", x=AXIS + width * tick, y=bottom + LINE, text_anchor="middle")
     shares = found.points / max(1, found.points.sum())
     num_bins = len(shares)
     for place, share in enumerate(shares):
@@ -136,24 +145,28 @@ def reliability(found: Calibration) -> Plot:
     return plot
 
 
+def _ious(confusion: Confusion) -> list[tuple[str, float]]:
+    return list(zip(confusion.names, confusion.iou.tolist(), strict=True))
+
+
 def _across(title: str, names: Sequence[str], words: str) -> Plot:
-    """A plot of rows, one for each of ``names``, along an axis from 0 to 1."""
+    """A plot of rows, each below one of ``names``, along an axis from 0 to 1."""
     plot = Plot(title, TOP + ROW * len(names) + BOTTOM, words)
     bottom = plot.height - BOTTOM
     for tick in TICKS:
         plot.add("line", x1=_x(tick), x2=_x(tick), y1=TOP, y2=bottom, class_="grid")
-        plot.add("text", f"{tick:.1f}", x=_x(tick), y=bottom + 18, text_anchor="middle")
+        plot.add("text", f"{tick:.1f}", x=_x(tick), y=bottom + LINE, text_anchor="middle")
     for place, name in enumerate(names):
-        plot.add("text", name, x=LEFT - 8, y=_row(place) + 4, text_anchor="end")
+        plot.add("text", name, x=SIDE, y=_row(place) - 11, class_="name")
     return plot
 
 
 def _x(share: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * share
+    return SIDE + (WIDTH - 2 * SIDE) * share
 
 
 def _row(place: int) -> float:
-    return TOP + ROW * (place + 0.5)
+    return TOP + ROW * (place + 0.7)
 
 
 def _upright(title: str, height: float, words: str, right: float) -> Plot:

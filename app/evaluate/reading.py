@@ -12,7 +12,7 @@ from app.clouds.cloud import Cloud
 from app.clouds.crs import system_of
 from app.clouds.units import differ
 from app.errors import BadCloud, BadRequest, Problem, some_of
-from app.evaluate.matching import matched, same_order
+from app.evaluate.matching import matched
 from app.evaluate.partners import Partners
 from app.evaluate.scheme import NO_CODE, Scheme
 from app.evaluate.tile import Tile
@@ -37,7 +37,8 @@ def read(pair: Partners, columns: Columns, scheme: Scheme) -> Tile:
     """The points of ``pair``, in the order of the truth.
 
     Points are matched by their order if both files have them at the same places, else by coordinate. An NPY of N
-    labels has no places, and is taken to be in the order of the truth.
+    labels has no places, and is taken to be in the order of the truth. A file that states no units has those of the
+    other.
 
     Raises:
         Problem: a file cannot be read or states no classes; number or places of the points or the coordinate systems
@@ -55,24 +56,16 @@ def read(pair: Partners, columns: Columns, scheme: Scheme) -> Tile:
             "--map says which are the same, as in --map 0=2:ground."
         )
     _check_systems(predicted, truth)
-    given_m, xyz_m = _metres(predicted), _metres(truth)
-    notes = []
-    if not same_order(given_m, xyz_m):
-        rows, num_shared = matched(given_m, xyz_m)
+    xyz_m = _metres(truth, predicted)
+    rows, notes = matched(_metres(predicted, truth), xyz_m)
+    if rows is not None:
         predicted, labels = predicted.taken(rows), labels[rows]
-        notes.append("Points were matched by coordinate, because their order differs.")
-        if num_shared:
-            notes.append(f"{num_shared:,} points share their place with others, and were matched in their order.")
+    confidence = predicted.extra.get(CONFIDENCE)
+    if confidence is not None and (confidence.min() < 0 or confidence.max() > 1):
+        confidence, notes = None, (*notes, "Its confidence is not from 0 to 1, and was not used.")
     heights = [cloud.extra[each] for cloud in (truth, predicted) for each in HEIGHTS if each in cloud.extra]
     return Tile(
-        pair.name,
-        codes,
-        labels,
-        xyz_m,
-        true_name not in IDS,
-        predicted.extra.get(CONFIDENCE),
-        heights[0] if heights else None,
-        tuple(notes),
+        pair.name, codes, labels, xyz_m, true_name not in IDS, confidence, heights[0] if heights else None, notes
     )
 
 
@@ -128,10 +121,11 @@ def _classes(cloud: Cloud, wanted: str, usual: Sequence[str], side: str) -> tupl
     return name, values
 
 
-def _metres(cloud: Cloud) -> np.ndarray:
-    if cloud.units is None:
-        return cloud.xyz
-    return cloud.xyz * [axis.metres for axis in cloud.units.axes]
+def _metres(cloud: Cloud, other: Cloud) -> np.ndarray:
+    """The coordinates of ``cloud`` in metres, by the units of the ``other`` if it states none."""
+    units = cloud.units or other.units
+    factors = [axis.metres for axis in units.axes] if units else [1.0]
+    return cloud.xyz if set(factors) == {1.0} else cloud.xyz * factors
 
 
 def _check_systems(predicted: Cloud, truth: Cloud) -> None:

@@ -24,16 +24,16 @@ def json(found: Evaluation) -> str:
             for place, name in enumerate(comparison.names)
         ],
         "points": found.points.figures(),
-        "area_m2": found.area.figures() | {"cell_m": found.cell_m},
+        "area_m2": _figures(found.area) | {"cell_m": found.cell_m},
         "intervals": {
             name: {"low": each.low.tolist(), "high": each.high.tolist()} for name, each in found.intervals.items()
         },
         "resamples": found.resamples,
         "seed": found.seed,
-        "by_height": _views(found.heights),
+        "by_height": [{"name": name, **_figures(confusion)} for name, confusion in found.heights],
         "height": found.bases,
-        "by_edge_distance": _views(found.edges),
-        "tiles": _views(found.tiles),
+        "by_edge_distance": [{"name": name, **_figures(confusion)} for name, confusion in found.edges],
+        "tiles": [{"name": name, **confusion.figures()} for name, confusion in found.tiles],
         "calibration": calibration
         and {
             "points": calibration.points,
@@ -52,8 +52,9 @@ def _codes(places: Any, place: int) -> list[int]:
     return sorted(code for code, found in places.items() if found == place)
 
 
-def _views(views: list[tuple[str, Confusion]]) -> list[dict[str, Any]]:
-    return [{"name": name, **confusion.figures()} for name, confusion in views]
+def _figures(confusion: Confusion) -> dict[str, Any]:
+    """Those of a part of the judged points, or of their area, which say nothing of points that are not judged."""
+    return {name: value for name, value in confusion.figures().items() if name != "ignored"}
 
 
 REPORTS: dict[str, Callable[[Evaluation], str]] = {".html": page, ".md": markdown, ".json": json}

@@ -36,15 +36,15 @@ class Ignore:
 class Scheme:
     """The classes, and what of the truth is not judged.
 
-    With ``rules`` only what they name is judged. Without, the classes are the codes that the files hold. ``ignores``
-    is None for the codes of points without a class (-1, and in LAS those of ``asprs.IGNORED``) that no rule names.
+    With ``rules`` only what they name is judged. Without, the classes are the codes that the files hold, but for those
+    of points without a class: -1, and in LAS those of ``asprs.IGNORED``. What ``ignores`` name is never judged.
     """
 
     rules: tuple[Rule, ...] = ()
-    ignores: tuple[Ignore, ...] | None = None
+    ignores: tuple[Ignore, ...] = ()
 
     @classmethod
-    def parse(cls, maps: Iterable[str] = (), ignores: Iterable[str] | None = None) -> "Scheme":
+    def parse(cls, maps: Iterable[str] = (), ignores: Iterable[str] = ()) -> "Scheme":
         """Of the texts of ``--map``, rules or files of them, and ``--ignore``; raises BadRequest."""
         rules = tuple(_rule(text) for given in maps for text in _lines(given))
         for side in ("predicted", "truth"):
@@ -54,16 +54,18 @@ class Scheme:
                 raise BadRequest(
                     f"--map gives code {twice} of the {side.replace('predicted', 'prediction')} two classes."
                 )
-        return cls(rules, None if ignores is None else tuple(map(_ignore, ignores)))
+        return cls(rules, tuple(map(_ignore, ignores)))
 
     def judged(self, name: str, codes: Collection[int], is_asprs: bool = True) -> set[int]:
         """Those of the true ``codes`` of file ``name``, codes of LAS or ids, that are judged."""
         ruled = {code for rule in self.rules for code in rule.truth}
-        if self.ignores is None:
-            found = set(codes) - (_classless(is_asprs) - ruled)
-        else:
-            found = set(codes).difference(*(each.codes for each in self.ignores if fnmatchcase(name, each.pattern)))
-        return found & ruled if self.rules else found
+        found = set(codes) & ruled if self.rules else set(codes) - _classless(is_asprs)
+        return found.difference(*(each.codes for each in self.ignores if fnmatchcase(name, each.pattern)))
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Patterns of ``ignores`` that none of the ``names`` of files match."""
+        given = list(names)
+        return [each.pattern for each in self.ignores if not any(fnmatchcase(name, each.pattern) for name in given)]
 
     def comparison(self, truth: Collection[int], predicted: Collection[int], is_asprs: bool = True) -> Comparison:
         """The classes, for judged codes ``truth`` and labels ``predicted`` of all files.
@@ -129,7 +131,7 @@ def _rule(text: str) -> Rule:
 
 def _ignore(text: str) -> Ignore:
     pattern, _, codes = text.rpartition(":")
-    return Ignore(pattern or "*", _codes("--ignore", text, codes) if codes.strip() else frozenset())
+    return Ignore(pattern or "*", _codes("--ignore", text, codes))
 
 
 def _codes(option: str, text: str, codes: str) -> frozenset[int]:

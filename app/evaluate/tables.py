@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.clouds.asprs import name_of
 from app.clouds.comparison import Comparison
 from app.confusion import Confusion
 from app.evaluate.calibration import Calibration
@@ -45,11 +44,13 @@ def tables(found: "Evaluation", most_tiles: int = SHOWN_TILES) -> list[Table]:
             f"Seen from above, in cells of {found.cell_m:g} m × {found.cell_m:g} m: each that holds judged points is "
             "shared by them, so that dense places count no more than sparse ones.",
         ),
-        view_table("By height", found.heights, _based(found.bases)),
-        view_table("By distance to the edge of the tile", found.edges, "To the nearest side of the box around it."),
+        view_table("By height", "height", found.heights, _based(found.bases)),
+        view_table(
+            "By distance to the edge of the tile", "distance", found.edges, "To the nearest side of the box around it."
+        ),
         *([calibration_table(found.calibration)] if found.calibration else []),
         _tile_table(found, most_tiles),
-        *([_ignored_table(found.ignored)] if found.ignored else []),
+        *([_ignored_table(found)] if found.ignored else []),
     ]
 
 
@@ -85,7 +86,7 @@ def confusion_table(confusion: Confusion, title: str, words: str = "") -> Table:
     parts = counts / np.maximum(confusion.truth, np.finfo(float).tiny)[:, None]
     return Table(
         title,
-        ["", *confusion.names, *([OTHERS] if has_others else []), "IoU"],
+        ["true class", *confusion.names, *([OTHERS] if has_others else []), "IoU"],
         [
             [name, *map(amount, row), ratio(iou)]
             for name, row, iou in zip(confusion.names, counts, confusion.iou, strict=True)
@@ -95,14 +96,14 @@ def confusion_table(confusion: Confusion, title: str, words: str = "") -> Table:
     )
 
 
-def view_table(title: str, views: Sequence[tuple[str, Confusion]], words: str = "") -> Table:
-    """IoU of each class in every view, with the mean and the accuracy."""
+def view_table(title: str, kind: str, views: Sequence[tuple[str, Confusion]], words: str = "") -> Table:
+    """IoU of each class in every view, each a ``kind`` of thing, with the mean and the accuracy."""
     names = views[0][1].names if views else ()
     rows = [
         [word, amount(each.judged), *map(ratio, each.iou), ratio(each.mean_iou), ratio(each.accuracy)]
         for word, each in views
     ]
-    return Table(title, ["", "points", *names, "mean IoU", "accuracy"], rows, words)
+    return Table(title, [kind, "points", *names, "mean IoU", "accuracy"], rows, words)
 
 
 def calibration_table(found: Calibration) -> Table:
@@ -115,7 +116,8 @@ def calibration_table(found: Calibration) -> Table:
         if points
     ]
     words = (
-        f"Expected calibration error {found.expected_error:.3f}: so far are confidence and accuracy apart, on average."
+        f"Expected calibration error {found.expected_error:.3f}: so far apart are the mean confidence and the accuracy "
+        "of a tenth, as a mean over points."
     )
     return Table("Calibration", ["confidence", "points", "mean confidence", "accuracy"], rows, words)
 
@@ -133,7 +135,7 @@ def _whole_table(found: "Evaluation") -> Table:
         for words, name in named.items()
     ]
     rows.append(["compared", amount(found.points.judged), *([""] if spans else []), amount(found.area.judged)])
-    return Table("All classes", ["", "by points", *([INTERVAL] if spans else []), "by m²"], rows)
+    return Table("All classes", ["figure", "by points", *([INTERVAL] if spans else []), "by m²"], rows)
 
 
 def _tile_table(found: "Evaluation", most: int) -> Table:
@@ -143,16 +145,17 @@ def _tile_table(found: "Evaluation", most: int) -> Table:
     worst = sorted(found.tiles, key=mean)[:most]
     left = len(found.tiles) - len(worst)
     words = f"The {len(worst):,} worst of {len(found.tiles):,}; JSON has all." if left else "The worst first."
-    return view_table("Tiles", worst, words)
+    return view_table("Tiles", "tile", worst, words)
 
 
-def _ignored_table(ignored: Mapping[int, int]) -> Table:
-    rows = [[f"{code} ({name_of(code)})", amount(count)] for code, count in ignored.items()]
+def _ignored_table(found: "Evaluation") -> Table:
+    rows = [[found.named(code), amount(count)] for code, count in found.ignored.items()]
     return Table("Codes of the truth that are not judged", ["code", "points"], rows)
 
 
 def _based(bases: Mapping[str, int]) -> str:
-    return "Height " + ", ".join(f"{base} ({count:,} tiles)" for base, count in bases.items()) + "."
+    words = (f"{base} ({count:,} tile{'s' * (count != 1)})" for base, count in bases.items())
+    return f"Height {', '.join(words)}."
 
 
 def _span(low: Any, high: Any) -> str:

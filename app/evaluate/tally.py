@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from app.clouds import occurrences
 from app.clouds.comparison import paired
 from app.evaluate.heights import Base, heights_m
 from app.evaluate.places import ROUNDING, cells, edge_distance_m
@@ -26,8 +27,8 @@ class Tally:
         pairs: int64 (P, 2).
         points: int64 (P,).
         area_m2: float64 (P,): every cell in plan that holds judged points is shared among them.
-        by_height, by_edge: int64 (P, H) and (P, E), points by span of ``HEIGHTS_M`` and ``EDGES_M``.
-        by_confidence: int64 (P, B), points by tenth of confidence; None if the prediction states none.
+        by_height, by_edge: int64 (P, H) and (P, E), points by ``spans`` of ``HEIGHTS_M`` and ``EDGES_M``.
+        by_confidence: int64 (P, B), points with a confidence by tenth of it; None if the prediction states none.
         confidence: float64 (B,), the sum of confidence in each tenth.
         base: above what heights are.
         ignored: points by true code that is not judged.
@@ -51,7 +52,7 @@ class Tally:
     @classmethod
     def of(cls, tile: Tile, scheme: Scheme, cell_m: float) -> "Tally":
         """Count ``tile`` by ``scheme``, with cells of ``cell_m`` by ``cell_m``."""
-        codes, counts = np.unique(tile.truth, return_counts=True)
+        codes, counts = occurrences.of(tile.truth)
         kept = scheme.judged(tile.name, codes.tolist(), tile.is_asprs)
         judged = np.isin(tile.truth, list(kept))
         truth, predicted = tile.truth[judged].astype(np.int64), tile.predicted[judged].astype(np.int64)
@@ -62,9 +63,11 @@ class Tally:
         tenths: np.ndarray | None = None
         sums: np.ndarray = np.zeros(CONFIDENCE_BINS)
         if tile.confidence is not None:
-            confidence = np.clip(np.nan_to_num(tile.confidence[judged].astype(np.float64)), 0, 1)
+            confidence = tile.confidence[judged].astype(np.float64)
+            known = ~np.isnan(confidence)
+            confidence = confidence[known]
             tenth = np.minimum((confidence * CONFIDENCE_BINS + ROUNDING).astype(np.int64), CONFIDENCE_BINS - 1)
-            tenths = _table(places, len(pairs), tenth, CONFIDENCE_BINS)
+            tenths = _table(places[known], len(pairs), tenth, CONFIDENCE_BINS)
             sums = np.bincount(tenth, confidence, CONFIDENCE_BINS)
         return cls(
             tile.name,
@@ -83,9 +86,10 @@ class Tally:
 
 
 def _by_span(places: np.ndarray, num_pairs: int, values: np.ndarray, ends: Sequence[float]) -> np.ndarray:
-    """Points by pair and span of ``values``; one without a number is in the first."""
-    spans = np.searchsorted(ends, np.nan_to_num(values, nan=-np.inf) + ROUNDING, side="right")
-    return _table(places, num_pairs, spans, len(ends) + 1)
+    """Points by pair and span of ``values``."""
+    columns = np.searchsorted(ends, values + ROUNDING, side="right")
+    columns[np.isnan(values)] = len(ends) + 1
+    return _table(places, num_pairs, columns, len(ends) + 2)
 
 
 def _table(rows: np.ndarray, num_rows: int, columns: np.ndarray, num_columns: int) -> np.ndarray:
@@ -93,7 +97,7 @@ def _table(rows: np.ndarray, num_rows: int, columns: np.ndarray, num_columns: in
 
 
 def spans(ends: Sequence[float], starts_at: float | None = None) -> list[str]:
-    """The spans in words: "below -0.5 m", "-0.5 to 0.5 m" … "20 m and more"."""
+    """The spans in words: "below -0.5 m", "-0.5 to 0.5 m" … "20 m and more", and "not known" for what is NaN."""
     first = f"below {ends[0]:g} m" if starts_at is None else f"{starts_at:g} to {ends[0]:g} m"
     between = [f"{low:g} to {high:g} m" for low, high in pairwise(ends)]
-    return [first, *between, f"{ends[-1]:g} m and more"]
+    return [first, *between, f"{ends[-1]:g} m and more", "not known"]

@@ -15,7 +15,8 @@ class Tile:
         predicted: integers (N,), the label that it got.
         xyz_m: float64 (N, 3), metres.
         is_asprs: whether both are codes of LAS.
-        confidence: float (N,), the probability that the prediction gives its label; None if it states none.
+        confidence: float (N,), the probability from 0 to 1 that the prediction gives its label, NaN for none; None if
+            no point has one.
         height_m: float (N,), height above ground; None if no file states it.
         notes: what is to be said of the tile, one sentence each.
     """

@@ -127,6 +127,7 @@ def test_a_folder_with_a_bad_file_is_gone_through_to_its_end(pointserve, tile, t
         assert done.returncode == 1
         assert "2 of 3 clouds were classified." in done.stdout
         assert re.search(rf"^failed: {folder}/b.laz: \S", done.stdout, re.MULTILINE)
+        assert (done.stdout + done.stderr).count(f"{folder}/b.laz") == 1
         assert sorted(str(path.relative_to(out)) for path in out.rglob("*.laz")) == ["a.laz", "north/a.laz"]
     np.testing.assert_array_equal(laspy.read(out / "north/a.laz").classification, expected_labels(tile))
 

@@ -135,6 +135,35 @@ def test_calibration_needs_the_confidence_of_every_tile():
     assert evaluated(made(0), made(1, confident=False)).calibration is None
 
 
+def test_what_has_no_place_or_confidence_is_in_no_span_and_no_tenth():
+    tile = made(2, 50)
+    tile.xyz_m[:3, 0], tile.confidence[:5] = np.nan, np.nan
+    found = evaluated(replace(tile, truth=np.full(50, 2)))
+    for views in (found.heights, found.edges):
+        assert views[-1][0] == "not known"
+        assert views[-1][1].judged == 3
+    assert found.calibration.points.sum() == 45
+
+
+def test_classes_that_no_label_has_are_named():
+    found = evaluated(Tile("a", np.array([2, 6, 9, 1]), np.array([2, 2, 2, 2]), np.zeros((4, 3))))
+    assert "1 left out: those of code 1 (unclassified). No label is building, water: all their" in found.words
+    ids = evaluated(Tile("a", np.array([2, 7, -1]), np.array([2, 2, 2]), np.zeros((3, 3)), is_asprs=False))
+    assert "those of code -1. No label is class 7" in ids.words
+
+
+def test_what_is_to_be_said_of_tiles_is_said_once():
+    tiles = [replace(made(seed), notes=("Moved.",)) for seed in range(2)]
+    found = evaluated(*tiles, made(3, confident=False))
+    assert found.note_lines[0] == "Moved. (0.laz, 1.laz)"
+    assert found.notes["There is no calibration, because some tiles have no confidence."] == ["3.laz"]
+
+
+def test_codes_of_las_and_ids_are_not_pooled():
+    with pytest.raises(BadRequest, match=r"^1.laz: the classes are codes of LAS"):
+        evaluated(made(1), replace(made(2), is_asprs=False))
+
+
 def test_a_label_that_means_the_class_is_right_whatever_its_code():
     tile = Tile("a", np.array([3, 4, 5]), np.array([5, 5, 9]), np.zeros((3, 3)), confidence=np.full(3, 0.85))
     found = evaluated(tile, scheme=Scheme.parse(["3,4,5:vegetation"]))

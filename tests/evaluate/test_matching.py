@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BadCloud
-from app.evaluate.matching import matched, same_order
+from app.evaluate.matching import SAME_M, by_place, matched, same_order
 
 POINTS = st.lists(st.tuples(*[st.integers(-20, 20)] * 3), min_size=1, max_size=40)
 
@@ -14,24 +14,38 @@ POINTS = st.lists(st.tuples(*[st.integers(-20, 20)] * 3), min_size=1, max_size=4
 def test_points_in_another_order_find_their_partners(points, random):
     truth = np.array(points, float) + 6_500_000
     order = random.sample(range(len(points)), len(points))
-    predicted = truth[order] + 1e-9
-    rows, shared = matched(predicted, truth)
-    assert sorted(rows) == list(range(len(points)))
-    assert np.abs(predicted[rows] - truth).max() < 1e-3
-    assert shared == sum(points.count(point) > 1 for point in points)
+    for predicted in (truth[order], truth[order] + 1e-9):
+        rows, num_lost, is_shared = by_place(predicted, truth, SAME_M)
+        assert sorted(rows) == list(range(len(points)))
+        assert np.abs(predicted[rows] - truth).max() < 1e-3
+        assert num_lost == 0
+        assert is_shared == (len(set(points)) < len(points))
 
 
 def test_points_at_one_place_keep_their_order():
     truth = np.array([[1, 1, 1], [0, 0, 0], [1, 1, 1], [1, 1, 1.0]])
-    rows, shared = matched(truth[[1, 0, 2, 3]], truth)
+    rows, notes = matched(truth[[1, 0, 2, 3]], truth)
     assert rows.tolist() == [1, 0, 2, 3]
-    assert shared == 3
+    assert "order of their files" in notes[-1]
 
 
 def test_points_without_coordinates_are_matched_in_their_order():
     truth = np.array([[np.nan, 0, 0], [2, 2, 2], [1, 1, 1.0], [np.inf, 1, 1]])
-    rows, _ = matched(truth[[2, 0, 1, 3]], truth)
+    rows, notes = matched(truth[[2, 0, 1, 3]], truth)
     assert rows.tolist() == [1, 2, 0, 3]
+    assert "without coordinates" in notes[-1]
+
+
+def test_points_that_were_rounded_are_matched_and_the_answer_says_so():
+    truth = np.random.default_rng(0).uniform(0, 99, (50, 3)).round(2)
+    rows, notes = matched(truth + 0.005, truth)
+    assert rows is None
+    assert "up to 1 cm" in notes[0]
+    order = np.random.default_rng(1).permutation(50)
+    rows, notes = matched(truth[order] + 0.005, truth)
+    assert order[rows].tolist() == list(range(50))
+    assert len(notes) == 2
+    assert matched(truth, truth) == (None, ())
 
 
 def test_a_point_that_is_not_there_is_told():

@@ -17,13 +17,14 @@ def test_codes_without_a_class_are_not_judged_unless_a_rule_or_the_user_says_so(
     assert Scheme().judged("a.laz", codes) == {2}
     assert Scheme().judged("a.ply", codes, is_asprs=False) == codes - {-1}
     assert Scheme.parse(["2:ground", "1:other"]).judged("a.laz", codes) == {1, 2}
-    assert Scheme.parse(ignores=["2"]).judged("a.laz", codes) == codes - {2}
+    assert Scheme.parse(ignores=["2"]).judged("a.laz", codes | {5}) == {5}
+    assert Scheme.parse(["2:ground", "1:other"], ["1"]).judged("a.laz", codes) == {2}
 
 
 def test_files_that_are_labelled_in_part_are_judged_in_part():
-    scheme = Scheme.parse(ignores=["0,1", "nl_*:3-5,1"])
-    assert scheme.judged("nl_delft.laz", {1, 2, 3, 4, 5, 6}) == {2, 6}
-    assert scheme.judged("fr_jura.laz", {1, 2, 3, 4, 5, 6}) == {2, 3, 4, 5, 6}
+    scheme = Scheme.parse(ignores=["64", "nl_*:3-5"])
+    assert scheme.judged("nl_delft.laz", {1, 2, 3, 4, 5, 6, 64}) == {2, 6}
+    assert scheme.judged("fr_jura.laz", {1, 2, 3, 4, 5, 6, 64}) == {2, 3, 4, 5, 6}
 
 
 def test_rules_between_code_sets(tmp_path):
@@ -50,6 +51,7 @@ def test_rules_of_one_name_are_one_class():
         (["3:"], [], "names no class"),
         (["nowhere.txt"], [], "nowhere.txt: no rule, and no file"),
         ([], ["ground"], "--ignore ground: 'ground' is no code"),
+        ([], ["b*:"], "--ignore b\\*:: '' is no code"),
     ],
 )
 def test_what_makes_no_sense_is_told(maps, ignores, words):
