@@ -174,7 +174,7 @@ _DECLARED = (
     Format("xyzrgb", reader=Reader("Float32 dump, x y z red green blue", "sweep", "read_xyzrgb", "xyzrgb_needs")),
     Format(
         "safetensors",
-        writer=Writer("Labels and what was asked for, as arrays", "tensors", "application/vnd.safetensors"),
+        writer=Writer("Labels and what was asked for, as arrays", "safetensors_writer", "application/vnd.safetensors"),
     ),
     Format("csv", writer=Writer("CSV with coordinates and labels", "points_csv", "text/csv", names_labels=True)),
     Format("view", writer=Writer("What the page shows", "view", "application/vnd.pointserve.view")),

@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from app.clouds import overwritten, zip_directory
-from app.clouds.bindings import parse_wanted
 from app.clouds.catalog import READERS, WRITERS, function, keeps_source, keeps_whole
 from app.clouds.checks import bounded, check_cloud, check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import is_kept
+from app.clouds.columns_option import parse_wanted
 from app.clouds.encoding import SHOWN_BYTES, UTF8_MARK, utf8
 from app.clouds.georeference import settle
 from app.clouds.needs import HEAD_BYTES, Keep, Needs

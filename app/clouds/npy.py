@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib import format as npy_format
 
-from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import XYZ, Column, Wanted, canonical, cloud_from_columns, listed, split_vectors
+from app.clouds.columns_option import check_columns
 from app.clouds.needs import Keep, Needs, arrays_needs, of_table
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud, BadRequest

@@ -13,11 +13,11 @@ from app.clouds.answer import instance_arrays
 from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import Wanted
 from app.clouds.fields import FIELDS
-from app.clouds.foreign import refuse_zip
 from app.clouds.memory_file import MemoryFile
+from app.clouds.named_arrays import Stored, cloud_from_arrays, needs_of
 from app.clouds.needs import Keep, Needs, arrays_needs
 from app.clouds.npy import MAX_HEADER_BYTES, ArrayHeader, check_table, cloud_from_array, read_header
-from app.clouds.sample import Stored, cloud_from_arrays, needs_of
+from app.clouds.unsupported import refuse_zip
 from app.clouds.zip_directory import DAMAGE
 from app.errors import BadCloud, TooLarge, UnsupportedFormat
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import lzf
 import numpy as np
 
-from app.clouds.cells import parse_numbers, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.color import packed_bits
 from app.clouds.columns import PACKED
 from app.clouds.number_table import TableLayout
 from app.clouds.pcd_header import DEFAULT_VIEWPOINT, FIRST_LINE, PADDING, WORDS, Field, PcdHeader, num_held
 from app.clouds.records import column
+from app.clouds.table_cells import parse_numbers, without_hashes
 from app.errors import BadCloud
 
 MAX_LZF_RATIO = 264 / 3  # the longest match, 264 bytes, is written in 3

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from app.clouds.cells import is_missing, parse_numbers, without_hashes
 from app.clouds.columns import Column
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import TableLayout, is_number
 from app.clouds.ply_header import Element
+from app.clouds.table_cells import is_missing, parse_numbers, without_hashes
 from app.errors import BadCloud
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import XYZ, Wanted, cloud_from_columns, missing_values, numbered
+from app.clouds.columns_option import check_columns
 from app.clouds.encoding import is_text
 from app.clouds.needs import Keep, Needs, of_table
 from app.clouds.occurrences import count

@@ -12,11 +12,11 @@ import numpy as np
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted
-from app.clouds.foreign import CHECKPOINT
 from app.clouds.memory_file import MemoryFile
+from app.clouds.named_arrays import COORDINATES, Stored, cloud_from_arrays, needs_of
 from app.clouds.needs import Keep, Needs
 from app.clouds.npy import cloud_from_array
-from app.clouds.sample import COORDINATES, Stored, cloud_from_arrays, needs_of
+from app.clouds.unsupported import CHECKPOINT
 from app.errors import BadCloud
 from app.pickles.archive import Archive, DamagedError, archive_in
 from app.pickles.ndarray import Array
@@ -36,7 +36,7 @@ def read(
     max_points: int | None = None,
     keep: Collection[str] | None = None,
 ) -> Cloud:
-    """The arrays and tensors of the dict by name, as those of a zip are (``sample.py``), or a single array as NPY.
+    """The arrays and tensors of the dict by name, read as those of a zip (``named_arrays.py``); a single array as NPY.
 
     Raises:
         UnsupportedFormat: the weights of a network.
@@ -77,7 +77,7 @@ def _from_dict(
     tensors = [item for item in value.values() if isinstance(item, TensorRef)]
     is_weights = not OF_CHECKPOINTS.isdisjoint(value) or (len(tensors) == len(value) > 0)
     if not columns and given.isdisjoint(COORDINATES) and is_weights:
-        raise CHECKPOINT.refused()
+        raise CHECKPOINT.error()
     if not arrays:
         keys = ", ".join(name[:40] for name in list(found)[:8]) or "nothing"
         raise BadCloud(f"The file holds no arrays of numbers, but {keys}; {EXPECTED}.")

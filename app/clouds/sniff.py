@@ -5,8 +5,8 @@ import zipfile
 from app.clouds.catalog import FORMATS, READERS, by_suffix, function, reader_named
 from app.clouds.columns import Wanted
 from app.clouds.encoding import is_text
-from app.clouds.foreign import refuse_known, refuse_name, refuse_text
 from app.clouds.memory_file import MemoryFile
+from app.clouds.unsupported import refuse_known, refuse_name, refuse_text
 from app.clouds.zip_directory import check_directory
 from app.errors import BadCloud, UnsupportedFormat
 from app.pickles.archive import LFS_POINTER

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from app.clouds.bindings import check_columns
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import Wanted, cloud_from_columns
+from app.clouds.columns_option import check_columns
 from app.clouds.needs import Keep, Needs, of_table
 from app.errors import BadCloud, UnsupportedFormat
 

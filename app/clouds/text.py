@@ -9,17 +9,25 @@ from itertools import islice
 
 import numpy as np
 
-from app.clouds.bindings import check_columns
-from app.clouds.cells import Cells, ColumnContents, Notation, find_notation, is_missing, read_cells, without_hashes
 from app.clouds.checks import check_num_points
 from app.clouds.cloud import Cloud
 from app.clouds.columns import SKIP, XYZ, Wanted, canonical, cloud_from_columns, listed, missing_values
+from app.clouds.columns_option import check_columns
 from app.clouds.comments import units_in
 from app.clouds.encoding import is_text
 from app.clouds.memory_file import MemoryFile
 from app.clouds.needs import GROWTH, Keep, Needs, of_table
 from app.clouds.number_table import NUMBER, TableLayout, is_number, parse_rows
 from app.clouds.occurrences import count, count_lines
+from app.clouds.table_cells import (
+    Cells,
+    ColumnContents,
+    Notation,
+    find_notation,
+    is_missing,
+    read_cells,
+    without_hashes,
+)
 from app.clouds.text_head import COMMENTS, MAX_LINE_BYTES, Head, read_head
 from app.clouds.unnamed import assumed_names
 from app.errors import BadCloud

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.clouds.cells import BLANKS, DECIMAL_COMMA, GROUPED, is_missing
 from app.clouds.columns import XYZ, canonical
 from app.clouds.encoding import as_text
 from app.clouds.memory_file import MemoryFile
 from app.clouds.number_table import is_number, split_fields
+from app.clouds.table_cells import BLANKS, DECIMAL_COMMA, GROUPED, is_missing
 from app.errors import BadCloud
 
 MAX_LINE_BYTES = 65536

@@ -75,7 +75,7 @@ class ContextAwareClassifier(Wrapper):
         counts = cloud_extents(batch.voxels).counts
         return ContextPlan(self.backbone.plan(batch), [count for count in counts if count])
 
-    def describe(self, features: Tensor, plan: ContextPlan) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: ContextPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         features = self.backbone(features, plan.backbone)
         guess = self.seg_head(features).softmax(1)

@@ -16,7 +16,7 @@ class Network(nn.Module):
 
     Attributes:
         reads_context: whether ``forward`` takes a ``context``, float32 (1, C), that a PPT learnt for the dataset.
-        finds_instances: whether ``votes`` and ``instances`` may be called.
+        finds_instances: whether ``logits_and_offsets`` and ``instances`` may be called.
         out_channels: width of what ``forward`` gives to a head; None if any head fits.
     """
 
@@ -31,7 +31,7 @@ class Network(nn.Module):
 
     @property
     def gives_features(self) -> bool:
-        """Whether ``describe`` may be called."""
+        """Whether ``logits_and_features`` may be called."""
         return False
 
     @property
@@ -48,11 +48,11 @@ class Network(nn.Module):
         """All that ``forward`` needs of the geometry."""
         raise NotImplementedError
 
-    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits (V, num_classes), and what the last layer makes them of, (V, C)."""
         raise NotImplementedError
 
-    def votes(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_offsets(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits (V, num_classes), and offsets (V, 3) in metres to the middle of the object."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class Wrapper(Network):
         return self.backbone.plan(batch)
 
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
-        return self.describe(features, plan)[0]
+        return self.logits_and_features(features, plan)[0]
 
 
 def output_widths(weights: Mapping[str, Tensor], *names: str) -> list[int]:

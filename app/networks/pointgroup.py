@@ -61,12 +61,12 @@ class PointGroup(Wrapper):
         )
         self.seg_head = nn.Linear(channels, semantic_num_classes)
 
-    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         described = self.backbone(features, plan)
         return self.seg_head(described), described
 
-    def votes(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_offsets(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits (V, semantic_num_classes), and offsets (V, 3) in metres to the middle of the object."""
         features = self.backbone(features, plan)
         return self.seg_head(features), self.bias_head(features)

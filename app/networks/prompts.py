@@ -41,7 +41,7 @@ class PromptTraining(Wrapper):
         features = self.features(features, plan)
         return features if self.backbone_mode else self.logits(features, plan.condition)
 
-    def describe(self, features: Tensor, plan: ConditionPlan[Any]) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: ConditionPlan[Any]) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         described = self.features(features, plan)
         return self.logits(described, plan.condition), described

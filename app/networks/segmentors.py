@@ -21,9 +21,9 @@ class DefaultSegmentor(Wrapper):
     def forward(self, features: Tensor, plan: Any) -> Tensor:  # (V, C) -> (V, num_classes)
         return self.backbone(features, plan)
 
-    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits and features of the backbone."""
-        return self.backbone.describe(features, plan)
+        return self.backbone.logits_and_features(features, plan)
 
 
 class DefaultSegmentorV2(Wrapper):
@@ -33,7 +33,7 @@ class DefaultSegmentorV2(Wrapper):
         super().__init__(backbone, backbone_out_channels)
         self.seg_head = nn.Linear(backbone_out_channels, num_classes) if num_classes > 0 else nn.Identity()
 
-    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits, and the backbone's features."""
         described = self.backbone(features, plan)
         return self.seg_head(described), described
@@ -70,7 +70,7 @@ class Encoder(Wrapper):
     def __init__(self, backbone: Network):
         super().__init__(backbone)
 
-    def describe(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
         """Logits of no class (V, 0), and the backbone's features."""
         described = self.backbone(features, plan)
         return described[:, :0], described

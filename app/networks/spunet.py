@@ -189,7 +189,7 @@ class SpUNet(Network):
     def forward(self, features: Tensor, plan: SpUNetPlan) -> Tensor:  # (V, in_channels) -> (V, num_classes)
         return self._in_batch_order(self.final(self._finest(features, plan)), plan)
 
-    def describe(self, features: Tensor, plan: SpUNetPlan) -> tuple[Tensor, Tensor]:
+    def logits_and_features(self, features: Tensor, plan: SpUNetPlan) -> tuple[Tensor, Tensor]:
         """Logits, and the features of the last stage."""
         x = self._finest(features, plan)
         return self._in_batch_order(self.final(x), plan), self._in_batch_order(x, plan)

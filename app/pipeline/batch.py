@@ -14,7 +14,7 @@ from app.refine.check import check_cloud
 from .inference import Inference, energy, joined
 from .pipeline import Pipeline, source_of
 from .predictions import Predictions
-from .prepare import Prepared
+from .prepare import NetworkInput
 from .run_context import RunContext
 
 MIN_SHARED_VOXELS = 256  # matrix products of fewer rows round otherwise, so such a cloud always goes alone
@@ -47,7 +47,7 @@ class _Waiting:
     index: int
     request: SegmentationRequest
     run: RunContext
-    prepared: Prepared
+    prepared: NetworkInput
 
     @property
     def num_voxels(self) -> int:
@@ -83,7 +83,7 @@ def answers_alike(pipeline: Pipeline, clouds: Sequence[Cloud]) -> bool:
     """Whether the logits of ``clouds`` are equal, to the bit, alone and in one pass, in either order."""
     prepared = [ready for ready in map(pipeline.prepare, clouds) if ready is not None]
 
-    def logits(group: Sequence[Prepared]) -> list[Tensor]:
+    def logits(group: Sequence[NetworkInput]) -> list[Tensor]:
         run = RunContext([])
         return pipeline.inference.in_range(lambda inference: _logits(inference, group, run), run)
 
@@ -161,7 +161,7 @@ def _predictions(logits: Tensor, request: SegmentationRequest) -> Predictions:
     return replace(predictions, energy=energy(logits)) if with_energy else predictions
 
 
-def _logits(inference: Inference, prepared: Sequence[Prepared], run: RunContext) -> list[Tensor]:
+def _logits(inference: Inference, prepared: Sequence[NetworkInput], run: RunContext) -> list[Tensor]:
     """Logits float32 (V, num_classes) of each cloud, of one pass."""
     plan = inference.plan([(each.grid_coord, each.coord) for each in prepared], run)
     feat = joined([each.feat for each in prepared])

@@ -33,11 +33,11 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Votes:
-    """Sums of softmax outputs over the passes, for P points.
+class ProbabilitySums:
+    """Softmax outputs, summed over the passes, for P points.
 
     Attributes:
-        sums: float32 (P, num_classes), softmax outputs, summed over the passes that a point was in.
+        sums: float32 (P, num_classes), over the passes that a point was in.
         passes: of the network, made.
         passes_wanted: those that reach every point in every view; views that are alike count once.
     """
@@ -56,7 +56,8 @@ class _Fragment:
         points: int64 (V,), all different.
         coord: float32 (V, 3), their positions.
         feat: float32 (V, C), their features.
-        weight: of their votes: how many views it stands for, or float32 (V, 1), that times the share of the tile.
+        weight: of their softmax outputs: how many views it stands for, or float32 (V, 1), that times the share of the
+            tile.
     """
 
     voxels: Tensor
@@ -66,20 +67,20 @@ class _Fragment:
     weight: int | Tensor
 
     def within(self, tile: Tile, voxels: Tensor, shares: Tensor) -> "_Fragment":
-        """The part within ``tile``, which has the ``voxels`` (T, 3) and the ``shares`` (T,) in their votes."""
+        """The part within ``tile``, which has the ``voxels`` (T, 3) and the ``shares`` (T,) in their sums."""
         points, coord, feat = (values.index_select(0, tile.rows) for values in (self.points, self.coord, self.feat))
         return _Fragment(voxels, points, coord, feat, shares[:, None] * self.weight)
 
 
-def vote(
+def sum_probabilities(
     inference: Inference,
     sample: Sample,
     procedure: InferenceProcedure,
     tile_voxels: int,
     max_passes: int,
     run: RunContext,
-) -> Votes:
-    """The votes on the points of a staged ``sample``.
+) -> ProbabilitySums:
+    """The sums for the points of ``sample``, to which the procedure's transforms were applied.
 
     If ``max_passes`` does not reach every point, one that was in no pass gets the mean of its voxel in the first view,
     and ``run.warnings`` names the number. Raises BadModel if a view is not served or left to chance.
@@ -102,23 +103,23 @@ def vote(
         return tester.sums
 
     sums = inference.in_range(sums_of, run)
-    votes = Votes(sums, sum(allotted), sum(view.num_fragments for view in found))
-    if votes.passes < votes.passes_wanted:
+    passes, passes_wanted = sum(allotted), sum(view.num_fragments for view in found)
+    if passes < passes_wanted:
         with run.stage("project"):
             num_missed = _fill(sums, views.apply_view(sample, found[0].steps, procedure)[1])
         run.warnings.append(
-            f"mode=exact made {votes.passes:,} of {votes.passes_wanted:,} passes (max_passes); "
+            f"mode=exact made {passes:,} of {passes_wanted:,} passes (max_passes); "
             f"points that were in none and got the mean of their voxel: {num_missed:,}."
         )
-    return votes
+    return ProbabilitySums(sums, passes, passes_wanted)
 
 
-def predictions(votes: Votes) -> Predictions:
-    """Of the points: the class with most votes and the share of each; ``votes.sums`` are divided in place."""
-    best = votes.sums.max(1).indices
-    shares = votes.sums
+def predictions(found: ProbabilitySums) -> Predictions:
+    """For each point the class with the largest sum, and the sums divided by their total, in place."""
+    best = found.sums.max(1).indices
+    shares = found.sums
     shares /= shares.sum(1, keepdim=True)
-    return Predictions(best, shares, votes.passes, votes.passes_wanted)
+    return Predictions(best, shares, found.passes, found.passes_wanted)
 
 
 class _Tester:
@@ -204,7 +205,10 @@ class _Tester:
                 yield fragment
 
     def _add_batch(self, batch: Sequence[_Fragment], share: float = 1) -> None:
-        """Add the votes of one pass, or of halves of it if memory does not suffice; ``share`` is that of its clouds."""
+        """Add the outputs of one pass, or of halves of it if memory does not suffice.
+
+        ``share`` is that of the fragments in their clouds, 1 if these are not tiled.
+        """
         try:
             probabilities = self._probabilities(batch)
         except Exception as error:
@@ -255,7 +259,7 @@ class _Plans:
 
 
 def _fill(sums: Tensor, voxels: Voxels) -> int:
-    """Give the points without a vote the sum of their voxel's; how many they are."""
+    """Give the points that were in no pass the sums of their voxel's others; how many they are."""
     missed = (sums.amax(1) == 0).nonzero().flatten()
     sums[missed] = torch.segment_reduce(sums[voxels.order], "sum", lengths=voxels.counts)[voxels.inverse[missed]]
     return len(missed)

@@ -40,7 +40,7 @@ def _agreement(predictions: Predictions) -> Tensor:
     return ours.float() / predictions.votes.sum(1)  # a pass that could not use a point has no vote on it
 
 
-MADE: dict[str, Callable[[Predictions], Tensor]] = {
+COMPUTED: dict[str, Callable[[Predictions], Tensor]] = {
     "confidence": lambda predictions: predictions.probabilities.amax(1),
     "probabilities": lambda predictions: predictions.probabilities,
     "entropy": lambda predictions: entropy(predictions.probabilities),
@@ -83,7 +83,7 @@ def of_points(
 
 
 def _of_points(predictions: Predictions, projection: Projection, field: OutputField) -> Tensor:
-    values = MADE[field.name](predictions).to(DTYPES[field.dtype])
+    values = COMPUTED[field.name](predictions).to(DTYPES[field.dtype])
     row_bytes = values.element_size() * values.shape[1:].numel()
     if values.is_cuda and projection.num_points * row_bytes > MAX_DEVICE_BYTES:
         values, projection = values.cpu(), projection.cpu()

@@ -136,7 +136,7 @@ class Inference:
             with run.stage("network"):
                 return _beside(logits, [energy(logits)[:, None]] if with_energy else [])
         with TURNS.turn(self.device, run):
-            ask = self.network.describe if source == FEATURES else self.network.votes
+            ask = self.network.logits_and_features if source == FEATURES else self.network.logits_and_offsets
             logits, beside = ask(feat.to(self.dtype), plan)
             logits, beside = self._checked(logits.float(), run), self._in_range(beside.float(), run)
             return _beside(logits, [beside, energy(logits)[:, None]] if with_energy else [beside])

@@ -11,25 +11,25 @@ from pointops import knn_query
 from torch import Tensor
 
 from . import prepare
-from .prepare import Prepared, Staged
+from .prepare import NetworkInput, TransformedCloud
 from .procedure import InferenceProcedure
 from .run_context import RunContext
 
 ORIGIN = "origin_coord"  # what upstream's configs call the copy
 
 
-def prepare_picks(staged: Staged, procedure: InferenceProcedure, run: RunContext) -> Prepared:
-    """Voxels represented by picks that ``staged.rng`` draws, projected from the nearest pick to every usable point."""
+def prepare_picks(transformed: TransformedCloud, procedure: InferenceProcedure, run: RunContext) -> NetworkInput:
+    """Voxels, each represented by a point that ``transformed.rng`` draws; every usable point gets the nearest one's."""
     with run.stage("voxelize"):
-        sample, voxels = staged.sample, prepare.grid(staged.sample, procedure)
-        picked = voxels.random_points(staged.rng)
-        picks = prepare.prepared(sample, voxels, picked, staged.projection, procedure)
+        sample, voxels = transformed.sample, prepare.grid(transformed.sample, procedure)
+        picked = voxels.random_points(transformed.rng)
+        picks = prepare.network_input(sample, voxels, picked, transformed.projection, procedure)
         is_copied = ORIGIN in sample
         nearest = _nearest(
             picks.coord if is_copied else sample["coord"].index_select(0, picks.points).float(),
             sample[ORIGIN if is_copied else "coord"].float(),
         )
-        return replace(picks, projection=staged.projection.onto(nearest))
+        return replace(picks, projection=transformed.projection.onto(nearest))
 
 
 def _nearest(places: Tensor, coord: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from . import field_values, prepare, single_pass, transforms
 from .download import download
 from .inference import Inference
 from .predictions import Predictions
-from .prepare import Prepared
+from .prepare import NetworkInput
 from .procedure import InferenceProcedure
 from .projection import Projection
 from .run_context import RunContext
@@ -58,17 +58,17 @@ class Pipeline:
         self.tile_voxels = tile_voxels
         self.warnings = procedure.remarks
 
-    def prepare(self, cloud: Cloud, seed: int = 0, run: RunContext | None = None) -> Prepared | None:
+    def prepare(self, cloud: Cloud, seed: int = 0, run: RunContext | None = None) -> NetworkInput | None:
         """Voxels and features for one pass; None if no point is usable. Raises BadCloud and BadRequest."""
         return prepare.prepare(cloud, self.procedure, seed, str(self.inference.device), run or RunContext([]))
 
-    def logits(self, prepared: Prepared) -> Tensor:
+    def logits(self, prepared: NetworkInput) -> Tensor:
         """Logits float32 (V, num_classes) on the device, of all voxels in one pass."""
         run = RunContext([])
         plan = self.inference.plan([(prepared.grid_coord, prepared.coord)], run)
         return self.inference.in_range(lambda inference: inference.logits(prepared.feat, plan, run), run)
 
-    def predict(self, prepared: Prepared, options: Options, run: RunContext) -> Predictions:
+    def predict(self, prepared: NetworkInput, options: Options, run: RunContext) -> Predictions:
         """The predictions of one pass, with all that the fields asked for are made from."""
         source, with_energy = source_of(options.fields), bool(made_from(LOGITS, options.fields))
         return single_pass.predict(self.inference, prepared, source, self.tile_voxels, run, with_energy=with_energy)

@@ -20,8 +20,8 @@ from .voxelize import Voxels, voxelize
 
 
 @dataclass(frozen=True)
-class Staged:
-    """The usable points of a cloud after ``procedure.transform``.
+class TransformedCloud:
+    """The usable points of a cloud after the transforms ``procedure.transform``.
 
     Attributes:
         sample: of P points.
@@ -35,12 +35,12 @@ class Staged:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """V voxels as a network reads them, each represented by one of its points; all tensors are on the device.
+class NetworkInput:
+    """What a network reads: V voxels, each represented by one of its points; all tensors are on the device.
 
     Attributes:
         projection: from the voxels to all points of the cloud.
-        points: int64 (V,), the staged point that represents each voxel.
+        points: int64 (V,), the point of ``TransformedCloud`` that represents each voxel.
         grid_coord: int64 (V, 3), from 0.
         coord: float32 (V, 3), position of the point that represents each voxel, as the transforms leave it.
         feat: float32 (V, C), features of the same point.
@@ -56,10 +56,10 @@ class Prepared:
         return len(self.points)
 
 
-def stage(
+def apply_transforms(
     cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext, *, thin: bool
-) -> Staged | None:
-    """The usable points through the procedure's transforms; None if no point is usable.
+) -> TransformedCloud | None:
+    """The usable points after the procedure's transforms; None if no point is usable.
 
     A GridSample among the transforms (a pre-grid) keeps a point a cell, drawn by ``seed``; it is left out unless
     ``thin``. Raises BadCloud and BadRequest.
@@ -89,7 +89,7 @@ def stage(
             elif kept is not numbers:
                 place = torch.full_like(numbers, -1).index_copy_(0, kept, numbers[: len(kept)])
                 projection = projection.onto(place, have_gaps=True)
-    return Staged(sample, projection, rng)
+    return TransformedCloud(sample, projection, rng)
 
 
 def _left_out(num_points: int, procedure: InferenceProcedure) -> str:
@@ -122,24 +122,26 @@ def represent(
     return collected["coord"].float(), collected["feat"]
 
 
-def prepare(cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext) -> Prepared | None:
+def prepare(
+    cloud: Cloud, procedure: InferenceProcedure, seed: int, device: str, run: RunContext
+) -> NetworkInput | None:
     """Voxels and features of ``cloud`` for one pass; None if no point is usable. Raises BadCloud and BadRequest.
 
     A voxel is represented by its first point in input order.
     """
-    staged = stage(cloud, procedure, seed, device, run, thin=False)
-    if staged is None:
+    transformed = apply_transforms(cloud, procedure, seed, device, run, thin=False)
+    if transformed is None:
         return None
     with run.stage("voxelize"):
-        voxels = grid(staged.sample, procedure)
-        projection = staged.projection.onto(voxels.inverse)
-        return prepared(staged.sample, voxels, voxels.first_points(), projection, procedure)
+        voxels = grid(transformed.sample, procedure)
+        projection = transformed.projection.onto(voxels.inverse)
+        return network_input(transformed.sample, voxels, voxels.first_points(), projection, procedure)
 
 
-def prepared(
+def network_input(
     sample: Sample, voxels: Voxels, points: Tensor, projection: Projection, procedure: InferenceProcedure
-) -> Prepared:
-    """``voxels`` of a sample, represented by its ``points`` int64 (V,), one in each in its order."""
+) -> NetworkInput:
+    """``voxels`` of ``sample``, each represented by one of its ``points``, int64 (V,) in the order of the voxels."""
     grid_coord = voxels.grid_coord.index_select(0, points)
     coord, feat = represent(sample, voxels, points, grid_coord, procedure)
-    return Prepared(projection, points, grid_coord, coord, feat)
+    return NetworkInput(projection, points, grid_coord, coord, feat)

@@ -16,7 +16,7 @@ from . import exact, instance_tester, prepare, vote
 from .batch import SegmentationRequest, segment_batch
 from .pipeline import Pipeline
 from .predictions import Predictions
-from .prepare import Staged
+from .prepare import TransformedCloud
 from .projection import Projection
 from .run_context import RunContext, ignore_passes, never_cancelled
 
@@ -140,25 +140,30 @@ class Segmenter(Pipeline):
                 return self.predict(prepared, options, run), prepared.projection
         else:
             device = str(self.inference.device)
-            staged = prepare.stage(cloud, self.procedure, options.seed, device, run, thin=is_exact)
-            if staged is not None:
-                return (self._exact if is_exact else self._vote)(staged, options, run)
+            transformed = prepare.apply_transforms(cloud, self.procedure, options.seed, device, run, thin=is_exact)
+            if transformed is not None:
+                return (self._exact if is_exact else self._vote)(transformed, options, run)
         return Predictions.of_nothing(len(self.procedure.classes)), Projection.of_nothing(len(cloud))
 
-    def _exact(self, staged: Staged, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
+    def _exact(
+        self, transformed: TransformedCloud, options: Options, run: RunContext
+    ) -> tuple[Predictions, Projection]:
         if self.inference.finds_instances:
-            picks = instance_tester.prepare_picks(staged, self.procedure, run)
+            picks = instance_tester.prepare_picks(transformed, self.procedure, run)
             return self.predict(picks, options, run), picks.projection
         max_passes = options.max_passes or MAX_PASSES
-        votes = exact.vote(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run)
-        return exact.predictions(votes), staged.projection
+        found = exact.sum_probabilities(
+            self.inference, transformed.sample, self.procedure, self.tile_voxels, max_passes, run
+        )
+        return exact.predictions(found), transformed.projection
 
-    def _vote(self, staged: Staged, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
+    def _vote(self, transformed: TransformedCloud, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
         max_passes, with_votes = options.max_passes or MAX_PASSES, bool(made_from(VOTES, options.fields))
         predictions = vote.predict(
-            *(self.inference, staged.sample, self.procedure, self.tile_voxels, max_passes, run), with_votes=with_votes
+            *(self.inference, transformed.sample, self.procedure, self.tile_voxels, max_passes, run),
+            with_votes=with_votes,
         )
-        return predictions, staged.projection
+        return predictions, transformed.projection
 
 
 def _modes_of(field: str) -> list[str]:

@@ -9,13 +9,13 @@ from app.clouds.fields import FEATURES, INSTANCES, Source
 from . import tiling
 from .inference import Inference
 from .predictions import Predictions
-from .prepare import Prepared
+from .prepare import NetworkInput
 from .run_context import RunContext
 
 
 def predict(
     inference: Inference,
-    prepared: Prepared,
+    prepared: NetworkInput,
     source: Source,
     tile_voxels: int,
     run: RunContext,
@@ -44,7 +44,7 @@ def predict(
 
 
 def _join(
-    inference: Inference, prepared: Prepared, source: Source, tile_voxels: int, run: RunContext, with_energy: bool
+    inference: Inference, prepared: NetworkInput, source: Source, tile_voxels: int, run: RunContext, with_energy: bool
 ) -> Tensor:
     """float32 (V, W), the outputs of the tiles, each voxel's the mean of its tiles' by their weights."""
     joined = prepared.feat.new_empty(0)

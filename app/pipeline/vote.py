@@ -49,10 +49,10 @@ def predict(
     *,
     with_votes: bool = False,
 ) -> Predictions:
-    """Predictions of the points of a staged ``sample``: means over the first ``max_passes`` views, one after the other.
+    """The mean predictions for the points of ``sample`` over the first ``max_passes`` views, one after the other.
 
-    ``run.warnings`` says so if those are not all. Raises BadModel if a view is not served or left to chance, and
-    BadCloud if one is too high.
+    The procedure's transforms were applied to ``sample``. ``run.warnings`` says so if those are not all views. Raises
+    BadModel if a view is not served or left to chance, and BadCloud if one is too high.
     """
     num_points, device = len(sample["coord"]), inference.device
     sums = torch.zeros((num_points, inference.num_classes), device=device)
@@ -64,7 +64,7 @@ def predict(
             seen, voxels = views.apply_view(sample, steps, procedure)
             views.check_height(int(voxels.grid_coord[:, 2].amax()))  # waits for the device
             of_points = Projection(voxels.inverse, has_gaps=False)
-            ready = prepare.prepared(seen, voxels, voxels.fragment(number), of_points, procedure)
+            ready = prepare.network_input(seen, voxels, voxels.fragment(number), of_points, procedure)
         pass_ = single_pass.predict(inference, ready, CLASSES, tile_voxels, run)
         with run.stage("project"):
             sums += of_points.project(pass_.probabilities, 0)

@@ -13,7 +13,7 @@ from app.zoo import experiment, loading
 
 from .arrays import different, distance, read
 from .networks import allowed, why_not_served
-from .pipelines import EVERY_PASS, all_votes, cloud_of, sum_distance, sum_tolerance
+from .pipelines import EVERY_PASS, cloud_of, sum_distance, sum_tolerance, sums_of_all_passes
 from .result import CaseResult, judge, not_served
 
 OLD_BLOCKS = "-legacy"  # ends the names of folders from before Pointcept v1.5.2
@@ -58,8 +58,8 @@ def _sums(segmenter: Segmenter, cloud: Cloud, seed: int) -> np.ndarray:
     if segmenter.inference.finds_instances:  # one pass; every point takes what the nearest pick has
         options = Options(mode=Mode.EXACT, fields=("probabilities",), seed=seed)
         return segmenter.segment(cloud, options).fields["probabilities"]
-    staged, votes = all_votes(segmenter, cloud, seed)
-    return votes.sums[staged.projection.rows].cpu().numpy()
+    transformed, found = sums_of_all_passes(segmenter, cloud, seed)
+    return found.sums[transformed.projection.rows].cpu().numpy()
 
 
 def _seed(expected: Mapping[str, np.ndarray]) -> int:

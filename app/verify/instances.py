@@ -21,7 +21,7 @@ def wrong(
     tolerance: float,
 ) -> list[str]:
     """Names of the outputs that miss those of the case; offsets in voxels, as the groups are made of them."""
-    logits, offsets = network.votes(feat, plan)
+    logits, offsets = network.logits_and_offsets(feat, plan)
     middles = torch.from_numpy(given["coord"]).to(offsets) + offsets
     found = network.instances(logits.softmax(1), middles, np.diff(given["offset"], prepend=0).tolist())
     names = different(

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from app.clouds.cloud import Cloud
 from app.options import Mode, Options
 from app.pipeline import exact, prepare, views
-from app.pipeline.exact import Votes
-from app.pipeline.prepare import Staged
+from app.pipeline.exact import ProbabilitySums
+from app.pipeline.prepare import TransformedCloud
 from app.pipeline.run_context import RunContext
 from app.pipeline.segmenter import Segmenter
 from app.zoo import loading, procedure_parser
@@ -34,13 +34,13 @@ def run(case: Path, config: Mapping[str, Any], device: str) -> CaseResult:
     network = loading.build(config["model"], load_file(case / "weights.safetensors"))
     segmenter = Segmenter(network, procedure_parser.parse(case.name, config), device)
     seed = int(config["np_random_seed"])
-    staged, votes = all_votes(segmenter, cloud, seed)
-    wrong = different(_fragments(segmenter, staged), expected)
+    transformed, found = sums_of_all_passes(segmenter, cloud, seed)
+    wrong = different(_fragments(segmenter, transformed), expected)
     if "inverse" in expected:
-        wrong += different({"inverse": staged.projection.rows.cpu().numpy()}, expected)
+        wrong += different({"inverse": transformed.projection.rows.cpu().numpy()}, expected)
     labels = segmenter.segment(cloud, Options(mode=Mode.EXACT, seed=seed, max_passes=EVERY_PASS)).labels
     agreement = float((labels == expected["label_full"]).mean())
-    off = sum_distance(votes.sums.cpu().numpy(), expected["prob_sum"])
+    off = sum_distance(found.sums.cpu().numpy(), expected["prob_sum"])
     return judge(case.name, "pipeline", off, sum_tolerance(segmenter), agreement, wrong)
 
 
@@ -56,15 +56,17 @@ def cloud_of(arrays: Mapping[str, np.ndarray]) -> Cloud:
     )
 
 
-def all_votes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[Staged, Votes]:
-    """The points of the cloud as they are staged, and the votes of every pass on them."""
-    staged = prepare.stage(cloud, segmenter.procedure, seed, str(segmenter.inference.device), RunContext([]), thin=True)
-    if staged is None:
-        raise ValueError("no point of the cloud is usable")
-    votes = exact.vote(
-        segmenter.inference, staged.sample, segmenter.procedure, segmenter.tile_voxels, EVERY_PASS, RunContext([])
+def sums_of_all_passes(segmenter: Segmenter, cloud: Cloud, seed: int) -> tuple[TransformedCloud, ProbabilitySums]:
+    """The points of the cloud after the transforms, and the sums of every pass for them."""
+    transformed = prepare.apply_transforms(
+        cloud, segmenter.procedure, seed, str(segmenter.inference.device), RunContext([]), thin=True
     )
-    return staged, votes
+    if transformed is None:
+        raise ValueError("no point of the cloud is usable")
+    found = exact.sum_probabilities(
+        segmenter.inference, transformed.sample, segmenter.procedure, segmenter.tile_voxels, EVERY_PASS, RunContext([])
+    )
+    return transformed, found
 
 
 def sum_distance(sums: np.ndarray, expected: np.ndarray) -> float:
@@ -81,10 +83,11 @@ def sum_tolerance(segmenter: Segmenter) -> float:
     return SUM_TOLERANCE * max(1, len(segmenter.procedure.aug_transform))
 
 
-def _fragments(segmenter: Segmenter, staged: Staged) -> dict[str, np.ndarray]:
+def _fragments(segmenter: Segmenter, transformed: TransformedCloud) -> dict[str, np.ndarray]:
     """Size of every fragment of every view, the first two of the first view and voxels of the first."""
     viewed = [
-        views.apply_view(staged.sample, steps, segmenter.procedure)[1] for steps in segmenter.procedure.aug_transform
+        views.apply_view(transformed.sample, steps, segmenter.procedure)[1]
+        for steps in segmenter.procedure.aug_transform
     ]
     first, second = islice(viewed[0].fragments(), 2)
     return {

@@ -10,7 +10,7 @@ from app.settings import DEFAULTS, ModelSettings
 from .checkpoint import Checkpoint, open_checkpoint
 from .encoder import is_encoder
 from .experiment import Experiment, below, load
-from .loading import build_for, fit
+from .loading import build_for, match_weights
 
 SHOWN = 6
 
@@ -111,7 +111,7 @@ def _check_weights(experiment: Experiment, report: FolderReport) -> Checkpoint |
 
 def _check_network(experiment: Experiment, checkpoint: Checkpoint, report: FolderReport) -> None:
     try:
-        checkpoint = fit(experiment, checkpoint)
+        checkpoint = match_weights(experiment, checkpoint)
         network = build_for(experiment, checkpoint.weights)
         Segmenter(network, experiment.procedure)
     except BadModel as error:

@@ -19,7 +19,7 @@ from . import encoder, lora, text_embeddings
 from .checkpoint import Checkpoint, open_checkpoint
 from .experiment import Experiment, load
 from .precision import precision_for
-from .weight_names import fitted, parts_told
+from .weight_names import matched, parts_told
 
 SHOWN = 4
 log = logging.getLogger(__name__)
@@ -56,18 +56,18 @@ def load_model(folder: Path, settings: ModelSettings = DEFAULTS) -> LoadedModel:
     Raises BadModel if config, checkpoint and network do not agree.
     """
     experiment = load(folder, settings)
-    checkpoint = fit(experiment, open_checkpoint(experiment.checkpoint, settings))
+    checkpoint = match_weights(experiment, open_checkpoint(experiment.checkpoint, settings))
     for remark in checkpoint.remarks:
         log.warning("%s: %s", experiment.name, remark)
     return LoadedModel(experiment, build_for(experiment, checkpoint.weights), checkpoint.remarks)
 
 
-def fit(experiment: Experiment, checkpoint: Checkpoint) -> Checkpoint:
-    """The weights of ``checkpoint`` that are the network's of ``experiment``, under its names. Raises BadModel."""
+def match_weights(experiment: Experiment, checkpoint: Checkpoint) -> Checkpoint:
+    """``checkpoint`` with only the weights that the network of ``experiment`` has, under its names. Raises BadModel."""
     if encoder.is_encoder(experiment.path):
         return checkpoint
     expected = [name for name in _names(experiment.model) if not name.endswith((COUNTER, text_embeddings.KEY))]
-    weights, remarks = fitted(checkpoint.weights, expected)
+    weights, remarks = matched(checkpoint.weights, expected)
     return checkpoint._replace(weights=weights, remarks=[*checkpoint.remarks, *remarks])
 
 

@@ -38,7 +38,7 @@ def unwrapped(weights: Mapping[str, Weight]) -> dict[str, Weight]:
     return {short: weights[name] for short, name in names.items()}
 
 
-def fitted(weights: Mapping[str, Weight], expected: Collection[str]) -> tuple[dict[str, Weight], list[str]]:
+def matched(weights: Mapping[str, Weight], expected: Collection[str]) -> tuple[dict[str, Weight], list[str]]:
     """The ``weights`` of the network, under its ``expected`` names, and remarks on what was changed or left out.
 
     Names may have a prefix, such as Lightning's ``model.``, and weights of averages or of a loss may stand beside them.

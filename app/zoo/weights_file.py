@@ -2,7 +2,7 @@
 
 from typing import BinaryIO
 
-from app.clouds import catalog, foreign
+from app.clouds import catalog, unsupported
 from app.pickles.archive import LFS_POINTER, ZIP_MAGIC, Archive, DamagedError, archive_in, is_stream
 
 MAX_HEADER_BYTES = 100 << 20  # of a file of safetensors
@@ -43,7 +43,7 @@ def kind_of(start: bytes) -> str:
         return known
     if format := next((format for format in catalog.FORMATS.values() if format.shows_in(start)), None):
         return f"a point cloud ({format.name.upper()}), not the weights of a network"
-    other = next((kind for kind in foreign.KINDS if start.startswith(kind.magic)), None)
+    other = next((kind for kind in unsupported.KINDS if start.startswith(kind.magic)), None)
     if other is None:
         return ""
-    return f"{other.what}: unpack it first" if other.advice == foreign.UNPACK else other.what
+    return f"{other.what}: unpack it first" if other.advice == unsupported.UNPACK else other.what

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.clouds.bindings import check_columns
 from app.clouds.checks import check_cloud
 from app.clouds.color import rgb8
 from app.clouds.columns import ALIASES, SKIP, canonical, cloud_from_columns
+from app.clouds.columns_option import check_columns
 from app.errors import BadCloud, BadRequest
 
 NAMES = sorted({alias for aliases in ALIASES.values() for alias in aliases} | {SKIP, "other", "scalar_Thing"})

@@ -239,18 +239,10 @@ def test_segmentation_comes_back_equal():
         warnings=["w"],
         timings_ms={"network": np.float64(1.5)},
     )
-    fields = {
-        "confidence": np.array([1, 0.5, 0], np.float32),
-        "probabilities": np.array([[1, 0], [0.5, 0.5], [0, 0]], np.float32),
-        "entropy": np.array([0, 0.7, 0], np.float32),
-        "energy": np.array([-3, -1, 0], np.float32),
-        "agreement": np.array([1, 0.75, 0], np.float32),
-        "instances": np.array([0, -1, -1], np.int32),
-        "features": np.arange(12, dtype=np.float32).reshape(3, 4),
-        "features_rgb": np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.uint8),
-        "height_above_ground": np.array([0, 1.5, np.nan], np.float32),
-    }
-    assert list(fields) == list(FIELDS)
+    random = np.random.default_rng(0)
+    shapes = {name: (3, *field.row_shape(len(classes), 4)) for name, field in FIELDS.items()}
+    fields = {name: random.integers(0, 9, shapes[name]).astype(field.dtype) for name, field in FIELDS.items()}
+    fields["height_above_ground"][1] = np.nan
     given = Segmentation(np.array([2, 9, -1], np.int32), meta, fields)
     with pack_segmentation(given) as packed:
         back = unpack_segmentation(packed)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from app.clouds.cloud import Cloud
+from app.clouds.fields import FIELDS, INSTANCES, REFINED
 from app.engine.channel import Channel, close_all
 from app.engine.company import Company
 from app.engine.device_memory import is_device_lost, memory
@@ -88,7 +89,7 @@ def test_models_that_load_are_served_and_the_others_say_why(models):
     assert good.num_parameters > 0
     assert good.memory_bytes >= 4 * good.num_parameters
     assert good.bytes_per_voxel > 0
-    assert good.fields == ["confidence", "probabilities", "entropy", "energy", "agreement", "features", "features_rgb"]
+    assert good.fields == [name for name, field in FIELDS.items() if field.source not in (INSTANCES, REFINED)]
     assert good.shares_passes
     assert (good.backend, good.precision) == ("native", "fp32")
     assert (twin.served, empty.served) == (False, False)

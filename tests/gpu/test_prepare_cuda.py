@@ -100,7 +100,9 @@ def test_draws_and_views_are_those_of_the_processor():
     changes += [{"type": "RandomScale", "scale": [0.9, 0.9]}, {"type": "RandomFlip", "p": 1}]
     asked = procedure(pre_grid=True, views=tuple([change] for change in changes))
     cloud = hills(50_000)
-    here, there = (prepare.stage(cloud, asked, 3, device, RunContext([]), thin=True) for device in ("cpu", "cuda"))
+    here, there = (
+        prepare.apply_transforms(cloud, asked, 3, device, RunContext([]), thin=True) for device in ("cpu", "cuda")
+    )
     assert torch.equal(there.projection.rows.cpu(), here.projection.rows)
     assert torch.equal(there.sample["coord"].cpu(), here.sample["coord"])
     found = views.distinct(there.sample, asked)

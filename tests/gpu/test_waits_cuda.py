@@ -66,7 +66,7 @@ def test_a_plan_waits_no_more_than_it_must_and_a_forward_never(name):
         features = torch.randn(len(batch.voxels), 6, device="cuda")
         plan, places = waits(lambda batch=batch: network.plan(batch))
         assert len(places) <= most, places
-        _, places = waits(lambda plan=plan, features=features: network.describe(features, plan))
+        _, places = waits(lambda plan=plan, features=features: network.logits_and_features(features, plan))
         assert places == []
 
 

@@ -14,6 +14,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from app.clouds.fields import FIELDS, INSTANCES, REFINED
 from tests.http import clouds
 from tests.http.server import MODEL, Server
 
@@ -283,9 +284,8 @@ def test_what_does_not_fit_is_told(server: Server, header, parts, why):
 def test_an_unknown_output_is_told_those_of_the_model(server: Server):
     data, headers = body({"inputs": [{**COORD, "data": [0] * 6}], "outputs": [{"name": "x"}]})
     told = problem(server.post(URL, data=data, headers=headers))
-    assert told.endswith(
-        "there are labels, confidence, probabilities, entropy, energy, agreement, features, features_rgb."
-    )
+    given = [field.array_name for field in FIELDS.values() if field.source not in (INSTANCES, REFINED)]
+    assert told.endswith(f"there are {', '.join(['labels', *given])}.")
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "999999999", "٣", ""])

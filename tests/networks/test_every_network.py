@@ -36,7 +36,8 @@ def test_a_cloud_has_the_same_answer_to_the_bit_alone_and_beside_strangers(kind,
     def answers(order: list[int]) -> dict[int, torch.Tensor]:
         batch = join([clouds[at] for at in order], condition="ScanNet")
         x = torch.cat([features[at] for at in order])
-        out = network.describe(x, network.plan(batch))[1] if kind == "Encoder" else network(x, network.plan(batch))
+        plan = network.plan(batch)
+        out = network.logits_and_features(x, plan)[1] if kind == "Encoder" else network(x, plan)
         return dict(zip(order, out.split([len(features[at]) for at in order]), strict=True))
 
     threads = torch.get_num_threads()

@@ -39,5 +39,5 @@ def test_a_forward_is_few_calls(kind):
     network, voxels = fold(build({"type": "Encoder", "backbone": backbone})), make_voxels(1, 200)
     plan = network.plan(VoxelBatch(voxels))
     with Calls() as calls:
-        network.describe(torch.randn(len(voxels), 6), plan)
+        network.logits_and_features(torch.randn(len(voxels), 6), plan)
     assert {name: calls.names[name] for name in NETWORKS[kind]} == NETWORKS[kind]

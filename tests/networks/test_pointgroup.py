@@ -86,10 +86,10 @@ def test_votes_are_the_logits_and_offsets_and_folding_keeps_them():
     network = make_network(MODEL)
     coords = make_voxels(1)
     features, plan = torch.randn(len(coords), 4), network.plan(VoxelBatch(coords))
-    logits, offsets = network.votes(features, plan)
+    logits, offsets = network.logits_and_offsets(features, plan)
     assert torch.equal(network(features, plan), logits)
     assert offsets.shape == (len(coords), 3)
-    for folded, plain in zip(fold(network).votes(features, plan), (logits, offsets), strict=True):
+    for folded, plain in zip(fold(network).logits_and_offsets(features, plan), (logits, offsets), strict=True):
         torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import torch
 from app.clouds.fields import FIELDS, REFINED, made_from
 from app.networks.instances import Instances
 from app.pipeline.download import download
-from app.pipeline.field_values import MADE, of_points
+from app.pipeline.field_values import COMPUTED, of_points
 from app.pipeline.predictions import Predictions
 from app.pipeline.projection import Projection
 
@@ -21,7 +21,7 @@ def of_steps(num_points):
 
 
 def test_every_field_is_made_in_its_type_and_shape_and_unusable_points_have_its_value_for_them():
-    assert set(MADE) == set(FIELDS) - {*made_from(REFINED, FIELDS)}
+    assert set(COMPUTED) == set(FIELDS) - {*made_from(REFINED, FIELDS)}
     instances = Instances(torch.tensor([0, -1]), torch.tensor([1]), torch.tensor([0.5]))
     probabilities = torch.tensor([[0.25, 0.75], [1, 0]])
     features = torch.arange(10.0).view(2, 5)

@@ -77,7 +77,7 @@ def test_the_exact_mode_picks_a_point_a_voxel_and_gives_what_is_said_of_the_near
     out = segmenter.segment(cloud, Options(mode="exact", fields=("instances",), seed=7))
 
     voxels = voxelize(
-        prepare.stage(cloud, segmenter.procedure, 7, "cpu", RunContext([]), thin=True).sample["coord"], 0.1
+        prepare.apply_transforms(cloud, segmenter.procedure, 7, "cpu", RunContext([]), thin=True).sample["coord"], 0.1
     )
     members = [voxels.order[start : start + count] for start, count in zip(voxels.starts, voxels.counts, strict=True)]
     draws = np.random.RandomState(7).randint(0, max(map(len, members)), len(members))

@@ -14,7 +14,7 @@ from app.pickles.weights import WEIGHTS
 from app.zoo.check import check
 from app.zoo.checkpoint import open_checkpoint, read
 from app.zoo.loading import load_model
-from app.zoo.weight_names import fitted, unwrapped
+from app.zoo.weight_names import matched, unwrapped
 from tests.zoo.experiment_samples import with_model
 
 
@@ -148,7 +148,7 @@ def test_averages_of_torch_are_told(served, weights, golden):
     assert "n_averaged" in told
     model = nn.Linear(2, 2)
     averaged = torch.optim.swa_utils.AveragedModel(model)
-    found, remarks = fitted(unwrapped(averaged.state_dict()), ["weight", "bias"])
+    found, remarks = matched(unwrapped(averaged.state_dict()), ["weight", "bias"])
     assert set(found) == {"weight", "bias"}
     assert len(remarks) == 1
 

@@ -8,9 +8,9 @@ import pytest
 from plyfile import PlyData, PlyElement
 
 from app.clouds import formats
-from app.clouds.bindings import parse_wanted
 from app.clouds.checks import check_cloud
 from app.clouds.cloud import Cloud
+from app.clouds.columns_option import parse_wanted
 from app.errors import BadCloud, BadRequest, Problem, UnsupportedFormat
 from tests.clouds.cloud_samples import npy, npz
 
