@@ -11,7 +11,23 @@ from .extension import compiled_for
 def attention_relation_step(
     query: Tensor, key: Tensor, weight: Tensor, index_target: Tensor, index_refer: Tensor
 ) -> Tensor:
-    """Sum over channels of query * key * weight, (m, g), of query and key (n, g, c) and weight (c,) float32."""
+    """The score of every edge and group of channels: the sum over channels of query * key * weight.
+
+    Has derivatives by query, key and weight.
+
+    Args:
+        query: float32 (n, g, c), contiguous.
+        key: float32 (n', g, c), contiguous.
+        weight: float32 (c,).
+        index_target: int32 or int64 (m,), the row of ``query`` at each edge; -1 for none, which gives 0.
+        index_refer: int32 or int64 (m,), the row of ``key``; -1 for none.
+
+    Returns:
+        float32 (m, g).
+
+    Raises:
+        ValueError: wrong shape, dtype, layout or device; on the CPU also an index outside of the rows.
+    """
     check_floats("query", query, None, None, None)
     check_floats("key", key, None, *query.shape[1:])
     check_floats("weight", weight, query.shape[2])
@@ -24,7 +40,22 @@ def attention_relation_step(
 
 
 def attention_fusion_step(weight: Tensor, value: Tensor, index_target: Tensor, index_refer: Tensor) -> Tensor:
-    """(n, g, c): weight[m] * value[index_refer[m]], summed into row index_target[m]; weight (m, g), value (n, g, c)."""
+    """Values weighted by the edges: weight[m] * value[index_refer[m]], summed into row index_target[m].
+
+    Has derivatives by weight and value.
+
+    Args:
+        weight: float32 (m, g), contiguous, of every edge and group of channels.
+        value: float32 (n, g, c), contiguous.
+        index_target: int32 or int64 (m,), the row of the result that each edge adds to; -1 for none.
+        index_refer: int32 or int64 (m,), the row of ``value`` that it adds; -1 for none.
+
+    Returns:
+        float32 (n, g, c).
+
+    Raises:
+        ValueError: wrong shape, dtype, layout or device; on the CPU also an index outside of the rows.
+    """
     check_floats("value", value, None, None, None)
     check_devices({"value": value, "weight": weight, "index_target": index_target, "index_refer": index_refer})
     target = check_index("index_target", index_target, value.shape[0], None)

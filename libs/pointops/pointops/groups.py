@@ -18,7 +18,19 @@ def knn_query_and_group(
     nsample: int | None = None,
     with_xyz: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """``grouping`` of the nsample nearest neighbors, or of idx (m, s) if it is given, and the indices."""
+    """``grouping`` of the nearest neighbours of each query, or of those given.
+
+    Args:
+        feat, xyz, new_xyz, with_xyz: as for ``grouping``.
+        offset, new_offset, nsample: as for ``knn_query``; needed without ``idx``.
+        idx: int32 or int64 (m, s), neighbours that are known already.
+
+    Returns:
+        What ``grouping`` gives, and the indices int32 (m, nsample), or ``idx``.
+
+    Raises:
+        ValueError: as both, and if neither ``idx`` nor what finds it is given.
+    """
     if idx is None:
         if nsample is None or offset is None:
             raise ValueError("knn_query_and_group needs idx, or nsample and offset")
@@ -38,7 +50,20 @@ def ball_query_and_group(
     nsample: int | None = None,
     with_xyz: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """``grouping`` of what ``ball_query`` finds, or of idx (m, s) if it is given, and the indices."""
+    """``grouping`` of the points around each query that ``ball_query`` finds, or of those given.
+
+    Args:
+        feat, xyz, new_xyz, with_xyz: as for ``grouping``.
+        offset, new_offset, nsample: as for ``ball_query``; needed without ``idx``.
+        idx: int32 or int64 (m, s), neighbours that are known already.
+        max_radio, min_radio: its radii, under Pointcept's names.
+
+    Returns:
+        What ``grouping`` gives, and the indices int32 (m, nsample), or ``idx``.
+
+    Raises:
+        ValueError: as both, and if neither ``idx`` nor what finds it is given.
+    """
     if idx is None:
         if nsample is None or offset is None or max_radio is None:
             raise ValueError("ball_query_and_group needs idx, or nsample, offset and max_radio")
@@ -58,9 +83,23 @@ def query_and_group(
     with_feat: bool = True,
     with_xyz: bool = True,
 ) -> tuple[Tensor, Tensor] | Tensor:
-    """``grouping`` of every (dilation + 1)-th of the nearest neighbours, and the indices; without features only these.
+    """``grouping`` of every (dilation + 1)-th of the nearest neighbours.
 
-    A cloud with fewer than 1 + (nsample - 1) (dilation + 1) points is spread over evenly.
+    In a cloud of fewer than 1 + (nsample - 1) (dilation + 1) points neighbours are taken at even steps.
+
+    Args:
+        nsample: neighbours of each query.
+        xyz, new_xyz, feat, with_xyz: as for ``grouping``.
+        idx: int32 or int64 (m, s), neighbours that are known already, or None.
+        offset, new_offset: int32 or int64 (b,), cumulative counts of points and queries by cloud.
+        dilation: neighbours that are passed over between two.
+        with_feat: whether features are wanted.
+
+    Returns:
+        What ``grouping`` gives, and the indices int32 (m, nsample); the indices alone if not ``with_feat``.
+
+    Raises:
+        ValueError: as ``grouping`` and ``knn_query``, and if more than 128 neighbours would be looked through.
     """
     if new_xyz is None:
         new_xyz = xyz
@@ -90,14 +129,19 @@ def _dilated_query(
 
 
 def offset2batch(offset: Tensor) -> Tensor:
-    """The cloud of every point, (n,) int64, from the cumulative counts (b,). Raises ValueError if these are no such
-    counts."""
+    """The number of the cloud of every point, int64 (n,).
+
+    ``offset`` is int32 or int64 (b,), cumulative counts of points. Raises ValueError if it is not.
+    """
     check_offset(offset.contiguous())
     counts = offset.diff(prepend=offset.new_zeros(1))
     return torch.arange(len(offset), device=offset.device).repeat_interleave(counts)
 
 
 def batch2offset(batch: Tensor) -> Tensor:
-    """The cumulative counts (b,) int32 from the cloud of every point, (n,) integers, or a ValueError."""
+    """The cumulative counts of points by cloud, int32 (b,).
+
+    ``batch`` is int32 or int64 (n,), the number of the cloud of every point, from 0. Raises ValueError if it is not.
+    """
     check_batch("batch", batch.contiguous())
     return batch.bincount().cumsum(0).int()

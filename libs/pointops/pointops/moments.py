@@ -15,9 +15,17 @@ def neighbour_moments(idx: Tensor, nsample: int, xyz: Tensor, new_xyz: Tensor) -
     The rows are the means of x, y, z, the covariances xx, xy, xz, yy, yz, zz (divided by the number of neighbours) and
     the least z. Sums go by neighbour in float64, the same bits on every device.
 
-    idx (m, s), rows of xyz (n, 3) float32, -1 for none, new_xyz (m, 3) float32 the queries. All are 0 for a query
-    without neighbours. Raises ValueError for wrong shapes, dtypes, devices, for nsample outside of 1 … s, and on the
-    CPU for an index outside of xyz.
+    Args:
+        idx: int32 or int64 (m, s), neighbours of each query, rows of ``xyz``; -1 for none.
+        nsample: how many of them count, 1 to s.
+        xyz: float32 (n, 3), contiguous.
+        new_xyz: float32 (m, 3), contiguous, the queries.
+
+    Returns:
+        float64 (10, m), in units of ``xyz`` and their squares; 0 for a query without neighbours.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout, device or nsample; on the CPU also an index outside of ``xyz``.
     """
     check_floats("xyz", xyz, None, 3)
     check_floats("new_xyz", new_xyz, None, 3)

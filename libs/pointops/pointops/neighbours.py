@@ -18,12 +18,23 @@ Clouds = tuple[Tensor, Tensor, Tensor, Tensor]  # points, their offset, queries,
 def knn_query(
     nsample: int, xyz: Tensor, offset: Tensor, new_xyz: Tensor | None = None, new_offset: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The nearest points of each query, nearest first, equal distances by index.
+    """The nearest points of each query in its cloud, nearest first, equal distances by index.
 
-    xyz (n, 3) float32, offset (b,) cumulative counts of the clouds; new_xyz (m, 3), new_offset (b,) the queries, by
-    default the points. Returns indices (m, nsample) int32 and distances (m, nsample) float32; if a cloud has too few
-    points they are -1 and 1e5. Points with a coordinate that is not finite are no neighbours and have none. Raises
-    ValueError for wrong shapes, dtypes, devices, offsets, and for nsample outside of 1 … 128.
+    Points with a coordinate that is not finite are no neighbours and have none.
+
+    Args:
+        nsample: neighbours of each query, 1 to 128.
+        xyz: float32 (n, 3), contiguous, the points, cloud after cloud.
+        offset: int32 or int64 (b,), cumulative counts of the points by cloud.
+        new_xyz: float32 (m, 3), contiguous, the queries; None if these are the points.
+        new_offset: int32 or int64 (b,), cumulative counts of the queries.
+
+    Returns:
+        Indices int32 (m, nsample), rows of ``xyz``, and distances float32 (m, nsample) in its unit; -1 and 1e5 where a
+        cloud has too few points.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout, device, offsets or nsample.
     """
     index, distance2 = nearest(nsample, points_and_queries(xyz, offset, new_xyz, new_offset))
     return index, distance2.sqrt_()
@@ -41,9 +52,20 @@ def ball_query(
 ) -> tuple[Tensor, Tensor]:
     """Points at a distance of min_radius ≤ d < max_radius from each query, or closer than 3.2 mm.
 
-    Arguments and results as of knn_query. Up to nsample points come all, more are thinned evenly, in the order of
-    Pointcept's kernel: only roughly by distance, for its heap sort starts from what is no heap. Distances are right for
-    every choice; Pointcept's own are not if it thins.
+    Up to nsample points come all, more are thinned evenly, in the order of Pointcept's kernel: only roughly by
+    distance, for its heap sort starts from what is no heap. Distances are right for every choice; Pointcept's own are
+    not if it thins.
+
+    Args:
+        nsample: most points of each query, 1 or more.
+        max_radius, min_radius: in the unit of ``xyz``, 0 ≤ min_radius < max_radius.
+        xyz, offset, new_xyz, new_offset: as for ``knn_query``.
+
+    Returns:
+        Indices and distances as of ``knn_query``.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout, device, offsets, nsample or radii.
     """
     clouds = points_and_queries(xyz, offset, new_xyz, new_offset)
     index, distance2 = in_shell(nsample, max_radius, min_radius, clouds, None)
@@ -60,7 +82,10 @@ def random_ball_query(
     new_xyz: Tensor | None = None,
     new_offset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """As ball_query, with the first nsample points of a random order of each cloud (from torch's global generator)."""
+    """As ``ball_query``, but of more than nsample points the first in a random order of the cloud.
+
+    The order is drawn from torch's global generator. Arguments, results and errors are those of ``ball_query``.
+    """
     clouds = points_and_queries(xyz, offset, new_xyz, new_offset)
     rank = _random_rank(xyz, offset)
     index, distance2 = in_shell(nsample, max_radius, min_radius, clouds, rank)

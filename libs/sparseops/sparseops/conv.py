@@ -60,7 +60,12 @@ class PackedWeight:
 def pack_weight(weight: Tensor) -> PackedWeight:
     """Pack a weight once for many calls of ``sparse_conv``.
 
-    ``weight`` is (C_out, kx, ky, kz, C_in), spconv's layout, on the device and in the dtype of the features to come.
+    Args:
+        weight: floating point (C_out, kx, ky, kz, C_in), spconv's layout, on the device and in the dtype of the
+            features to come.
+
+    Raises:
+        ValueError: wrong shape or dtype.
     """
     _check_weight(weight)
     return _pack(weight.detach().flatten(1, 3).contiguous())

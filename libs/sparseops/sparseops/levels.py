@@ -43,11 +43,15 @@ class CoarseLevel(NamedTuple):
 
 
 def cloud_extents(coords: Tensor) -> CloudExtents:
-    """What each cloud holds of voxels int64 (V, 4) of cloud, x, y, z, in any order, contiguous. Reads the device once.
+    """The number of voxels and the largest coordinate of each cloud. Reads the device once.
 
     There is a cloud for every number up to the largest. Coordinates of 2**31 and more count as 2**31 - 1.
 
-    Raises ValueError where a coordinate is below 0 or the number of a cloud outside [0, 512), and for wrong tensors.
+    Args:
+        coords: int64 (V, 4) of cloud, x, y, z, in any order, contiguous.
+
+    Raises:
+        ValueError: wrong shape, dtype or layout, a meta tensor, a coordinate below 0 or a cloud outside [0, 512).
     """
     _check_coords(coords)
     need_values("coords", coords)
@@ -77,7 +81,11 @@ def coarse_levels(
         orders: int32 (K, V), contiguous, rows along curves, on which the voxels of each coarser one are consecutive;
             None for no curves.
 
-    Raises ValueError for wrong tensors, and shifts that are not so.
+    Returns:
+        A level for each of ``shifts``.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout or device, a meta tensor, or shifts that are not so.
     """
     _check_coords(coords)
     need_values("coords", coords)

@@ -15,11 +15,18 @@ MAPS_AT_ONCE = 16  # as in csrc/maps/maps_cuda.h
 
 
 def sort_voxels(coords: Tensor, check: bool = True) -> tuple[Tensor, Tensor]:
-    """Voxels in ascending order by batch, x, y, z: their rows in ``coords``, int64 (V,), and themselves, int64 (V, 4).
+    """Voxels in ascending order by batch, x, y, z.
 
-    ``coords`` is int64 (V, 4), contiguous. Raises ValueError where a coordinate lies outside [0, 2**18) or the batch
-    index outside [0, 512). On a GPU only if ``check``, which reads it: unchecked, values that are not so give a
-    meaningless order.
+    Args:
+        coords: int64 (V, 4) of batch, x, y, z, contiguous.
+        check: whether a GPU is read to check the values; unchecked, wrong ones give a meaningless order.
+
+    Returns:
+        Their rows in ``coords``, int64 (V,), and themselves, int64 (V, 4).
+
+    Raises:
+        ValueError: wrong shape, dtype or layout; if checked, a coordinate outside [0, 2**18) or a batch index outside
+            [0, 512).
     """
     _check(coords)
     if compiled_for(coords):
@@ -34,11 +41,20 @@ def sort_voxels(coords: Tensor, check: bool = True) -> tuple[Tensor, Tensor]:
 def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
     """Kernel map of a submanifold convolution: output voxels are the input voxels, the kernel is centred.
 
-    ``coords`` is int64 (V, 4), contiguous, of batch, x, y, z in any order, no voxel twice. ``kernel_size`` is odd, at
-    most 7. The offset (i, j, k) of the kernel reads the voxel at (i, j, k) - (kernel_size - 1) / 2 from the output
-    voxel. Raises ValueError where coordinates or sizes are not so; the compiled operator on a GPU looks at no value,
-    which would wait for the device: there voxels outside the limits meet nothing or one another, and of a voxel given
-    twice the neighbours meet one.
+    The offset (i, j, k) of the kernel reads the voxel at (i, j, k) - (kernel_size - 1) / 2 from the output voxel. The
+    compiled operator on a GPU looks at no value, which would wait for the device: there voxels outside the limits meet
+    nothing or one another, and of a voxel given twice the neighbours meet one.
+
+    Args:
+        coords: int64 (V, 4) of batch, x, y, z in any order, contiguous, no voxel twice, in the limits of
+            ``sort_voxels``.
+        kernel_size: odd, at most 7.
+
+    Returns:
+        A map of ``kernel_size ** 3`` offsets, of the V rows onto themselves.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout or size; where values are looked at also those that are not so.
     """
     _check(coords)
     _check_size(kernel_size)
@@ -50,7 +66,12 @@ def submanifold_map(coords: Tensor, kernel_size: int) -> KernelMap:
 def submanifold_maps(coords: Sequence[Tensor], kernel_sizes: Sequence[int]) -> list[KernelMap]:
     """``submanifold_map`` of several levels, each with its kernel size; on a GPU in one call.
 
-    Raises ValueError as it does, and where there are not as many sizes as levels.
+    Args:
+        coords: of each level, as for ``submanifold_map``.
+        kernel_sizes: of each level.
+
+    Raises:
+        ValueError: as ``submanifold_map``, and if there are not as many sizes as levels.
     """
     if len(coords) != len(kernel_sizes):
         raise ValueError(f"kernel_sizes must be {len(coords)}, one a level, got {len(kernel_sizes)}")
@@ -63,11 +84,19 @@ def submanifold_maps(coords: Sequence[Tensor], kernel_sizes: Sequence[int]) -> l
 
 
 def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:
-    """Coarser voxels, int64 (W, 4) in ascending order, and the kernel map of a convolution of kernel 2, stride 2.
+    """Voxels of half the resolution, and the kernel map to them of a convolution of kernel 2, stride 2.
 
-    ``coords`` as for ``submanifold_map``. The output voxel of c is floor(c / 2); the offset is the remainder. The
-    inverse convolution uses ``inverse()`` of the map. Waits for the device. Raises ValueError where coordinates are not
-    so.
+    The output voxel of c is floor(c / 2); the offset is the remainder. The inverse convolution uses ``inverse()`` of
+    the map. Waits for the device.
+
+    Args:
+        coords: as for ``submanifold_map``.
+
+    Returns:
+        The coarser voxels, int64 (W, 4) in ascending order, and a map of 8 offsets.
+
+    Raises:
+        ValueError: wrong shape, dtype, layout or values, or a meta tensor.
     """
     _check(coords)
     need_values("coords", coords)
@@ -81,6 +110,16 @@ def strided_maps(coords: Tensor, num_levels: int) -> list[tuple[Tensor, KernelMa
     """``strided_map`` of the voxels, of its coarser voxels, and so on, ``num_levels`` times, up to 18.
 
     If the rows of ``coords`` ascend, all sizes are read from a GPU at once; else it is waited for at every level.
+
+    Args:
+        coords: as for ``submanifold_map``.
+        num_levels: 0 to 18.
+
+    Returns:
+        Coarser voxels and map of each level, from fine to coarse.
+
+    Raises:
+        ValueError: as ``strided_map``.
     """
     _check(coords)
     need_values("coords", coords)

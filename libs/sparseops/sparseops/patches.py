@@ -48,7 +48,11 @@ def level_patches(
         ends: of each level where each cloud ends, ascending.
         patch_sizes: of each level.
 
-    Raises ValueError as ``patch_padding``, and for orders and inverses that are not so.
+    Returns:
+        The patches of each level.
+
+    Raises:
+        ValueError: as ``patch_padding``, and for orders and inverses that are not so.
     """
     for order, inverse, own in zip(orders, inverses, ends, strict=True):
         for each in (order, inverse):

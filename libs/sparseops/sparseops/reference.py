@@ -18,10 +18,17 @@ COORD_LIMIT = 1 << COORD_BITS
 
 
 def pack_keys(coords: Tensor, check: bool = True) -> Tensor:
-    """Pack integer (V, 4) coordinates (batch, x, y, z) into sortable int64 (V,) keys.
+    """Pack coordinates of voxels into keys that sort as they do.
 
-    Raises ValueError where a coordinate lies outside [0, 2**18) or the batch index outside [0, 512); if not ``check``,
-    which reads a GPU, such values give meaningless keys.
+    Args:
+        coords: integers (V, 4) of batch, x, y, z.
+        check: whether values are checked, for which a GPU is read; unchecked, wrong ones give meaningless keys.
+
+    Returns:
+        int64 (V,).
+
+    Raises:
+        ValueError: wrong shape or dtype; if checked, a coordinate outside [0, 2**18) or a batch index outside [0, 512).
     """
     if coords.is_floating_point() or coords.is_complex():
         raise ValueError(f"coords must be integers, got {coords.dtype}")

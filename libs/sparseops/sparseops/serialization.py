@@ -46,7 +46,8 @@ def ordered_voxels(coords: Tensor, depths: Sequence[int], curves: Sequence[str])
         depths: levels of the curves of each cloud, 1 to 16.
         curves: names out of ``CURVES``; there may be none.
 
-    Raises ValueError for wrong tensors, depths or names.
+    Raises:
+        ValueError: wrong shape, dtype, layout, depth or name.
     """
     if coords.ndim != 2 or coords.shape[1] != 4 or coords.dtype != torch.int64 or not coords.is_contiguous():
         raise ValueError(
@@ -70,7 +71,11 @@ def ordered_voxels(coords: Tensor, depths: Sequence[int], curves: Sequence[str])
 def serialization_depth(grid_coord: Tensor) -> int:
     """Bits of the largest coordinate plus one, PTv3's depth of a cloud; 1 for no points. Reads the device.
 
-    Raises ValueError where ``grid_coord`` is not int32 or int64.
+    Args:
+        grid_coord: int32 or int64, of any shape, from 0.
+
+    Raises:
+        ValueError: another dtype, or a meta tensor.
     """
     _check_integers(grid_coord)
     need_values("grid_coord", grid_coord)
