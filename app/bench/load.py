@@ -93,14 +93,14 @@ class Load:
 
     def _client_loop(self, chance: random.Random, limit: LoadLimit) -> None:
         while limit.take():
-            retry_after_s = self._shoot(self._choose(chance), time.monotonic())
+            retry_after_s = self._send(self._choose(chance), time.monotonic())
             if retry_after_s:
                 limit.sleep(retry_after_s * chance.uniform(0.2, 1))
 
     def _choose(self, chance: random.Random) -> int:
         return chance.choices(range(len(self._clouds)), [cloud.weight for cloud in self._clouds])[0]
 
-    def _shoot(self, index: int, due_s: float) -> float | None:
+    def _send(self, index: int, due_s: float) -> float | None:
         """Send one cloud; Retry-After of a refusal."""
         cloud = self._clouds[index]
         try:

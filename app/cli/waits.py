@@ -1,4 +1,4 @@
-"""What commands that ask a server say: why they wait for it, and what it refuses."""
+"""Warnings of commands that wait for a server, and its refusals as problems of this program."""
 
 import time
 from collections.abc import Callable, Iterator

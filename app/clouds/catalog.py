@@ -15,7 +15,7 @@ from app.errors import UnsupportedFormat
 
 @dataclass(frozen=True)
 class Reader:
-    """How a format is read: names of functions in ``app.clouds.<module>``, and what these understand.
+    """How a format is read: names of functions in ``app.clouds.<module>``, and what they support.
 
     ``text`` says what is read, for the table of formats. ``read`` makes the cloud, ``needs`` estimates what memory that
     takes (``app.clouds.needs``), and ``looks`` says of the first bytes of a file without a mark whether they may be of
@@ -214,7 +214,7 @@ def keeps_source(output: str, format: str) -> bool:
 
 
 def keeps_whole(output: str, format: str) -> bool:
-    """Whether ``output`` keeps it by copying the points as they are in the file, so that no column need be decoded."""
+    """Whether ``output`` keeps a file of ``format`` by copying its points as they are, so that no column need be decoded."""
     return keeps_source(output, format) and READERS[format].takes_keep
 
 

@@ -61,8 +61,10 @@ def canonical(name: str) -> str:
 
 
 def is_kept(name: str, keep: Collection[str] | None) -> bool:
-    """Whether the column ``name`` of ``Cloud.extra`` is wanted: one of ``keep``, or with a meaning that is used without
-    being asked for; all are if ``keep`` is None."""
+    """Whether the column ``name`` of ``Cloud.extra`` is to be kept.
+
+    It is if ``keep`` is None or holds it, or if it has a meaning that is used without being asked for.
+    """
     return keep is None or name in keep or (name in NAMES and name not in UNUSED)
 
 
@@ -193,7 +195,7 @@ def missing_values(names: Sequence[str], table: np.ndarray) -> list[str]:
 
 
 def bound(cloud: Cloud, wanted: Wanted | None) -> Cloud:
-    """``cloud`` of a format whose channels have fixed names, with what ``wanted`` pairs say, and its ``columns``.
+    """Apply the pairs of the option ``columns`` to a cloud of a format with fixed names, and set its ``columns``.
 
     Three of its other columns that have names of normals become its normals, if it has none.
     """

@@ -1,4 +1,4 @@
-"""What a request's ``columns`` say: names of all columns in order, or pairs ``meaning:column``."""
+"""The option ``columns`` of a request: names of all columns in order, or pairs ``meaning:column``."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_wanted(columns: Sequence[str]) -> Wanted:
-    """A request's ``columns`` unchanged; if they are pairs ``meaning:column``, the column by meaning.
+    """The option ``columns`` as readers take it: unchanged, or of pairs ``meaning:column`` the column by meaning.
 
     BadRequest for pairs beside names or without a column, an unknown or repeated meaning, and coordinates that are left
     out.

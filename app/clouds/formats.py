@@ -87,7 +87,7 @@ def read(
 
 
 def kept(keep: Keep, name: str, output: str) -> Keep:
-    """Which columns are wanted of a file in format ``name``, as ``read`` says."""
+    """The columns to keep of a file in format ``name`` whose answer is ``output``: ``keep``, or None for all."""
     return None if output and WRITERS[output].keeps_columns and not keeps_whole(output, name) else keep
 
 

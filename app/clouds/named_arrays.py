@@ -1,4 +1,4 @@
-"""A sample as Pointcept stores it: arrays of N rows by name, whatever container they came in."""
+"""Clouds from arrays of N rows by name, as Pointcept stores a sample, whatever container they came in."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -52,8 +52,10 @@ def cloud_from_arrays(
     what: str,
     keep: Collection[str] | None = None,
 ) -> Cloud:
-    """coord|xyz|points, color|rgb, normal, strength|intensity; others of N rows go to ``extra``, the rest is left out
-    with a warning. ``strength`` without values above 1 has the scale 1. What ``is_read`` denies is not loaded.
+    """The cloud of arrays called coord|xyz|points, color|rgb, normal, strength|intensity and others.
+
+    Others of N rows go to ``extra``, the rest is left out with a warning. ``strength`` without values above 1 has the
+    scale 1. What ``is_read`` denies is not loaded.
 
     ``what`` is the container, for messages. Raises BadCloud without coordinates or if an array that has a meaning
     has other rows than they, BadRequest if ``wanted`` names columns in order, TooLarge.

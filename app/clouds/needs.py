@@ -31,9 +31,13 @@ SORTED_BYTES = 32  # of a point while classes are counted
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of the process that reads, at its highest and beyond the file and its libraries, and those of the Cloud.
+    """An estimate of the memory that reading a file takes.
 
-    ``is_exact`` if the file states its number of points; else it has no more than ``num_points``.
+    Attributes:
+        num_points: of the file, at most.
+        work_bytes: peak of the process that reads, beyond the file and its libraries.
+        cloud_bytes: of the Cloud.
+        is_exact: whether the file states its number of points.
     """
 
     num_points: int

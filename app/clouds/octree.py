@@ -1,4 +1,4 @@
-"""The octree of a COPC file: to which node each point goes, so that the nodes down to any level are an even sample."""
+"""The octree of a COPC file: which node each point goes to, so that all nodes down to a level are an even sample."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""JSON in: {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}."""
+"""Clouds as JSON: {"points": [[x, y, z, …], …], "fields": ["x", "y", "z", …]}."""
 
 import re
 from dataclasses import replace

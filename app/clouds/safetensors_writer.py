@@ -1,4 +1,4 @@
-"""Safetensors out: what was found for every point as arrays that any program reads without parsing numbers."""
+"""The answer as safetensors: arrays that any program reads without parsing numbers."""
 
 import numpy as np
 import orjson

@@ -1,4 +1,4 @@
-"""Context between the tiles of a survey: the points along a tile's border, and a tile with those of its neighbours.
+"""Context of tiles: the points along a tile's border (its ring), and a tile joined with those of its neighbours.
 
 ``ring`` is cut from a tile once it is decoded. ``joined`` puts what the rings of the neighbours hold within a buffer
 around a tile, its ``window``, behind its points, as context (``Cloud.num_context``), and says where the survey lies

@@ -1,4 +1,4 @@
-"""Folding: a network with loaded weights becomes a quicker equal for inference."""
+"""Folding: batch norms go into the weights before them, and modules are replaced by faster ones, for inference."""
 
 import copy
 from typing import Protocol, runtime_checkable
@@ -11,10 +11,10 @@ from .batch_invariant_linear import PackedLinear
 
 @runtime_checkable
 class Foldable(Protocol):
-    """A module with a quicker equal for inference."""
+    """A module that has a faster equivalent for inference."""
 
     def folded(self) -> nn.Module:
-        """The equal, on the module's device."""
+        """The equivalent, on the module's device."""
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 def with_folded_parts(network: nn.Module) -> nn.Module:
-    """A twin of ``network`` whose parts are folded, each by itself."""
+    """A copy of ``network`` whose parts are folded, each by itself."""
     twin = copy.copy(network)
     twin._modules = {name: child if child is None else fold(child) for name, child in network._modules.items()}
     return twin

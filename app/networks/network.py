@@ -10,7 +10,7 @@ from .voxel_batch import VoxelBatch
 
 
 class Network(nn.Module):
-    """A module with ``plan(batch)`` and ``forward(features, plan)``; backbones and segmentors alike.
+    """Base of backbones and segmentors: ``plan(batch)`` computes the geometry, ``forward(features, plan)`` the rest.
 
     A network declares what it offers and needs by class attributes of the names below.
 
@@ -49,7 +49,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def logits_and_features(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
-        """Logits (V, num_classes), and what the last layer makes them of, (V, C)."""
+        """Logits (V, num_classes), and the features that the last layer makes them of, (V, C)."""
         raise NotImplementedError
 
     def logits_and_offsets(self, features: Tensor, plan: Any) -> tuple[Tensor, Tensor]:

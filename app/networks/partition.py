@@ -26,7 +26,7 @@ class Partition:
         return segment_reduce(values[self.order], self.starts, reduction)
 
     def spread(self, values: Tensor, reduction: str) -> Tensor:  # (V, C) -> (V, C)
-        """For every row what its part reduces to."""
+        """For every row the reduction over its part."""
         return self.reduce(values, reduction)[self.part]
 
 

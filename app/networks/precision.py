@@ -1,4 +1,4 @@
-"""A network's twin in another precision."""
+"""Copies of networks in another precision."""
 
 import copy
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The way of finished columns from the device into numpy."""
+"""Download of finished columns from the device into numpy arrays."""
 
 from collections.abc import Mapping
 

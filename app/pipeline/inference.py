@@ -74,7 +74,7 @@ class Inference:
         return twin
 
     def in_range(self, answer: Callable[["Inference"], Answer], run: RunContext) -> Answer:
-        """What ``answer`` makes of this network, or of its twin in float32 if half precision overflows in it.
+        """The result of ``answer`` for this network, or for a copy in float32 if half precision overflows in it.
 
         It is asked once, after all passes, so that the device need not be waited for after each.
         """

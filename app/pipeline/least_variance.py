@@ -1,4 +1,4 @@
-"""The direction in which points vary least: an eigenvector of their covariance matrix, in closed form."""
+"""The direction in which points vary least: the eigenvector of the least eigenvalue of their covariance matrix."""
 
 import math
 

@@ -122,8 +122,10 @@ class Pipeline:
         return out
 
     def with_noise(self, predictions: Predictions, projection: Projection) -> tuple[Predictions, Projection]:
-        """``predictions`` and the projection of what is made from classes: noise is of that class for certain, if the
-        model has one."""
+        """``predictions`` with a row more for noise, and the projection of what is made from classes, which leads there.
+
+        Both are unchanged if the model has no such class, or no point is noise.
+        """
         column = self.procedure.noise_column
         if column is None or projection.noise is None:
             return predictions, projection

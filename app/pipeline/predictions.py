@@ -34,7 +34,7 @@ class Predictions:
     votes: Tensor | None = None
 
     def with_certain(self, column: int) -> "Predictions":
-        """With one row more, of which ``column`` is the class for certain, in what is told of classes."""
+        """With one row more, whose class is ``column`` with probability 1, in best, probabilities and votes."""
         best = self.best.new_full((1,), column)
         certain = functional.one_hot(best, self.probabilities.shape[1])
         votes = None if self.votes is None else torch.cat([self.votes, (certain * self.passes).to(self.votes.dtype)])

@@ -1,4 +1,4 @@
-"""How far around a place the answer there depends on a cloud, by the procedure of a model."""
+"""The receptive field of a model: how far around a place its answer depends on the cloud."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from .transforms import TRANSFORMS
 
 
 def halo_m(procedure: InferenceProcedure) -> float:
-    """Metres around a place beyond which the cloud does not matter for the answer there, or as good as not.
+    """The radius of the receptive field in metres: points farther from a place change its answer little or not at all.
 
     The network looks around as far as the halo of a tile is wide, and each of the features that it reads there as far
     as the transform looks that makes it, farther by what those look whose results it reads. What looks at a number of

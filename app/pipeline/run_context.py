@@ -14,16 +14,16 @@ CPU = torch.device("cpu")
 
 
 def never_cancelled() -> None:
-    """Lets every run go on."""
+    """A check that never raises."""
 
 
 def ignore_passes(passes: float, passes_wanted: int) -> None:
-    """Reports the passes to nobody."""
+    """A callback that does nothing."""
 
 
 @dataclass
 class RunContext:
-    """What one run is given and gathers for its answer.
+    """The state of one run: what it is given, and what it gathers for its answer.
 
     Attributes:
         warnings: one sentence each.

@@ -132,7 +132,7 @@ class Segmenter(Pipeline):
         return True
 
     def predicted(self, cloud: Cloud, options: Options, run: RunContext) -> tuple[Predictions, Projection]:
-        """What the network says of a cloud in the mode of ``options``, and the projection to all of its points."""
+        """The predictions for a cloud in the mode of ``options``, and the projection from them to all of its points."""
         is_exact = options.mode is Mode.EXACT
         if options.mode.is_single_pass:
             prepared = self.prepare(cloud, options.seed, run)

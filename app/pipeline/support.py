@@ -1,4 +1,4 @@
-"""How well the points around bear each point out: what tells terrain from noise below it."""
+"""The feature ``Support``: how many points lie around each one at its height, which tells terrain from noise below."""
 
 from collections.abc import Sequence
 

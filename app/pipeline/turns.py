@@ -1,4 +1,4 @@
-"""Turns of networks on the device of a process, for clouds that are in flight beside each other."""
+"""A lock for the networks of a process: batches in flight at the same time take turns in them."""
 
 import threading
 from collections.abc import Iterator
@@ -10,8 +10,11 @@ from .run_context import RunContext
 
 
 class Turns:
-    """One network at a time runs: in Python, where networks of Pointcept keep state meanwhile, and on the device, where
-    two would take as long as one after the other. The device may still be busy with one when the next is called."""
+    """A lock that one batch at a time holds while it is in a network.
+
+    In Python networks of Pointcept keep state meanwhile; on the device two would take as long as one after the other.
+    The device may still be busy with one when the next is called.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ BY = {"file": "as the file says", "option": "as the request says", "format": "as
 
 
 def in_unit(xyz: Tensor, stated: Units | None, unit: Unit, run: RunContext) -> Tensor:
-    """``xyz`` float64 (N, 3), in the ``stated`` units, in ``unit``: itself if it is so already.
+    """Coordinates ``xyz`` float64 (N, 3), in ``stated`` units, converted to ``unit``; itself if they are in it already.
 
     Each axis is multiplied by a factor of its own, in float64. A cloud of unknown unit is taken to be in ``unit``
     already. ``run`` gets the units that were taken, and a warning of a conversion.

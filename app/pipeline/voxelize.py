@@ -48,7 +48,7 @@ class Voxels:
         return int(self.counts.amax())
 
     def aligned(self, corner: Tensor, alignment: int) -> "Voxels":
-        """The same, but coordinates are those from the voxel of ``corner`` (3,), less a multiple of ``alignment``.
+        """The voxels with coordinates counted from the voxel of ``corner`` (3,), less a multiple of ``alignment``.
 
         A corner that a rotation moved off the border of a voxel, by the rounding of float64, counts as upon it.
         """

@@ -24,7 +24,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (DamagedError, UnreadableError, OSError, SafetensorError, BadModel) as error:
-        kind = UnreadableModel if _may_pass(error, path) else BadModel
+        kind = UnreadableModel if _is_transient(error, path) else BadModel
         raise kind(f"{path.name}: {_reason(error, path)}") from error
 
 
@@ -40,7 +40,8 @@ def _reason(error: Exception, path: Path) -> str:
     return f"this is no whole file of safetensors: {other}"
 
 
-def _may_pass(error: Exception, path: Path) -> bool:
+def _is_transient(error: Exception, path: Path) -> bool:
+    """Whether the same file may be readable in a moment."""
     if isinstance(error, BadModel):
         return isinstance(error, UnreadableModel)
     return isinstance(error, (OSError, ChangedError)) or _ends_early(path)
