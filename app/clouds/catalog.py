@@ -214,7 +214,7 @@ def keeps_source(output: str, format: str) -> bool:
 
 
 def keeps_whole(output: str, format: str) -> bool:
-    """Whether ``output`` keeps a file of ``format`` by copying its points as they are, so that no column need be decoded."""
+    """Whether ``output`` keeps a file of ``format`` by copying its points, so that no column need be decoded."""
     return keeps_source(output, format) and READERS[format].takes_keep
 
 

@@ -17,7 +17,6 @@ from app.clouds.las_file import LasFile, append_evlrs, head, parse, standard_len
 from app.clouds.las_layout import HEADER_1_4
 from app.clouds.las_records import COPC_HIERARCHY, COPC_INFO, LASZIP, VLR_HEADER, new_evlr, new_vlr
 from app.clouds.octree import Octree
-from app.clouds.records import column
 from app.errors import UnsupportedFormat
 
 PART_POINTS = 1 << 20  # gathered at a time, or a node of more
@@ -35,7 +34,7 @@ def packed(data: bytes, kept: Octree | None, warnings: list[str]) -> bytes:
     """
     source = parse(memoryview(data))
     records = laz.decode(source)
-    raw = [_field(source, records, name) for name in "XYZ"]
+    raw = [source.column(records, name) for name in "XYZ"]
     target = las_upgrade.upgraded(source, warnings)
     if max(np.abs(source.scale).max(), np.abs(source.offset).max()) > np.finfo(np.float64).max / REACH:
         raise UnsupportedFormat("The scale or offset of the file is too large for COPC: use output=laz.")
@@ -44,7 +43,7 @@ def packed(data: bytes, kept: Octree | None, warnings: list[str]) -> bytes:
     tree = kept or octree.build(raw, source.scale, source.offset)
     if not kept:
         warnings.append(REORDERED)
-    times = _field(source, records, "gps_time") if "gps_time" in source.fields else np.zeros(1)
+    times = source.column(records, "gps_time") if "gps_time" in source.fields else np.zeros(1)
     times = times[np.isfinite(times)]
     out = io.BytesIO()
     ends_s = (float(times.min()), float(times.max())) if len(times) else (0.0, 0.0)
@@ -52,15 +51,10 @@ def packed(data: bytes, kept: Octree | None, warnings: list[str]) -> bytes:
     return out.getvalue()
 
 
-def _field(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
-    dtype, start = file.fields[name]
-    return column(records, start, dtype)
-
-
 def _returns(file: LasFile, records: np.ndarray) -> np.ndarray:
     """How many points have each of the return numbers from 0 to 15."""
     bits = 0x07 if file.point_format < 6 else 0x0F
-    return np.bincount(_field(file, records, "bit_fields") & bits, minlength=16)
+    return np.bincount(file.column(records, "bit_fields") & bits, minlength=16)
 
 
 def _gathered(source: LasFile, target: LasFile, records: np.ndarray, tree: Octree) -> Iterator[list[np.ndarray]]:

@@ -11,6 +11,7 @@ from app.clouds.cloud import Cloud, Segmentation
 from app.clouds.columns import NORMAL, OWN, Wanted, bound, canonical, full_scale, is_kept
 from app.clouds.las_dimensions import Descriptors
 from app.clouds.las_file import LasFile, parse
+from app.clouds.las_layout import SCAN_ANGLE_STEP
 from app.clouds.needs import (
     ADDED_BYTES,
     BUILT_BYTES,
@@ -20,12 +21,10 @@ from app.clouds.needs import (
     Keep,
     Needs,
 )
-from app.clouds.records import column
 from app.clouds.rows import by_blocks, contiguous, empty
 from app.clouds.units import METRE, Units
 
 DEGREE_SCALE = 1e-6
-SCAN_ANGLE_DEGREES = 0.006
 
 # Byte, first bit and number of bits of fields that share one, below point format 6 and from it on.
 FIELDS = (
@@ -116,14 +115,9 @@ def write_copc(cloud: Cloud, segmentation: Segmentation, source: memoryview | No
     return copc.packed(data, kept, segmentation.meta.warnings)
 
 
-def _column(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
-    dtype, start = file.fields[name]
-    return column(records, start, dtype)
-
-
 def _xyz(file: LasFile, records: np.ndarray) -> np.ndarray:
     xyz = empty((len(records), 3), np.float64)
-    axes = [_column(file, records, name) for name in "XYZ"]
+    axes = [file.column(records, name) for name in "XYZ"]
 
     @np.errstate(over="ignore", invalid="ignore")
     def scale(block: slice) -> None:
@@ -139,7 +133,7 @@ def _rgb(file: LasFile, records: np.ndarray, warnings: list[str]) -> np.ndarray 
     """Colors as 8 bits; the greatest value of all points tells whether 8, 10, 12 or 16 bits were used."""
     if "red" not in file.fields or len(records) == 0:
         return None
-    channels = [_column(file, records, name) for name in ("red", "green", "blue")]
+    channels = [file.column(records, name) for name in ("red", "green", "blue")]
     rgb, greatest, num_fine = _upper_bits(channels, 8)
     if greatest == 0:
         warnings.append("The point format has color, but all of it is zero: treated as absent.")
@@ -178,7 +172,7 @@ def _upper_bits(channels: list[np.ndarray], shift: int) -> tuple[np.ndarray, int
 
 def _intensity(file: LasFile, records: np.ndarray) -> tuple[np.ndarray | None, float | None]:
     """Intensity as it stands and the least full scale (8, 12 or 16 bits) that holds it; None if all is zero."""
-    values = contiguous(_column(file, records, "intensity"), np.uint16)
+    values = contiguous(file.column(records, "intensity"), np.uint16)
     return (values.astype(np.float32), full_scale(values)) if values.any() else (None, None)
 
 
@@ -186,8 +180,7 @@ def _standard_columns(file: LasFile, records: np.ndarray) -> dict[str, Callable[
     """What gives each of the fields that every point format has, flags only if one of them is set."""
     fields = FIELDS[file.point_format >= 6]
     raw = {
-        where: contiguous(_column(file, records, where), np.uint8)
-        for where in {where for where, _, _ in fields.values()}
+        where: contiguous(file.column(records, where), np.uint8) for where in {where for where, _, _ in fields.values()}
     }
     is_set = {name: int(np.bitwise_or.reduce(values, initial=0)) for name, values in raw.items()}
     columns: dict[str, Callable[[], np.ndarray]] = {}
@@ -209,12 +202,12 @@ def _bits(values: np.ndarray, first: int, num_bits: int) -> np.ndarray:
 def _scan_angle(file: LasFile, records: np.ndarray) -> np.ndarray:
     """In degrees, float32 (N,)."""
     if file.point_format < 6:
-        return contiguous(_column(file, records, "scan_angle_rank"), np.float32)
-    return contiguous(_column(file, records, "scan_angle"), np.float32) * np.float32(SCAN_ANGLE_DEGREES)
+        return contiguous(file.column(records, "scan_angle_rank"), np.float32)
+    return contiguous(file.column(records, "scan_angle"), np.float32) * np.float32(SCAN_ANGLE_STEP)
 
 
 def _copied(file: LasFile, records: np.ndarray, name: str) -> np.ndarray:
-    values = _column(file, records, name)
+    values = file.column(records, name)
     return contiguous(values, values.dtype)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from app.clouds.las_layout import COMPRESSED, MIN_HEADER, STANDARD_HEADERS, LasLayout, frame_points
 from app.clouds.las_records import EVLR_HEADER, VLR_HEADER, Record, record_at, walk, walk_signed
+from app.clouds.records import column
 from app.errors import BadCloud
 
 SIGNATURE = b"LASF"
@@ -62,6 +63,11 @@ class LasFile:
         """Type and byte offset of every standard field of the point format, under laspy's names."""
         dtype = laspy.PointFormat(self.point_format).dtype()
         return {name: (dtype[name], dtype.fields[name][1]) for name in dtype.names}
+
+    def column(self, records: np.ndarray, name: str) -> np.ndarray:
+        """The view (N,) of a standard field of ``records`` uint8 (N, record_length), by laspy's name."""
+        dtype, start = self.fields[name]
+        return column(records, start, dtype)
 
     def find(self, key: tuple[str, int]) -> Record | None:
         """The first VLR or EVLR with that user and record id."""

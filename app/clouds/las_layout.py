@@ -12,6 +12,7 @@ HEADER_1_4 = 375
 STANDARD_HEADERS = {0: 227, 1: 227, 2: 227, 3: 235, 4: HEADER_1_4, 5: HEADER_1_4}  # least bytes, by minor version
 LAYERED_FORMAT = 6  # and above: compressed in layers, whose chunks count their points
 COMPRESSED = 0x80
+SCAN_ANGLE_STEP = 0.006  # degrees, of point formats 6 and above
 VARIABLE = 0xFFFFFFFF  # chunks of LAZ that have sizes of their own
 
 

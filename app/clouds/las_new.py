@@ -11,6 +11,7 @@ from app.clouds.checks import MAX_COORDINATE
 from app.clouds.cloud import Cloud
 from app.clouds.columns import key
 from app.clouds.las_dimensions import Column
+from app.clouds.las_layout import SCAN_ANGLE_STEP
 from app.clouds.records import common_dtype, fits
 
 SCALES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -20,7 +21,6 @@ LEAST_SCALE = 1e-9
 STEPS = 1e6  # that the extent of a small object has at least
 MAX_RAW = 2**31 - 1
 FULL = 65535
-ANGLE_STEP = 0.006  # degrees
 ORIGINAL = "original_"
 
 # The greatest value of a field that is a whole number from 0, under the name that a column has in a Cloud.
@@ -120,9 +120,9 @@ def _fill_field(las: laspy.LasData, name: str, values: np.ndarray) -> int:
             return int(np.count_nonzero(seconds.astype(values.dtype) != values)) if values.dtype.kind != "f" else 0
     known = np.nan_to_num(values.astype(np.float64), nan=0.0)
     if name == "scan_angle":
-        raw = np.clip(np.rint(known / ANGLE_STEP), -30000, 30000)
+        raw = np.clip(np.rint(known / SCAN_ANGLE_STEP), -30000, 30000)
         las.scan_angle = raw.astype(np.int16)
-        return int(np.count_nonzero(~(np.abs(raw * ANGLE_STEP - values) <= ANGLE_STEP)))
+        return int(np.count_nonzero(~(np.abs(raw * SCAN_ANGLE_STEP - values) <= SCAN_ANGLE_STEP)))
     raw = np.clip(np.rint(known), 0, GREATEST[name])
     if name == "classification":  # a code that is near another is no nearer to its meaning
         raw[raw != known] = 0

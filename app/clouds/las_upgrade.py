@@ -5,19 +5,18 @@ Fields are placed as the ASPRS LAS specification 1.4 R15 has them, tables 3 and 
 
 import struct
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from app.clouds import las_crs
 from app.clouds.crs import system_of
 from app.clouds.las_file import LasFile, standard_length
-from app.clouds.las_layout import HEADER_1_4
+from app.clouds.las_layout import HEADER_1_4, SCAN_ANGLE_STEP
 from app.clouds.las_records import new_vlr
-from app.clouds.records import column
 from app.errors import UnsupportedFormat
 
 FORMATS = {0: 6, 1: 6, 2: 7, 3: 7, 6: 6, 7: 7, 8: 8}
-ANGLE_STEP = 0.006  # degrees
 NUM_RETURNS = 15
 LEGACY = slice(107, 131)  # of the header: numbers of points in 32 bits, which are 0 for these formats
 RETURN_COUNTS = 255
@@ -38,7 +37,7 @@ def upgraded(file: LasFile, warnings: list[str]) -> LasFile:
         lacking = "" if "gps_time" in file.fields else "; GPS time, which it does not have, is 0"
         warnings.append(
             f"Points of format {file.point_format} became {target}, as COPC needs: scan angles are in steps of "
-            f"{ANGLE_STEP}°{lacking}."
+            f"{SCAN_ANGLE_STEP}°{lacking}."
         )
     if file.minor != 4:
         warnings.append(f"The file is LAS 1.4 now instead of 1.{file.minor}, as COPC needs.")
@@ -74,14 +73,7 @@ def points(file: LasFile, target: LasFile, records: np.ndarray) -> np.ndarray:
     old_end, new_end = standard_length(file.point_format), standard_length(target.point_format)
     found[:, new_end:] = records[:, old_end:]
 
-    def old(name: str) -> np.ndarray:
-        dtype, start = file.fields[name]
-        return column(records, start, dtype)
-
-    def new(name: str) -> np.ndarray:
-        dtype, start = target.fields[name]
-        return column(found, start, dtype)
-
+    old, new = partial(file.column, records), partial(target.column, found)
     same = ("X", "Y", "Z", "intensity", "user_data", "point_source_id", "gps_time", "red", "green", "blue")
     for name in same:
         if name in file.fields:
@@ -90,7 +82,7 @@ def points(file: LasFile, target: LasFile, records: np.ndarray) -> np.ndarray:
     new("bit_fields")[:] = (bits & 0x07) | ((bits >> 3 & 0x07) << 4)
     new("classification_flags")[:] = (classes >> 5) | (bits & 0xC0)
     new("classification")[:] = classes & 0x1F
-    new("scan_angle")[:] = np.rint(old("scan_angle_rank") / ANGLE_STEP)
+    new("scan_angle")[:] = np.rint(old("scan_angle_rank") / SCAN_ANGLE_STEP)
     return found
 
 

@@ -174,16 +174,16 @@ def _asprs_codes(segmentation: Segmentation, largest: int = MAX_CODE) -> np.ndar
 def _codes(file: LasFile, records: np.ndarray) -> np.ndarray:
     """The classification that ``records`` hold, uint8 (N,)."""
     if file.point_format < 6:
-        return column(records, file.fields["raw_classification"][1], "u1") & ~np.uint8(FLAG_BITS)
-    return column(records, file.fields["classification"][1], "u1")
+        return file.column(records, "raw_classification") & ~np.uint8(FLAG_BITS)
+    return file.column(records, "classification")
 
 
 def _classify(file: LasFile, records: np.ndarray, classes: np.ndarray) -> None:
     if file.point_format < 6:
-        packed = column(records, file.fields["raw_classification"][1], "u1")
+        packed = file.column(records, "raw_classification")
         packed[:] = (packed & FLAG_BITS) | classes
     else:
-        column(records, file.fields["classification"][1], "u1")[:] = classes
+        file.column(records, "classification")[:] = classes
 
 
 def _assemble(
@@ -215,7 +215,7 @@ def _assemble(
 def _check_waveforms(file: LasFile, records: np.ndarray) -> None:
     """lazrs 0.8 mixes up the waveform fields of formats 9 and 10 when scanner channels alternate."""
     if file.point_format >= 9 and len(records):
-        channels = column(records, file.fields["classification_flags"][1], "u1") & CHANNEL_BITS
+        channels = file.column(records, "classification_flags") & CHANNEL_BITS
         if (channels != channels[0]).any():
             raise UnsupportedFormat(
                 "Points with waveforms of several scanner channels cannot be compressed without damage: use output=las."
@@ -224,7 +224,7 @@ def _check_waveforms(file: LasFile, records: np.ndarray) -> None:
 
 def _mark_lost(lost: np.ndarray, file: LasFile, records: np.ndarray, warnings: list[str]) -> None:
     if lost.any():
-        column(records, file.fields["classification"][1], "u1")[lost] = LOW_NOISE
+        file.column(records, "classification")[lost] = LOW_NOISE
         warnings.append(
             f"Points with NaN or infinite coordinates: {np.count_nonzero(lost):,}, or with some beyond "
             f"{MAX_COORDINATE:g}; LAS cannot hold those: they are at the file's offset with classification 7 (noise)."

@@ -5,9 +5,9 @@ import numpy as np
 from app.clouds import asprs, occurrences
 from app.clouds.catalog import WRITERS
 from app.clouds.cloud import Cloud, Segmentation, SegmentationMeta
+from app.clouds.reference import COLUMNS
 
 MAX_LISTED = 8
-COLUMNS = ("classification", "segment", "label")
 UNLABELLED = {asprs.NEVER_CLASSIFIED, asprs.UNCLASSIFIED}
 OVERWRITTEN, REPLACED = "were overwritten", "got another"
 

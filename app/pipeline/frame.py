@@ -16,7 +16,7 @@ from torch import Tensor
 from app.clouds.cloud import Cloud
 
 from . import unit_conversion
-from .procedure import InferenceProcedure
+from .procedure import DEFAULT_GRID_SIZE, InferenceProcedure
 from .run_context import RunContext
 from .tiling import ALIGNMENT
 from .upload import upload
@@ -55,7 +55,7 @@ def _near(frame: list[list[float]], points: UsablePoints, period: float) -> tupl
 
 def _period(procedure: InferenceProcedure, least: float) -> float:
     """A distance of at least ``least`` after which all grids of the procedure repeat, and those half as fine."""
-    edges = [2 * ALIGNMENT * _exactly(edge) for edge in np.ravel(procedure.voxelize.get("grid_size", 0.05)).tolist()]
+    edges = [2 * ALIGNMENT * _exactly(edge) for edge in np.ravel(procedure.grid_size).tolist()]
     edges += [2 * edge for transform in procedure.transform for edge in _edges(transform)]
     common = lcm(*(edge.denominator for edge in edges))
     once = Fraction(lcm(*(int(edge * common) for edge in edges)), common)
@@ -65,7 +65,7 @@ def _period(procedure: InferenceProcedure, least: float) -> float:
 def _edges(transform: dict[str, Any]) -> list[Fraction]:
     edges = [value for key, value in transform.items() if key.endswith("cell_m")]
     if transform["type"] == "GridSample":
-        edges.append(transform.get("grid_size", 0.05))
+        edges.append(transform.get("grid_size", DEFAULT_GRID_SIZE))
     return [_exactly(edge) for each in edges for edge in np.ravel(each).tolist()]
 
 

@@ -6,11 +6,8 @@ of the nearest pick. The distance is from the point's position when the procedur
 
 from dataclasses import replace
 
-import torch
-from pointops import knn_query
-from torch import Tensor
-
 from . import prepare
+from .neighbours import nearest
 from .prepare import NetworkInput, TransformedCloud
 from .procedure import InferenceProcedure
 from .run_context import RunContext
@@ -25,15 +22,8 @@ def prepare_picks(transformed: TransformedCloud, procedure: InferenceProcedure, 
         picked = voxels.random_points(transformed.rng)
         picks = prepare.network_input(sample, voxels, picked, transformed.projection, procedure)
         is_copied = ORIGIN in sample
-        nearest = _nearest(
+        rows = nearest(
             picks.coord if is_copied else sample["coord"].index_select(0, picks.points).float(),
             sample[ORIGIN if is_copied else "coord"].float(),
         )
-        return replace(picks, projection=transformed.projection.onto(nearest))
-
-
-def _nearest(places: Tensor, coord: Tensor) -> Tensor:
-    """int64 (P,), the row of ``places`` (V, 3) nearest to each of ``coord`` (P, 3), float32."""
-    ends = (torch.full((1,), len(each), device=each.device) for each in (places, coord))
-    rows, _ = knn_query(1, places, next(ends), coord, next(ends))
-    return rows.flatten().long()
+        return replace(picks, projection=transformed.projection.onto(rows))

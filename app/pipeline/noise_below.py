@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from pointops import knn_query
 from torch import Tensor
 
 from .cells import Cells
+from .neighbours import nearest
 from .raster import eroded
 from .sample import Sample, box, take
 from .support import support, support_reach_m
@@ -38,7 +38,8 @@ def drop_noise_below(
     is_kept = ~is_noise
     inverse = is_kept.cumsum(0) - 1
     lowest = _lowest(cells, coord[:, 2].masked_fill(is_noise, torch.inf))
-    inverse[dropped] = inverse.index_select(0, lowest).index_select(0, _nearest(sample["coord"], lowest, dropped))
+    places, queries = (sample["coord"].float().index_select(0, rows) for rows in (lowest, dropped))
+    inverse[dropped] = inverse.index_select(0, lowest).index_select(0, nearest(places, queries))
     return take(sample, is_kept.nonzero().flatten()) | {"inverse": inverse, "noise": is_noise}
 
 
@@ -56,11 +57,3 @@ def _lowest(cells: Cells, z: Tensor) -> Tensor:
     first = rows.new_full((cells.shape[0] * cells.shape[1],), len(z))
     first.scatter_reduce_(0, cells.places.index_select(0, rows), rows, "amin")
     return first[first < len(z)]
-
-
-def _nearest(coord: Tensor, lowest: Tensor, dropped: Tensor) -> Tensor:
-    """int64 (D,), the place in ``lowest`` (L,) of the point nearest to each of ``dropped`` (D,), rows of ``coord``."""
-    places, queries = (coord.float().index_select(0, rows) for rows in (lowest, dropped))
-    ends = (torch.full((1,), len(each), device=each.device) for each in (places, queries))
-    rows, _ = knn_query(1, places, next(ends), queries, next(ends))
-    return rows.flatten().long()

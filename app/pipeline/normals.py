@@ -5,9 +5,9 @@ from pointops import knn_query, neighbour_moments
 from torch import Tensor
 
 from .least_variance import least_variance
+from .neighbours import chunks
 
 NEIGHBOURS = 16
-CHUNK_POINTS = {"cpu": 30_000, "cuda": 250_000}  # what caches hold and one thread does soonest; 0.1 GiB
 ROOM_EXTENT = 50.0
 UP = (0, 0, 1)
 
@@ -24,9 +24,7 @@ def estimate_normals(coord: Tensor) -> Tensor:
     rows, _ = knn_query(neighbours, coord, torch.full((1,), len(coord), device=coord.device))
     axes = coord.T.contiguous()
     normals = torch.empty_like(coord)
-    step = CHUNK_POINTS[coord.device.type]
-    for start in range(0, len(coord), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(coord):
         moments = neighbour_moments(rows[chunk], neighbours, coord, coord[chunk])
         normals[chunk] = least_variance(*moments[3:9])
     low, high = axes.amin(1), axes.amax(1)

@@ -122,7 +122,7 @@ class Pipeline:
         return out
 
     def with_noise(self, predictions: Predictions, projection: Projection) -> tuple[Predictions, Projection]:
-        """``predictions`` with a row more for noise, and the projection of what is made from classes, which leads there.
+        """``predictions`` with one more row, for noise, and the projection of what is made from classes, with it.
 
         Both are unchanged if the model has no such class, or no point is noise.
         """

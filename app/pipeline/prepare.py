@@ -65,7 +65,7 @@ def apply_transforms(
     ``thin``. Raises BadCloud and BadRequest.
     """
     with run.stage("features"):
-        smallest = float(np.min(procedure.voxelize.get("grid_size", 0.05)))
+        smallest = float(np.min(procedure.grid_size))
         xyz = unit_conversion.in_unit(upload(cloud.xyz, device), cloud.units, procedure.unit, run)
         points = usable_points(xyz, smallest, run.warnings, procedure.unit)
         if not len(points):
@@ -100,9 +100,7 @@ def _left_out(num_points: int, procedure: InferenceProcedure) -> str:
 
 def grid(sample: Sample, procedure: InferenceProcedure) -> Voxels:
     """The voxels of the procedure's ``voxelize``, halved as those of the frame if the sample has one."""
-    voxels = voxelize(
-        sample["coord"], procedure.voxelize.get("grid_size", 0.05), procedure.voxelize.get("hash_type", "fnv")
-    )
+    voxels = voxelize(sample["coord"], procedure.grid_size, procedure.voxelize.get("hash_type", "fnv"))
     return voxels.aligned(box(sample)[0], ALIGNMENT) if "frame" in sample else voxels
 
 

@@ -1,5 +1,6 @@
 """The inference procedure of a model: transforms, voxels, views and classes, apart from files and folders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from app.clouds.cloud import ClassInfo
 from app.clouds.units import METRE, Unit
 
 Transform = dict[str, Any]
+DEFAULT_GRID_SIZE = 0.05  # of GridSample
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class InferenceProcedure:
     remarks: list[str] = field(default_factory=list)
     unit: Unit = METRE
     vegetation_heights_m: tuple[float, ...] = ()
+
+    @property
+    def grid_size(self) -> float | Sequence[float]:
+        """The edge of a voxel in ``unit``, or one an axis."""
+        size: float | Sequence[float] = self.voxelize.get("grid_size", DEFAULT_GRID_SIZE)
+        return size
 
     @property
     def noise_column(self) -> int | None:

@@ -21,5 +21,5 @@ def halo_m(procedure: InferenceProcedure) -> float:
             look = behind + kind.reach(**{key: value for key, value in transform.items() if key != "type"})
             looks.append(look)
             behind = look if kind.is_read else behind
-    edge = float(np.max(procedure.voxelize.get("grid_size", 0.05)))
+    edge = float(np.max(procedure.grid_size))
     return (HALO_VOXELS * edge + max(looks)) * procedure.unit.metres

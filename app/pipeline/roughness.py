@@ -6,10 +6,10 @@ import torch
 from pointops import knn_query, neighbour_moments
 from torch import Tensor
 
+from .neighbours import chunks
 from .out_of_memory import is_out_of_memory
 from .sample import Sample
 
-CHUNK_POINTS = {"cpu": 30_000, "cuda": 250_000}  # what caches hold and one thread does soonest; 0.1 GiB
 SCALE_M = 0.3
 LEAST_SPREAD_M = 0.02  # along the ground; keeps the plane of points that stand in a line or a spot level
 
@@ -42,9 +42,7 @@ def roughness_of(coord: Tensor, neighbours: Sequence[int], ends: Tensor | None =
         return values
     most = min(max(neighbours), len(coord))
     rows, _ = knn_query(most, coord, torch.full((1,), len(coord), device=coord.device) if ends is None else ends)
-    step = CHUNK_POINTS[coord.device.type]
-    for start in range(0, len(coord), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(coord):
         for place, number in enumerate(neighbours):
             moments = neighbour_moments(rows[chunk], min(number, most), coord, coord[chunk])
             values[chunk, 4 * place : 4 * place + 4] = _of_moments(*moments)

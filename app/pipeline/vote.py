@@ -30,7 +30,7 @@ fill a voxel evenly, however many are taken (Roberts 2018, The unreasonable effe
 def views_of(procedure: InferenceProcedure) -> list[list[Transform]]:
     """The transforms of each of the ``VIEWS`` views."""
     stated = procedure.aug_transform or [[]]
-    edges = np.broadcast_to(np.asarray(procedure.voxelize.get("grid_size", 0.05), np.float64), 3)
+    edges = np.broadcast_to(np.asarray(procedure.grid_size, np.float64), 3)
     found = []
     for number in range(VIEWS):
         by = (number * np.array(STEPS) % 1 * edges).tolist()

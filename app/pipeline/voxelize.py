@@ -1,6 +1,6 @@
 """Voxels of points, with the keys, the order and the counts of Pointcept's ``GridSample``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.errors import BadCloud, BadModel
 
+from .procedure import DEFAULT_GRID_SIZE
 from .sample import Sample, take
 from .upload import upload
 
@@ -79,7 +80,7 @@ class Voxels:
             yield self.fragment(i)
 
 
-def voxelize(coord: Tensor, grid_size: float | tuple[float, float, float], hash_type: str = "fnv") -> Voxels:
+def voxelize(coord: Tensor, grid_size: float | Sequence[float], hash_type: str = "fnv") -> Voxels:
     """Voxels of ``grid_size`` (one edge, or one an axis) of float ``coord`` (N, 3), N > 0; divided in float64.
 
     Raises BadModel for an unknown ``hash_type`` or a grid size that is not positive, BadCloud for coordinates without
@@ -103,7 +104,7 @@ def voxelize(coord: Tensor, grid_size: float | tuple[float, float, float], hash_
 def grid_sample(
     sample: Sample,
     *,
-    grid_size: float | tuple[float, float, float] = 0.05,
+    grid_size: float | Sequence[float] = DEFAULT_GRID_SIZE,
     hash_type: str = "fnv",
     mode: str = "train",
     keys: tuple[str, ...] | None = None,

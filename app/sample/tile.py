@@ -8,6 +8,7 @@ import numpy as np
 from laspy.vlrs.known import WktCoordinateSystemVlr
 
 from app.clouds.cloud import ClassInfo, Cloud, Segmentation, SegmentationMeta
+from app.clouds.las_layout import SCAN_ANGLE_STEP
 from app.errors import BadRequest
 
 from .land import KINDS, Land
@@ -103,7 +104,7 @@ def las_bytes(tile: Cloud, compress: bool = True) -> bytes:
     las.xyz = tile.xyz
     las.intensity = tile.intensity
     for name, column in tile.extra.items():
-        las[name] = np.round(column / 0.006) if name == "scan_angle" else column
+        las[name] = np.round(column / SCAN_ANGLE_STEP) if name == "scan_angle" else column
     buffer = io.BytesIO()
     las.write(buffer, do_compress=compress)
     return buffer.getvalue()

@@ -12,7 +12,8 @@ pytest.importorskip("pydantic", reason="needs the wheels of make gpu-wheels")
 from app.options import Options
 from app.pipeline import roughness as module
 from app.pipeline.batch import SegmentationRequest, segment_batch
-from app.pipeline.roughness import CHUNK_POINTS, roughness
+from app.pipeline.neighbours import CHUNK_POINTS
+from app.pipeline.roughness import roughness
 from app.pipeline.run_context import never_cancelled
 from app.zoo.loading import load_model
 from tests.gpu.cloud_samples import hills

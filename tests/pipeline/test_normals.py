@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from app.pipeline import normals as module
 from app.pipeline.least_variance import least_variance
+from app.pipeline.neighbours import CHUNK_POINTS
 from app.pipeline.normals import estimate_normals
 from tests.pipeline.pipeline_samples import make_terrain
 
@@ -41,7 +41,7 @@ def test_normals_are_those_of_a_solver(coord, monkeypatch):
     sure = gap > 1e-3
     assert sure.mean() > 0.98
     assert np.abs(np.cross(found, expected))[sure].max() < 1e-6
-    monkeypatch.setitem(module.CHUNK_POINTS, "cpu", 700)
+    monkeypatch.setitem(CHUNK_POINTS, "cpu", 700)
     np.testing.assert_array_equal(normals_of(coord), found)
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from app.pipeline.roughness import CHUNK_POINTS, LEAST_SPREAD_M, SCALE_M, roughness, roughness_of
+from app.pipeline.neighbours import CHUNK_POINTS
+from app.pipeline.roughness import LEAST_SPREAD_M, SCALE_M, roughness, roughness_of
 from tests.pipeline.pipeline_samples import make_terrain
 
 
