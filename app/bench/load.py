@@ -88,7 +88,7 @@ class Load:
         due_s = time.monotonic()
         with self._client, _threads(num_clients, limit) as pool:
             while limit.sleep(due_s - time.monotonic()) and limit.take():
-                pool.submit(self._shoot, self._choose(chance), due_s)
+                pool.submit(self._send, self._choose(chance), due_s)
                 due_s += chance.expovariate(rate)
 
     def _client_loop(self, chance: random.Random, limit: LoadLimit) -> None:
