@@ -56,7 +56,7 @@ class LoadLimit:
         return not self._over.wait(min(seconds, max(0.0, self._end_s - time.monotonic())))
 
     def stop(self) -> None:
-        """No request more."""
+        """End the load: no request is sent any more."""
         self._over.set()
 
 

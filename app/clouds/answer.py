@@ -153,6 +153,6 @@ def _described(unit: Unit) -> AxisUnit:
 
 
 def writing_needs(cloud: Cloud, segmentation: Segmentation, source: memoryview | None) -> tuple[int, int]:
-    """By the number of values."""
+    """Bytes of work and of the answer, by the number of values."""
     size = len(cloud) * 12 + segmentation.num_bytes // 4 * FLOAT_BYTES
     return 2 * size + len(cloud) * SORTED_BYTES, size

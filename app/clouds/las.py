@@ -200,7 +200,7 @@ def _bits(values: np.ndarray, first: int, num_bits: int) -> np.ndarray:
 
 
 def _scan_angle(file: LasFile, records: np.ndarray) -> np.ndarray:
-    """In degrees, float32 (N,)."""
+    """Scan angles in degrees, float32 (N,)."""
     if file.point_format < 6:
         return contiguous(file.column(records, "scan_angle_rank"), np.float32)
     return contiguous(file.column(records, "scan_angle"), np.float32) * np.float32(SCAN_ANGLE_STEP)

@@ -130,7 +130,7 @@ def _field_columns(array: np.ndarray, left_out: Collection[str]) -> list[Column]
 
 
 def reading_needs(data: memoryview, wanted: Wanted | None, keep: Keep) -> Needs:
-    """By the header."""
+    """The memory that reading takes, by the header."""
     header = read_header(data[:MAX_HEADER_BYTES], "The NPY file")
     num_points = min(header.shape[0], len(data))
     row_bytes = min(header.num_bytes, len(data)) // max(1, num_points)

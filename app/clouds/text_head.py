@@ -48,7 +48,7 @@ class Head:
 
     @property
     def fields(self) -> list[str]:
-        """Those of the first row."""
+        """The values of the first row, as text."""
         row = SEPARATORS.sub(" ", self.first_row) if self.is_mixed else self.first_row
         return split_fields(row, self.delimiter)
 

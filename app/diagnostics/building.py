@@ -75,7 +75,7 @@ def _architectures(build: Entry, capabilities: list[str]) -> str:
 
 
 def _code(entry: str) -> list[str]:
-    """sm_90 and compute_90 of 9.0+PTX."""
+    """The kinds of code that an entry of TORCH_CUDA_ARCH_LIST asks for: sm_90 and compute_90 for 9.0+PTX."""
     number = entry.removesuffix("+PTX").replace(".", "")
     return [f"sm_{number}", *([f"compute_{number}"] if entry.endswith("+PTX") else [])]
 

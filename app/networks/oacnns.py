@@ -42,7 +42,7 @@ class OACNNsPlan:
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
-    """With the constants of OACNNs."""
+    """A batch norm with the constants of OACNNs."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -62,7 +62,7 @@ class Convolutions(nn.ModuleList):
         return x
 
     def folded(self) -> "FoldedConvolutions":
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedConvolutions(self)
 
 

@@ -113,7 +113,7 @@ class Down(nn.Module):
         return concatenate_chunks(CHUNK_POINTS, pool, level.down.index, level.down.relative)
 
     def rows(self, x: Tensor) -> Tensor:
-        """Every row by itself."""
+        """Linear layer, norm and ReLU of each row."""
         return torch.relu(self.bn(self.linear(x)))
 
 
@@ -146,7 +146,7 @@ class PointStage(nn.ModuleList):
     """What leads to a level, and its blocks."""
 
     def forward(self, x: Tensor, level: PointLevel) -> Tensor:
-        """The blocks alone."""
+        """The blocks; the step that leads to the level is called apart from them."""
         for block in self[1:]:
             x = block(x, level)
         return x
@@ -180,7 +180,7 @@ class PointTransformerV1(Network):
 
     @classmethod
     def arguments_from_weights(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The widths of the levels."""
+        """``planes``, the widths of the levels, as the weights have them."""
         planes = output_widths(weights, *(f"enc{level}.0.linear.weight" for level in range(1, len(cls.blocks) + 1)))
         return {"planes": planes} if planes else {}
 

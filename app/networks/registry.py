@@ -35,7 +35,7 @@ class NetworkType(NamedTuple):
     roles: tuple[str, ...] = (BACKBONE,)
 
     def load(self) -> type["Network"]:
-        """The class."""
+        """The class, imported now."""
         return getattr(import_module(f"app.networks.{self.module}"), self.name)
 
 

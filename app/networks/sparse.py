@@ -39,7 +39,7 @@ class FinalConv(SparseConv):
         super().__init__(in_channels, num_classes, 1, bias=True)
 
     def folded(self) -> PackedLinear:
-        """For inference."""
+        """The equivalent that inference runs."""
         num_classes, in_channels = self.weight.shape[0], self.weight.shape[-1]
         linear = nn.Linear(in_channels, num_classes, device=self.weight.device, dtype=self.weight.dtype)
         linear.weight = nn.Parameter(self.weight.detach().reshape(in_channels, num_classes).T)

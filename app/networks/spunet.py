@@ -45,7 +45,7 @@ def plan_levels(batch: VoxelBatch, num_stages: int) -> SpUNetPlan:
 
 
 def batch_norm(channels: int) -> nn.BatchNorm1d:
-    """With the constants of SpUNet."""
+    """A batch norm with the constants of SpUNet."""
     return nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01)
 
 
@@ -96,7 +96,7 @@ class ConvolutionStep(nn.ModuleList):
         return relu(norm(conv(x, kernel_map)))
 
     def folded(self) -> FoldedConv:
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedConv(self, "relu")
 
 
@@ -113,7 +113,7 @@ class ResidualStage(nn.ModuleDict):
         return x
 
     def folded(self) -> "FoldedStage":
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedStage(self)
 
 

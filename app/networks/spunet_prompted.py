@@ -182,7 +182,7 @@ class PromptedSpUNet(Network):
         return plain.eval()
 
     def folded(self) -> "FoldedPromptedSpUNet":
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedPromptedSpUNet(self)
 
 

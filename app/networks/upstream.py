@@ -90,7 +90,7 @@ class Upstream(Network):
         return self
 
     def folded(self) -> "Upstream":
-        """As it is."""
+        """This network: Pointcept runs it as it is."""
         return self
 
 

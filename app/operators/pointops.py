@@ -19,7 +19,7 @@ def _points(generator: Generator, number: int) -> Tensor:
 
 
 def _cloud(generator: Generator, number: int) -> Arguments:
-    """Two clouds of points."""
+    """Points of two clouds, and where each ends."""
     return {"xyz": _points(generator, number), "offset": torch.tensor([number // 3, number])}
 
 

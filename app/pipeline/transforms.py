@@ -43,7 +43,8 @@ def normalize_coord(sample: Sample) -> Sample:
     mean = coord.cpu().numpy().mean(0)  # upstream's sum of float32 one by one, whose rounding moves voxels
     middle = torch.from_numpy(mean).to(coord.device)
     sample = moved(sample, lambda coord: coord - middle)
-    farthest = _squared_lengths(sample["coord"]).sqrt().amax()
+    distance2 = _squared_lengths(sample["coord"]).amax().cpu().numpy()
+    farthest = torch.from_numpy(np.asarray(np.sqrt(distance2))).to(coord.device)  # torch's root is not exact everywhere
     return moved(sample, lambda coord: coord / farthest)
 
 

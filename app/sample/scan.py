@@ -186,7 +186,7 @@ def _walls(rng: np.random.Generator, pulses: Pulses, land: Land, density: float)
 
 
 def _noise(rng: np.random.Generator, pulses: Pulses, land: Land, share: float = 0.0003) -> Returns:
-    """Birds above, multipath below."""
+    """Returns of noise: birds above, multipath below."""
     rows = rng.choice(len(pulses.xy), round(share * len(pulses.xy)), replace=False)
     high = rng.random(len(rows)) < 0.6
     offset_m = np.where(high, rng.uniform(25, 90, len(rows)), rng.uniform(-9, -1.5, len(rows)))

@@ -32,7 +32,7 @@ class MLP(nn.Module):
         return self.fc2(self.act(self.fc1(x)), residual=residual)
 
     def folded(self) -> "FoldedMLP":
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedMLP(self)
 
 
@@ -73,7 +73,7 @@ class Positional(Prompted):
         return Prompted(linear, norm)(conv(x, level.kernel_map), prompt)
 
     def folded(self) -> "FoldedPositional":
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedPositional(self)
 
 
@@ -159,7 +159,7 @@ class SerializedBlock(nn.Module):
         return x, x
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         norms = (self.cpe[2], self.norm1[0], self.norm2[0])
         plain = self.pre_norm and self.ls1 is None and all(isinstance(norm, nn.LayerNorm) for norm in norms)
         return FoldedBlock(self) if plain else with_folded_parts(self)
@@ -221,5 +221,5 @@ class FoldedBlock(nn.Module):
 
 
 def _beside(x: Tensor, branch: Callable[..., Tensor], scale: nn.Module | None) -> Tensor:
-    """x + scale(branch)."""
+    """``x`` plus ``branch``, scaled if the network scales branches."""
     return branch(residual=x) if scale is None else x + scale(branch())

@@ -60,7 +60,7 @@ class SerializedStage(nn.ModuleDict):
         self.weights: AttentionBlocks | None = None  # of these, made when they are first asked for
 
     def blocks(self) -> list[Any]:
-        """Without the step."""
+        """The blocks of the level, without the step that leads there."""
         return [module for name, module in self.items() if name.startswith("block")]
 
     def forward(
@@ -76,7 +76,7 @@ class SerializedStage(nn.ModuleDict):
         return x
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         twin = with_folded_parts(self)
         blocks: list[Any] = [block for name, block in twin._modules.items() if name.startswith("block")]
         if all(isinstance(block, FoldedBlock) and block.is_plain for block in blocks):

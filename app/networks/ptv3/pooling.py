@@ -28,7 +28,7 @@ class Stem(nn.Sequential):
         return Prompted(self.norm, self.act)(self.conv(x, kernel_map), prompt)
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedStem(self) if isinstance(self.norm, nn.BatchNorm1d) else self
 
 
@@ -80,7 +80,7 @@ class Pooling(nn.Module):
         return self.act(self.norm(segment_reduce(self.proj(x), step.starts, "max"), prompt))
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         return FoldedPooling(self) if isinstance(self.norm[0], nn.BatchNorm1d) else with_folded_parts(self)
 
 
@@ -112,7 +112,7 @@ class Branch(Prompted):
         super().__init__(nn.Linear(in_channels, channels), norm(channels), nn.GELU())
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         linear: Any
         linear, norm, act = self
         if not isinstance(norm, nn.BatchNorm1d):
@@ -134,7 +134,7 @@ class Unpooling(nn.Module):
         return skip + self.proj(x, prompt).index_select(0, step.parent), skip
 
     def folded(self) -> nn.Module:
-        """For inference."""
+        """The equivalent that inference runs."""
         proj, proj_skip = fold(self.proj), fold(self.proj_skip)
         packed = all(isinstance(part, Prompted) and len(part) == 1 for part in (proj, proj_skip))
         return FoldedUnpooling(proj, proj_skip) if packed else with_folded_parts(self)
