@@ -35,6 +35,7 @@ class Connection:
         was_asked: whether the application has been asked already, and waits for the body.
         has_ended: whether the client sends nothing more.
         num_discarded: bytes that came after the last answer.
+        since_s, deadline_s: when it began to wait as it does now, and how long it may, of ``time.monotonic``.
     """
 
     def __init__(self, sock: socket.socket, address: object, server: object):
@@ -45,7 +46,7 @@ class Connection:
         self.data = bytearray()
         self.has_ended = False
         self.num_discarded = 0
-        self.deadline_s = 0.0
+        self.since_s = self.deadline_s = 0.0
         self.was_asked = False
         self.put_back(b"")
 
@@ -154,7 +155,8 @@ class Waiting:
 
     def add(self, connection: Connection) -> None:
         """Let ``connection`` wait from now on."""
-        connection.deadline_s = time.monotonic() + self.patience_s
+        connection.since_s = time.monotonic()
+        connection.deadline_s = connection.since_s + self.patience_s
         self._connections[connection] = None
 
     def remove(self, connection: Connection) -> None:

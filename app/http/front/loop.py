@@ -21,6 +21,7 @@ from app.settings import Settings
 
 IDLE_S = 75.0  # more than the 60 s of most proxies, so that they close unused connections and not this end
 SOON_S = 0.05  # for a body that comes right after its head
+YOUNG_S = 0.2  # for what a connection waits for to come, before it gives way to a new one
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
 CROWD_LOOK_S = 0.25
@@ -100,7 +101,8 @@ class Loop:
     def make_room(self) -> bool:
         """Close the connection that would be missed least; whether there is one."""
         for room in self._rooms:
-            if connection := room.oldest():
+            connection = room.oldest()
+            if connection and (room is self._idle or time.monotonic() - connection.since_s >= YOUNG_S):
                 self._leave(connection, room)
                 self._drop(connection)
                 return True
