@@ -81,7 +81,7 @@ class Server:
             try:
                 if requests.get(f"{self.url}/health/ready", timeout=10).status_code == 200:
                     return self
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass
             time.sleep(0.1)
         raise AssertionError(f"the server was not ready in {limit_s} s:\n{self.log.read_text()}")
