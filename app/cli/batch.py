@@ -212,7 +212,7 @@ def _run(
     from . import survey_progress
 
     with messages.status("looking at the files"):
-        survey.read(manifest, sources, wanted.out, buffer_only)
+        survey.read(manifest, sources, wanted, buffer_only)
     with _workers(settings, ray) as workers:
         with messages.status("loading the model, and planning"):
             plan = Plan(manifest, workers.model(wanted.options), wanted)
@@ -221,7 +221,7 @@ def _run(
             warn(warning)
         with survey_progress.shown() as show:
             big_tiles = BigTiles(workers, manifest.folder / PARTIAL, plan.buffer_m)
-            runner = Runner(manifest, plan, big_tiles, show)
+            runner = Runner(manifest, plan, big_tiles, lambda progress: show(progress, big_tiles.stages))
             with survey_progress.signals_call(runner.stop) as signals:
                 done = runner.run()
     unwritten = survey.finish(manifest, wanted.out)

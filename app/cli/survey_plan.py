@@ -33,7 +33,7 @@ def show(
         if (manifest_folder / FILE).is_file():
             _copy(manifest_folder / FILE, Path(folder) / FILE)
         with Manifest.create(Path(folder)) as manifest:
-            survey.read(manifest, sources, wanted.out, buffer_only)
+            survey.read(manifest, sources, wanted, buffer_only)
             plan = Plan(manifest, model, wanted)
             counts = manifest.counts()
             points_s = manifest.get("points_s")

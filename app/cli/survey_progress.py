@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich import progress as bars
 
@@ -20,8 +20,14 @@ SHOWN = 20  # failed tiles, and tiles under way, that are named
 LINE_S = 60.0  # between two lines where there is no terminal
 
 
+class Show(Protocol):
+    """Shows how far a run is, and the ``stages`` of tiles that go in pieces."""
+
+    def __call__(self, progress: "Progress", stages: Sequence[str] = ()) -> None: ...
+
+
 @contextmanager
-def shown() -> "Iterator[Callable[[Progress], None]]":
+def shown() -> "Iterator[Show]":
     """A function that shows how far a run is: as a bar on a terminal, else as a line a minute."""
     bar = bars.Progress(
         bars.SpinnerColumn(),
@@ -38,10 +44,10 @@ def shown() -> "Iterator[Callable[[Progress], None]]":
         task = bar.add_task("labelling", total=None, rate="")
         last_s = time.monotonic()
 
-        def show(progress: "Progress") -> None:
+        def show(progress: "Progress", stages: Sequence[str] = ()) -> None:
             nonlocal last_s
             ended = progress.num_done + progress.num_failed
-            words = _rate(progress)
+            words = "; ".join([_rate(progress), *stages])
             bar.update(
                 task,
                 total=progress.num_wanted,

@@ -22,18 +22,26 @@ def settle(cloud: Cloud, crs: str = "", units: str = "") -> None:
     Angles get their metres at the middle of the cloud, so that x and y times these are a local projection. What is
     doubtful goes to ``cloud.warnings``. Raises BadRequest for an option that makes no sense.
     """
-    stated, asked = cloud.units, _asked(crs, units)
-    if asked is not None and stated is not None:
-        asked = _completed(asked, stated)
-        if differ(asked, stated):
-            cloud.warnings.append(
-                f"The file says {stated.described()}, the request {asked.described()}: the request was followed."
-            )
-    chosen = asked or stated
+    chosen = stated_or_asked(cloud.units, crs, units)
+    if cloud.units is not None and chosen is not None and differ(chosen, cloud.units):
+        cloud.warnings.append(
+            f"The file says {cloud.units.described()}, the request {chosen.described()}: the request was followed."
+        )
     if chosen is None:
         return
     cloud.warnings += chosen.doubts
     cloud.units = _placed(replace(chosen, doubts=()), cloud)
+
+
+def stated_or_asked(stated: Units | None, crs: str, units: str) -> Units | None:
+    """What the options ``crs`` and ``units`` say, where they leave something open and else what the file says.
+
+    Raises BadRequest for an option that makes no sense.
+    """
+    asked = _asked(crs, units)
+    if asked is None or stated is None:
+        return asked or stated
+    return _completed(asked, stated)
 
 
 def _asked(crs: str, units: str) -> Units | None:

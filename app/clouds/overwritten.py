@@ -10,6 +10,7 @@ from app.clouds.reference import COLUMNS
 MAX_LISTED = 8
 UNLABELLED = {asprs.NEVER_CLASSIFIED, asprs.UNCLASSIFIED}
 OVERWRITTEN, REPLACED = "were overwritten", "got another"
+REASON = "the model gives no such class."
 
 
 def of_classification(codes: np.ndarray, meta: SegmentationMeta, loss: str = OVERWRITTEN) -> list[str]:
@@ -64,4 +65,13 @@ def _told(counts: list[tuple[str, int]], loss: str) -> list[str]:
     rest = counts[MAX_LISTED:]
     if rest:
         listed.append(f"{sum(count for _, count in rest):,} points of {len(rest):,} others")
-    return [f"{', '.join(listed)} {loss}: the model gives no such class."]
+    return [f"{', '.join(listed)} {loss}: {REASON}"]
+
+
+def apart(warning: str) -> list[str]:
+    """A warning that was made here as one for each class; any other as it is."""
+    for loss in (OVERWRITTEN, REPLACED):
+        listed = warning.removesuffix(f" {loss}: {REASON}")
+        if listed != warning:
+            return [f"{each} {loss}: {REASON}" for each in listed.split(", ")]
+    return [warning]

@@ -82,7 +82,8 @@ def apply_transforms(
             sample = transforms.apply([transform], sample | {"row": numbers}, rng)
             kept, inverse, noise = sample.pop("row"), sample.pop("inverse", None), sample.pop("noise", None)
             if noise is not None:
-                run.warnings.append(_left_out(len(noise) - len(kept), procedure))
+                num_hidden = int(projection.project(noise, False)[: cloud.num_answered].sum())  # not those of context
+                run.warnings += [_left_out(num_hidden, procedure)] if num_hidden else []
                 projection = projection.with_noise(noise)
             if inverse is not None:
                 projection = projection.onto(inverse)

@@ -8,9 +8,9 @@ and the answers are put together.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -21,6 +21,7 @@ from app.options import Options
 from app.survey import answers, changes, files, headers, pieces, remote, whole, whole_result
 from app.survey.changes import Changes
 from app.survey.disk import Claim, Disk, needed_bytes
+from app.survey.piece_file import opened
 from app.survey.pieces import Pieces
 from app.survey.tile import Tile
 from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, Workers
@@ -30,6 +31,8 @@ FORMATS = (*CUT, "copc")  # of their answers
 LEAST_POINTS = 10_000  # of a piece
 TRIES, RETRY_S = 8, 5.0  # of a piece for which there is no room at the moment
 ALL_M = 1e9  # width of a ring that holds all points of a file
+
+_Labelled = tuple[TileResult, Changes]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class BigTiles:
         self._buffer_m = buffer_m
         self._threads = ThreadPoolExecutor(2, "big tile")  # one tile is labelled while the next is cut
         self._stopping = Event()
+        self._stages: dict[str, str] = {}  # by the name of the tile
+
+    @property
+    def stages(self) -> list[str]:
+        """What is done at the moment with each tile that goes in pieces."""
+        return [f"{name}: {stage}" for name, stage in self._stages.copy().items()]
+
+    @contextmanager
+    def _told(self, tile: Tile) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._stages.pop(tile.name, None)
 
     @property
     def capacity(self) -> Capacity:
@@ -103,7 +119,8 @@ class BigTiles:
             raise NotReady("The survey was stopped.")
 
     def _decode(self, tile: Tile, ring_m: float, options: Options) -> DecodedTile:
-        found = self._cut(tile, ring_m, options)
+        with self._told(tile):
+            found = self._cut(tile, ring_m, options)
         try:
             ring = self._ring(found.cut.ring, options) if found.cut.ring else None
         except BaseException:
@@ -115,6 +132,7 @@ class BigTiles:
     def _cut(self, tile: Tile, ring_m: float, options: Options) -> _CutTile:
         """The files of the pieces of ``tile``, in use."""
         begin = time.perf_counter()
+        self._stages[tile.name] = "it is cut"
         max_points = max(LEAST_POINTS, self._points_at_once // max(1, self.capacity.labels))
         num_bytes = needed_bytes(headers.las_file(tile), options, self._points_at_once)
         num_bytes += tile.num_bytes if remote.scheme(tile.path) else 0
@@ -143,11 +161,12 @@ class BigTiles:
             raise BadRequest(
                 f"A file as large as this is labelled in pieces, and its answer is one of {', '.join(FORMATS)}."
             )
-        if not self._disk.use(big.files.claim):
-            big.files = self._cut(tile, 0.0, task.options)
         try:
-            with big.files.claim.filled():
-                return self._joined(tile, big.files, rings, task)
+            with self._told(tile):
+                if not self._disk.use(big.files.claim):
+                    big.files = self._cut(tile, 0.0, task.options)
+                with big.files.claim.filled():
+                    return self._joined(tile, big.files, rings, task)
         finally:
             self._disk.rest(big.files.claim)
 
@@ -161,21 +180,25 @@ class BigTiles:
         with ThreadPoolExecutor(max(1, at_once), "piece") as pool:
             asked = [pool.submit(self._piece, cut, number, rings, task, folder) for number in range(len(cut.pieces))]
             try:
-                found, changed = zip(*(each.result() for each in asked), strict=True)
+                found, changed = zip(*self._results(tile, asked), strict=True)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         labelled = time.perf_counter()
+        self._stages[tile.name] = "its pieces are put together"
         joined = folder / "whole"
         whole.join(cut, changed, joined, task.format, self._check_stopped)
         placed = answers.place_file(joined, task, tile)
         timings_ms = {"cut": of_tile.cut_ms, "pieces": 1e3 * (labelled - begin)}
         timings_ms |= {"join": 1e3 * (time.perf_counter() - labelled)}
-        return whole_result.of(found, task.output, placed, timings_ms)
+        return whole_result.of(found, task.output, placed, timings_ms, opened(cut.path).warnings)
 
-    def _piece(
-        self, cut: Pieces, number: int, rings: Sequence[Ring], task: Task, folder: Path
-    ) -> tuple[TileResult, Changes]:
+    def _results(self, tile: Tile, asked: Sequence["Future[_Labelled]"]) -> Iterator[_Labelled]:
+        for number, each in enumerate(asked):
+            self._stages[tile.name] = f"{number:,} of {len(asked):,} pieces are labelled"
+            yield each.result()
+
+    def _piece(self, cut: Pieces, number: int, rings: Sequence[Ring], task: Task, folder: Path) -> _Labelled:
         """Label a piece; of its answer its changes stay in ``folder``."""
         tile = cut.pieces[number]
         options = replace(task.options, output="las")

@@ -8,18 +8,19 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from app.clouds import formats, las_crs
 from app.clouds.catalog import FORMATS, READERS, by_suffix
 from app.clouds.cloud import Bounds
 from app.clouds.crs import MAX_CHARS, BadCrs, short, units_of
-from app.clouds.georeference import metres_per_radian
+from app.clouds.georeference import metres_per_radian, stated_or_asked
 from app.clouds.las_file import LasFile, parse
 from app.clouds.las_layout import HEADER_1_4, MIN_HEADER
 from app.clouds.las_records import EVLR_HEADER, Record
 from app.clouds.units import Units, differ
 from app.errors import BadCloud, Problem
+from app.options import Options
 from app.survey import ahead, files, remote
 from app.survey.tile import Source, Stat, Tile
 
@@ -28,16 +29,18 @@ MAX_RECORDS_BYTES = 8 << 20  # before the points
 MAX_EVLRS = 16  # whose headers are looked at
 MAX_COORDINATE = 1e12
 LAS_FORMATS = ("las", "laz")
+PLAIN = Options()
 COUNTED = ("ply", "pcd", "npy", "npz")  # whose headers tell the number of points
 
 
-def tiles(sources: Iterable[Source], threads: int = ahead.THREADS) -> Iterator[Tile]:
+def tiles(sources: Iterable[Source], options: Options = PLAIN) -> Iterator[Tile]:
     """The tile of every source, in their order; one whose header cannot be read has an ``error``."""
-    return ahead.each(tile_of, sources, threads)
+    return ahead.each(partial(tile_of, options=options), sources)
 
 
-def tile_of(source: Source) -> Tile:
-    """The tile of ``source`` by its header; with an ``error`` if that cannot be read."""
+def tile_of(source: Source, options: Options = PLAIN) -> Tile:
+    """The tile of ``source`` by its header, and by what ``options`` say of its coordinates; with an ``error`` if that
+    cannot be read."""
     format, stat = by_name(source.path), source.known
     try:
         if source.error:
@@ -48,7 +51,7 @@ def tile_of(source: Source) -> Tile:
         format = next((name for name in READERS if FORMATS[name].shows_in(head)), format)
         tile = Tile(source.name, source.path, format, stat.num_bytes, stat.version, is_context=source.is_context)
         if format in LAS_FORMATS:
-            return described(tile, las_header(source.path, stat, head))
+            return described(tile, las_header(source.path, stat, head), options)
         if format in COUNTED and not remote.scheme(source.path):
             return replace(tile, num_points=_counted(source.path))
         return tile
@@ -109,10 +112,10 @@ def _copy_systems(path: str, stat: Stat, head: bytes, sparse: int) -> None:
         start += EVLR_HEADER + length
 
 
-def described(tile: Tile, file: LasFile) -> Tile:
-    """``tile`` with what the header of its ``file`` says."""
+def described(tile: Tile, file: LasFile, options: Options = PLAIN) -> Tile:
+    """``tile`` with what the header of its ``file`` says, and ``options`` of its coordinates."""
     bounds = _bounds(file) if file.num_points else None
-    crs, units = _system(_SystemRecords(file))
+    crs, units = _asked(*_system(_SystemRecords(file)), options.crs, options.units)
     return replace(tile, num_points=file.num_points, bounds=bounds, crs=crs, metres_per_unit=_metres(units, bounds))
 
 
@@ -157,6 +160,17 @@ def _system(records: _SystemRecords) -> tuple[str, Units | None]:
         return ("" if differ(units_of(text), units) else sys.intern(short(text))), units
     except BadCrs:
         return "", units
+
+
+@lru_cache(maxsize=256)
+def _asked(crs: str, stated: Units | None, asked_crs: str, asked_units: str) -> tuple[str, Units | None]:
+    """Coordinate system and units, with what is asked for in place of what a file states."""
+    units = stated_or_asked(stated, asked_crs, asked_units)
+    if asked_crs:
+        crs = sys.intern(short(asked_crs))
+    elif stated and units and differ(stated, units):
+        crs = ""
+    return crs, units
 
 
 def _metres(units: Units | None, bounds: Bounds | None) -> tuple[float, float] | None:

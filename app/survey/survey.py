@@ -9,18 +9,18 @@ from functools import partial
 from app.errors import NoRoom, NotReady
 from app.survey import headers, remote, report, sources, vpc
 from app.survey.manifest import Manifest
-from app.survey.plan import Plan
+from app.survey.plan import Plan, Wanted
 from app.survey.row import State
 
 VPC = "survey.vpc"
 
 
-def read(manifest: Manifest, given: Sequence[str], out: str, buffer_only: Sequence[str] = ()) -> int:
-    """Make the files of the sources ``given`` the tiles of the survey whose answers go to ``out``; how many there are.
+def read(manifest: Manifest, given: Sequence[str], wanted: Wanted, buffer_only: Sequence[str] = ()) -> int:
+    """Make the files of the sources ``given`` the tiles of the survey that is ``wanted``; how many there are.
 
     Raises what ``sources.find`` raises.
     """
-    return manifest.plan(headers.tiles(sources.find(given, out, buffer_only)))
+    return manifest.plan(headers.tiles(sources.find(given, wanted.out, buffer_only), wanted.options))
 
 
 def describe(manifest: Manifest, plan: Plan) -> None:

@@ -146,3 +146,11 @@ def test_what_is_not_made_of_classes_is_that_of_the_lowest_point_nearby(network)
         for each in (cloud, clean)
     ]
     np.testing.assert_array_equal(energies[0], energies[1][rows])
+
+
+@pytest.mark.parametrize(("num_answered", "told"), [(3010, 6), (1000, 3), (5, 0)])
+def test_noise_that_is_context_is_not_told(network, num_answered, told):
+    cloud = replace(noisy()[0], num_context=3010 - num_answered)
+    out = segmenter(network).segment(cloud, Options())
+    warnings = [each for each in out.meta.warnings if each.startswith("Noise below")]
+    assert [each.split(":")[1].split()[0] for each in warnings] == ([str(told)] if told else [])

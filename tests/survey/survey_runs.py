@@ -54,9 +54,10 @@ def run(
     wanted = {"options": Options(), "buffer_m": BUFFER_M} | wanted
     place, folder = str(out), wanted.pop("manifest", out)
     with Manifest.create(folder) as manifest:
-        survey.read(manifest, [str(source) for source in sources], place, buffer_only)
+        asked = Wanted(place, **wanted)
+        survey.read(manifest, [str(source) for source in sources], asked, buffer_only)
         workers = LocalWorkers(service, settings)
-        plan = Plan(manifest, workers.model(wanted["options"]), Wanted(place, **wanted))
+        plan = Plan(manifest, workers.model(asked.options), asked)
         survey.describe(manifest, plan)
         big_tiles = BigTiles(workers, folder / PARTIAL, plan.buffer_m)
         runner = Runner(manifest, plan, big_tiles, lambda progress: on_progress(runner, progress))

@@ -1,7 +1,9 @@
 """Tiles that are larger than memory are labelled in pieces."""
 
 import re
+import struct
 from contextlib import suppress
+from dataclasses import replace
 
 import laspy
 import numpy as np
@@ -170,6 +172,18 @@ def test_of_answers_only_changes_are_kept_and_nothing_once_they_are_joined(
     assert all(timings_ms[stage] > 0 for stage in ("cut", "pieces", "join"))
 
 
+def test_how_far_a_file_in_pieces_is_can_be_seen(service, whole, tmp_path, small_memory, monkeypatch):
+    file, stages = tmp_path / "a.laz", set()
+    monkeypatch.setattr("app.survey.runner.LOOK_S", 0.001)
+    file.write_bytes(las_bytes(whole, compress=True))
+
+    def look(runner, progress):
+        stages.update(re.sub(r"\d+", "N", stage) for stage in runner._workers.stages)
+
+    assert run(service, [file], tmp_path / "out", look, buffer_m=10.0).num_done == 1
+    assert "a.laz: N of N pieces are labelled" in stages
+
+
 def test_a_file_whose_pieces_have_no_room_on_the_disk_is_not_begun(service, whole, tmp_path, small_memory, monkeypatch):
     file = tmp_path / "a.laz"
     file.write_bytes(las_bytes(whole, compress=True))
@@ -222,3 +236,24 @@ def test_a_disk_that_fills_up_is_told_leaves_nothing_and_the_survey_goes_on(
         filler.unlink()
         monkeypatch.setattr(module, name, works)
         assert run(service, [file], out, buffer_m=10.0).num_done == 1
+
+
+def test_what_the_header_of_a_large_file_gets_wrong_is_told_as_of_a_small_one(service, whole, tmp_path, small_memory):
+    file, data = tmp_path / "a.las", bytearray(las_bytes(whole, compress=False))
+    struct.pack_into("<Q", data, 247, 0)
+    struct.pack_into("<I", data, 107, 0)
+    file.write_bytes(data)
+    assert run(service, [file], tmp_path / "out", buffer_m=10.0).num_done == 1
+    row = rows(tmp_path / "out")["a.las"]
+    assert row.labelled_points == len(whole)
+    assert f"The LAS header states 0 points; the {len(whole):,} that follow it were read." in row.warnings
+
+
+def test_the_context_of_pieces_is_as_wide_in_units_that_only_the_request_states(service, whole, tmp_path, small_memory):
+    file = tmp_path / "a.laz"
+    file.write_bytes(las_bytes(replace(whole, xyz=whole.xyz / 0.3048, units=None), compress=True))
+    found = {}
+    for units in ("", "ft"):
+        run(service, [file], tmp_path / f"out{units}", options=Options(units=units), buffer_m=10.0)
+        found[units] = rows(tmp_path / f"out{units}")["a.laz"]
+    assert found["ft"].context_points > 1.5 * found[""].context_points

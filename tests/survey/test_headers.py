@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.clouds.las_file import parse
+from app.options import Options
 from app.survey.headers import tile_of, tiles
 from app.survey.sources import find
 from app.survey.tile import Source
@@ -44,6 +45,22 @@ def test_units_other_than_metres(described):
     tile = described(las(crs="EPSG:2263+6360"))
     assert (tile.crs, tile.metres_per_unit) == ("EPSG:8767", (1200 / 3937, 1200 / 3937))  # which is both
     assert described(las(crs="")).metres_per_unit is None
+
+
+def test_what_the_request_says_of_coordinates_counts_for_the_file_that_says_nothing_or_something_else(tmp_path):
+    cases = {
+        ("", "", "ft"): ("", 0.3048),
+        ("", "EPSG:2263", ""): ("EPSG:2263", 1200 / 3937),
+        (UTM, "", "ft"): ("", 0.3048),
+        (UTM, "", "m"): (UTM, 1.0),
+        (UTM, "EPSG:2263", "m"): ("EPSG:2263", 1.0),
+    }
+    source = Source("a.laz", str(tmp_path / "a.laz"))
+    for (stated, crs, units), expected in cases.items():
+        (tmp_path / "a.laz").write_bytes(las(crs=stated))
+        tile = tile_of(source, Options(crs=crs, units=units))
+        assert (tile.error, tile.crs, (tile.metres_per_unit or (0,))[0]) == ("", *expected)
+    assert "crs= is no coordinate system" in tile_of(source, Options(crs="nowhere")).error
 
 
 def test_degrees_have_the_metres_of_their_latitude(described):
@@ -155,7 +172,7 @@ def test_one_bad_tile_among_many_in_their_order(tmp_path):
     for x in range(300):
         (tmp_path / f"{x:03}.las").write_bytes(las(x) if x != 7 else b"LASF")
     (tmp_path / "list.txt").write_text("\n".join(f"{x:03}.las" for x in range(301)))
-    found = list(tiles(find([f"@{tmp_path}/list.txt"], buffer_only=["1*"]), threads=4))
+    found = list(tiles(find([f"@{tmp_path}/list.txt"], buffer_only=["1*"])))
     assert [tile.name for tile in found] == [f"{x:03}.las" for x in range(301)]
     assert [tile.name for tile in found if tile.error] == ["007.las", "300.las"]
     assert "does not exist" in found[300].error

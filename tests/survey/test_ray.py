@@ -57,10 +57,9 @@ def tiles(tmp_path):
 def run(tiles, out, workers, on_progress=lambda progress: None, folder=None):
     """The manifest, in ``folder`` or with the answers, after ``workers`` have labelled ``tiles``."""
     with Manifest.create(folder or out) as manifest:
-        survey.read(manifest, [str(tiles)], str(out))
-        plan = Plan(
-            manifest, workers.model(Options()), Wanted(str(out), Options(), "{stem}{suffix}", BUFFER_M, False, False)
-        )
+        wanted = Wanted(str(out), Options(), "{stem}{suffix}", BUFFER_M, False, False)
+        survey.read(manifest, [str(tiles)], wanted)
+        plan = Plan(manifest, workers.model(Options()), wanted)
         Runner(manifest, plan, workers, on_progress).run()
         yield manifest
 

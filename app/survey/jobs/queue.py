@@ -143,7 +143,8 @@ class JobQueue:
         target = f"{self._settings.jobs_store.rstrip('/')}/{job.id}" if self._settings.jobs_store else str(out)
         with Manifest.create(out) as manifest:
             found = sources.find(job.given(folder), target)
-            manifest.plan(headers.tiles(job.named(found) if job.is_upload else self.allowed.checked(found)))
+            named = job.named(found) if job.is_upload else self.allowed.checked(found)
+            manifest.plan(headers.tiles(named, job.options))
             workers = LocalWorkers(self._service, self._settings, is_background=True)
             try:
                 wanted = Wanted(target, job.options, buffer_m=job.buffer_m, retry_failed=job.retries)
