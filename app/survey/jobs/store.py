@@ -16,13 +16,12 @@ from uuid import uuid4
 
 import structlog
 
-from app.errors import BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady, Problem
+from app.errors import BadRequest, Busy, Conflict, NoRoom, NotFound, NotReady
 from app.settings import MIB
-from app.survey import remote
+from app.survey.jobs import files
 from app.survey.jobs.draft import RETRY_S, Draft, problem_of
 from app.survey.jobs.job import ANSWERS, FILE, Job, JobState
 from app.survey.jobs.once import Keys, Once
-from app.survey.manifest import Manifest
 
 LOCK = ".lock"
 NOT_WHOLE = ".receiving-"  # begins the name of what is no job yet
@@ -71,7 +70,7 @@ class Store:
         self._lock = lock
         jobs = {job.id: job for job in self._read()}
         with self._changed:
-            self._used |= {name: _disk_bytes(self.folder / name) for name in jobs}
+            self._used |= {name: files.disk_bytes(self.folder / name) for name in jobs}
             self._jobs = jobs
         return True
 
@@ -80,7 +79,7 @@ class Store:
             if not OURS.fullmatch(path.name):
                 continue
             if not (path / FILE).exists() or path.name.startswith(NOT_WHOLE):  # what was not whole, or was removed
-                _remove(path)
+                files.remove(path)
             else:
                 try:
                     job = Job.read(path)
@@ -199,7 +198,7 @@ class Store:
         with self._changed:
             if self._readers[job.id]:
                 return
-        _remove(self.folder_of(job))
+        files.remove(self.folder_of(job))
         with self._changed:
             self._used.pop(job.id, None)
 
@@ -213,7 +212,7 @@ class Store:
 
     def measure(self, job: Job) -> None:
         """Look how much ``job`` takes of the disk."""
-        num_bytes = _disk_bytes(self.folder_of(job))
+        num_bytes = files.disk_bytes(self.folder_of(job))
         with self._changed:
             if job.id in self._used:
                 self._used[job.id] = num_bytes
@@ -279,25 +278,3 @@ class Store:
         if self._jobs is None:
             raise NotReady(f"Another process works on the jobs in {self.folder}, or they are being read.")
         return self._jobs
-
-
-def _remove(folder: Path) -> None:
-    """Remove the folder of a job, and its answers if these are in an object store."""
-    out = ""
-    with suppress(BadRequest, NotFound), Manifest.read(folder / ANSWERS) as manifest:
-        out = manifest.get("out", "")
-    if remote.scheme_or_none(out) and out.endswith(f"/{folder.name}"):
-        try:
-            remote.remove(out)
-        except Problem as problem:
-            log.error("answers of a job that was removed are left", place=out, reason=problem.detail)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _disk_bytes(folder: Path) -> int:
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in ("", *names):  # folders take room, too
-            with suppress(OSError):
-                total += os.lstat(os.path.join(path, name)).st_size
-    return total
