@@ -32,6 +32,7 @@ class Cloud:
         units: of the coordinates, if the file or the request states them; else None.
         num_context: the last so many points are neighbours of the others: the network sees them, the answer has no
             row for them.
+        uncolored: rows of context whose file has no colors, each as its first and its end; ``rgb`` is 0 there.
         frame: least x, y, z and greatest x, y, z of the survey that the cloud is a part of, as ``xyz`` has them: grids
             are laid out as in the survey as one cloud. None for the box around its own points.
     """
@@ -47,6 +48,7 @@ class Cloud:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
+    uncolored: list[tuple[int, int]] = field(default_factory=list)
     frame: Bounds | None = None
 
     def __len__(self) -> int:
@@ -77,6 +79,7 @@ class Cloud:
             normals=of(self.normals),
             extra={name: values[rows] for name, values in self.extra.items()},
             num_context=0,
+            uncolored=[],
         )
 
     def left_out(self, output: str) -> list[str]:

@@ -108,13 +108,14 @@ def taken(
     inners: Sequence[Window | None] | None = None,
 ) -> tuple[Cloud, list[Strip]]:
     """What ``joined`` takes of each ring, and ``cloud`` as it is then but for its arrays: warnings, full scale of
-    intensity, number of points of context.
+    intensity, number of points of context, those without colors.
 
     Rings are looked at one by one. Those for which ``inners`` says what ``inner`` was have the column ``SIDES``, by
     which rows are found faster.
     """
     around = window(bounds, buffer_m, cloud.units)
     strips, warnings, scales = [], list(cloud.warnings), [cloud.intensity_scale]
+    num_points, uncolored = len(cloud), list(cloud.uncolored)
     for place, each in enumerate(rings):
         rows = rows_in(each, around, inners[place] if inners else None)
         lacking = _lacking(cloud, each, columns)
@@ -126,9 +127,13 @@ def taken(
         elif len(rows):
             strips.append(Strip(place, rows))
             scales.append(each.intensity_scale)
-    num_context = cloud.num_context + sum(len(strip.rows) for strip in strips)
+            if each.rgb is None and cloud.rgb is not None:
+                uncolored.append((num_points, num_points + len(rows)))
+            num_points += len(rows)
+    num_context = cloud.num_context + num_points - len(cloud)
     scale = max((scale for scale in scales if scale is not None), default=None)
-    return replace(cloud, warnings=warnings, intensity_scale=scale, num_context=num_context), strips
+    whole = replace(cloud, warnings=warnings, intensity_scale=scale, num_context=num_context, uncolored=uncolored)
+    return whole, strips
 
 
 def joined(
@@ -144,7 +149,8 @@ def joined(
     ``rings`` are those of its neighbours, of its coordinate system, always in the same order; ``columns`` are those
     that the model reads; ``frame`` is the box around the whole survey. What the cloud lacks is left out of the context.
     A ring that lacks what the cloud has and the model reads is left out, with a warning, as any stand-in would be
-    wrong. Other columns that a ring lacks are 0 in the context.
+    wrong. Other columns that a ring lacks are 0 in the context, which means unknown as a class and as a normal;
+    ``uncolored`` says where colors are.
     """
     whole, strips = taken(cloud, rings, bounds, buffer_m, columns)
     near, rows = [rings[strip.place] for strip in strips], [strip.rows for strip in strips]

@@ -43,6 +43,7 @@ def join(cloud: Packed[CloudMeta], rings: Sequence[PackedRing], request: Join) -
         intensity_scale=whole.intensity_scale,
         warnings=whole.warnings,
         num_context=whole.num_context,
+        uncolored=whole.uncolored,
         frame=request.frame,
     )
     num_points = cloud.num_points + sum(len(strip.rows) for strip in found)

@@ -37,6 +37,7 @@ class CloudMeta:
     columns: dict[str, list[str]] = field(default_factory=dict)
     units: Units | None = None
     num_context: int = 0
+    uncolored: list[tuple[int, int]] = field(default_factory=list)
     frame: Bounds | None = None
 
 

@@ -10,8 +10,9 @@ number, an int64 tensor.) ``Scene`` (``scene.py``) is what a step is given and w
 
 - ``xyz`` float32 (P, 3), the usable points in metres, z up, context of a survey included, on the device; its origin is
   a multiple of 1024 m, so cells whose edge is a power of two lie alike in every tile. ``rgb`` and ``normals`` are what
-  the file says of these points, None if it does not. ``answered_column(name)`` is what it says of all points that are
-  answered, usable or not; ``file_codes(option)`` the classes of all points, context included.
+  the file says of these points, None if it does not; what a single point lacks is NaN, or a normal of no length.
+  ``answered_column(name)`` is what it says of all points that are answered, usable or not; ``file_codes(option)`` the
+  classes of all points, context included, 0 where a neighbour has none.
 - ``labels`` int64 (P,), ids of classes. Assign new ones: ``scene.labels = new``. The runner counts what changed.
 - ``classes`` (``legend.py``) says which ids mean an ASPRS code: ``classes.ids_of(3, 4, 5)``, ``classes.id_of(7)``,
   which adds a class for a code that the model does not have; ``classes.id_kept(7)`` for points that keep the file's

@@ -116,8 +116,13 @@ class Scene:
 
     @cached_property
     def rgb(self) -> Tensor | None:
-        """uint8 (P, 3)."""
-        return None if self.cloud.rgb is None else self._of_points(self._load(self.cloud.rgb))
+        """float32 (P, 3), 0 to 255; NaN for points of context whose file has no colors."""
+        if self.cloud.rgb is None:
+            return None
+        rgb = self._load(self.cloud.rgb).float()
+        for first, end in self.cloud.uncolored:
+            rgb[first:end] = torch.nan
+        return self._of_points(rgb)
 
     @cached_property
     def normals(self) -> Tensor | None:

@@ -116,6 +116,21 @@ def test_what_the_tile_lacks_is_left_out_of_the_context():
     assert (out.rgb, out.extra, out.warnings) == (None, {}, [])
 
 
+def test_context_says_which_of_its_points_have_no_colours():
+    cloud, east, west = (make_tile(at, seed=seed) for seed, at in enumerate((0, 40, -40)))
+    model = READ - {"color"}
+    rings = [replace(ring_of(east, 40), rgb=None), ring_of(west, -40), replace(ring_of(east, 40), rgb=None)]
+    one, two = (len(strips.joined(cloud, [each], box(0), 5.0, model)) - len(cloud) for each in rings[:2])
+    out = strips.joined(cloud, rings[:2], box(0), 5.0, model)
+    out = strips.joined(out, rings[2:], box(0), 5.0, model)
+    num_points = len(cloud)
+    assert out.uncolored == [(num_points, num_points + one), (num_points + one + two, len(out))]
+    assert out.num_context == 2 * one + two
+    assert out.rgb[num_points + one : num_points + one + two].any(1).all()
+    assert strips.joined(replace(cloud, rgb=None), rings, box(0), 5.0, model).uncolored == []
+    assert out.answered().uncolored == []
+
+
 def test_intensity_of_las_has_the_full_scale_of_its_brightest_neighbour():
     cloud, east = (replace(make_tile(at), format="laz") for at in (0, 40))
     ring = replace(ring_of(east, 40), intensity_scale=4095.0)

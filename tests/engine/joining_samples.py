@@ -22,18 +22,18 @@ def ring(cloud, west_m, width_m=8.0):
     return joining.cut(cloud, Border(box(west_m), width_m, COLUMNS))
 
 
-def join(cloud, rings, buffer_m=5.0, bounds=None):
+def join(cloud, rings, buffer_m=5.0, bounds=None, columns=COLUMNS):
     """``cloud`` and packed ``rings`` as one, and what ``strips`` makes of them."""
     bounds = bounds or box(0)
     with pack_cloud(cloud) as packed:
         files = [CloudFile(each.layout, each.meta) for each in (packed, *rings)]
-        request = Join(files[0], files[1:], [each.inner for each in rings], bounds, buffer_m, COLUMNS, FRAME)
+        request = Join(files[0], files[1:], [each.inner for each in rings], bounds, buffer_m, columns, FRAME)
         with joining.join(packed, rings, request) as whole:
             found = unpack_cloud(whole)
     unpacked = [unpack_cloud(each) for each in rings]
     for each in unpacked:
         each.extra.pop(strips.SIDES, None)
-    return found, strips.joined(cloud, unpacked, bounds, buffer_m, COLUMNS, FRAME)
+    return found, strips.joined(cloud, unpacked, bounds, buffer_m, columns, FRAME)
 
 
 def assert_same(found, expected):
@@ -43,5 +43,5 @@ def assert_same(found, expected):
     for name, values in expected.extra.items():
         np.testing.assert_array_equal(found.extra[name], values)
         assert found.extra[name].dtype == values.dtype
-    for name in ("format", "warnings", "num_context", "frame", "intensity_scale", "units", "columns"):
+    for name in ("format", "warnings", "num_context", "uncolored", "frame", "intensity_scale", "units", "columns"):
         assert getattr(found, name) == getattr(expected, name)

@@ -5,7 +5,7 @@ import pytest
 
 from app.clouds import strips
 from app.engine.packed import unpack_cloud
-from tests.clouds.strip_samples import ring_of
+from tests.clouds.strip_samples import READ, ring_of
 from tests.engine.joining_samples import assert_same, join, ring, tile
 
 
@@ -45,6 +45,14 @@ def test_a_tile_with_context_is_that_of_strips():
     assert found.intensity_scale == 4095.0
     assert_same(found, expected)
     assert_same(*join(cloud, []))
+
+
+def test_a_ring_without_colours_is_told_where_the_model_reads_none():
+    rings = [ring(tile(40, 1), 40), ring(tile(-40, 2, rgb=None), -40)]
+    found, expected = join(tile(), rings, columns=tuple(READ - {"color"}))
+    ((first, end),) = found.uncolored
+    assert len(found) - found.num_context < first < end == len(found)
+    assert_same(found, expected)
 
 
 def test_columns_that_a_ring_lacks_are_blank_and_wider_ones_widen():

@@ -111,5 +111,11 @@ def test_the_file_may_say_what_is_ground():
     scene = make_scene([0, 0, 0], [[0, 0, 11], [2, 0, 12], [4, 0, 10]], classification=[1, 1, 2], num_context=1)
     refine(scene, Options(fields=FIELDS, ground="file"))  # the neighbour's ground counts
     np.testing.assert_allclose(scene.answered_fields()["height_above_ground"], [1, 2], atol=1e-4)
+    xyz = [[0, 0, 11], [2, 0, 12], [0, 2, 10], [4, 0, 9]]
+    lacking = make_scene([0] * 4, xyz, classification=[1, 1, 2, 0], num_context=1)  # a neighbour without classes
+    alone = make_scene([0] * 3, xyz[:3], classification=[1, 1, 2])
+    for each in (lacking, alone):
+        refine(each, Options(fields=FIELDS, ground="file"))
+    np.testing.assert_array_equal(*(each.answered_fields()["height_above_ground"] for each in (lacking, alone)))
     with pytest.raises(BadRequest, match="ground=file needs the classes"):
         refine(make_scene([0]), Options(fields=FIELDS, ground="file"))

@@ -89,6 +89,48 @@ def test_colours_and_normals_of_the_file_keep_edges(channel):
     assert (plain.probabilities - before).abs().max() > 0.1
 
 
+def test_rows_without_colours_or_normals_differ_from_none_in_them():
+    shares, coord = tensors(*random_rows())
+    rng = np.random.default_rng(4)
+    colors, normals = tensors(rng.integers(0, 256, (COUNT, 3)).astype(np.float32), rng.normal(size=(COUNT, 3)))
+    normals = normals.float()
+    have = smoothed(shares, coord, 8, colors=colors, normals=normals)
+    plain = smoothed(shares, coord, 8)
+    for lacked in (torch.zeros(3), torch.full((3,), torch.nan)):
+        assert torch.equal(
+            smoothed(shares, coord, 8, colors=colors * torch.nan, normals=lacked.expand(COUNT, 3)), plain
+        )
+    lacking = torch.arange(COUNT) % 2 == 0
+    colors[lacking], normals[lacking] = torch.nan, 0
+    found = smoothed(shares, coord, 8, colors=colors, normals=normals)
+    torch.testing.assert_close(found[lacking], plain[lacking], rtol=0, atol=1e-6)
+    assert (found[~lacking] - plain[~lacking]).abs().amax() > 0.1
+    assert (found[~lacking] - have[~lacking]).abs().amax() > 0.1
+
+
+def test_normals_of_any_length_turn_alike():
+    shares, coord = tensors(*random_rows())
+    (normals,) = tensors(np.random.default_rng(5).normal(size=(COUNT, 3)).astype(np.float32))
+    unit = normals / normals.norm(dim=1, keepdim=True)
+    found = smoothed(shares, coord, 8, normals=127 * normals)
+    torch.testing.assert_close(found, smoothed(shares, coord, 8, normals=unit), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lacking", ["context", "tile"])
+def test_a_neighbour_without_colours_is_no_edge_for_a_tile_that_has_them(lacking):
+    xyz = np.stack([np.arange(6.0) // 2, np.arange(6) % 2 * 0.1, np.zeros(6)], 1)
+    labels = [0, 0, 0, 0, 1, 1]
+    scene = make_scene(labels, xyz, sure=0.5, num_context=2)
+    if lacking == "context":
+        scene.cloud.rgb = np.array([[255, 0, 0]] * 4 + [[0, 0, 0]] * 2, np.uint8)
+        scene.cloud.uncolored = [(4, 6)]
+    plain = make_scene(labels, xyz, sure=0.5)
+    for each in (scene, plain):
+        refine(each, Options(smooth=6))
+    torch.testing.assert_close(scene.probabilities, plain.probabilities)
+    assert scene.probabilities[3, 1] > 0.3
+
+
 def test_points_that_are_not_usable_and_rows_without_points_are_left_alone():
     scene = make_scene([0, -1, 1], [[0, 0, 0], [np.nan, 0, 0], [1, 0, 0]])
     scene.probabilities = torch.cat([scene.probabilities, torch.tensor([[0.2, 0.3, 0.5]])])
