@@ -10,6 +10,7 @@ from torch import Tensor
 FINEST_EDGE_M = 2.0**-9
 COARSEST_EDGE_M = 128.0
 MOST_SQUARES = 32  # of a raster, a point
+MOST_DISTINCT = 8  # slots a key
 FEW_ALIKE = 0.9  # places a point: files hold a few points twice
 LEAST_SLOTS = 1 << 16  # so that few points seldom share one
 FACTORS = 6364136223846793005, 2862933555777941757, 3202034522624059733  # odd, of a hash
@@ -115,6 +116,17 @@ def piece_sizes(around: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     by cubes ``around`` int32 (27, V)."""
     piece = pieces(around, torch.arange(len(counts) + 1, device=counts.device), torch.zeros_like(counts))
     return piece, torch.zeros_like(counts).index_add_(0, piece, counts).index_select(0, piece)
+
+
+def distinct(keys: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct ``keys`` int64 (N,) from 0 to ``size`` - 1, ascending, the place of each key among them (N,), and how
+    often each is there, as ``keys.unique`` gives them; without sorting if ``size`` is no more than a few times N."""
+    if size > MOST_DISTINCT * len(keys):
+        return keys.unique(return_inverse=True, return_counts=True)
+    counts = keys.bincount(minlength=size)
+    found = counts.nonzero().flatten()
+    places = torch.empty_like(counts).index_copy_(0, found, torch.arange(len(found), device=keys.device))
+    return found, places.index_select(0, keys), counts.index_select(0, found)
 
 
 def edge_holding(xyz: Tensor, num_points: float) -> float:

@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 from app.options import Options
 
-from .cells import Cells, pieces
+from .cells import Cells, distinct, pieces
 from .scene import Scene
 
 UNIT_POINTS = 4
@@ -30,21 +30,21 @@ def sieved(xyz: Tensor, labels: Tensor, least_points: int, least_m2: float = 0.0
         return labels
     cells = Cells.holding(xyz, UNIT_POINTS)
     first, last = (int(label) for label in torch.aminmax(labels))
-    span = last - first + 1
-    keys, node_of_point, counts = (cells.of_point * span + (labels - first)).unique(
-        return_inverse=True, return_counts=True
-    )  # a node is what one cube has of one label; nodes are sorted by cube
-    cube = keys.div(span, rounding_mode="floor")
-    label = keys - cube * span
-    offsets = pad(cube.bincount(minlength=len(cells.places)).cumsum(0), (1, 0))
+    known, rank_of_point, _ = distinct(labels - first, last - first + 1)
+    num_labels, num_cubes = len(known), len(cells.places)
+    # a node is what one cube has of one label; nodes are sorted by cube
+    keys, node_of_point, counts = distinct(cells.of_point * num_labels + rank_of_point, num_cubes * num_labels)
+    cube = keys.div(num_labels, rounding_mode="floor")
+    label = keys - cube * num_labels
+    offsets = pad(cube.bincount(minlength=num_cubes).cumsum(0), (1, 0))
     around = cells.around()
     piece = pieces(around, offsets, label)
     is_small = torch.zeros_like(counts).index_add_(0, piece, counts) < least_points
     if least_m2:
         is_small |= _is_narrow(cells, cube, piece, least_m2)
     if bool(is_small.any()):
-        label = _taken_up(around, cube, offsets, label, counts, piece, is_small)
-    return (label + first).index_select(0, node_of_point)
+        label = _taken_up(around, cube, offsets, label, num_labels, counts, piece, is_small)
+    return (known + first)[label].index_select(0, node_of_point)
 
 
 def _is_narrow(cells: Cells, cube: Tensor, piece: Tensor, least_m2: float) -> Tensor:
@@ -61,9 +61,17 @@ def _is_narrow(cells: Cells, cube: Tensor, piece: Tensor, least_m2: float) -> Te
 
 
 def _taken_up(
-    around: Tensor, cube: Tensor, offsets: Tensor, label: Tensor, counts: Tensor, piece: Tensor, is_small: Tensor
+    around: Tensor,
+    cube: Tensor,
+    offsets: Tensor,
+    label: Tensor,
+    num_labels: int,
+    counts: Tensor,
+    piece: Tensor,
+    is_small: Tensor,
 ) -> Tensor:
-    """``label`` (M,) of the nodes, those of small pieces replaced where a piece that is not small is beside them.
+    """``label`` (M,) of the nodes, 0 to ``num_labels`` - 1, those of small pieces replaced where a piece that is not
+    small is beside them.
 
     ``is_small`` says it at the first node of each piece.
     """
@@ -71,8 +79,7 @@ def _taken_up(
     pairs = (piece[touching] * len(cube) + touched).unique()  # each node once, however many of the piece touch it
     ours, touched = pairs.div(len(cube), rounding_mode="floor"), pairs % len(cube)
     theirs, weight = piece[touched], counts[touched]
-    known = label[theirs].unique()
-    ranks = torch.arange(len(known), device=label.device)
+    ranks = torch.arange(num_labels, device=label.device)
     label = label.clone()  # from now on read at the first node of a piece
     while True:
         is_open = is_small[ours]
@@ -81,20 +88,20 @@ def _taken_up(
         if not bool(is_vote.any()):
             return label[piece]
         voting, place = ours[is_vote].unique_consecutive(return_inverse=True)
-        votes = weight.new_zeros(len(voting) * len(known))
-        elected = torch.searchsorted(known, label[theirs[is_vote]])
-        votes.index_add_(0, place * len(known) + elected, weight[is_vote])
-        winner = (votes.view(-1, len(known)) * len(known) + ranks.flip(0)).amax(1) % len(known)
-        label[voting] = known[len(known) - 1 - winner]
+        votes = weight.new_zeros(len(voting) * num_labels)
+        votes.index_add_(0, place * num_labels + label[theirs[is_vote]], weight[is_vote])
+        winner = (votes.view(-1, num_labels) * num_labels + ranks.flip(0)).amax(1) % num_labels
+        label[voting] = num_labels - 1 - winner
         is_small = is_small.index_fill(0, voting, False)
 
 
 def _contacts(around: Tensor, cube: Tensor, offsets: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """Every pair of one of ``nodes`` and a node in its cube or in one beside it."""
-    beside_it = around[:, cube[nodes]].long()  # (27, S)
-    offset, place = (beside_it >= 0).nonzero().unbind(1)
-    near = beside_it[offset, place]
-    number = offsets[near + 1] - offsets[near]
-    ends = number.cumsum(0)
-    within = torch.arange(int(number.sum()), device=cube.device) - (ends - number).repeat_interleave(number)
-    return nodes[place].repeat_interleave(number), offsets[near].repeat_interleave(number) + within
+    beside_it = around.index_select(1, cube[nodes]).flatten()  # (27 * S)
+    found = (beside_it >= 0).nonzero().flatten()
+    near = beside_it[found]
+    first = offsets[near]
+    number = offsets[near + 1] - first
+    pair = torch.arange(len(found), device=cube.device).repeat_interleave(number)
+    within = torch.arange(len(pair), device=cube.device) - (number.cumsum(0) - number - first)[pair]
+    return nodes[found % len(nodes)][pair], within
