@@ -119,8 +119,8 @@ def piece_sizes(around: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def distinct(keys: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct ``keys`` int64 (N,) from 0 to ``size`` - 1, ascending, the place of each key among them (N,), and how
-    often each is there, as ``keys.unique`` gives them; without sorting if ``size`` is no more than a few times N."""
+    """The distinct ``keys`` int64 (N,) from 0 to ``size`` - 1, ascending, the place of each key among them, int64 (N,),
+    and how often each is there: what ``keys.unique`` gives, without sorting if ``size`` is but a few times N."""
     if size > MOST_DISTINCT * len(keys):
         return keys.unique(return_inverse=True, return_counts=True)
     counts = keys.bincount(minlength=size)

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from app.refine import cells as module
-from app.refine.cells import Cells, edge_holding, piece_sizes, share_of_places
+from app.refine.cells import Cells, distinct, edge_holding, piece_sizes, share_of_places
 
 
 def scatter(count, size_m, seed=0, height_m=1.0):
@@ -86,3 +86,13 @@ def test_what_is_wider_than_a_grid_meets_nothing_beyond_it(monkeypatch):
 def test_no_points_have_no_cells():
     none = torch.zeros((0, 3))
     assert len(Cells.holding(none, 4).places) == len(Cells.holding(none, 4).columns().places) == 0
+
+
+@pytest.mark.parametrize("size", [12, 10**12])
+def test_distinct_keys_are_those_of_unique(size):
+    keys = torch.from_numpy(np.random.default_rng(0).choice([0, 3, 4, 11], 500, p=[0.1, 0.2, 0.3, 0.4]))
+    for part in (keys, keys[:1], keys[:0]):
+        for found, expected in zip(
+            distinct(part, size), part.unique(return_inverse=True, return_counts=True), strict=True
+        ):
+            assert torch.equal(found, expected)

@@ -94,6 +94,23 @@ def test_what_is_no_area_is_told(text, words):
         parse(text)
 
 
+@pytest.mark.parametrize("corners", [3, 40, 20_000])
+def test_many_points_lie_within_a_ring_of_many_corners_as_within_a_function(corners):
+    rng = np.random.default_rng(corners)
+    angle = (np.arange(corners) + 0.5) * 2 * np.pi / corners
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1)
+    points = rng.uniform(-1.2, 1.2, (20_000, 2))
+    turned = np.arctan2(points[:, 1], points[:, 0]) % (2 * np.pi)
+    middle = np.round(turned / (2 * np.pi / corners)) * 2 * np.pi / corners  # of the side that the point looks at
+    outwards = (points * np.stack([np.cos(middle), np.sin(middle)], 1)).sum(1)
+    holes = [(0.3 * ring).tolist()] if corners > 3 else []
+    found = within(torch.from_numpy(points), Area([[ring.tolist(), *holes]])).numpy()
+    apothem = np.cos(np.pi / corners)
+    expected = (outwards < apothem) & (outwards >= 0.3 * apothem if holes else True)
+    np.testing.assert_array_equal(found, expected)
+    assert expected.mean() > 0.2
+
+
 def test_a_cancelled_search_ends_early():
     def cancelled():
         raise TimeoutError
