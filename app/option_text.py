@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import BadRequest, quoted
-from app.options import MAX_CHARS, NAMES, Options
+from app.options import LONG, MAX_CHARS, NAMES, Options
 from app.validation import explain
 
 _BOUNDS = {  # of numbers, by their names in a JSON schema
@@ -65,8 +65,9 @@ def parse(
     """
     found = dict(problems or {})
     for name, value in given.items():
-        if len(value) > MAX_CHARS:
-            found.setdefault(name, f"{len(value):,} characters long; at most {MAX_CHARS:,} are accepted")
+        most = LONG.get(name, MAX_CHARS)
+        if len(value) > most:
+            found.setdefault(name, f"{len(value):,} characters long; at most {most:,} are accepted")
     unknown = [name for name in given if name not in NAMES]
     try:
         values: dict[str, Any] = {name: given[name] for name in NAMES if given.get(name) and name not in found}

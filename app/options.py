@@ -27,6 +27,7 @@ JOINT = "+"  # between the names of models whose probabilities are averaged
 JOINED_CLASS_BYTES = 5  # of a class of a point beside its mode's: the sums over models, and of their votes
 MAX_JOINED = 4  # models, so that there are not endlessly many names of which statistics are kept
 MAX_CHARS = 1 << 16  # of one option: names of many columns
+LONG = {"within": 1 << 20}  # characters of options that may be longer, and come as files
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}")  # LAS has room for 31 bytes
 FLAGS = ("withheld", "synthetic", "overlap", "key_point")  # of points in LAS
 HEIGHT_FIELD = "height_above_ground"
@@ -233,7 +234,7 @@ class Options:
     )
     within: Annotated[str, AfterValidator(_area)] = Field(
         default="",
-        max_length=MAX_CHARS,
+        max_length=LONG["within"],
         json_schema_extra={"format": "area"},
         description="Points outside keep the file's class: xmin,ymin,xmax,ymax, or a GeoJSON Polygon or MultiPolygon, "
         "in the coordinate system of the file.",

@@ -13,7 +13,6 @@ from typer.main import get_command
 
 Command = Callable[..., None]
 METAVARS = {"integer": "<int>", "number": "<float>"}  # as typer has them, by the type of a JSON schema
-FROM_FILES = ("within",)
 Declared = Callable[[], Iterator[inspect.Parameter]]
 
 
@@ -70,7 +69,11 @@ def _complete(command: Command, options: list[inspect.Parameter]) -> Command:
 
 def _text(name: str, value: str) -> str:
     """``value``, or what the file FILE holds for @FILE, as an option whose value may be long takes it."""
-    if name not in FROM_FILES or not value.startswith("@"):
+    if not value.startswith("@"):
+        return value
+    from app.options import LONG
+
+    if name not in LONG:
         return value
     try:
         return Path(value[1:]).read_text(encoding="utf-8")
@@ -89,12 +92,13 @@ def _settings(names: tuple[str, ...], of_models: bool) -> Iterator[inspect.Param
 
 def _prediction(but: tuple[str, ...]) -> Iterator[inspect.Parameter]:
     from app.option_text import accepted, properties
+    from app.options import LONG
 
     for name, schema in properties().items():
         if name not in but:
             values = accepted(schema)
             accepts = "" if values in ("text", "names", "numbers", "true, false") else f" Accepted: {values}."
-            accepts += " @FILE takes it from a file." * (name in FROM_FILES)
+            accepts += " @FILE takes it from a file." * (name in LONG)
             yield _option(name, f"{schema['description']}{accepts}", schema)
 
 

@@ -1,6 +1,7 @@
 """An area on the map: a box, or polygons as GeoJSON, in the coordinate system of a file."""
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ NONE_WITHIN = (
     "and the units of the file."
 )
 POLYGONS = ("Polygon", "MultiPolygon")
+BYTE_ORDER_MARK = "\ufeff"  # that some programs begin files with
 Ring = list[tuple[float, float]]
+_parsing = threading.Lock()  # what JSON takes as Python objects is taken once at a time
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,12 @@ class Area:
 
 def parse(text: str) -> Area:
     """The area that ``text`` states. Raises ValueError that says what was expected."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if not text.lstrip().startswith("{"):
         return Area([[_box(text)]])
     try:
-        polygons = _polygons(orjson.loads(text))
+        with _parsing:
+            polygons = _polygons(orjson.loads(text))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         why = str(error) if type(error) is ValueError else "it is cut short, or not as GeoJSON has it"
         raise ValueError(f"{EXPECTED} ({why})") from None

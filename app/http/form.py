@@ -7,9 +7,10 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from app.engine.body import Spool
 from app.errors import BadRequest, TooLarge, quoted, some_of
 from app.http.inflate import Readable
+from app.options import LONG
 
 MAX_PARTS = 100
-FIELDS_BYTES = 1 << 20  # of all fields together
+FIELDS_BYTES = 1 << 21  # of all fields together
 HEAD_BYTES = 1 << 18  # of what stands before a part's content
 CHUNK_BYTES = 1 << 17
 FILENAME_CHARS = 255
@@ -22,8 +23,9 @@ HOW_TO_SEND = (
 class Form:
     """A form as it arrives: ``file`` gets the content of the first part that has a filename, ``fields`` the others.
 
-    Memory for fields is bounded by ``FIELDS_BYTES`` in all, however they were compressed on their way. ``files`` are
-    the names of the parts that have a filename.
+    A part named as an option that may be long (``app.options.LONG``) is a field even if it has a filename (curl -F
+    within=@area.geojson). Memory for fields is bounded by ``FIELDS_BYTES`` in all, however they were compressed on
+    their way. ``files`` are the names of the other parts that have a filename.
     """
 
     max_parts = MAX_PARTS
@@ -52,7 +54,8 @@ class Form:
                 if isinstance(event, NeedData):
                     decoder.receive_data(stream.read(CHUNK_BYTES) or None)
                 elif isinstance(event, Field | File):
-                    part, content = event, []
+                    is_field = isinstance(event, Field) or event.name in LONG
+                    part, content = Field(name=event.name, headers=event.headers) if is_field else event, []
                     self.begin(part)
                 elif isinstance(event, Data) and isinstance(part, File):
                     self.take(event.data)

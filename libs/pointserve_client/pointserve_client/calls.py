@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 from uuid import uuid4
 
 from pointserve_client.answer import Answer, OnReceived, Prediction, PredictionWarning, answer_of, prediction_of
 from pointserve_client.driver import Driver
 from pointserve_client.errors import MALFORMED, NotReady, Problem
+from pointserve_client.form import Form, asked
 from pointserve_client.options import Options, Output
 from pointserve_client.transport import Reply, Request, Transport
 from pointserve_client.upload import OnSent, Source, Upload, opened
@@ -147,9 +148,11 @@ async def _predicted(
     self: Caller, cloud: Source, options: Mapping[str, Any], to: Path | None, on_sent: OnSent, on_received: OnReceived
 ) -> Reply:
     async with _upload(self, cloud) as upload:
-        query = urlencode(written({"filename": upload.name, **options}), errors="surrogateescape")
-        headers = {"Content-Type": "application/octet-stream", "X-Request-Id": str(uuid4())}
-        request = Request("POST", f"/predict?{query}", upload, headers, to, on_sent=on_sent, on_received=on_received)
+        query, fields = asked(written({"filename": upload.name, **options}))
+        body = Form(fields, upload) if fields else upload
+        media_type = body.media_type if isinstance(body, Form) else "application/octet-stream"
+        headers = {"Content-Type": media_type, "X-Request-Id": str(uuid4())}
+        request = Request("POST", f"/predict?{query}", body, headers, to, on_sent=on_sent, on_received=on_received)
         return await self._transport.ask(request, self._patience_s)
 
 

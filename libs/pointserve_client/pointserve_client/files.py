@@ -1,4 +1,4 @@
-"""Several files as the body of one request, a form, that can be sent again."""
+"""Several files, and options, as the body of one request, a form, that can be sent again."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from pointserve_client.form import end, media_type, part, parts
 from pointserve_client.upload import CHUNK_BYTES, Upload
 
 
 class Files(Upload):
-    """The files at ``paths``, by name if they have names of their own, as parts 'file' of a form; each is opened when
-    its turn comes.
+    """The files at ``paths``, by name if they have names of their own, as parts 'file' of a form behind its ``fields``;
+    each is opened when its turn comes.
 
     Raises OSError if one cannot be read, or becomes shorter while it is sent.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]):
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]],
+        fields: Mapping[str, str] | None = None,
+    ):
         self.name = ""
-        self._boundary = uuid4().hex
+        boundary = uuid4().hex
+        self.media_type = media_type(boundary)
         named = paths.items() if isinstance(paths, Mapping) else [(Path(path).name, path) for path in paths]
-        self._parts = [(self._head(name), Path(path), Path(path).stat().st_size) for name, path in named]
-        self._end = f"\r\n--{self._boundary}--\r\n".encode()
-        self.size = sum(len(head) + size for head, _, size in self._parts) + len(self._end)
+        self._fields = b"".join(parts(boundary, fields or {}))
+        self._parts = [(part(boundary, "file", name), Path(path), Path(path).stat().st_size) for name, path in named]
+        self._end = end(boundary)
+        self.size = len(self._fields) + sum(len(head) + size for head, _, size in self._parts) + len(self._end)
         self._file: BinaryIO | None = None
         self.rewind()
-
-    @property
-    def media_type(self) -> str:
-        """For Content-Type."""
-        return f"multipart/form-data; boundary={self._boundary}"
 
     def rewind(self) -> None:
         """Begin again."""
@@ -57,6 +59,8 @@ class Files(Upload):
             self._file = None
 
     def _next(self) -> bytes:
+        if self._fields and not self._num_sent:
+            return self._fields
         if self._left:
             assert self._file is not None
             data = self._file.read(min(CHUNK_BYTES, self._left))
@@ -72,12 +76,3 @@ class Files(Upload):
             return head
         is_over = self._num_sent >= self.size
         return b"" if is_over else self._end
-
-    def _head(self, name: str) -> bytes:
-        name = name.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        lines = [
-            f"\r\n--{self._boundary}",
-            f'Content-Disposition: form-data; name="file"; filename="{name}"',
-            "Content-Type: application/octet-stream",
-        ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from pointserve_client.answer import OnReceived
@@ -19,6 +19,7 @@ from pointserve_client.calls import Caller, json_of, written
 from pointserve_client.errors import BadAddress, Busy, NotReady, Problem
 from pointserve_client.events import Events, OnData, TimeIsOver
 from pointserve_client.files import Files
+from pointserve_client.form import asked
 from pointserve_client.options import Options, Output
 from pointserve_client.transport import Request
 from pointserve_client.upload import OnSent, Upload
@@ -53,11 +54,11 @@ async def submit(
 
     Raises Problem, and OSError if a file cannot be read.
     """
-    upload = await self._driver.call(Files, paths)
+    query, fields = asked(written({**options, "output": output, "buffer": buffer}))
+    upload = await self._driver.call(Files, paths, fields)
     try:
-        path = f"/jobs?{urlencode(written({**options, 'output': output, 'buffer': buffer}), errors='surrogateescape')}"
         headers = {"Content-Type": upload.media_type, **_once(idempotency_key)}
-        return await json_of(self, Request("POST", path, upload, headers, on_sent=on_sent))
+        return await json_of(self, Request("POST", f"/jobs?{query}", upload, headers, on_sent=on_sent))
     finally:
         upload.close()
 
