@@ -6,11 +6,13 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from app.clouds import area
 from app.clouds.catalog import READERS, WRITERS
 from app.clouds.fields import FIELDS
 from app.errors import BadRequest
 from app.option_text import accepted, parse, properties
 from app.options import MAX_CHARS, NAMES, READING, Mode, Options
+from tests.area_samples import CORNERS, round_area
 
 GIVEN = {
     "model": "m",
@@ -108,6 +110,14 @@ def test_an_empty_text_means_that_an_option_was_not_given():
     assert parse(dict.fromkeys(NAMES, "")) == parse({}) == Options()
 
 
+def test_an_area_may_have_as_many_corners_as_a_municipality():
+    text = round_area(2_600_000, 1_200_000, 8000)
+    assert len(text) > 10 * MAX_CHARS
+    assert parse({"within": text}).within == text
+    ((ring,),) = area.parse("\ufeff" + text).polygons
+    assert len(ring) == CORNERS
+
+
 def test_a_format_may_be_named_by_an_extension():
     assert [parse({"format": name}).format for name in ("TXT", ".csv", "kitti")] == ["text", "text", "kitti"]
 
@@ -141,6 +151,7 @@ def test_a_format_may_be_named_by_an_extension():
         ("only", "ground", ["a whole number"]),
         ("classes", "building", ["building:6"]),
         ("classes", "building:600", ["0 to 255"]),
+        ("within", "x" * ((1 << 20) + 1), ["1,048,577 characters", "at most 1,048,576"]),
         ("within", "1,2,3", ["xmin,ymin,xmax,ymax"]),
         ("within", '{"type": "Point", "coordinates": [1, 2]}', ["GeoJSON Polygon", "it is a Point"]),
         ("preserve_flags", "hidden", ["withheld"]),

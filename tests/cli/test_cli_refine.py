@@ -1,11 +1,15 @@
 """The commands of docs/refine.md do what is said there."""
 
 import re
+import shutil
 
 import laspy
 import numpy as np
 
+from tests.area_samples import round_area
 from tests.cli.cli_samples import documented
+
+ONE_PROCESS = ("--device", "cpu", "--threads", 1, "--readers", 1)
 
 
 def test_commands_of_the_document_work(tmp_path, pointserve):
@@ -55,6 +59,19 @@ def test_an_area_comes_from_a_file(tmp_path, pointserve, tile):
     assert done.returncode == 0, done.stderr
     before, after = (laspy.read(path).classification for path in (tile, tmp_path / "out.laz"))
     np.testing.assert_array_equal(before, after)
+    x, y, _ = laspy.read(tile).xyz.T
+    area.write_text(round_area(x.mean(), y.mean(), 8), encoding="utf-8-sig")
+    (tmp_path / "in").mkdir()
+    shutil.copy(tile, tmp_path / "in/out.laz")
+    done = pointserve("predict", tile, "-o", tmp_path / "out.laz", "--within", f"@{area}")
+    assert done.returncode == 0, done.stderr
+    done = pointserve("batch", tmp_path / "in", "-o", tmp_path / "many", *ONE_PROCESS, "--within", f"@{area}")
+    assert done.returncode == 0, done.stderr
+    is_outside = np.hypot(x - x.mean(), y - y.mean()) > 8
+    for path in (tmp_path / "out.laz", tmp_path / "many/out.laz"):
+        after = np.asarray(laspy.read(path).classification)
+        np.testing.assert_array_equal(after[is_outside], np.asarray(before)[is_outside])
+        assert (after != before).any()
     done = pointserve("predict", tile, "-o", tmp_path / "out.laz", "--within", f"@{area}.gone")
     assert done.returncode == 2
     assert "cannot be read" in done.stderr

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import laspy
+import numpy as np
 import pytest
 from pointserve_client import Forbidden, NotFound, NotReady
 
 from tests.client.scripted import Scripted, problem
 from tests.http import clouds
 from tests.http.server import Server
+
+CLASSES = ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,9 @@ def test_files_go_out_as_a_job_and_come_back(kind, service: Server, tmp_path: Pa
         path.write_bytes(clouds.laz(slice(700 * number, 700 * number + 700)))
     with kind(service.url) as client:
         sent, states = [], []
-        job = client.submit(paths, buffer=0, output="las", on_sent=lambda *so_far: sent.append(so_far))
+        area = "-1e9,-1e9,1e9,1e9" + " " * 5000  # too long for an address
+        options = {"output": "las", "within": area, "classes": CLASSES}
+        job = client.submit(paths, buffer=0, on_sent=lambda *so_far: sent.append(so_far), **options)
         assert sent[-1][0] == sent[-1][1] > sum(path.stat().st_size for path in paths)
         assert job["id"] in [each["id"] for each in client.jobs()]
         done = client.wait_job(job["id"], on_job=lambda job: states.append(job["state"]))
@@ -40,7 +45,9 @@ def test_files_go_out_as_a_job_and_come_back(kind, service: Server, tmp_path: Pa
         answers = [name for name in archive.namelist() if name.endswith(".las")]
         assert len(answers) == 2
         assert "b ü.las" in answers
-        assert [len(laspy.read(io.BytesIO(archive.read(name)))) for name in answers] == [700, 700]
+        labelled = [laspy.read(io.BytesIO(archive.read(name))) for name in answers]
+        assert [len(each) for each in labelled] == [700, 700]
+        assert all(np.asarray(each.classification).min() >= 100 for each in labelled)  # what the classes are given
         assert client.retry_job(job["id"])["state"] == "waiting"
         client.remove_job(job["id"])
         with pytest.raises(NotFound):

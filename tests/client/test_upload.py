@@ -8,11 +8,14 @@ import tempfile
 import threading
 import time
 import warnings
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from pointserve_client import AsyncClient, NotReady, PredictionWarning, TooLarge, driver
 from pointserve_client.upload import CHUNK_BYTES, opened
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
 
 from tests.client.scripted import CONTENT, GOOD, Scripted, problem
 from tests.http import clouds
@@ -63,6 +66,29 @@ def test_the_name_of_a_file_goes_with_it_unless_another_is_given(kind, tmp_path)
         "filename=other.ply",
         "seed=0&columns=x%2Cy%2Cz",
     ]
+
+
+@pytest.mark.parametrize("source", ["path", "pipe"])
+def test_options_too_long_for_an_address_go_as_a_form(kind, tmp_path, source):
+    path = tmp_path / 'a "b" ü.ply'
+    path.write_bytes(b"cloud\r\n" * 60_000)
+    area, crs = "1,2,3,4" + " " * 9000, "x" * 2000
+    progress = []
+    options = {"within": area, "crs": crs, "seed": 3, "on_sent": lambda *so_far: progress.append(so_far)}
+    with path.open("rb") as file, Scripted(RETRIED) as server, kind(server.url) as client:
+        client.predict(path if source == "path" else io.BytesIO(file.read()), **options)
+    for target, headers, body in server.seen:
+        media_type, about = parse_options_header(headers["Content-Type"])
+        _, fields, files = FormDataParser(lambda **_: io.BytesIO()).parse(
+            io.BytesIO(body), media_type, len(body), about
+        )
+        assert dict(fields) == {"within": area}
+        assert files["file"].read() == path.read_bytes()
+        query = dict(parse_qsl(target.partition("?")[2]))
+        assert (query["crs"], query["seed"]) == (crs, "3")
+        assert query.get("filename") == (path.name if source == "path" else None)
+    assert progress[-1] == (len(body), len(body))
+    assert server.seen[0][2] == server.seen[1][2]
 
 
 def test_a_name_that_is_no_text_goes_with_the_file(kind, tmp_path):

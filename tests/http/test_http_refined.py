@@ -2,12 +2,15 @@
 
 import io
 import json
+import warnings
+from urllib.parse import urlencode
 
 import laspy
 import numpy as np
 import pytest
 from pointserve_client import Client, PredictionWarning
 
+from tests.area_samples import round_area
 from tests.http import clouds
 from tests.http.server import MODEL, Server
 
@@ -95,6 +98,64 @@ def test_flags_and_areas_of_a_file_are_read_whatever_the_answer_is(server: Serve
     np.testing.assert_array_equal(np.array(answer["labels"]) == 1064, is_kept)
     assert [done["step"] for done in answer["refined"]] == ["classes", "kept"]
     assert answer["refined"][1]["changed"] == np.count_nonzero(is_kept)
+
+
+@pytest.fixture(scope="module")
+def coded() -> tuple[bytes, np.ndarray, dict[str, str]]:
+    """A file whose points all have class 64, which of them lie within an area of many corners, and options that ask
+    for the others to keep it."""
+    table = clouds.table()
+    las = laspy.create(point_format=7, file_version="1.4")
+    las.header.scales = [1e-4] * 3
+    las.x, las.y, las.z = table[:, :3].T
+    las.red, las.green, las.blue = (table[:, 3:6].T * 257).astype(np.uint16)
+    las.classification = np.full(len(table), 64, np.uint8)
+    file = io.BytesIO()
+    las.write(file)
+    x, y = np.asarray(las.x), np.asarray(las.y)
+    middle_x, middle_y, radius = np.median(x), np.median(y), np.ptp(x) / 4
+    is_inside = np.hypot(x - middle_x, y - middle_y) < radius
+    options = {
+        "classes": ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES)),
+        "within": round_area(middle_x, middle_y, radius),
+    }
+    return file.getvalue(), is_inside, options
+
+
+@pytest.mark.parametrize("way", ["field", "part", "open inference", "client"])
+def test_an_area_of_many_corners_comes_by_every_way(server: Server, coded, way: str):
+    file, is_inside, options = coded
+    area = options["within"]
+    if way == "client":
+        with Client(f"http://127.0.0.1:{server.port}") as client, warnings.catch_warnings():
+            warnings.simplefilter("ignore", PredictionWarning)
+            labels = client.predict(file, **options).labels
+    elif way == "open inference":
+        head = {
+            "inputs": [{"name": "file", "shape": [1], "datatype": "BYTES", "parameters": {}}],
+            "outputs": [{"name": "labels"}],
+            "parameters": options,
+        }
+        head["inputs"][0]["parameters"]["binary_data_size"] = 4 + len(file)
+        text = json.dumps(head).encode()
+        body = text + len(file).to_bytes(4, "little") + file
+        headers = {"Inference-Header-Content-Length": str(len(text))}
+        labels = server.post(f"/v2/models/{MODEL.name}/infer", data=body, headers=headers).json()["outputs"][0]["data"]
+    else:
+        files = {"file": ("a.las", file)}
+        if way == "part":  # as curl -F within=@area.geojson
+            files["within"] = ("area.geojson", b"\xef\xbb\xbf" + area.encode())
+            options = {"classes": options["classes"]}
+        labels = server.post("/predict", files=files, data=options).json()["labels"]
+    assert 0.1 < is_inside.mean() < 0.5
+    np.testing.assert_array_equal(np.array(labels) != 1064, is_inside)
+
+
+def test_an_area_that_is_too_long_for_an_address_is_told_where_it_goes(server: Server, coded):
+    file, _, options = coded
+    response = server.post(f"/predict?{urlencode(options)}", data=file)
+    assert response.status_code == 414
+    assert "as fields of a form" in response.json()["detail"]
 
 
 def test_a_file_without_classes_is_refused_with_words(server: Server):
