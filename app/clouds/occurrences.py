@@ -26,11 +26,12 @@ def places(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each of ``values`` (N,) once, ascending, and the place of each of them there, int64 (N,); without sorting where
     ``of`` does not sort."""
     found, _ = of(values)
-    if values.dtype.kind in "iu" and len(found) and int(found[-1]) - int(found[0]) < MAX_COUNTED:
-        least = int(found[0])
-        table = np.zeros(int(found[-1]) - least + 1, np.int64)
-        table[found.astype(np.int64) - least] = np.arange(len(found))
-        return found, table[np.subtract(values, least, dtype=np.int64)]
+    if values.dtype.kind in "iu" and len(found):
+        least, most = int(found[0]), int(found[-1])
+        if most - least < MAX_COUNTED and most < 1 << 63:
+            table = np.zeros(most - least + 1, np.int64)
+            table[np.subtract(found, least, dtype=np.int64)] = np.arange(len(found))
+            return found, table[np.subtract(values, least, dtype=np.int64)]
     return found, np.searchsorted(found, values)
 
 
