@@ -13,8 +13,9 @@ import pytest
 import score
 import surveys
 from augment import graft, ground_height_m, middle_of_buildings, string
+from buildings import Footprint, build, roofed
 from noise import KINDS, strew
-from tiles import BUILDING, NOISE, WIRE, Tile, halves, join
+from tiles import BUILDING, IGNORE, NOISE, WIRE, Tile, halves, join
 
 from app.sample.tile import las_bytes, make_tile
 from app.zoo import checkpoint
@@ -171,6 +172,35 @@ def test_a_short_building_has_one_place_and_all_else_its_own():
     assert np.ptp(plane[inside], axis=0).max() == 0
     np.testing.assert_allclose(plane[inside][0], [30, 30], atol=0.5)
     np.testing.assert_array_equal(plane[~inside], tile.xyz[~inside, :2])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_building_stands_on_the_ground_that_it_covers(seed):
+    tile = hill(20_000, 10.0, 1)
+    footprint = Footprint(np.array([30.0, 25.0]), 0.3, np.array([10.0, 6.0]), np.ones(2))
+    made = roofed(tile, footprint, np.random.default_rng(seed))
+    inside, before = (footprint.covers(footprint.place(each.xyz[:, :2])) for each in (made, tile))
+    assert before.sum() == pytest.approx(20_000 * 20 * 12 / 3600, rel=0.1)
+    assert 0.85 * before.sum() < inside.sum() <= before.sum()  # some of the bushes under the roof are gone
+    np.testing.assert_array_equal(made.xyz[~inside], tile.xyz[~before])
+    np.testing.assert_array_equal(made.label[~inside], tile.label[~before])
+    roof = made.xyz[inside & (made.label == BUILDING)]
+    assert len(roof) > 0.8 * inside.sum()
+    assert (roof[:, 2] - (10 + 0.1 * roof[:, 0]) > 1.5).all()  # eaves: 2.5 m over the upper side of the slope
+    assert set(made.label[inside]) <= {BUILDING, IGNORE, 2}  # walls, and trees over the roof
+
+
+def test_buildings_are_built_in_the_open():
+    tile = hill(20_000, 10.0, 1)
+    assert (build(tile, np.random.default_rng(0)).label == BUILDING).sum() > 100
+    tile.label[tile.label == 0] = np.where(np.arange((tile.label == 0).sum()) % 3, 2, 0)
+    assert build(tile, np.random.default_rng(0)) is tile
+
+
+def test_an_l_shaped_footprint_lacks_a_corner():
+    footprint = Footprint(np.zeros(2), 0.0, np.array([10.0, 5.0]), np.array([0.0, 0.2]))
+    places = footprint.place(np.array([[-9.0, -4.0], [9.0, -4.0], [9.0, 4.0], [-9.0, 4.0], [11.0, 0.0]]))
+    assert footprint.covers(places).tolist() == [True, True, False, True, False]
 
 
 def test_height_and_voxels_allow_what_they_can():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from buildings import build
 from noise import HIGHEST_SHARE, LEAST_SHARE, strew
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -62,7 +63,7 @@ def warp(tile: Tile, rng: Generator) -> Tile:
         heading, phase = rng.uniform(0, 2 * np.pi, 2)
         along = np.cos(heading) * x + np.sin(heading) * y
         added += rng.uniform(0, 0.02 + slope / 10) * length_m * np.sin(2 * np.pi * along / length_m + phase)
-    for _ in range(rng.integers(1, 4) if rng.random() < 0.25 else 0):
+    for _ in range(rng.integers(1, 4) if rng.random() < 0.15 else 0):
         heading = rng.uniform(0, 2 * np.pi)
         along = np.cos(heading) * x + np.sin(heading) * y
         begin, width_m = rng.choice(along), np.exp(rng.uniform(np.log(0.3), np.log(15)))
@@ -229,6 +230,8 @@ def augment(tile: Tile, rng: Generator) -> Tile:
     """One crop as another survey might have seen it."""
     if rng.random() < 0.4:
         tile = grow(tile, rng)
+    if rng.random() < 0.3:
+        tile = build(tile, rng)
     tile = turn(hide(tile, rng), rng)
     if rng.random() < 0.1:
         tile = string(tile, rng)

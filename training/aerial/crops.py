@@ -56,7 +56,7 @@ class Crops(IterableDataset):
         index = rng.choice(len(self.tiles), p=self.chance)
         tile, density = self.tiles[index], self.density_per_m2[index]
         target = min(density, density_per_m2 or density)
-        if density_per_m2 is None and rng.random() < 0.4 and density > SPARSEST_PER_M2:
+        if density_per_m2 is None and rng.random() < 0.5 and density > SPARSEST_PER_M2:
             target = np.exp(rng.uniform(np.log(SPARSEST_PER_M2), np.log(density)))
         side_m = np.clip(np.sqrt(self.points * rng.uniform(0.3, 1.2) / target), 30, 700)
         rows = self.rows[index]

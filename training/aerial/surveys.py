@@ -55,7 +55,7 @@ def main() -> None:
     folders = {survey: given.out / str(number) for number, survey in enumerate(SURVEYS)}
     trainings = []
     for survey, folder in folders.items():
-        sizes = ["--crops", "4", "--workers", str(given.workers // len(folders)), "--minutes", str(given.minutes)]
+        sizes = ["--crops", "8", "--workers", str(given.workers // len(folders)), "--minutes", str(given.minutes)]
         options = ["--data", given.data, "--out", folder, *sizes, "--unscored", "--without", *SURVEYS[survey]]
         trainings.append(subprocess.Popen([sys.executable, Path(__file__).parent / "train.py", *options]))
     codes = [training.wait() for training in trainings]
