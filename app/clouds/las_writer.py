@@ -21,6 +21,7 @@ from app.errors import UnsupportedFormat
 FLAG_BITS = 0xE0  # synthetic, key-point and withheld share a byte with the class below point format 6
 CHANNEL_BITS = 0x30
 RESERVED_DIMENSIONS = 16  # for what a segmentation adds
+IN_DOUBT = "unclassified"  # step after which points may have the ignore label
 SHORT = np.dtype("<u2")  # of values in steps
 SMALL_IDS = np.dtype("<i2")  # of class ids
 
@@ -154,6 +155,8 @@ def _classification(file: LasFile, segmentation: Segmentation) -> np.ndarray | N
         return by_code
     labels = segmentation.labels
     all_ids = np.array([*codes, labels.min(initial=0), labels.max(initial=0)])
+    if any(done.step == IN_DOUBT for done in segmentation.meta.refined):  # so that all tiles of a survey are alike
+        all_ids = np.append(all_ids, segmentation.meta.ignore_label)
     if any(code is not None for code in codes.values()) or all_ids.min() < 0 or all_ids.max() > largest:
         return None
     segmentation.meta.warnings.append(

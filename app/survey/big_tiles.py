@@ -23,8 +23,9 @@ from app.survey.changes import Changes
 from app.survey.disk import Claim, Disk, needed_bytes
 from app.survey.piece_file import opened
 from app.survey.pieces import Pieces
+from app.survey.retries import MAX_LOSSES
 from app.survey.tile import Tile
-from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, Workers
+from app.survey.workers import Capacity, DecodedTile, Model, Ring, Task, TileResult, WorkerLost, Workers
 
 CUT = ("las", "laz")  # formats of files that are cut
 FORMATS = (*CUT, "copc")  # of their answers
@@ -209,8 +210,9 @@ class BigTiles:
             try:
                 result = self._labelled(tile, context, rings, own)
                 break
-            except (Busy, NotReady) as problem:
-                if attempt == TRIES - 1 or self._stopping.wait(problem.retry_after_s or RETRY_S):
+            except (Busy, NotReady, WorkerLost) as problem:
+                tries = MAX_LOSSES if isinstance(problem, WorkerLost) else TRIES
+                if attempt >= tries - 1 or self._stopping.wait(problem.retry_after_s or RETRY_S):
                     raise
         around.unlink(missing_ok=True)
         return result, changes.taken(tile.path, result.output)

@@ -104,6 +104,15 @@ def test_classes_that_do_not_fit_go_to_a_dimension_of_their_own(case):
     assert "label" in answer.meta.warnings[0]
 
 
+def test_ids_have_one_place_whether_or_not_points_are_in_doubt_if_they_may_be():
+    data = las_bytes(point_format=6)
+    for ignored in ([], [3]):
+        answer = segmentation(500, INDOOR, ignored=ignored, refined=[RefinedStep("unclassified", len(ignored))])
+        np.testing.assert_array_equal(write(data, answer)[0].label, answer.labels)
+    answer = segmentation(500, INDOOR, refined=[RefinedStep("smooth", 4)])
+    np.testing.assert_array_equal(write(data, answer)[0].classification, answer.labels)
+
+
 def test_label_is_int32_where_ids_need_it():
     answer = segmentation(500, INDOOR)
     answer.labels[5] = 70_000

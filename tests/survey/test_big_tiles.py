@@ -20,6 +20,7 @@ from app.survey.answers import PARTIAL
 from app.survey.big_tiles import BigTiles
 from app.survey.disk import needed_bytes
 from app.survey.row import State
+from app.survey.workers import WorkerLost
 from tests.fuzz.seeds import labelled
 from tests.small_disk import small_disk
 from tests.survey.survey_runs import digests, rows, run
@@ -257,3 +258,23 @@ def test_the_context_of_pieces_is_as_wide_in_units_that_only_the_request_states(
         run(service, [file], tmp_path / f"out{units}", options=Options(units=units), buffer_m=10.0)
         found[units] = rows(tmp_path / f"out{units}")["a.laz"]
     assert found["ft"].context_points > 1.5 * found[""].context_points
+
+
+@pytest.mark.parametrize(("num_lost", "state"), [(1, State.DONE), (10, State.QUARANTINED)])
+def test_a_piece_whose_worker_is_lost_is_labelled_by_another(
+    service, whole, tmp_path, small_memory, monkeypatch, num_lost, state
+):
+    file, lost = tmp_path / "a.laz", []
+    file.write_bytes(las_bytes(whole, compress=True))
+    labelled_once = BigTiles._labelled
+
+    def lose(self, tile, *others):
+        if tile.name == "a.laz (1)" and len(lost) < num_lost:
+            lost.append(tile.name)
+            raise WorkerLost("A worker ended.", retry_after_s=0.01)
+        return labelled_once(self, tile, *others)
+
+    monkeypatch.setattr(BigTiles, "_labelled", lose)
+    run(service, [file], tmp_path / "out", buffer_m=10.0)
+    assert rows(tmp_path / "out")["a.laz"].state is state
+    assert len(lost) == {State.DONE: 1, State.QUARANTINED: 4}[state]  # twice for each time that the file is begun
