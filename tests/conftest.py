@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.http.server import Server
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 # Threads of torch that spin while they wait take four times the time if several processes share the cores, as tests do.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# nothing is asserted of time, which says more of a machine's load than of the code
+settings.register_profile("pointserve", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pointserve")
 
 gc.disable()  # which takes a quarter of the time of imports
 

@@ -134,6 +134,8 @@ def test_a_part_that_fails_leaves_no_half_object(store, endpoint, monkeypatch, s
         assert any(method == "DELETE" and "uploadId=" in path for method, path in server.asked)
         assert not store.exists("tiles/a.bin")
         server.fault = lambda method, path: None
+        monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 60.0)
+        use(server.url, monkeypatch)
         assert target.write("s3://tiles/a.bin", [data]).num_bytes == len(data)
     assert store.size("tiles/a.bin") == len(data)
     assert not unfinished(store)
