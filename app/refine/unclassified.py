@@ -17,9 +17,9 @@ def apply(scene: Scene, options: Options) -> None:
     shares = scene.probabilities
     is_doubtful = torch.zeros(len(shares), dtype=torch.bool, device=shares.device)
     if options.min_confidence is not None:
-        is_doubtful |= shares.amax(1) < options.min_confidence
+        is_doubtful |= ~(shares.amax(1) >= options.min_confidence)  # NaN is in doubt
     if options.max_entropy is not None:
-        is_doubtful |= entropy(shares) > options.max_entropy
+        is_doubtful |= ~(entropy(shares) <= options.max_entropy)
     if scene.classes.have_codes:
         label = scene.classes.id_of(UNCLASSIFIED)
     else:

@@ -1,6 +1,7 @@
 """Points whose class is in doubt become unclassified."""
 
 import numpy as np
+import pytest
 import torch
 
 from app.options import Options
@@ -52,3 +53,11 @@ def test_a_scene_without_points_stays_empty():
     scene = make_scene([-1, -1], np.full((2, 3), np.nan))
     (done,) = refine(scene, Options(min_confidence=0.6, max_entropy=0.1))
     assert (done.changed, scene.answered.tolist()) == (0, [-1, -1])
+
+
+@pytest.mark.parametrize("options", [Options(min_confidence=0.1), Options(max_entropy=20)])
+def test_probabilities_that_are_no_numbers_are_in_doubt(options):
+    scene = make_scene([0, 1, 2])
+    scene.probabilities = scene.probabilities.index_fill(0, torch.tensor([1]), torch.nan)
+    refine(scene, options)
+    assert codes(scene).tolist() == [2, 1, 6]
