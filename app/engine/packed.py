@@ -64,8 +64,14 @@ def parts(cloud: Cloud) -> tuple[dict[str, np.ndarray], CloudMeta]:
     scale = None if cloud.intensity_scale is None else float(cloud.intensity_scale)
     warnings = [str(warning) for warning in cloud.warnings]
     meta = CloudMeta(
-        *(cloud.format, scale, warnings, cloud.columns, cloud.units),
-        *(cloud.num_context, cloud.uncolored, cloud.frame),
+        cloud.format,
+        scale,
+        warnings,
+        cloud.columns,
+        cloud.units,
+        cloud.num_context,
+        cloud.uncolored,
+        cloud.frame,
     )
     return {name: values for name, values in columns.items() if values is not None}, meta
 

@@ -14,9 +14,11 @@ import os
 import resource
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,8 @@ Answer = Decoded | Encoded | MemoryNeeded | Failure
 Handled = tuple[Answer, list[int], object]
 """An answer, the descriptors that go with it, and what to hold until it is sent."""
 
+BEGIN_S = 10.0  # on a busy machine, for threads to begin
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +75,9 @@ def main() -> None:
     gc.freeze()  # so that collecting after each file looks at what the file left, not at all that was imported
     laz.start_threads(arguments.unpacking_threads)  # before others: the first threads get arenas of malloc of their own
     rows.start_threads(arguments.threads)
+    latest_s = time.monotonic() + BEGIN_S
+    while not others_wait() and time.monotonic() < latest_s:  # who begins later takes its arena out of a file's memory
+        time.sleep(0.001)
     libc = ctypes.CDLL(None)
     libc.malloc_trim(0)
     limit_memory(arguments.memory_mib)
@@ -82,6 +89,19 @@ def main() -> None:
             libc.malloc_trim(0)
     except ChannelError:
         return
+
+
+def others_wait() -> bool:
+    """Whether all threads of this process but the calling one sleep, so that none has yet to begin."""
+    own = threading.get_native_id()
+    return all(_sleeps(task) for task in Path("/proc/self/task").iterdir() if int(task.name) != own)
+
+
+def _sleeps(task: Path) -> bool:
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "S"
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended
 
 
 def limit_memory(memory_mib: int) -> None:

@@ -256,6 +256,35 @@ def test_threads_with_arenas_of_their_own_take_no_more_than_the_limit():
     assert 24 < float(child.stdout) < 52  # with what the arenas had already
 
 
+BUSY = """
+import hashlib, threading, time
+from app.engine.reader_process import others_wait
+together, end = threading.Barrier(2), threading.Event()
+def wait():
+    together.wait()
+    end.wait()
+thread = threading.Thread(target=wait)
+thread.start()
+together.wait()
+while not others_wait():  # it has passed the barrier and has not come to the event
+    time.sleep(0.001)
+end.set()
+thread.join()
+block = bytes(1 << 28)
+thread = threading.Thread(target=lambda: hashlib.sha256(block))
+thread.start()
+seen = []
+while thread.is_alive():
+    seen.append(others_wait())
+print(sum(seen) < len(seen) / 2, others_wait())
+"""
+
+
+def test_a_thread_that_works_is_waited_for():
+    child = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, check=True)
+    assert child.stdout.split() == ["True", "True"]
+
+
 def test_decoders_put_files_where_large_bodies_go(settings, tmp_path):
     """Those of E57 alone put files anywhere; if the folder is gone, there is no room."""
     pye57 = pytest.importorskip("pye57")
