@@ -11,8 +11,8 @@ CHUNK_POINTS = {"cpu": 30_000, "cuda": 250_000}  # what caches hold and one thre
 
 def nearest(places: Tensor, queries: Tensor) -> Tensor:
     """int64 (Q,), the row of ``places`` float32 (P, 3) nearest to each of ``queries`` float32 (Q, 3)."""
-    ends = (torch.full((1,), len(each), device=each.device) for each in (places, queries))
-    rows, _ = knn_query(1, places, next(ends), queries, next(ends))
+    end, query_end = (torch.full((1,), len(each), device=each.device) for each in (places, queries))
+    rows, _ = knn_query(1, places, end, queries, query_end)
     return rows.flatten().long()
 
 
