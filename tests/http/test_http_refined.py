@@ -17,6 +17,23 @@ from tests.http.server import MODEL, Server
 ASKED = "/predict?min_confidence=0.9&fields=confidence"
 
 
+def coded_las() -> laspy.LasData:
+    """The points of ``clouds.table`` with their colors, all of class 64."""
+    table = clouds.table()
+    las = laspy.create(point_format=7, file_version="1.4")
+    las.header.scales = [1e-4] * 3
+    las.x, las.y, las.z = table[:, :3].T
+    las.red, las.green, las.blue = (table[:, 3:6].T * 257).astype(np.uint16)
+    las.classification = np.full(len(table), 64, np.uint8)
+    return las
+
+
+def las_file(las: laspy.LasData) -> bytes:
+    file = io.BytesIO()
+    las.write(file)
+    return file.getvalue()
+
+
 def expected(answer: dict) -> np.ndarray:
     return np.where(np.array(answer["confidence"], np.float32) < 0.9, answer["ignore_label"], clouds.LABELS)
 
@@ -80,21 +97,14 @@ def test_the_client_and_open_inference_have_it(server: Server):
 
 
 def test_flags_and_areas_of_a_file_are_read_whatever_the_answer_is(server: Server):
-    table = clouds.table()
-    las = laspy.create(point_format=7, file_version="1.4")
-    las.header.scales = [1e-4] * 3
-    las.x, las.y, las.z = table[:, :3].T
-    las.red, las.green, las.blue = (table[:, 3:6].T * 257).astype(np.uint16)
-    las.classification = np.full(len(table), 64, np.uint8)
-    las.withheld = np.arange(len(table)) < 100
-    file = io.BytesIO()
-    las.write(file)
+    las = coded_las()
+    las.withheld = np.arange(len(las)) < 100
     classes = ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES))
     x_high = float(np.median(las.x))
     area = json.dumps({"type": "Polygon", "coordinates": [[[-1e3, -1e3], [x_high, -1e3], [x_high, 1e3], [-1e3, 1e3]]]})
     form = {"classes": classes, "preserve_flags": "withheld", "within": area}
-    answer = server.post("/predict", files={"file": ("a.las", file.getvalue())}, data=form).json()
-    is_kept = (np.arange(len(table)) < 100) | ~(np.asarray(las.x) < x_high)
+    answer = server.post("/predict", files={"file": ("a.las", las_file(las))}, data=form).json()
+    is_kept = (np.arange(len(las)) < 100) | ~(np.asarray(las.x) < x_high)
     np.testing.assert_array_equal(np.array(answer["labels"]) == 1064, is_kept)
     assert [done["step"] for done in answer["refined"]] == ["classes", "kept"]
     assert answer["refined"][1]["changed"] == np.count_nonzero(is_kept)
@@ -104,14 +114,7 @@ def test_flags_and_areas_of_a_file_are_read_whatever_the_answer_is(server: Serve
 def coded() -> tuple[bytes, np.ndarray, dict[str, str]]:
     """A file whose points all have class 64, which of them lie within an area of many corners, and options that ask
     for the others to keep it."""
-    table = clouds.table()
-    las = laspy.create(point_format=7, file_version="1.4")
-    las.header.scales = [1e-4] * 3
-    las.x, las.y, las.z = table[:, :3].T
-    las.red, las.green, las.blue = (table[:, 3:6].T * 257).astype(np.uint16)
-    las.classification = np.full(len(table), 64, np.uint8)
-    file = io.BytesIO()
-    las.write(file)
+    las = coded_las()
     x, y = np.asarray(las.x), np.asarray(las.y)
     middle_x, middle_y, radius = np.median(x), np.median(y), np.ptp(x) / 4
     is_inside = np.hypot(x - middle_x, y - middle_y) < radius
@@ -119,7 +122,7 @@ def coded() -> tuple[bytes, np.ndarray, dict[str, str]]:
         "classes": ",".join(f"{number}:{100 + number}" for number in range(clouds.CLASSES)),
         "within": round_area(middle_x, middle_y, radius),
     }
-    return file.getvalue(), is_inside, options
+    return las_file(las), is_inside, options
 
 
 @pytest.mark.parametrize("way", ["field", "part", "open inference", "client"])

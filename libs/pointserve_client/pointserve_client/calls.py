@@ -150,8 +150,7 @@ async def _predicted(
     async with _upload(self, cloud) as upload:
         query, fields = asked(written({"filename": upload.name, **options}))
         body = Form(fields, upload) if fields else upload
-        media_type = body.media_type if isinstance(body, Form) else "application/octet-stream"
-        headers = {"Content-Type": media_type, "X-Request-Id": str(uuid4())}
+        headers = {"Content-Type": body.media_type, "X-Request-Id": str(uuid4())}
         request = Request("POST", f"/predict?{query}", body, headers, to, on_sent=on_sent, on_received=on_received)
         return await self._transport.ask(request, self._patience_s)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from pointserve_client.form import end, media_type, part, parts
-from pointserve_client.upload import CHUNK_BYTES, Upload
+from pointserve_client.form import FormBody, end, media_type, part, parts
+from pointserve_client.upload import CHUNK_BYTES
 
 
-class Files(Upload):
+class Files(FormBody):
     """The files at ``paths``, by name if they have names of their own, as parts 'file' of a form behind its ``fields``;
     each is opened when its turn comes.
 
@@ -40,17 +40,6 @@ class Files(Upload):
         self.close()
         self._place = 0  # of the part that is read
         self._num_sent = self._left = 0
-
-    def read(self) -> bytes:
-        """The next bytes, empty after the last."""
-        data = self._next()
-        self._num_sent += len(data)
-        return data
-
-    @property
-    def num_sent(self) -> int:
-        """Bytes read since the last ``rewind``."""
-        return self._num_sent
 
     def close(self) -> None:
         """Close the file that is open."""

@@ -11,7 +11,27 @@ from pointserve_client.upload import Upload
 MOST_QUERY_CHARS = 3000  # servers take addresses of at most 4094
 
 
-class Form(Upload):
+class FormBody(Upload):
+    """A form that is made while it is sent: ``_next`` gives its next bytes, empty after the last."""
+
+    _num_sent: int
+
+    def read(self) -> bytes:
+        """The next bytes, empty after the last; raises as its files do."""
+        data = self._next()
+        self._num_sent += len(data)
+        return data
+
+    @property
+    def num_sent(self) -> int:
+        """Bytes read since the last ``rewind``."""
+        return self._num_sent
+
+    def _next(self) -> bytes:
+        raise NotImplementedError
+
+
+class Form(FormBody):
     """``fields`` and the file ``upload`` as the parts of a form."""
 
     def __init__(self, fields: Mapping[str, str], upload: Upload):
@@ -29,22 +49,14 @@ class Form(Upload):
         self._upload.rewind()
         self._num_sent = 0
 
-    def read(self) -> bytes:
-        """The next bytes, empty after the last; raises as the file does."""
-        data = self._head if not self._num_sent else self._upload.read()
-        if not data and self._num_sent < self.size:
-            data = self._end
-        self._num_sent += len(data)
-        return data
-
-    @property
-    def num_sent(self) -> int:
-        """Bytes read since the last ``rewind``."""
-        return self._num_sent
-
     def close(self) -> None:
         """Close the file."""
         self._upload.close()
+
+    def _next(self) -> bytes:
+        data = self._upload.read() if self._num_sent else self._head
+        is_over = self._num_sent >= self.size
+        return data or (b"" if is_over else self._end)
 
 
 def asked(options: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -21,6 +21,8 @@ OnSent = Callable[[int, int], None]
 class Upload:
     """``size`` bytes of a cloud from the position of ``stream``; ``name`` is that of the file, or empty."""
 
+    media_type = "application/octet-stream"
+
     def __init__(self, stream: BinaryIO, name: str = "", *, is_owner: bool = True):
         self._is_owner = is_owner
         if not (hasattr(stream, "seekable") and stream.seekable()):  # a pipe: its bytes may be needed again
