@@ -29,12 +29,11 @@ class Each(IntEnum):
     MEMORY = 1  # bytes that are reserved
     MEMORY_SINCE = 2  # when the first of those that wait for memory came, in ns of ``time.monotonic_ns``; 0 for none
     COMING = 3  # clouds that are being read and will be submitted soon
-    CONNECTIONS = 4  # that are open
-    RECEIVED = 5  # connections that were handed over to it so far
-    ALIVE = 6  # when it last gave a sign of life, in ns
-    REFUSED = 7  # requests refused because there were too many
-    REFUSED_MEMORY = 8  # and for lack of memory
-    READERS_LOST = 9  # reader processes that had to be replaced
+    LEFT = 4  # connections that were handed over to it and that it no longer has
+    ALIVE = 5  # when it last gave a sign of life, in ns
+    REFUSED = 6  # requests refused because there were too many
+    REFUSED_MEMORY = 7  # and for lack of memory
+    READERS_LOST = 8  # reader processes that had to be replaced
 
 
 KEPT = (Each.REFUSED, Each.REFUSED_MEMORY, Each.READERS_LOST)  # of a process that has ended, too

@@ -110,8 +110,7 @@ class FrontProcess:
     def _note(self) -> None:
         """A sign of life, and what the owner chooses by where connections go."""
         self._counts.set(Each.ALIVE, time.monotonic_ns())
-        self._counts.set(Each.RECEIVED, self._loop.num_received)
-        self._counts.set(Each.CONNECTIONS, self._loop.num_open)
+        self._counts.set(Each.LEFT, self._loop.num_received - self._loop.num_open)
 
     def _make_room(self) -> None:
         """Close connections, several because nobody is told how many clients wait at the port."""

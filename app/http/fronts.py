@@ -208,5 +208,4 @@ class Fronts:
 
     def _load(self, front: FrontSlot) -> int:
         """Connections that a front has, or that are on their way to it."""
-        under_way = front.num_given - self._counts.of(front.place, Each.RECEIVED)
-        return self._counts.of(front.place, Each.CONNECTIONS) + max(0, under_way)
+        return front.num_given - self._counts.of(front.place, Each.LEFT)
